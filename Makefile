@@ -1,0 +1,55 @@
+# Everything runs from .venv, which the first target that needs it makes. PYTHON chooses the interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check format lint types contracts bench stress clean
+
+help:
+	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
+	@echo "make test     the whole test suite, doctests and README examples included"
+	@echo "make check    format, lint, types, import contracts, then the tests"
+	@echo "make bench    benchmarks, full size"
+	@echo "make stress   the long forms of the randomised tests"
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+demo: $(if $(BACKEND),$(VENV)/.dev,$(VENV)/.run)
+	$(BIN)/statedb demo $(if $(BACKEND),--backend $(BACKEND))
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+check: lint types contracts test
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+stress: $(VENV)/.dev
+	$(BIN)/python -m pytest -m stress --timeout 3600
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
