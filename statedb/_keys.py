@@ -1,0 +1,153 @@
+"""Keys: which ones may stand in one index, and where a prefix of them begins and ends. Knows no tables.
+
+A comparison must never fail in a reader, so the writer demands of every new key the exact recursive type
+shape of the index's first key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import datetime, time
+from decimal import Decimal
+from typing import Any
+
+from ._errors import InvalidKey
+
+_UNORDERED = (set, frozenset, dict, complex)
+
+
+def fields_of(key: Any) -> tuple[Any, ...] | None:  # Any: keys are the user's
+    """The fields of a compound key in comparison order, or None for a plain value.
+
+    Compound are tuples (NamedTuples too), msgspec Structs, dataclasses and attrs classes.
+    """
+    if isinstance(key, tuple):
+        return key
+    kind = type(key)
+    names = getattr(kind, "__struct_fields__", None)
+    if names is not None:
+        return tuple([getattr(key, name) for name in names])
+    if dataclasses.is_dataclass(kind):
+        return tuple([getattr(key, field.name) for field in dataclasses.fields(kind) if field.compare])
+    attributes = getattr(kind, "__attrs_attrs__", None)
+    if attributes is not None:
+        return tuple([getattr(key, attribute.name) for attribute in attributes if attribute.order])
+    return None
+
+
+def _shape(key: Any) -> Any:
+    fields = fields_of(key)
+    if fields is not None:
+        return (type(key), *map(_shape, fields))
+    if isinstance(key, _UNORDERED):
+        raise InvalidKey(f"{type(key).__name__} has no total order; use a sorted tuple")
+    if isinstance(key, (float, Decimal)) and key != key:
+        raise InvalidKey("NaN cannot be found again; leave the row out of the index instead")
+    if isinstance(key, (datetime, time)):
+        return (type(key), type(key.utcoffset()))  # naive and aware ones do not compare
+    return type(key)
+
+
+def shape_of(key: Any) -> Any:
+    """The recursive type shape of a key; keys of equal shape can be ordered. Raises InvalidKey.
+
+    >>> shape_of("a")
+    <class 'str'>
+    >>> shape_of(("a", 1)) == shape_of(("b", 2))
+    True
+    """
+    try:
+        hash(key)
+        key < key  # noqa: B015 - a type without an order raises here, once, and not in a reader
+    except TypeError as error:
+        raise InvalidKey(
+            f"{error}; keys must be hashable and ordered, like str, int, tuples and ordered Structs"
+        ) from error
+    return _shape(key)
+
+
+def describe(shape: Any) -> str:
+    """A shape for people: ``str``, ``tuple[str, int]``."""
+    if isinstance(shape, tuple):
+        head, *rest = shape
+        return f"{head.__name__}[{', '.join(map(describe, rest))}]"
+    return str(shape.__name__)
+
+
+class PrefixEdge:
+    """The place in a sorted list just before, or just after, all keys whose leading fields equal a prefix.
+
+    Compares only against compound keys, from the right side: ``key < edge`` falls back to ``edge > key``.
+    """
+
+    __slots__ = ("_after", "_prefix")
+
+    def __init__(self, prefix: tuple[Any, ...], *, after: bool) -> None:
+        """``after=False`` is the lower edge, ``after=True`` the upper."""
+        self._prefix = prefix
+        self._after = after
+
+    def __gt__(self, key: Any) -> bool:
+        """Whether the key lies before this edge."""
+        leading = (fields_of(key) or ())[: len(self._prefix)]
+        return bool(leading <= self._prefix) if self._after else bool(leading < self._prefix)
+
+    def __lt__(self, key: Any) -> bool:
+        """Whether the key lies behind this edge."""
+        return not self > key
+
+
+def _next_text(prefix: str) -> str | None:
+    """The smallest text above every text that starts with the prefix; None where there is no bound."""
+    stripped = prefix.rstrip("\U0010ffff")
+    return stripped[:-1] + chr(ord(stripped[-1]) + 1) if stripped else None
+
+
+def _next_bytes(prefix: bytes) -> bytes | None:
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes((stripped[-1] + 1,)) if stripped else None
+
+
+def prefix_edges(prefix: Any) -> tuple[Any, Any]:
+    """The bounds (low inclusive, high exclusive, None for open) of the keys under a prefix.
+
+    Text and bytes: a leading part. Tuples and other compounds: the leading fields, each matching whole.
+    Raises InvalidKey for anything else.
+    """
+    if type(prefix) is str:
+        return prefix, _next_text(prefix)
+    if type(prefix) is bytes:
+        return prefix, _next_bytes(prefix)
+    fields = fields_of(prefix)
+    if fields is None:
+        raise InvalidKey(f"{prefix!r} is not a prefix; give str, bytes, or a tuple of leading fields")
+    return PrefixEdge(fields, after=False), PrefixEdge(fields, after=True)
+
+
+def prefix_matcher(prefix: Any) -> Callable[[Any], bool]:
+    """A test whether a key lies under the prefix (see ``prefix_edges``)."""
+    if isinstance(prefix, (str, bytes)):
+        return lambda key: isinstance(key, type(prefix)) and key.startswith(prefix)  # type: ignore[arg-type]
+    fields = fields_of(prefix)
+    if fields is None:
+        raise InvalidKey(f"{prefix!r} is not a prefix; give str, bytes, or a tuple of leading fields")
+    size = len(fields)
+    return lambda key: (fields_of(key) or ())[:size] == fields
+
+
+def prefix_of(key: Any, size: int) -> Any:
+    """The leading ``size`` characters, bytes or fields of a key."""
+    if isinstance(key, (str, bytes)):
+        return key[:size]
+    return (fields_of(key) or ())[:size]
+
+
+def normal_prefix(prefix: Any) -> tuple[Any, int]:
+    """A prefix as a dict key that ``prefix_of`` reproduces, and its size."""
+    if isinstance(prefix, (str, bytes)):
+        return prefix, len(prefix)
+    fields = fields_of(prefix)
+    if fields is None:
+        raise InvalidKey(f"{prefix!r} is not a prefix; give str, bytes, or a tuple of leading fields")
+    return fields, len(fields)
