@@ -1,25 +1,76 @@
-"""Immutable, revisioned in-memory tables with watchable indexes."""
+"""Immutable, revisioned in-memory tables with watchable indexes.
 
+The layers behind this door, each knowing only those above it:
+
+    _errors _networks _keys     what goes wrong; what a key may be
+    _schema                     tables and indexes as declarations
+    _history                    commits, pins, and what lies between two of them
+    _watch _order _reserve      who waits for what; keys in order; who may write
+    _store                      the newest state of one table
+    _read _commit _write        views; transactions
+    _changes _database          streams; the database itself
+
+``statedb.testing`` is the second door: a model and strategies for property tests of programs that use this one.
+"""
+
+from ._changes import Change, ChangeBatch, ChangeStream
+from ._database import Database, Snapshot
 from ._errors import (
-    DuplicateKey as DuplicateKey,
-    IndexFunctionError as IndexFunctionError,
-    InitializerError as InitializerError,
-    InvalidKey as InvalidKey,
-    InvalidRow as InvalidRow,
-    InvalidTable as InvalidTable,
-    NestedWrite as NestedWrite,
-    RevisionMismatch as RevisionMismatch,
-    RowNotFound as RowNotFound,
-    StateDBError as StateDBError,
-    StreamClosed as StreamClosed,
-    TableNotOpen as TableNotOpen,
-    TransactionClosed as TransactionClosed,
-    UnknownTable as UnknownTable,
+    DuplicateKey,
+    IndexFunctionError,
+    InitializerError,
+    InvalidKey,
+    InvalidRow,
+    InvalidTable,
+    NestedWrite,
+    RevisionMismatch,
+    RowNotFound,
+    StateDBError,
+    StreamClosed,
+    TableNotOpen,
+    TransactionClosed,
+    UnknownTable,
 )
-from ._schema import (
-    Index as Index,
-    PrefixIndex as PrefixIndex,
-    Table as Table,
-    UniqueIndex as UniqueIndex,
-)
-from ._version import __version__ as __version__
+from ._history import Initializer
+from ._read import Entry, IndexView, PrefixIndexView, TableView, UniqueIndexView
+from ._schema import Index, PrefixIndex, Table, UniqueIndex
+from ._version import __version__
+from ._watch import Watch, WatchSet
+from ._write import TableWriter, WriteTransaction
+
+__all__ = [
+    "Change",
+    "ChangeBatch",
+    "ChangeStream",
+    "Database",
+    "DuplicateKey",
+    "Entry",
+    "Index",
+    "IndexFunctionError",
+    "IndexView",
+    "Initializer",
+    "InitializerError",
+    "InvalidKey",
+    "InvalidRow",
+    "InvalidTable",
+    "NestedWrite",
+    "PrefixIndex",
+    "PrefixIndexView",
+    "RevisionMismatch",
+    "RowNotFound",
+    "Snapshot",
+    "StateDBError",
+    "StreamClosed",
+    "Table",
+    "TableNotOpen",
+    "TableView",
+    "TableWriter",
+    "TransactionClosed",
+    "UniqueIndex",
+    "UniqueIndexView",
+    "UnknownTable",
+    "Watch",
+    "WatchSet",
+    "WriteTransaction",
+    "__version__",
+]

@@ -7,7 +7,7 @@ are apart: ``::/0`` does not cover an IPv4 address.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
@@ -19,7 +19,7 @@ Network = str | bytes | IPv4Address | IPv6Address | IPv4Network | IPv6Network
 _FAMILY = {4: b"\x04", 16: b"\x06"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _mask(size: int, length: int) -> int:
     """The net mask of ``length`` bits as a number, for addresses of ``size`` bytes."""
     bits = size * 8

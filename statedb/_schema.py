@@ -35,9 +35,7 @@ class AnyIndex(Generic[K, R]):
     def __set_name__(self, owner: type, name: str) -> None:
         """Take the attribute's name; one index object belongs to one table."""
         if self.name:
-            raise InvalidTable(
-                f"index {name!r} of {owner.__name__} is used in another table already; make a new one"
-            )
+            raise InvalidTable(f"index {name!r} of {owner.__name__} is used in another table already; make a new one")
         self.name = name
 
     def __repr__(self) -> str:
@@ -92,9 +90,7 @@ class Index(AnyIndex[K, R]):
         if type(keys) is tuple:
             return keys
         if isinstance(keys, (str, bytes)):
-            raise IndexFunctionError(
-                f"the function gave {keys!r}, which is one key; give an iterable, ({keys!r},)"
-            )
+            raise IndexFunctionError(f"the function gave {keys!r}, which is one key; give an iterable, ({keys!r},)")
         return tuple(keys)
 
 
@@ -113,9 +109,7 @@ class PrefixIndex(AnyIndex[N, R]):
         """The packed networks."""
         networks = self.networks(row)
         if isinstance(networks, (str, bytes)):
-            raise IndexFunctionError(
-                f"the function gave {networks!r}, one network; give an iterable, ({networks!r},)"
-            )
+            raise IndexFunctionError(f"the function gave {networks!r}, one network; give an iterable, ({networks!r},)")
         return tuple([pack(network) for network in networks])
 
     def normal(self, key: Any) -> bytes:
@@ -188,9 +182,7 @@ class Table(Generic[K, R]):
                 'lower-case letters, digits, _ or -, as in class Nodes(Table[...], name="nodes")'
             )
         if cls.name:
-            raise InvalidTable(
-                f"{cls.__name__} inherits from table {cls.name!r}; derive from Table[...] itself"
-            )
+            raise InvalidTable(f"{cls.__name__} inherits from table {cls.name!r}; derive from Table[...] itself")
         cls.name = name
         cls.row_type = _row_type_of(cls.__dict__.get("__orig_bases__", ()))
         if isinstance(cls.row_type, type):

@@ -1,0 +1,120 @@
+"""Committing: what is staged becomes the newest state, in an order that every reader may interrupt.
+
+1. Prepare everything that allocates or calls users' code: undo, redo, index deltas, the new Commit and Pin.
+2. For each table: publish the link on the old commit; only then change rows, revisions and indexes.
+3. Swap the root, under one short lock.   4. Release the tables.   5. Trip watches, and wake.
+
+What follows a link is idempotent and is rolled *forward*: on any exception, Ctrl-C and MemoryError included, it is run
+again to its end before the exception goes on. A commit that an exception tore all the same (a second one, at the
+wrong place) is found and finished by the next writer of the table; readers are right at every point.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._history import Commit, Initializer, Pin, Redo, Root, Undo
+from ._reserve import Holder
+from ._store import TableStore
+from ._watch import Waker, wake_all
+
+
+class TableCommit:
+    """One table's part of a commit, prepared."""
+
+    __slots__ = ("base", "commit", "deltas", "pin", "redo", "store", "undo")
+
+    def __init__(
+        self, store: TableStore, base: Pin, undo: Undo, redo: Redo, revision: int, pending: tuple[Initializer, ...]
+    ) -> None:
+        """What turns the state at ``base`` into one with these changes."""
+        self.store = store
+        self.base = base
+        self.undo = undo
+        self.redo = redo
+        self.deltas = store.deltas(undo, redo)
+        old = base.commit
+        count = old.count
+        for key, state in redo.items():
+            before = undo[key]
+            count += (not state[2]) - (before is not None)
+        self.commit = Commit(old.sequence + 1, revision, count, pending)
+        self.pin = Pin(self.commit)
+
+    def apply(self) -> None:
+        """Publish the link, then change the newest state. Idempotent."""
+        old = self.base.commit
+        if old.link is None:
+            old.link = (self.undo, self.redo, self.commit)
+        self.base.ordered = None
+        self.store.apply(self.undo, self.redo, self.deltas)
+
+    def trip(self, wakers: list[Waker]) -> None:
+        """Trip the watches that this part concerns."""
+        pending_changed = self.base.commit.pending != self.commit.pending
+        self.store.registry.trip(self.undo, self.redo, pending_changed, self.commit.sequence, wakers)
+
+
+class CommitPlan:
+    """A prepared commit over one or several tables. ``finish`` may be called again until it came to its end."""
+
+    __slots__ = ("_applied", "_holder", "_parts", "_reserved", "_root", "_swapped", "_wakers", "pins")
+
+    def __init__(self, root: Root, holder: Holder, reserved: tuple[TableStore, ...], parts: list[TableCommit]) -> None:
+        """``reserved`` are all tables of the transaction, ``parts`` those that changed."""
+        self._root = root
+        self._holder = holder
+        self._reserved = reserved
+        self._parts = parts
+        self._applied = False
+        self._swapped = False
+        self._wakers: list[Waker] = []
+        self.pins: dict[Any, Pin] = {}
+
+    def run(self) -> None:
+        """Carry the commit out; afterwards ``pins`` are the root's as they are with it."""
+        try:
+            self.finish()
+        except BaseException:
+            self.finish()
+            raise
+
+    def finish(self) -> None:
+        """All steps that are still to be done."""
+        self._holder.closed = "committed"
+        if not self._applied:
+            for part in self._parts:
+                part.store.unfinished = self
+                part.apply()
+                part.store.remember(part.base, part.commit)
+            self._applied = True
+        if not self._swapped:
+            self._swap()
+            self._swapped = True
+        for store in self._reserved:
+            if store.unfinished is self:
+                store.unfinished = None
+            store.reservation.release(self._holder)
+        for part in self._parts:
+            part.trip(self._wakers)
+        if self._wakers:
+            wake_all(self._wakers)
+
+    def _swap(self) -> None:
+        root = self._root
+        if not self._parts:
+            self.pins = root.pins
+            return
+        with root.lock:
+            pins = root.pins.copy()
+            for part in self._parts:
+                if pins[part.store.table] is part.base:
+                    pins[part.store.table] = part.pin
+            root.pins = self.pins = pins
+
+
+def finish_torn(store: TableStore) -> None:
+    """Finish a commit that was torn by an exception. Called by the next writer, who holds the table now."""
+    torn = store.unfinished
+    if torn is not None:
+        torn.finish()

@@ -1,0 +1,69 @@
+"""The write reservation of a table: who may write it now. Knows nothing of rows.
+
+A plain lock could be lost when an interrupt falls between taking it and writing down who took it. Here both are one
+atomic step: ``dict.setdefault`` puts the holder in, or finds another one.
+"""
+
+from __future__ import annotations
+
+from threading import Condition, get_ident
+
+from ._errors import NestedWrite
+
+_HOLDER = "holder"
+
+
+class Holder:
+    """One write transaction as its tables see it: whose it is, and whether it still may write."""
+
+    __slots__ = ("closed", "tables", "thread")
+
+    def __init__(self, tables: str) -> None:
+        """``tables`` is their names, for messages."""
+        self.tables = tables
+        self.thread = get_ident()
+        self.closed: str = ""
+
+
+class Reservation:
+    """At most one holder at a time; others wait. Not re-entrant: waiting for oneself raises."""
+
+    __slots__ = ("_changed", "_holder", "_name", "_waiting")
+
+    def __init__(self, name: str) -> None:
+        """``name`` is the table's, for messages."""
+        self._name = name
+        self._holder: dict[str, Holder] = {}
+        self._changed = Condition()
+        self._waiting = 0
+
+    def take(self, holder: Holder) -> None:
+        """Wait until the table is free, and take it. Raises NestedWrite where that could never happen."""
+        current = self._holder.setdefault(_HOLDER, holder)
+        if current is not holder:
+            self._refuse_nested(current, holder)
+            self._wait(holder)
+
+    def release(self, holder: Holder) -> None:
+        """Let the next one in. Nothing happens where the table is not this holder's. Idempotent."""
+        if self._holder.get(_HOLDER) is holder:
+            self._holder.pop(_HOLDER, None)
+        if self._waiting:
+            with self._changed:
+                self._changed.notify()
+
+    def _refuse_nested(self, current: Holder, holder: Holder) -> None:
+        if current.thread == holder.thread:
+            raise NestedWrite(
+                f"table {self._name!r} is being written by an open transaction of this same thread "
+                f"(on {current.tables}); commit or abort it first, or name all tables in one db.write(...)"
+            )
+
+    def _wait(self, holder: Holder) -> None:
+        with self._changed:
+            self._waiting += 1
+            try:
+                while self._holder.setdefault(_HOLDER, holder) is not holder:
+                    self._changed.wait(1.0)  # the bound covers an interrupt that swallowed a notification
+            finally:
+                self._waiting -= 1
