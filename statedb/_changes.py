@@ -71,9 +71,9 @@ class ChangeBatch(Sequence[Change[R]]):
 class ChangeStream(Generic[K, R]):
     """Follows one table: first its rows as they are, then what changes, one batch after another.
 
-    Iterate it in a thread (``for``), in a task (``async for``), or take batches with ``next``. Changes of a row between two
-    batches count once; a row that came and went in between does not appear. One reader at a time. ``close`` may be
-    called from any thread and ends the iteration; a closed stream holds nothing back.
+    Iterate it in a thread (``for``), in a task (``async for``), or take batches with ``next``. Changes of a row
+    between two batches count once; a row that came and went in between does not appear. One reader at a time.
+    ``close`` may be called from any thread and ends the iteration; a closed stream holds nothing back.
     """
 
     __slots__ = ("__weakref__", "_closed", "_database", "_pin", "_store", "_waiting")

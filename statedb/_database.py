@@ -148,7 +148,7 @@ class Database:
         return Snapshot(self._stores, pins)
 
     def write(self, *tables: AnyTable) -> WriteTransaction:
-        """Open a write transaction on these tables, and wait for others that write them; a table named twice counts once.
+        """Open a write transaction on these tables, waiting for others that write them. Naming one twice does no harm.
 
         Tables are taken in one order, so that transactions never wait for each other in a circle. Raises UnknownTable,
         and NestedWrite where this thread itself holds one of them.

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from datetime import datetime, time
 from decimal import Decimal
+from operator import lt
 from typing import Any
 
 from ._errors import InvalidKey
@@ -59,7 +60,7 @@ def shape_of(key: Any) -> Any:
     """
     try:
         hash(key)
-        key < key  # noqa: B015 - a type without an order raises here, once, and not in a reader
+        lt(key, key)  # a type without an order raises here, once, and not in a reader
     except TypeError as error:
         raise InvalidKey(
             f"{error}; keys must be hashable and ordered, like str, int, tuples and ordered Structs"

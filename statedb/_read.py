@@ -4,8 +4,8 @@ A reader waits for no transaction. It reads the newest structure first, in singl
 whether its commit has a link. No link: the answer is right. A link: the rows that changed since are dropped from
 the candidates, and the older states of those rows that match are added (``layers_over``).
 
-Atomic are ``dict.get``, ``list(set)``, ``list(dict)``, ``dict.copy``; never ``.items()``, a comprehension or a loop over a
-shared container: the collector can run Python code, and with it a writer, in between.
+Atomic are ``dict.get``, ``list(set)``, ``list(dict)``, ``dict.copy``; never ``.items()``, a comprehension or a loop
+over a shared container: the collector can run Python code, and with it a writer, in between.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ._store import IndexStore, TableStore
 from ._watch import Concern, Watch, key_concern, prefix_concern, table_concern
 
 D = TypeVar("D")
+_WHOLE_TABLE: Any = object()
 
 
 class Entry(NamedTuple, Generic[R]):
@@ -198,8 +199,8 @@ class _Items(ItemsView[K, R]):
 class TableView(Mapping[K, R]):
     """One table at one instant: a mapping from primary key to row, in key order, that never changes.
 
-    Bind it once (``services = snap[Services]``) and look rows up through it: a lookup on the newest snapshot costs little
-    more than the dict's own. May be shared by threads.
+    Bind it once (``services = snap[Services]``) and look rows up through it: a lookup on the newest snapshot costs
+    little more than the dict's own. May be shared by threads.
     """
 
     __slots__ = ("_commit", "_get", "_source")
@@ -217,10 +218,12 @@ class TableView(Mapping[K, R]):
     # -- one row ---------------------------------------------------------------------------------------------
 
     @overload
-    def get(self, key: K, default: None = None) -> R | None: ...
+    def get(self, key: K, default: None = None, /) -> R | None: ...
     @overload
-    def get(self, key: K, default: D) -> R | D: ...
-    def get(self, key: Any, default: Any = None) -> Any:
+    def get(self, key: K, default: R, /) -> R: ...
+    @overload
+    def get(self, key: K, default: D, /) -> R | D: ...
+    def get(self, key: Any, default: Any = None, /) -> Any:
         """The row, or the default where there is none. Cost: one dict lookup on the newest snapshot."""
         row = self._get(key, default)
         if self._commit.link is None:
@@ -272,7 +275,7 @@ class TableView(Mapping[K, R]):
         ordered = pin.ordered
         if ordered is None:
             keys = self._source.store.order.between()
-            ordered = list(map(self._get, keys))
+            ordered = cast("list[R]", list(map(self._get, keys)))
             if self._commit.link is not None:
                 return self._source.ordered()
             pin.ordered = ordered
@@ -319,12 +322,12 @@ class TableView(Mapping[K, R]):
     def watch(self) -> Watch: ...
     @overload
     def watch(self, key: K) -> Watch: ...
-    def watch(self, *key: K) -> Watch:
+    def watch(self, key: Any = _WHOLE_TABLE) -> Watch:
         """A watch on one row, present or not; without a key, on the whole table, initializers included."""
-        if not key:
+        if key is _WHOLE_TABLE:
             return self._source.watch(table_concern())
-        check_key(key[0])
-        return self._source.watch(key_concern(0, [key[0]]))
+        check_key(key)
+        return self._source.watch(key_concern(0, [key]))
 
     def watch_prefix(self, prefix: Any) -> Watch:
         """A watch on the rows under a key prefix."""

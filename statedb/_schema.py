@@ -203,7 +203,8 @@ class Table(Generic[K, R]):
         kind = arguments[1] if len(arguments) == 2 else None
         if isinstance(kind, type) and isinstance(cls.row_type, type) and kind is not cls.row_type:
             raise InvalidTable(
-                f"index {index.name!r} of table {cls.name!r} is over {kind.__name__}, the table holds {cls.row_type.__name__}"
+                f"index {index.name!r} of table {cls.name!r} is over {kind.__name__}, "
+                f"but the table holds {cls.row_type.__name__}"
             )
         index.table = cls
         index.position = position

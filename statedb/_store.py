@@ -11,14 +11,14 @@ Knows rows, keys and the commit chain; knows no transactions and no snapshots.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 from ._history import Commit, Key, Pin, Redo, Root, Row, Undo, compact
 from ._networks import length_of
 from ._order import Order
 from ._reserve import Reservation
-from ._schema import AnyIndex, Keys, PrefixIndex, Table
+from ._schema import AnyIndex, Keys, PrefixIndex, Table, UniqueIndex
 from ._watch import Registry
 
 _COMPACT_EVERY = 256
@@ -166,7 +166,7 @@ class TableStore:
         self.table = table
         self.name = table.name
         self.root = root
-        self.key_of: Any = table.primary.key
+        self.key_of = cast("UniqueIndex[Any, Any]", table.indexes["primary"]).key
         self.rows: dict[Key, Row] = {}
         self.revisions: dict[Key, int] = {}
         self.order = Order(self.rows)
@@ -193,7 +193,7 @@ class TableStore:
         return tuple([store.index.keys_of(row) for store in self.indexes])
 
     def deltas(self, undo: Undo, redo: Redo) -> list[Delta]:
-        """What turning ``undo`` into ``redo`` does to each index; rows whose keys did not change cost one comparison."""
+        """What turning ``undo`` into ``redo`` does to each index; a row whose keys stay costs one comparison."""
         deltas = [Delta(store) for store in self.indexes]
         for key, state in redo.items():
             before = undo[key]

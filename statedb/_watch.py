@@ -384,8 +384,8 @@ class Registry:
 class WatchSet:
     """Several watches, of any tables, waited for as one; tripped ones are handed out and leave the set.
 
-    ``settle`` (seconds) is how long to go on collecting after the first one tripped. Watches may be added from any thread
-    while another waits; one waiter at a time.
+    ``settle`` (seconds) is how long to go on collecting after the first one tripped. Watches may be added from any
+    thread while another waits; one waiter at a time.
     """
 
     __slots__ = ("_lock", "_settle", "_waker", "_watches")

@@ -69,7 +69,7 @@ class Overlay(Source):
         """Raise TransactionClosed after commit or abort."""
         if self.holder.closed:
             raise TransactionClosed(
-                f"table {self.store.name!r}: the transaction was {self.holder.closed}; open a new one with db.write(...)"
+                f"table {self.store.name!r}: the transaction was {self.holder.closed}; open a new one with db.write"
             )
 
     @property
@@ -180,8 +180,8 @@ class Overlay(Source):
             store.shape = shape
         elif shape != store.shape:
             raise InvalidKey(
-                f"table {self.store.name!r}, index {index!r}: the key {key!r} is {describe(shape)}, but the keys of this "
-                f"index are {describe(store.shape)}; keys of one index must have one type; row {row!r}"
+                f"table {self.store.name!r}, index {index!r}: the key {key!r} is {describe(shape)}, but the others are "
+                f"{describe(store.shape)}; all keys of an index must have one type; row {row!r}"
             )
 
     def check_new_keys(self, key: Key, row: Row, keys: tuple[Keys, ...], old_keys: tuple[Keys, ...]) -> None:
@@ -197,14 +197,15 @@ class Overlay(Source):
                     if isinstance(error, InvalidKey):
                         raise
                     raise InvalidKey(
-                        f"table {self.store.name!r}, index {store.index.name!r}: {error}; keys must be hashable; row {row!r}"
+                        f"table {self.store.name!r}, index {store.index.name!r}: {error}; "
+                        f"keys must be hashable; row {row!r}"
                     ) from error
             if old_keys and new != old_keys[place] and key not in self.redo:
                 for secondary in old_keys[place]:
                     if not store.names(secondary, key):
                         raise IndexFunctionError(
-                            f"table {self.store.name!r}, index {store.index.name!r}: the function gives {secondary!r} now, "
-                            f"and gave something else when the row was stored; it must be pure; row {key!r}"
+                            f"table {self.store.name!r}, index {store.index.name!r}: the function gives "
+                            f"{secondary!r} now and did not when row {key!r} was stored; it must be pure"
                         )
 
     def claim(self, key: Key, keys: tuple[Keys, ...], old_keys: tuple[Keys, ...]) -> None:
@@ -318,14 +319,14 @@ class TableWriter(TableView[K, R]):
         source.check_open()
         if any(initializer.name == name for initializer in source.pending):
             raise InitializerError(
-                f"table {source.store.name!r}: initializer {name!r} is pending already; finish it, or choose another name"
+                f"table {source.store.name!r}: initializer {name!r} is pending; finish it, or choose another name"
             )
         initializer = Initializer(name)
         source.pending = (*source.pending, initializer)
         return initializer
 
     def finish_initializer(self, initializer: Initializer) -> None:
-        """Keep the promise, from the commit on. A second time does nothing; in an aborted transaction it does not count."""
+        """Keep the promise, from the commit on. Twice does no harm; in an aborted transaction it does not count."""
         source = self._source
         source.check_open()
         source.pending = tuple([pending for pending in source.pending if pending is not initializer])
@@ -348,12 +349,13 @@ class TableWriter(TableView[K, R]):
         entry = self._source.entry(key)
         if entry is not None and entry.revision != at:
             raise RevisionMismatch(
-                f"table {self._source.store.name!r}: row {key!r} is at revision {entry.revision}, not {at}; read it again"
+                f"table {self._source.store.name!r}: row {key!r} is at revision {entry.revision}, not {at}; "
+                "read it again"
             )
 
     # -- reading, over what is staged ------------------------------------------------------------------------
 
-    def get(self, key: Any, default: Any = None) -> Any:
+    def get(self, key: Any, default: Any = None, /) -> Any:
         """The row as the transaction sees it, or the default."""
         if self._source.holder.closed:
             self._source.check_open()
