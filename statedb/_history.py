@@ -13,6 +13,7 @@ Links hold Commits only, never Pins: what nobody pins is freed by reference coun
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeAlias
 from weakref import ref
@@ -227,7 +228,7 @@ def compact(replaced: list[ref[Pin]], newest: Pin) -> list[ref[Pin]]:
     changed since, not by the number of commits.
     """
     alive = [(weak, pin) for weak in replaced if (pin := weak()) is not None]
-    for (_, older), newer in zip(alive, [*[pin for _, pin in alive[1:]], newest], strict=True):
+    for older, newer in pairwise([*[pin for _, pin in alive], newest]):
         _shorten(older.commit, newer.commit)
     return [weak for weak, _ in alive]
 

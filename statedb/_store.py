@@ -10,7 +10,7 @@ Knows rows, keys and the commit chain; knows no transactions and no snapshots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 from weakref import ref
 
@@ -166,7 +166,7 @@ class TableStore:
         self.table = table
         self.name = table.name
         self.root = root
-        self.key_of = cast("UniqueIndex[Any, Any]", table.indexes["primary"]).key
+        self.key_of: Callable[[Row], Key] = cast("UniqueIndex[Any, Any]", table.indexes["primary"]).key
         self.rows: dict[Key, Row] = {}
         self.revisions: dict[Key, int] = {}
         self.order = Order(self.rows)
