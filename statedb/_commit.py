@@ -11,34 +11,39 @@ wrong place) is found and finished by the next writer of the table; readers are 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from ._history import Commit, Initializer, Pin, Redo, Root, Undo
 from ._reserve import Holder
-from ._store import TableStore
+from ._store import TableStore, difference
 from ._watch import Waker, wake_all
+
+
+class Staged(Protocol):
+    """What a transaction has staged on one table."""
+
+    store: TableStore
+    pin: Pin
+    undo: Undo
+    redo: Redo
+    revision: int
+    count: int
+    pending: tuple[Initializer, ...]
 
 
 class TableCommit:
     """One table's part of a commit, prepared."""
 
-    __slots__ = ("base", "commit", "deltas", "pin", "redo", "store", "undo")
+    __slots__ = ("base", "come", "commit", "moves", "pin", "redo", "store", "undo")
 
-    def __init__(
-        self, store: TableStore, base: Pin, undo: Undo, redo: Redo, revision: int, pending: tuple[Initializer, ...]
-    ) -> None:
-        """What turns the state at ``base`` into one with these changes."""
-        self.store = store
-        self.base = base
-        self.undo = undo
-        self.redo = redo
-        self.deltas = store.deltas(undo, redo)
-        old = base.commit
-        count = old.count
-        for key, state in redo.items():
-            before = undo[key]
-            count += (not state[2]) - (before is not None)
-        self.commit = Commit(old.sequence + 1, revision, count, pending)
+    def __init__(self, staged: Staged) -> None:
+        """What turns the newest state into one with what is staged."""
+        self.store = store = staged.store
+        self.base = base = staged.pin
+        self.undo = staged.undo
+        self.redo = staged.redo
+        self.come, self.moves = difference(staged.undo, staged.redo, len(store.indexes))
+        self.commit = Commit(base.commit.sequence + 1, staged.revision, staged.count, staged.pending)
         self.pin = Pin(self.commit)
 
     def apply(self) -> None:
@@ -47,7 +52,7 @@ class TableCommit:
         if old.link is None:
             old.link = (self.undo, self.redo, self.commit)
         self.base.ordered = None
-        self.store.apply(self.undo, self.redo, self.deltas)
+        self.store.apply(self.redo, self.come, self.moves)
 
     def trip(self, wakers: list[Waker]) -> None:
         """Trip the watches that this part concerns."""

@@ -164,14 +164,16 @@ class Database:
             for table in tables:
                 if table not in stores:
                     raise _unknown(table, stores)
-        return WriteTransaction(self._root, chosen, self._committed)
+        return WriteTransaction(self, chosen)
 
-    def _committed(self, pins: dict[Any, Pin]) -> Snapshot:
-        if self._check:
-            from ._invariants import check_invariants
-
-            check_invariants(self)
+    def _snapshot_of(self, pins: dict[Any, Pin]) -> Snapshot:
         return Snapshot(self._stores, pins)
+
+    def check(self) -> None:
+        """Check all invariants; raises AssertionError. Slow, and only for tests."""
+        from ._invariants import check_invariants
+
+        check_invariants(self)
 
     def changes(self, table: type[Table[K, R]]) -> ChangeStream[K, R]:
         """Follow a table: its rows as they are now, then what changes. Close it, or use it in a ``with`` block."""

@@ -10,12 +10,45 @@ import dataclasses
 from collections.abc import Callable
 from datetime import datetime, time
 from decimal import Decimal
-from operator import lt
+from functools import cache
+from operator import attrgetter, lt
 from typing import Any
 
 from ._errors import InvalidKey
 
 _UNORDERED = (set, frozenset, dict, complex)
+PLAIN = frozenset({str, bytes, int, bool})
+"""Types whose values are all hashable and totally ordered: a key of one of them needs no look inside."""
+
+
+def _no_fields(_: Any) -> None:
+    return None
+
+
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    """The fields that a compound type compares by, in order; None for a plain type."""
+    names = getattr(kind, "__struct_fields__", None)
+    if names is not None:
+        return tuple(names)
+    if dataclasses.is_dataclass(kind):
+        return tuple([field.name for field in dataclasses.fields(kind) if field.compare])
+    attributes = getattr(kind, "__attrs_attrs__", None)
+    if attributes is not None:
+        return tuple([attribute.name for attribute in attributes if attribute.order])
+    return None
+
+
+@cache
+def _getter(kind: type) -> Callable[[Any], tuple[Any, ...] | None]:
+    """What takes the fields out of a key of this type; found out once for each type."""
+    if issubclass(kind, tuple):
+        return tuple
+    names = _field_names(kind)
+    if names is None:
+        return _no_fields
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda key: tuple([getattr(key, name) for name in names])
 
 
 def fields_of(key: Any) -> tuple[Any, ...] | None:  # Any: keys are the user's
@@ -23,18 +56,7 @@ def fields_of(key: Any) -> tuple[Any, ...] | None:  # Any: keys are the user's
 
     Compound are tuples (NamedTuples too), msgspec Structs, dataclasses and attrs classes.
     """
-    if isinstance(key, tuple):
-        return key
-    kind = type(key)
-    names = getattr(kind, "__struct_fields__", None)
-    if names is not None:
-        return tuple([getattr(key, name) for name in names])
-    if dataclasses.is_dataclass(kind):
-        return tuple([getattr(key, field.name) for field in dataclasses.fields(kind) if field.compare])
-    attributes = getattr(kind, "__attrs_attrs__", None)
-    if attributes is not None:
-        return tuple([getattr(key, attribute.name) for attribute in attributes if attribute.order])
-    return None
+    return _getter(type(key))(key)
 
 
 def _shape(key: Any) -> Any:
@@ -66,6 +88,12 @@ def shape_of(key: Any) -> Any:
             f"{error}; keys must be hashable and ordered, like str, int, tuples and ordered Structs"
         ) from error
     return _shape(key)
+
+
+def has_shape(key: Any, shape: Any) -> bool:
+    """Whether a key is a compound of plain fields with exactly this shape: the cheap way to say yes."""
+    fields = fields_of(key)
+    return fields is not None and (type(key), *map(type, fields)) == shape and PLAIN.issuperset(shape[1:])
 
 
 def describe(shape: Any) -> str:

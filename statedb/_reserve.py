@@ -6,23 +6,37 @@ atomic step: ``dict.setdefault`` puts the holder in, or finds another one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Condition, get_ident
+from typing import Protocol
 
 from ._errors import NestedWrite
 
 _HOLDER = "holder"
 
 
+class Named(Protocol):
+    """A table, as far as messages go."""
+
+    name: str
+
+
 class Holder:
     """One write transaction as its tables see it: whose it is, and whether it still may write."""
 
-    __slots__ = ("closed", "tables", "thread")
+    __slots__ = ("_tables", "closed", "thread")
 
-    def __init__(self, tables: str) -> None:
-        """``tables`` is their names, for messages."""
-        self.tables = tables
+    def __init__(self, tables: Sequence[Named]) -> None:
+        """``tables`` are the tables it writes."""
+        self._tables = tables
         self.thread = get_ident()
         self.closed: str = ""
+        """How it was closed, ``committed`` or ``aborted``; empty while it is open."""
+
+    @property
+    def tables(self) -> str:
+        """The names of its tables, for messages."""
+        return ", ".join([table.name for table in self._tables]) or "no tables"
 
 
 class Reservation:

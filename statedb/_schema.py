@@ -47,6 +47,10 @@ class AnyIndex(Generic[K, R]):
         """The normalised keys of a row in this index, as stored."""
         raise NotImplementedError
 
+    def extractor(self) -> tuple[Callable[[R], Any], Callable[[Any], Keys]]:
+        """Two functions: what takes a row's keys, and what makes a tuple of its answer where it is none."""
+        return self.keys_of, tuple
+
     def normal(self, key: Any) -> Any:
         """A key from a caller as it is stored."""
         return key
@@ -87,8 +91,13 @@ class Index(AnyIndex[K, R]):
     def keys_of(self, row: R) -> Keys:
         """The keys as a tuple."""
         keys = self.keys(row)
-        if type(keys) is tuple:
-            return keys
+        return keys if type(keys) is tuple else self._tuple_of(keys)
+
+    def extractor(self) -> tuple[Callable[[R], Any], Callable[[Any], Keys]]:
+        """The user's own function, called without a detour: most give a tuple already."""
+        return self.keys, self._tuple_of
+
+    def _tuple_of(self, keys: Any) -> Keys:
         if isinstance(keys, (str, bytes)):
             raise IndexFunctionError(f"the function gave {keys!r}, which is one key; give an iterable, ({keys!r},)")
         return tuple(keys)

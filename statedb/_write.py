@@ -19,8 +19,8 @@ from ._errors import (
     TableNotOpen,
     TransactionClosed,
 )
-from ._history import Commit, Initializer, Key, Layer, Pin, Redo, Root, Row, Undo
-from ._keys import describe, shape_of
+from ._history import Commit, Initializer, Key, Layer, Pin, Redo, Row, State, Undo
+from ._keys import PLAIN, describe, has_shape, shape_of
 from ._read import (
     Entry,
     IndexView,
@@ -35,7 +35,7 @@ from ._schema import AnyIndex, Index, K, Keys, N, PrefixIndex, R, Table, UniqueI
 from ._store import IndexStore, TableStore
 
 if TYPE_CHECKING:
-    from ._database import Snapshot
+    from ._database import Database, Snapshot
 
 I = TypeVar("I")  # noqa: E741 - the key type of an index
 _NOT_CLAIMED: Any = object()
@@ -45,25 +45,32 @@ _NO_PIN = Pin(Commit(0, 0, 0, ()))
 class Overlay(Source):
     """What a transaction has staged on one table, over the newest state, which it alone may change."""
 
-    __slots__ = ("_layer", "claims", "count", "holder", "log", "pending", "redo", "revision", "undo")
+    __slots__ = ("_layer", "_log", "claims", "count", "holder", "pending", "redo", "revision", "undo")
 
     def __init__(self, store: TableStore, pin: Pin, holder: Holder) -> None:
         """Nothing staged."""
-        super().__init__(store, pin)
+        commit = pin.commit
+        self.store = store
+        self.pin = pin
         self.holder = holder
         self.undo: Undo = {}
         self.redo: Redo = {}
-        self.log: list[Key] = []
-        self.revision = pin.commit.revision
-        self.count = pin.commit.count
-        self.pending = pin.commit.pending
+        self.revision = commit.revision
+        self.count = commit.count
+        self.pending = commit.pending
         # Unique secondary keys that this transaction gave to a row, or took from one (None).
         self.claims: list[dict[Key, Key | None]] | None = [{} for _ in store.unique_indexes] or None
-        self._layer = Layer(cast("dict[Key, Any]", self.redo), self.log)
+        self._layer: Layer | None = None  # made for the first read that needs one, and kept up to date by the log
+        self._log: list[Key] = []
 
     def layers(self) -> tuple[Layer, ...]:
         """The staged rows, if there are any."""
-        return (self._layer,) if self.redo else ()
+        if not self.redo:
+            return ()
+        if self._layer is None:
+            self._log = list(self.redo)
+            self._layer = Layer(cast("dict[Key, Any]", self.redo), self._log)
+        return (self._layer,)
 
     def check_open(self) -> None:
         """Raise TransactionClosed after commit or abort."""
@@ -79,64 +86,65 @@ class Overlay(Source):
 
     # -- staging ---------------------------------------------------------------------------------------------
 
-    def stage(self, row: Row, key: Key, old: Row | None) -> None:
-        """Stage a row over ``old``, the one that is there now. Nothing is changed where it raises."""
+    def stage(self, row: Row, key: Key, old: Row | None, staged: State | None) -> None:
+        """Stage a row over ``old``, the one that is there now; ``staged`` is what is staged for its key already.
+
+        Everything that can fail comes first: where this raises, nothing has changed.
+        """
         store = self.store
-        keys = self.checked_keys(row)
-        before = self.redo.get(key)
-        if before is not None:
-            old_keys: tuple[Keys, ...] = () if before[2] else before[3]
-            undo_state = _NOT_CLAIMED
-        elif old is None:
-            old_keys = ()
-            undo_state = None
-            if type(key) is not store.shape or key != key:
-                self.check_shape(store, key, row)
-        else:
+        try:
+            keys = store.keys_of(row)
+        except Exception:
+            raise self.explained(row) from None
+        before: State | None = None
+        old_keys: tuple[Keys, ...] | None = None
+        if staged is not None:
+            if not staged[2]:
+                old_keys = staged[3]
+        elif old is not None:
             old_keys = store.keys_of(old)
-            undo_state = (old, store.revisions[key], False, old_keys)
-        if keys != old_keys or old is None:
-            self.check_new_keys(key, row, keys, old_keys if old is not None else ())
+            before = (old, store.revisions[key], False, old_keys)
+        elif type(key) is not store.plain:
+            self.check_key(store, store.rows, key, row)
+        if keys != old_keys:
+            for index, new in zip(store.indexes, keys):
+                for secondary in new:
+                    if type(secondary) is not index.plain:
+                        self.check_key(index, index.entries, secondary, row)
+            if before is not None:
+                self.check_pure(key, keys, before[3])
             if self.claims is not None:
-                self.claim(key, keys, old_keys if old is not None else ())
-        if undo_state is not _NOT_CLAIMED:
-            self.undo[key] = undo_state
-        revision = self.revision + 1
+                self.claim(key, keys, old_keys)
+        if staged is None:
+            self.undo[key] = before
+        self.revision = revision = self.revision + 1
         self.redo[key] = (row, revision, False, keys)
-        self.revision = revision
         if old is None:
             self.count += 1
-        self.log.append(key)
+        if self._layer is not None:
+            self._log.append(key)
 
-    def stage_deletion(self, key: Key, old: Row) -> None:
+    def stage_deletion(self, key: Key, old: Row, staged: State | None) -> None:
         """Stage that the row, which is there, is gone."""
-        before = self.redo.get(key)
-        keys = before[3] if before is not None else self.store.keys_of(old)
+        keys = staged[3] if staged is not None else self.store.keys_of(old)
         if self.claims is not None:
-            self.claim(key, (), keys)
-        if before is None:
+            self.claim(key, None, keys)
+        if staged is None:
             self.undo[key] = (old, self.store.revisions[key], False, keys)
-        self.revision += 1
-        self.redo[key] = (old, self.revision, True, keys)
+        self.revision = revision = self.revision + 1
+        self.redo[key] = (old, revision, True, keys)
         self.count -= 1
-        self.log.append(key)
+        if self._layer is not None:
+            self._log.append(key)
 
     # -- checking --------------------------------------------------------------------------------------------
 
-    def key_of(self, row: Row) -> Key:
-        """The primary key of a row, of a type that this table takes. Raises InvalidRow, IndexFunctionError."""
-        if self.holder.closed:
-            self.check_open()
-        store = self.store
-        if type(row) not in store.row_types:
-            self.check_row_type(row)
-        try:
-            key = store.key_of(row)
-        except Exception as error:
-            raise self.index_error("primary", row, error) from error
-        if key is None:
-            raise IndexFunctionError(f"table {store.name!r}: the primary index has no key for {row!r}")
-        return key
+    def key_error(self, row: Row, error: Exception) -> Exception:
+        """Why the primary key of a row could not be taken or looked up."""
+        name = self.store.name
+        if isinstance(error, TypeError) and "unhashable" in str(error):
+            return InvalidKey(f"table {name!r}, index 'primary': {error}; keys must be hashable; row {row!r}")
+        return self.index_error("primary", row, error)
 
     def check_row_type(self, row: Row) -> None:
         """Accept a row's type once it is known to be frozen, and of the table's own."""
@@ -150,69 +158,63 @@ class Overlay(Source):
         store.row_types.add(kind)
 
     def index_error(self, index: str, row: Row, error: Exception) -> Exception:
-        """An index function's exception, told with table, index and row; ours pass through."""
+        """An index function's exception, told with table, index and row; ours keep their class."""
         if isinstance(error, InvalidKey):
             return InvalidKey(f"table {self.store.name!r}, index {index!r}: {error}; row {row!r}")
         reason = str(error) if isinstance(error, IndexFunctionError) else f"{type(error).__name__}: {error}"
         return IndexFunctionError(f"table {self.store.name!r}, index {index!r}: {reason}; row {row!r}")
 
-    def checked_keys(self, row: Row) -> tuple[Keys, ...]:
-        """The keys of a row in all secondary indexes; tells which index failed."""
-        try:
-            return tuple([store.index.keys_of(row) for store in self.store.indexes])
-        except Exception:
-            for store in self.store.indexes:
-                try:
-                    store.index.keys_of(row)
-                except Exception as error:
-                    raise self.index_error(store.index.name, row, error) from error
-            raise
+    def explained(self, row: Row) -> Exception:
+        """The exception of the index function that fails for this row."""
+        for store in self.store.indexes:
+            try:
+                store.index.keys_of(row)
+            except Exception as error:
+                explained = self.index_error(store.index.name, row, error)
+                explained.__cause__ = error
+                return explained
+        return IndexFunctionError(
+            f"table {self.store.name!r}: an index function failed once for {row!r}; it is not pure"
+        )
 
-    def check_shape(self, store: TableStore | IndexStore, key: Key, row: Row) -> None:
+    def check_key(self, store: TableStore | IndexStore, keys: dict[Key, Any], key: Key, row: Row) -> None:
         """Demand of a new key the type shape of the index's first one, so that no comparison fails in a reader."""
-        index = "primary" if isinstance(store, TableStore) else store.index.name
         try:
+            known = key in keys
+            if known or (store.shape is not None and has_shape(key, store.shape)):
+                return
             shape = shape_of(key)
-        except InvalidKey as error:
-            raise self.index_error(index, row, error) from error
-        keys: dict[Key, Any] = store.rows if isinstance(store, TableStore) else store.entries
+        except TypeError as error:  # unhashable, or InvalidKey
+            raise self.index_error(self._name_of(store), row, _as_invalid_key(error)) from error
         if store.shape is None or not (keys or self.redo):
             store.shape = shape
+            store.plain = shape if isinstance(shape, type) and shape in PLAIN else None
         elif shape != store.shape:
             raise InvalidKey(
-                f"table {self.store.name!r}, index {index!r}: the key {key!r} is {describe(shape)}, but the others are "
-                f"{describe(store.shape)}; all keys of an index must have one type; row {row!r}"
+                f"table {self.store.name!r}, index {self._name_of(store)!r}: the key {key!r} is {describe(shape)}, but the "
+                f"others are {describe(store.shape)}; all keys of an index must have one type; row {row!r}"
             )
 
-    def check_new_keys(self, key: Key, row: Row, keys: tuple[Keys, ...], old_keys: tuple[Keys, ...]) -> None:
-        """Check index keys that come, and that those that go were really there."""
-        for place, store in enumerate(self.store.indexes):
-            entries = store.entries
-            new = keys[place]
-            for secondary in new:
-                try:
-                    if secondary not in entries and (type(secondary) is not store.shape or secondary != secondary):
-                        self.check_shape(store, secondary, row)
-                except TypeError as error:
-                    if isinstance(error, InvalidKey):
-                        raise
-                    raise InvalidKey(
-                        f"table {self.store.name!r}, index {store.index.name!r}: {error}; "
-                        f"keys must be hashable; row {row!r}"
-                    ) from error
-            if old_keys and new != old_keys[place] and key not in self.redo:
-                for secondary in old_keys[place]:
-                    if not store.names(secondary, key):
-                        raise IndexFunctionError(
-                            f"table {self.store.name!r}, index {store.index.name!r}: the function gives "
-                            f"{secondary!r} now and did not when row {key!r} was stored; it must be pure"
-                        )
+    def _name_of(self, store: TableStore | IndexStore) -> str:
+        return "primary" if isinstance(store, TableStore) else store.index.name
 
-    def claim(self, key: Key, keys: tuple[Keys, ...], old_keys: tuple[Keys, ...]) -> None:
+    def check_pure(self, key: Key, keys: tuple[Keys, ...], old_keys: tuple[Keys, ...]) -> None:
+        """Raise where an index does not hold the stored row under the keys that its function gives for it now."""
+        for index, new, old in zip(self.store.indexes, keys, old_keys):
+            if new == old:
+                continue
+            for secondary in old:
+                if not index.names(secondary, key):
+                    raise IndexFunctionError(
+                        f"table {self.store.name!r}, index {index.index.name!r}: the function gives {secondary!r} "
+                        f"now and did not when row {key!r} was stored; it must be pure"
+                    )
+
+    def claim(self, key: Key, keys: tuple[Keys, ...] | None, old_keys: tuple[Keys, ...] | None) -> None:
         """Give and take unique secondary keys, against the transaction's own state. Raises DuplicateKey."""
         assert self.claims is not None
         for claims, store in zip(self.claims, self.store.unique_indexes):
-            for secondary in keys[store.position - 1] if keys else ():
+            for secondary in keys[store.place] if keys is not None else ():
                 owner = claims.get(secondary, _NOT_CLAIMED)
                 if owner is _NOT_CLAIMED:
                     owner = store.entries.get(secondary)
@@ -222,10 +224,14 @@ class Overlay(Source):
                         f"{owner!r} and cannot go to {key!r} as well; delete or change the other row first"
                     )
         for claims, store in zip(self.claims, self.store.unique_indexes):
-            for secondary in old_keys[store.position - 1] if old_keys else ():
+            for secondary in old_keys[store.place] if old_keys is not None else ():
                 claims[secondary] = None
-            for secondary in keys[store.position - 1] if keys else ():
+            for secondary in keys[store.place] if keys is not None else ():
                 claims[secondary] = key
+
+
+def _as_invalid_key(error: TypeError) -> InvalidKey:
+    return error if isinstance(error, InvalidKey) else InvalidKey(f"{error}; keys must be hashable and ordered")
 
 
 class TableWriter(TableView[K, R]):
@@ -234,16 +240,16 @@ class TableWriter(TableView[K, R]):
     A call that raises leaves the transaction as it was before, and usable.
     """
 
-    __slots__ = ("_redo", "_rows", "_source")
+    __slots__ = ("_redo",)
 
     _source: Overlay
 
     def __init__(self, source: Overlay) -> None:
         """Transactions make these: ``txn[Services]``."""
-        super().__init__(source)
+        self._source = source
         self._commit = _NO_PIN.commit  # a writer that outlives its transaction holds no history back
         self._redo = source.redo
-        self._rows = source.store.rows
+        self._get = source.store.rows.get
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -253,12 +259,10 @@ class TableWriter(TableView[K, R]):
         A row equal to the stored one is not written: its revision stays, nobody wakes (``force`` writes it). Raises
         DuplicateKey, InvalidRow, InvalidKey, IndexFunctionError.
         """
-        source = self._source
-        key = source.key_of(row)
-        old: R | None = self._current(key)
+        key, staged, old = self._located(row)
         if old is not None and not force and old == row:
             return old
-        source.stage(row, key, old)
+        self._source.stage(row, key, old, staged)
         return old
 
     def replace(self, row: R, *, at: int | None = None) -> R:
@@ -266,10 +270,13 @@ class TableWriter(TableView[K, R]):
 
         With ``at`` only if the stored row's revision is that one: raises RevisionMismatch where it is not.
         """
-        key = self._source.key_of(row)
-        old = self._expected(key, at)
+        key, staged, old = self._located(row)
+        if old is None:
+            raise self._missing(key)
+        if at is not None:
+            self._check_revision(key, at)
         if old != row:
-            self._source.stage(row, key, old)
+            self._source.stage(row, key, old, staged)
         return old
 
     def modify(self, key: K, change: Callable[[R], R]) -> R:
@@ -277,16 +284,18 @@ class TableWriter(TableView[K, R]):
 
         Raises InvalidRow where the change moves the primary key: delete and insert instead.
         """
-        self._source.check_open()
-        old = self._expected(key, None)
-        new = change(old)
-        if self._source.key_of(new) != key:
+        old = self.get(key)
+        if old is None:
+            raise self._missing(key)
+        new = change(cast(R, old))
+        moved, staged, now = self._located(new)
+        if moved != key:
             raise InvalidRow(
                 f"table {self._source.store.name!r}: the change moves row {key!r} to another primary key; "
                 f"delete it and insert the new one: {new!r}"
             )
-        if new != old:
-            self._source.stage(new, key, old)
+        if new != now:
+            self._source.stage(new, key, now, staged)
         return new
 
     def delete(self, key: K, *, at: int | None = None) -> R | None:
@@ -294,13 +303,15 @@ class TableWriter(TableView[K, R]):
 
         With ``at`` only if its revision is that one: raises RevisionMismatch where it is not.
         """
-        self._source.check_open()
-        old: R | None = self._current(key)
+        if self._source.holder.closed:
+            self._source.check_open()
+        staged = self._redo.get(key)
+        old: R | None = self._get(key) if staged is None else _live(staged)
         if old is None:
             return None
         if at is not None:
             self._check_revision(key, at)
-        self._source.stage_deletion(key, old)
+        self._source.stage_deletion(key, old, staged)
         return old
 
     def clear(self) -> int:
@@ -331,19 +342,27 @@ class TableWriter(TableView[K, R]):
         source.check_open()
         source.pending = tuple([pending for pending in source.pending if pending is not initializer])
 
-    def _current(self, key: Key) -> Any:
-        state = self._redo.get(key)
-        if state is not None:
-            return None if state[2] else state[0]
-        return self._rows.get(key)
+    def _located(self, row: R) -> tuple[Any, State | None, R | None]:
+        """The primary key of a row to be written, what is staged for it, and the row that is there now."""
+        source = self._source
+        if source.holder.closed:
+            source.check_open()
+        store = source.store
+        if type(row) not in store.row_types:
+            source.check_row_type(row)
+        try:
+            key = store.key_of(row)
+            staged = self._redo.get(key)
+        except Exception as error:
+            raise source.key_error(row, error) from error
+        if staged is not None:
+            return key, staged, _live(staged)
+        if key is None:
+            raise IndexFunctionError(f"table {store.name!r}: the primary index has no key for {row!r}")
+        return key, None, self._get(key)
 
-    def _expected(self, key: Key, at: int | None) -> R:
-        old = self._current(key)
-        if old is None:
-            raise RowNotFound(f"table {self._source.store.name!r} has no row {key!r} to replace; insert it")
-        if at is not None:
-            self._check_revision(key, at)
-        return cast(R, old)
+    def _missing(self, key: Key) -> RowNotFound:
+        return RowNotFound(f"table {self._source.store.name!r} has no row {key!r} to replace; insert it")
 
     def _check_revision(self, key: Key, at: int) -> None:
         entry = self._source.entry(key)
@@ -359,7 +378,8 @@ class TableWriter(TableView[K, R]):
         """The row as the transaction sees it, or the default."""
         if self._source.holder.closed:
             self._source.check_open()
-        row = self._current(key)
+        staged = self._redo.get(key)
+        row = self._get(key) if staged is None else _live(staged)
         return default if row is None else row
 
     def entry(self, key: K) -> Entry[R] | None:
@@ -391,6 +411,11 @@ class TableWriter(TableView[K, R]):
         return self._source.ordered() if self._redo else list(super()._rows_in_order())
 
 
+def _live(staged: State) -> Any:
+    """The row of a staged state; None where it is staged as deleted."""
+    return None if staged[2] else staged[0]
+
+
 class WriteTransaction:
     """Writes to one or several tables that become visible together, or not at all.
 
@@ -398,32 +423,21 @@ class WriteTransaction:
     ``db.write`` on until then; readers never wait. One that is dropped open aborts with a ResourceWarning.
     """
 
-    __slots__ = ("__weakref__", "_holder", "_make_snapshot", "_outcome", "_overlays", "_root", "_stores", "_writers")
+    __slots__ = ("__weakref__", "_database", "_holder", "_outcome", "_pins", "_stores", "_writers")
 
-    def __init__(
-        self,
-        root: Root,
-        stores: tuple[TableStore, ...],
-        make_snapshot: Callable[[dict[Any, Pin]], Snapshot],
-    ) -> None:
+    def __init__(self, database: Database, stores: tuple[TableStore, ...]) -> None:
         """Take all tables, in the order given; ``Database.write`` sorts them."""
-        self._root = root
+        self._database = database
         self._stores = stores
-        self._make_snapshot = make_snapshot
-        self._outcome: Snapshot | None = None
+        self._outcome: dict[Any, Pin] | None = None
         self._writers: dict[Any, TableWriter[Any, Any]] = {}
-        self._overlays: dict[Any, Overlay] = {}
-        self._holder = Holder(", ".join([store.name for store in stores]))
+        self._holder = holder = Holder(stores)
         try:
             for store in stores:
-                store.reservation.take(self._holder)
+                store.reservation.take(holder)
                 if store.unfinished is not None:
                     finish_torn(store)
-            pins = root.pins
-            for store in stores:
-                overlay = Overlay(store, pins[store.table], self._holder)
-                self._overlays[store.table] = overlay
-                self._writers[store.table] = TableWriter(overlay)
+            self._pins = database._root.pins  # after the last table was taken
         except BaseException:
             self.abort()
             raise
@@ -444,20 +458,26 @@ class WriteTransaction:
         if writer is not None:
             return writer
         if isinstance(table, AnyIndex):
-            owner = self._writers.get(table.table)
-            if owner is not None:
-                owner._source.check_open()
-                return view_of(owner, table)
-        owner_table = table.table if isinstance(table, AnyIndex) else table
-        name = getattr(owner_table, "name", repr(table))
-        raise TableNotOpen(
-            f"table {name!r} is not open for writing in this transaction (open: {self._holder.tables or 'none'}); "
-            "name it in db.write(...), or read it from a snapshot"
-        )
+            return view_of(self._writer(table.table), table)
+        return self._writer(table)
+
+    def _writer(self, table: Any) -> TableWriter[Any, Any]:
+        writer = self._writers.get(table)
+        if writer is None:
+            for store in self._stores:
+                if store.table is table:
+                    writer = TableWriter(Overlay(store, self._pins[table], self._holder))
+                    self._writers[table] = writer
+                    return writer
+            raise TableNotOpen(
+                f"table {getattr(table, 'name', table)!r} is not open for writing in this transaction "
+                f"(open: {self._holder.tables}); name it in db.write(...), or read it from a snapshot"
+            )
+        return writer
 
     def __repr__(self) -> str:
         """Its tables and whether it is open."""
-        return f"<WriteTransaction on {self._holder.tables or 'no tables'}, {self._holder.closed or 'open'}>"
+        return f"<WriteTransaction on {self._holder.tables}, {self._holder.closed or 'open'}>"
 
     def __enter__(self) -> Self:
         """The transaction itself."""
@@ -469,7 +489,7 @@ class WriteTransaction:
         """Commit, or abort where the block raised. Nothing where that was done by hand."""
         try:
             if kind is None and not self._holder.closed:
-                self.commit()
+                self._commit()
         finally:
             if not self._holder.closed:
                 self.abort()
@@ -480,26 +500,25 @@ class WriteTransaction:
 
         A second time gives the same snapshot. Raises TransactionClosed after an abort.
         """
-        if self._holder.closed:
-            if self._outcome is None:
+        if self._outcome is None:
+            if self._holder.closed:
                 raise TransactionClosed(f"the transaction on {self._holder.tables} was {self._holder.closed} already")
-            return self._outcome
+            self._commit()
+        assert self._outcome is not None
+        return self._database._snapshot_of(self._outcome)
+
+    def _commit(self) -> None:
         try:
-            plan = CommitPlan(self._root, self._holder, self._stores, self._parts())
+            parts = [TableCommit(source) for writer in self._writers.values() if (source := writer._source).changed]
+            plan = CommitPlan(self._database._root, self._holder, self._stores, parts)
             plan.run()
-            self._outcome = self._make_snapshot(plan.pins)
+            self._outcome = plan.pins
         finally:
             if not self._holder.closed:
                 self.abort()
             self._forget()
-        return self._outcome
-
-    def _parts(self) -> list[TableCommit]:
-        return [
-            TableCommit(o.store, o.pin, o.undo, o.redo, o.revision, o.pending)
-            for o in self._overlays.values()
-            if o.changed
-        ]
+        if self._database._check:
+            self._database.check()
 
     def abort(self) -> None:
         """Drop the writes and free the tables. Nothing happens where the transaction is closed."""
@@ -511,10 +530,10 @@ class WriteTransaction:
 
     def _forget(self) -> None:
         """Let go of the base snapshot and of what was staged, so that a closed transaction pins nothing."""
-        for overlay in self._overlays.values():
-            overlay.pin = _NO_PIN
-        self._overlays = {}
+        for writer in self._writers.values():
+            writer._source.pin = _NO_PIN
         self._writers = {}
+        self._pins = {}
 
     def __del__(self) -> None:
         """Abort where nobody did."""
