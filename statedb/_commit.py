@@ -63,7 +63,7 @@ class TableCommit:
 class CommitPlan:
     """A prepared commit over one or several tables. ``finish`` may be called again until it came to its end."""
 
-    __slots__ = ("_applied", "_holder", "_parts", "_reserved", "_root", "_swapped", "_wakers", "pins")
+    __slots__ = ("_applied", "_holder", "_parts", "_reserved", "_root", "_wakers", "pins")
 
     def __init__(self, root: Root, holder: Holder, reserved: tuple[TableStore, ...], parts: list[TableCommit]) -> None:
         """``reserved`` are all tables of the transaction, ``parts`` those that changed."""
@@ -72,50 +72,41 @@ class CommitPlan:
         self._reserved = reserved
         self._parts = parts
         self._applied = False
-        self._swapped = False
         self._wakers: list[Waker] = []
-        self.pins: dict[Any, Pin] = {}
-
-    def run(self) -> None:
-        """Carry the commit out; afterwards ``pins`` are the root's as they are with it."""
-        try:
-            self.finish()
-        except BaseException:
-            self.finish()
-            raise
+        self.pins: dict[Any, Pin] | None = None if parts else root.pins
 
     def finish(self) -> None:
-        """All steps that are still to be done."""
+        """All steps that are still to be done. Where it raises, call it again before anything else."""
         self._holder.closed = "committed"
+        parts = self._parts
         if not self._applied:
-            for part in self._parts:
+            for part in parts:
                 part.store.unfinished = self
                 part.apply()
-                part.store.remember(part.base, part.commit)
+                part.store.remember(part.base)
             self._applied = True
-        if not self._swapped:
+        if parts:
             self._swap()
-            self._swapped = True
         for store in self._reserved:
             if store.unfinished is self:
                 store.unfinished = None
             store.reservation.release(self._holder)
-        for part in self._parts:
-            part.trip(self._wakers)
+        for part in parts:
+            if part.store.registry.entries:
+                part.trip(self._wakers)
         if self._wakers:
             wake_all(self._wakers)
 
     def _swap(self) -> None:
+        """Put the new pins into the root, once; ``pins`` are the root's as they were then."""
         root = self._root
-        if not self._parts:
-            self.pins = root.pins
-            return
         with root.lock:
-            pins = root.pins.copy()
-            for part in self._parts:
-                if pins[part.store.table] is part.base:
+            if self.pins is None:
+                pins = root.pins.copy()
+                for part in self._parts:
                     pins[part.store.table] = part.pin
-            root.pins = self.pins = pins
+                root.pins = pins
+                self.pins = pins
 
 
 def finish_torn(store: TableStore) -> None:

@@ -221,14 +221,14 @@ def _revision(state: State) -> int:
     return state[1]
 
 
-def compact(replaced: list[ref[Pin]], newest: Pin) -> list[ref[Pin]]:
+def compact(replaced: list[ref[Pin]]) -> list[ref[Pin]]:
     """Shorten the links between neighbouring live pins, and forget the dead ones.
 
-    Called by the writer under the table's lock. Whatever anybody holds is then bounded by live pins times keys
-    changed since, not by the number of commits.
+    Called by the writer under the table's lock; the last pin is the one about to be replaced. Whatever anybody
+    holds is then bounded by live pins times keys changed since, not by the number of commits.
     """
     alive = [(weak, pin) for weak in replaced if (pin := weak()) is not None]
-    for older, newer in pairwise([*[pin for _, pin in alive], newest]):
+    for (_, older), (_, newer) in pairwise(alive):
         _shorten(older.commit, newer.commit)
     return [weak for weak, _ in alive]
 
@@ -249,6 +249,6 @@ def _shorten(start: Commit, end: Commit) -> None:
         groups.append(group)
         commit = following
     ends = [*[first for first, _, _, _ in groups[1:]], end]
-    for (first, undo, redo, changed), following in zip(groups, ends, strict=True):
+    for (first, undo, redo, changed), following in zip(groups, ends):
         if changed:
             first.link = (undo, redo, following)

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable
 from datetime import datetime, time
 from decimal import Decimal
-from functools import cache
 from operator import attrgetter, lt
 from typing import Any
 
@@ -38,9 +37,15 @@ def _field_names(kind: type) -> tuple[str, ...] | None:
     return None
 
 
-@cache
+class _Getters(dict[type, Callable[[Any], tuple[Any, ...] | None]]):
+    """What takes the fields out of a key, by its type; found out once for each type."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], tuple[Any, ...] | None]:
+        getter = self[kind] = _getter(kind)
+        return getter
+
+
 def _getter(kind: type) -> Callable[[Any], tuple[Any, ...] | None]:
-    """What takes the fields out of a key of this type; found out once for each type."""
     if issubclass(kind, tuple):
         return tuple
     names = _field_names(kind)
@@ -51,12 +56,15 @@ def _getter(kind: type) -> Callable[[Any], tuple[Any, ...] | None]:
     return lambda key: tuple([getattr(key, name) for name in names])
 
 
+_GETTERS = _Getters()
+
+
 def fields_of(key: Any) -> tuple[Any, ...] | None:  # Any: keys are the user's
     """The fields of a compound key in comparison order, or None for a plain value.
 
     Compound are tuples (NamedTuples too), msgspec Structs, dataclasses and attrs classes.
     """
-    return _getter(type(key))(key)
+    return _GETTERS[type(key)](key)
 
 
 def _shape(key: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ._errors import NestedWrite
 
-_HOLDER = "holder"
+HOLDER = "holder"
 
 
 class Named(Protocol):
@@ -42,26 +42,29 @@ class Holder:
 class Reservation:
     """At most one holder at a time; others wait. Not re-entrant: waiting for oneself raises."""
 
-    __slots__ = ("_changed", "_holder", "_name", "_waiting")
+    __slots__ = ("_changed", "_name", "_waiting", "holder")
 
     def __init__(self, name: str) -> None:
         """``name`` is the table's, for messages."""
         self._name = name
-        self._holder: dict[str, Holder] = {}
+        self.holder: dict[str, Holder] = {}
         self._changed = Condition()
         self._waiting = 0
 
     def take(self, holder: Holder) -> None:
-        """Wait until the table is free, and take it. Raises NestedWrite where that could never happen."""
-        current = self._holder.setdefault(_HOLDER, holder)
+        """Wait until the table is free, and take it. Raises NestedWrite where that could never happen.
+
+        ``holder`` is in the open for callers on the hot path, who try the one atomic step themselves.
+        """
+        current = self.holder.setdefault(HOLDER, holder)
         if current is not holder:
             self._refuse_nested(current, holder)
             self._wait(holder)
 
     def release(self, holder: Holder) -> None:
         """Let the next one in. Nothing happens where the table is not this holder's. Idempotent."""
-        if self._holder.get(_HOLDER) is holder:
-            self._holder.pop(_HOLDER, None)
+        if self.holder.get(HOLDER) is holder:
+            self.holder.pop(HOLDER, None)
         if self._waiting:
             with self._changed:
                 self._changed.notify()
@@ -77,7 +80,7 @@ class Reservation:
         with self._changed:
             self._waiting += 1
             try:
-                while self._holder.setdefault(_HOLDER, holder) is not holder:
+                while self.holder.setdefault(HOLDER, holder) is not holder:
                     self._changed.wait(1.0)  # the bound covers an interrupt that swallowed a notification
             finally:
                 self._waiting -= 1

@@ -201,15 +201,17 @@ class TableStore:
             for store, move in zip(self.indexes, moves):
                 for key, keys in move.additions:
                     store.add(key, keys)
-        for store in self.indexes:
-            add, place = store.add, store.place
-            for key in come:
-                add(key, redo[key][3][place])
-        if (come or gone) and self.order.wanted:
+        if come:
+            for store in self.indexes:
+                add, place = store.add, store.place
+                for key in come:
+                    add(key, redo[key][3][place])
+        if come or gone:
             self.order.note(come + gone, rows)
-        for store in self.indexes:
-            if store.order.wanted:
-                self._note(store, redo, come, moves)
+        if come or moves is not None:
+            for store in self.indexes:
+                if store.order.wanted:
+                    self._note(store, redo, come, moves)
 
     def _note(self, store: IndexStore, redo: Redo, come: list[Key], moves: list[Move] | None) -> None:
         """Tell an index's order which keys may have come or gone."""
@@ -220,11 +222,12 @@ class TableStore:
         if keys:
             store.order.note(keys, store.entries)
 
-    def remember(self, pin: Pin, commit: Commit) -> None:
+    def remember(self, pin: Pin) -> None:
         """Keep an eye on a pin that is about to be replaced, and now and then shorten the history."""
-        if commit.sequence % _COMPACT_EVERY == 0:
-            self.replaced = compact(self.replaced, pin)
-        self.replaced.append(ref(pin))
+        replaced = self.replaced
+        replaced.append(ref(pin))
+        if pin.commit.sequence % _COMPACT_EVERY == 0:
+            self.replaced = compact(replaced)
 
 
 def difference(undo: Undo, redo: Redo, places: int) -> tuple[list[Key], list[Move] | None]:

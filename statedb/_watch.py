@@ -228,12 +228,12 @@ def prefix_concern(position: int, prefix: Key, matches: Callable[[Key], bool]) -
 class Registry:
     """All watches of one table, by what they watch."""
 
-    __slots__ = ("_dead", "_entries", "_held", "_keys", "_lock", "_networked", "_prefixes", "_sizes", "_tables")
+    __slots__ = ("_dead", "_held", "_keys", "_lock", "_networked", "_prefixes", "_sizes", "_tables", "entries")
 
     def __init__(self, networked: list[bool]) -> None:
         """One flag for each index, the primary first: whether its prefixes are networks."""
         self._lock = Lock()
-        self._entries: set[_Entry] = set()
+        self.entries: set[_Entry] = set()
         self._dead: deque[Any] = deque()
         self._held: dict[Watch, None] = {}
         self._tables: dict[Key, set[_Entry]] = {}
@@ -244,7 +244,7 @@ class Registry:
 
     def __len__(self) -> int:
         """How many watches are registered, a few dropped ones included."""
-        return len(self._entries)
+        return len(self.entries)
 
     def waiting(self) -> int:
         """How many watches somebody waits on."""
@@ -262,7 +262,7 @@ class Registry:
         watch._entry = entry
         with self._lock:
             self._sweep()
-            self._entries.add(entry)
+            self.entries.add(entry)
             for key in concern.keys:
                 places.setdefault(key, set()).add(entry)
             if concern.place == "prefix":
@@ -281,7 +281,7 @@ class Registry:
             self._take_out(dead.popleft())
 
     def _take_out(self, entry: _Entry) -> None:
-        self._entries.discard(entry)
+        self.entries.discard(entry)
         for places, key in entry.places:
             standing = places.get(key)
             if standing is not None:
@@ -316,8 +316,6 @@ class Registry:
         Called after the root was swapped. The list is the caller's, so that an interrupt between tripping and waking
         loses nobody: it wakes whom the list holds, and calls again.
         """
-        if not self._entries:
-            return
         with self._lock:
             self._sweep()
             for entry in self._hit(undo, redo, pending_changed):

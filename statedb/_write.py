@@ -30,7 +30,7 @@ from ._read import (
     UniqueIndexView,
     view_of,
 )
-from ._reserve import Holder
+from ._reserve import HOLDER, Holder
 from ._schema import AnyIndex, Index, K, Keys, N, PrefixIndex, R, Table, UniqueIndex, check_row_type
 from ._store import IndexStore, TableStore
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 I = TypeVar("I")  # noqa: E741 - the key type of an index
 _NOT_CLAIMED: Any = object()
+_NO_PINS: dict[Any, Pin] = {}
 _NO_PIN = Pin(Commit(0, 0, 0, ()))
 
 
@@ -59,9 +60,11 @@ class Overlay(Source):
         self.count = commit.count
         self.pending = commit.pending
         # Unique secondary keys that this transaction gave to a row, or took from one (None).
-        self.claims: list[dict[Key, Key | None]] | None = [{} for _ in store.unique_indexes] or None
+        self.claims: list[dict[Key, Key | None]] | None = None
+        if store.unique_indexes:
+            self.claims = [{} for _ in store.unique_indexes]
         self._layer: Layer | None = None  # made for the first read that needs one, and kept up to date by the log
-        self._log: list[Key] = []
+        self._log: list[Key] | None = None
 
     def layers(self) -> tuple[Layer, ...]:
         """The staged rows, if there are any."""
@@ -121,7 +124,7 @@ class Overlay(Source):
         self.redo[key] = (row, revision, False, keys)
         if old is None:
             self.count += 1
-        if self._layer is not None:
+        if self._log is not None:
             self._log.append(key)
 
     def stage_deletion(self, key: Key, old: Row, staged: State | None) -> None:
@@ -134,7 +137,7 @@ class Overlay(Source):
         self.revision = revision = self.revision + 1
         self.redo[key] = (old, revision, True, keys)
         self.count -= 1
-        if self._layer is not None:
+        if self._log is not None:
             self._log.append(key)
 
     # -- checking --------------------------------------------------------------------------------------------
@@ -174,7 +177,7 @@ class Overlay(Source):
                 explained.__cause__ = error
                 return explained
         return IndexFunctionError(
-            f"table {self.store.name!r}: an index function failed once for {row!r}; it is not pure"
+            f"table {self.store.name!r}: an index function failed once for row {row!r}; it must be pure"
         )
 
     def check_key(self, store: TableStore | IndexStore, keys: dict[Key, Any], key: Key, row: Row) -> None:
@@ -191,8 +194,8 @@ class Overlay(Source):
             store.plain = shape if isinstance(shape, type) and shape in PLAIN else None
         elif shape != store.shape:
             raise InvalidKey(
-                f"table {self.store.name!r}, index {self._name_of(store)!r}: the key {key!r} is {describe(shape)}, but the "
-                f"others are {describe(store.shape)}; all keys of an index must have one type; row {row!r}"
+                f"table {self.store.name!r}, index {self._name_of(store)!r}: the key {key!r} is {describe(shape)}, "
+                f"but the others are {describe(store.shape)}; all keys of an index must have one type; row {row!r}"
             )
 
     def _name_of(self, store: TableStore | IndexStore) -> str:
@@ -431,10 +434,12 @@ class WriteTransaction:
         self._stores = stores
         self._outcome: dict[Any, Pin] | None = None
         self._writers: dict[Any, TableWriter[Any, Any]] = {}
+        self._pins = _NO_PINS
         self._holder = holder = Holder(stores)
         try:
             for store in stores:
-                store.reservation.take(holder)
+                if store.reservation.holder.setdefault(HOLDER, holder) is not holder:
+                    store.reservation.take(holder)
                 if store.unfinished is not None:
                     finish_torn(store)
             self._pins = database._root.pins  # after the last table was taken
@@ -511,7 +516,11 @@ class WriteTransaction:
         try:
             parts = [TableCommit(source) for writer in self._writers.values() if (source := writer._source).changed]
             plan = CommitPlan(self._database._root, self._holder, self._stores, parts)
-            plan.run()
+            try:
+                plan.finish()
+            except BaseException:
+                plan.finish()  # forward: what follows the first link is idempotent
+                raise
             self._outcome = plan.pins
         finally:
             if not self._holder.closed:
@@ -532,8 +541,8 @@ class WriteTransaction:
         """Let go of the base snapshot and of what was staged, so that a closed transaction pins nothing."""
         for writer in self._writers.values():
             writer._source.pin = _NO_PIN
-        self._writers = {}
-        self._pins = {}
+        self._writers.clear()
+        self._pins = _NO_PINS
 
     def __del__(self) -> None:
         """Abort where nobody did."""
