@@ -1,0 +1,45 @@
+"""How long to wait before the next try: doubling, capped, jittered; short again after a healthy while. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+
+class Backoff:
+    """The waits between tries.
+
+    >>> waits = Backoff(0.1, 1.0, healthy_s=10, chance=lambda: 1.0)
+    >>> [round(waits.next(), 1) for _ in range(6)]
+    [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    >>> waits.lasted(3); round(waits.next(), 1)
+    1.0
+    >>> waits.lasted(12); round(waits.next(), 1)
+    0.1
+    """
+
+    def __init__(
+        self,
+        min_s: float,
+        max_s: float,
+        *,
+        healthy_s: float = 5.0,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """``chance`` gives numbers from 0 to 1; a wait is between a half of its size and all of it."""
+        self._min_s = min_s
+        self._max_s = max(min_s, max_s)
+        self._healthy_s = healthy_s
+        self._chance = chance
+        self._size_s = min_s
+
+    def next(self) -> float:
+        """The next wait in seconds."""
+        size_s = self._size_s
+        self._size_s = min(size_s * 2, self._max_s)
+        return size_s * (0.5 + 0.5 * self._chance())
+
+    def lasted(self, seconds: float) -> None:
+        """Things went well for so long: if that is a healthy while, the waits begin anew."""
+        if seconds >= self._healthy_s:
+            self._size_s = self._min_s

@@ -1,0 +1,231 @@
+"""YAML as people write it, without surprises. Knows no kinds; text in, plain values out.
+
+A plain scalar stays the text that was written (``no``, ``1.10``, ``0123``, ``1e3``): the field that it is meant for
+decides what it is. Only null is null. With ``typed`` they are resolved as by the core schema of YAML 1.2, for values
+that have no fields of ours, like the spec of a policy.
+
+Untrusted input is bounded: aliases, depth, and how large the aliases make a document. The builder is driven by events
+and keeps its own stack, since libyaml's composer crashes on deep nesting.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import msgspec
+import yaml
+
+Value: TypeAlias = Any
+"""None, bool, int, float, str, or a list or dict (with str keys) of these."""
+
+DEPTH_MAX = 100
+NODES_MAX = 1_000_000
+
+_Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+")
+_RADIX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_TAG = "tag:yaml.org,2002:"
+_PLAIN_TAGS = {_TAG + name for name in ("null", "bool", "int", "float")}
+_DOCUMENT = re.compile(r"^(?=---(?:\s|$))", re.MULTILINE)
+
+
+class YamlError(ValueError):
+    """The text is not the YAML that we read; the message names the line, never the content."""
+
+
+class Document(msgspec.Struct, frozen=True):
+    """The text between two ``---`` lines, and the line in the file where it begins (from 1)."""
+
+    text: str
+    line: int
+
+
+def split(text: str) -> list[Document]:
+    """The documents of a file, unread, so that one that does not parse costs only itself.
+
+    Empty ones and directives are left out. Correct because ``---`` at the start of a line ends a document always, even
+    inside of a block scalar.
+    """
+    documents = []
+    line = 1
+    for part in _DOCUMENT.split(text):
+        if any(_is_content(number, each) for number, each in enumerate(part.splitlines())):
+            documents.append(Document(part, line))
+        line += part.count("\n")
+    return documents
+
+
+def load(document: Document, *, typed: bool = False, aliases_max: int = 100) -> list[Value]:
+    """The values of a document: one, or several where ``...`` ends one early. Raises YamlError."""
+    loader = _Parser(document.text)
+    try:
+        return [_Builder(loader, document.line, typed, aliases_max).build(start) for start in _starts(loader)]
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {document.line + mark.line}: " if mark is not None else ""
+        raise YamlError(f"{where}{error.problem or error.context or 'not YAML'}") from None
+    except yaml.YAMLError as error:  # the reader's: characters that YAML does not allow
+        raise YamlError(f"line {document.line}: {getattr(error, 'reason', 'not YAML')}") from None
+    finally:
+        loader.dispose()
+
+
+def _is_content(number: int, line: str) -> bool:
+    if number == 0 and line.startswith("---"):
+        line = line[3:]
+    line = line.strip()
+    return bool(line) and line[0] not in "#%" and line != "..."
+
+
+def _starts(loader: Any) -> Iterator[Any]:
+    """The first event of each document in the stream."""
+    while True:
+        event = loader.get_event()
+        if event is None or isinstance(event, yaml.StreamEndEvent):
+            return
+        if isinstance(event, yaml.DocumentStartEvent):
+            yield loader.get_event()
+
+
+class _Frame:
+    """A list or dict that is being built: ``key`` is the key that waits for its value, ``size`` counts all below."""
+
+    __slots__ = ("anchor", "key", "keyed", "merges", "size", "value")
+
+    def __init__(self, value: list[Value] | dict[str, Value], anchor: str | None) -> None:
+        self.value = value
+        self.anchor = anchor
+        self.key = ""
+        self.keyed = False
+        self.merges: list[Value] = []
+        self.size = 1
+
+
+class _Builder:
+    """Builds one document from its events."""
+
+    def __init__(self, loader: Any, line: int, typed: bool, aliases_max: int) -> None:
+        self._loader = loader
+        self._line = line
+        self._typed = typed
+        self._aliases = aliases_max
+        self._anchors: dict[str, tuple[Value, int]] = {}
+        self._stack: list[_Frame] = []
+
+    def build(self, event: Any) -> Value:
+        while True:
+            done: tuple[Value, int] | None = None
+            if isinstance(event, yaml.ScalarEvent):
+                done = (self._scalar(event), 1)
+                if event.anchor is not None:
+                    self._anchors[event.anchor] = done
+            elif isinstance(event, yaml.AliasEvent):
+                done = self._alias(event)
+            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+                self._open(event)
+            else:
+                done = self._close()
+            if done is not None:
+                if not self._stack:
+                    return done[0]
+                self._add(done, event)
+            event = self._loader.get_event()
+
+    def _open(self, event: Any) -> None:
+        if len(self._stack) >= DEPTH_MAX:
+            raise self._error(event, f"nested deeper than {DEPTH_MAX}")
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        if event.tag not in (None, "!", _TAG + ("map" if mapping else "seq")):
+            raise self._error(event, "tags are not read, except those of the core schema")
+        if self._stack and self._wants_key(self._stack[-1]):
+            raise self._error(event, "a key must be a scalar")
+        self._stack.append(_Frame({} if mapping else [], event.anchor))
+
+    def _close(self) -> tuple[Value, int]:
+        frame = self._stack.pop()
+        for merged in frame.merges:
+            for key, value in merged.items():
+                frame.value.setdefault(key, value)  # type: ignore[union-attr]  # merges stand in mappings only
+        done = (frame.value, frame.size)
+        if frame.anchor is not None:
+            self._anchors[frame.anchor] = done
+        return done
+
+    def _alias(self, event: Any) -> tuple[Value, int]:
+        if event.anchor not in self._anchors:
+            raise self._error(event, "an alias without its anchor, or inside of it")
+        self._aliases -= 1
+        if self._aliases < 0:
+            raise self._error(event, "too many aliases")
+        return self._anchors[event.anchor]
+
+    def _add(self, done: tuple[Value, int], event: Any) -> None:
+        value, size = done
+        frame = self._stack[-1]
+        frame.size += size
+        if frame.size > NODES_MAX:
+            raise self._error(event, f"more than {NODES_MAX} values")
+        if isinstance(frame.value, list):
+            frame.value.append(value)
+        elif not frame.keyed:
+            frame.key, frame.keyed = self._key(event, value, frame.value), True
+        else:
+            frame.keyed = False
+            if frame.key == "<<":
+                frame.merges += self._merged(event, value)
+            else:
+                frame.value[frame.key] = value
+
+    def _wants_key(self, frame: _Frame) -> bool:
+        return isinstance(frame.value, dict) and not frame.keyed
+
+    def _key(self, event: Any, value: Value, mapping: dict[str, Value]) -> str:
+        key = event.value if isinstance(event, yaml.ScalarEvent) else value
+        if not isinstance(key, str):
+            raise self._error(event, "a key must be a scalar")
+        if key in mapping:
+            raise self._error(event, "a key stands twice in one mapping")
+        return key
+
+    def _merged(self, event: Any, value: Value) -> list[Value]:
+        merged = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, dict) for each in merged):
+            raise self._error(event, "<< merges mappings only")
+        return merged
+
+    def _scalar(self, event: Any) -> Value:
+        tag, text = event.tag, event.value
+        if tag is None or tag == "!":
+            if tag is None and event.implicit[0]:
+                return _plain(text, self._typed)
+            return text
+        if tag in _PLAIN_TAGS:
+            return _plain(text, self._typed)
+        if tag == _TAG + "str":
+            return text
+        raise self._error(event, "tags are not read, except those of the core schema")
+
+    def _error(self, event: Any, problem: str) -> YamlError:
+        return YamlError(f"line {self._line + event.start_mark.line}: {problem}")
+
+
+def _plain(text: str, typed: bool) -> Value:
+    """What a plain scalar is."""
+    if _NULL.fullmatch(text):
+        return None
+    if not typed:
+        return text
+    if _BOOL.fullmatch(text):
+        return text[0] in "tT"
+    if _INT.fullmatch(text) and len(text) < 64:
+        return int(text)
+    if _RADIX.fullmatch(text) and len(text) < 64:
+        return int(text, 0)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
