@@ -1,0 +1,1 @@
+"""Tables into effect. Consumers see tables, and nothing of where the rows come from."""
