@@ -1,0 +1,46 @@
+"""Network policies: kept as they were written, with their label selectors read."""
+
+import msgspec
+
+from statedb import Index, Table, UniqueIndex
+
+
+class PolicyKey(msgspec.Struct, frozen=True, order=True, gc=False):
+    """``namespace`` is empty for the kinds that span the cluster."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Requirement(msgspec.Struct, frozen=True, order=True, gc=False):
+    """One condition on a label. ``operator`` is In, NotIn, Exists or DoesNotExist; ``values`` are sorted."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class Selector(msgspec.Struct, frozen=True, gc=False):
+    """A label selector, and where in the policy it stands: ``spec.ingress[0].fromEndpoints[1]``.
+
+    All ``requirements`` must hold; none at all selects everything. Keys may carry a label source (``k8s:app``).
+    """
+
+    path: str
+    requirements: tuple[Requirement, ...] = ()
+
+
+class Policy(msgspec.Struct, frozen=True, gc=False):
+    """One policy object. ``specs`` is the canonical JSON (compact, sorted keys) of each of its rules, in order."""
+
+    key: PolicyKey
+    specs: tuple[str, ...] = ()
+    selectors: tuple[Selector, ...] = ()
+
+
+class Policies(Table[PolicyKey, Policy], name="policies"):
+    """One row per policy object."""
+
+    primary = UniqueIndex[PolicyKey, Policy](lambda policy: policy.key)
+    by_namespace = Index[str, Policy](lambda policy: (policy.key.namespace,))

@@ -1,0 +1,28 @@
+"""Objects that could not be read: what is wrong with them, until they heal or leave."""
+
+import msgspec
+
+from statedb import Table, UniqueIndex
+
+
+class RejectedKey(msgspec.Struct, frozen=True, order=True, gc=False):
+    """``object`` is the source's own name for it: an etcd key, or file, kind and name."""
+
+    cluster: str
+    table: str
+    object: str
+
+
+class RejectedRow(msgspec.Struct, frozen=True, gc=False):
+    """Why it was rejected, ``when`` (Unix seconds), and the beginning of its value."""
+
+    key: RejectedKey
+    error: str = ""
+    excerpt: str = ""
+    when: float = 0.0
+
+
+class Rejected(Table[RejectedKey, RejectedRow], name="rejected"):
+    """One row per object that cannot be read now. Its last good rows stay in their table."""
+
+    primary = UniqueIndex[RejectedKey, RejectedRow](lambda rejected: rejected.key)

@@ -1,0 +1,49 @@
+"""Services that clusters share, without their backends. Knows neither etcd nor Kubernetes."""
+
+import msgspec
+
+from statedb import Index, Table, UniqueIndex
+
+
+class ServiceKey(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A service's name is unique within its namespace."""
+
+    cluster: str
+    namespace: str
+    name: str
+
+
+class Frontend(msgspec.Struct, frozen=True, order=True, gc=False):
+    """An address and port on which the cluster serves it. ``port_name`` is empty for an unnamed port."""
+
+    ip: str
+    port_name: str
+    protocol: str
+    port: int
+
+
+class Service(msgspec.Struct, frozen=True, gc=False):
+    """A service as its own cluster announces it; services of one name in several clusters are one global service.
+
+    ``frontends`` are sorted; a headless service has none. ``shared``: others may use its backends.
+    ``include_external``: it uses those of others. ``affinity`` (``local``, ``remote`` or empty) is a wish of the
+    importing cluster: no announcement carries it. ``source`` is who observed the service, in Cilium's words.
+    """
+
+    key: ServiceKey
+    frontends: tuple[Frontend, ...] = ()
+    shared: bool = True
+    include_external: bool = True
+    affinity: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    selector: tuple[tuple[str, str], ...] = ()
+    cluster_id: int = 0
+    source: str = "k8s"
+
+
+class Services(Table[ServiceKey, Service], name="services"):
+    """One row per shared service and cluster."""
+
+    primary = UniqueIndex[ServiceKey, Service](lambda service: service.key)
+    by_name = Index[tuple[str, str], Service](lambda service: ((service.key.namespace, service.key.name),))
+    by_frontend = Index[str, Service](lambda service: tuple([frontend.ip for frontend in service.frontends]))
