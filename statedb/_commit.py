@@ -56,8 +56,10 @@ class TableCommit:
 
     def trip(self, wakers: list[Waker]) -> None:
         """Trip the watches that this part concerns."""
-        pending_changed = self.base.commit.pending != self.commit.pending
-        self.store.registry.trip(self.undo, self.redo, pending_changed, self.commit.sequence, wakers)
+        registry = self.store.registry
+        if registry.may_concern(self.undo, self.redo):
+            pending_changed = self.base.commit.pending != self.commit.pending
+            registry.trip(self.undo, self.redo, pending_changed, self.commit.sequence, wakers)
 
 
 class CommitPlan:
@@ -92,7 +94,7 @@ class CommitPlan:
                 store.unfinished = None
             store.reservation.release(self._holder)
         for part in parts:
-            if part.store.registry.entries:
+            if part.store.registry.entries:  # what follows costs 2 microseconds: not where nobody watches
                 part.trip(self._wakers)
         if self._wakers:
             wake_all(self._wakers)
