@@ -1,0 +1,223 @@
+"""How a source is doing, for people: its rows in the tables ``sources`` and ``rejected``. Knows nothing of its objects.
+
+State changes are written at once, everything else at most once a second, always in transactions of its own: a source
+that takes 10 000 updates a second must not write 10 000 times that it did.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias
+
+from catalog import Rejected, RejectedKey, RejectedRow, SourceKey, SourceRow, Sources
+from statedb import Database
+
+from .errors import OwnedElsewhere
+from .source import AnyTable
+
+State: TypeAlias = Literal["absent", "connecting", "syncing", "synced", "stale", "failed"]
+"""absent: no source fills the table. connecting: never heard from it yet. syncing: the first list is under way.
+synced: the table follows. stale: the last good content stands, the place is away or not to be trusted yet.
+failed: it will not heal by waiting (credentials, permissions, a bug)."""
+
+ANY_TABLE = "*"
+"""Stands for the table in ``rejected`` where nobody can say which one it would have been."""
+
+_PERIOD_S = 1.0
+_REJECTED_MAX = 1000
+
+
+class _Health:
+    """The changing part of one row of ``sources``."""
+
+    __slots__ = ("error", "relists", "rows", "since", "state", "withheld")
+
+    def __init__(self, since: float) -> None:
+        self.state: State = "connecting"
+        self.since = since
+        self.error = ""
+        self.rows = 0
+        self.withheld = 0
+        self.relists = 0
+
+
+class Status:
+    """The rows that one source has in ``sources`` and ``rejected``. For one thread at a time."""
+
+    def __init__(
+        self,
+        db: Database,
+        cluster: str,
+        backend: str,
+        tables: tuple[AnyTable, ...],
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        rejected_max: int = _REJECTED_MAX,
+    ) -> None:
+        """``wall`` dates the rows, ``clock`` paces the writes. ``rejected_max`` rows per table are shown at most."""
+        self._db = db
+        self._cluster = cluster
+        self._backend = backend
+        self._wall = wall
+        self._clock = clock
+        self._rejected_max = rejected_max
+        self._health: dict[str, _Health] = {table.name: _Health(wall()) for table in tables}
+        self._changed: set[str] = set()
+        self._rejected: dict[str, dict[str, RejectedRow]] = {}
+        self._rejections: dict[RejectedKey, RejectedRow | None] = {}
+        self._shown: dict[str, set[RejectedKey]] = {}
+        self._written = float("-inf")
+
+    def own(self) -> None:
+        """Become the one source of these tables. Raises OwnedElsewhere naming both; then nothing is taken."""
+        with self._db.write(Sources) as txn:
+            sources = txn[Sources]
+            for name in self._health:
+                other = sources.get(SourceKey(self._cluster, name))
+                if other is not None and other.state != "absent":
+                    raise OwnedElsewhere(
+                        f"table {name!r} of cluster {self._cluster!r} is filled by backend {other.backend!r} already; "
+                        f"{self._backend!r} cannot fill it too: every table has one source of truth. "
+                        "Take the table out of one of the two"
+                    )
+            for name in self._health:
+                sources.insert(self._row(name))
+        self._written = self._clock()
+
+    def disown(self) -> None:
+        """The source has ended: its tables keep their rows, another source may take them."""
+        self._forget_rejections()
+        self.report("absent", "stopped")
+        self.write()
+
+    def report(self, state: State, error: str = "", tables: Iterable[AnyTable] | None = None) -> None:
+        """The state from now on, of these tables or all. Written at once if it is another one than before."""
+        turned = False
+        for name in self._health if tables is None else [table.name for table in tables]:
+            health = self._health[name]
+            if health.state != state:
+                health.state, health.since = state, self._wall()
+                turned = True
+            elif health.error == error:
+                continue
+            health.error = error
+            self._changed.add(name)
+        if turned:
+            self.write()
+
+    def state_of(self, table: AnyTable) -> State:
+        """The state last reported."""
+        return self._health[table.name].state
+
+    def count(self, table: AnyTable, rows: int, withheld: int = 0) -> None:
+        """So many rows of the table are this source's, and so many objects would go if their absence counted."""
+        health = self._health[table.name]
+        if health.rows != rows or health.withheld != withheld:
+            health.rows, health.withheld = rows, withheld
+            self._changed.add(table.name)
+
+    def relisted(self, table: AnyTable) -> None:
+        """The table was listed anew."""
+        self._health[table.name].relists += 1
+        self._changed.add(table.name)
+
+    def reject(self, feed: str, table: str, name: str, error: str, excerpt: str) -> None:
+        """An object cannot be read. A second rejection of the same value keeps the time of the first."""
+        rejected = self._rejected.setdefault(feed, {})
+        before = rejected.get(name)
+        key = RejectedKey(self._cluster, table, name)
+        if before is not None:
+            if before.key == key and before.error == error and before.excerpt == excerpt:
+                return
+            self._withdraw(before)
+        rejected[name] = row = RejectedRow(key, error, excerpt, self._wall())
+        shown = self._shown.setdefault(table, set())
+        if len(shown) < self._rejected_max:
+            shown.add(key)
+            self._rejections[key] = row
+
+    def heal(self, feed: str, name: str) -> None:
+        """The object can be read, or is gone. Cheap where nothing of the feed is rejected."""
+        rejected = self._rejected.get(feed)
+        if rejected:
+            row = rejected.pop(name, None)
+            if row is not None:
+                self._withdraw(row)
+
+    def rejected(self, feed: str) -> tuple[str, ...]:
+        """The objects of a feed that cannot be read."""
+        return tuple(self._rejected.get(feed, ()))
+
+    def due_in(self) -> float | None:
+        """In how many seconds `write_if_due` has something to do; None: nothing is waiting to be written."""
+        if not self._changed and not self._rejections:
+            return None
+        return max(0.0, self._written + _PERIOD_S - self._clock())
+
+    def write_if_due(self) -> None:
+        """Write what is waiting unless the last write was less than a second ago."""
+        due_in = self.due_in()
+        if due_in is not None and due_in <= 0:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is waiting, now."""
+        changed, self._changed = self._changed, set()
+        rejections, self._rejections = self._rejections, {}
+        with self._db.write(Sources, Rejected) as txn:
+            for name in changed:
+                txn[Sources].insert(self._row(name))
+            for key, row in rejections.items():
+                if row is None:
+                    txn[Rejected].delete(key)
+                else:
+                    txn[Rejected].insert(row)
+        self._written = self._clock()
+
+    def _withdraw(self, row: RejectedRow) -> None:
+        """Take a rejection out of the table, if it is there or on its way."""
+        shown = self._shown[row.key.table]
+        if row.key in shown:
+            shown.remove(row.key)
+            self._rejections[row.key] = None
+
+    def _forget_rejections(self) -> None:
+        for feed, rejected in self._rejected.items():
+            for name in tuple(rejected):
+                self.heal(feed, name)
+
+    def _row(self, name: str) -> SourceRow:
+        health = self._health[name]
+        return SourceRow(
+            key=SourceKey(self._cluster, name),
+            backend=self._backend,
+            state=health.state,
+            since=health.since,
+            last_error=health.error,
+            rows=health.rows,
+            withheld_deletes=health.withheld,
+            relists=health.relists,
+        )
+
+
+def declare_absent(db: Database, cluster: str, tables: Iterable[AnyTable]) -> None:
+    """Say of tables that no source fills them. Tables that a source has claimed are left alone."""
+    now = time.time()
+    with db.write(Sources) as txn:
+        for table in tables:
+            key = SourceKey(cluster, table.name)
+            if key not in txn[Sources]:
+                txn[Sources].insert(
+                    SourceRow(
+                        key=key,
+                        backend="",
+                        state="absent",
+                        since=now,
+                        last_error="",
+                        rows=0,
+                        withheld_deletes=0,
+                        relists=0,
+                    )
+                )

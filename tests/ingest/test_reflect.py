@@ -1,0 +1,444 @@
+"""Events into tables: owned, quiet, converging, no false deletes, initialized; folded tables equal a fresh one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from catalog import Rejected, RejectedKey, SourceKey, Sources
+from ingest.errors import OwnedElsewhere
+from ingest.events import Bad, Delete, Event, Listed, Upsert
+from ingest.reflect import Feed, Reflector
+from ingest.status import Status, declare_absent
+from statedb import Database, Index, Table, UniqueIndex
+
+
+class Key(msgspec.Struct, frozen=True, order=True, gc=False):
+    cluster: str
+    name: str
+
+
+class Thing(msgspec.Struct, frozen=True, gc=False):
+    key: Key
+    value: int = 0
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    key: Key
+    value: int = 0
+
+
+class Things(Table[Key, Thing], name="things"):
+    primary = UniqueIndex[Key, Thing](lambda row: row.key)
+    by_value = Index[int, Thing](lambda row: (row.value,))
+
+
+class Parts(Table[Key, Part], name="parts"):
+    primary = UniqueIndex[Key, Part](lambda row: row.key)
+
+
+def thing(name: str, value: int = 0, cluster: str = "c") -> Thing:
+    return Thing(Key(cluster, name), value)
+
+
+def part(name: str, value: int = 0) -> Part:
+    return Part(Key("c", name), value)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+THINGS = Feed("things", (Things,))
+BOTH = Feed("both", (Things, Parts), mixed=True)
+
+
+class Rig:
+    """A reflector on a database, with a clock that stands still."""
+
+    def __init__(self, *feeds: Feed, db: Database | None = None, backend: str = "test", **options: Any) -> None:
+        self.db = db or Database(Things, Parts, Sources, Rejected)
+        self.clock = Clock()
+        tables = tuple(dict.fromkeys(table for feed in feeds for table in feed.tables))
+        self.status = Status(self.db, "c", backend, tables, wall=self.clock, clock=self.clock, **options)
+        self.reflector = Reflector(self.db, "c", backend, feeds, self.status, clock=self.clock)
+        self.reflector.begin()
+
+    def say(self, *events: Event) -> None:
+        for event in events:
+            self.reflector.offer(event)
+        self.reflector.flush()
+
+    def things(self) -> dict[str, int]:
+        return {row.key.name: row.value for row in self.db.snapshot()[Things].values()}
+
+    def parts(self) -> dict[str, int]:
+        return {row.key.name: row.value for row in self.db.snapshot()[Parts].values()}
+
+    def rejected(self) -> dict[str, str]:
+        self.status.write()
+        return {row.key.object: row.error for row in self.db.snapshot()[Rejected].values()}
+
+
+def up(name: str, *rows: Any, feed: str = "things") -> Upsert:
+    return Upsert(feed, name, rows)
+
+
+# --- the named guarantees ---------------------------------------------------------------------------------------------
+
+
+def test_owned():
+    """A source removes only its own rows: not another cluster's, not what another feed brought."""
+    rig = Rig(THINGS, BOTH)
+    with rig.db.write(Things) as txn:
+        txn[Things].insert(thing("theirs", cluster="other"))
+    rig.say(Listed("both", [up("o", thing("x"), part("y"), feed="both")]))
+    rig.say(Listed("things", [up("a", thing("a"))]))
+    rig.say(Listed("things", []))
+    assert [row.key for row in rig.db.snapshot()[Things].values()] == [Key("c", "x"), Key("other", "theirs")]
+    assert rig.parts() == {"y": 0}
+
+
+def test_quiet():
+    """Equal rows wake nobody: a re-list of what is there already makes no commit that anybody sees."""
+    rig = Rig(THINGS)
+    rows = [up(str(i), thing(str(i), i)) for i in range(10)]
+    rig.say(Listed("things", rows))
+    before = rig.db.snapshot()
+    watch = before[Things].watch()
+    rig.say(Listed("things", list(reversed(rows))))
+    rig.say(*rows)
+    rig.say(Delete("things", "unknown"))
+    assert not watch.tripped
+    assert rig.db.snapshot()[Things].revision == before[Things].revision
+
+
+def test_converging():
+    """After any outage the table equals the source, in one transaction: readers see the old state or the new."""
+    rig = Rig(THINGS)
+    rig.say(Listed("things", [up("a", thing("a")), up("b", thing("b")), up("c", thing("c"))]))
+    with rig.db.changes(Things) as stream:
+        stream.next(timeout=0)
+        rig.say(Listed("things", [up("b", thing("b", 7)), up("d", thing("d"))]))
+        batch = stream.next(timeout=0)
+        assert batch is not None
+        assert {(c.row.key.name, c.deleted) for c in batch} == {("a", True), ("c", True), ("b", False), ("d", False)}
+        assert stream.next(timeout=0) is None
+    assert rig.things() == {"b": 7, "d": 0}
+
+
+def test_no_false_deletes():
+    """A list that is not to be believed deletes nothing; a change stream sees no deletion until it is believed."""
+    rig = Rig(THINGS)
+    rig.say(Listed("things", [up("a", thing("a")), up("b", thing("b")), up("c", thing("c"))]))
+    with rig.db.changes(Things) as stream:
+        stream.next(timeout=0)
+        rig.say(Listed("things", [up("b", thing("b", 1))], full=False))
+        assert rig.reflector.withheld("things") == 2
+        rig.say(up("a", thing("a", 2)))
+        assert rig.reflector.withheld("things") == 1
+        seen = [change for batch in iter(lambda: stream.next(timeout=0), None) for change in batch]
+        assert not any(change.deleted for change in seen)
+        rig.reflector.release()
+        assert [(c.row.key.name, c.deleted) for c in stream.next(timeout=0) or ()] == [("c", True)]
+    assert rig.reflector.withheld("things") == 0
+    assert rig.things() == {"a": 2, "b": 1}
+
+
+def test_initialized():
+    """A table is initialized after the first full list of all its feeds, never before, and once."""
+    rig = Rig(THINGS, BOTH)
+    rig.say(up("early", thing("early")))
+    assert not rig.db.snapshot()[Things].initialized
+    rig.say(Listed("things", [], full=False))
+    assert not rig.db.snapshot()[Things].initialized
+    rig.say(Listed("things", []))
+    assert not rig.db.snapshot()[Things].initialized, "the other feed has not been listed yet"
+    assert not rig.db.snapshot()[Parts].initialized
+    rig.say(Listed("both", []))
+    assert rig.db.snapshot()[Things].initialized
+    assert rig.db.snapshot()[Parts].initialized
+    revision = rig.db.snapshot()[Things].revision
+    rig.say(Listed("both", []), Listed("things", []))
+    assert rig.db.snapshot()[Things].revision == revision
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def test_of_an_objects_events_in_a_batch_the_last_one_counts():
+    rig = Rig(THINGS)
+    with rig.db.changes(Things) as stream:
+        stream.next(timeout=0)
+        rig.say(up("a", thing("a", 1)), up("b", thing("b")), up("a", thing("a", 2)), Delete("things", "b"))
+        assert [(c.row.key.name, c.row.value) for c in stream.next(timeout=0) or ()] == [("a", 2)]
+
+
+def test_a_batch_is_one_transaction_over_all_its_tables():
+    rig = Rig(BOTH)
+    with rig.db.changes(Things) as stream:
+        stream.next(timeout=0)
+        rig.say(up("o", thing("x", 1), part("y", 1), feed="both"))
+        rig.say(up("o", thing("x", 2), part("y", 2), feed="both"))
+        batch = stream.next(timeout=0)
+        assert batch is not None
+        assert [row.value for row in batch.snapshot[Parts].values()] == [2]
+
+
+def test_a_batch_is_due_after_50_ms_or_10_000_rows():
+    rig = Rig(THINGS)
+    assert not rig.reflector.due
+    rig.reflector.offer(up("a", thing("a")))
+    assert not rig.reflector.due
+    rig.clock.now += 0.051
+    assert rig.reflector.due
+    rig.reflector.flush()
+    assert not rig.reflector.due
+    for i in range(9_999):
+        rig.reflector.offer(up(str(i), thing(str(i))))
+    assert not rig.reflector.due
+    rig.reflector.offer(up("last", thing("last")))
+    assert rig.reflector.due
+
+
+def test_a_list_drops_what_its_own_feed_said_before_and_keeps_what_others_said():
+    rig = Rig(THINGS, BOTH)
+    rig.say(
+        up("stale", thing("stale")),
+        up("o", thing("x"), feed="both"),
+        Listed("things", [up("a", thing("a"))]),
+        up("b", thing("b")),
+    )
+    assert rig.things() == {"a": 0, "b": 0, "x": 0}
+
+
+def test_rows_of_tables_that_a_feed_does_not_fill_are_left_out():
+    rig = Rig(Feed("both", (Parts,), mixed=True))
+    rig.say(Listed("both", [up("o", thing("x"), part("y"), feed="both")]))
+    assert rig.things() == {}
+    assert rig.parts() == {"y": 0}
+
+
+# --- bad objects ------------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_object_is_recorded_keeps_its_last_good_rows_and_stops_nobody():
+    rig = Rig(THINGS)
+    rig.say(Listed("things", [up("a", thing("a", 1)), Bad("things", "b", "no key", "{}")]))
+    rig.say(Bad("things", "a", "not JSON", "{"), up("c", thing("c")))
+    assert rig.things() == {"a": 1, "c": 0}
+    assert rig.rejected() == {"a": "not JSON", "b": "no key"}
+    row = rig.db.snapshot()[Rejected][RejectedKey("c", "things", "a")]
+    assert (row.excerpt, row.when) == ("{", 1000.0)
+
+
+def test_a_bad_value_in_a_relist_keeps_the_last_good_rows():
+    rig = Rig(THINGS)
+    rig.say(Listed("things", [up("a", thing("a", 1)), up("b", thing("b"))]))
+    rig.say(Listed("things", [Bad("things", "a", "torn", "")]))
+    assert rig.things() == {"a": 1}
+
+
+def test_good_then_bad_in_one_batch_serves_the_good_one_and_shows_the_bad_one():
+    rig = Rig(THINGS)
+    rig.say(up("a", thing("a", 1)), Bad("things", "a", "torn", ""))
+    assert rig.things() == {"a": 1}
+    assert rig.rejected() == {"a": "torn"}
+    rig.say(Bad("things", "a", "torn", ""), up("a", thing("a", 2)))
+    assert rig.things() == {"a": 2}
+    assert rig.rejected() == {}
+
+
+@pytest.mark.parametrize(
+    "cure", [up("a", thing("a")), Delete("things", "a"), Listed("things", []), Listed("things", [up("a", thing("a"))])]
+)
+def test_a_rejection_goes_when_its_object_heals_or_leaves(cure: Event):
+    rig = Rig(THINGS)
+    rig.say(Bad("things", "a", "torn", ""))
+    assert rig.rejected() == {"a": "torn"}
+    rig.say(cure)
+    assert rig.rejected() == {}
+
+
+def test_the_rejected_table_is_capped():
+    rig = Rig(THINGS, rejected_max=3)
+    rig.say(*(Bad("things", str(i), "torn", "") for i in range(10)))
+    assert len(rig.rejected()) == 3
+    rig.say(*(up(str(i), thing(str(i))) for i in range(10)))
+    assert rig.rejected() == {}
+    rig.say(Bad("things", "x", "torn", ""))
+    assert rig.rejected() == {"x": "torn"}
+
+
+def test_a_row_that_the_table_refuses_costs_only_itself():
+    rig = Rig(THINGS)
+    rig.say(up("a", thing("a")), up("b", Thing(Key("c", "b"), "text")), up("c", thing("c")))  # type: ignore[arg-type]
+    assert rig.things() == {"a": 0, "c": 0}
+    assert list(rig.rejected()) == ["b"]
+
+
+# --- ownership and status ---------------------------------------------------------------------------------------------
+
+
+def test_a_second_owner_of_a_table_is_refused_and_takes_nothing():
+    rig = Rig(THINGS, backend="first")
+    with pytest.raises(OwnedElsewhere, match=r"'things' of cluster 'c'.*'first'.*'second'"):
+        Rig(Feed("both", (Parts, Things), mixed=True), db=rig.db, backend="second")
+    assert SourceKey("c", "parts") not in rig.db.snapshot()[Sources]
+    Rig(Feed("parts", (Parts,)), db=rig.db, backend="second")
+
+
+def test_the_next_source_takes_over_the_rows_that_one_left_behind():
+    rig = Rig(THINGS)
+    rig.say(Listed("things", [up("a", thing("a")), up("b", thing("b"))]))
+    rig.status.disown()
+    assert rig.db.snapshot()[Sources][SourceKey("c", "things")].state == "absent"
+    following = Rig(THINGS, db=rig.db)
+    assert following.things() == {"a": 0, "b": 0}
+    following.say(Listed("things", [up("b", thing("b"))]))
+    assert following.things() == {"b": 0}
+
+
+def test_sources_is_written_on_state_changes_and_else_at_most_once_a_second():
+    rig = Rig(THINGS)
+    sources: Callable[[], Any] = lambda: rig.db.snapshot()[Sources][SourceKey("c", "things")]  # noqa: E731
+    assert (sources().state, sources().since) == ("connecting", 1000.0)
+    rig.clock.now += 0.5
+    rig.status.report("synced")
+    assert (sources().state, sources().since) == ("synced", 1000.5)
+    rig.say(Listed("things", [up("a", thing("a"))]))
+    rig.status.write_if_due()
+    assert (sources().rows, sources().relists) == (0, 0)
+    assert rig.status.due_in() == 1.0
+    rig.clock.now += 1.0
+    rig.status.write_if_due()
+    assert (sources().rows, sources().relists) == (1, 1)
+    assert rig.status.due_in() is None
+    rig.status.report("stale", "gone")
+    assert (sources().state, sources().last_error) == ("stale", "gone")
+
+
+def test_tables_without_a_source_are_declared_absent():
+    rig = Rig(THINGS)
+    declare_absent(rig.db, "c", [Things, Parts])
+    states = {row.key.table: row.state for row in rig.db.snapshot()[Sources].values()}
+    assert states == {"things": "connecting", "parts": "absent"}
+    Rig(Feed("parts", (Parts,)), db=rig.db, backend="second")
+
+
+# --- folded tables equal a fresh computation --------------------------------------------------------------------------
+
+row_sets = st.lists(
+    st.builds(thing, st.sampled_from("xyz"), st.integers(0, 2)) | st.builds(part, st.sampled_from("xyz")), max_size=3
+)
+names = st.sampled_from(["a", "b", "c"])
+upserts = st.builds(lambda name, rows: Upsert("both", name, tuple(rows)), names, row_sets)
+steps = st.one_of(
+    upserts,
+    st.builds(lambda name: Delete("both", name), names),
+    st.builds(lambda name: Bad("both", name, "torn"), names),
+    st.builds(
+        lambda events, full: Listed("both", events, full),
+        st.lists(upserts | names.map(lambda name: Bad("both", name, "torn")), unique_by=lambda e: e.object),
+        st.booleans(),
+    ),
+    st.just("flush"),
+)
+
+
+class Model:
+    """The present rows of every object, oldest claim first, and the objects that a doubtful list left out."""
+
+    def __init__(self) -> None:
+        self.queues: dict[Any, list[str]] = {}
+        self.rows: dict[str, dict[Any, Any]] = {}
+        self.bad: set[str] = set()
+        self.doubted: set[str] = set()
+
+    def put(self, name: str, rows: tuple[Any, ...]) -> None:
+        new: dict[Any, Any] = {}
+        for row in rows:
+            new.setdefault((type(row), row.key), row)
+        for key in set(self.rows.get(name, {})) - set(new):
+            self.queues[key].remove(name)
+        for key in new:
+            queue = self.queues.setdefault(key, [])
+            if name not in queue:
+                queue.append(name)
+        self.rows[name] = new
+
+    def step(self, event: Event) -> None:
+        match event:
+            case Upsert(_, name, rows):
+                self.put(name, rows)
+                self.bad.discard(name)
+                self.doubted.discard(name)
+            case Bad(_, name):
+                self.bad.add(name)
+                self.doubted.discard(name)
+            case Delete(_, name):
+                self.put(name, ())
+                self.bad.discard(name)
+                self.doubted.discard(name)
+            case Listed(_, events, full):
+                missing = {n for n, rows in self.rows.items() if rows} - {e.object for e in events}
+                if full:
+                    for name in missing:
+                        self.put(name, ())
+                self.doubted = set() if full else missing
+                self.bad = set()
+                for each in events:
+                    self.step(each)
+
+    def table(self) -> dict[Any, Any]:
+        return {key: self.rows[queue[0]][key] for key, queue in self.queues.items() if queue}
+
+
+@given(st.lists(steps, max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_folded_tables_equal_a_fresh_computation(history: list[Any]):
+    rig, model = Rig(BOTH), Model()
+    streams = {Things: rig.db.changes(Things), Parts: rig.db.changes(Parts)}
+    folded: dict[Any, Any] = {}
+    unflushed: dict[str, Event] = {}
+
+    def settle() -> None:
+        for name, event in unflushed.items():
+            model.put(name, event.rows if isinstance(event, Upsert) else ())
+        unflushed.clear()
+
+    for step in history:
+        if step == "flush":
+            rig.say()
+            settle()
+        else:
+            rig.reflector.offer(step)
+            if isinstance(step, Listed):
+                unflushed.clear()
+                model.step(step)
+            elif isinstance(step, Bad):
+                model.step(step)
+            else:
+                model.bad.discard(step.object)
+                model.doubted.discard(step.object)
+                unflushed.pop(step.object, None)
+                unflushed[step.object] = step
+        for table, stream in streams.items():
+            for batch in iter(lambda s=stream: s.next(timeout=0), None):
+                for change in batch:
+                    key = (table.row_type, change.row.key)
+                    if change.deleted:
+                        del folded[key]
+                    else:
+                        folded[key] = change.row
+        assert folded == model.table()
+        assert rig.reflector.withheld("both") == len(model.doubted)
+    assert set(rig.rejected()) == model.bad
+    for stream in streams.values():
+        stream.close()
