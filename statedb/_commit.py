@@ -12,11 +12,15 @@ wrong place) is found and finished by the next writer of the table; readers are 
 from __future__ import annotations
 
 from typing import Any, Protocol
+from weakref import ref
 
-from ._history import Commit, Initializer, Pin, Redo, Root, Undo
+from ._history import Commit, Initializer, Key, Pin, Redo, Root, Undo, compact
 from ._reserve import Holder
 from ._store import TableStore, difference
 from ._watch import Waker, wake_all
+
+_COMPACT_EVERY = 256
+_NOTHING: list[Key] = []
 
 
 class Staged(Protocol):
@@ -29,6 +33,7 @@ class Staged(Protocol):
     revision: int
     count: int
     pending: tuple[Initializer, ...]
+    moved: bool
 
 
 class TableCommit:
@@ -42,17 +47,24 @@ class TableCommit:
         self.base = base = staged.pin
         self.undo = staged.undo
         self.redo = staged.redo
-        self.come, self.moves = difference(staged.undo, staged.redo, len(store.indexes))
+        if staged.moved:
+            self.come, self.moves = difference(staged.undo, staged.redo, len(store.indexes))
+        else:
+            self.come, self.moves = _NOTHING, None
         self.commit = Commit(base.commit.sequence + 1, staged.revision, staged.count, staged.pending)
         self.pin = Pin(self.commit)
 
     def apply(self) -> None:
-        """Publish the link, then change the newest state. Idempotent."""
-        old = self.base.commit
+        """Publish the link, then change the newest state, and keep an eye on the pin replaced. Idempotent."""
+        base, store = self.base, self.store
+        old = base.commit
         if old.link is None:
             old.link = (self.undo, self.redo, self.commit)
-        self.base.ordered = None
-        self.store.apply(self.redo, self.come, self.moves)
+        base.ordered = None
+        store.apply(self.redo, self.come, self.moves)
+        store.replaced.append(ref(base))
+        if old.sequence % _COMPACT_EVERY == 0:
+            store.replaced = compact(store.replaced)
 
     def trip(self, wakers: list[Waker]) -> None:
         """Trip the watches that this part concerns."""
@@ -79,36 +91,31 @@ class CommitPlan:
 
     def finish(self) -> None:
         """All steps that are still to be done. Where it raises, call it again before anything else."""
-        self._holder.closed = "committed"
+        holder = self._holder
+        holder.closed = "committed"
         parts = self._parts
         if not self._applied:
             for part in parts:
                 part.store.unfinished = self
                 part.apply()
-                part.store.remember(part.base)
             self._applied = True
-        if parts:
-            self._swap()
+        if self.pins is None:
+            root = self._root
+            with root.lock:
+                pins = root.pins.copy()
+                for part in parts:
+                    pins[part.store.table] = part.pin
+                root.pins = pins
+                self.pins = pins
         for store in self._reserved:
             if store.unfinished is self:
                 store.unfinished = None
-            store.reservation.release(self._holder)
+            store.reservation.release(holder)
         for part in parts:
             if part.store.registry.entries:  # what follows costs 2 microseconds: not where nobody watches
                 part.trip(self._wakers)
         if self._wakers:
             wake_all(self._wakers)
-
-    def _swap(self) -> None:
-        """Put the new pins into the root, once; ``pins`` are the root's as they were then."""
-        root = self._root
-        with root.lock:
-            if self.pins is None:
-                pins = root.pins.copy()
-                for part in self._parts:
-                    pins[part.store.table] = part.pin
-                root.pins = pins
-                self.pins = pins
 
 
 def finish_torn(store: TableStore) -> None:

@@ -21,30 +21,28 @@ class Order:
     repeated and outdated notes do no harm. Until somebody reads in order nothing is kept at all.
     """
 
-    __slots__ = ("_keys", "_lock", "_noted", "_sorted")
+    __slots__ = ("_keys", "_lock", "_sorted", "noted")
 
     def __init__(self, keys: Any) -> None:
         """``keys`` is the dict whose keys are ordered."""
         self._keys = keys
         self._lock = Lock()
-        self._noted: deque[list[Any]] | None = None  # None: nobody has read in order; build afresh
+        self.noted: deque[list[Any]] | None = None
+        """What is still to be sorted in; None where nobody has read in order, and writers need note nothing."""
         self._sorted: Any = None
 
-    @property
-    def wanted(self) -> bool:
-        """Whether notes are kept. Read by writers after they changed the dict."""
-        return self._noted is not None
-
     def note(self, keys: list[Any], total: Sized) -> None:
-        """Remember keys that may have come or gone. More notes than rows, and the order is forgotten instead.
+        """Remember keys that may have come or gone, after the dict was changed.
+
+        More notes than rows, and the order is forgotten instead.
 
         Cost: O(1). The reader that holds the forgotten notes still drains them: its answer stays right.
         """
-        noted = self._noted
+        noted = self.noted
         if noted is None:
             return
         if len(noted) > len(total) + _KEPT_MIN:
-            self._noted = None
+            self.noted = None
         else:
             noted.append(keys)
 
@@ -65,10 +63,10 @@ class Order:
 
     def _fresh(self) -> Any:
         """The sorted list, up to date with every note that was there at this moment."""
-        noted = self._noted
+        noted = self.noted
         if noted is None:
             self._sorted = None
-            noted = self._noted = deque()  # first collect notes, then copy: nothing falls between
+            noted = self.noted = deque()  # first collect notes, then copy: nothing falls between
         try:
             if self._sorted is None:
                 noted.clear()
@@ -102,7 +100,7 @@ class Order:
     def check(self) -> None:
         """Raise AssertionError where the order, if there is one, is not that of the dict. For tests; no writer."""
         with self._lock:
-            if self._noted is not None and self._sorted is not None:
+            if self.noted is not None and self._sorted is not None:
                 ordered = self._fresh()
                 ordered._check()
                 assert list(ordered) == sorted(self._keys), f"order {list(ordered)!r} is not that of the keys"

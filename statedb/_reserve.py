@@ -64,7 +64,7 @@ class Reservation:
     def release(self, holder: Holder) -> None:
         """Let the next one in. Nothing happens where the table is not this holder's. Idempotent."""
         if self.holder.get(HOLDER) is holder:
-            self.holder.pop(HOLDER, None)
+            del self.holder[HOLDER]
         if self._waiting:
             with self._changed:
                 self._changed.notify()

@@ -14,14 +14,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 from weakref import ref
 
-from ._history import Commit, Key, Pin, Redo, Root, Row, Undo, compact
+from ._history import Commit, Key, Pin, Redo, Root, Row, Undo
 from ._networks import length_of
 from ._order import Order
 from ._reserve import Reservation
 from ._schema import AnyIndex, Keys, PrefixIndex, Table, UniqueIndex
 from ._watch import Registry
-
-_COMPACT_EVERY = 256
 
 
 class Bucket(set[Any]):
@@ -206,11 +204,11 @@ class TableStore:
                 add, place = store.add, store.place
                 for key in come:
                     add(key, redo[key][3][place])
-        if come or gone:
+        if (come or gone) and self.order.noted is not None:
             self.order.note(come + gone, rows)
         if come or moves is not None:
             for store in self.indexes:
-                if store.order.wanted:
+                if store.order.noted is not None:
                     self._note(store, redo, come, moves)
 
     def _note(self, store: IndexStore, redo: Redo, come: list[Key], moves: list[Move] | None) -> None:
@@ -221,13 +219,6 @@ class TableStore:
             keys += [secondary for _, entered in moves[store.place].additions for secondary in entered]
         if keys:
             store.order.note(keys, store.entries)
-
-    def remember(self, pin: Pin) -> None:
-        """Keep an eye on a pin that is about to be replaced, and now and then shorten the history."""
-        replaced = self.replaced
-        replaced.append(ref(pin))
-        if pin.commit.sequence % _COMPACT_EVERY == 0:
-            self.replaced = compact(replaced)
 
 
 def difference(undo: Undo, redo: Redo, places: int) -> tuple[list[Key], list[Move] | None]:
