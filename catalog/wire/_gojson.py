@@ -1,0 +1,155 @@
+"""JSON as Go's encoding/json reads and writes it. Knows no format; a struct says which fields there are.
+
+Go matches field names without regard to case, ignores fields it does not know, leaves absent ones and nulls at zero,
+and takes the last of two. It escapes ``<``, ``>`` and ``&``, and writes the keys of mappings sorted.
+
+A value written the common way is decoded straight into its struct, which refuses unknown fields, so that nothing is
+ever missed; whatever that refuses is read again by the rules above. Both ways give the same struct.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from ._errors import WireError
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+INEXACT = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What `Reader.exactly` raises for a value that must be read leniently."""
+
+_WHERE = re.compile(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
+_ESCAPES = {
+    b"<": rb"\u003c",
+    b">": rb"\u003e",
+    b"&": rb"\u0026",
+    b"\xe2\x80\xa8": rb"\u2028",
+    b"\xe2\x80\xa9": rb"\u2029",
+}
+
+
+class Reader(Generic[S]):
+    """Reads one kind of struct. Fields that the writer always writes are required ones: that keeps `exactly` exact.
+
+    ``exactly`` is the fast way alone, for hot loops: it raises one of INEXACT, then ``leniently`` decides.
+    """
+
+    def __init__(self, kind: type[S]) -> None:
+        """``kind`` must forbid unknown fields, in nested structs too."""
+        self.exactly: Callable[[bytes], S] = msgspec.json.Decoder(kind).decode
+        self._kind = kind
+        self._shape = inspect.type_info(kind)
+
+    def __call__(self, value: bytes) -> S:
+        """The struct. Raises WireError naming the field."""
+        try:
+            return self.exactly(value)
+        except INEXACT:
+            return self.leniently(value)
+
+    def leniently(self, value: bytes) -> S:
+        """The struct, by all of Go's rules. Raises WireError naming the field."""
+        try:
+            plain = json.loads(
+                value.decode("utf-8", "replace"), object_pairs_hook=tuple, parse_constant=_refuse_constant
+            )
+            if not isinstance(plain, tuple):
+                raise WireError("the value is not a JSON object")
+            return msgspec.convert(_shaped(plain, self._shape), self._kind)
+        except msgspec.ValidationError as error:
+            raise WireError(located(error)) from None
+        except RecursionError:
+            raise WireError("the value is nested too deep") from None
+        except WireError:
+            raise
+        except ValueError as error:
+            raise WireError(f"the value is not JSON: {error}") from None
+
+
+def located(error: msgspec.ValidationError) -> str:
+    """What msgspec found wrong, the place first: ``spec.ports[0].port: expected int, got str``."""
+    text = str(error)
+    found = _WHERE.fullmatch(text)
+    what, where = (found["what"], found["where"]) if found else (text, "")
+    what = (what[:1].lower() + what[1:]).replace("`", "")
+    return f"{where}: {what}" if where else what
+
+
+def encode(struct: msgspec.Struct) -> bytes:
+    """The bytes that Go writes. Mappings must be sorted already. Raises WireError for text that UTF-8 cannot hold."""
+    try:
+        value = msgspec.json.encode(struct)
+    except UnicodeEncodeError as error:
+        raise WireError(f"the row holds text that is not Unicode: {error}") from None
+    return _ESCAPED.sub(_escape, value)
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    return _ESCAPES[found[0]]
+
+
+def _refuse_constant(name: str) -> Any:
+    raise WireError(f"the value is not JSON: {name} is no number")
+
+
+def _folded(name: str) -> str:
+    """A field name as Go compares it: ASCII letters without case, and the two letters that fold to ASCII ones."""
+    return name.replace("\u017f", "s").replace("\u212a", "k").lower()
+
+
+def _shaped(value: Any, shape: inspect.Type) -> Any:
+    """A parsed value with the names that its struct knows (Any: JSON). Objects arrive as tuples of pairs."""
+    if isinstance(shape, inspect.UnionType):
+        if value is None:
+            return None
+        shape = _member_for(value, shape)
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, tuple):
+        return _shaped_object(value, shape)
+    if isinstance(value, list):
+        item = shape.item_type if isinstance(shape, (inspect.ListType, inspect.VarTupleType)) else inspect.AnyType()
+        return [_zero(item) if each is None else _shaped(each, item) for each in value]
+    return value
+
+
+def _member_for(value: Any, union: inspect.UnionType) -> inspect.Type:
+    """The member of a union that such a value could be."""
+    wanted: tuple[type[inspect.Type], ...] = (inspect.StructType, inspect.DictType)
+    if isinstance(value, list):
+        wanted = (inspect.ListType, inspect.VarTupleType)
+    elif not isinstance(value, tuple):
+        return inspect.AnyType()
+    return next((each for each in union.types if isinstance(each, wanted)), inspect.AnyType())
+
+
+def _shaped_object(pairs: tuple[tuple[str, Any], ...], shape: inspect.Type) -> dict[str, Any]:
+    if isinstance(shape, inspect.StructType):
+        fields = {_folded(field.encode_name): field for field in shape.fields}
+        known = {name: _zero(field.type) for name, field in fields.items() if field.required}
+        for name, value in pairs:
+            field = fields.get(_folded(name))
+            if field is not None and value is not None:
+                known[_folded(name)] = _shaped(value, field.type)
+        return {fields[name].encode_name: value for name, value in known.items()}
+    item = shape.value_type if isinstance(shape, inspect.DictType) else inspect.AnyType()
+    return {
+        _SURROGATE.sub("\ufffd", name): _zero(item) if value is None else _shaped(value, item) for name, value in pairs
+    }
+
+
+def _zero(shape: inspect.Type) -> Any:
+    """What Go leaves where nothing was written."""
+    if isinstance(shape, inspect.StrType):
+        return ""
+    if isinstance(shape, inspect.BoolType):
+        return False
+    if isinstance(shape, inspect.IntType):
+        return 0
+    return None

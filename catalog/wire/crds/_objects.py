@@ -1,0 +1,62 @@
+"""Reading one object: its fields into a struct, its metadata. Knows no kind."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from .._errors import WireError
+from .._gojson import located
+
+S = TypeVar("S", bound=msgspec.Struct)
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Metadata(msgspec.Struct, gc=False):
+    """What every object has; ``labels`` and ``annotations`` may be absent."""
+
+    name: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+def read(value: object, kind: type[S]) -> S:
+    """The fields of an object that a struct names. Raises WireError naming the field."""
+    try:
+        return msgspec.convert(_without_nulls(value), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise WireError(located(error)) from None
+    except RecursionError:
+        raise WireError("the object is nested too deep") from None
+
+
+def named(metadata: Metadata) -> str:
+    """The object's name. Raises WireError if it has none."""
+    if not metadata.name:
+        raise WireError("metadata.name: name is unset")
+    return metadata.name
+
+
+def namespace_of(text: str) -> str:
+    """The namespace of an object of a namespaced kind, as kubectl understands its absence."""
+    return text or "default"
+
+
+def pairs(mapping: Mapping[str, str]) -> Pairs:
+    """A mapping as rows hold it."""
+    return tuple(sorted(mapping.items()))
+
+
+def first_of(annotations: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    """The annotation of the first of several names that is there."""
+    return next((annotations[name] for name in names if name in annotations), None)
+
+
+def _without_nulls(value: Any) -> Any:
+    """The value (Any: JSON or YAML) without the fields that are null, which means they are absent."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_without_nulls(each) for each in value]
+    return value

@@ -1,0 +1,106 @@
+"""Labels of security identities as text (cilium/cilium pkg/labels).
+
+One label is ``source:key=value``. A set is written as its *sorted list*: sorted by key, the ``=`` always there, every
+label followed by ``;``. Nothing is escaped: keys that hold ``=`` do not read back as they were; Kubernetes has none.
+"""
+
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+
+import msgspec
+
+from ._errors import WireError
+
+UNSPEC = "unspec"
+ANY = "any"
+RESERVED = "reserved"
+KUBERNETES = "k8s"
+
+
+class Label(msgspec.Struct, frozen=True, order=True, gc=False):
+    """Where a label comes from, its key, its value (may be empty)."""
+
+    source: str
+    key: str
+    value: str = ""
+
+    @property
+    def text(self) -> str:
+        """``source:key=value``, as in rows and sorted lists."""
+        return f"{self.source}:{self.key}={self.value}"
+
+    @property
+    def short(self) -> str:
+        """The same without the ``=`` of an empty value, as in CiliumEndpoints: ``reserved:host``."""
+        return self.text if self.value else f"{self.source}:{self.key}"
+
+
+def parse(text: str) -> Label:
+    """What Cilium's ParseLabel reads. Total: every text is a label, though its key may be empty.
+
+    >>> parse("k8s:app=web"), parse("$host"), parse("web")
+    (Label(source='k8s', key='app', value='web'), Label(source='reserved', key='host', value=''), \
+Label(source='unspec', key='web', value=''))
+    """
+    source, rest = _split_source(text)
+    key, equals, value = rest.partition("=")
+    if equals and not key and source == RESERVED:
+        key, value = value, ""
+    return Label(source or UNSPEC, key, value)
+
+
+def parse_selector(text: str) -> Label:
+    """The same for the label of a selector, where no source means any source."""
+    label = parse(text)
+    return Label(ANY, label.key, label.value) if label.source == UNSPEC else label
+
+
+def parse_list(text: str) -> tuple[Label, ...]:
+    """The labels of a sorted list, by key. Those without a key are dropped, of two with one key the last counts."""
+    return _by_key([parse(each) for each in text.split(";")])
+
+
+def from_map(labels: Mapping[str, str]) -> tuple[Label, ...]:
+    """The labels of a mapping from ``source:key`` to value, as in a CiliumIdentity.
+
+    >>> from_map({"k8s:app": "web", "reserved:": "host"})
+    (Label(source='k8s', key='app', value='web'), Label(source='reserved', key='host', value=''))
+    """
+    return _by_key([_of_pair(name, value) for name, value in labels.items()])
+
+
+def sorted_list(labels: Iterable[Label]) -> str:
+    """The sorted list, the form in etcd. Raises WireError for a ``;``, which would read back as two labels.
+
+    >>> sorted_list([Label("k8s", "app", "web"), Label("k8s", "a")])
+    'k8s:a=;k8s:app=web;'
+    """
+    texts = [label.text + ";" for label in sorted(labels, key=attrgetter("key"))]
+    for text in texts:
+        if ";" in text[:-1]:
+            raise WireError(f"label {text[:-1]!r} holds a ';', which ends a label")
+    return "".join(texts)
+
+
+def texts(labels: Iterable[Label]) -> tuple[str, ...]:
+    """Labels as rows hold them."""
+    return tuple([label.text for label in labels])
+
+
+def _split_source(text: str) -> tuple[str, str]:
+    if text.startswith("$"):
+        return RESERVED, text[1:]
+    source, colon, rest = text.partition(":")
+    return (source, rest) if colon else ("", text)
+
+
+def _of_pair(name: str, value: str) -> Label:
+    source, key = _split_source(name)
+    if source == RESERVED and not key:
+        key, value = value, ""
+    return Label(source or UNSPEC, key, value)
+
+
+def _by_key(labels: Iterable[Label]) -> tuple[Label, ...]:
+    by_key = {label.key: label for label in labels if label.key}
+    return tuple([by_key[key] for key in sorted(by_key)])
