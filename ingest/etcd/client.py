@@ -1,0 +1,254 @@
+"""A client of one etcd server: reads, lists in pages, writes, transactions, leases, watches. Knows no tables.
+
+Thin on purpose: one channel to one endpoint, no retries but one new login. Who calls it decides what an outage means.
+All methods block, raise an EtcdError, and may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import grpc
+
+from .endpoint import Endpoint, Keepalive, Tls, open_channel
+from .errors import Closed, EtcdError, is_stale_login, translated
+from .messages import CLASSES
+from .ranges import range_end
+from .types import Answer, Header, Page
+from .watch import WatchStream
+
+_METHODS = {
+    "Range": "KV",
+    "Put": "KV",
+    "DeleteRange": "KV",
+    "Txn": "KV",
+    "Compact": "KV",
+    "LeaseGrant": "Lease",
+    "LeaseRevoke": "Lease",
+    "Authenticate": "Auth",
+    "Status": "Maintenance",
+}
+"""The unary methods that we call, and their services."""
+
+_MESSAGE_OF = {"Compact": "Compaction"}
+
+
+class Client:
+    """One connection to one etcd server; a context manager. Connects when it is first used."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        tls: Tls = Tls(),  # noqa: B008  # frozen
+        login: tuple[str, str] | None = None,
+        timeout_s: float = 30.0,
+        keepalive: Keepalive = Keepalive(),  # noqa: B008  # frozen
+    ) -> None:
+        """``login`` is user and password. ``timeout_s`` bounds every request. Raises ValueError for a bad PEM text."""
+        self.endpoint = endpoint
+        self._login = login
+        self._timeout_s = timeout_s
+        self._token: str | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._watches: set[WatchStream] = set()
+        self._channel = open_channel(endpoint, tls, keepalive)
+        self._calls = {name: self._unary(service, name) for name, service in _METHODS.items()}
+
+    def __enter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; whoever waits on it gets Closed. From any thread, more than once."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            watches = tuple(self._watches)
+        for watch in watches:
+            watch.close()
+        self._channel.close()
+
+    # --- reads --------------------------------------------------------------------------------------------------------
+
+    def get(self, key: bytes, revision: int = 0) -> Answer:
+        """One key, by a linearizable read; at an older revision if given (Compacted, FutureRevision)."""
+        response = self._call("Range", key=key, revision=revision)
+        return Answer(response.header, response.kvs[0] if response.kvs else None)
+
+    def list(self, prefix: bytes, page_limit: int = 1000, revision: int = 0) -> Iterator[Page]:
+        """All keys under a prefix, in order, at the revision of the first page (or an older one given).
+
+        At least one page comes, also of nothing. Raises Compacted if that revision is compacted between two pages:
+        begin again.
+        """
+        key, end = prefix or b"\0", range_end(prefix)
+        while True:
+            response = self._call("Range", key=key, range_end=end, limit=page_limit, revision=revision)
+            revision = revision or response.header.revision
+            yield Page(response.header, response.kvs, revision, response.more)
+            if not response.more:
+                return
+            key = response.kvs[-1].key + b"\0"
+
+    def count(self, prefix: bytes) -> int:
+        """How many keys there are under a prefix."""
+        response = self._call("Range", key=prefix or b"\0", range_end=range_end(prefix), count_only=True)
+        return int(response.count)
+
+    def version(self) -> str:
+        """The server's version, as text."""
+        return str(self._call("Status").version)
+
+    # --- writes -------------------------------------------------------------------------------------------------------
+
+    def put(self, key: bytes, value: bytes, lease: int = 0) -> Header:
+        """Write one key, attached to a lease if given."""
+        header: Header = self._call("Put", key=key, value=value, lease=lease).header
+        return header
+
+    def delete(self, key: bytes) -> int:
+        """Delete one key; how many there were, 0 or 1."""
+        return int(self._call("DeleteRange", key=key).deleted)
+
+    def delete_prefix(self, prefix: bytes) -> int:
+        """Delete all keys under a prefix; how many there were."""
+        return int(self._call("DeleteRange", key=prefix or b"\0", range_end=range_end(prefix)).deleted)
+
+    def put_many(self, items: Iterable[tuple[bytes, bytes]], lease: int = 0) -> Header:
+        """Write up to the server's limit of keys (128 by default) in one transaction, at one revision."""
+        put = CLASSES["PutRequest"]
+        operation = CLASSES["RequestOp"]
+        writes = [operation(request_put=put(key=key, value=value, lease=lease)) for key, value in items]
+        header: Header = self._call("Txn", success=writes).header
+        return header
+
+    def create(self, key: bytes, value: bytes, lease: int = 0) -> bool:
+        """Write a key only if it is not there; whether it was written."""
+        write = CLASSES["RequestOp"](request_put=CLASSES["PutRequest"](key=key, value=value, lease=lease))
+        absent = CLASSES["Compare"](key=key, target=_CREATE, result=_EQUAL, create_revision=0)
+        return bool(self._call("Txn", compare=[absent], success=[write]).succeeded)
+
+    def replace(self, key: bytes, value: bytes, mod_revision: int, lease: int = 0) -> bool:
+        """Write a key only if its last change was at that revision; whether it was written."""
+        write = CLASSES["RequestOp"](request_put=CLASSES["PutRequest"](key=key, value=value, lease=lease))
+        unchanged = CLASSES["Compare"](key=key, target=_MOD, result=_EQUAL, mod_revision=mod_revision)
+        return bool(self._call("Txn", compare=[unchanged], success=[write]).succeeded)
+
+    def compact(self, revision: int) -> None:
+        """Forget all history before a revision."""
+        self._call("Compact", revision=revision, physical=True)
+
+    # --- leases -------------------------------------------------------------------------------------------------------
+
+    def grant(self, ttl_s: int) -> int:
+        """A new lease; its keys go when it was not renewed for ``ttl_s`` seconds."""
+        return int(self._call("LeaseGrant", TTL=ttl_s).ID)
+
+    def renew(self, lease: int) -> int:
+        """Renew a lease once; the seconds it lives now, 0 if it has expired."""
+        call = self._stream("Lease", "LeaseKeepAlive")
+        request = CLASSES["LeaseKeepAliveRequest"](ID=lease)
+        try:
+            response = next(call(iter([request]), timeout=self._timeout_s, metadata=self._metadata()))
+        except grpc.RpcError as error:
+            raise self._translated(error) from None
+        return int(response.TTL)
+
+    def revoke(self, lease: int) -> None:
+        """End a lease: its keys go at once."""
+        self._call("LeaseRevoke", ID=lease)
+
+    # --- watches ------------------------------------------------------------------------------------------------------
+
+    def watch(self, starts: Mapping[bytes, int]) -> WatchStream:
+        """Follow prefixes, each from its revision on, on one stream. Close it when done; closing the client does too.
+
+        A revision that the server has not reached yet gives no error, only silence: know your server first.
+        """
+        stream = WatchStream(self._stream("Watch", "Watch"), starts, self._metadata, self._relogin, self._translated)
+        with self._lock:
+            if self._closed:
+                raise Closed(f"{self.endpoint}: the client is closed")
+            self._watches.add(stream)
+        try:
+            stream.open(self._watches.discard)
+        except ValueError:  # what gRPC says of a channel that was closed
+            raise Closed(f"{self.endpoint}: the client is closed") from None
+        return stream
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    def _unary(self, service: str, name: str) -> Callable[..., Any]:
+        message = _MESSAGE_OF.get(name, name)
+        call: Callable[..., Any] = self._channel.unary_unary(
+            f"/etcdserverpb.{service}/{name}",
+            request_serializer=CLASSES[message + "Request"].SerializeToString,
+            response_deserializer=CLASSES[message + "Response"].FromString,
+        )
+        return call
+
+    def _stream(self, service: str, name: str) -> Callable[..., Any]:
+        call: Callable[..., Any] = self._channel.stream_stream(
+            f"/etcdserverpb.{service}/{name}",
+            request_serializer=CLASSES[name + "Request"].SerializeToString,
+            response_deserializer=CLASSES[name + "Response"].FromString,
+        )
+        return call
+
+    def _call(self, name: str, **fields: Any) -> Any:
+        """One request (Any: protobuf messages). A login that has expired is renewed, once."""
+        request = CLASSES[_MESSAGE_OF.get(name, name) + "Request"](**fields)
+        call = self._calls[name]
+        try:
+            try:
+                return call(request, timeout=self._timeout_s, metadata=self._metadata())
+            except grpc.RpcError as error:
+                if self._login is None or not is_stale_login(error):
+                    raise
+                self._relogin()
+                return call(request, timeout=self._timeout_s, metadata=self._metadata())
+        except grpc.RpcError as error:
+            raise self._translated(error) from None
+        except ValueError:  # what gRPC says of a channel that was closed
+            raise Closed(f"{self.endpoint}: the client is closed") from None
+
+    def _metadata(self) -> Sequence[tuple[str, str]]:
+        """What goes along with every request: who we are, if we must say so."""
+        if self._login is None:
+            return ()
+        if self._token is None:
+            self._relogin()
+        return (("token", self._token or ""),)
+
+    def _relogin(self) -> None:
+        """Get a new token. A server that asks nobody to log in gives none, and needs none."""
+        if self._login is None:
+            return
+        name, password = self._login
+        request = CLASSES["AuthenticateRequest"](name=name, password=password)
+        try:
+            self._token = self._calls["Authenticate"](request, timeout=self._timeout_s).token
+        except grpc.RpcError as error:
+            if "authentication is not enabled" not in str(error.details()):
+                raise self._translated(error) from None
+            self._token = ""
+
+    def _translated(self, error: grpc.RpcError) -> EtcdError:
+        if self._closed:
+            return Closed(f"{self.endpoint}: the client is closed")
+        return translated(error, str(self.endpoint))
+
+
+_EQUAL = 0
+_CREATE = 1
+_MOD = 2
+"""Enums of etcd's Compare: its result and its targets."""

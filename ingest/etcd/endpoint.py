@@ -1,0 +1,87 @@
+"""Where an etcd is, and the channel to it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+from urllib.parse import urlsplit
+
+import grpc
+import msgspec
+
+_MESSAGE_BYTES_MAX = 64 << 20  # a value is at most some MB, but operators may raise that
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One server."""
+
+    host: str
+    port: int
+    secure: bool
+
+    def __str__(self) -> str:
+        """The address as it is written in a configuration."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """PEM texts: who signs servers (the system's authorities if None), and the certificate that we show, if any."""
+
+    authorities: bytes | None = None
+    certificate: bytes | None = None
+    key: bytes | None = None
+
+
+class Keepalive(msgspec.Struct, frozen=True):
+    """How a dead connection is found: a ping each ``every_s``, which must be answered within ``timeout_s``."""
+
+    every_s: float = 10.0
+    timeout_s: float = 3.0
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """An endpoint from ``http://host:port`` or ``https://host:port``. Raises ValueError; secrets are not repeated."""
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
+        raise ValueError("an address must not hold a user; use username and password-file")
+    try:
+        port, host = parts.port, parts.hostname
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from None
+    if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(f"{text!r} is not an address like http://127.0.0.1:2379 or https://etcd.example:2379")
+    return Endpoint(host, 2379 if port is None else port, parts.scheme == "https")
+
+
+def open_channel(endpoint: Endpoint, tls: Tls, keepalive: Keepalive) -> grpc.Channel:
+    """A channel, not yet connected. Raises ValueError where a PEM text is none."""
+    target = _target(endpoint)
+    options = _options(keepalive)
+    if not endpoint.secure:
+        return grpc.insecure_channel(target, options)
+    credentials = grpc.ssl_channel_credentials(tls.authorities, tls.key, tls.certificate)
+    return grpc.secure_channel(target, credentials, options)
+
+
+def _target(endpoint: Endpoint) -> str:
+    if ":" in endpoint.host:
+        return f"ipv6:[{IPv6Address(endpoint.host)}]:{endpoint.port}"
+    return f"dns:///{endpoint.host}:{endpoint.port}"
+
+
+def _options(keepalive: Keepalive) -> list[tuple[str, int]]:
+    """Channel arguments; without the ping timeout, a frozen server is found six times as late (grpcio 1.85)."""
+    timeout_ms = int(keepalive.timeout_s * 1000)
+    return [
+        ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
+        ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
+        ("grpc.keepalive_time_ms", int(keepalive.every_s * 1000)),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        ("grpc.http2.ping_timeout_ms", timeout_ms),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", 100),  # the default grows to minutes and outlives the outage
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.min_reconnect_backoff_ms", 5000),  # in spite of its name: how long one attempt to connect may take
+        ("grpc.use_local_subchannel_pool", 1),  # a new client means a new connection
+        ("grpc.enable_retries", 0),
+    ]

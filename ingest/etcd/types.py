@@ -1,0 +1,66 @@
+"""What the client's answers look like. The objects are protobuf messages, whose classes no type checker can see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+PUT = 0
+DELETE = 1
+"""Kinds of events."""
+
+
+class Header(Protocol):
+    """What every response tells about the server's state (revision of the store, not of any key)."""
+
+    cluster_id: int
+    member_id: int
+    revision: int
+    raft_term: int
+
+
+class KeyValue(Protocol):
+    """A key as it was at one revision. ``lease`` 0 means none; ``version`` counts its puts since it was created."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int
+
+
+class WatchEvent(Protocol):
+    """A put, or a deletion: of that only the key and ``mod_revision`` are told."""
+
+    type: int
+    kv: KeyValue
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The answer to one key's read: ``kv`` is None where there is no such key."""
+
+    header: Header
+    kv: KeyValue | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A part of a list, in key order. All pages of a list show the store at one ``revision``."""
+
+    header: Header
+    kvs: Sequence[KeyValue]
+    revision: int
+    more: bool
+
+
+class WatchBatch(msgspec.Struct, frozen=True):
+    """Events of one watched prefix in revision order, all events of each revision; none: the server is alive.
+
+    ``resume`` is the revision from which a watch sees exactly what follows this batch.
+    """
+
+    prefix: bytes
+    events: Sequence[WatchEvent]
+    resume: int

@@ -1,0 +1,203 @@
+"""A watch of several prefixes on one stream of etcd.
+
+A thread of its own reads responses from gRPC into a bounded queue, so that whoever follows can wait with a timeout;
+when the queue is full it stops reading, and flow control holds the server back.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import grpc
+
+from .errors import Closed, Compacted, EtcdError, PermissionDenied
+from .messages import CLASSES
+from .ranges import range_end
+from .types import WatchBatch
+
+_RESPONSES_MAX = 64
+
+
+class _Watched:
+    """One prefix: where it would resume, and the fragments of a response that is not complete yet."""
+
+    __slots__ = ("fragments", "prefix", "resume")
+
+    def __init__(self, prefix: bytes, resume: int) -> None:
+        self.prefix = prefix
+        self.resume = resume
+        self.fragments: list[Any] = []
+
+
+class WatchStream:
+    """What `Client.watch` returns. `next` is for one thread at a time, `close` for any."""
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        starts: Mapping[bytes, int],
+        metadata: Callable[[], Sequence[tuple[str, str]]],
+        relogin: Callable[[], None],
+        translated: Callable[[grpc.RpcError], EtcdError],
+    ) -> None:
+        """Made by the client; ``call`` (Any: messages of protobuf) is the method of etcd."""
+        self._call = call
+        self._watched = {number: _Watched(*start) for number, start in enumerate(starts.items(), 1)}
+        self._metadata = metadata
+        self._relogin = relogin
+        self._translated = translated
+        self._logged_in_anew = False
+        self._forget: Callable[[WatchStream], None] = lambda _: None
+        self._closing = threading.Event()
+        self._running: _Running | None = None
+
+    def open(self, forget: Callable[[WatchStream], None]) -> None:
+        """Begin; ``forget`` is told when it is closed."""
+        self._forget = forget
+        self._start()
+
+    def __enter__(self) -> Self:
+        """The stream itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def next(self, timeout: float | None = None) -> WatchBatch | None:
+        """What came next, or None after ``timeout`` seconds of silence.
+
+        Raises Compacted, PermissionDenied, Unavailable, Closed or EtcdError, and then again each time: it is over.
+        """
+        running = self._running
+        if running is None:
+            raise Closed("the watch is closed")
+        try:
+            got = (
+                running.responses.get(timeout=timeout)
+                if timeout is None or timeout > 0
+                else running.responses.get_nowait()
+            )
+        except queue.Empty:
+            return None
+        if isinstance(got, grpc.RpcError):
+            running.responses.put(got)
+            raise Closed("the watch is closed") if self._closing.is_set() else self._translated(got)
+        return self._read(got)
+
+    def close(self) -> None:
+        """End it, on the server too. More than once, from any thread."""
+        self._closing.set()
+        running = self._running
+        if running is not None:
+            running.cancel()
+        self._forget(self)
+
+    def _start(self) -> None:
+        # Without this, a watch on a member that lost its leader is silent for ever.
+        metadata = (("hasleader", "true"), *self._metadata())
+        self._running = running = _Running(self._call, metadata)
+        for number, watched in self._watched.items():
+            watched.fragments.clear()
+            running.requests.put(_create(number, watched))
+        running.start()
+        if self._closing.is_set():
+            running.cancel()
+
+    def _read(self, response: Any) -> WatchBatch | None:
+        """A response of etcd as a batch; None for one that tells nothing new."""
+        if response.canceled:  # a refused watch is created and canceled in one response
+            return self._canceled(response)
+        if response.created:
+            return None
+        watched = self._watched.get(response.watch_id)
+        if watched is None:
+            return None
+        if response.fragment:
+            watched.fragments.extend(response.events)
+            return None
+        events: Sequence[Any] = response.events
+        if watched.fragments:
+            events, watched.fragments = [*watched.fragments, *response.events], []
+        # The header's revision is the store's: far ahead of the events while a watch catches up.
+        watched.resume = max(watched.resume, (events[-1].kv.mod_revision if events else response.header.revision) + 1)
+        self._logged_in_anew = False
+        return WatchBatch(watched.prefix, events, watched.resume)
+
+    def _canceled(self, response: Any) -> WatchBatch | None:
+        reason = response.cancel_reason.removeprefix("etcdserver: ")
+        watched = self._watched.get(response.watch_id)
+        prefix = watched.prefix.decode("utf-8", "backslashreplace") if watched else "?"
+        if response.compact_revision:
+            raise Compacted(
+                f"watch of {prefix}: the revisions before {response.compact_revision} are compacted",
+                response.compact_revision,
+            )
+        if "permission denied" not in reason and "token" not in reason and "auth" not in reason:
+            raise EtcdError(f"watch of {prefix} was canceled: {reason or 'the server gave no reason'}")
+        if self._logged_in_anew or not self._metadata():
+            raise PermissionDenied(f"watch of {prefix}: {reason}")
+        # A token that has expired is refused in the same words as a user without the right: ask once more.
+        self._logged_in_anew = True
+        if self._running is not None:
+            self._running.cancel()
+        self._relogin()
+        self._start()
+        return None
+
+
+def _create(number: int, watched: _Watched) -> Any:
+    create = CLASSES["WatchCreateRequest"](
+        key=watched.prefix or b"\0",
+        range_end=range_end(watched.prefix),
+        start_revision=watched.resume,
+        progress_notify=True,
+        watch_id=number,
+        fragment=True,  # else one large response breaks the stream, again and again
+    )
+    return CLASSES["WatchRequest"](create_request=create)
+
+
+class _Running:
+    """One call of etcd's Watch, and the thread that reads it."""
+
+    def __init__(self, call: Callable[..., Any], metadata: Sequence[tuple[str, str]]) -> None:
+        self.requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.responses: queue.Queue[Any] = queue.Queue(_RESPONSES_MAX)
+        self._over = False
+        self._call = call(iter(self._next_request, None), metadata=metadata)
+        self._thread = threading.Thread(target=self._pump, name="etcd watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Half-closing would not end a watch on the server."""
+        self._over = True
+        self._call.cancel()
+        self.requests.put(None)
+        with self.responses.mutex:  # a reader that waits for room gets it, and ends
+            self.responses.maxsize = 1 << 30
+            self.responses.not_full.notify_all()
+
+    def _next_request(self) -> Any:
+        return self.requests.get()
+
+    def _pump(self) -> None:
+        try:
+            for response in self._responses():
+                self.responses.put(response)
+            end: grpc.RpcError = self._call
+        except grpc.RpcError as error:
+            end = error
+        self.requests.put(None)
+        self.responses.put(end)
+
+    def _responses(self) -> Iterator[Any]:
+        for response in self._call:
+            if self._over:
+                return
+            yield response
