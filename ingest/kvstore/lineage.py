@@ -50,12 +50,10 @@ class Lineage:
         """The keys to ask for after a reconnect."""
         return tuple(self._witnesses)
 
-    def broken_by(self, header: Header, found: dict[bytes, int]) -> str:
+    def broken_by(self, header: Header) -> str:
         """Why the server cannot be the one we knew; empty if it can.
 
-        ``header`` is that of a linearizable read (a lagging member's other answers may be older than ours), ``found``
-        the last changes of those witnesses that are still there. A witness that has gone, or changed after our time,
-        proves nothing.
+        ``header`` is that of a linearizable read: a lagging member's other answers may be older than ours.
         """
         if not self.known:
             return ""
@@ -65,10 +63,12 @@ class Lineage:
             return f"its revision was {self._revision}, is {header.revision}"
         if header.raft_term < self._raft_term:
             return f"its raft term was {self._raft_term}, is {header.raft_term}"
-        for key, version in found.items():
-            if version != self._witnesses.get(key, version) and version <= self._revision:
-                return f"its history differs at revision {version}"
         return ""
+
+    def contradicted_by(self, key: bytes, version: int | None) -> str:
+        """Why the server cannot be the one we knew, if at the time that we know a witness's last change was this."""
+        known = self._witnesses[key]
+        return "" if version == known else f"its history differs at revision {known}"
 
     def begin(self, header: Header) -> None:
         """From now on this server's history is the one we know."""

@@ -1,0 +1,25 @@
+"""The world into tables: interchangeable sources, one per cluster and table. Knows no consumers.
+
+A source fills tables of a database and reports on itself in the tables ``sources`` and ``rejected``. Which one runs
+is a line of configuration: ``BACKENDS[name].open(db, cluster_name, cluster_id, options)``, then ``start``.
+"""
+
+from .backends import BACKENDS, Backend
+from .errors import IngestError, InvalidOptions, MissingDependency, OwnedElsewhere
+from .kvstore.options import KvstoreOptions, TlsOptions
+from .manifests.options import ManifestsOptions
+from .source import AnyTable, Source
+
+__all__ = [
+    "BACKENDS",
+    "AnyTable",
+    "Backend",
+    "IngestError",
+    "InvalidOptions",
+    "KvstoreOptions",
+    "ManifestsOptions",
+    "MissingDependency",
+    "OwnedElsewhere",
+    "Source",
+    "TlsOptions",
+]

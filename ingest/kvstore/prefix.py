@@ -1,0 +1,51 @@
+"""One prefix of the etcd: what its keys say, and up to which revision we know it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from catalog.wire import WireError
+
+from ..etcd import DELETE, KeyValue, WatchEvent
+from ..events import Bad, Delete, Upsert, excerpt
+from .kinds import Kind
+
+
+class Prefix:
+    """Where we are with one kind.
+
+    ``known`` is the revision up to which we know it. ``listed``: it was listed once. ``due``: it must be (again).
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        """Nothing known."""
+        self.kind = kind
+        self.name = kind.prefix
+        self.key = kind.prefix.encode()
+        self.known = 0
+        self.listed = False
+        self.due = True
+
+    def read(self, key: bytes, value: bytes) -> Upsert | Bad:
+        """What a key and its value say."""
+        try:
+            name = key.decode()
+            return Upsert(self.name, name, self.kind.decode(name[len(self.name) :], value))
+        except WireError as error:
+            return Bad(self.name, key.decode(), str(error), excerpt(value))
+        except UnicodeDecodeError:
+            return Bad(self.name, _text(key), "the key is not UTF-8", excerpt(value))
+
+    def read_page(self, kvs: Iterable[KeyValue]) -> list[Upsert | Bad]:
+        """What the keys of a list say."""
+        read = self.read
+        return [read(kv.key, kv.value) for kv in kvs]
+
+    def read_event(self, event: WatchEvent) -> Upsert | Bad | Delete:
+        """What an event says."""
+        kv = event.kv
+        return Delete(self.name, _text(kv.key)) if event.type == DELETE else self.read(kv.key, kv.value)
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "backslashreplace")

@@ -1,0 +1,101 @@
+"""The kinds that manifests may hold, the tables they go to, and how a service comes by its backends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from catalog import (
+    Backend,
+    Backends,
+    Endpoints,
+    Identities,
+    Namespaces,
+    Nodes,
+    Policies,
+    Service,
+    ServiceKey,
+    Services,
+)
+from catalog.wire import WireError, crds
+
+from ..events import Bad, Upsert
+from ..source import AnyTable
+from .files import Kind, Kinds
+
+TABLES: tuple[AnyTable, ...] = (Nodes, Identities, Endpoints, Services, Backends, Namespaces, Policies)
+"""All that manifests can fill."""
+
+_CILIUM = "cilium.io"
+_UNUSED = (
+    "CiliumBGPAdvertisement",
+    "CiliumBGPClusterConfig",
+    "CiliumBGPNodeConfig",
+    "CiliumBGPNodeConfigOverride",
+    "CiliumBGPPeerConfig",
+    "CiliumCIDRGroup",
+    "CiliumClusterwideEnvoyConfig",
+    "CiliumEgressGatewayPolicy",
+    "CiliumEnvoyConfig",
+    "CiliumExternalWorkload",
+    "CiliumGatewayClassConfig",
+    "CiliumL2AnnouncementPolicy",
+    "CiliumLoadBalancerIPPool",
+    "CiliumLocalRedirectPolicy",
+    "CiliumNodeConfig",
+    "CiliumPodIPPool",
+)
+
+
+def kinds(cluster: str, cluster_id: int) -> Kinds:
+    """How the objects of each kind are read for this cluster."""
+    policy = Kind(Policies.name, lambda value: (crds.policy(value),), typed=True)
+    return {
+        **{(_CILIUM, kind): None for kind in _UNUSED},
+        (_CILIUM, "CiliumNode"): Kind(Nodes.name, lambda value: (crds.node(value, cluster, cluster_id),)),
+        (_CILIUM, "CiliumIdentity"): Kind(Identities.name, partial(_identity, cluster)),
+        (_CILIUM, "CiliumEndpoint"): Kind(Endpoints.name, lambda value: crds.endpoint(value, cluster)),
+        (_CILIUM, "CiliumEndpointSlice"): Kind(
+            Endpoints.name, lambda value: crds.endpoint_slice_of_cilium(value, cluster)
+        ),
+        (_CILIUM, "CiliumNetworkPolicy"): policy,
+        (_CILIUM, "CiliumClusterwideNetworkPolicy"): policy,
+        ("", "Namespace"): Kind(Namespaces.name, lambda value: (crds.namespace(value, cluster),)),
+        ("", "Service"): Kind(Services.name, partial(_service, cluster, cluster_id)),
+        ("discovery.k8s.io", "EndpointSlice"): Kind(Backends.name, lambda value: crds.endpoint_slice(value, cluster)),
+    }
+
+
+def join_services(events: Mapping[str, Upsert | Bad], good: Mapping[str, Upsert]) -> dict[str, Upsert | Bad]:
+    """The events, with every service's backends among the rows of the service and no longer among those of its slices.
+
+    A slice counts only while its service is there; ``good`` holds the last good events of those that are bad now.
+    """
+    slices: dict[ServiceKey, list[tuple[Backend, ...]]] = {}
+    for name, event in events.items():
+        rows = good[name].rows if isinstance(event, Bad) and name in good else getattr(event, "rows", ())
+        if rows and type(rows[0]) is Backend:
+            slices.setdefault(rows[0].service, []).append(rows)
+    joined: dict[str, Upsert | Bad] = {}
+    for name, event in events.items():
+        if isinstance(event, Upsert) and event.rows:
+            first = event.rows[0]
+            if type(first) is Service:
+                event = Upsert(event.feed, name, (first, *crds.join(first, slices.get(first.key, ()))))
+            elif type(first) is Backend:
+                event = Upsert(event.feed, name, ())
+        joined[name] = event
+    return joined
+
+
+def _identity(cluster: str, value: dict[str, Any]) -> tuple[Any, ...]:
+    identity = crds.identity(value, cluster)
+    if identity is None:  # so it is skipped, and an earlier value stays
+        raise WireError("security-labels: empty")
+    return (identity,)
+
+
+def _service(cluster: str, cluster_id: int, value: dict[str, Any]) -> tuple[Any, ...]:
+    service = crds.service(value, cluster, cluster_id)
+    return () if service is None else (service,)

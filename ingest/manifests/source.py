@@ -1,0 +1,187 @@
+"""The manifests backend: looks at a directory again and again and tells what changed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from statedb import Database
+
+from ..errors import InvalidOptions
+from ..events import Bad, Delete, Listed, Upsert
+from ..reflect import Feed, Reflector, Split
+from ..source import AnyTable
+from ..status import ANY_TABLE, Status
+from ..worker import Worker
+from .directory import Directory, Look, Outage, Read, Signature
+from .files import FEED, Parsed, parse, unreadable
+from .kinds import TABLES, join_services, kinds
+from .options import ManifestsOptions
+
+_SETTLE_LOOKS = 50
+
+
+class _File(msgspec.Struct):
+    """What we know of a file: how it looked, what it said, and whether it must be read again to be sure."""
+
+    signature: Signature
+    digest: bytes
+    racy: bool
+    events: dict[str, Upsert | Bad]
+
+
+class ManifestsSource:
+    """A directory of YAML files as a `Source`."""
+
+    backend = "manifests"
+
+    def __init__(self, db: Database, cluster_name: str, cluster_id: int, options: ManifestsOptions) -> None:
+        """Not yet started. Raises InvalidOptions."""
+        self.cluster = cluster_name
+        self.tables = _chosen(options.tables)
+        self._options = options
+        self._kinds = kinds(cluster_name, cluster_id)
+        self._directory = Directory(options.directory, options.file_bytes_max)
+        self._status = Status(db, cluster_name, self.backend, self.tables)
+        self._reflector = Reflector(db, cluster_name, self.backend, [Feed(FEED, self.tables, mixed=True)], self._status)
+        self._files: dict[str, _File] = {}
+        self._good: dict[str, Upsert] = {}
+        self._told: dict[str, Upsert | Bad] | None = None
+        self._worker = Worker(f"manifests {cluster_name}", self._run, self._ended)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the thread against expectation, or None."""
+        return self._worker.failure
+
+    @property
+    def split(self) -> Split:
+        """Where the time went."""
+        return self._reflector.split
+
+    def start(self) -> None:
+        """Claim the tables and begin to look. Raises OwnedElsewhere."""
+        self._reflector.begin()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._worker.stop()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended."""
+        return self._worker.join(timeout)
+
+    def accept(self) -> None:
+        """Nothing is ever withheld here: a directory that can be read is the truth."""
+
+    def _run(self) -> None:
+        while not self._worker.stopping:
+            try:
+                self._look()
+            except Outage as outage:
+                self._status.report("connecting" if self._told is None else "stale", str(outage))
+            self._status.write_if_due()
+            due_in = self._status.due_in()
+            rescan_s = self._options.rescan_s
+            self._worker.pause(rescan_s if due_in is None else min(rescan_s, due_in))
+
+    def _ended(self, failure: Exception | None) -> None:
+        if failure is None:
+            self._status.disown()
+        else:
+            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+
+    def _look(self) -> None:
+        """Take up what changed since the last look. Raises Outage."""
+        look = self._settled()
+        if look is None:
+            return
+        files = self._read(look)
+        if files is None:
+            return  # a file went while we read: the next look tells what became of it
+        if self._told is None:
+            self._status.report("syncing")
+        self._files = files
+        events = {name: event for file in files.values() for name, event in file.events.items()}
+        self._good = {**{name: e for name, e in self._good.items() if name in events}, **_upserts(events)}
+        self._tell(join_services(events, self._good))
+        self._status.report("synced")
+
+    def _settled(self) -> Look | None:
+        """A look at files that nobody is writing just now, as far as can be seen; None if asked to stop."""
+        look = self._directory.look()
+        if look.atomic or self._told is None:
+            return look
+        for _ in range(_SETTLE_LOOKS):
+            if look.files == {name: file.signature for name, file in self._files.items()}:
+                return look
+            if self._worker.pause(self._options.settle_s):
+                return None
+            before, look = look, self._directory.look()
+            if look.files == before.files:
+                return look
+        return look
+
+    def _read(self, look: Look) -> dict[str, _File] | None:
+        """The files of a look, read where they changed; None if one went meanwhile."""
+        files = {}
+        for name, signature in look.files.items():
+            known = self._files.get(name)
+            if known is not None and known.signature == signature and not known.racy:
+                files[name] = known
+                continue
+            racy = self._directory.is_racy(signature)
+            content = self._directory.read(look, name)
+            if content is None:
+                return None
+            if isinstance(content, Read):
+                if known is not None and known.digest == content.digest:
+                    files[name] = _File(signature, content.digest, racy, known.events)
+                    continue
+                digest = content.digest
+                parsed = parse(name, content.data, self._kinds, self._options.aliases_max)
+            else:
+                digest = b""
+                parsed = unreadable(name, content.reason)
+            files[name] = _File(signature, digest, racy, _with_last_good(parsed, known))
+        return files
+
+    def _tell(self, events: dict[str, Upsert | Bad]) -> None:
+        """Bring the tables to what the directory says, in one transaction."""
+        told, self._told = self._told, events
+        if told is None:
+            self._reflector.offer(Listed(FEED, tuple(events.values())))
+            return
+        for name in told:
+            if name not in events:
+                self._reflector.offer(Delete(FEED, name))
+        for name, event in events.items():
+            before = told.get(name)
+            if before is not event and before != event:
+                self._reflector.offer(event)
+        self._reflector.flush()
+
+
+def _upserts(events: dict[str, Upsert | Bad]) -> dict[str, Upsert]:
+    return {name: event for name, event in events.items() if isinstance(event, Upsert)}
+
+
+def _with_last_good(parsed: Parsed, known: _File | None) -> dict[str, Upsert | Bad]:
+    """The events of a file; objects that it had and that may hide in what could not be read keep their last word."""
+    if parsed.whole or known is None:
+        return parsed.events
+    kept = {name: e for name, e in known.events.items() if isinstance(e, Upsert) or e.table != ANY_TABLE}
+    return {**kept, **parsed.events}
+
+
+def _chosen(names: tuple[str, ...] | None) -> tuple[AnyTable, ...]:
+    """The tables of these names. Raises InvalidOptions."""
+    if names is None:
+        return TABLES
+    by_name = {table.name: table for table in TABLES}
+    for name in names:
+        if name not in by_name:
+            raise InvalidOptions(f"tables: manifests carry no table {name!r}; they carry {', '.join(by_name)}")
+    if not names:
+        raise InvalidOptions("tables: name at least one, or leave the option out to fill all")
+    return tuple(by_name[name] for name in dict.fromkeys(names))
