@@ -98,10 +98,24 @@ def shape_of(key: Any) -> Any:
     return _shape(key)
 
 
-def has_shape(key: Any, shape: Any) -> bool:
-    """Whether a key is a compound of plain fields with exactly this shape: the cheap way to say yes."""
-    fields = fields_of(key)
-    return fields is not None and (type(key), *map(type, fields)) == shape and PLAIN.issuperset(shape[1:])
+def fits_none(_: Any) -> bool:
+    """The test of an index without a cheap one."""
+    return False
+
+
+def fits_of(shape: Any) -> Callable[[Any], bool]:
+    """A cheap test that says yes only to keys of exactly this shape: for compounds of plain fields, else `fits_none`.
+
+    >>> fits = fits_of(shape_of(("a", 1)))
+    >>> fits(("b", 2)), fits(("b", "c")), fits("b")
+    (True, False, False)
+    """
+    if not isinstance(shape, tuple) or not PLAIN.issuperset(shape[1:]):
+        return fits_none
+    kind, *of = shape
+    types = tuple(of)
+    fields: Callable[[Any], Any] = _GETTERS[kind]
+    return lambda key: type(key) is kind and tuple(map(type, fields(key))) == types
 
 
 def describe(shape: Any) -> str:

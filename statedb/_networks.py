@@ -36,11 +36,15 @@ def _join(address: bytes, length: int) -> bytes:
 
 
 def _packed_text(text: str) -> bytes:
-    address, slash, length = text.partition("/")
     try:
+        if "/" not in text:  # an address: the way most texts take
+            return (
+                b"\x06" + inet_pton(AF_INET6, text) + b"\x80"
+                if ":" in text
+                else b"\x04" + inet_pton(AF_INET, text) + b" "
+            )
+        address, _, length = text.partition("/")
         packed = inet_pton(AF_INET6 if ":" in address else AF_INET, address)
-        if not slash:
-            return _join(packed, len(packed) * 8)
         if not (length.isascii() and length.isdigit()) or int(length) > len(packed) * 8:
             raise ValueError(text)
     except (OSError, ValueError):

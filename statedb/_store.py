@@ -15,6 +15,7 @@ from typing import Any, cast
 from weakref import ref
 
 from ._history import Commit, Key, Pin, Redo, Root, Row, Undo
+from ._keys import fits_none
 from ._networks import length_of
 from ._order import Order
 from ._reserve import Reservation
@@ -57,7 +58,7 @@ class Bucket(set[Any]):
 class IndexStore:
     """One secondary index, newest state."""
 
-    __slots__ = ("entries", "index", "lengths", "order", "place", "plain", "position", "shape", "unique")
+    __slots__ = ("entries", "fits", "index", "lengths", "order", "place", "plain", "position", "shape", "unique")
 
     def __init__(self, index: AnyIndex[Any, Any]) -> None:
         """An empty index."""
@@ -69,6 +70,7 @@ class IndexStore:
         self.order = Order(self.entries)
         self.shape: Any = None
         self.plain: type | None = None
+        self.fits: Callable[[Key], bool] = fits_none
         # The prefix lengths ever present, at most 129. Only for prefix indexes.
         self.lengths: dict[int, None] | None = {} if isinstance(index, PrefixIndex) else None
 
@@ -97,21 +99,23 @@ class IndexStore:
         elif entry is not None and entry == primary:
             self.entries.pop(key, None)
 
-    def add(self, primary: Key, keys: Keys) -> None:
-        """Put a row under its keys. Idempotent."""
-        entries = self.entries
-        for key in keys:
-            entry = entries.get(key)
-            if entry is None or self.unique:
-                entries[key] = primary
-                if self.lengths is not None:
-                    self.lengths[length_of(key)] = None
-            elif type(entry) is Bucket:
-                entry.add(primary)
-                entry.version += 1
-                entry.cached = None
-            elif entry != primary:
-                entries[key] = Bucket((entry, primary))
+    def add(self, come: Iterable[tuple[Key, Keys]]) -> None:
+        """Put rows under their keys. Idempotent."""
+        entries, unique, lengths = self.entries, self.unique, self.lengths
+        find = entries.get
+        for primary, keys in come:
+            for key in keys:
+                entry = find(key)
+                if entry is None or unique:
+                    entries[key] = primary
+                    if lengths is not None:
+                        lengths[length_of(key)] = None
+                elif type(entry) is Bucket:
+                    entry.add(primary)
+                    entry.version += 1
+                    entry.cached = None
+                elif entry != primary:
+                    entries[key] = Bucket((entry, primary))
 
 
 class Move:
@@ -129,6 +133,7 @@ class TableStore:
     """One table of one database: its newest rows, indexes, orders, write reservation, history and watches."""
 
     __slots__ = (
+        "fits",
         "indexes",
         "key_of",
         "keys_of",
@@ -159,6 +164,7 @@ class TableStore:
         self.order = Order(self.rows)
         self.shape: Any = None
         self.plain: type | None = None
+        self.fits: Callable[[Key], bool] = fits_none
         self.indexes = tuple([IndexStore(index) for index in list(table.indexes.values())[1:]])
         self.keys_of = extractor_of([store.index for store in self.indexes])
         self.unique_indexes = tuple([store for store in self.indexes if store.unique])
@@ -197,13 +203,11 @@ class TableStore:
                 for secondary, key in move.removals:
                     store.remove(secondary, key)
             for store, move in zip(self.indexes, moves):
-                for key, keys in move.additions:
-                    store.add(key, keys)
+                store.add(move.additions)
         if come:
             for store in self.indexes:
-                add, place = store.add, store.place
-                for key in come:
-                    add(key, redo[key][3][place])
+                place = store.place
+                store.add([(key, redo[key][3][place]) for key in come])
         if (come or gone) and self.order.noted is not None:
             self.order.note(come + gone, rows)
         if come or moves is not None:

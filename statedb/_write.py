@@ -20,7 +20,7 @@ from ._errors import (
     TransactionClosed,
 )
 from ._history import Commit, Initializer, Key, Layer, Pin, Redo, Row, State, Undo
-from ._keys import PLAIN, describe, has_shape, shape_of
+from ._keys import PLAIN, describe, fits_of, shape_of
 from ._read import (
     Entry,
     IndexView,
@@ -108,13 +108,13 @@ class Overlay(Source):
         elif old is not None:
             old_keys = store.keys_of(old)
             before = (old, store.revisions[key], False, old_keys)
-        elif type(key) is not store.plain:
+        elif type(key) is not store.plain and not store.fits(key):
             self.check_key(store, store.rows, key, row)
         if keys != old_keys:
             self.moved = True
             for index, new in zip(store.indexes, keys):
                 for secondary in new:
-                    if type(secondary) is not index.plain:
+                    if type(secondary) is not index.plain and not index.fits(secondary):
                         self.check_key(index, index.entries, secondary, row)
             if before is not None:
                 self.check_pure(key, keys, before[3])
@@ -190,8 +190,7 @@ class Overlay(Source):
     def check_key(self, store: TableStore | IndexStore, keys: dict[Key, Any], key: Key, row: Row) -> None:
         """Demand of a new key the type shape of the index's first one, so that no comparison fails in a reader."""
         try:
-            known = key in keys
-            if known or (store.shape is not None and has_shape(key, store.shape)):
+            if key in keys:
                 return
             shape = shape_of(key)
         except TypeError as error:  # unhashable, or InvalidKey
@@ -199,6 +198,7 @@ class Overlay(Source):
         if store.shape is None or not (keys or self.redo):
             store.shape = shape
             store.plain = shape if isinstance(shape, type) and shape in PLAIN else None
+            store.fits = fits_of(shape)
         elif shape != store.shape:
             raise InvalidKey(
                 f"table {self.store.name!r}, index {self._name_of(store)!r}: the key {key!r} is {describe(shape)}, "
