@@ -227,7 +227,7 @@ class Client:
             return ()
         if self._token is None:
             self._relogin()
-        return (("token", self._token or ""),)
+        return (("token", self._token),) if self._token else ()
 
     def _relogin(self) -> None:
         """Get a new token. A server that asks nobody to log in gives none, and needs none."""

@@ -71,7 +71,7 @@ class LocalEtcd:
         self._arguments = tuple(arguments)
         scheme = "https" if secure else "http"
         self.endpoint = f"{scheme}://127.0.0.1:{free_port()}"
-        self._peer = f"http://127.0.0.1:{free_port()}"
+        self.peer = f"http://127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -90,12 +90,24 @@ class LocalEtcd:
 
     def start(self, tls: Tls = Tls(), *, timeout_s: float = _START_S) -> None:  # noqa: B008  # frozen
         """Start it and wait until it answers. Raises NoEtcd with the end of its log if it does not."""
+        self.launch()
+        self.wait_ready(tls, timeout_s=timeout_s)
+
+    def add_arguments(self, *arguments: str) -> None:
+        """More of the command line, from the next start on; of two arguments for one thing the last counts."""
+        self._arguments += arguments
+
+    def launch(self) -> None:
+        """Start it and do not wait: a member of a cluster answers when most of its peers are there."""
         self._directory.mkdir(parents=True, exist_ok=True)
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
+
+    def wait_ready(self, tls: Tls = Tls(), *, timeout_s: float = _START_S) -> None:  # noqa: B008  # frozen
+        """Wait until it answers. Raises NoEtcd with the end of its log if it does not."""
         until = time.monotonic() + timeout_s
         while not self._answers(tls):
-            if self._process.poll() is not None or time.monotonic() > until:
+            if self._process is None or self._process.poll() is not None or time.monotonic() > until:
                 self.kill()
                 raise NoEtcd(f"etcd did not start: {self.log_end()}")
             time.sleep(0.02)
@@ -152,9 +164,9 @@ class LocalEtcd:
             f"--data-dir={self._data}",
             f"--listen-client-urls={self.endpoint}",
             f"--advertise-client-urls={self.endpoint}",
-            f"--listen-peer-urls={self._peer}",
-            f"--initial-advertise-peer-urls={self._peer}",
-            f"--initial-cluster=local={self._peer}",
+            f"--listen-peer-urls={self.peer}",
+            f"--initial-advertise-peer-urls={self.peer}",
+            f"--initial-cluster=local={self.peer}",
             "--log-level=warn",
             "--logger=zap",
             *self._arguments,

@@ -1,0 +1,161 @@
+"""Watches against a real server: the resume point, fragments, refusals, compaction, several prefixes."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ingest.etcd import DELETE, PUT, Client, Closed, Compacted, Unavailable, WatchBatch, WatchStream
+from ingest.etcd.local import LocalEtcd
+
+
+def batches(stream: WatchStream) -> Iterator[WatchBatch]:
+    """What comes, until the test has seen enough; the test's time-out ends a wait for nothing."""
+    while True:
+        batch = stream.next(10)
+        if batch is not None:
+            yield batch
+
+
+def drain(stream: WatchStream) -> None:
+    while True:
+        stream.next(10)
+
+
+def events(stream: WatchStream, count: int) -> list[tuple[int, bytes, bytes]]:
+    seen: list[tuple[int, bytes, bytes]] = []
+    for batch in batches(stream):
+        seen += [(event.type, event.kv.key, event.kv.value) for event in batch.events]
+        if len(seen) >= count:
+            return seen
+    raise AssertionError
+
+
+def test_puts_and_deletes_come_in_order(client: Client):
+    start = client.get(b"x").header.revision + 1
+    with client.watch({b"a/": start}) as stream:
+        client.put(b"a/1", b"1")
+        client.put(b"b/1", b"not ours")
+        client.put(b"a/1", b"2")
+        client.delete(b"a/1")
+        assert events(stream, 3) == [(PUT, b"a/1", b"1"), (PUT, b"a/1", b"2"), (DELETE, b"a/1", b"")]
+
+
+def test_several_prefixes_on_one_stream_are_told_apart(client: Client):
+    start = client.get(b"x").header.revision + 1
+    with client.watch({b"a/": start, b"b/": start}) as stream:
+        client.put(b"a/1", b"")
+        client.put(b"b/1", b"")
+        seen = {}
+        for batch in batches(stream):
+            seen[batch.prefix] = [event.kv.key for event in batch.events]
+            if len(seen) == 2:
+                break
+    assert seen == {b"a/": [b"a/1"], b"b/": [b"b/1"]}
+
+
+def test_a_revision_is_never_cut_in_two(client: Client):
+    start = client.get(b"x").header.revision + 1
+    for number in range(30):
+        client.put_many([(b"a/%d" % key, b"%d" % number) for key in range(50)])
+    with client.watch({b"a/": start}) as stream:
+        values: list[bytes] = []
+        for batch in batches(stream):
+            assert len(batch.events) % 50 == 0
+            values += [event.kv.value for event in batch.events]
+            assert batch.resume == batch.events[-1].kv.mod_revision + 1
+            if len(values) == 1500:
+                break
+    assert values == [b"%d" % number for number in range(30) for _ in range(50)]
+
+
+def test_the_resume_point_is_behind_the_last_event_and_not_at_the_head_of_the_store(client: Client):
+    start = client.get(b"x").header.revision + 1
+    for number in range(1500):  # more than a server sends at once to a watch that catches up
+        client.put(b"a/%d" % (number % 10), b"%d" % number)
+    head = client.get(b"x").header.revision
+    seen: list[bytes] = []
+    resume = start
+    while len(seen) < 1500:  # a new watch after each batch: nothing may be lost and nothing come twice
+        with client.watch({b"a/": resume}) as stream:
+            batch = next(batches(stream))
+            seen += [event.kv.value for event in batch.events]
+            assert batch.resume == batch.events[-1].kv.mod_revision + 1
+            resume = batch.resume
+    assert seen == [b"%d" % number for number in range(1500)]
+    assert resume == head + 1
+
+
+def test_large_responses_come_in_fragments_that_are_put_together(
+    etcd: LocalEtcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.etcd.endpoint._MESSAGE_BYTES_MAX", 4 << 20)  # the whole would not fit
+    with etcd.client() as client:
+        start = client.get(b"x").header.revision + 1
+        for number in range(80):
+            client.put(b"big/%02d" % number, b"v" * 100_000)
+        with client.watch({b"big/": start}) as stream:
+            seen = events(stream, 80)
+    assert [key for _, key, _ in seen] == [b"big/%02d" % number for number in range(80)]
+    assert {len(value) for _, _, value in seen} == {100_000}
+
+
+def test_a_compacted_start_says_from_where_history_is_left(client: Client):
+    start = client.put(b"a/1", b"").revision
+    revision = client.put(b"a/2", b"").revision
+    client.compact(revision)
+    with client.watch({b"a/": start - 1}) as stream, pytest.raises(Compacted) as raised:
+        next(batches(stream))
+    assert raised.value.revision == revision
+
+
+def test_closing_wakes_who_waits(client: Client):
+    stream = client.watch({b"a/": client.get(b"x").header.revision + 1})
+    outcome: list[object] = []
+
+    def wait() -> None:
+        try:
+            while True:
+                stream.next()
+        except Closed as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    stream.close()
+    thread.join(10)
+    assert len(outcome) == 1
+    with pytest.raises(Closed):
+        drain(stream)
+
+
+def test_closing_the_client_ends_its_watches(etcd: LocalEtcd):
+    client = etcd.client()
+    stream = client.watch({b"a/": client.get(b"x").header.revision + 1})
+    client.close()
+    with pytest.raises(Closed):
+        drain(stream)
+
+
+def test_a_reader_that_waits_for_room_ends_too(client: Client):
+    start = client.get(b"x").header.revision + 1
+    stream = client.watch({b"a/": start})
+    for number in range(300):  # many more responses than the queue holds
+        client.put(b"a/%d" % number, b"")
+    assert stream.next(10) is not None or stream.next(10) is not None
+    running = stream._running
+    assert running is not None
+    stream.close()
+    running._thread.join(10)
+    assert not running._thread.is_alive()
+
+
+def test_a_server_that_dies_is_an_outage(own_etcd: LocalEtcd):
+    with own_etcd.client() as client, client.watch({b"a/": 1}) as stream:
+        client.put(b"a/1", b"")
+        assert events(stream, 1)
+        own_etcd.kill()
+        with pytest.raises(Unavailable):
+            drain(stream)
+        with pytest.raises(Unavailable):  # and again: it is over
+            stream.next(10)
