@@ -50,6 +50,7 @@ class WatchStream:
         self._relogin = relogin
         self._translated = translated
         self._logged_in_anew = False
+        self._waiting = set(self._watched)  # for the server to take them up
         self._forget: Callable[[WatchStream], None] = lambda _: None
         self._closing = threading.Event()
         self._running: _Running | None = None
@@ -88,6 +89,11 @@ class WatchStream:
             raise Closed("the watch is closed") if self._closing.is_set() else self._translated(got)
         return self._read(got)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the server has taken up the watch of every prefix."""
+        return not self._waiting
+
     def close(self) -> None:
         """End it, on the server too. More than once, from any thread."""
         self._closing.set()
@@ -99,6 +105,7 @@ class WatchStream:
     def _start(self) -> None:
         # Without this, a watch on a member that lost its leader is silent for ever.
         metadata = (("hasleader", "true"), *self._metadata())
+        self._waiting = set(self._watched)
         self._running = running = _Running(self._call, metadata)
         for number, watched in self._watched.items():
             watched.fragments.clear()
@@ -112,6 +119,7 @@ class WatchStream:
         if response.canceled:  # a refused watch is created and canceled in one response
             return self._canceled(response)
         if response.created:
+            self._waiting.discard(response.watch_id)
             return None
         watched = self._watched.get(response.watch_id)
         if watched is None:

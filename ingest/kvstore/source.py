@@ -249,13 +249,11 @@ class KvstoreSource:
         starts = {prefix.key: prefix.known + 1 for prefix in self._prefixes.values()}
         starts[HEARTBEAT] = self._heartbeat_known + 1
         with client.watch(starts) as stream:
-            self._synced_at = self._clock()
-            self._connector.worked()
-            self._settle()
-            probe_at = self._synced_at + _PROBE_S
+            probe_at = self._clock() + _PROBE_S
             while not self._worker.stopping:
                 self._gather(stream, probe_at)
-                self._settle()
+                if stream.ready:
+                    self._settle()
                 self._status.write_if_due()
                 if self._clock() >= probe_at:
                     self._probe(client)
@@ -307,6 +305,9 @@ class KvstoreSource:
 
     def _settle(self) -> None:
         """Say how much of what we see is believed; carry out what was withheld once it is."""
+        if self._synced_at is None:
+            self._synced_at = self._clock()
+            self._connector.worked()
         trust = self._trust
         if self._accepted or trust.restored(self._clock()):
             self._accepted = False

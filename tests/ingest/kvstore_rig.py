@@ -1,0 +1,94 @@
+"""A kvstore source on a real etcd, and what it takes to write into that etcd and wait for the tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Self
+
+from catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, SourceKey, SourceRow, Sources
+from catalog.wire import ips, keys
+from ingest import KvstoreOptions, Source
+from ingest.etcd import Client
+from ingest.kvstore import open as open_kvstore
+from statedb import Database, Snapshot, WatchSet
+
+CLUSTER = "cluster1"
+WAIT_S = 30.0
+HEARTBEAT = keys.HEARTBEAT.encode()
+
+
+def endpoint(ip: str, identity: int = 70_000) -> Endpoint:
+    return Endpoint(EndpointKey(CLUSTER, ip), identity, "172.18.0.2", "default", f"pod-{ip}")
+
+
+def ip_of(number: int) -> str:
+    return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+
+
+def ip_key(ip: str) -> bytes:
+    return f"{keys.IPS}/{ip}".encode()
+
+
+def put_endpoint(client: Client, ip: str, identity: int = 70_000) -> int:
+    return client.put(ip_key(ip), ips.encode(endpoint(ip, identity))).revision
+
+
+def put_endpoints(client: Client, numbers: range, identity: int = 70_000) -> None:
+    for start in range(numbers.start, numbers.stop, 100):
+        items = [ip_of(number) for number in range(start, min(start + 100, numbers.stop))]
+        client.put_many([(ip_key(ip), ips.encode(endpoint(ip, identity))) for ip in items])
+
+
+def endpoints_in(client: Client) -> dict[str, int]:
+    """What etcd holds: address -> identity."""
+    held = {}
+    for page in client.list(f"{keys.IPS}/".encode()):
+        for kv in page.kvs:
+            row = ips.decode(CLUSTER, kv.key.decode().removeprefix(f"{keys.IPS}/"), kv.value)
+            assert row is not None
+            held[row.key.ip] = row.identity
+    return held
+
+
+class Rig:
+    """A running source; a context manager. Waiting is by watches of the tables, never by time."""
+
+    def __init__(self, endpoint_url: str | tuple[str, ...], **options: object) -> None:
+        urls = (endpoint_url,) if isinstance(endpoint_url, str) else endpoint_url
+        values = {"retry_min_s": 0.02, "retry_max_s": 0.2, "request_timeout_s": 5.0, **options}
+        self.db = Database(*TABLES)
+        self.source: Source = open_kvstore(self.db, CLUSTER, 1, KvstoreOptions(endpoints=urls, **values))  # type: ignore[arg-type]
+
+    def __enter__(self) -> Self:
+        self.source.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.stop()
+        assert self.source.join(10)
+        assert self.source.failure is None
+
+    def until(self, holds: Callable[[Snapshot], bool], what: str = "") -> Snapshot:
+        """The first snapshot that fulfils a condition."""
+        end = time.monotonic() + WAIT_S
+        while True:
+            snapshot = self.db.snapshot()
+            if holds(snapshot):
+                return snapshot
+            watches = [snapshot[table].watch() for table in (Endpoints, Sources, Rejected)]
+            tripped = WatchSet(*watches).wait(timeout=max(0.0, end - time.monotonic()))
+            if not tripped:
+                raise AssertionError(f"{what or 'it'} did not come; sources: {list(snapshot[Sources].values())}")
+
+    def synced(self) -> Snapshot:
+        return self.until(lambda s: self.state(s) == "synced", "synced")
+
+    def state(self, snapshot: Snapshot | None = None) -> str:
+        return self.row(snapshot).state
+
+    def row(self, snapshot: Snapshot | None = None) -> SourceRow:
+        return (snapshot or self.db.snapshot())[Sources][SourceKey(CLUSTER, "endpoints")]
+
+    def endpoints(self, snapshot: Snapshot | None = None) -> dict[str, int]:
+        return {row.key.ip: row.identity for row in (snapshot or self.db.snapshot())[Endpoints].values()}
