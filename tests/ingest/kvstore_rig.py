@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Self
@@ -49,6 +50,40 @@ def endpoints_in(client: Client) -> dict[str, int]:
             assert row is not None
             held[row.key.ip] = row.identity
     return held
+
+
+class Deletions:
+    """Every deletion that a change stream of the endpoints tells, read as they come by a thread of its own."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._stream = db.changes(Endpoints)
+        self._told = threading.Condition()
+        self._revision = -1
+        self._seen: set[str] = set()
+        self._thread = threading.Thread(target=self._follow)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._thread.join(10)
+
+    def now(self) -> set[str]:
+        """The addresses that were deleted until now."""
+        revision = self._db.snapshot()[Endpoints].revision
+        with self._told:
+            assert self._told.wait_for(lambda: self._revision >= revision, WAIT_S)
+            return set(self._seen)
+
+    def _follow(self) -> None:
+        for batch in self._stream:
+            with self._told:
+                self._seen |= {change.row.key.ip for change in batch if change.deleted}
+                self._revision = batch.snapshot[Endpoints].revision
+                self._told.notify_all()
 
 
 class Rig:
