@@ -1,0 +1,220 @@
+"""What an agent is told by its file: which cluster, which backends fill which tables, where to listen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import msgspec
+
+from ingest import BACKENDS, Backend
+from ingest.manifests import yaml_text
+
+from .listen import DEFAULT, Address, parse_listen
+from .strict import Problems, known, to_struct
+
+S = TypeVar("S", bound=msgspec.Struct)
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_CLUSTER_NAME = re.compile(r"([a-z0-9][-a-z0-9]*)?[a-z0-9]")
+_CLUSTER_NAME_MAX = 32
+_CLUSTER_ID_MAX = 511
+_DEFAULT_CLUSTER = "default"
+_FILE_BYTES_MAX = 1 << 20
+_SECTIONS = ("cluster", "ingest", "http", "log-level")
+
+
+class ConfigError(ValueError):
+    """A configuration is wrong. ``problems`` are all that could be found, one line each; str() is all of them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """At least one problem."""
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose state the local sources bring."""
+
+    name: str = _DEFAULT_CLUSTER
+    id: int = 0
+
+
+class Ingest(msgspec.Struct, frozen=True, kw_only=True):
+    """One backend, with its options, and the names of the tables that it alone fills."""
+
+    backend: str
+    options: Any  # of the backend's own type
+    tables: tuple[str, ...]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration that has passed every check that needs no outside world."""
+
+    cluster: Cluster = Cluster()
+    ingest: tuple[Ingest, ...]
+    listen: Address
+    log_level: LogLevel = "info"
+
+
+class _Http(msgspec.Struct, frozen=True, kw_only=True):
+    listen: str = DEFAULT
+
+
+def load(path: str | Path) -> Config:
+    """The configuration in a file. Paths in it are relative to the file's directory. Raises ConfigError."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    try:
+        return parse(data, path.parent)
+    except ConfigError as error:
+        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
+
+
+def parse(data: bytes | str, base: str | Path = ".") -> Config:
+    """The configuration in a text; paths in it are relative to ``base``. Raises ConfigError."""
+    values = _mapping(data)
+    problems = Problems()
+    for name in values:
+        if name not in _SECTIONS:
+            problems.add(name[:60], f"unknown field; {known(_SECTIONS, name)}")
+    cluster = _cluster(values, problems)
+    ingest = _ingest(values, Path(base), problems)
+    listen = _listen(values, Path(base), problems)
+    level = _log_level(values, problems)
+    if problems or cluster is None or listen is None:
+        raise ConfigError(problems)
+    return Config(cluster=cluster, ingest=ingest, listen=listen, log_level=level)
+
+
+def _mapping(data: bytes | str) -> dict[str, Any]:
+    if len(data) > _FILE_BYTES_MAX:
+        raise ConfigError(["is larger than 1 MiB; this is no configuration"])
+    try:
+        text = data if isinstance(data, str) else data.decode()
+        values = [value for document in yaml_text.split(text) for value in yaml_text.load(document, typed=True)]
+    except UnicodeDecodeError:
+        raise ConfigError(["is not UTF-8 text; write it as YAML"]) from None
+    except yaml_text.YamlError as error:
+        raise ConfigError([f"is not YAML: {error}"]) from None
+    if not values:
+        raise ConfigError(["is empty; begin with examples/agent.yaml"])
+    if len(values) > 1:
+        raise ConfigError(["holds several documents; keep one, without '---'"])
+    if not isinstance(values[0], dict):
+        raise ConfigError([f"must be a mapping of {', '.join(_SECTIONS)}"])
+    return values[0]
+
+
+def _cluster(values: dict[str, Any], problems: Problems) -> Cluster | None:
+    cluster = to_struct(Cluster, values.get("cluster", {}), "cluster", problems)
+    if cluster is None:
+        return None
+    if not _CLUSTER_NAME.fullmatch(cluster.name) or len(cluster.name) > _CLUSTER_NAME_MAX:
+        problems.add(
+            "cluster.name",
+            f"must be 1 to {_CLUSTER_NAME_MAX} lower-case letters, digits and dashes, no dash at either end; "
+            "write it like cluster1",
+        )
+    if not 0 <= cluster.id <= _CLUSTER_ID_MAX:
+        problems.add("cluster.id", f"must be 0 to {_CLUSTER_ID_MAX}, and differ from those of other clusters")
+    elif cluster.id and cluster.name == _DEFAULT_CLUSTER:
+        problems.add("cluster.name", "'default' is only for a cluster with id 0; give the cluster a name of its own")
+    return cluster
+
+
+def _ingest(values: dict[str, Any], base: Path, problems: Problems) -> tuple[Ingest, ...]:
+    names = ", ".join(BACKENDS)
+    if "ingest" not in values:
+        problems.add("ingest", f"is missing: no table would be filled; add a backend below it, one of {names}")
+        return ()
+    section = values["ingest"]
+    if not isinstance(section, dict):
+        problems.add("ingest", f"must be a mapping with a backend, one of {names}")
+        return ()
+    if not section:
+        problems.add("ingest", f"names no backend: no table would be filled; add one of {names}")
+    found: list[Ingest | None] = []
+    for name, options in section.items():
+        path = f"ingest.{name[:60]}"
+        if name not in BACKENDS:
+            problems.add(path, f"unknown backend; {known(BACKENDS, name)}")
+        else:
+            found.append(_backend(BACKENDS[name], options, path, base, problems))
+    claims = tuple([each for each in found if each is not None])
+    _check_claims(claims, problems)
+    return claims
+
+
+def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Problems) -> Ingest | None:
+    before = len(problems)
+    options = to_struct(backend.options, value, path, problems)
+    if options is None:
+        return None
+    chosen: tuple[str, ...] | None = getattr(options, "tables", None)
+    if chosen is not None and not chosen:
+        problems.add(f"{path}.tables", "the list is empty; name at least one, or leave the option out to fill all")
+    for place, table in enumerate(chosen or ()):
+        if table not in backend.tables:
+            hint = known(backend.tables, table)
+            problems.add(f"{path}.tables[{place}]", f"{backend.name} carries no such table; {hint}")
+    for place, endpoint in enumerate(getattr(options, "endpoints", ())):
+        if "@" in endpoint:  # before anybody repeats it: it may hold a password
+            where = f"{path}.endpoints[{place}]"
+            problems.add(where, "an address must not hold a user; use username and password-file")
+    if len(problems) > before:
+        return None
+    tables = backend.tables if chosen is None else tuple(dict.fromkeys(chosen))
+    return Ingest(backend=backend.name, options=_anchored(options, base), tables=tables)
+
+
+def _check_claims(claims: tuple[Ingest, ...], problems: Problems) -> None:
+    """Every table of a cluster has one source of truth."""
+    for place, second in enumerate(claims):
+        for first in claims[:place]:
+            shared = [table for table in first.tables if table in second.tables]
+            if shared:
+                problems.add(
+                    "ingest",
+                    f"backends {first.backend!r} and {second.backend!r} both claim "
+                    f"{'table' if len(shared) == 1 else 'tables'} {', '.join(shared)}; "
+                    "a table has one source: share them out with the option 'tables' of each",
+                )
+
+
+def _listen(values: dict[str, Any], base: Path, problems: Problems) -> Address | None:
+    http = to_struct(_Http, values.get("http", {}), "http", problems)
+    if http is None:
+        return None
+    text = http.listen
+    if text.startswith("unix:") and text != "unix:" and not text.startswith("unix:/"):
+        text = f"unix:{base / text.removeprefix('unix:')}"
+    try:
+        return parse_listen(text)
+    except ValueError as error:
+        problems.add("http.listen", str(error))
+        return None
+
+
+def _log_level(values: dict[str, Any], problems: Problems) -> LogLevel:
+    level: Any = values.get("log-level", "info")
+    levels = get_args(LogLevel)
+    if level not in levels:
+        problems.add("log-level", f"must be one of {', '.join(levels)}")
+    return level  # type: ignore[no-any-return]
+
+
+def _anchored(options: S, base: Path) -> S:
+    """The options with every path made relative to the directory of the configuration."""
+    changed: dict[str, Any] = {}
+    for field in options.__struct_fields__:
+        value = getattr(options, field)
+        if isinstance(value, msgspec.Struct):
+            changed[field] = _anchored(value, base)
+        elif isinstance(value, str) and (field == "directory" or field.endswith("_file")):
+            changed[field] = str(base / value)
+    return msgspec.structs.replace(options, **changed)

@@ -1,0 +1,81 @@
+"""Where an agent listens, and where its clients find it: loopback TCP or a Unix socket, nothing else."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import msgspec
+
+DEFAULT = "127.0.0.1:9974"
+_PORT = re.compile(r"[0-9]{1,5}")
+_SOCKET_PATH_MAX = 100  # the kernel's limit is 107 bytes
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A Unix socket where ``path`` is set, else a host and a port (0: any free one)."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        """As a client is told it: ``http://127.0.0.1:9974`` or ``unix:/run/statedb.sock``."""
+        if self.path:
+            return f"unix:{self.path}"
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, for certain: ``localhost`` or an address of the loopback networks."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_listen(text: str) -> Address:
+    """``host:port``, ``[::1]:port`` or ``unix:/path``. Raises ValueError with the remedy."""
+    if text.startswith("unix:"):
+        return _socket(text)
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not colon or not host or not _PORT.fullmatch(port) or int(port) > 65535:
+        raise ValueError(f"{text!r} is not an address; write host:port like {DEFAULT}, or unix:/path")
+    if not is_loopback(host):
+        raise ValueError(
+            f"{text!r} can be reached from other machines, which needs a token and TLS; "
+            f"use loopback like {DEFAULT}, or unix:/path"
+        )
+    return Address(host, int(port))
+
+
+def parse_server(text: str) -> Address:
+    """``http://host:port``, ``host:port`` or ``unix:/path``, as a client is given it. Raises ValueError."""
+    if text.startswith("unix:"):
+        return _socket(text)
+    wrong = ValueError(f"{text!r} is not a server; write http://{DEFAULT} or unix:/path")
+    try:
+        parts = urlsplit(text if "//" in text else f"http://{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme != "http" or not host or "@" in parts.netloc or parts.path.strip("/") or parts.query:
+        raise ValueError("the server's address must not hold a user") if "@" in parts.netloc else wrong
+    return Address(host, 9974 if port is None else port)
+
+
+def _socket(text: str) -> Address:
+    path = text.removeprefix("unix:")
+    path = path.removeprefix("//") if path.startswith("///") else path
+    if not path or "\0" in path or path.endswith("/"):
+        raise ValueError(f"{text!r} names no socket; write unix:/path/of/the.sock")
+    if len(path.encode()) > _SOCKET_PATH_MAX:
+        raise ValueError(f"the path of the socket is longer than {_SOCKET_PATH_MAX} bytes; use a shorter one")
+    return Address(path=path)
