@@ -70,7 +70,7 @@ def table_named(db: Database, name: str) -> AnyTable:
 def index_named(table: AnyTable, name: str | None) -> AnyIndex:
     """An index of the table; the primary without a name. Raises NotFound."""
     if name is None:
-        return table.primary
+        return table.indexes["primary"]
     index = table.indexes.get(name)
     if index is None:
         raise NotFound(f"table {table.name!r} has no index {name[:60]!r}; {known(table.indexes, name)}")
@@ -92,7 +92,7 @@ def ask(db: Database, query: Query) -> Answer:
     limit = query.limit
     more = limit is not None and len(rows) > limit
     follows = None
-    if more and index is table.primary and query.key is None and query.prefix is None:
+    if more and index.position == 0 and query.key is None and query.prefix is None:
         follows = to_texts(table.key_of(rows[cast(int, limit)]))
     return Answer(table, rows[:limit], view, more, follows)
 
