@@ -308,7 +308,8 @@ class Registry:
         """Take dropped watches out. Their callbacks only note them; whoever holds the lock next cleans up."""
         dead = self._dead
         while dead:
-            self._take_out(dead.popleft())
+            self._take_out(dead[0])  # taken off the list only afterwards: an interrupt must not lose it
+            dead.popleft()
 
     def _take_out(self, entry: _Entry) -> None:
         self.entries.discard(entry)

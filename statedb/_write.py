@@ -548,6 +548,14 @@ class WriteTransaction:
 
     def abort(self) -> None:
         """Drop the writes and free the tables. Nothing happens where the transaction is closed."""
+        try:
+            self._let_go()
+        except BaseException:
+            self._let_go()  # an interrupt must not leave a table taken by a transaction that is closed
+            raise
+
+    def _let_go(self) -> None:
+        """Idempotent."""
         if not self._holder.closed:
             self._holder.closed = "aborted"
         for store in self._stores:
