@@ -14,13 +14,13 @@ from __future__ import annotations
 from typing import Any, Protocol
 from weakref import ref
 
-from ._history import Commit, Initializer, Key, Pin, Redo, Root, Undo, compact
-from ._reserve import Holder
-from ._store import TableStore, difference
+from ._history import Commit, Initializer, Pin, Redo, Root, Undo, compact
+from ._reserve import HOLDER, Holder
+from ._store import Entries, TableStore, difference
 from ._watch import Waker, wake_all
 
 _COMPACT_EVERY = 256
-_NOTHING: list[Key] = []
+_NOTHING: list[Entries] = []
 
 
 class Staged(Protocol):
@@ -39,18 +39,18 @@ class Staged(Protocol):
 class TableCommit:
     """One table's part of a commit, prepared."""
 
-    __slots__ = ("base", "come", "commit", "moves", "pin", "redo", "store", "undo")
+    __slots__ = ("base", "commit", "enter", "leave", "pin", "redo", "store", "undo")
 
     def __init__(self, staged: Staged) -> None:
         """What turns the newest state into one with what is staged."""
-        self.store = store = staged.store
+        self.store = staged.store
         self.base = base = staged.pin
         self.undo = staged.undo
         self.redo = staged.redo
         if staged.moved:
-            self.come, self.moves = difference(staged.undo, staged.redo, len(store.indexes))
+            self.leave, self.enter = difference(staged.undo, staged.redo)
         else:
-            self.come, self.moves = _NOTHING, None
+            self.leave = self.enter = _NOTHING
         self.commit = Commit(base.commit.sequence + 1, staged.revision, staged.count, staged.pending)
         self.pin = Pin(self.commit)
 
@@ -61,7 +61,7 @@ class TableCommit:
         if old.link is None:
             old.link = (self.undo, self.redo, self.commit)
         base.ordered = None
-        store.apply(self.redo, self.come, self.moves)
+        store.apply(self.redo, self.leave, self.enter)
         store.replaced.append(ref(base))
         if old.sequence % _COMPACT_EVERY == 0:
             store.replaced = compact(store.replaced)
@@ -110,7 +110,11 @@ class CommitPlan:
         for store in self._reserved:
             if store.unfinished is self:
                 store.unfinished = None
-            store.reservation.release(holder)
+            reservation = store.reservation  # the lines of release(), spelled out
+            if reservation.holder.get(HOLDER) is holder:
+                del reservation.holder[HOLDER]
+            if reservation.waiting:
+                reservation.release(holder)
         for part in parts:
             if part.store.registry.entries:  # what follows costs 2 microseconds: not where nobody watches
                 part.trip(self._wakers)

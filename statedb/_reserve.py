@@ -42,14 +42,14 @@ class Holder:
 class Reservation:
     """At most one holder at a time; others wait. Not re-entrant: waiting for oneself raises."""
 
-    __slots__ = ("_changed", "_name", "_waiting", "holder")
+    __slots__ = ("_changed", "_name", "holder", "waiting")
 
     def __init__(self, name: str) -> None:
         """``name`` is the table's, for messages."""
         self._name = name
         self.holder: dict[str, Holder] = {}
         self._changed = Condition()
-        self._waiting = 0
+        self.waiting = 0
 
     def take(self, holder: Holder) -> None:
         """Wait until the table is free, and take it. Raises NestedWrite where that could never happen.
@@ -65,7 +65,7 @@ class Reservation:
         """Let the next one in. Nothing happens where the table is not this holder's. Idempotent."""
         if self.holder.get(HOLDER) is holder:
             del self.holder[HOLDER]
-        if self._waiting:
+        if self.waiting:
             with self._changed:
                 self._changed.notify()
 
@@ -78,9 +78,9 @@ class Reservation:
 
     def _wait(self, holder: Holder) -> None:
         with self._changed:
-            self._waiting += 1
+            self.waiting += 1
             try:
                 while self.holder.setdefault(HOLDER, holder) is not holder:
                     self._changed.wait(1.0)  # the bound covers an interrupt that swallowed a notification
             finally:
-                self._waiting -= 1
+                self.waiting -= 1

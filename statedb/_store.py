@@ -11,7 +11,7 @@ Knows rows, keys and the commit chain; knows no transactions and no snapshots.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from weakref import ref
 
 from ._history import Commit, Key, Pin, Redo, Root, Row, Undo
@@ -21,6 +21,9 @@ from ._order import Order
 from ._reserve import Reservation
 from ._schema import AnyIndex, Keys, PrefixIndex, Table, UniqueIndex
 from ._watch import Registry
+
+Entries: TypeAlias = tuple[Key, tuple[Keys, ...]]
+"""Where a row stands in the indexes: its primary key, and its keys in each of them."""
 
 
 class Bucket(set[Any]):
@@ -88,24 +91,25 @@ class IndexStore:
             return primary in entry
         return entry is not None and bool(entry == primary)
 
-    def remove(self, key: Key, primary: Key) -> None:
-        """Take a row out from under a key, if it stands there. Idempotent."""
-        entry = self.entries.get(key)
-        if type(entry) is Bucket:
-            entry.discard(primary)
-            entry.changed()
-            if not entry:
-                self.entries.pop(key, None)
-        elif entry is not None and entry == primary:
-            self.entries.pop(key, None)
+    def move(self, leave: list[Entries], enter: list[Entries]) -> None:
+        """Take rows out from under the keys that they leave, then put rows under those that they enter. Idempotent.
 
-    def add(self, come: Iterable[tuple[Key, Keys]]) -> None:
-        """Put rows under their keys. Idempotent."""
-        entries, unique, lengths = self.entries, self.unique, self.lengths
-        find = entries.get
-        for primary, keys in come:
-            for key in keys:
-                entry = find(key)
+        A row leaves a key only where it still stands there: with a unique key another may have taken its place.
+        """
+        entries, unique, lengths, place = self.entries, self.unique, self.lengths, self.place
+        for primary, keys in leave:
+            for key in keys[place]:
+                entry = entries.get(key)
+                if type(entry) is Bucket:
+                    entry.discard(primary)
+                    entry.changed()
+                    if not entry:
+                        entries.pop(key, None)
+                elif entry is not None and entry == primary:
+                    entries.pop(key, None)
+        for primary, keys in enter:
+            for key in keys[place]:
+                entry = entries.get(key)
                 if entry is None or unique:
                     entries[key] = primary
                     if lengths is not None:
@@ -116,17 +120,6 @@ class IndexStore:
                     entry.cached = None
                 elif entry != primary:
                     entries[key] = Bucket((entry, primary))
-
-
-class Move:
-    """What a commit does to one index beside the rows that come: who leaves which keys, who enters which."""
-
-    __slots__ = ("additions", "removals")
-
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self.removals: list[tuple[Key, Key]] = []
-        self.additions: list[tuple[Key, Keys]] = []
 
 
 class TableStore:
@@ -183,71 +176,47 @@ class TableStore:
         """The pin of the empty table at revision 0."""
         return Pin(Commit(0, 0, 0, ()))
 
-    def apply(self, redo: Redo, come: list[Key], moves: list[Move] | None) -> None:
-        """Change the newest state. Called after the old commit has its link; idempotent, so it can be run again.
-
-        ``come`` are the keys of rows that were not there before, ``moves`` what other rows do to each index.
-        """
+    def apply(self, redo: Redo, leave: list[Entries], enter: list[Entries]) -> None:
+        """Change the newest state. Called after the old commit has its link; idempotent, so it can be run again."""
         rows, revisions = self.rows, self.revisions
-        gone: list[Key] = []
         for key, state in redo.items():
             if state[2]:
                 rows.pop(key, None)
                 revisions.pop(key, None)
-                gone.append(key)
             else:
                 rows[key] = state[0]
                 revisions[key] = state[1]
-        if moves is not None:
-            for store, move in zip(self.indexes, moves):
-                for secondary, key in move.removals:
-                    store.remove(secondary, key)
-            for store, move in zip(self.indexes, moves):
-                store.add(move.additions)
-        if come:
-            for store in self.indexes:
+        if not leave and not enter:
+            return
+        for store in self.indexes:
+            store.move(leave, enter)
+            if store.order.noted is not None:
                 place = store.place
-                store.add([(key, redo[key][3][place]) for key in come])
-        if (come or gone) and self.order.noted is not None:
-            self.order.note(come + gone, rows)
-        if come or moves is not None:
-            for store in self.indexes:
-                if store.order.noted is not None:
-                    self._note(store, redo, come, moves)
-
-    def _note(self, store: IndexStore, redo: Redo, come: list[Key], moves: list[Move] | None) -> None:
-        """Tell an index's order which keys may have come or gone."""
-        keys = [secondary for key in come for secondary in redo[key][3][store.place]]
-        if moves is not None:
-            keys += [secondary for secondary, _ in moves[store.place].removals]
-            keys += [secondary for _, entered in moves[store.place].additions for secondary in entered]
-        if keys:
-            store.order.note(keys, store.entries)
+                store.order.note([key for _, keys in leave + enter for key in keys[place]], store.entries)
+        if self.order.noted is not None:
+            self.order.note([key for key, _ in leave + enter], rows)
 
 
-def difference(undo: Undo, redo: Redo, places: int) -> tuple[list[Key], list[Move] | None]:
-    """The keys of rows that come, and what other rows do to the indexes; a row whose keys stay does nothing."""
-    come: list[Key] = []
-    moves: list[Move] | None = None
+def difference(undo: Undo, redo: Redo) -> tuple[list[Entries], list[Entries]]:
+    """What rows leave which keys of the indexes, and what rows enter which; a row whose keys stay does neither."""
+    leave: list[Entries] = []
+    enter: list[Entries] = []
     for key, state in redo.items():
         before = undo[key]
         if before is None:
             if not state[2]:
-                come.append(key)
-        elif places and (state[2] or before[3] != state[3]):
-            if moves is None:
-                moves = [Move() for _ in range(places)]
-            _move(moves, key, before[3], ((),) * places if state[2] else state[3])
-    return come, moves
+                enter.append((key, state[3]))
+        elif state[2]:
+            leave.append((key, before[3]))
+        elif before[3] != state[3]:
+            leave.append((key, _without(before[3], state[3])))
+            enter.append((key, _without(state[3], before[3])))
+    return leave, enter
 
 
-def _move(moves: list[Move], key: Key, old: tuple[Keys, ...], new: tuple[Keys, ...]) -> None:
-    for move, leaves, enters in zip(moves, old, new):
-        if leaves != enters:
-            move.removals += [(secondary, key) for secondary in leaves if secondary not in enters]
-            entered = tuple([secondary for secondary in enters if secondary not in leaves])
-            if entered:
-                move.additions.append((key, entered))
+def _without(keys: tuple[Keys, ...], others: tuple[Keys, ...]) -> tuple[Keys, ...]:
+    """The keys, of each index, that are not among the others."""
+    return tuple([tuple([key for key in own if key not in other]) for own, other in zip(keys, others)])
 
 
 def extractor_of(indexes: list[AnyIndex[Any, Any]]) -> Callable[[Row], tuple[Keys, ...]]:

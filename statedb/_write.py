@@ -83,11 +83,6 @@ class Overlay(Source):
                 f"table {self.store.name!r}: the transaction was {self.holder.closed}; open a new one with db.write"
             )
 
-    @property
-    def changed(self) -> bool:
-        """Whether there is anything to commit."""
-        return bool(self.redo) or self.pending != self.pin.commit.pending
-
     # -- staging ---------------------------------------------------------------------------------------------
 
     def stage(self, row: Row, key: Key, old: Row | None, staged: State | None) -> None:
@@ -531,7 +526,11 @@ class WriteTransaction:
 
     def _commit(self) -> None:
         try:
-            parts = [TableCommit(writer._source) for writer in self._writers.values() if writer._source.changed]
+            parts = []
+            for writer in self._writers.values():
+                source = writer._source
+                if source.redo or source.pending != source.pin.commit.pending:
+                    parts.append(TableCommit(source))
             plan = CommitPlan(self._database._root, self._holder, self._stores, parts)
             try:
                 plan.finish()
