@@ -1,0 +1,131 @@
+"""Workloads, their sizes, and how they are timed. Knows no engine.
+
+A workload is a function from a size to figures. It checks that what it timed is right (the engine's answer is compared
+with the plain dicts'), so that nobody makes it faster by changing its meaning.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How much a run does. ``repeats`` are interleaved; their median counts."""
+
+    name: str
+    rows: int
+    repeats: int
+    watches: tuple[int, ...]
+    wakes: int
+
+
+SMOKE = Size("smoke", rows=400, repeats=1, watches=(50, 100), wakes=5)
+FULL = Size("full", rows=40_000, repeats=9, watches=(10_000, 100_000), wakes=400)
+LARGE = Size("large", rows=1_000_000, repeats=1, watches=(), wakes=0)
+SIZES = {size.name: size for size in (SMOKE, FULL, LARGE)}
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One number. ``at_most`` is its target at full size, if it has one."""
+
+    name: str
+    value: float
+    unit: str
+    at_most: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether it has a target and missed it."""
+        return self.at_most is not None and self.value > self.at_most
+
+
+Run: TypeAlias = Callable[[Size], Iterable[Figure]]
+
+
+class Workload(msgspec.Struct, frozen=True):
+    """A named run, and the sizes at which it makes sense beside the smoke size."""
+
+    name: str
+    run: Run
+    sizes: tuple[str, ...]
+    about: str
+
+
+WORKLOADS: dict[str, Workload] = {}
+"""All workloads by name, in the order in which their modules were imported."""
+
+
+def workload(name: str, *sizes: Size) -> Callable[[Run], Run]:
+    """Enter a workload; its docstring says what it is about. At full size only, unless sizes are given."""
+
+    def enter(run: Run) -> Run:
+        about = (run.__doc__ or "").strip().splitlines()[0]
+        WORKLOADS[name] = Workload(name, run, tuple(size.name for size in sizes or (FULL,)), about)
+        return run
+
+    return enter
+
+
+def timed(work: Callable[..., Any], *arguments: Any) -> float:
+    """The seconds that a piece of work takes, with the collector as users have it."""
+    gc.collect()
+    started = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - started
+
+
+def median(values: Iterable[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
+def require(holds: bool, what: str) -> None:
+    """Raise where a workload did not do what it should have done."""
+    if not holds:
+        raise AssertionError(f"wrong result: {what}")
+
+
+def surroundings() -> dict[str, Any]:
+    """What figures depend on: machine, interpreter, commit (Any: JSON)."""
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cpus": os.cpu_count() or 0,
+        "commit": _commit(),
+        "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _commit() -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

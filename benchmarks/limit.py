@@ -1,0 +1,102 @@
+"""The rows that are measured, and the limit: the same rows in one dict and two dicts of sets, by hand.
+
+No transaction, no history, no watches, no checks: what pure Python cannot beat. Ratios to it are the figures.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+
+from statedb import Database, Index, Table, UniqueIndex
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """A row like an endpoint's: where it is, who it is, and what is said of it."""
+
+    id: str
+    node: str
+    identity: str
+    revision: int = 0
+    state: str = "ready"
+
+
+class Rows(Table[str, Row], name="rows"):
+    """Two secondary indexes: one with few long lists, one with many short ones."""
+
+    primary = UniqueIndex[str, Row](lambda row: row.id)
+    by_node = Index[str, Row](lambda row: (row.node,))
+    by_identity = Index[str, Row](lambda row: (row.identity,))
+
+
+_KEY_OF = cast(Callable[[Row], str], Rows.primary.key)
+
+
+def make_rows(count: int, revision: int = 0) -> list[Row]:
+    """So many rows, in an order that is nobody's friend, always the same."""
+    nodes, identities = max(1, count // 100), max(1, count // 10)
+    rows = [
+        Row(f"pod-{n:07d}", f"node-{n % nodes:05d}", f"identity-{n % identities:06d}", revision) for n in range(count)
+    ]
+    random.Random(1).shuffle(rows)
+    return rows
+
+
+class Limit:
+    """The plain dicts."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.rows: dict[str, Row] = {}
+        self.by_node: dict[str, set[str]] = {}
+        self.by_identity: dict[str, set[str]] = {}
+
+    def insert(self, rows: list[Row]) -> None:
+        """Put new rows in."""
+        key_of, nodes_of, identities_of = _KEY_OF, Rows.by_node.keys, Rows.by_identity.keys
+        by_key, by_node, by_identity = self.rows, self.by_node, self.by_identity
+        for row in rows:
+            key = key_of(row)
+            by_key[key] = row
+            for node in nodes_of(row):
+                by_node.setdefault(node, set()).add(key)
+            for identity in identities_of(row):
+                by_identity.setdefault(identity, set()).add(key)
+
+    def replace(self, rows: list[Row]) -> None:
+        """Put rows over those with their keys; the indexes move where a row's index keys changed."""
+        key_of, by_key = _KEY_OF, self.rows
+        indexes = ((Rows.by_node.keys, self.by_node), (Rows.by_identity.keys, self.by_identity))
+        for row in rows:
+            key = key_of(row)
+            old = by_key[key]
+            by_key[key] = row
+            for keys_of, index in indexes:
+                before, after = list(keys_of(old)), list(keys_of(row))
+                if before != after:
+                    for each in before:
+                        index[each].discard(key)
+                    for each in after:
+                        index.setdefault(each, set()).add(key)
+
+
+def filled(rows: list[Row]) -> Database:
+    """A database that holds the rows."""
+    db = Database(Rows)
+    with db.write(Rows) as txn:
+        writer = txn[Rows]
+        for row in rows:
+            writer.insert(row)
+    return db
+
+
+def write_in(db: Database, rows: list[Row], batch: int) -> None:
+    """Insert the rows in transactions of so many."""
+    for start in range(0, len(rows), batch):
+        with db.write(Rows) as txn:
+            writer = txn[Rows]
+            for row in rows[start : start + batch]:
+                writer.insert(row)
