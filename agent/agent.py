@@ -1,0 +1,138 @@
+"""An agent in this process: a configuration becomes a database, sources that fill it, and a server that shows it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from catalog import TABLES, Rejected, Sources
+from ingest import BACKENDS, IngestError, Source
+from ingest.status import declare_absent
+from statedb import Database
+
+from .config import Config
+from .errors import StartError
+from .query import AnyTable
+from .server import Server
+from .site import Site
+from .streams import KEEPALIVE_S, Streams
+
+_OWN = (Sources, Rejected)
+_SHARE_S = 0.2
+
+
+class Agent:
+    """Started once, stopped once; as a context manager both. From any thread.
+
+    ``db`` is there from the beginning and stays readable after the end. ``address`` is where the server listens, as
+    clients are told it.
+    """
+
+    def __init__(
+        self, config: Config, *, tables: tuple[AnyTable, ...] = TABLES, keepalive_s: float = KEEPALIVE_S
+    ) -> None:
+        """Opens the sources and the address, so that what is wrong with them is told at once. Raises StartError.
+
+        ``tables`` must hold those of the catalog; others may be added.
+        """
+        self.db = Database(*tables)
+        self.sources: tuple[Source, ...] = open_sources(config, self.db)
+        self._config = config
+        self._streams = Streams(self.db, keepalive_s)
+        self._site = Site(self.db, self.sources, self._streams)
+        self._server = Server(config.listen, self._site.answer)
+        self._lock = threading.Lock()
+        self._state = "new"
+        self._ended = threading.Event()
+
+    @property
+    def address(self) -> str:
+        """``http://127.0.0.1:PORT`` or ``unix:/path``."""
+        return str(self._server.address)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to fill the tables and to answer. Raises StartError, then nothing runs; RuntimeError if not new."""
+        with self._lock:
+            if self._state != "new":
+                raise RuntimeError(f"this agent is {self._state}; make a new one")
+            self._state = "running"
+        filled = {table for source in self.sources for table in source.tables}
+        unfilled = [table for table in TABLES if table not in filled and table not in _OWN]
+        try:
+            declare_absent(self.db, self._config.cluster.name, unfilled)
+            for source in self.sources:
+                source.start()
+            self._server.begin()
+        except IngestError as error:
+            self.stop()
+            raise StartError(str(error)) from None
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, timeout: float = 1.5) -> bool:
+        """End everything; False when a source has not ended within ``timeout`` seconds. May be called again."""
+        with self._lock:
+            before, self._state = self._state, "stopped"
+        if before == "stopped":
+            return self._ended.wait(timeout)
+        deadline = time.monotonic() + timeout
+        for source in self.sources:
+            source.stop()
+        self._streams.close()
+        self._server.end()
+        running = [source for source in self.sources if not source.join(max(0.0, deadline - time.monotonic()))]
+        self._ended.set()
+        return not running
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until somebody has stopped it; False when ``timeout`` seconds passed before."""
+        return self._ended.wait(timeout)
+
+    def wait_synced(self, timeout: float | None = None) -> bool:
+        """Wait until every source has brought its first full list; False when the time is over, or it was stopped."""
+        tables = [table for source in self.sources for table in source.tables]
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._ended.is_set():
+            left = _SHARE_S if deadline is None else min(_SHARE_S, deadline - time.monotonic())
+            if self.db.wait_initialized(*tables, timeout=max(0.0, left)):
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+        return False
+
+
+def open_sources(config: Config, db: Database) -> tuple[Source, ...]:
+    """A source for each backend of the configuration, not yet started. Raises StartError naming all that are wrong."""
+    sources: list[Source] = []
+    problems: list[str] = []
+    for each in config.ingest:
+        cluster = config.cluster
+        try:
+            sources.append(BACKENDS[each.backend].open(db, cluster.name, cluster.id, each.options))
+        except IngestError as error:
+            problems.append(
+                f"ingest.{each.backend}.{error}" if _names_option(error) else f"ingest.{each.backend}: {error}"
+            )
+    if problems:
+        raise StartError("\n".join(problems))
+    return tuple(sources)
+
+
+def _names_option(error: IngestError) -> bool:
+    """Whether the message begins with the name of an option: ``endpoints[0]: ...``."""
+    head = str(error).partition(":")[0]
+    return " " not in head
