@@ -162,6 +162,9 @@ class _Entry(ref[Watch]):
 
     __slots__ = ("places", "sequence")
 
+    __eq__ = object.__eq__  # by identity: a weak reference that dies before it was ever hashed could not be hashed
+    __hash__ = object.__hash__
+
     places: list[tuple[dict[Key, set[_Entry]], Key]]
     sequence: int
 
@@ -313,7 +316,7 @@ class Registry:
 
     def _take_out(self, entry: _Entry) -> None:
         self.entries.discard(entry)
-        for places, key in entry.places:
+        for places, key in getattr(entry, "places", ()):  # an interrupt may have come before they were set
             standing = places.get(key)
             if standing is not None:
                 standing.discard(entry)
