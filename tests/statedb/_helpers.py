@@ -243,7 +243,9 @@ def _leaves_a_with(code: CodeType, offset: int) -> bool:
 def _with_exits(code: CodeType) -> frozenset[int]:
     steps = list(dis.get_instructions(code))
     nones = [step.opname == "LOAD_CONST" and step.argval is None for step in steps]
-    return frozenset(step.offset for at, step in enumerate(steps) if nones[at : at + 3] == [True] * 3)
+    exits = {at for at in range(len(steps)) if nones[at : at + 3] == [True] * 3}
+    exits |= {at - 1 for at in exits if steps[at - 1].opname == "SWAP"}  # a value is being returned
+    return frozenset([steps[at].offset for at in exits])
 
 
 def lines_of(action: Callable[[], Any], *, every: bool = True) -> list[int]:
