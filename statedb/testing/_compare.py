@@ -1,0 +1,168 @@
+"""Asking an engine and a model the same questions, all there are, and holding the answers against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from itertools import pairwise
+from typing import Any
+
+from .._changes import Change
+from .._database import Database
+from .._errors import RowNotFound
+from .._invariants import check_invariants as _check
+from .._keys import fields_of
+from .._schema import AnyIndex, PrefixIndex, Table, UniqueIndex
+
+AnyTable = type[Table[Any, Any]]
+Probes = dict[str, list[Any]]
+"""Index name -> the keys to ask for, present or not, in order."""
+
+_EVERYTHING = ("0.0.0.0/0", "::/0")
+
+
+def check_invariants(database: Database) -> None:
+    """Raise AssertionError, with what is wrong in which table, where the engine's structures contradict themselves.
+
+    Slow. May be called at any time, from any thread.
+    """
+    _check(database)
+
+
+def fold(changes: Iterable[Change[Any]], into: MutableMapping[Any, Any], table: AnyTable) -> None:
+    """Apply a batch of changes to a mapping of primary key to row.
+
+    Raises AssertionError for a batch that no stream gives: changes out of revision order, a row twice, the deletion of
+    a row that the mapping does not have.
+    """
+    seen: set[Any] = set()
+    last = 0
+    for change in changes:
+        key = table.key_of(change.row)
+        assert change.revision > last, f"revision {change.revision} comes after {last}"
+        assert key not in seen, f"row {key!r} comes twice in one batch"
+        seen.add(key)
+        last = change.revision
+        if change.deleted:
+            assert key in into, f"row {key!r} is deleted, but was never told"
+            del into[key]
+        else:
+            into[key] = change.row
+
+
+def probes_of(table: AnyTable, rows: Iterable[Any]) -> Probes:
+    """The keys of these rows in every index of their table: what ``observe`` asks for."""
+    rows = list(rows)
+    probes: Probes = {}
+    for name, index in table.indexes.items():
+        if isinstance(index, PrefixIndex):
+            probes[name] = list(dict.fromkeys([network for row in rows for network in index.networks(row)]))
+        else:
+            probes[name] = sorted({key for row in rows for key in index.keys_of(row)})
+    return probes
+
+
+def observe(view: Any, table: AnyTable, probes: Probes) -> dict[str, Any]:
+    """Every question there is to one table and its indexes, with the answer.
+
+    ``view`` is a snapshot or an open transaction, of an engine or of a model. Two observations with the same probes
+    are equal where the states are.
+    """
+    answers: dict[str, Any] = dict(_of_rows(view[table], probes["primary"]))
+    for name, index in list(table.indexes.items()):
+        asked = _of_networks if isinstance(index, PrefixIndex) else _of_keys
+        for question, answer in asked(view[index], probes[name], index):
+            answers[f"{name}.{question}"] = answer
+    return answers
+
+
+def assert_same(view: Any, model: Any, *tables: AnyTable, rows: Mapping[AnyTable, Iterable[Any]] | None = None) -> None:
+    """Assert that a snapshot or open transaction of an engine answers every question as that of a model does.
+
+    Compares these tables, or all of the model where none is named. Asks for the keys of the rows that the model has;
+    ``rows`` are further ones of each table, whose keys are asked for as well, present or not.
+    """
+    for table in tables or tuple(model):
+        further = rows.get(table, ()) if rows is not None else ()
+        probes = probes_of(table, [*model[table].values(), *further])
+        assert_equal(observe(view, table, probes), observe(model, table, probes), table)
+
+
+def assert_equal(found: dict[str, Any], expected: dict[str, Any], table: AnyTable) -> None:
+    """Assert that two observations are equal; the message names every question that is answered otherwise."""
+    if found == expected:
+        return
+    wrong = [
+        f"{question}: is {found.get(question)!r}, should be {expected.get(question)!r}"
+        for question in expected | found
+        if found.get(question) != expected.get(question)
+    ]
+    raise AssertionError(f"table {table.name!r}\n  " + "\n  ".join(wrong))
+
+
+def _of_rows(view: Any, probes: list[Any]) -> Iterator[tuple[str, Any]]:
+    yield "keys", list(view)
+    yield "values", list(view.values())
+    yield "items", list(view.items())
+    yield "len", len(view)
+    yield "revision", view.revision
+    yield "initialized", (view.initialized, view.pending_initializers)
+    yield "entries", [view.entry(key) for key in probes]
+    yield "get", [view.get(key) for key in probes]
+    yield "in", [key in view for key in probes]
+    yield from _of_ranges(view, probes)
+    revision = view.revision
+    for since in sorted({0, revision // 2, revision - 3, revision - 1, revision}):
+        yield f"since({since})", view.since(since)
+
+
+def _of_ranges(view: Any, probes: list[Any]) -> Iterator[tuple[str, Any]]:
+    edges = [(None, None), *pairwise(probes)]
+    if probes:
+        first, middle, last = probes[0], probes[len(probes) // 2], probes[-1]
+        edges += [(middle, None), (None, middle), (first, last), (last, first)]
+    for start, stop in edges:
+        yield f"range({start!r}, {stop!r})", view.range(start, stop)
+    for limit in range(4):
+        yield f"range(limit={limit})", view.range(limit=limit)
+        if probes:
+            yield f"range(middle, limit={limit})", view.range(probes[len(probes) // 2], limit=limit)
+    for prefix in _prefixes(probes):
+        yield f"prefix({prefix!r})", view.prefix(prefix)
+
+
+def _prefixes(probes: list[Any]) -> list[Any]:
+    """Each key, its shorter forms, and what is a prefix of everything."""
+    found: dict[Any, None] = {}
+    for key in probes:
+        leading = key if isinstance(key, (str, bytes)) else fields_of(key)
+        if leading is not None:
+            found.update(dict.fromkeys([leading[:size] for size in range(len(leading) + 1)]))
+            found[key] = None
+    return list(found)
+
+
+def _of_keys(view: Any, probes: list[Any], index: AnyIndex[Any, Any]) -> Iterator[tuple[str, Any]]:
+    yield "keys", view.keys()
+    yield "in", [key in view for key in probes]
+    yield "get", [view.get(key) for key in probes]
+    # The primary index's view is not asked for rows that are not there: it fails to name itself in the error.
+    yield "[]", [_item(view, key) for key in probes if index.position or key in view]
+    if isinstance(index, UniqueIndex):
+        yield "default", [view.get(key, "none") for key in probes]
+    yield from _of_ranges(view, probes)
+
+
+def _item(view: Any, key: Any) -> Any:
+    try:
+        return view[key]
+    except RowNotFound:
+        return "RowNotFound"
+
+
+def _of_networks(view: Any, probes: list[Any], _: AnyIndex[Any, Any]) -> Iterator[tuple[str, Any]]:
+    yield "keys", view.keys()
+    for network in [*probes, *_EVERYTHING]:
+        yield f"get({network!r})", (network in view, view[network], view.get(network))
+        yield f"longest({network!r})", view.longest(network)
+        yield f"covering({network!r})", view.covering(network)
+        yield f"within({network!r})", view.within(network)

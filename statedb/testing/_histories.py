@@ -1,0 +1,84 @@
+"""What may happen to a database, as data: steps in transactions, played to the engine and to the model alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from .._errors import StateDBError
+from .._schema import Table
+
+AnyTable = type[Table[Any, Any]]
+Kind = Literal["insert", "force", "replace", "replace at", "modify", "delete", "delete at", "clear"]
+Ending = Literal["commit", "abort", "raise"]
+
+
+class Step(NamedTuple):
+    """One write. ``row`` is what to write, or says by its key what to delete; ``clear`` does not look at it.
+
+    The kinds with ``at`` name the stored row's revision less ``behind``: 0 makes them succeed.
+    """
+
+    table: AnyTable
+    kind: Kind
+    row: Any
+    behind: int = 0
+
+
+class Writes(NamedTuple):
+    """One transaction: its steps, and how it ends."""
+
+    tables: tuple[AnyTable, ...]
+    steps: tuple[Step, ...]
+    ending: Ending
+
+
+class Broken(Exception):
+    """Raised in the middle of a block that is to be left by an exception."""
+
+
+def perform(step: Step, txn: Any) -> Any:
+    """Do one step in an open transaction of an engine or of a model: what it returned, or the class of its error."""
+    writer = txn[step.table]
+    key = step.table.key_of(step.row)
+    entry = writer.entry(key)
+    at = (entry.revision if entry is not None else 0) - step.behind
+    try:
+        match step.kind:
+            case "insert":
+                return writer.insert(step.row)
+            case "force":
+                return writer.insert(step.row, force=True)
+            case "replace":
+                return writer.replace(step.row)
+            case "replace at":
+                return writer.replace(step.row, at=at)
+            case "modify":
+                return writer.modify(key, lambda _: step.row)
+            case "delete":
+                return writer.delete(key)
+            case "delete at":
+                return writer.delete(key, at=at)
+            case "clear":
+                return writer.clear()
+    except StateDBError as error:
+        return type(error)
+
+
+def play(history: Iterable[Writes], database: Any) -> list[Any]:
+    """Let a history happen to a database or a model: the outcome of every step."""
+    return [outcome for writes in history for outcome in _play_one(writes, database)]
+
+
+def _play_one(writes: Writes, database: Any) -> Sequence[Any]:
+    outcomes: list[Any] = []
+    try:
+        with database.write(*writes.tables) as txn:
+            outcomes += [perform(step, txn) for step in writes.steps]
+            if writes.ending == "raise":
+                raise Broken
+            if writes.ending == "abort":
+                txn.abort()
+    except Broken:
+        pass
+    return outcomes

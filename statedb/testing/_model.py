@@ -1,0 +1,280 @@
+"""A database as it would be written without a thought of speed: dicts that are copied whole, lists that are scanned.
+
+The model answers the same calls as the engine, so that one function can drive or question both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from .._changes import Change
+from .._errors import (
+    DuplicateKey,
+    InitializerError,
+    InvalidRow,
+    RevisionMismatch,
+    RowNotFound,
+    TableNotOpen,
+    TransactionClosed,
+    UnknownTable,
+)
+from .._history import Initializer
+from .._read import Entry
+from .._schema import AnyIndex, Table, UniqueIndex
+from ._model_index import model_index, under
+
+AnyTable = type[Table[Any, Any]]
+Key = Any  # rows and keys are the user's
+Row = Any
+
+
+class ModelTable(Mapping[Any, Any]):
+    """One table of a model: reads of a ``TableView``, writes of a ``TableWriter``, all of them by scanning.
+
+    Writing to one that a model or a snapshot of it holds changes it in place; ``Model.write`` works on copies.
+    Types of rows and shapes of keys are not checked.
+    """
+
+    def __init__(self, table: AnyTable) -> None:
+        """An empty table at revision 0."""
+        self.table = table
+        self.rows: dict[Key, Row] = {}
+        self.revisions: dict[Key, int] = {}
+        self.revision = 0
+        self.pending: tuple[Initializer, ...] = ()
+        self.log: list[tuple[Key, Change[Any]]] = []
+        """Every write there ever was, aborted ones left out."""
+
+    def __repr__(self) -> str:
+        """Table, number of rows and revision."""
+        return f"<ModelTable {self.table.name}: {len(self.rows)} rows at revision {self.revision}>"
+
+    def copy(self) -> ModelTable:
+        """The same state, apart from this one from now on."""
+        copy = ModelTable(self.table)
+        copy.rows = dict(self.rows)
+        copy.revisions = dict(self.revisions)
+        copy.revision = self.revision
+        copy.pending = self.pending
+        copy.log = list(self.log)
+        return copy
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Key) -> Row:
+        """The row. Raises RowNotFound."""
+        if key not in self.rows:
+            raise RowNotFound(f"table {self.table.name!r} has no row {key!r}")
+        return self.rows[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        """The primary keys in order."""
+        return iter(sorted(self.rows))
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.rows)
+
+    def entry(self, key: Key) -> Entry[Any] | None:
+        """The row with its revision, or None."""
+        return Entry(self.rows[key], self.revisions[key]) if key in self.rows else None
+
+    def prefix(self, prefix: Any) -> tuple[Row, ...]:
+        """The rows under a key prefix, in order."""
+        return tuple([self.rows[key] for key in self if under(key, prefix)])
+
+    def range(self, start: Key = None, stop: Key = None, *, limit: int | None = None) -> tuple[Row, ...]:
+        """The rows with ``start <= key < stop``, in order, at most ``limit``."""
+        keys = [key for key in self if (start is None or start <= key) and (stop is None or key < stop)]
+        return tuple([self.rows[key] for key in keys[:limit]])
+
+    def since(self, revision: int) -> tuple[Entry[Any], ...]:
+        """The rows written after a revision, in revision order."""
+        entries = [Entry(self.rows[key], written) for key, written in self.revisions.items() if written > revision]
+        return tuple(sorted(entries, key=lambda entry: entry.revision))
+
+    @property
+    def initialized(self) -> bool:
+        """Whether no initializer is pending."""
+        return not self.pending
+
+    @property
+    def pending_initializers(self) -> tuple[str, ...]:
+        """The names of those pending, in order of registration."""
+        return tuple([initializer.name for initializer in self.pending])
+
+    def changes(self, revision: int) -> tuple[Change[Any], ...]:
+        """What a stream that has read up to a revision has still to tell, as one batch."""
+        newest = {key: change for key, change in self.log if change.revision > revision}
+        before = {key: change for key, change in self.log if change.revision <= revision}
+        there = {key for key, change in before.items() if not change.deleted}
+        told = [change for key, change in newest.items() if key in there or not change.deleted]
+        return tuple(sorted(told, key=lambda change: change.revision))
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def insert(self, row: Row, *, force: bool = False) -> Row | None:
+        """Put a row in; the replaced row or None. Raises DuplicateKey."""
+        old = self.rows.get(self.table.key_of(row))
+        if old is None or force or old != row:
+            self._put(row)
+        return old
+
+    def replace(self, row: Row, *, at: int | None = None) -> Row:
+        """Put a row over the one with its key; the replaced row. Raises RowNotFound, RevisionMismatch, DuplicateKey."""
+        key = self.table.key_of(row)
+        old = self[key]
+        self._check_revision(key, at)
+        if old != row:
+            self._put(row)
+        return old
+
+    def modify(self, key: Key, change: Callable[[Row], Row]) -> Row:
+        """Put ``change(row)`` in the place of the row; the new row. Raises RowNotFound, InvalidRow, DuplicateKey."""
+        old = self[key]
+        new = change(old)
+        if self.table.key_of(new) != key:
+            raise InvalidRow(f"table {self.table.name!r}: the change moves row {key!r} to another primary key")
+        if new != old:
+            self._put(new)
+        return new
+
+    def delete(self, key: Key, *, at: int | None = None) -> Row | None:
+        """Take a row out; the deleted row, or None. Raises RevisionMismatch."""
+        if key not in self.rows:
+            return None
+        self._check_revision(key, at)
+        row = self.rows.pop(key)
+        del self.revisions[key]
+        self.revision += 1
+        self.log.append((key, Change(row, self.revision, True)))
+        return row
+
+    def clear(self) -> int:
+        """Delete every row, in key order; how many."""
+        return len([self.delete(key) for key in list(self)])
+
+    def begin_initializer(self, name: str) -> Initializer:
+        """Promise to fill the table. Raises InitializerError where one of this name is pending."""
+        if name in self.pending_initializers:
+            raise InitializerError(f"table {self.table.name!r}: initializer {name!r} is pending")
+        initializer = Initializer(name)
+        self.pending = (*self.pending, initializer)
+        return initializer
+
+    def finish_initializer(self, initializer: Initializer) -> None:
+        """Keep the promise; twice does no harm."""
+        self.pending = tuple([pending for pending in self.pending if pending is not initializer])
+
+    def _check_revision(self, key: Key, at: int | None) -> None:
+        if at is not None and self.revisions[key] != at:
+            raise RevisionMismatch(f"table {self.table.name!r}: row {key!r} is not at revision {at}")
+
+    def _put(self, row: Row) -> None:
+        key = self.table.key_of(row)
+        for index in self.table.indexes.values():
+            if isinstance(index, UniqueIndex) and index.position:
+                taken = {secondary for k, other in self.rows.items() if k != key for secondary in index.keys_of(other)}
+                if taken.intersection(index.keys_of(row)):
+                    raise DuplicateKey(f"table {self.table.name!r}, unique index {index.name!r}: taken by another row")
+        self.revision += 1
+        self.rows[key] = row
+        self.revisions[key] = self.revision
+        self.log.append((key, Change(row, self.revision, False)))
+
+
+class ModelSnapshot:
+    """All tables of a model at one instant: table or index -> its reads."""
+
+    def __init__(self, tables: Mapping[AnyTable, ModelTable]) -> None:
+        """These states; they are not copied here."""
+        self._tables = dict(tables)
+
+    def __getitem__(self, table: Any) -> Any:
+        """The state of a table, or the view of an index over it. Raises UnknownTable."""
+        if table in self._tables:
+            return self._tables[table]
+        if isinstance(table, AnyIndex) and table.table in self._tables:
+            return model_index(self._tables[table.table].rows, table)
+        raise UnknownTable(f"{table!r} is not part of this model")
+
+    def __iter__(self) -> Iterator[AnyTable]:
+        """The tables."""
+        return iter(self._tables)
+
+
+class ModelTransaction(ModelSnapshot):
+    """A write transaction of a model: copies of its tables, put in their place by ``commit``.
+
+    A context manager like the engine's: commits at the end of the block, aborts if the block raises.
+    """
+
+    def __init__(self, model: Model, tables: tuple[AnyTable, ...]) -> None:
+        """``Model.write`` makes these."""
+        super().__init__({table: model.tables[table].copy() for table in tables})
+        self._model = model
+        self._closed = ""
+        self._outcome = ModelSnapshot({})
+
+    def __getitem__(self, table: Any) -> Any:
+        """The writer of a table, or the view of an index. Raises TransactionClosed, TableNotOpen."""
+        if self._closed:
+            raise TransactionClosed(f"the transaction was {self._closed}")
+        try:
+            return super().__getitem__(table)
+        except UnknownTable as error:
+            raise TableNotOpen(str(error)) from None
+
+    def __enter__(self) -> Self:
+        """The transaction itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Commit, or abort where the block raised."""
+        if kind is not None:
+            self.abort()
+        elif not self._closed:
+            self.commit()
+
+    def commit(self) -> ModelSnapshot:
+        """Make the writes visible; the snapshot with them. Raises TransactionClosed after an abort."""
+        if self._closed == "aborted":
+            raise TransactionClosed("the transaction was aborted already")
+        if not self._closed:
+            self._closed = "committed"
+            self._model.tables.update(self._tables)
+            self._outcome = self._model.snapshot()
+        return self._outcome
+
+    def abort(self) -> None:
+        """Drop the writes."""
+        self._closed = self._closed or "aborted"
+
+
+class Model:
+    """A database of plain dicts, to hold the engine's answers against. For one thread.
+
+    >>> class Words(Table[str, str], name="words"):
+    ...     primary = UniqueIndex[str, str](lambda word: word)
+    >>> model = Model(Words)
+    >>> with model.write(Words) as txn:
+    ...     txn[Words].insert("hello")
+    >>> list(model.snapshot()[Words])
+    ['hello']
+    """
+
+    def __init__(self, *tables: AnyTable) -> None:
+        """A model of an empty database of these tables."""
+        self.tables: dict[AnyTable, ModelTable] = {table: ModelTable(table) for table in tables}
+
+    def snapshot(self) -> ModelSnapshot:
+        """A copy of all tables."""
+        return ModelSnapshot({table: state.copy() for table, state in self.tables.items()})
+
+    def write(self, *tables: AnyTable) -> ModelTransaction:
+        """Open a write transaction on these tables. Two at a time on one table: the later commit wins."""
+        return ModelTransaction(self, tables)

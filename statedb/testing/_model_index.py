@@ -1,0 +1,158 @@
+"""Indexes of a model: nothing is kept, every question scans all rows. Networks are ``ipaddress`` objects here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from .._errors import RowNotFound
+from .._keys import fields_of
+from .._networks import Network
+from .._schema import AnyIndex, PrefixIndex, UniqueIndex
+
+Key = Any  # rows and keys are the user's
+Row = Any
+
+
+def under(key: Key, prefix: Any) -> bool:
+    """Whether a key lies under a prefix: a leading part of text or bytes, or leading fields."""
+    if isinstance(prefix, (str, bytes)):
+        return bool(key[: len(prefix)] == prefix)
+    leading = fields_of(prefix) or ()
+    return (fields_of(key) or ())[: len(leading)] == leading
+
+
+def as_network(network: Network) -> IPv4Network | IPv6Network:
+    """An address or network in any of the accepted forms, without its host bits."""
+    if isinstance(network, bytes):
+        return ip_network(ip_address(network))
+    return ip_network(network, strict=False)
+
+
+def _order_of(network: IPv4Network | IPv6Network) -> tuple[int, int, int]:
+    return network.version, int(network.network_address), network.prefixlen
+
+
+def _covers(outer: IPv4Network | IPv6Network, inner: IPv4Network | IPv6Network) -> bool:
+    return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+
+
+class ModelIndex:
+    """A multi-valued index of a model."""
+
+    def __init__(self, rows: dict[Key, Row], keys_of: Callable[[Row], Iterable[Key]]) -> None:
+        """Over these rows, which it reads anew for every question."""
+        self._rows = rows
+        self._keys_of = keys_of
+
+    def _pairs(self, matches: Callable[[Key], bool]) -> list[tuple[Key, Key]]:
+        """The matching pairs of index key and primary key, in order."""
+        return sorted({(k, key) for key, row in self._rows.items() for k in self._keys_of(row) if matches(k)})
+
+    def _listed(self, matches: Callable[[Key], bool]) -> tuple[Row, ...]:
+        """The rows of the matching pairs, each at its first one."""
+        return tuple([self._rows[key] for key in dict.fromkeys([key for _, key in self._pairs(matches)])])
+
+    def keys(self) -> tuple[Key, ...]:
+        """The index keys that have rows, in order."""
+        return tuple(dict.fromkeys([k for k, _ in self._pairs(lambda _: True)]))
+
+    def __contains__(self, key: object) -> bool:
+        """Whether any row stands under this key."""
+        return bool(self._listed(lambda k: bool(k == key)))
+
+    def __getitem__(self, key: Key) -> Any:
+        """The rows under this key, in primary key order."""
+        return self._listed(lambda k: bool(k == key))
+
+    def get(self, key: Key) -> Any:
+        """The same."""
+        return self[key]
+
+    def prefix(self, prefix: Any) -> tuple[Row, ...]:
+        """The rows under a prefix of the index key, by index key and then primary key, each row once."""
+        return self._listed(lambda k: under(k, prefix))
+
+    def range(self, start: Key = None, stop: Key = None, *, limit: int | None = None) -> tuple[Row, ...]:
+        """The rows with ``start <= index key < stop``, in the same order, at most ``limit``."""
+        return self._listed(lambda k: (start is None or start <= k) and (stop is None or k < stop))[:limit]
+
+
+class ModelUniqueIndex(ModelIndex):
+    """A unique index of a model."""
+
+    def get(self, key: Key, default: Any = None) -> Any:
+        """The row under this key, or the default."""
+        rows = self._listed(lambda k: bool(k == key))
+        return rows[0] if rows else default
+
+    def __getitem__(self, key: Key) -> Any:
+        """The row under this key. Raises RowNotFound."""
+        if key not in self:
+            raise RowNotFound(f"no row under {key!r}")
+        return self.get(key)
+
+
+class ModelPrefixIndex:
+    """An index of networks of a model."""
+
+    def __init__(self, rows: dict[Key, Row], networks_of: Callable[[Row], Iterable[Network]]) -> None:
+        """Over these rows, which it reads anew for every question."""
+        self._rows = rows
+        self._networks_of = networks_of
+
+    def _listed(self, matches: Callable[[IPv4Network | IPv6Network], bool]) -> dict[Any, list[Key]]:
+        """Matching network -> primary keys, both in order."""
+        pairs = {(as_network(n), key) for key, row in self._rows.items() for n in self._networks_of(row)}
+        found: dict[Any, list[Key]] = {}
+        for network, key in sorted(pairs, key=lambda pair: (_order_of(pair[0]), pair[1])):
+            if matches(network):
+                found.setdefault(network, []).append(key)
+        return found
+
+    def _once(self, found: dict[Any, list[Key]]) -> tuple[Row, ...]:
+        return tuple([self._rows[key] for key in dict.fromkeys([key for keys in found.values() for key in keys])])
+
+    def __contains__(self, network: Network) -> bool:
+        """Whether any row stands under exactly this network."""
+        return bool(self[network])
+
+    def __getitem__(self, network: Network) -> tuple[Row, ...]:
+        """The rows of exactly this network, in primary key order."""
+        wanted = as_network(network)
+        return self._once(self._listed(lambda n: n == wanted))
+
+    def get(self, network: Network) -> tuple[Row, ...]:
+        """The same."""
+        return self[network]
+
+    def keys(self) -> tuple[str, ...]:
+        """The networks that have rows, as text."""
+        return tuple(map(str, self._listed(lambda _: True)))
+
+    def longest(self, address: Network) -> tuple[Row, ...]:
+        """The rows of the longest network that covers this one."""
+        inner = as_network(address)
+        found = self._listed(lambda n: _covers(n, inner))
+        return tuple([self._rows[key] for key in found[max(found, key=lambda n: n.prefixlen)]]) if found else ()
+
+    def covering(self, network: Network) -> tuple[Row, ...]:
+        """The rows of every network that covers this one, the widest first, each row once."""
+        inner = as_network(network)
+        found = self._listed(lambda n: _covers(n, inner))
+        return self._once(dict(sorted(found.items(), key=lambda item: item[0].prefixlen)))
+
+    def within(self, network: Network) -> tuple[Row, ...]:
+        """The rows of every network inside this one, parents before children, each row once."""
+        outer = as_network(network)
+        return self._once(self._listed(lambda n: _covers(outer, n)))
+
+
+def model_index(rows: dict[Key, Row], index: AnyIndex[Any, Any]) -> ModelIndex | ModelPrefixIndex:
+    """The model's view of any index of a table."""
+    if isinstance(index, PrefixIndex):
+        return ModelPrefixIndex(rows, index.networks)
+    if isinstance(index, UniqueIndex):
+        return ModelUniqueIndex(rows, index.keys_of)
+    return ModelIndex(rows, index.keys_of)
