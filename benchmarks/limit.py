@@ -6,7 +6,7 @@ No transaction, no history, no watches, no checks: what pure Python cannot beat.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import msgspec
@@ -68,19 +68,25 @@ class Limit:
 
     def replace(self, rows: list[Row]) -> None:
         """Put rows over those with their keys; the indexes move where a row's index keys changed."""
-        key_of, by_key = _KEY_OF, self.rows
-        indexes = ((Rows.by_node.keys, self.by_node), (Rows.by_identity.keys, self.by_identity))
+        key_of, nodes_of, identities_of = _KEY_OF, Rows.by_node.keys, Rows.by_identity.keys
+        by_key, by_node, by_identity = self.rows, self.by_node, self.by_identity
         for row in rows:
             key = key_of(row)
             old = by_key[key]
             by_key[key] = row
-            for keys_of, index in indexes:
-                before, after = list(keys_of(old)), list(keys_of(row))
-                if before != after:
-                    for each in before:
-                        index[each].discard(key)
-                    for each in after:
-                        index.setdefault(each, set()).add(key)
+            before, after = nodes_of(old), nodes_of(row)
+            if before != after:
+                _move(by_node, key, before, after)
+            before, after = identities_of(old), identities_of(row)
+            if before != after:
+                _move(by_identity, key, before, after)
+
+
+def _move(index: dict[str, set[str]], key: str, before: Iterable[str], after: Iterable[str]) -> None:
+    for each in before:
+        index[each].discard(key)
+    for each in after:
+        index.setdefault(each, set()).add(key)
 
 
 def filled(rows: list[Row]) -> Database:
