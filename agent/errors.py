@@ -15,6 +15,10 @@ class NotFound(AgentError):
     """There is no such table, index or row."""
 
 
+class NoRow(NotFound):
+    """The table is there, the row is not."""
+
+
 class StartError(AgentError):
     """The agent cannot be started: its address is taken, a backend cannot be opened."""
 

@@ -9,7 +9,7 @@ import msgspec
 
 from statedb import Database, InvalidKey, PrefixIndex, Table
 
-from .errors import BadRequest, NotFound
+from .errors import BadRequest, NoRow, NotFound
 from .keys import AnyIndex, key_form, to_texts
 from .strict import known
 
@@ -117,7 +117,7 @@ def _rows_of_key(view: Any, index: AnyIndex, key: Any) -> Sequence[Any]:
         return tuple(view[key])
     row = view.get(key)
     if row is None:
-        raise NotFound(f"table {index.table.name!r} has no row {' '.join(to_texts(key))!r}")
+        raise NoRow(f"table {index.table.name!r} has no row {' '.join(to_texts(key))!r}")
     return (row,)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from .errors import BadRequest, NotFound, StartError
+from .errors import BadRequest, NoRow, NotFound, StartError
 from .listen import Address, is_loopback
 from .site import Reply
 
@@ -200,6 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             reply = self.server.answering(self.command, self.path)
+        except NoRow as error:
+            self._send_json(404, str(error), missing="row")
         except NotFound as error:
             self._send_json(404, str(error))
         except BadRequest as error:
@@ -228,8 +230,8 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         return len(self.rfile.read(int(length))) == int(length)
 
-    def _send_json(self, status: int, error: str) -> None:
-        self._send(Reply(status, (msgspec.json.encode({"error": error}) + b"\n",)))
+    def _send_json(self, status: int, error: str, **more: str) -> None:
+        self._send(Reply(status, (msgspec.json.encode({"error": error, **more}) + b"\n",)))
 
     def _send(self, reply: Reply) -> None:
         chunked = not isinstance(reply.body, tuple)

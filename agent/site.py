@@ -84,6 +84,7 @@ class Site:
             "initialized": view.initialized,
             "pending": list(view.pending_initializers),
             "key": list(key_form(table.indexes["primary"]).names),
+            "fields": [field for field in getattr(table.row_type, "__struct_fields__", ()) if field != "key"],
             "indexes": [
                 {"name": name, "key": list(key_form(index).names), "networks": isinstance(index, PrefixIndex)}
                 for name, index in indexes

@@ -1,0 +1,206 @@
+"""An agent elsewhere, asked over HTTP: for the command line, and for programs that want tables of another process."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from statedb import Entry, Table
+
+from .errors import AgentError, BadRequest, NoRow, NotFound, Unreachable
+from .listen import DEFAULT, Address, parse_server
+
+R = TypeVar("R")
+
+DEFAULT_SERVER = f"http://{DEFAULT}"
+SILENCE_S = 75.0
+"""A stream says something twice in this time, if only that it lives."""
+_TIMEOUT_S = 30.0
+
+Parameters = Iterable[tuple[str, str]]
+
+
+class Remote:
+    """Where an agent is. Every request has a connection of its own, so that any thread may ask."""
+
+    def __init__(self, server: str | Address = DEFAULT_SERVER, *, timeout_s: float = _TIMEOUT_S) -> None:
+        """``http://host:port`` or ``unix:/path``. Raises BadRequest."""
+        try:
+            self.address = parse_server(server) if isinstance(server, str) else server
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+        self._timeout_s = timeout_s
+
+    def table(self, table: str | type[Table[Any, R]]) -> RemoteTable[R]:
+        """A table: by its class with rows of its row type, by its name with rows as dicts."""
+        return RemoteTable(self, table)
+
+    def json(self, path: str, parameters: Parameters = (), method: str = "GET") -> Any:
+        """The body of an answer. Raises BadRequest, NotFound, Unreachable."""
+        with self._response(method, path, parameters, self._timeout_s) as response:
+            return self._decoded(response.read())
+
+    def lines(self, path: str, parameters: Parameters = (), *, silence_s: float = SILENCE_S) -> Iterator[Any]:
+        """The lines of a stream, for ever: Unreachable is raised when it ends. Raises BadRequest, NotFound."""
+        with self._response("GET", path, parameters, silence_s) as response:
+            while line := self._line(response):
+                yield self._decoded(line)
+        raise Unreachable(f"{self.address} ended the stream; ask again to begin anew from the rows as they are then")
+
+    def _line(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.readline()
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException):
+            return b""
+
+    @contextmanager
+    def _response(
+        self, method: str, path: str, parameters: Parameters, timeout_s: float
+    ) -> Generator[http.client.HTTPResponse]:
+        query = urlencode(list(parameters))
+        try:
+            with closing(_connection(self.address, timeout_s)) as connection:
+                connection.request(method, f"{path}?{query}" if query else path)
+                with connection.getresponse() as response:
+                    if response.status != 200:
+                        raise self._refusal(response)
+                    yield response
+        except ConnectionRefusedError:
+            raise self._nobody("") from None
+        except FileNotFoundError:
+            raise self._nobody(": there is no such socket") from None
+        except TimeoutError:
+            raise Unreachable(
+                f"{self.address} has said nothing for {timeout_s:g} s; see whether it still runs"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise self._nobody(f": {reason}") from None
+
+    def _nobody(self, reason: str) -> Unreachable:
+        return Unreachable(
+            f"no agent answers at {self.address}{reason}; start one with 'statedb run -c agent.yaml', "
+            "or name another with --server or STATEDB_SERVER"
+        )
+
+    def _decoded(self, data: bytes) -> Any:
+        try:
+            return msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            raise Unreachable(f"what answers at {self.address} is no agent; name one with --server") from None
+
+    def _refusal(self, response: http.client.HTTPResponse) -> AgentError:
+        body = self._decoded(response.read())
+        if not isinstance(body, dict):
+            body = {}
+        error = str(body.get("error") or f"{self.address} answers with status {response.status}")
+        if response.status == 404:
+            return NoRow(error) if body.get("missing") == "row" else NotFound(error)
+        return BadRequest(error) if response.status == 400 else AgentError(error)
+
+
+class RemoteChange(NamedTuple, Generic[R]):
+    """One row at its newest state; where it was deleted, the row that was."""
+
+    row: R
+    revision: int
+    deleted: bool
+
+
+class RemoteBatch(NamedTuple, Generic[R]):
+    """What changed up to a revision of the table; the first batch is all rows as they were."""
+
+    changes: tuple[RemoteChange[R], ...]
+    revision: int
+    initialized: bool
+
+
+class RemoteTable(Generic[R]):
+    """A table of an agent. Keys are given as they are written: one text or number per field.
+
+    All methods raise NotFound (no such table or index), BadRequest (a wrong key), Unreachable.
+    """
+
+    def __init__(self, remote: Remote, table: str | type[Table[Any, R]]) -> None:
+        """`Remote.table` makes these."""
+        self._remote = remote
+        self.name = table if isinstance(table, str) else table.name
+        self._row_type: Any = None if isinstance(table, str) else table.row_type
+
+    def get(self, *key: str | int) -> Entry[R] | None:
+        """The row of a primary key with its revision, or None."""
+        try:
+            rows = self._rows([("key", str(part)) for part in key])
+        except NoRow:
+            return None
+        return rows[0]
+
+    def rows(self) -> tuple[Entry[R], ...]:
+        """All rows in key order."""
+        return self._rows([])
+
+    def list(self, index: str, *key: str | int) -> tuple[Entry[R], ...]:
+        """The rows of a key of an index; of an index of networks, those of the longest prefix."""
+        return self._rows([("index", index), *[("key", str(part)) for part in key]])
+
+    def prefix(self, *key: str | int, index: str | None = None) -> tuple[Entry[R], ...]:
+        """The rows whose key begins with these fields, or with this text."""
+        parameters = [] if index is None else [("index", index)]
+        return self._rows([*parameters, *[("prefix", str(part)) for part in key]])
+
+    def changes(self, *key: str | int) -> Iterator[RemoteBatch[R]]:
+        """First all rows, then what changes, of the table or one row. Ends with Unreachable: then begin anew."""
+        changes: list[RemoteChange[R]] = []
+        with closing(cast(Any, self._remote.lines(f"/changes/{quote(self.name, safe='')}", _key(key)))) as lines:
+            for line in lines:
+                match line["event"]:
+                    case "put" | "delete" as event:
+                        changes.append(RemoteChange(self._row(line["row"]), line["revision"], event == "delete"))
+                    case "commit":
+                        yield RemoteBatch(tuple(changes), line["revision"], line["initialized"])
+                        changes = []
+                    case _:
+                        pass
+
+    def _rows(self, parameters: Parameters) -> tuple[Entry[R], ...]:
+        answer = self._remote.json(f"/tables/{quote(self.name, safe='')}", parameters)
+        return tuple([self._entry(row) for row in answer["rows"]])
+
+    def _entry(self, row: dict[str, Any]) -> Entry[R]:
+        revision = row.pop("revision")
+        plain = self._row_type is not None and row.keys() == {"value"} and not hasattr(self._row_type, "value")
+        return Entry(self._row(row["value"] if plain else row), revision)
+
+    def _row(self, row: Any) -> Any:
+        return row if self._row_type is None else msgspec.convert(row, self._row_type)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """To a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _connection(address: Address, timeout_s: float) -> http.client.HTTPConnection:
+    if address.path:
+        return _UnixConnection(address.path, timeout_s)
+    return http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
+
+
+def _key(key: tuple[str | int, ...]) -> Parameters:
+    return [("key", str(part)) for part in key]
