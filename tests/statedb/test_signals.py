@@ -1,0 +1,162 @@
+"""Ctrl-C in the middle of a commit: a real SIGINT with the default handler, in the main thread."""
+
+import dis
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+from ._helpers import ENGINE, Hosts, Ports, Scene, picture
+
+_CONDITION = threading.__file__
+_CHECKS = ("CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD")
+
+
+@pytest.fixture(autouse=True)
+def _the_default_handler():
+    """The one that raises KeyboardInterrupt, whatever runs these tests has set."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def after_the_change() -> dict[str, Any]:
+    scene = Scene()
+    with scene.db.write(Hosts, Ports) as txn:
+        scene.change(txn)
+    scene.close()
+    return picture(scene.db.snapshot())
+
+
+AFTER = after_the_change()
+
+
+def check_whole(scene: Scene) -> bool:
+    """Everything that must hold when the interrupt is over; whether the commit is visible."""
+    scene.db.check()
+    now = picture(scene.db.snapshot())
+    visible = now == AFTER
+    assert visible or now == scene.before_picture
+    assert [watch.tripped for watch in scene.concerned] == [visible] * len(scene.concerned)
+    assert not any(watch.tripped for watch in scene.unconcerned)
+    scene.write_from_another_thread()
+    assert picture(scene.old) == scene.old_picture
+    assert picture(scene.before) == scene.before_picture
+    scene.fold()
+    assert scene.host_rows == dict(scene.db.snapshot()[Hosts])
+    return visible
+
+
+# -- where the interpreter looks for signals --------------------------------------------------------------------------
+
+
+class Steps:
+    """Sends the signal right behind the steps at which the interpreter looks for one: calls, entries, jumps back.
+
+    The functions of ``threading`` count as well: a Condition is written in Python.
+    """
+
+    def __init__(self, at: int = -1) -> None:
+        self.seen = 0
+        self._at = at
+        self._due: dict[int, bool] = {}
+        self._names: dict[int, dict[int, str]] = {}
+
+    def run(self, action: Callable[[], Any]) -> Any:
+        previous = sys.gettrace()
+        sys.settrace(self._call)
+        try:
+            return action()
+        finally:
+            sys.settrace(previous)
+
+    def _call(self, frame: FrameType, event: str, _: Any) -> Any:
+        code = frame.f_code
+        if code.co_name == "__del__" or not code.co_filename.startswith((ENGINE, _CONDITION)):
+            return None
+        frame.f_trace_opcodes = True
+        self._due[id(frame)] = True
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, _: Any) -> Any:
+        if event == "opcode":
+            due = self._due.pop(id(frame), False)
+            if due:
+                if self.seen == self._at:
+                    signal.raise_signal(signal.SIGINT)
+                self.seen += 1
+            if self._name(frame.f_code, frame.f_lasti) in _CHECKS:
+                self._due[id(frame)] = True
+        elif event == "return":
+            self._due.pop(id(frame), None)
+        return self._step
+
+    def _name(self, code: CodeType, offset: int) -> str:
+        names = self._names.get(id(code))
+        if names is None:
+            names = self._names[id(code)] = {step.offset: step.opname for step in dis.get_instructions(code)}
+        return names.get(offset, "")
+
+
+def interrupted(commit: Callable[[Any], None]) -> tuple[Scene, bool]:
+    """A scene whose change is committed that way, and whether Ctrl-C fell into it."""
+    scene = Scene()
+    txn = scene.db.write(Hosts, Ports)
+    scene.change(txn)
+    try:
+        commit(txn)
+    except KeyboardInterrupt:
+        if not txn._holder.closed:  # it came before the commit began: the owner still has an open transaction
+            txn.abort()
+        return scene, True
+    return scene, False
+
+
+def test_ctrl_c_at_every_step_of_a_commit_leaves_the_store_whole():
+    scene = Scene()
+    txn = scene.db.write(Hosts, Ports)
+    scene.change(txn)
+    counting = Steps()
+    counting.run(txn.commit)
+    scene.close()
+    visible = []
+    for step in range(counting.seen):
+        scene, fell = interrupted(lambda txn, step=step: Steps(step).run(txn.commit))
+        assert fell
+        visible.append(check_whole(scene))
+        scene.close()
+    assert len(visible) > 100
+    assert visible == sorted(visible)
+    assert not visible[0]
+    assert visible[-1]
+
+
+# -- when it comes from outside ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
+def test_ctrl_c_from_a_timer_during_a_commit_leaves_the_store_whole():
+    """The timer's signal comes when it likes: its delay is swept over the time that a commit takes, and more."""
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    seen = {"before": 0, "after": 0, "not at all": 0}
+
+    def commit(txn: Any, delay: float) -> None:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            txn.commit()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    try:
+        for turn in range(600):
+            scene, fell = interrupted(lambda txn, turn=turn: commit(txn, 1e-6 * (1 + turn % 200)))
+            visible = check_whole(scene)
+            seen["not at all" if not fell else "after" if visible else "before"] += 1
+            scene.close()
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    assert seen["after"]
