@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -23,6 +24,7 @@ def under(key: Key, prefix: Any) -> bool:
     return (fields_of(key) or ())[: len(leading)] == leading
 
 
+@lru_cache(maxsize=1024)
 def as_network(network: Network) -> IPv4Network | IPv6Network:
     """An address or network in any of the accepted forms, without its host bits."""
     if isinstance(network, bytes):
@@ -34,7 +36,8 @@ def _order_of(network: IPv4Network | IPv6Network) -> tuple[int, int, int]:
     return network.version, int(network.network_address), network.prefixlen
 
 
-def _covers(outer: IPv4Network | IPv6Network, inner: IPv4Network | IPv6Network) -> bool:
+def covers(outer: IPv4Network | IPv6Network, inner: IPv4Network | IPv6Network) -> bool:
+    """Whether one network holds another or is the same; IPv4 and IPv6 never do."""
     return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 
@@ -134,19 +137,19 @@ class ModelPrefixIndex:
     def longest(self, address: Network) -> tuple[Row, ...]:
         """The rows of the longest network that covers this one."""
         inner = as_network(address)
-        found = self._listed(lambda n: _covers(n, inner))
+        found = self._listed(lambda n: covers(n, inner))
         return tuple([self._rows[key] for key in found[max(found, key=lambda n: n.prefixlen)]]) if found else ()
 
     def covering(self, network: Network) -> tuple[Row, ...]:
         """The rows of every network that covers this one, the widest first, each row once."""
         inner = as_network(network)
-        found = self._listed(lambda n: _covers(n, inner))
+        found = self._listed(lambda n: covers(n, inner))
         return self._once(dict(sorted(found.items(), key=lambda item: item[0].prefixlen)))
 
     def within(self, network: Network) -> tuple[Row, ...]:
         """The rows of every network inside this one, parents before children, each row once."""
         outer = as_network(network)
-        return self._once(self._listed(lambda n: _covers(outer, n)))
+        return self._once(self._listed(lambda n: covers(outer, n)))
 
 
 def model_index(rows: dict[Key, Row], index: AnyIndex[Any, Any]) -> ModelIndex | ModelPrefixIndex:

@@ -1,0 +1,434 @@
+"""The engine against the model, over everything at once: transactions, kept snapshots, streams, watches, initializers.
+
+After every step each kept snapshot reads as it did, each watch has tripped exactly where it had to, and the engine's
+structures agree with each other. One form compacts the history all the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from statedb import Change, ChangeStream, Database, InitializerError, PrefixIndex, Table, TableNotOpen, Watch, _commit
+from statedb._keys import fields_of
+from statedb.testing import (
+    Host,
+    Hosts,
+    Model,
+    Slot,
+    SlotKey,
+    Slots,
+    Step,
+    assert_equal,
+    check_invariants,
+    fold,
+    hosts,
+    observe,
+    perform,
+    probes_of,
+    slots,
+    steps,
+)
+from statedb.testing._model_index import as_network, covers, under
+
+AnyTable = type[Table[Any, Any]]
+TABLES: tuple[AnyTable, ...] = (Hosts, Slots)
+ROWS = {Hosts: hosts(), Slots: slots()}
+PROBES = {
+    Hosts: probes_of(
+        Hosts,
+        [
+            Host("a", "1", ("blue",), ("10.0.0.0/8", "fd00::1")),
+            Host("ab", "12", ("red", "re"), ("10.1.2.3",)),
+            Host("c", "3", ("", "none"), ("10.1.0.0/16",)),
+        ],
+    ),
+    Slots: probes_of(
+        Slots,
+        [
+            Slot(SlotKey("x", 1), "a", (("tcp", 80),), b"\x0a\x01\x02\x03"),
+            Slot(SlotKey("y", 0), "b", (("udp", 80), ("tcp", 443))),
+        ],
+    ),
+}
+PLACES = [(table, name) for table in TABLES for name in table.indexes]
+KEPT = 6
+numbers = st.integers(0, KEPT - 1)
+
+
+class Move(NamedTuple):
+    """What one commit did to one table: the rows before and after, and whether its initializers changed."""
+
+    rows: tuple[tuple[Any, Any], ...]
+    pending: bool
+
+
+class Kept:
+    """A snapshot and all that is to be read from it for ever; ``eager`` ones are read after every step."""
+
+    def __init__(self, snapshot: Any, model: Any, commits: dict[AnyTable, int], eager: bool) -> None:
+        self.snapshot = snapshot
+        self.model = model
+        self.commits = commits
+        self.eager = eager
+        self.expected = {table: observe(model, table, PROBES[table]) for table in TABLES}
+
+    def reread(self) -> None:
+        for table in TABLES:
+            assert_equal(observe(self.snapshot, table, PROBES[table]), self.expected[table], table)
+
+
+class Watched:
+    """A watch, which rows it is about (None: the table and its initializers), and whether it must have tripped."""
+
+    def __init__(self, watch: Watch, table: AnyTable, lists: Callable[[Any], bool] | None, what: str) -> None:
+        self.watch = watch
+        self.table = table
+        self.lists = lists
+        self.what = what
+        self.expected = False
+
+    def touched_by(self, move: Move) -> bool:
+        if self.lists is None:
+            return move.pending or any(before != after for before, after in move.rows)
+        return any(
+            before != after and any(row is not None and self.lists(row) for row in (before, after))
+            for before, after in move.rows
+        )
+
+
+class Follower:
+    """A stream, what was folded from it, and up to where."""
+
+    def __init__(self, stream: ChangeStream[Any, Any], table: AnyTable) -> None:
+        self.stream = stream
+        self.table = table
+        self.rows: dict[Any, Any] = {}
+        self.revision: int | None = None
+        self.initialized = True
+
+    def read(self, state: Any) -> None:
+        """Take the next batch and hold it against the model's state, which is the newest."""
+        batch = self.stream.next(timeout=0)
+        expected: tuple[Any, ...] | None
+        if self.revision is None:
+            expected = tuple([Change(entry.row, entry.revision, False) for entry in state.since(0)])
+        else:
+            expected = state.changes(self.revision) or (() if state.initialized and not self.initialized else None)
+        assert (None if batch is None else tuple(batch)) == expected
+        if batch is not None:
+            assert batch.initialized == state.initialized
+            assert list(batch.snapshot[self.table].values()) == list(state.values())
+            fold(batch, self.rows, self.table)
+        assert self.rows == state.rows
+        self.revision, self.initialized = state.revision, state.initialized
+
+
+def concern_of(view: Any, table: AnyTable, name: str, row: Any, form: int) -> Watched:
+    """One of the watches there are, by an index and a row whose keys it takes, from a snapshot or a transaction."""
+    index = table.indexes[name]
+    if form == 0:
+        return Watched(view[table].watch(), table, None, f"{table.name}")
+    keys = list(index.networks(row) if isinstance(index, PrefixIndex) else index.keys_of(row))
+    key = keys[0] if keys else None
+    if key is None:
+        return Watched(view[table].watch(table.key_of(row)), table, _stands(table, "primary", row), f"row of {row}")
+    if isinstance(index, PrefixIndex):
+        return _network_watch(view[index], table, index, key, form)
+    what = f"{table.name}.{name} {form} {key!r}"
+    if form < 3:
+        watch = view[table].watch(key) if name == "primary" and form == 1 else view[index].watch(key)
+        return Watched(watch, table, lambda row: key in index.keys_of(row), what)
+    leading = key if isinstance(key, (str, bytes)) else fields_of(key)
+    prefix = leading[: form - 3]
+    target = view[table] if name == "primary" and form % 2 else view[index]
+    lists = lambda row: any(under(k, prefix) for k in index.keys_of(row))  # noqa: E731
+    return Watched(target.watch_prefix(prefix), table, lists, what)
+
+
+def _stands(table: AnyTable, name: str, row: Any) -> Callable[[Any], bool]:
+    keys = table.indexes[name].keys_of(row)
+    return lambda other: any(key in keys for key in table.indexes[name].keys_of(other))
+
+
+def _network_watch(view: Any, table: AnyTable, index: Any, key: Any, form: int) -> Watched:
+    wanted = as_network(key)
+    kinds: list[tuple[str, Callable[[Any], bool]]] = [
+        ("watch", lambda network: network == wanted),
+        ("watch_longest", lambda network: covers(network, wanted)),
+        ("watch_within", lambda network: covers(wanted, network)),
+    ]
+    kind, matches = kinds[form % 3]
+    lists = lambda row: any(matches(as_network(network)) for network in index.networks(row))  # noqa: E731
+    return Watched(getattr(view, kind)(key), table, lists, f"{table.name}.{index.name}.{kind}({key!r})")
+
+
+class EngineAgainstModel(RuleBasedStateMachine):
+    """Both are told the same; whatever can be read of them must agree."""
+
+    exact = True  # whether no commit is merged with another: then a watch of an old snapshot knows each of them
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.db, self.model = Database(*TABLES), Model(*TABLES)
+        self.txn: Any = None
+        self.staged: Any = None
+        self.kept: list[Kept] = []
+        self.followers: list[Follower] = []
+        self.watched: list[Watched] = []
+        self.initializers: list[tuple[AnyTable, Any, Any]] = []
+        self.begun: list[tuple[AnyTable, Any, Any]] = []
+        self.moves: dict[AnyTable, list[Move]] = {table: [] for table in TABLES}
+
+    # -- transactions ----------------------------------------------------------------------------------------
+
+    def begin(self, tables: tuple[AnyTable, ...]) -> None:
+        self.txn, self.staged = self.db.write(*tables), self.model.write(*tables)
+
+    def end(self) -> None:
+        """Commit both; the moves that this made of the model are what watches are judged by."""
+        before = self.model.tables.copy()
+        snapshot, state = self.txn.commit(), self.staged.commit()
+        self.txn = self.staged = None
+        self.initializers += self.begun
+        self.begun = []
+        for table, old in before.items():
+            new = self.model.tables[table]
+            rows = tuple([(old.rows.get(key), new.rows.get(key)) for key in old.rows.keys() | new.rows.keys()])
+            move = Move(rows, old.pending != new.pending)
+            self.moves[table].append(move)
+            for watched in self.watched:
+                watched.expected |= watched.table is table and watched.touched_by(move)
+        check_invariants(self.db)
+        for view in (snapshot, self.db.snapshot()):
+            assert view[Hosts].revision == state[Hosts].revision
+            assert view[Slots].revision == state[Slots].revision
+
+    def drop(self) -> None:
+        self.txn = self.staged = None
+        self.begun = []
+        check_invariants(self.db)
+
+    @precondition(lambda self: self.txn is None)
+    @rule(tables=st.sampled_from([(Hosts,), (Slots,), TABLES, TABLES]))
+    def open_a_transaction(self, tables: tuple[AnyTable, ...]) -> None:
+        self.begin(tables)
+
+    @precondition(lambda self: self.txn is not None)
+    @rule(written=st.lists(steps(ROWS), min_size=1, max_size=4))
+    def write(self, written: list[Step]) -> None:
+        for step in written:
+            if step.table in set(self.staged):
+                assert perform(step, self.txn) == perform(step, self.staged)
+            else:
+                with pytest.raises(TableNotOpen):
+                    self.txn[step.table]
+
+    @precondition(lambda self: self.txn is not None)
+    @rule(number=numbers, kind=st.sampled_from(["insert", "force", "replace", "replace at", "modify", "delete at"]))
+    def write_an_equal_row(self, number: int, kind: Any) -> None:
+        for table in self.staged:
+            rows = list(self.staged[table].values())
+            if rows:
+                step = Step(table, kind, rows[number % len(rows)], number % 2)
+                assert perform(step, self.txn) == perform(step, self.staged)
+
+    @precondition(lambda self: self.txn is not None)
+    @rule(step=steps(ROWS))
+    def fail_in_the_middle_of_a_modify(self, step: Step) -> None:
+        if step.table in set(self.staged) and (key := step.table.key_of(step.row)) in self.staged[step.table]:
+            with pytest.raises(ZeroDivisionError):
+                self.txn[step.table].modify(key, lambda row: 1 / 0)
+
+    @precondition(lambda self: self.txn is not None)
+    @rule(name=st.sampled_from(["one", "two"]))
+    def begin_an_initializer(self, name: str) -> None:
+        for table in self.staged:
+            if name in self.staged[table].pending_initializers:
+                with pytest.raises(InitializerError):
+                    self.txn[table].begin_initializer(name)
+            else:
+                pair = (self.txn[table].begin_initializer(name), self.staged[table].begin_initializer(name))
+                self.begun.append((table, *pair))
+
+    @precondition(lambda self: self.txn is not None and self.initializers + self.begun)
+    @rule(number=numbers)
+    def finish_an_initializer(self, number: int) -> None:
+        there = self.initializers + self.begun
+        table, token, model_token = there[-1 - number % len(there)]
+        if table in set(self.staged):
+            self.txn[table].finish_initializer(token)
+            self.staged[table].finish_initializer(model_token)
+
+    @precondition(lambda self: self.txn is not None)
+    @rule()
+    def read_what_is_staged(self) -> None:
+        for table in self.staged:
+            probes = PROBES[table]
+            assert_equal(observe(self.txn, table, probes), observe(self.staged, table, probes), table)
+
+    @precondition(lambda self: self.txn is not None)
+    @rule()
+    def commit(self) -> None:
+        self.end()
+
+    @precondition(lambda self: self.txn is not None)
+    @rule(by_exception=st.booleans())
+    def abort(self, by_exception: bool) -> None:
+        if by_exception:
+            with pytest.raises(ZeroDivisionError), self.txn:
+                1 / 0
+        else:
+            self.txn.abort()
+        self.drop()
+
+    @precondition(lambda self: self.txn is None)
+    @rule(written=st.lists(st.lists(steps(ROWS), min_size=1, max_size=3), min_size=1, max_size=4))
+    def commit_several(self, written: list[list[Step]]) -> None:
+        for each in written:
+            self.begin(TABLES)
+            for step in each:
+                assert perform(step, self.txn) == perform(step, self.staged)
+            self.end()
+
+    # -- snapshots -------------------------------------------------------------------------------------------
+
+    @rule(eager=st.booleans())
+    def keep_a_snapshot(self, eager: bool) -> None:
+        commits = {table: len(moves) for table, moves in self.moves.items()}
+        if len(self.kept) == KEPT:
+            self.kept.pop(len(self.moves[Hosts]) % KEPT)
+        self.kept.append(Kept(self.db.snapshot(), self.model.snapshot(), commits, eager))
+
+    @precondition(lambda self: self.kept)
+    @rule(number=numbers)
+    def drop_a_snapshot(self, number: int) -> None:
+        self.kept.pop(number % len(self.kept))
+
+    @precondition(lambda self: self.kept)
+    @rule(number=numbers)
+    def read_a_snapshot(self, number: int) -> None:
+        self.kept[number % len(self.kept)].reread()
+
+    # -- streams ---------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.followers) < 4)
+    @rule(table=st.sampled_from(TABLES))
+    def open_a_stream(self, table: AnyTable) -> None:
+        self.followers.append(Follower(self.db.changes(table), table))
+
+    @precondition(lambda self: self.followers)
+    @rule(number=numbers)
+    def read_a_stream(self, number: int) -> None:
+        follower = self.followers[number % len(self.followers)]
+        follower.read(self.model.tables[follower.table])
+
+    @precondition(lambda self: self.followers)
+    @rule(number=numbers)
+    def close_a_stream(self, number: int) -> None:
+        self.followers.pop(number % len(self.followers)).stream.close()
+
+    # -- watches ---------------------------------------------------------------------------------------------
+
+    @rule(place=st.sampled_from(PLACES), data=st.data(), form=st.integers(0, 5), several=st.booleans())
+    def watch_the_newest(self, place: tuple[AnyTable, str], data: Any, form: int, several: bool) -> None:
+        table, name = place
+        row = data.draw(ROWS[table])
+        for at in range(6) if several else (form,):
+            self.watched.append(concern_of(self.db.snapshot(), table, name, row, at))
+
+    @precondition(lambda self: self.txn is not None)
+    @rule(data=st.data(), form=st.integers(0, 5))
+    def watch_from_the_transaction(self, data: Any, form: int) -> None:
+        table = data.draw(st.sampled_from(list(self.staged)))
+        name = data.draw(st.sampled_from(list(table.indexes)))
+        self.watched.append(concern_of(self.txn, table, name, data.draw(ROWS[table]), form))
+
+    @precondition(lambda self: self.kept)
+    @rule(number=numbers, place=st.sampled_from(PLACES), data=st.data(), form=st.integers(0, 5))
+    def watch_from_an_old_snapshot(self, number: int, place: tuple[AnyTable, str], data: Any, form: int) -> None:
+        table, name = place
+        kept = self.kept[number % len(self.kept)]
+        watched = concern_of(kept.snapshot, table, name, data.draw(ROWS[table]), form)
+        self.watched.append(watched)
+        watched.expected = any(map(watched.touched_by, self.moves[table][kept.commits[table] :]))
+        if not self.exact and watched.expected:
+            # Merged commits may have undone each other: only what differs from now must have been seen.
+            old, new = kept.model[table], self.model.tables[table]
+            rows = tuple([(old.rows.get(key), new.rows.get(key)) for key in old.rows.keys() | new.rows.keys()])
+            if not watched.touched_by(Move(rows, old.pending != new.pending)):
+                watched.expected = watched.watch.tripped
+
+    @precondition(lambda self: len(self.watched) > 4)
+    @rule(number=numbers)
+    def drop_watches(self, number: int) -> None:
+        del self.watched[number :: 1 + number % 3]
+
+    # -- what holds after every step -------------------------------------------------------------------------
+
+    @invariant()
+    def watches_have_tripped_where_they_had_to_and_only_there(self) -> None:
+        for watched in self.watched:
+            assert watched.watch.tripped == watched.expected, watched.what
+
+    @invariant()
+    def kept_snapshots_read_as_they_did(self) -> None:
+        for kept in self.kept:
+            if kept.eager:
+                kept.reread()
+
+    def teardown(self) -> None:
+        if self.txn is not None:
+            self.txn.abort()
+        try:
+            for kept in self.kept:
+                kept.reread()
+            for follower in self.followers:
+                follower.read(self.model.tables[follower.table])
+            check_invariants(self.db)
+        finally:
+            for follower in self.followers:
+                follower.stream.close()
+
+
+class CompactedEngineAgainstModel(EngineAgainstModel):
+    exact = False
+
+
+def _run(machine: type[EngineAgainstModel], examples: int) -> None:
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=40,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(machine, settings=chosen)
+
+
+def test_the_engine_agrees_with_the_model() -> None:
+    _run(EngineAgainstModel, 60)
+
+
+def test_the_engine_agrees_with_the_model_while_its_history_is_compacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_commit, "_COMPACT_EVERY", 2)
+    _run(CompactedEngineAgainstModel, 60)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(3600)
+def test_the_engine_agrees_with_the_model_for_long() -> None:
+    _run(EngineAgainstModel, 3000)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(3600)
+def test_the_engine_agrees_with_the_model_for_long_while_its_history_is_compacted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_commit, "_COMPACT_EVERY", 2)
+    _run(CompactedEngineAgainstModel, 3000)
