@@ -7,7 +7,7 @@ atomic step: ``dict.setdefault`` puts the holder in, or finds another one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Condition, get_ident
+from threading import Lock, get_ident
 from typing import Protocol
 
 from ._errors import NestedWrite
@@ -42,14 +42,14 @@ class Holder:
 class Reservation:
     """At most one holder at a time; others wait. Not re-entrant: waiting for oneself raises."""
 
-    __slots__ = ("_changed", "_name", "holder", "waiting")
+    __slots__ = ("_name", "holder", "waiting")
 
     def __init__(self, name: str) -> None:
         """``name`` is the table's, for messages."""
         self._name = name
         self.holder: dict[str, Holder] = {}
-        self._changed = Condition()
-        self.waiting = 0
+        self.waiting: dict[Lock, None] = {}
+        """The gates of those who wait, the longest first. No Condition: an interrupt could leave its lock held."""
 
     def take(self, holder: Holder) -> None:
         """Wait until the table is free, and take it. Raises NestedWrite where that could never happen.
@@ -66,8 +66,11 @@ class Reservation:
         if self.holder.get(HOLDER) is holder:
             del self.holder[HOLDER]
         if self.waiting:
-            with self._changed:
-                self._changed.notify()
+            for gate in list(self.waiting)[:1]:
+                try:
+                    gate.release()
+                except RuntimeError:
+                    pass  # it is open already
 
     def _refuse_nested(self, current: Holder, holder: Holder) -> None:
         if current.thread == holder.thread:
@@ -77,10 +80,10 @@ class Reservation:
             )
 
     def _wait(self, holder: Holder) -> None:
-        with self._changed:
-            self.waiting += 1
-            try:
-                while self.holder.setdefault(HOLDER, holder) is not holder:
-                    self._changed.wait(1.0)  # the bound covers an interrupt that swallowed a notification
-            finally:
-                self.waiting -= 1
+        gate = Lock()
+        try:
+            self.waiting[gate] = None  # first the gate, then the look: a release between them opens it
+            while self.holder.setdefault(HOLDER, holder) is not holder:
+                gate.acquire(timeout=1.0)  # the bound covers an interrupt that swallowed a release
+        finally:
+            self.waiting.pop(gate, None)

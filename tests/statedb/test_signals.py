@@ -135,6 +135,33 @@ def test_ctrl_c_at_every_step_of_a_commit_leaves_the_store_whole():
     assert visible[-1]
 
 
+def test_ctrl_c_while_the_table_is_handed_to_a_waiting_thread_keeps_no_thread_out():
+    """What the waiting threads wait on must survive an interrupt in the middle of its own code as well."""
+    seen = -1
+    step = 0
+    while step != seen:
+        scene = Scene()
+        txn = scene.db.write(Hosts)
+        reservation = scene.db._stores[Hosts].reservation
+        waiting = threading.Thread(target=scene.write_from_another_thread, daemon=True)
+        waiting.start()
+        while not reservation.waiting:
+            waiting.join(0.001)
+        steps = Steps(step)
+        try:
+            steps.run(lambda txn=txn: txn._stores[0].reservation.release(txn._holder))
+            seen = step  # the release came to its end before this step
+        except KeyboardInterrupt:
+            step += 1
+        txn.abort()
+        waiting.join(20)
+        assert not waiting.is_alive(), f"kept out after step {step}"
+        assert scene.db.snapshot()[Hosts]["e"]
+        scene.write_from_another_thread()
+        scene.close()
+    assert step > 2
+
+
 # -- when it comes from outside ---------------------------------------------------------------------------------------
 
 
