@@ -145,11 +145,10 @@ def _checked_key(service: _Service, cluster: str, key: str) -> ServiceKey:
 
 
 def _frontends(frontends: Mapping[str, _Ports]) -> tuple[Frontend, ...]:
-    found = {
-        Frontend(_address(text, "frontends"), port_name, port.protocol, port.port)
-        for text, ports in frontends.items()
-        for port_name, port in _listed(text, ports)
-    }
+    found: set[Frontend] = set()
+    for text, ports in frontends.items():
+        ip = _address(text, "frontends")
+        found |= {Frontend(ip, port_name, port.protocol, port.port) for port_name, port in _listed(text, ports)}
     return tuple(sorted(found))
 
 
