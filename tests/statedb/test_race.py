@@ -1,0 +1,274 @@
+"""Writers, readers, watchers and followers at once: every transaction keeps an invariant over two tables, and everybody
+who looks must find it kept. A short form always, a long one with ``make stress``."""
+
+import random
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from statedb import Database, Snapshot, StreamClosed
+
+from ._helpers import Host, Hosts, Port, Ports, fold_into, in_a_thread
+
+ROWS = 40
+TOTAL = 2 * ROWS * 100
+TAGS = ("red", "green", "blue")
+NETWORKS = ("10.0.0.0/8", "10.1.0.0/16", "192.168.0.0/16")
+
+
+@pytest.fixture(autouse=True)
+def _switch_often() -> Iterator[None]:
+    """Threads change places as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def host(number: int, amount: int, turn: int) -> Host:
+    """Host rows stand under exactly one tag, and one network; the address changes with every turn."""
+    return Host(
+        f"{number % 4}-{number:03}",
+        f"{number:03}/{turn}",
+        (TAGS[turn % 3],),
+        (NETWORKS[turn % 3],),
+        amount,
+    )
+
+
+def filled() -> Database:
+    db = Database(Hosts, Ports)
+    with db.write(Hosts, Ports) as txn:
+        for number in range(ROWS):
+            txn[Hosts].insert(host(number, 100, number))
+            txn[Ports].insert(Port(number, TAGS[number % 3], 100))
+    return db
+
+
+class Race:
+    """Threads that run until told to stop; the first exception of any of them stops all, and is kept."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.over = threading.Event()
+        self.problems: list[str] = []
+        self.counts: dict[str, int] = {}
+        self.shared = db.snapshot()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, name: str, turn: Callable[[random.Random], Any]) -> None:
+        """A thread that takes turns."""
+
+        def run() -> None:
+            chance = random.Random(name)
+            turns = 0
+            try:
+                while not self.over.is_set():
+                    turn(chance)
+                    turns += 1
+            except BaseException:
+                self.problems.append(f"{name}, turn {turns}:\n{traceback.format_exc()}")
+                self.over.set()
+            self.counts[name] = turns
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def run(self, seconds: float) -> None:
+        """Let them race; then all must come to an end by themselves."""
+        self.over.wait(seconds)
+        self.over.set()
+        deadline = time.monotonic() + 30
+        for thread in self._threads:
+            thread.join(0.2)
+            while thread.is_alive() and not self.problems and time.monotonic() < deadline:
+                in_a_thread(lambda: transfer(self.db, random.Random(0)))  # nobody waits for a commit in vain
+                thread.join(0.2)
+        hanging = [thread.name for thread in self._threads if thread.is_alive()]
+        assert not self.problems, "\n".join(self.problems)
+        assert not hanging, f"these hang: {hanging}"
+
+
+# -- who writes -------------------------------------------------------------------------------------------------------
+
+
+def transfer(db: Database, chance: random.Random) -> None:
+    """Move an amount between a host and a port, and move both to other index keys."""
+    with db.write(Hosts, Ports) as txn:
+        hosts, ports = txn[Hosts], txn[Ports]
+        number, other = chance.randrange(ROWS), chance.randrange(ROWS)
+        turn, amount = chance.randrange(1000), chance.randrange(-50, 50)
+        before, port = hosts[host(number, 0, 0).name], ports[other]
+        hosts.insert(host(number, before.amount - amount, turn))
+        ports.replace(Port(other, chance.choice(TAGS), port.amount + amount))
+        if chance.random() < 0.1:
+            transfer_within_hosts(txn, chance)
+        if chance.random() < 0.1:
+            txn.abort()
+
+
+def transfer_within_hosts(txn: Any, chance: random.Random) -> None:
+    """Delete a row and insert it again with another one's amount: rows come and go within a transaction."""
+    hosts = txn[Hosts]
+    first, second = (hosts[host(number, 0, 0).name] for number in chance.sample(range(ROWS), 2))
+    hosts.delete(first.name)
+    hosts.modify(second.name, lambda row: host(int(row.name[2:]), row.amount + first.amount, chance.randrange(1000)))
+    hosts.insert(host(int(first.name[2:]), 0, chance.randrange(1000)))
+
+
+# -- who reads --------------------------------------------------------------------------------------------------------
+
+
+def check_state(snap: Snapshot, chance: random.Random) -> None:
+    """Every kind of read, in any order; all must tell of the same state."""
+    checks = [check_sum, check_indexes, check_networks, check_ranges, check_revisions]
+    chance.shuffle(checks)
+    for check in checks:
+        check(snap)
+
+
+def check_sum(snap: Snapshot) -> None:
+    hosts, ports = list(snap[Hosts].values()), list(snap[Ports].values())
+    assert len(hosts) == len(snap[Hosts]) == ROWS
+    assert sum(row.amount for row in hosts) + sum(row.amount for row in ports) == TOTAL
+    assert [row.name for row in hosts] == sorted(row.name for row in hosts)
+
+
+def check_indexes(snap: Snapshot) -> None:
+    by_tag, by_address = snap[Hosts.by_tag], snap[Hosts.by_address]
+    listed = [row for tag in TAGS for row in by_tag[tag]]
+    assert sorted(listed, key=Hosts.primary) == list(snap[Hosts].values())
+    assert sorted(row.name for row in by_tag.range("a", "z")) == sorted(row.name for row in listed)
+    for row in listed[:5]:
+        assert by_address[row.address] == row == snap[Hosts][row.name]
+    assert len(by_address.prefix("0")) == ROWS
+    by_host = snap[Ports.by_host]
+    assert sum(map(len, map(by_host.get, by_host.keys()))) == ROWS
+
+
+def check_networks(snap: Snapshot) -> None:
+    view = snap[Hosts.by_network]
+    by_size = {network: view[network] for network in NETWORKS}
+    assert sum(map(len, by_size.values())) == ROWS
+    assert view.longest("10.1.1.1") == (by_size["10.1.0.0/16"] or by_size["10.0.0.0/8"])
+    assert len(view.covering("10.1.1.1")) == len(view.within("10.0.0.0/8")) == ROWS - len(by_size["192.168.0.0/16"])
+
+
+def check_ranges(snap: Snapshot) -> None:
+    hosts = snap[Hosts]
+    rows = list(hosts.values())
+    assert [row for lead in "0123" for row in hosts.prefix(lead)] == rows
+    assert list(hosts.range("1", None, limit=7)) == [row for row in rows if row.name >= "1"][:7]
+
+
+def check_revisions(snap: Snapshot) -> None:
+    hosts = snap[Hosts]
+    entries = hosts.since(0)
+    revisions = [entry.revision for entry in entries]
+    assert len(set(revisions)) == len(revisions) == ROWS
+    assert max(revisions) <= hosts.revision
+    assert hosts.entry(entries[0].row.name) == entries[0]
+
+
+# -- who waits and follows --------------------------------------------------------------------------------------------
+
+
+def watch_a_sum(db: Database, over: threading.Event) -> None:
+    """A row differs later: then its watch has tripped. It has not: then the row is as it was."""
+    snap = db.snapshot()
+    name = host(7, 0, 0).name
+    before, tag = snap[Hosts][name], snap[Hosts.by_tag]["red"]
+    row, listed, table = snap[Hosts].watch(name), snap[Hosts.by_tag].watch("red"), snap[Hosts].watch()
+    over.wait(0.001)
+    later = db.snapshot()
+    changed = (
+        later[Hosts][name] != before,
+        later[Hosts.by_tag]["red"] != tag,
+        later[Hosts].revision != snap[Hosts].revision,
+    )
+    for watch, differs in zip((row, listed, table), changed, strict=True):
+        assert not differs or watch.wait(20), "a watch is lost"
+
+
+def wait_for_a_commit(db: Database, over: threading.Event) -> None:
+    """Writers write all the time: whoever waits for any change of a table is woken, and not by the end of its time."""
+    watch = db.snapshot()[Hosts].watch()
+    began = time.monotonic()
+    while not watch.wait(10) and not over.is_set():
+        pass
+    assert time.monotonic() - began < 10 or over.is_set(), "a watch tripped, or should have, and woke nobody"
+
+
+class Follower:
+    """Folds a stream batch by batch; at every one its rows must be those of the batch's own snapshot."""
+
+    def __init__(self, db: Database, table: Any) -> None:
+        self.table = table
+        self.stream = db.changes(table)
+        self.rows: dict[Any, Any] = {}
+
+    def turn(self, chance: random.Random) -> None:
+        batch = self.stream.next(timeout=0.05)
+        if batch is None:
+            return
+        fold_into(self.rows, batch, self.table.primary)
+        if chance.random() < 0.2:
+            assert self.rows == dict(batch.snapshot[self.table])
+            time.sleep(chance.random() * 0.01)
+
+    def finish(self, db: Database) -> None:
+        while (batch := self.stream.next(timeout=0)) is not None:
+            fold_into(self.rows, batch, self.table.primary)
+        assert self.rows == dict(db.snapshot()[self.table])
+        self.stream.close()
+        with pytest.raises(StreamClosed):
+            self.stream.next(timeout=0)
+
+
+def race(seconds: float) -> Race:
+    db = filled()
+    race = Race(db)
+    first = db.snapshot()
+    followers = [Follower(db, Hosts), Follower(db, Ports), Follower(db, Hosts)]
+
+    def read_shared(chance: random.Random) -> None:
+        check_state(race.shared, chance)
+        if chance.random() < 0.3:
+            race.shared = db.snapshot()
+
+    for number in range(3):
+        race.start(f"writer {number}", lambda chance: transfer(db, chance))
+    for number in range(2):
+        race.start(f"reader of new snapshots {number}", lambda chance: check_state(db.snapshot(), chance))
+        race.start(f"reader of a shared snapshot {number}", read_shared)
+    race.start("reader of the first snapshot", lambda chance: check_state(first, chance))
+    race.start("watcher", lambda _: watch_a_sum(db, race.over))
+    race.start("waiter", lambda _: wait_for_a_commit(db, race.over))
+    for number, follower in enumerate(followers):
+        race.start(f"follower {number}", follower.turn)
+    race.run(seconds)
+    db.check()
+    for follower in followers:
+        follower.finish(db)
+    check_state(db.snapshot(), random.Random(0))
+    check_state(first, random.Random(0))
+    assert all(first[Hosts][host(number, 0, 0).name].amount == 100 for number in range(ROWS))
+    return race
+
+
+def test_everybody_at_once_for_a_moment():
+    counts = race(5).counts
+    assert all(counts.values()), counts
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(600)
+def test_everybody_at_once_for_minutes():
+    for _ in range(10):
+        race(30)
