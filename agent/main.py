@@ -34,6 +34,18 @@ class _Group(click.Group):
             raise click.UsageError(f"no command {args[0][:60]!r}; {known(self.list_commands(ctx), args[0])}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """End quietly with Ctrl-C, and where nobody reads any more: both are how a stream of changes ends."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt:
+            return 0
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail
+            return 0
+
 
 _server = click.option(
     "-s",
@@ -217,18 +229,12 @@ def main(arguments: list[str] | None = None) -> None:
 def _status(arguments: list[str] | None) -> int:
     try:
         status = cli.main(arguments, prog_name="statedb", standalone_mode=False)
-        sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "statedb"
         message = " ".join(error.format_message().split()).rstrip(".")
         return _told([f"{message}; see '{path} --help'"], 2)
-    except (KeyboardInterrupt, click.Abort):
-        return 0
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: the last flush must not fail
-        return 0
     except Exception as error:
         return _failed(error)
 
