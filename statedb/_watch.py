@@ -158,14 +158,16 @@ class Watch:
 
 
 class _Entry(ref[Watch]):
-    """The registry's weak hold on a watch, and the places where it stands."""
+    """The registry's weak hold on a watch, and where it stands: named, for holding the place would be a cycle."""
 
-    __slots__ = ("places", "sequence")
+    __slots__ = ("keys", "place", "position", "sequence")
 
     __eq__ = object.__eq__  # by identity: a weak reference that dies before it was ever hashed could not be hashed
     __hash__ = object.__hash__
 
-    places: list[tuple[dict[Key, set[_Entry]], Key]]
+    place: str
+    position: int
+    keys: list[Key]
     sequence: int
 
 
@@ -289,10 +291,10 @@ class Registry:
         """A new watch, registered. ``sequence`` is that of the commit it looks from; ``size`` a prefix's."""
         watch = Watch(self)
         entry = _Entry(watch, self._dead.append)
-        entry.sequence = sequence
-        places = self._places(concern)
-        entry.places = [(places, key) for key in concern.keys]
+        entry.place, entry.position, entry.sequence = concern.place, concern.position, sequence
+        entry.keys = concern.keys
         watch._entry = entry
+        places = self._places(concern.place, concern.position)
         with self._lock:
             self._sweep()
             self.entries.add(entry)
@@ -302,10 +304,10 @@ class Registry:
                 self._sizes[concern.position].setdefault(size, 0)
         return watch
 
-    def _places(self, concern: Concern) -> dict[Key, set[_Entry]]:
-        if concern.place == "table":
+    def _places(self, place: str, position: int) -> dict[Key, set[_Entry]]:
+        if place == "table":
             return self._tables
-        return (self._keys if concern.place == "key" else self._prefixes)[concern.position]
+        return (self._keys if place == "key" else self._prefixes)[position]
 
     def _sweep(self) -> None:
         """Take dropped watches out. Their callbacks only note them; whoever holds the lock next cleans up."""
@@ -316,7 +318,10 @@ class Registry:
 
     def _take_out(self, entry: _Entry) -> None:
         self.entries.discard(entry)
-        for places, key in getattr(entry, "places", ()):  # an interrupt may have come before they were set
+        if not hasattr(entry, "keys"):  # an interrupt came before they were set
+            return
+        places = self._places(entry.place, entry.position)
+        for key in entry.keys:
             standing = places.get(key)
             if standing is not None:
                 standing.discard(entry)
