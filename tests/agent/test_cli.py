@@ -5,6 +5,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -274,3 +275,20 @@ def test_help_is_quick_because_nothing_else_is_imported():
     code = "import sys, agent.main; agent.main._status(['--help']); print([m for m in sys.modules if m in ('grpc', 'yaml', 'msgspec', 'statedb')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=WAIT_S)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_run_with_an_etcd_that_takes_connections_and_says_nothing_stops_at_once_too(tmp_path: Path):
+    pytest.importorskip("grpc")
+    path = tmp_path / "agent.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        path.write_text(
+            f"ingest: {{kvstore: {{endpoints: ['http://127.0.0.1:{silent.getsockname()[1]}']}}}}\n"
+            "http: {listen: '127.0.0.1:0'}\n"
+        )
+        with running("run", "-c", str(path)) as process:
+            assert process.stdout.readline().startswith("serving on ")
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(2) == 0
+            assert process.stderr.read() == ""

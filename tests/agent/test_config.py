@@ -4,10 +4,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.config import ConfigError, load, parse
 from agent.listen import Address, parse_listen, parse_server
+from ingest import BACKENDS
 
 GOOD = """\
 cluster: {name: cluster1, id: 1}
@@ -179,3 +181,18 @@ def test_addresses_of_servers_are_read_as_people_write_them():
     with pytest.raises(ValueError, match="must not hold a user") as caught:
         parse_server("http://u:hunter2@a:1")
     assert "hunter2" not in str(caught.value)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", ["agent.yaml", "agent-kvstore.yaml"])
+def test_the_examples_are_good(name: str):
+    assert load(ROOT / "examples" / name).cluster.name == "cluster1"
+
+
+def test_every_option_is_in_the_documentation():
+    text = (ROOT / "docs" / "agent.md").read_text()
+    for backend in BACKENDS.values():
+        for field in msgspec.structs.fields(backend.options):
+            assert f"`{field.encode_name}`" in text, f"{backend.name}: {field.encode_name}"
