@@ -62,11 +62,14 @@ class Asking:
             output.say(f"accepted {each['backend']} of cluster {each['cluster']}: {', '.join(each['tables'])}")
 
     def _rows(self, table: str, parameters: Parameters, *, alone: bool = False) -> None:
-        found = self._remote.json(_path("tables", table), parameters)["rows"]
+        answer = self._remote.json(_path("tables", table), parameters)
+        found = answer["rows"]
         if alone and self._output != "table" and self._wanted is None:
             output.value(self._output, found[0])
             return
         output.rows(self._output, self._columns(table), found, picked=self._wanted is not None)
+        if answer["more"]:
+            output.note(f"the table has more rows than these {len(found)}; raise --limit to see them")
 
     def _columns(self, table: str) -> Any:
         """The columns; an agent is only asked for the fields where the answer depends on it."""

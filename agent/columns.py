@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from .errors import BadRequest
-from .strict import known
+from .strict import known, printable
 
 _WIDE = 48
 _TIMES = frozenset({"since", "when"})
@@ -94,7 +94,7 @@ def padded(texts: Sequence[str], widths: Sequence[int]) -> str:
 def cell(field: str, value: Any, *, whole: bool = False) -> str:
     """One value for people, on one line, without anything that a terminal would obey."""
     text = _text(value) if field not in _TIMES else _time(value)
-    text = "".join(char if char.isprintable() else "?" for char in text) or "-"
+    text = printable(text) or "-"
     return text if whole or len(text) <= _WIDE else text[: _WIDE - 3] + "..."
 
 

@@ -12,7 +12,7 @@ from ingest import BACKENDS, Backend
 from ingest.manifests import yaml_text
 
 from .listen import DEFAULT, Address, parse_listen
-from .strict import Problems, known, to_struct
+from .strict import Problems, below, known, to_struct
 
 S = TypeVar("S", bound=msgspec.Struct)
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -81,7 +81,7 @@ def parse(data: bytes | str, base: str | Path = ".") -> Config:
     problems = Problems()
     for name in values:
         if name not in _SECTIONS:
-            problems.add(name[:60], f"unknown field; {known(_SECTIONS, name)}")
+            problems.add(below("", name), f"unknown field; {known(_SECTIONS, name)}")
     cluster = _cluster(values, problems)
     ingest = _ingest(values, Path(base), problems)
     listen = _listen(values, Path(base), problems)
@@ -140,7 +140,7 @@ def _ingest(values: dict[str, Any], base: Path, problems: Problems) -> tuple[Ing
         problems.add("ingest", f"names no backend: no table would be filled; add one of {names}")
     found: list[Ingest | None] = []
     for name, options in section.items():
-        path = f"ingest.{name[:60]}"
+        path = below("ingest", name)
         if name not in BACKENDS:
             problems.add(path, f"unknown backend; {known(BACKENDS, name)}")
         else:

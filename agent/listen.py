@@ -41,6 +41,8 @@ def parse_listen(text: str) -> Address:
     """``host:port``, ``[::1]:port`` or ``unix:/path``. Raises ValueError with the remedy."""
     if text.startswith("unix:"):
         return _socket(text)
+    if "@" in text:  # it may hold a password
+        raise ValueError(f"an address must not hold a user; write host:port like {DEFAULT}, or unix:/path")
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

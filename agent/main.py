@@ -228,7 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _status(arguments: list[str] | None) -> int:
     try:
-        status = cli.main(arguments, prog_name="statedb", standalone_mode=False)
+        status: Any = cli.main(arguments, prog_name="statedb", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
@@ -253,7 +253,8 @@ def _failed(error: Exception) -> int:
 
 def _told(lines: list[str], status: int) -> int:
     for line in lines:
-        sys.stderr.write(f"statedb: {line}\n")
+        text = "".join(char if char.isprintable() else "?" for char in line)
+        sys.stderr.write(f"statedb: {text}\n")
     return status
 
 

@@ -24,7 +24,7 @@ _WORDS = {
     "object": "a mapping",
     "null": "nothing",
 }
-_NAME_MAX = 60
+_NAME = re.compile(r"[A-Za-z_][-\w.]{0,59}")
 
 
 class Problems(list[str]):
@@ -32,7 +32,12 @@ class Problems(list[str]):
 
     def add(self, path: str, text: str) -> None:
         """``path`` is the dotted name of a field, or empty where it is about the whole."""
-        self.append(f"{path}: {text}" if path else text)
+        self.append(printable(f"{path}: {text}" if path else text))
+
+
+def printable(text: str) -> str:
+    """A text on one line, without anything that a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def known(names: Iterable[str], wrong: str) -> str:
@@ -44,9 +49,9 @@ def known(names: Iterable[str], wrong: str) -> str:
 
 
 def below(path: str, name: str) -> str:
-    """The path of a field."""
-    name = name if len(name) <= _NAME_MAX else name[:_NAME_MAX] + "..."
-    return f"{path}.{name}" if path else name
+    """The path of a field. What does not look like a name may be a secret in the wrong place, and is not repeated."""
+    shown = name if _NAME.fullmatch(name) else "?"
+    return f"{path}.{shown}" if path else shown
 
 
 def to_struct(kind: type[S], value: Any, path: str, problems: Problems) -> S | None:
