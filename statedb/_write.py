@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from ._database import Database, Snapshot
 
 I = TypeVar("I")  # noqa: E741 - the key type of an index
+REFUSED = (DuplicateKey, InvalidKey, IndexFunctionError)
+"""What staging raises before it has changed anything."""
 _NOT_CLAIMED: Any = object()
 _NO_PINS: dict[Any, Pin] = {}
 _NO_PIN = Pin(Commit(0, 0, 0, ()))
@@ -105,38 +107,74 @@ class Overlay(Source):
             before = (old, store.revisions[key], False, old_keys)
         elif type(key) is not store.plain and not store.fits(key):
             self.check_key(store, store.rows, key, row)
-        if keys != old_keys:
-            self.moved = True
-            for index, new in zip(store.indexes, keys):
-                for secondary in new:
-                    if type(secondary) is not index.plain and not index.fits(secondary):
-                        self.check_key(index, index.entries, secondary, row)
-            if before is not None:
-                self.check_pure(key, keys, before[3])
-            if self.claims is not None:
-                self.claim(key, keys, old_keys)
-        if staged is None:
-            self.undo[key] = before
-        self.revision = revision = self.revision + 1
-        self.redo[key] = (row, revision, False, keys)
-        if old is None:
-            self.count += 1
-        if self._log is not None:
-            self._log.append(key)
+        try:
+            if keys != old_keys:
+                self.moved = True
+                for index, new in zip(store.indexes, keys):
+                    for secondary in new:
+                        if type(secondary) is not index.plain and not index.fits(secondary):
+                            self.check_key(index, index.entries, secondary, row)
+                if before is not None:
+                    self.check_pure(key, keys, before[3])
+                if self.claims is not None:
+                    self.claim(key, keys, old_keys)
+            if staged is None:
+                self.undo[key] = before
+            self.revision = revision = self.revision + 1
+            self.redo[key] = (row, revision, False, keys)
+            if old is None:
+                self.count += 1
+            if self._log is not None:
+                self._log.append(key)
+        except REFUSED:
+            raise
+        except BaseException:
+            self.unstage(key, staged)
+            raise
 
     def stage_deletion(self, key: Key, old: Row, staged: State | None) -> None:
         """Stage that the row, which is there, is gone."""
         keys = staged[3] if staged is not None else self.store.keys_of(old)
         self.moved = True
-        if self.claims is not None:
-            self.claim(key, None, keys)
+        try:
+            if self.claims is not None:
+                self.claim(key, None, keys)
+            if staged is None:
+                self.undo[key] = (old, self.store.revisions[key], False, keys)
+            self.revision = revision = self.revision + 1
+            self.redo[key] = (old, revision, True, keys)
+            self.count -= 1
+            if self._log is not None:
+                self._log.append(key)
+        except BaseException:
+            self.unstage(key, staged)
+            raise
+
+    def unstage(self, key: Key, staged: State | None) -> None:
+        """Put back what an interrupt (Ctrl-C, MemoryError) left half staged for a key. Cost: O(staged rows)."""
+        undo, redo = self.undo, self.redo
         if staged is None:
-            self.undo[key] = (old, self.store.revisions[key], False, keys)
-        self.revision = revision = self.revision + 1
-        self.redo[key] = (old, revision, True, keys)
-        self.count -= 1
-        if self._log is not None:
-            self._log.append(key)
+            undo.pop(key, None)
+            redo.pop(key, None)
+        else:
+            redo[key] = staged
+        commit = self.pin.commit
+        self.revision = max([commit.revision, *[state[1] for state in redo.values()]])
+        self.count = commit.count + sum([(undo[k] is None) - state[2] for k, state in redo.items()])
+        self._layer = self._log = None
+        if self.claims is not None:
+            self.claims = [self._claimed(store.place) for store in self.store.unique_indexes]
+
+    def _claimed(self, place: int) -> dict[Key, Key | None]:
+        """The unique keys that the staged rows left (None) or took."""
+        claims: dict[Key, Key | None] = {}
+        for before in self.undo.values():
+            if before is not None:
+                claims.update(dict.fromkeys(before[3][place]))
+        for key, state in self.redo.items():
+            if not state[2]:
+                claims.update(dict.fromkeys(state[3][place], key))
+        return claims
 
     # -- checking --------------------------------------------------------------------------------------------
 
