@@ -1,0 +1,78 @@
+"""An exception at every line of staging: the transaction is as it was before the call, and usable."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from statedb import DuplicateKey
+
+from ._helpers import Host, Hosts, Interrupted, Lines, Ports, Scene, lines_of, picture
+
+A, B = Host("a", "8", ("red", "white"), ("10.3.0.0/16",)), Host("new", "9", ("white",), ("10.4.0.0/16",))
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "insert a new row": lambda hosts: hosts.insert(B),
+    "insert over a row": lambda hosts: hosts.insert(A),
+    "replace": lambda hosts: hosts.replace(A),
+    "modify": lambda hosts: hosts.modify("a", lambda _: A),
+    "delete": lambda hosts: hosts.delete("a"),
+    "begin an initializer": lambda hosts: hosts.begin_initializer("source"),
+}
+
+
+def state_of(txn: Any) -> dict[str, Any]:
+    """What the transaction shows, and whom it believes to own the unique keys."""
+    source = txn[Hosts]._source
+    (claims,), (index,) = source.claims, source.store.unique_indexes
+    owners = {key: claims[key] if key in claims else index.entries.get(key) for key in "12346789"}
+    return {**picture(txn), "owners": owners, "redo": dict(source.redo), "undo": dict(source.undo)}
+
+
+def opened(staged: bool, read_before: bool) -> tuple[Scene, Any]:
+    """A transaction with or without something staged on the rows in question, and with or without a layer to read."""
+    scene = Scene()
+    txn = scene.db.write(Hosts, Ports)
+    if staged:
+        txn[Hosts].insert(Host("a", "7", ("green",), ("10.5.0.0/16",)))
+        txn[Hosts].insert(Host("new", "6", ("green",)))
+    if read_before:
+        picture(txn)
+    return scene, txn
+
+
+@pytest.mark.parametrize("read_before", [False, True], ids=["", "read before"])
+@pytest.mark.parametrize("staged", [False, True], ids=["", "staged before"])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_broken_call_leaves_the_transaction_as_before(call, staged, read_before):
+    scene, txn = opened(staged, read_before)
+    before = state_of(txn)
+    txn.abort()
+    scene.close()
+    scene, txn = opened(staged, read_before)
+    lines = lines_of(lambda: call(txn[Hosts]))
+    done = state_of(txn)
+    txn.commit()
+    after = picture(scene.db.snapshot())
+    scene.close()
+    complete = []
+    for line in lines:
+        scene, txn = opened(staged, read_before)
+        breaking = Lines(line)
+        with pytest.raises(Interrupted):
+            breaking.run(lambda txn=txn: call(txn[Hosts]))
+        state = state_of(txn)
+        assert state in (before, done), breaking.broken
+        complete.append(state == done)
+        if state == before:
+            with pytest.raises(DuplicateKey):
+                txn[Hosts].insert(Host("thief", "7" if staged else "1"))  # the unique key of row a
+            call(txn[Hosts])
+        txn.commit()
+        scene.db.check()
+        assert picture(scene.db.snapshot()) == after, breaking.broken
+        assert picture(scene.old) == scene.old_picture
+        scene.fold()
+        assert scene.host_rows == dict(scene.db.snapshot()[Hosts])
+        scene.close()
+    assert complete.count(True) <= 1, "only where nothing is left but to return"
