@@ -59,7 +59,7 @@ class IndexFunctionError(StateDBError):
 
 
 class InitializerError(StateDBError):
-    """An initializer of this name is already pending on the table. Finish it, or choose another name."""
+    """An initializer of this name is pending already, or one belongs to another table; the message says which."""
 
 
 class StreamClosed(StateDBError):

@@ -39,11 +39,12 @@ class Initializer:
     Made by ``TableWriter.begin_initializer``, handed to ``finish_initializer``. Compared by identity.
     """
 
-    __slots__ = ("name",)
+    __slots__ = ("name", "table")
 
-    def __init__(self, name: str) -> None:
-        """Users do not make these."""
+    def __init__(self, name: str, table: Any = None) -> None:
+        """Users do not make these; ``table`` is the table that it was made for."""
         self.name = name
+        self.table = table
 
     def __repr__(self) -> str:
         """``<Initializer kvstore>``."""

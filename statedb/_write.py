@@ -392,14 +392,22 @@ class TableWriter(TableView[K, R]):
             raise InitializerError(
                 f"table {source.store.name!r}: initializer {name!r} is pending; finish it, or choose another name"
             )
-        initializer = Initializer(name)
+        initializer = Initializer(name, source.store.table)
         source.pending = (*source.pending, initializer)
         return initializer
 
     def finish_initializer(self, initializer: Initializer) -> None:
-        """Keep the promise, from the commit on. Twice does no harm; in an aborted transaction it does not count."""
+        """Keep the promise, from the commit on. Twice does no harm; in an aborted transaction it does not count.
+
+        Raises InitializerError for one of another table.
+        """
         source = self._source
         source.check_open()
+        if initializer.table is not source.store.table:
+            raise InitializerError(
+                f"table {source.store.name!r}: initializer {initializer.name!r} was begun on another table; "
+                "finish it there"
+            )
         source.pending = tuple([pending for pending in source.pending if pending is not initializer])
 
     def _located(self, row: R) -> tuple[Any, State | None, R | None]:
