@@ -14,8 +14,8 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Self
 
-from catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, Sources
-from statedb import Change, Database
+from catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, SourceKey, Sources
+from statedb import Change, Database, WatchSet
 
 from .agent import Agent
 from .config import Config, parse
@@ -179,6 +179,12 @@ def _change_manifests(
     path.unlink()
     _until(agent.db, lambda: key not in agent.db.snapshot()[Endpoints])
     consumer.catch_up()
+    _until(agent.db, lambda: _is_counted(agent.db))  # the sources' counts are written once a second
+
+
+def _is_counted(db: Database) -> bool:
+    snapshot = db.snapshot()
+    return snapshot[Sources][SourceKey(_CLUSTER, Endpoints.name)].rows == len(snapshot[Endpoints])
 
 
 def _write(path: Path, text: str) -> None:
@@ -192,11 +198,10 @@ def _until(db: Database, holds: Callable[[], bool]) -> None:
     end = time.monotonic() + _WAIT_S
     while True:
         snapshot = db.snapshot()
-        watches = (snapshot[Endpoints].watch(), snapshot[Rejected].watch())
+        watches = (snapshot[Endpoints].watch(), snapshot[Rejected].watch(), snapshot[Sources].watch())
         if holds():
             return
-        for watch in watches:
-            watch.wait(0.1)
+        WatchSet(*watches).wait(1.0)
         if time.monotonic() > end:
             raise StartError("a change did not arrive in the tables in time")
 

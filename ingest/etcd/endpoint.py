@@ -41,10 +41,10 @@ class Keepalive(msgspec.Struct, frozen=True):
 
 def parse_endpoint(text: str) -> Endpoint:
     """An endpoint from ``http://host:port`` or ``https://host:port``. Raises ValueError; secrets are not repeated."""
-    parts = urlsplit(text)
-    if "@" in parts.netloc:
+    if "@" in text:
         raise ValueError("an address must not hold a user; use username and password-file")
     try:
+        parts = urlsplit(text)
         port, host = parts.port, parts.hostname
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from None

@@ -144,7 +144,8 @@ def test_a_bad_address_is_refused(text: str):
         parse_endpoint(text)
 
 
-def test_no_secret_in_the_refusal_of_an_address_with_a_user():
+@pytest.mark.parametrize("text", ["http://root:hunter2@127.0.0.1:2379", "root:hunter2@127.0.0.1:2379", "hunter2@["])
+def test_no_secret_in_the_refusal_of_an_address_with_a_user(text: str):
     with pytest.raises(ValueError, match="password-file") as raised:
-        parse_endpoint("http://root:hunter2@127.0.0.1:2379")
+        parse_endpoint(text)
     assert "hunter2" not in str(raised.value)
