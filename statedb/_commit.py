@@ -11,6 +11,7 @@ wrong place) is found and finished by the next writer of the table; readers are 
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any, Protocol
 from weakref import ref
 
@@ -20,6 +21,7 @@ from ._store import Entries, TableStore, difference
 from ._watch import Waker, wake_all
 
 _COMPACT_EVERY = 256
+_TORN = Lock()  # one for all databases: torn commits are a rarity
 _NOTHING: list[Entries] = []
 
 
@@ -96,7 +98,6 @@ class CommitPlan:
         parts = self._parts
         if not self._applied:
             for part in parts:
-                part.store.unfinished = self
                 part.apply()
             self._applied = True
         if self.pins is None:
@@ -108,8 +109,6 @@ class CommitPlan:
                 root.pins = pins
                 self.pins = pins
         for store in self._reserved:
-            if store.unfinished is self:
-                store.unfinished = None
             reservation = store.reservation  # the lines of release(), spelled out
             if reservation.holder.get(HOLDER) is holder:
                 del reservation.holder[HOLDER]
@@ -121,9 +120,23 @@ class CommitPlan:
         if self._wakers:
             wake_all(self._wakers)
 
+    def finish_again(self) -> None:
+        """``finish``, after an exception broke it. Where another one does, the tables name the plan from then on.
 
-def finish_torn(store: TableStore) -> None:
-    """Finish a commit that was torn by an exception. Called by the next writer, who holds the table now."""
-    torn = store.unfinished
-    if torn is not None:
-        torn.finish()
+        Tables that are still taken stay so, and whoever wants one finishes the commit first.
+        """
+        try:
+            self.finish()
+        except BaseException:
+            self._holder.torn = self.finish_torn
+            for part in self._parts:
+                part.store.unfinished = self.finish_torn
+            raise
+
+    def finish_torn(self) -> None:
+        """``finish``, by the next writers of the tables, one after the other."""
+        with _TORN:
+            self.finish()
+            for part in self._parts:
+                if part.store.unfinished == self.finish_torn:
+                    part.store.unfinished = None

@@ -6,7 +6,7 @@ atomic step: ``dict.setdefault`` puts the holder in, or finds another one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock, get_ident
 from typing import Protocol
 
@@ -24,7 +24,7 @@ class Named(Protocol):
 class Holder:
     """One write transaction as its tables see it: whose it is, and whether it still may write."""
 
-    __slots__ = ("_tables", "closed", "thread")
+    __slots__ = ("_tables", "closed", "thread", "torn")
 
     def __init__(self, tables: Sequence[Named]) -> None:
         """``tables`` are the tables it writes."""
@@ -32,6 +32,8 @@ class Holder:
         self.thread = get_ident()
         self.closed: str = ""
         """How it was closed, ``committed`` or ``aborted``; empty while it is open."""
+        self.torn: Callable[[], None] | None = None
+        """Finishes its commit and frees its tables, where exceptions kept it from doing so itself."""
 
     @property
     def tables(self) -> str:
@@ -58,7 +60,8 @@ class Reservation:
         """
         current = self.holder.setdefault(HOLDER, holder)
         if current is not holder:
-            self._refuse_nested(current, holder)
+            if current.torn is None:
+                self._refuse_nested(current, holder)
             self._wait(holder)
 
     def release(self, holder: Holder) -> None:
@@ -83,7 +86,10 @@ class Reservation:
         gate = Lock()
         try:
             self.waiting[gate] = None  # first the gate, then the look: a release between them opens it
-            while self.holder.setdefault(HOLDER, holder) is not holder:
-                gate.acquire(timeout=1.0)  # the bound covers an interrupt that swallowed a release
+            while (current := self.holder.setdefault(HOLDER, holder)) is not holder:
+                if current.torn is not None:
+                    current.torn()
+                else:
+                    gate.acquire(timeout=1.0)  # the bound covers an interrupt that swallowed a release
         finally:
             self.waiting.pop(gate, None)

@@ -165,7 +165,7 @@ class TableStore:
         self.reservation = Reservation(table.name)
         self.replaced: list[ref[Pin]] = []
         self.registry = Registry([False, *[store.lengths is not None for store in self.indexes]])
-        self.unfinished: Any = None
+        self.unfinished: Callable[[], None] | None = None  # finishes a commit that exceptions tore
 
     @property
     def pin(self) -> Pin:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
-from ._commit import CommitPlan, TableCommit, finish_torn
+from ._commit import CommitPlan, TableCommit
 from ._errors import (
     DuplicateKey,
     IndexFunctionError,
@@ -506,7 +506,7 @@ class WriteTransaction:
                 if store.reservation.holder.setdefault(HOLDER, holder) is not holder:
                     store.reservation.take(holder)
                 if store.unfinished is not None:
-                    finish_torn(store)
+                    store.unfinished()
             self._pins = database._root.pins  # after the last table was taken
         except BaseException:
             self.abort()
@@ -581,7 +581,7 @@ class WriteTransaction:
             try:
                 plan.finish()
             except BaseException:
-                plan.finish()  # forward: what follows the first link is idempotent
+                plan.finish_again()  # forward: what follows the first link is idempotent
                 raise
             self._outcome = plan.pins
         finally:
@@ -603,8 +603,9 @@ class WriteTransaction:
         """Idempotent."""
         if not self._holder.closed:
             self._holder.closed = "aborted"
-        for store in self._stores:
-            store.reservation.release(self._holder)
+        if self._holder.torn is None:
+            for store in self._stores:
+                store.reservation.release(self._holder)
         self._forget()
 
     def _forget(self) -> None:
