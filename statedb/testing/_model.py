@@ -160,12 +160,14 @@ class ModelTable(Mapping[Any, Any]):
         """Promise to fill the table. Raises InitializerError where one of this name is pending."""
         if name in self.pending_initializers:
             raise InitializerError(f"table {self.table.name!r}: initializer {name!r} is pending")
-        initializer = Initializer(name)
+        initializer = Initializer(name, self.table)
         self.pending = (*self.pending, initializer)
         return initializer
 
     def finish_initializer(self, initializer: Initializer) -> None:
-        """Keep the promise; twice does no harm."""
+        """Keep the promise; twice does no harm. Raises InitializerError for one of another table."""
+        if initializer.table is not self.table:
+            raise InitializerError(f"table {self.table.name!r}: initializer {initializer.name!r} is of another table")
         self.pending = tuple([pending for pending in self.pending if pending is not initializer])
 
     def _check_revision(self, key: Key, at: int | None) -> None:
