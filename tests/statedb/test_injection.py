@@ -101,8 +101,16 @@ def an_abort(scene: Scene) -> Callable[[], Any]:
     return txn.abort
 
 
-def test_a_commit_interrupted_at_any_line_is_whole_or_not_there():
-    visible = break_everywhere(a_commit, Interrupted, every=True)
+@pytest.mark.parametrize(
+    ("error", "every"),
+    [
+        (Interrupted, True),
+        (MemoryError, False),
+        pytest.param(MemoryError, True, marks=pytest.mark.stress),
+    ],
+)
+def test_a_commit_broken_at_any_line_is_whole_or_not_there(error, every):
+    visible = break_everywhere(a_commit, error, every=every)
     assert visible == sorted(visible), "once the first link is published, every exception leaves the commit visible"
     assert not visible[0]
     assert visible[-1]
