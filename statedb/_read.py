@@ -547,6 +547,10 @@ class PrimaryIndexView(UniqueIndexView[K, R]):
         """Table and index."""
         return f"<PrimaryIndexView {self._source.store.name}>"
 
+    def __getitem__(self, key: K) -> R:
+        """The row under this key. Raises RowNotFound."""
+        return self._view[key]
+
     def get(self, key: Any, default: Any = None) -> Any:
         """The row under this key, or the default."""
         return self._view.get(key, default)

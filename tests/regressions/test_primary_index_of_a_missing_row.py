@@ -6,7 +6,6 @@ from statedb import Database, RowNotFound
 from statedb.testing import Hosts
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="PrimaryIndexView has no index to name in the error")
 def test_the_primary_index_view_raises_row_not_found() -> None:
     with pytest.raises(RowNotFound):
         Database(Hosts).snapshot()[Hosts.primary]["no"]
