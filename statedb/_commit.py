@@ -134,9 +134,15 @@ class CommitPlan:
             raise
 
     def finish_torn(self) -> None:
-        """``finish``, by the next writers of the tables, one after the other."""
+        """``finish``, by the next writers of the tables, one after the other.
+
+        Where it is visible already, one attempt is all: a row whose comparison always raises must not lock its table.
+        """
         with _TORN:
-            self.finish()
-            for part in self._parts:
-                if part.store.unfinished == self.finish_torn:
-                    part.store.unfinished = None
+            try:
+                self.finish()
+            finally:
+                if self.pins is not None:
+                    for part in self._parts:
+                        if part.store.unfinished == self.finish_torn:
+                            part.store.unfinished = None

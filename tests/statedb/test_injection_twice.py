@@ -1,10 +1,12 @@
 """A second exception, while a commit is being brought to its end after the first: the next writer finishes it."""
 
 import random
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from statedb import Database, Table, UniqueIndex
 from statedb._commit import CommitPlan
 
 from ._helpers import Host, Hosts, Interrupted, Lines, Ports, Scene, in_a_thread, lines_of, picture
@@ -108,3 +110,36 @@ def test_a_commit_torn_twice_is_right_for_readers_and_finished_by_the_next_write
         assert scene.host_rows == dict(scene.db.snapshot()[Hosts]), breaking.places
         scene.close()
     assert visible[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Incomparable:
+    name: str
+
+    def __eq__(self, other: object) -> bool:
+        raise ArithmeticError
+
+    __hash__ = object.__hash__
+
+
+class Incomparables(Table[str, Incomparable], name="incomparables"):
+    primary = UniqueIndex[str, Incomparable](lambda row: row.name)
+
+
+def test_rows_that_cannot_be_compared_do_not_lock_their_table():
+    """The watch has to compare: the commit is visible, the next writer hears of it once, and then all goes on."""
+    db = Database(Incomparables)
+    with db.write(Incomparables) as txn:
+        txn[Incomparables].insert(Incomparable("a"))
+    watch = db.snapshot()[Incomparables].watch("a")
+    row = Incomparable("a")
+    txn = db.write(Incomparables)
+    txn[Incomparables].insert(row, force=True)
+    with pytest.raises(ArithmeticError):
+        txn.commit()
+    assert db.snapshot()[Incomparables]["a"] is row
+    with pytest.raises(ArithmeticError):
+        db.write(Incomparables)
+    with db.write(Incomparables) as txn:
+        txn[Incomparables].delete("a")
+    assert watch.tripped
