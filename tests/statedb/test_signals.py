@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from statedb import WatchSet
+
 from ._helpers import ENGINE, Hosts, Ports, Scene, picture
 
 _CONDITION = threading.__file__
@@ -192,3 +194,64 @@ def test_ctrl_c_from_a_timer_during_a_commit_leaves_the_store_whole():
     finally:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
     assert seen["after"]
+
+
+# -- while something is waited for ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alarm():
+    """Has the signal come a moment later."""
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.02)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_ctrl_c_ends_the_wait_for_a_table_that_another_thread_writes(alarm):
+    scene = Scene()
+    taken, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with scene.db.write(Hosts):
+            taken.set()
+            leave.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken.wait(20)
+    alarm()
+    with pytest.raises(KeyboardInterrupt):
+        scene.db.write(Ports, Hosts)
+    reservations = [store.reservation for store in scene.db._stores.values()]
+    assert not any(reservation.waiting for reservation in reservations)
+    leave.set()
+    holder.join(20)
+    assert not any(reservation.holder for reservation in reservations)
+    scene.write_from_another_thread()
+    scene.close()
+
+
+@pytest.mark.parametrize("what", ["watch", "set", "stream", "initialized"])
+def test_ctrl_c_ends_every_other_wait_and_leaves_no_waiter(alarm, what):
+    scene = Scene()
+    with scene.db.write(Hosts) as txn:
+        token = txn[Hosts].begin_initializer("source")
+    scene.fold()
+    watch = scene.db.snapshot()[Hosts].watch("e")
+    watches = WatchSet(watch)
+    waits: dict[str, Callable[[], Any]] = {
+        "watch": watch.wait,
+        "set": watches.wait,
+        "stream": scene.host_stream.next,
+        "initialized": lambda: scene.db.wait_initialized(Hosts),
+    }
+    alarm()
+    with pytest.raises(KeyboardInterrupt):
+        waits[what]()
+    assert scene.db._stores[Hosts].registry.waiting() == 0
+    with scene.db.write(Hosts) as txn:
+        txn[Hosts].finish_initializer(token)
+    scene.write_from_another_thread()
+    assert waits[what]()
+    scene.close()
