@@ -75,14 +75,18 @@ def test_killed_and_restarted_in_the_middle_of_a_thousand_updates(own_etcd: Loca
         assert deletions.now() == {ip_of(number) for number in range(0, 1000, 7)}
 
 
-def test_frozen_and_thawed(own_etcd: LocalEtcd, running: tuple[Rig, Deletions]):
-    rig, deletions = running
-    own_etcd.freeze()
-    own_etcd.thaw()
+def test_frozen_noticed_and_thawed(own_etcd: LocalEtcd):
     with own_etcd.client() as client:
-        put_endpoint(client, ip_of(20))
-    rig.until(lambda s: len(s[Endpoints]) == 21 and rig.state(s) == "synced")
-    assert deletions.now() == set()
+        put_endpoints(client, range(20))
+    with Rig(own_etcd.endpoint, keepalive_s=5.0, keepalive_timeout_s=1.0) as rig, Deletions(rig.db) as deletions:
+        rig.synced()
+        own_etcd.freeze()
+        rig.until(lambda s: rig.state(s) == "stale", "the dead connection was noticed")
+        own_etcd.thaw()
+        with own_etcd.client() as client:
+            put_endpoint(client, ip_of(20))
+        rig.until(lambda s: len(s[Endpoints]) == 21 and rig.state(s) == "synced")
+        assert deletions.now() == set()
 
 
 def test_restarted_with_an_empty_directory(own_etcd: LocalEtcd, running: tuple[Rig, Deletions]):
@@ -161,9 +165,9 @@ def test_another_history_of_the_same_length_is_not_taken_for_ours(own_etcd: Loca
 
 def test_keys_that_were_deleted_while_we_were_away_go(own_etcd: LocalEtcd, running: tuple[Rig, Deletions]):
     rig, deletions = running
-    own_etcd.freeze()
-    own_etcd.thaw()
     with own_etcd.client() as client:
+        own_etcd.freeze()
+        own_etcd.thaw()
         client.delete(ip_key(ip_of(0)))
     own_etcd.kill()
     own_etcd.start()
