@@ -4,10 +4,13 @@ Go's net.IPNet is written ``{"IP":"10.244.1.0","Mask":"////AA=="}``; newer reade
 ``10.244.1.0/24`` (cilium/cilium pkg/node/types/prefix.go).
 """
 
+import re
 from ipaddress import ip_network
 
 from ._errors import WireError
 from .addresses import canonical, is_ipv6
+
+_LENGTH = re.compile("0|[1-9][0-9]{0,2}")
 
 
 def network(text: str) -> str:
@@ -16,8 +19,8 @@ def network(text: str) -> str:
     >>> network("10.244.1.5/24"), network("FD00::5/64")
     ('10.244.1.0/24', 'fd00::/64')
     """
-    address, slash, length = text.partition("/")
-    if not slash or not (length.isascii() and length.isdigit()) or (length[0] == "0" and length != "0"):
+    address, _, length = text.partition("/")
+    if not _LENGTH.fullmatch(length):
         raise WireError(f"{text!r} is not a network like 10.0.0.0/8 or fd00::/64")
     return _masked(canonical(address), int(length))
 
