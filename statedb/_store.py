@@ -61,7 +61,19 @@ class Bucket(set[Any]):
 class IndexStore:
     """One secondary index, newest state."""
 
-    __slots__ = ("entries", "fits", "index", "lengths", "order", "place", "plain", "position", "shape", "unique")
+    __slots__ = (
+        "entries",
+        "fits",
+        "index",
+        "lengths",
+        "order",
+        "place",
+        "plain",
+        "position",
+        "shape",
+        "shaped_at",
+        "unique",
+    )
 
     def __init__(self, index: AnyIndex[Any, Any]) -> None:
         """An empty index."""
@@ -72,6 +84,7 @@ class IndexStore:
         self.entries: dict[Key, Any] = {}
         self.order = Order(self.entries)
         self.shape: Any = None
+        self.shaped_at = 0
         self.plain: type | None = None
         self.fits: Callable[[Key], bool] = fits_none
         # The prefix lengths ever present, at most 129. Only for prefix indexes.
@@ -141,6 +154,7 @@ class TableStore:
         "row_types",
         "rows",
         "shape",
+        "shaped_at",
         "table",
         "unfinished",
         "unique_indexes",
@@ -156,6 +170,7 @@ class TableStore:
         self.revisions: dict[Key, int] = {}
         self.order = Order(self.rows)
         self.shape: Any = None
+        self.shaped_at = 0
         self.plain: type | None = None
         self.fits: Callable[[Key], bool] = fits_none
         self.indexes = tuple([IndexStore(index) for index in list(table.indexes.values())[1:]])

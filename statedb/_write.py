@@ -228,8 +228,11 @@ class Overlay(Source):
             shape = shape_of(key)
         except TypeError as error:  # unhashable, or InvalidKey
             raise self.index_error(self._name_of(store), row, _as_invalid_key(error)) from error
-        if store.shape is None or not (keys or self.redo):
+        sequence = self.pin.commit.sequence
+        # A shape is for ever once it was committed: old snapshots compare with keys of today. An abort takes it back.
+        if store.shape is None or (store.shaped_at == sequence and not self.redo):
             store.shape = shape
+            store.shaped_at = sequence
             store.plain = shape if isinstance(shape, type) and shape in PLAIN else None
             store.fits = fits_of(shape)
         elif shape != store.shape:
