@@ -38,6 +38,9 @@ class Closed(EtcdError):
     """The client was closed, by its owner, while it was used."""
 
 
+_NO_CONNECTION = "failed to connect to all addresses; last error: "
+"""What gRPC puts in front of the reason; there is one address only."""
+
 _BY_CODE: dict[grpc.StatusCode, type[EtcdError]] = {
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
@@ -55,7 +58,7 @@ def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
     """The error of ours for one of gRPC; ``endpoint`` is who answered, or did not."""
     code: grpc.StatusCode = error.code()
     details = str(error.details() or code.name.lower())
-    text = f"{endpoint}: {details.removeprefix('etcdserver: ')}"
+    text = f"{endpoint}: {details.removeprefix('etcdserver: ').removeprefix(_NO_CONNECTION)}"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unavailable(f"{endpoint}: no answer in time")
     if code is grpc.StatusCode.OUT_OF_RANGE:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from statedb import Database
 
@@ -38,6 +40,8 @@ from .lineage import Lineage
 from .options import KvstoreOptions
 from .prefix import Prefix
 from .trust import Trust
+
+T = TypeVar("T")
 
 _PROBE_S = 30.0
 _LONGEST_WAIT_S = 1.0
@@ -166,7 +170,7 @@ class KvstoreSource:
 
     def _recognise(self, client: Client) -> None:
         """Find out whether this is the etcd that we know; if not, everything is listed anew and deletes wait."""
-        heartbeat = client.get(HEARTBEAT)
+        heartbeat = _allowed(HEARTBEAT, partial(client.get, HEARTBEAT))
         broken = self._lineage.broken_by(heartbeat.header) or self._contradiction(client)
         if broken:
             self._trust.doubt(f"this etcd is not the one that filled the table: {broken}")
@@ -210,7 +214,7 @@ class KvstoreSource:
         self._report("syncing", "", [prefix for prefix in due if not prefix.listed])
         for prefix in due:
             if not self._worker.stopping:
-                self._list(client, prefix)
+                _allowed(prefix.key, partial(self._list, client, prefix))
 
     def _list(self, client: Client, prefix: Prefix) -> None:
         """List a prefix at one revision and replace what we had of it. Raises Compacted between two pages."""
@@ -332,3 +336,11 @@ class KvstoreSource:
         tables = dict.fromkeys(table for prefix in prefixes for table in prefix.kind.tables)
         if tables:
             self._status.report(state, error, tables)
+
+
+def _allowed(key: bytes, ask: Callable[[], T]) -> T:
+    """What etcd answers; a refusal says what we may not read."""
+    try:
+        return ask()
+    except PermissionDenied as error:
+        raise PermissionDenied(f"{error}; the user needs the right to read {key.decode()}") from None

@@ -190,7 +190,7 @@ def test_users_and_passwords(own_etcd: LocalEtcd, tmp_path: Path):
         assert rig.state(snapshot) == "failed"
         assert "secret" not in rig.row(snapshot).last_error
         password.write_text("right\n")
-        rig.until(lambda s: "permission denied" in rig.row(s).last_error)
+        rig.until(lambda s: "permission denied; the user needs the right to read cilium/" in rig.row(s).last_error)
         etcdctl(own_etcd, *root, "role", "add", "reader")
         etcdctl(own_etcd, *root, "role", "grant-permission", "reader", "--prefix=true", "read", "cilium/")
         etcdctl(own_etcd, *root, "user", "grant-role", "agent", "reader")
