@@ -1,5 +1,6 @@
 """Change streams, and what they do not keep."""
 
+import asyncio
 import threading
 
 import pytest
@@ -128,6 +129,16 @@ def test_iteration_follows():
     assert seen == [("a", False), ("b", False), ("a", True)]
 
 
+def kept(db) -> int:
+    """How many rows the history holds, from the oldest state that anybody still reads."""
+    pins = [pin for weak in db._stores[Pods].replaced if (pin := weak()) is not None]
+    commit, rows = (pins[0] if pins else db._stores[Pods].pin).commit, 0
+    while commit.link is not None:
+        undo, _, commit = commit.link
+        rows += len(undo)
+    return rows
+
+
 def test_nothing_is_kept_where_nobody_reads():
     db = database(Pod("a"))
     for number in range(1000):
@@ -135,3 +146,100 @@ def test_nothing_is_kept_where_nobody_reads():
     store = db._stores[Pods]
     assert store.pin.commit.link is None
     assert all(weak() is None or weak() is store.pin for weak in store.replaced)
+
+
+def test_a_deletion_is_kept_until_the_slowest_reader_has_it():
+    db = database(*[Pod(f"p{number}") for number in range(50)])
+    with db.changes(Pods) as quick, db.changes(Pods) as slow:
+        quick.next()
+        slow.next()
+        with db.write(Pods) as txn:
+            assert txn[Pods].clear() == 50
+        assert len(quick.next()) == 50
+        assert kept(db) == 50
+        assert [change.deleted for change in slow.next()] == [True] * 50
+        assert kept(db) == 0
+
+
+@pytest.mark.parametrize("way", ["close", "drop"])
+def test_a_slow_reader_that_leaves_frees_what_was_kept_for_it(way: str):
+    db = database(Pod("a"), Pod("b"))
+    slow = db.changes(Pods)
+    slow.next()
+    delete(db, "a", "b")
+    assert kept(db) == 2
+    if way == "close":
+        slow.close()
+    else:
+        del slow
+    assert kept(db) == 0
+
+
+def test_a_new_stream_needs_nothing_from_before_it():
+    db = database(Pod("a"))
+    delete(db, "a")
+    put(db, Pod("b"))
+    with db.changes(Pods) as stream:
+        assert told(stream.next()) == [("b", False)]
+        assert kept(db) == 0
+
+
+def test_a_row_deleted_inserted_and_deleted_again_is_told_deleted_once_at_the_newest_revision():
+    db = database(Pod("a"))
+    with db.changes(Pods) as stream:
+        stream.next()
+        delete(db, "a")
+        put(db, Pod("a", "n2"))
+        delete(db, "a")
+        (change,) = stream.next()
+    assert (change.revision, change.deleted) == (4, True)
+
+
+def test_the_deleted_row_is_told_as_it_was_at_its_end_seen_or_unseen():
+    db = database(Pod("a", "n1"))
+    with db.changes(Pods) as stream:
+        stream.next()
+        put(db, Pod("a", "n2"))
+        delete(db, "a")
+        (change,) = stream.next()
+    assert (change.row, change.revision, change.deleted) == (Pod("a", "n2"), 3, True)
+
+
+def test_writes_of_an_open_transaction_are_not_told():
+    db = database(Pod("a"))
+    with db.changes(Pods) as stream:
+        stream.next()
+        with db.write(Pods) as txn:
+            txn[Pods].insert(Pod("b"))
+            txn[Pods].delete("a")
+            assert stream.next(0) is None
+        assert told(stream.next()) == [("b", False), ("a", True)]
+
+
+def test_an_equal_row_is_no_change_and_a_forced_one_is():  # upstream every insert is one
+    db = database(Pod("a"))
+    with db.changes(Pods) as stream:
+        stream.next()
+        put(db, Pod("a"))
+        assert stream.next(0) is None
+        with db.write(Pods) as txn:
+            txn[Pods].insert(Pod("a"), force=True)
+        assert [change.revision for change in stream.next()] == [2]
+
+
+def test_a_task_follows_until_the_stream_is_closed():
+    db = database(Pod("a"))
+    seen = []
+
+    async def follow() -> None:
+        async for batch in stream:
+            seen.extend(told(batch))
+            if len(seen) == 1:
+                delete(db, "a")
+                put(db, Pod("b"))
+            else:
+                stream.close()
+
+    with db.changes(Pods) as stream:
+        asyncio.run(follow())
+    assert seen == [("a", False), ("a", True), ("b", False)]

@@ -128,3 +128,49 @@ def test_rows_and_initialization_become_visible_together():
     view = db.snapshot()[Pods]
     assert view.initialized
     assert "a" in view
+
+
+def test_more_may_be_begun_while_others_are_pending_and_they_are_named_in_that_order():
+    db = database()
+    (first,) = begin(db, "b")
+    (second,) = begin(db, "a")
+    finish(db, first)
+    (third,) = begin(db, "b")  # a name that is done may be used again
+    assert db.snapshot()[Pods].pending_initializers == ("a", "b")
+    finish(db, second)
+    assert not db.wait_initialized(Pods, timeout=0)
+    finish(db, third)
+    assert db.wait_initialized(Pods, timeout=0)
+
+
+def test_one_that_was_begun_in_an_aborted_transaction_does_not_hold_the_table_back():
+    db = database()
+    txn = db.write(Pods)
+    token = txn[Pods].begin_initializer("a")
+    assert not txn[Pods].initialized
+    txn.abort()
+    assert db.snapshot()[Pods].initialized
+    finish(db, token)  # finishing what never was counts for nothing
+    begin(db, "a")
+    assert db.snapshot()[Pods].pending_initializers == ("a",)
+
+
+def test_one_that_is_begun_and_finished_in_one_transaction_leaves_the_table_initialized():
+    db = database()
+    with db.write(Pods) as txn:
+        txn[Pods].finish_initializer(txn[Pods].begin_initializer("a"))
+    assert db.snapshot()[Pods].initialized
+
+
+def test_another_table_is_not_concerned():
+    db = database()
+    begin(db, "a")
+    assert db.snapshot()[Accounts].initialized
+    assert db.wait_initialized(Accounts, timeout=0)
+    assert not db.wait_initialized(timeout=0)
+
+
+def test_a_finish_takes_no_revision():
+    db = database(Pod("a"))
+    finish(db, *begin(db, "a"))
+    assert db.snapshot()[Pods].revision == 1

@@ -105,3 +105,60 @@ def test_all_questions_as_the_standard_library_answers_them(rows: list[str], net
     covering = [(net.prefixlen, row) for row, net in known.items() if ip_address(address) in net]
     longest = max((length for length, _ in covering), default=-1)
     assert set(view.longest(address)) == {row for length, row in covering if length == longest}
+
+
+def test_the_same_network_in_any_form_is_one_key():
+    db = networks("10.0.0.0/8", "10.1.2.3", "fd00::/16")
+    view = index(db)
+    for form in ("10.9.9.9/8", ip_network("10.0.0.0/8")):
+        assert names(view[form]) == ["10.0.0.0/8"]
+    for form in ("10.1.2.3", "10.1.2.3/32", ip_address("10.1.2.3"), bytes((10, 1, 2, 3))):
+        assert names(view[form]) == names(view.longest(form)) == ["10.1.2.3"]
+    for form in ("fd00::1", ip_address("fd00::1"), b"\xfd" + bytes(15)):
+        assert names(view.longest(form)) == ["fd00::/16"]
+    assert view.keys() == ("10.0.0.0/8", "10.1.2.3/32", "fd00::/16")
+
+
+def test_an_exact_network_is_neither_a_wider_nor_a_narrower_one():
+    view = index(networks("10.0.0.0/8", "10.0.0.0/16", "10.0.0.0/24"))
+    assert [names(view[f"10.0.0.0/{length}"]) for length in (7, 8, 9, 16, 24, 32)] == [
+        [],
+        ["10.0.0.0/8"],
+        [],
+        ["10.0.0.0/16"],
+        ["10.0.0.0/24"],
+        [],
+    ]
+
+
+@pytest.mark.parametrize("gone", ["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.0.0/17"])
+def test_deleting_one_network_leaves_those_around_it(gone: str):
+    texts = ["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.0.0/17"]
+    db = networks(*texts)
+    before = index(db)
+    delete(db, gone)
+    left = [text for text in texts if text != gone]
+    assert names(index(db).covering("10.1.0.0")) == left
+    assert names(index(db).longest("10.1.0.0")) == left[-1:]
+    assert names(before.covering("10.1.0.0")) == texts  # an older snapshot is as it was
+    db.check()
+
+
+@pytest.mark.parametrize("length", range(33))
+def test_every_length_of_an_address(length: int):
+    view = index(networks(*[f"255.255.255.255/{n}" for n in range(33)]))
+    (row,) = view.longest(f"255.255.255.255/{length}")
+    assert row.name == f"255.255.255.255/{length}"
+    assert len(view.covering(f"255.255.255.255/{length}")) == length + 1
+    assert len(view.within(f"255.255.255.255/{length}")) == 33 - length
+
+
+def test_a_transaction_asks_networks_with_its_own_writes():
+    db = networks("10.0.0.0/8", "10.1.0.0/16")
+    with db.write(Pods) as txn:
+        txn[Pods].delete("10.1.0.0/16")
+        txn[Pods].insert(Pod("new", networks=("10.1.2.0/24",)))
+        assert names(txn[Pods.by_network].longest("10.1.2.3")) == ["new"]
+        assert names(txn[Pods.by_network].within("10.1.0.0/16")) == ["new"]
+        assert names(txn[Pods.by_network].longest("10.1.9.9")) == ["10.0.0.0/8"]
+    assert names(index(db).covering("10.1.2.3")) == ["10.0.0.0/8", "new"]
