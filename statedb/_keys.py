@@ -68,6 +68,8 @@ def fields_of(key: Any) -> tuple[Any, ...] | None:  # Any: keys are the user's
 
 
 def _shape(key: Any) -> Any:
+    # A type without an order raises here, once, and not in a reader. Every field is asked: tuples pass equal ones over.
+    lt(key, key)
     fields = fields_of(key)
     if fields is not None:
         return (type(key), *map(_shape, fields))
@@ -90,12 +92,13 @@ def shape_of(key: Any) -> Any:
     """
     try:
         hash(key)
-        lt(key, key)  # a type without an order raises here, once, and not in a reader
+        return _shape(key)
     except TypeError as error:
+        if isinstance(error, InvalidKey):
+            raise
         raise InvalidKey(
             f"{error}; keys must be hashable and ordered, like str, int, tuples and ordered Structs"
         ) from error
-    return _shape(key)
 
 
 def fits_none(_: Any) -> bool:
