@@ -78,7 +78,7 @@ def endpoint(value: object, cluster: str) -> tuple[Endpoint, ...]:
 
 
 def endpoint_slice_of_cilium(value: object, cluster: str) -> tuple[Endpoint, ...]:
-    """The rows of all endpoints of a CiliumEndpointSlice; of two with one address the first counts.
+    """The rows of all endpoints of a CiliumEndpointSlice; of two with one address the last counts.
 
     One endpoint that cannot be read makes the whole object unreadable: raises WireError.
     """
@@ -91,7 +91,7 @@ def endpoint_slice_of_cilium(value: object, cluster: str) -> tuple[Endpoint, ...
         if not each.name:
             raise WireError(f"{field}.name: name is unset")
         for row in _rows(_Pod(cluster, namespace, each.name, each.id), each, field):
-            rows.setdefault(row.key, row)
+            rows[row.key] = row  # the slice is one owner: its later entry is written over the earlier
     return tuple(rows.values())
 
 
