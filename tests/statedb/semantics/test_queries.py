@@ -149,3 +149,57 @@ def test_a_stale_snapshot_answers_every_question_as_it_did():
         names(old[Pods].prefix("p1")),
         names(old[Pods.by_tag].prefix("t")),
     ) == expected
+
+
+def test_a_range_that_ends_before_it_begins_is_empty():
+    view = database(Pod("a"), Pod("b")).snapshot()[Pods]
+    assert view.range("b", "a") == view.range("a", "a") == view.range("c", "d") == view.range(limit=0) == ()
+
+
+def test_a_unique_index_is_read_in_its_own_order():
+    db = database(Pod("a", address="3"), Pod("b", address="1"), Pod("c", address="11"), Pod("d"))
+    by_address = db.snapshot()[Pods.by_address]
+    assert by_address.keys() == ("1", "11", "3")
+    assert names(by_address.prefix("1")) == ["b", "c"]
+    assert names(by_address.range("11")) == ["c", "a"]
+    assert names(by_address.range(limit=1)) == ["b"]
+    assert ("1" in by_address, "2" in by_address) == (True, False)
+
+
+def test_the_primary_index_may_be_asked_like_any_other():
+    db = database(Pod("b"), Pod("a"))
+    primary = db.snapshot()[Pods.primary]
+    assert (primary["a"], primary.get("x"), primary.keys()) == (Pod("a"), None, ("a", "b"))
+    assert names(primary.range("b")) == names(primary.prefix("b")) == ["b"]
+
+
+def test_limits_count_rows_and_not_what_is_gone():
+    db = database(*[Pod(f"p{number}", tags=("t",)) for number in range(20)])
+    old = db.snapshot()
+    delete(db, *[f"p{number}" for number in range(19)])
+    put(db, *[Pod(f"o{number}", tags=("t",)) for number in range(5)])
+    assert names(old[Pods].range("p", limit=3)) == ["p0", "p1", "p10"]
+    assert names(old[Pods.by_tag].range(limit=3)) == ["p0", "p1", "p10"]
+    assert names(db.snapshot()[Pods].range("p", limit=3)) == ["p19"]
+    with db.write(Pods) as txn:
+        txn[Pods].delete("o0")
+        txn[Pods].insert(Pod("n"))
+        assert names(txn[Pods].range(limit=3)) == ["n", "o1", "o2"]
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["empty table", "other rows"])
+@pytest.mark.parametrize(("name", "node"), [("", "n"), ("a", ""), ("", "")])
+def test_an_empty_primary_key_an_empty_secondary_key_and_both(empty: bool, name: str, node: str):
+    db = database(*([] if empty else [Pod("other", "elsewhere")]))
+    put(db, Pod(name, node))
+    for view in (db.snapshot(), txn := db.write(Pods)):
+        assert view[Pods][name] == view[Pods.by_node][node][0] == Pod(name, node)
+        assert Pod(name, node) in view[Pods].prefix(name)
+        assert Pod(name, node) in view[Pods.by_node].prefix(node)
+    txn.abort()
+
+
+def test_a_key_of_another_type_is_not_there():
+    view = database(Pod("1")).snapshot()[Pods]
+    assert view.get(1) is None  # type: ignore[call-overload]
+    assert 1 not in view
