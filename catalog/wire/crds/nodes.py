@@ -1,9 +1,6 @@
 """CiliumNode."""
 
-from typing import Annotated
-
 import msgspec
-from msgspec import Meta
 
 from ...nodes import Node, NodeAddress, NodeKey
 from .. import cidr
@@ -29,7 +26,7 @@ class _Ips(msgspec.Struct, gc=False):
 
 
 class _Encryption(msgspec.Struct, gc=False):
-    key: Annotated[int, Meta(ge=0, le=0xFF)] = 0
+    key: int = 0
 
 
 class _Pool(msgspec.Struct, gc=False):
@@ -69,7 +66,7 @@ def node(value: object, cluster: str, cluster_id: int) -> Node:
         pod_cidrs=_pod_cidrs(spec.ipam),
         health_ips=_ips(spec.health, "spec.health"),
         ingress_ips=_ips(spec.ingress, "spec.ingress"),
-        encryption_key=spec.encryption.key,
+        encryption_key=spec.encryption.key & 0xFF,  # Go keeps the low byte
         labels=pairs(metadata.labels),
         annotations=pairs(metadata.annotations),
         wireguard_key=first_of(metadata.annotations, _WIREGUARD_KEY) or "",
