@@ -19,7 +19,7 @@ from ._tables import Host, Hosts, Slot, SlotKey, Slots
 
 AnyTable = type[Table[Any, Any]]
 
-NAMES = ("a", "ab", "abc", "b", "ba")
+NAMES = ("a", "ab", "abc", "a\U0010ffff", "b", "ba")
 TAGS = ("", "blue", "green", "red", "re")
 NETWORKS = (
     "0.0.0.0/0",
@@ -55,7 +55,7 @@ _SLOTS = st.builds(
 
 
 def hosts() -> SearchStrategy[Host]:
-    """Rows of ``Hosts``: five names, three addresses, tags and networks that overlap."""
+    """Rows of ``Hosts``: six names, three addresses, tags and networks that overlap."""
     return _HOSTS
 
 

@@ -63,7 +63,8 @@ PROBES = {
         [
             Host("a", "1", ("blue",), ("10.0.0.0/8", "fd00::1")),
             Host("ab", "12", ("red", "re"), ("10.1.2.3", "10.0.0.0/16")),
-            Host("c", "3", ("", "none"), ("10.1.0.0/16",)),
+            Host("a\U0010ffff", "3", ("", "none"), ("10.1.0.0/16",)),
+            Host("c"),
         ],
     ),
     Slots: probes_of(
@@ -213,6 +214,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
     """Both are told the same; whatever can be read of them must agree."""
 
     exact = True  # whether no commit is merged with another: then a watch of an old snapshot knows each of them
+    checked = True  # after every step
     kinds = KINDS  # of watches: a commit looks for some of them only where there are such
 
     def __init__(self) -> None:
@@ -245,7 +247,6 @@ class EngineAgainstModel(RuleBasedStateMachine):
             self.moves[table].append(move)
             for watched in self.watched:
                 watched.expected |= watched.table is table and watched.touched_by(move)
-        check_invariants(self.db)
         for view in (snapshot, self.db.snapshot()):
             assert view[Hosts].revision == state[Hosts].revision
             assert view[Slots].revision == state[Slots].revision
@@ -254,7 +255,6 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self.txn = self.staged = None
         self.initializers += self.begun
         self.begun = []
-        check_invariants(self.db)
 
     def opened(self) -> tuple[AnyTable, ...]:
         """The tables open for writing; of a new transaction on all of them where none is open."""
@@ -504,7 +504,16 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def drop_watches(self, number: int) -> None:
         del self.watched[number :: 1 + number % 3]
 
+    @rule()
+    def check(self) -> None:
+        check_invariants(self.db)
+
     # -- what holds after every step -------------------------------------------------------------------------
+
+    @invariant()
+    def the_structures_of_the_engine_agree(self) -> None:
+        if self.checked:
+            check_invariants(self.db)
 
     @invariant()
     def watches_have_tripped_where_they_had_to_and_only_there(self) -> None:
@@ -531,9 +540,13 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
 
 class HurriedEngineAgainstModel(EngineAgainstModel):
-    """With all thresholds so low that history is compacted and orders are brought up to date all the time."""
+    """With all thresholds so low that history is compacted and orders are brought up to date all the time.
+
+    Not checked after every step: that sorts the orders, and leaves them nothing to bring up to date.
+    """
 
     exact = False
+    checked = False
 
 
 @pytest.fixture
@@ -556,20 +569,20 @@ def _run(machine: type[EngineAgainstModel], examples: int) -> None:
 
 @pytest.mark.timeout(600)  # a failure is made small before it is told
 def test_the_engine_agrees_with_the_model() -> None:
-    _run(EngineAgainstModel, 60)
+    _run(EngineAgainstModel, 50)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
 def test_watches_trip_as_the_model_says_where_there_is_one_kind_of_them(kind: str) -> None:
     machine = type("EngineWithOneKindOfWatches", (EngineAgainstModel,), {"kinds": (kind,)})
-    _run(machine, 10)
+    _run(machine, 8)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("hurried")
 def test_the_engine_agrees_with_the_model_while_it_tidies_up_all_the_time() -> None:
-    _run(HurriedEngineAgainstModel, 60)
+    _run(HurriedEngineAgainstModel, 50)
 
 
 @pytest.mark.stress
