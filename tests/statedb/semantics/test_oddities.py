@@ -4,8 +4,8 @@ import gc
 
 import pytest
 
-from statedb import DuplicateKey, InvalidKey, RevisionMismatch, StateDBError, StreamClosed
-from tests.statedb.tables import Account, Accounts, Pod, Pods, database, delete, names, put
+from statedb import DuplicateKey, RevisionMismatch, StateDBError, StreamClosed
+from tests.statedb.tables import Pod, Pods, database, delete, names, put
 
 
 def test_a_stream_read_inside_a_transaction_shows_no_uncommitted_deletion_and_loses_none():
@@ -144,12 +144,3 @@ def test_a_stream_that_is_never_read_does_not_keep_every_deletion():
     assert len(commits) < 2000
     assert [len(batch) for batch in (stream.next(), stream.next(0)) if batch is not None] == [0]
     stream.close()
-
-
-def test_keys_of_one_index_have_one_type():
-    """There, all keys are bytes; here a comparison that cannot work is refused where the row is written."""
-    db = database()
-    with db.write(Accounts) as txn:
-        txn[Accounts].insert(Account(1))
-        with pytest.raises(InvalidKey):
-            txn[Accounts].insert(Account("one"))  # type: ignore[arg-type]
