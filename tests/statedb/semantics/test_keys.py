@@ -179,7 +179,7 @@ def test_keys_of_one_index_have_one_shape(first, second):
     db.check()
 
 
-@pytest.mark.parametrize("key", [["a"], {"a"}, frozenset("a"), float("nan"), 1j, {}], ids=repr)
+@pytest.mark.parametrize("key", [["a"], {"a"}, frozenset("a"), float("nan"), 1j, {}, object], ids=repr)
 @pytest.mark.parametrize("row", [lambda key: (key,), lambda key: ("a", key), lambda key: (("a", key),)])
 def test_what_cannot_be_found_or_ordered_is_no_key(key, row):
     db = things()
@@ -193,3 +193,24 @@ def test_rows_under_one_key_stand_in_primary_key_order_whatever_the_order_of_wri
     by_tag = db.snapshot()[Pods.by_tag]
     assert (names(by_tag["t"]), names(by_tag["u"])) == (["a", "b", "c"], ["a", "c"])
     assert names(by_tag.range()) == ["a", "b", "c"]
+
+
+def test_the_type_of_keys_is_for_ever_once_it_was_committed():
+    """An old snapshot still compares its keys with those of today."""
+    db = things(("a", "k"))
+    old = db.snapshot()
+    with db.write(Things) as txn:
+        txn[Things].clear()
+    with db.write(Things) as txn, pytest.raises(InvalidKey, match="one type"):
+        txn[Things].insert((1, 2))
+    assert old[Things].range("a") == old[Things.by_rest].prefix("k") == (("a", "k"),)
+
+
+def test_the_type_of_keys_that_were_never_committed_binds_nobody():
+    db = things()
+    txn = db.write(Things)
+    txn[Things].insert(("a", "k"))
+    txn.abort()
+    with db.write(Things) as txn:
+        txn[Things].insert((1, 2))
+    assert list(db.snapshot()[Things]) == [1]
