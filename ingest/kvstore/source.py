@@ -153,14 +153,17 @@ class KvstoreSource:
             if self._worker.stopping:  # stop() may have looked for a client before there was one
                 return
             self._recognise(client)
-            for _ in range(_COMPACTIONS_MAX):
+            compactions = 0
+            while not self._worker.stopping:
                 try:
                     self._list_due(client)
                     self._follow(client)
-                    return
+                    compactions = 0
                 except Compacted as error:
+                    compactions += 1
+                    if compactions > _COMPACTIONS_MAX:
+                        raise Unavailable(f"{client.endpoint}: compacts faster than its keys can be listed") from None
                     self._outdate(error.revision)
-            raise Unavailable(f"{client.endpoint}: compacts faster than its keys can be listed")
         finally:
             self._client = None
             client.close()
@@ -244,12 +247,16 @@ class KvstoreSource:
 
     def _outdate(self, revision: int) -> None:
         """History before this revision is gone; 0: we were not told, or a list was cut in two."""
+        self._heartbeat_known = max(self._heartbeat_known, revision - 1)
         for prefix in self._prefixes.values():
             prefix.due = prefix.due or not revision or prefix.known + 1 < revision
 
     # --- watches ------------------------------------------------------------------------------------------------------
 
     def _follow(self, client: Client) -> None:
+        """Watch until we are asked to stop, or everything is to be listed anew."""
+        relist_s = self._options.relist_s
+        relist_at = None if relist_s is None else self._clock() + relist_s
         starts = {prefix.key: prefix.known + 1 for prefix in self._prefixes.values()}
         starts[HEARTBEAT] = self._heartbeat_known + 1
         with client.watch(starts) as stream:
@@ -259,9 +266,13 @@ class KvstoreSource:
                 if stream.ready:
                     self._settle()
                 self._status.write_if_due()
-                if self._clock() >= probe_at:
+                now = self._clock()
+                if now >= probe_at:
                     self._probe(client)
-                    probe_at = self._clock() + _PROBE_S
+                    probe_at = now + _PROBE_S
+                if relist_at is not None and now >= relist_at:
+                    self._outdate(0)
+                    return
 
     def _gather(self, stream: WatchStream, probe_at: float) -> None:
         """Take what comes until nothing more is waiting or the batch is due, and write it."""
@@ -293,6 +304,7 @@ class KvstoreSource:
         lineage.saw(prefix.known)
 
     def _beat(self, batch: WatchBatch) -> None:
+        self._heartbeat_known = batch.resume - 1
         for event in batch.events:
             if event.type == PUT:
                 self._trust.heartbeat(self._clock())

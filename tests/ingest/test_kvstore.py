@@ -165,6 +165,35 @@ def test_a_short_outage_is_resumed_without_a_list(etcd: LocalEtcd, client: Clien
         assert rig.row(snapshot).relists == relists
 
 
+def test_a_compaction_between_two_pages_begins_the_list_again(
+    etcd: LocalEtcd, client: Client, monkeypatch: pytest.MonkeyPatch
+):
+    put_endpoints(client, range(30))
+    listed: list[bytes] = []
+    list_pages = Client.list
+
+    def compacted_once(self: Client, prefix: bytes, page_limit: int = 1000, revision: int = 0):
+        listed.append(prefix)
+        for number, page in enumerate(list_pages(self, prefix, page_limit, revision)):
+            yield page
+            if number == 0 and listed.count(prefix) == 1 and page.more:
+                client.compact(put_endpoint(client, ip_of(30)))
+
+    monkeypatch.setattr(Client, "list", compacted_once)
+    with Rig(etcd.endpoint, page_limit=10) as rig:
+        assert len(rig.endpoints(rig.synced())) == 31
+        assert listed.count(b"cilium/state/ip/v1/default/") == 2
+
+
+def test_everything_is_listed_anew_as_often_as_wanted(etcd: LocalEtcd, client: Client):
+    put_endpoints(client, range(5))
+    with Rig(etcd.endpoint, relist_s=0.2) as rig:
+        revision = rig.synced()[Endpoints].revision
+        rig.until(lambda s: rig.row(s).relists >= 4)
+        put_endpoint(client, ip_of(5))
+        assert rig.until(lambda s: len(s[Endpoints]) == 6)[Endpoints].revision == revision + 1
+
+
 def test_a_source_that_cannot_connect_says_so_and_comes_when_it_can(own_etcd: LocalEtcd):
     own_etcd.kill()
     with Rig(own_etcd.endpoint) as rig:

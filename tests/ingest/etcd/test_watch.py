@@ -1,7 +1,9 @@
 """Watches against a real server: the resume point, fragments, refusals, compaction, several prefixes."""
 
+import re
 import threading
 from collections.abc import Iterator
+from urllib.request import urlopen
 
 import pytest
 
@@ -127,6 +129,25 @@ def test_closing_wakes_who_waits(client: Client):
     assert len(outcome) == 1
     with pytest.raises(Closed):
         drain(stream)
+
+
+def test_closing_ends_the_watch_on_the_server_too(own_etcd: LocalEtcd):
+    def watchers() -> int:
+        text = urlopen(f"{own_etcd.endpoint}/metrics", timeout=10).read().decode()
+        return int(float(re.search(r"^etcd_debugging_mvcc_watcher_total (\S+)$", text, re.MULTILINE)[1]))
+
+    with own_etcd.client() as client:
+        stream = client.watch({b"a/": 1, b"b/": 1})
+        client.put(b"a/1", b"")
+        assert events(stream, 1)
+        while not stream.ready:
+            stream.next(1)
+        assert watchers() == 2
+        stream.close()
+        for _ in range(1000):  # the server hears of it a moment later
+            if watchers() == 0:
+                return
+        raise AssertionError(watchers())
 
 
 def test_closing_the_client_ends_its_watches(etcd: LocalEtcd):
