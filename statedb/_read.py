@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
-from ._errors import RowNotFound
+from ._errors import InvalidKey, RowNotFound
 from ._history import Key, Layer, Pin, Row, layers_over, links
 from ._keys import normal_prefix, prefix_edges, prefix_matcher
 from ._networks import covering, length_of, span, unpack
@@ -50,6 +50,14 @@ class Source:
 
     def check_open(self) -> None:
         """Raise where nothing may be read any more: snapshots can be read for ever."""
+
+    def not_comparable(self, index: str, error: TypeError) -> InvalidKey:
+        """What to raise for a bound or prefix of another type than the keys'."""
+        if isinstance(error, InvalidKey):
+            return error
+        return InvalidKey(
+            f"table {self.store.name!r}, index {index!r}: {error}; give bounds and prefixes of the keys' own type"
+        )
 
     # -- by primary key --------------------------------------------------------------------------------------
 
@@ -289,12 +297,21 @@ class TableView(Mapping[K, R]):
         Cost: O(log n + result) once the order is up to date. Raises InvalidKey for what is no prefix.
         """
         self._source.check_open()
-        return tuple(self._source.ordered(*prefix_edges(prefix)))
+        try:
+            return tuple(self._source.ordered(*prefix_edges(prefix)))
+        except TypeError as error:
+            raise self._source.not_comparable("primary", error) from None
 
     def range(self, start: K | None = None, stop: K | None = None, *, limit: int | None = None) -> tuple[R, ...]:
-        """The rows with ``start <= key < stop``, in order, at most ``limit``; None leaves that side open."""
+        """The rows with ``start <= key < stop``, in order, at most ``limit``; None leaves that side open.
+
+        Raises InvalidKey for a bound that does not compare with the keys.
+        """
         self._source.check_open()
-        return tuple(self._source.ordered(start, stop, limit))
+        try:
+            return tuple(self._source.ordered(start, stop, limit))
+        except TypeError as error:
+            raise self._source.not_comparable("primary", error) from None
 
     def since(self, revision: int) -> tuple[Entry[R], ...]:
         """The rows written after a revision, in revision order. Cost: O(n); to follow a table use ``db.changes``."""
@@ -394,12 +411,21 @@ class _OrderedIndexView(AnyIndexView[K, R]):
         """The rows under a prefix of the index key, by index key and then primary key, each row once."""
         self._source.check_open()
         low, high = prefix_edges(prefix)
-        return self._over(self._source.index_keys(self._index, low, high, prefix_matcher(prefix)))
+        try:
+            return self._over(self._source.index_keys(self._index, low, high, prefix_matcher(prefix)))
+        except TypeError as error:
+            raise self._source.not_comparable(self._index.index.name, error) from None
 
     def range(self, start: K | None = None, stop: K | None = None, *, limit: int | None = None) -> tuple[R, ...]:
-        """The rows with ``start <= index key < stop``, by index key and then primary key, each row once."""
+        """The rows with ``start <= index key < stop``, by index key and then primary key, each row once.
+
+        Raises InvalidKey for a bound that does not compare with the keys.
+        """
         self._source.check_open()
-        keys = self._source.index_keys(self._index, start, stop, within(start, stop))
+        try:
+            keys = self._source.index_keys(self._index, start, stop, within(start, stop))
+        except TypeError as error:
+            raise self._source.not_comparable(self._index.index.name, error) from None
         return self._over(keys, limit)
 
     def watch(self, key: K) -> Watch:

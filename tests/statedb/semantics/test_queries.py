@@ -203,3 +203,23 @@ def test_a_key_of_another_type_is_not_there():
     view = database(Pod("1")).snapshot()[Pods]
     assert view.get(1) is None  # type: ignore[call-overload]
     assert 1 not in view
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda snapshot: snapshot[Pods].range(1),
+        lambda snapshot: snapshot[Pods].range(None, 1.5),
+        lambda snapshot: snapshot[Pods].prefix(b"a"),
+        lambda snapshot: snapshot[Pods.by_tag].range(1),
+        lambda snapshot: snapshot[Pods.by_tag].prefix(b"t"),
+        lambda snapshot: snapshot[Pods.primary].range(1),
+    ],
+)
+def test_a_bound_of_another_type_is_refused_and_named(ask):
+    db = database(Pod("a", tags=("t",)))
+    stale = db.snapshot()
+    put(db, Pod("b"))
+    for snapshot in (stale, db.snapshot()):
+        with pytest.raises(InvalidKey, match=r"table 'pods', index '(primary|by_tag)'.*own type"):
+            ask(snapshot)
