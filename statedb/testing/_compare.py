@@ -145,8 +145,7 @@ def _of_keys(view: Any, probes: list[Any], index: AnyIndex[Any, Any]) -> Iterato
     yield "keys", view.keys()
     yield "in", [key in view for key in probes]
     yield "get", [view.get(key) for key in probes]
-    # The primary index's view is not asked for rows that are not there: it fails to name itself in the error.
-    yield "[]", [_item(view, key) for key in probes if index.position or key in view]
+    yield "[]", [_item(view, key) for key in probes]
     if isinstance(index, UniqueIndex):
         yield "default", [view.get(key, "none") for key in probes]
     yield from _of_ranges(view, probes)
