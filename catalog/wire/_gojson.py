@@ -81,6 +81,11 @@ def located(error: msgspec.ValidationError) -> str:
     return f"{where}: {what}" if where else what
 
 
+def whole(text: str) -> str:
+    """Text without halves of characters (surrogates), which Go reads as U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 def encode(struct: msgspec.Struct) -> bytes:
     """The bytes that Go writes. Mappings must be sorted already. Raises WireError for text that UTF-8 cannot hold."""
     try:
@@ -110,7 +115,7 @@ def _shaped(value: Any, shape: inspect.Type) -> Any:
             return None
         shape = _member_for(value, shape)
     if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
+        return whole(value)
     if isinstance(value, tuple):
         return _shaped_object(value, shape)
     if isinstance(value, list):
@@ -139,9 +144,7 @@ def _shaped_object(pairs: tuple[tuple[str, Any], ...], shape: inspect.Type) -> d
                 known[_folded(name)] = _shaped(value, field.type)
         return {fields[name].encode_name: value for name, value in known.items()}
     item = shape.value_type if isinstance(shape, inspect.DictType) else inspect.AnyType()
-    return {
-        _SURROGATE.sub("\ufffd", name): _zero(item) if value is None else _shaped(value, item) for name, value in pairs
-    }
+    return {whole(name): _zero(item) if value is None else _shaped(value, item) for name, value in pairs}
 
 
 def _zero(shape: inspect.Type) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .._errors import WireError
-from .._gojson import located
+from .._gojson import located, whole
 
 S = TypeVar("S", bound=msgspec.Struct)
 Pairs = tuple[tuple[str, str], ...]
@@ -24,7 +24,7 @@ class Metadata(msgspec.Struct, gc=False):
 def read(value: object, kind: type[S]) -> S:
     """The fields of an object that a struct names. Raises WireError naming the field."""
     try:
-        return msgspec.convert(_without_nulls(value), kind, strict=False)
+        return msgspec.convert(_cleaned(value), kind, strict=False)
     except msgspec.ValidationError as error:
         raise WireError(located(error)) from None
     except RecursionError:
@@ -53,10 +53,15 @@ def first_of(annotations: Mapping[str, str], names: tuple[str, ...]) -> str | No
     return next((annotations[name] for name in names if name in annotations), None)
 
 
-def _without_nulls(value: Any) -> Any:
-    """The value (Any: JSON or YAML) without the fields that are null, which means they are absent."""
+def _cleaned(value: Any) -> Any:
+    """The value (Any: JSON or YAML) without the fields that are null, which means they are absent.
+
+    Halves of characters, which JSON can spell, become U+FFFD, as Go reads them.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else whole(value)
     if isinstance(value, dict):
-        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+        return {_cleaned(key): _cleaned(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
-        return [_without_nulls(each) for each in value]
+        return [_cleaned(each) for each in value]
     return value

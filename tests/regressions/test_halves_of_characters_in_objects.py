@@ -1,0 +1,15 @@
+"""JSON can spell half a character; an object that holds one is read as Go reads it, and nothing else goes wrong."""
+
+import pytest
+
+from catalog.wire import WireError, crds
+
+
+def test_in_a_field_it_becomes_the_replacement_character():
+    row = crds.namespace({"metadata": {"name": "a", "labels": {"x\ud800": "\udfff"}}}, "c")
+    assert row.labels == (("x\ufffd", "\ufffd"),)
+
+
+def test_instead_of_an_object_it_is_a_wire_error():
+    with pytest.raises(WireError):
+        crds.namespace("\ud800", "c")
