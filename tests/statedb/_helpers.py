@@ -106,8 +106,13 @@ class Scene:
                 txn[Ports].insert(Port(number, "ab"[number % 2]))
         self.old = self.db.snapshot()
         self.old_picture = picture(self.old)
+        for amount in range(4):  # commits that nobody holds: compaction has something to merge
+            with self.db.write(Hosts) as txn:
+                txn[Hosts].insert(Host("b", "2", ("blue",), ("10.0.0.0/8",), amount))
+                txn[Hosts].insert(Host("ac"[amount % 2], "13"[amount % 2], ("red",), (), amount))
         with self.db.write(Hosts, Ports) as txn:
-            txn[Hosts].insert(Host("b", "2", ("blue",), ("10.0.0.0/8",)))
+            txn[Hosts].insert(Host("a", "1", ("red", "blue"), ("10.0.0.0/8",)))
+            txn[Hosts].insert(Host("c", "3", ("green",), ("10.1.2.0/24", "192.168.0.0/16")))
             txn[Ports].delete(3)
         self.before = self.db.snapshot()
         self.before_picture = picture(self.before)
@@ -163,6 +168,15 @@ class Scene:
 
     def close(self) -> None:
         self.host_stream.close()
+
+
+def picture_after_the_change() -> dict[str, Any]:
+    """What a scene shows after an undisturbed commit of its change."""
+    scene = Scene()
+    with scene.db.write(Hosts, Ports) as txn:
+        scene.change(txn)
+    scene.close()
+    return picture(scene.db.snapshot())
 
 
 def in_a_thread(action: Callable[[], Any], timeout: float = 20.0) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from statedb import IndexFunctionError
+from statedb import IndexFunctionError, _commit
 
-from ._helpers import Hosts, Interrupted, Lines, Ports, Scene, lines_of, picture
+from ._helpers import Hosts, Interrupted, Lines, Ports, Scene, lines_of, picture, picture_after_the_change
 
 ERRORS = (Interrupted, MemoryError)
 both_errors = pytest.mark.parametrize("error", ERRORS)
@@ -22,15 +22,7 @@ def _transactions_may_be_dropped_open():
         yield
 
 
-def after_the_change() -> dict[str, Any]:
-    scene = Scene()
-    with scene.db.write(Hosts, Ports) as txn:
-        scene.change(txn)
-    scene.close()
-    return picture(scene.db.snapshot())
-
-
-AFTER = after_the_change()
+AFTER = picture_after_the_change()
 
 
 def check_whole(scene: Scene, place: str) -> bool:
@@ -61,15 +53,19 @@ def check_goes_on(scene: Scene, place: str) -> None:
 
 
 def break_everywhere(
-    prepare: Callable[[Scene], Callable[[], Any]], error: type[BaseException], *, every: bool
+    prepare: Callable[[Scene], Callable[[], Any]],
+    error: type[BaseException],
+    *,
+    every: bool,
+    begin: Callable[[], Scene] = Scene,
 ) -> list[bool]:
     """Break what ``prepare`` gives at each of its lines in turn; which of the broken commits were visible."""
-    scene = Scene()
+    scene = begin()
     lines = lines_of(prepare(scene), every=every)
     scene.close()
     visible = []
     for line in lines:
-        scene = Scene()
+        scene = begin()
         breaking = Lines(line, error=error)
         action = prepare(scene)
         with pytest.raises((error, IndexFunctionError)):
@@ -113,6 +109,24 @@ def test_a_commit_broken_at_any_line_is_whole_or_not_there(error, every):
     visible = break_everywhere(a_commit, error, every=every)
     assert visible == sorted(visible), "once the first link is published, every exception leaves the commit visible"
     assert not visible[0]
+    assert visible[-1]
+
+
+@both_errors
+def test_a_commit_that_compacts_broken_at_any_line_is_whole_or_not_there(error, monkeypatch):
+    """The links between old commits are merged while old snapshots and streams stand on them."""
+
+    def prepare(scene: Scene) -> Callable[[], Any]:
+        commit = a_commit(scene)
+        monkeypatch.setattr(_commit, "_COMPACT_EVERY", 1)  # taken back when the next scene begins
+        return commit
+
+    def begin() -> Scene:
+        monkeypatch.undo()
+        return Scene()
+
+    visible = break_everywhere(prepare, error, every=False, begin=begin)
+    assert visible == sorted(visible)
     assert visible[-1]
 
 

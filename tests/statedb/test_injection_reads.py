@@ -7,7 +7,7 @@ import pytest
 
 from statedb import Snapshot
 
-from ._helpers import Hosts, Interrupted, Lines, Ports, Scene, fold_into, lines_of, picture
+from ._helpers import Hosts, Interrupted, Lines, Ports, Scene, fold_into, lines_of, picture, picture_after_the_change
 
 READS: dict[str, Callable[[Any], Any]] = {
     "get": lambda state: state[Hosts].get("a"),
@@ -43,14 +43,7 @@ def commit_the_change(scene: Scene) -> None:
         scene.change(txn)
 
 
-def committed() -> dict[str, Any]:
-    scene = Scene()
-    commit_the_change(scene)
-    scene.close()
-    return picture(scene.db.snapshot())
-
-
-AFTER = committed()
+AFTER = picture_after_the_change()
 
 
 def broken(action: Callable[[], Any], line: int) -> str:

@@ -9,7 +9,18 @@ import pytest
 from statedb import Database, Table, UniqueIndex
 from statedb._commit import CommitPlan
 
-from ._helpers import Host, Hosts, Interrupted, Lines, Ports, Scene, in_a_thread, lines_of, picture
+from ._helpers import (
+    Host,
+    Hosts,
+    Interrupted,
+    Lines,
+    Ports,
+    Scene,
+    in_a_thread,
+    lines_of,
+    picture,
+    picture_after_the_change,
+)
 
 FINISH = CommitPlan.finish
 
@@ -66,15 +77,7 @@ def finish_lines() -> list[int]:
 LINES = finish_lines()
 
 
-def after_the_change() -> dict[str, Any]:
-    scene = Scene()
-    with scene.db.write(Hosts, Ports) as txn:
-        scene.change(txn)
-    scene.close()
-    return picture(scene.db.snapshot())
-
-
-AFTER = after_the_change()
+AFTER = picture_after_the_change()
 
 
 def check_torn(scene: Scene, places: list[str]) -> None:

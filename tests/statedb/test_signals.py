@@ -13,7 +13,7 @@ import pytest
 
 from statedb import WatchSet
 
-from ._helpers import ENGINE, Hosts, Ports, Scene, picture
+from ._helpers import ENGINE, Hosts, Ports, Scene, picture, picture_after_the_change
 
 _CONDITION = threading.__file__
 _CHECKS = ("CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD")
@@ -30,15 +30,7 @@ def _the_default_handler():
     signal.signal(signal.SIGINT, before)
 
 
-def after_the_change() -> dict[str, Any]:
-    scene = Scene()
-    with scene.db.write(Hosts, Ports) as txn:
-        scene.change(txn)
-    scene.close()
-    return picture(scene.db.snapshot())
-
-
-AFTER = after_the_change()
+AFTER = picture_after_the_change()
 
 
 def check_whole(scene: Scene) -> bool:
