@@ -13,7 +13,7 @@ The layers behind this door, each knowing only those above it:
 ``statedb.testing`` is the second door: a model and strategies for property tests of programs that use this one.
 """
 
-from ._changes import Change, ChangeBatch, ChangeStream
+from ._changes import Change, ChangeBatch, ChangeStream, TablesBatch, TablesStream
 from ._database import Database, Snapshot
 from ._errors import (
     DuplicateKey,
@@ -65,6 +65,8 @@ __all__ = [
     "TableNotOpen",
     "TableView",
     "TableWriter",
+    "TablesBatch",
+    "TablesStream",
     "TransactionClosed",
     "UniqueIndex",
     "UniqueIndexView",

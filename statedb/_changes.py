@@ -7,20 +7,23 @@ compaction bounds that by the rows changed, however slow the reader is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, overload
 
 from ._errors import StreamClosed
 from ._history import Pin, State, fold
 from ._read import Source
-from ._schema import K, R
+from ._schema import K, R, Table
 from ._store import TableStore
-from ._watch import Watch, table_concern
+from ._watch import Watch, WatchSet, table_concern
 
 if TYPE_CHECKING:
     from ._database import Database, Snapshot
+
+
+B = TypeVar("B")
 
 
 class Change(NamedTuple, Generic[R]):
@@ -68,27 +71,60 @@ class ChangeBatch(Sequence[Change[R]]):
         return iter(self._changes)
 
 
-class ChangeStream(Generic[K, R]):
-    """Follows one table: first its rows as they are, then what changes, one batch after another.
+class TablesBatch(Mapping[Any, tuple[Change[Any], ...]]):
+    """The changes of several tables from one state of the database to a later one: a consistent cut.
+
+    A mapping from every table of the stream, in its order, to the changes there, of which there may be none.
+    """
+
+    __slots__ = ("_changes", "initialized", "snapshot")
+
+    def __init__(self, changes: dict[Any, tuple[Change[Any], ...]], snapshot: Snapshot, *, initialized: bool) -> None:
+        """Streams make these."""
+        self._changes = changes
+        self.snapshot = snapshot
+        """The state of the whole database that this batch leads to."""
+        self.initialized = initialized
+        """Whether all tables of the stream are initialized in that state."""
+
+    def __getitem__(self, table: type[Table[K, R]]) -> tuple[Change[R], ...]:
+        """The changes of one table, each row once, in revision order. Raises KeyError for one not followed."""
+        return self._changes[table]
+
+    def __iter__(self) -> Iterator[Any]:
+        """The tables."""
+        return iter(self._changes)
+
+    def __len__(self) -> int:
+        """How many tables."""
+        return len(self._changes)
+
+    def __repr__(self) -> str:
+        """How many changes of which table."""
+        return f"<TablesBatch {', '.join([f'{table.name}: {len(each)}' for table, each in self._changes.items()])}>"
+
+
+class _Stream(Generic[B]):
+    """What streams of one table and of several share: reading at one's own pace, waiting, and the end.
 
     Iterate it in a thread (``for``), in a task (``async for``), or take batches with ``next``. Changes of a row
     between two batches count once; a row that came and went in between does not appear. One reader at a time.
     ``close`` may be called from any thread and ends the iteration; a closed stream holds nothing back.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_database", "_pin", "_store", "_waiting")
+    __slots__ = ("__weakref__", "_closed", "_database", "_pins", "_stores", "_waiting")
 
-    def __init__(self, database: Database, store: TableStore) -> None:
+    def __init__(self, database: Database, stores: tuple[TableStore, ...], since: Snapshot | None) -> None:
         """``Database.changes`` makes these."""
         self._database = database
-        self._store = store
-        self._pin: Pin | None = None
-        self._waiting: Watch | None = None
+        self._stores = stores
+        self._pins: tuple[Pin, ...] | None = None if since is None else tuple(map(since._pin_of, stores))
+        self._waiting: tuple[Watch, ...] = ()
         self._closed = False
 
     def __repr__(self) -> str:
-        """Which table, and whether it is open."""
-        return f"<ChangeStream of {self._store.name}, {'closed' if self._closed else 'open'}>"
+        """Which tables, and whether it is open."""
+        return f"<{type(self).__name__} of {self._names()}, {'closed' if self._closed else 'open'}>"
 
     def __enter__(self) -> Self:
         """The stream itself."""
@@ -103,12 +139,11 @@ class ChangeStream(Generic[K, R]):
     def close(self) -> None:
         """End the stream; whoever waits for its next batch goes on. Idempotent."""
         self._closed = True
-        self._pin = None
-        waiting = self._waiting
-        if waiting is not None:
-            waiting.trip()
+        self._pins = None
+        for watch in self._waiting:
+            watch.trip()
 
-    def next(self, timeout: float | None = None) -> ChangeBatch[R] | None:
+    def next(self, timeout: float | None = None) -> B | None:
         """The next batch, waiting for it; None when ``timeout`` (seconds) is over first.
 
         Raises StreamClosed where the stream is closed, or is closed meanwhile.
@@ -118,14 +153,15 @@ class ChangeStream(Generic[K, R]):
             batch = self._take()
             if batch is not None:
                 return batch
-            watch = self._watch()
+            watches = self._watch()
+            left = None if deadline is None else deadline - monotonic()
             try:
-                if not watch.wait(None if deadline is None else deadline - monotonic()):
+                if not (watches[0].wait(left) if len(watches) == 1 else WatchSet(*watches).wait(left)):
                     return None
             finally:
-                self._waiting = None
+                self._waiting = ()
 
-    def __iter__(self) -> Iterator[ChangeBatch[R]]:
+    def __iter__(self) -> Iterator[B]:
         """The batches, for ever, until the stream is closed."""
         while True:
             try:
@@ -140,60 +176,114 @@ class ChangeStream(Generic[K, R]):
         """The batches, for ``async for``."""
         return self
 
-    async def __anext__(self) -> ChangeBatch[R]:
+    async def __anext__(self) -> B:
         """The next batch; the iteration ends when the stream is closed."""
         try:
             while True:
                 batch = self._take()
                 if batch is not None:
                     return batch
+                watches = self._watch()
                 try:
-                    await self._watch()
+                    if len(watches) == 1:
+                        await watches[0]
+                    else:
+                        await WatchSet(*watches)
                 finally:
-                    self._waiting = None
+                    self._waiting = ()
         except StreamClosed:
             raise StopAsyncIteration from None
 
-    def _watch(self) -> Watch:
-        """A watch that trips when there may be a batch, or when the stream is closed."""
-        pin = self._pin
-        if pin is not None:
-            self._waiting = Source(self._store, pin).watch(table_concern())
-        if self._closed or self._waiting is None:
+    def _watch(self) -> tuple[Watch, ...]:
+        """Watches of which one trips when there may be a batch, or when the stream is closed."""
+        pins = self._pins
+        if pins is not None:
+            sources = map(Source, self._stores, pins)
+            self._waiting = tuple([source.watch(table_concern()) for source in sources])
+        if self._closed or not self._waiting:
             raise self._closed_error()
         return self._waiting
 
+    def _names(self) -> str:
+        return ", ".join([store.name for store in self._stores])
+
     def _closed_error(self) -> StreamClosed:
+        tables = "table" if len(self._stores) == 1 else "tables"
         return StreamClosed(
-            f"the change stream of table {self._store.name!r} is closed; open a new one with db.changes(...)"
+            f"the change stream of {tables} {self._names()!r} is closed; open a new one with db.changes(...)"
         )
 
-    def _take(self) -> ChangeBatch[R] | None:
+    def _take(self) -> B | None:
         """The batch up to this moment; None where there is nothing to tell. Moves on to that state."""
         if self._closed:
             raise self._closed_error()
         snapshot = self._database.snapshot()
-        pin = snapshot._pin_of(self._store)
-        before = self._pin
-        if before is pin:
+        pins = tuple(map(snapshot._pin_of, self._stores))
+        before = self._pins
+        if before == pins:
             return None
-        batch = self._batch(before, pin, snapshot)
-        self._pin = pin
+        batch = self._batch(before, pins, snapshot)
+        self._pins = pins
         if self._closed:
-            self._pin = None
+            self._pins = None
             raise self._closed_error()
         return batch
 
-    def _batch(self, before: Pin | None, pin: Pin, snapshot: Snapshot) -> ChangeBatch[R] | None:
+    def _batch(self, before: tuple[Pin, ...] | None, pins: tuple[Pin, ...], snapshot: Snapshot) -> B | None:
+        """The batch between two states; None where nothing is to be told."""
+        raise NotImplementedError
+
+
+class ChangeStream(_Stream[ChangeBatch[R]], Generic[K, R]):
+    """Follows one table: first its rows as they are, then what changes, one batch after another.
+
+    Opened ``since`` a snapshot it begins with what changed after that, deletions included. Iterate it in a thread
+    (``for``), in a task (``async for``), or take batches with ``next``. Changes of a row between two batches count
+    once; a row that came and went in between does not appear. One reader at a time. ``close`` may be called from any
+    thread and ends the iteration; a closed stream holds nothing back.
+    """
+
+    __slots__ = ()
+
+    def _batch(
+        self, before: tuple[Pin, ...] | None, pins: tuple[Pin, ...], snapshot: Snapshot
+    ) -> ChangeBatch[R] | None:
+        (pin,) = pins
         initialized = not pin.commit.pending
         if before is None:
-            entries = Source(self._store, pin).since(0)
-            first = tuple([Change(entry.row, entry.revision, False) for entry in entries])
-            return ChangeBatch(first, snapshot, initialized=initialized)
-        states = fold(before.commit, pin.commit)
-        if not states and not (initialized and before.commit.pending):
+            return ChangeBatch(_all_rows(self._stores[0], pin), snapshot, initialized=initialized)
+        states = fold(before[0].commit, pin.commit)
+        if not states and not (initialized and before[0].commit.pending):
             return None
         return ChangeBatch(tuple(map(_change, states)), snapshot, initialized=initialized)
+
+
+class TablesStream(_Stream[TablesBatch]):
+    """Follows several tables as one: every batch is a consistent cut, with the changes of each table.
+
+    First the rows as they are (or what changed ``since`` a snapshot), then what changes; otherwise as `ChangeStream`.
+    """
+
+    __slots__ = ()
+
+    def _batch(self, before: tuple[Pin, ...] | None, pins: tuple[Pin, ...], snapshot: Snapshot) -> TablesBatch | None:
+        stores = self._stores
+        initialized = not any(pin.commit.pending for pin in pins)
+        if before is None:
+            changes = {store.table: _all_rows(store, pin) for store, pin in zip(stores, pins)}
+            return TablesBatch(changes, snapshot, initialized=initialized)
+        changes = {
+            store.table: tuple(map(_change, fold(old.commit, new.commit)))
+            for store, old, new in zip(stores, before, pins)
+        }
+        pending_before = any(pin.commit.pending for pin in before)
+        if not any(changes.values()) and not (initialized and pending_before):
+            return None
+        return TablesBatch(changes, snapshot, initialized=initialized)
+
+
+def _all_rows(store: TableStore, pin: Pin) -> tuple[Change[Any], ...]:
+    return tuple([Change(entry.row, entry.revision, False) for entry in Source(store, pin).since(0)])
 
 
 def _change(state: State) -> Change[Any]:

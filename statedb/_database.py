@@ -16,7 +16,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any, TypeVar, overload
 
-from ._changes import ChangeStream
+from ._changes import ChangeStream, TablesStream
 from ._errors import InvalidTable, UnknownTable
 from ._history import Pin, Root
 from ._read import IndexView, PrefixIndexView, Source, TableView, UniqueIndexView, view_of
@@ -175,12 +175,29 @@ class Database:
 
         check_invariants(self)
 
-    def changes(self, table: type[Table[K, R]]) -> ChangeStream[K, R]:
-        """Follow a table: its rows as they are now, then what changes. Close it, or use it in a ``with`` block."""
-        store = self._stores.get(table)
-        if store is None:
-            raise _unknown(table, self._stores)
-        return ChangeStream(self, store)
+    @overload
+    def changes(self, table: type[Table[K, R]], /, *, since: Snapshot | None = None) -> ChangeStream[K, R]: ...
+    @overload
+    def changes(
+        self, table: AnyTable, second: AnyTable, /, *more: AnyTable, since: Snapshot | None = None
+    ) -> TablesStream: ...
+    def changes(self, *tables: AnyTable, since: Snapshot | None = None) -> ChangeStream[Any, Any] | TablesStream:
+        """Follow a table: its rows as they are now, then what changes. Close it, or use it in a ``with`` block.
+
+        Several tables are followed as one, in consistent cuts. With ``since`` it begins with what changed after that
+        snapshot, deletions included: ``since=db.snapshot()`` is from now on. Raises UnknownTable, also for a snapshot
+        of another database or from before the table was registered; ValueError without a table.
+        """
+        if not tables:
+            raise ValueError("name at least one table to follow, as in db.changes(Services)")
+        chosen = tuple(dict.fromkeys(tables))
+        for table in chosen:
+            if table not in self._stores:
+                raise _unknown(table, self._stores)
+            if since is not None and since._stores.get(table) is not self._stores[table]:
+                raise _unknown(table, since._pins)
+        stores = tuple([self._stores[table] for table in chosen])
+        return (ChangeStream if len(tables) == 1 else TablesStream)(self, stores, since)
 
     def wait_initialized(self, *tables: AnyTable, timeout: float | None = None) -> bool:
         """Block until these tables are initialized (all tables where none is named); False when the time is over.

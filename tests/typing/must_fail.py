@@ -68,7 +68,7 @@ with db.write(Services) as txn:
     txn["services"]  # expect: call-overload
 
 db.write("services")  # expect: arg-type
-db.changes(Services.by_tag)  # expect: arg-type
+db.changes(Services.by_tag)  # expect: call-overload
 db.wait_initialized("services")  # expect: arg-type
 watch.tripped = True  # expect: misc
 for batch in db.changes(Services):
