@@ -95,6 +95,8 @@ class Overlay(Source):
         store = self.store
         try:
             keys = store.keys_of(row)
+        except MemoryError:
+            raise
         except Exception:
             raise self.explained(row) from None
         before: State | None = None
