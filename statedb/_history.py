@@ -12,6 +12,7 @@ Links hold Commits only, never Pins: what nobody pins is freed by reference coun
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from threading import Lock
@@ -92,7 +93,7 @@ class Layer:
     built on first use and then kept; for a growing overlay it is brought up to date from ``log``.
     """
 
-    __slots__ = ("_done", "_indexes", "_log", "states")
+    __slots__ = ("_done", "_indexes", "_log", "_ordered", "states")
 
     def __init__(self, states: dict[Key, State | None], log: list[Key] | None = None) -> None:
         """``log`` names every key at each change of its state, where the layer still grows (one thread only)."""
@@ -100,6 +101,7 @@ class Layer:
         self._log = log
         self._indexes: dict[int, dict[Key, list[Key]]] = {}
         self._done: dict[int, int] = {}
+        self._ordered: dict[int, list[Key]] = {}
 
     def row(self, key: Key) -> Row | None:
         """The row under a key that this layer holds; None where the layer says there is none."""
@@ -114,6 +116,19 @@ class Layer:
         self._add(index, position, self._log[self._done.get(position, 0) :])
         self._done[position] = len(self._log)
         return index
+
+    def between(self, position: int, low: Any, high: Any) -> Iterable[Key]:
+        """The keys with ``low <= key < high`` that the layer holds: primary ones at position 0, else of that index.
+
+        In no order; some may have no row. Cost: O(log n + result) once sorted, and O(n) in a layer that still grows.
+        """
+        keys: Iterable[Key] = self.index(position) if position else self.states
+        if self._log is not None:
+            return [key for key in list(keys) if (low is None or not key < low) and (high is None or key < high)]
+        ordered = self._ordered.get(position) or self._ordered.setdefault(position, sorted(keys))
+        start = 0 if low is None else bisect_left(ordered, low)
+        stop = len(ordered) if high is None else bisect_left(ordered, high)
+        return ordered[start:stop]
 
     def _built(self, position: int, keys: Iterable[Key]) -> dict[Key, list[Key]]:
         index: dict[Key, list[Key]] = {}
