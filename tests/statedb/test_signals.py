@@ -114,6 +114,12 @@ def interrupted(commit: Callable[[Any], None]) -> tuple[Scene, bool]:
     return scene, False
 
 
+opcodes_are_traced = pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="a frame's opcodes are not traced from its first one on"
+)
+
+
+@opcodes_are_traced
 @pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.stress)])
 def test_ctrl_c_at_every_step_of_a_commit_leaves_the_store_whole(stride):
     scene = Scene()
@@ -134,31 +140,36 @@ def test_ctrl_c_at_every_step_of_a_commit_leaves_the_store_whole(stride):
     assert visible[-1]
 
 
+@opcodes_are_traced
 def test_ctrl_c_while_the_table_is_handed_to_a_waiting_thread_keeps_no_thread_out():
     """What the waiting threads wait on must survive an interrupt in the middle of its own code as well."""
-    seen = -1
     step = 0
-    while step != seen:
-        scene = Scene()
-        txn = scene.db.write(Hosts)
-        reservation = scene.db._stores[Hosts].reservation
-        waiting = threading.Thread(target=scene.write_from_another_thread, daemon=True)
-        waiting.start()
-        while not reservation.waiting:
-            waiting.join(0.001)
-        steps = Steps(step)
-        try:
-            steps.run(lambda txn=txn: txn._stores[0].reservation.release(txn._holder))
-            seen = step  # the release came to its end before this step
-        except KeyboardInterrupt:
-            step += 1
-        txn.abort()
-        waiting.join(20)
-        assert not waiting.is_alive(), f"kept out after step {step}"
-        assert scene.db.snapshot()[Hosts]["e"]
-        scene.write_from_another_thread()
-        scene.close()
+    while handed_over(step):
+        step += 1
     assert step > 2
+
+
+def handed_over(step: int) -> bool:
+    """A table released to a waiting thread, with Ctrl-C at a step; whether it came before the release was done."""
+    scene = Scene()
+    txn = scene.db.write(Hosts)
+    reservation = scene.db._stores[Hosts].reservation
+    waiting = threading.Thread(target=scene.write_from_another_thread, daemon=True)
+    waiting.start()
+    while not reservation.waiting:
+        waiting.join(0.001)
+    fell = False
+    try:
+        Steps(step).run(lambda: txn._stores[0].reservation.release(txn._holder))
+    except KeyboardInterrupt:
+        fell = True
+    txn.abort()
+    waiting.join(20)
+    assert not waiting.is_alive(), f"kept out after step {step}"
+    assert scene.db.snapshot()[Hosts]["e"]
+    scene.write_from_another_thread()
+    scene.close()
+    return fell
 
 
 # -- when it comes from outside ---------------------------------------------------------------------------------------
