@@ -49,7 +49,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 stress: $(VENV)/.dev
-	$(BIN)/python -m pytest -m stress --timeout 3600
+	$(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
