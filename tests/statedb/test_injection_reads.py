@@ -158,9 +158,9 @@ def test_a_stream_broken_in_next_gives_the_batch_again_or_stands_behind_it(first
     given = 0
     for line in lines:
         scene, rows, stream = stream_at(first)
-        stood = stream._pin
+        stood = stream._pins
         place = broken(lambda stream=stream: stream.next(timeout=0), line)
-        moved = stream._pin is not stood
+        moved = stream._pins is not stood
         if moved:
             rows = dict(scene.db.snapshot()[Hosts])
             given += 1
