@@ -8,7 +8,7 @@ The layers behind this door, each knowing only those above it:
     _watch _order _reserve      who waits for what; keys in order; who may write
     _store                      the newest state of one table
     _read _commit _write        views; transactions
-    _changes _database          streams; the database itself
+    _changes _stats _database   streams; numbers for operators; the database itself
 
 ``statedb.testing`` is the second door: a model and strategies for property tests of programs that use this one.
 """
@@ -34,6 +34,7 @@ from ._errors import (
 from ._history import Initializer
 from ._read import Entry, IndexView, PrefixIndexView, TableView, UniqueIndexView
 from ._schema import Index, PrefixIndex, Table, UniqueIndex
+from ._stats import TableStats
 from ._version import __version__
 from ._watch import Watch, WatchSet
 from ._write import TableWriter, WriteTransaction
@@ -63,6 +64,7 @@ __all__ = [
     "StreamClosed",
     "Table",
     "TableNotOpen",
+    "TableStats",
     "TableView",
     "TableWriter",
     "TablesBatch",

@@ -136,6 +136,11 @@ class _Stream(Generic[B]):
         """Close it."""
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
     def close(self) -> None:
         """End the stream; whoever waits for its next batch goes on. Idempotent."""
         self._closed = True

@@ -21,6 +21,7 @@ from ._errors import InvalidTable, UnknownTable
 from ._history import Pin, Root
 from ._read import IndexView, PrefixIndexView, Source, TableView, UniqueIndexView, view_of
 from ._schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
+from ._stats import TableStats, table_stats
 from ._store import TableStore
 from ._write import WriteTransaction
 
@@ -197,7 +198,16 @@ class Database:
             if since is not None and since._stores.get(table) is not self._stores[table]:
                 raise _unknown(table, since._pins)
         stores = tuple([self._stores[table] for table in chosen])
-        return (ChangeStream if len(tables) == 1 else TablesStream)(self, stores, since)
+        stream: ChangeStream[Any, Any] | TablesStream
+        stream = (ChangeStream if len(tables) == 1 else TablesStream)(self, stores, since)
+        with self._lock:
+            for store in stores:
+                store.follow(stream)
+        return stream
+
+    def stats(self) -> tuple[TableStats, ...]:
+        """How every table is doing, for operators: rows, history kept, watches, streams, writers. Waits for nobody."""
+        return tuple([table_stats(self._stores[table]) for table in self.tables])
 
     def wait_initialized(self, *tables: AnyTable, timeout: float | None = None) -> bool:
         """Block until these tables are initialized (all tables where none is named); False when the time is over.

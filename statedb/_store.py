@@ -155,6 +155,7 @@ class TableStore:
         "rows",
         "shape",
         "shaped_at",
+        "streams",
         "table",
         "unfinished",
         "unique_indexes",
@@ -181,11 +182,21 @@ class TableStore:
         self.replaced: list[ref[Pin]] = []
         self.registry = Registry([False, *[store.lengths is not None for store in self.indexes]])
         self.unfinished: Callable[[], None] | None = None  # finishes a commit that exceptions tore
+        self.streams: list[ref[Any]] = []
 
     @property
     def pin(self) -> Pin:
         """The pin of the newest committed state."""
         return self.root.pins[self.table]
+
+    def follow(self, stream: Any) -> None:
+        """Remember an open stream, weakly; those that are closed or gone are forgotten. One caller at a time."""
+        self.streams = [weak for weak in self.streams if (other := weak()) is not None and not other.closed]
+        self.streams.append(ref(stream))
+
+    def open_streams(self) -> int:
+        """How many streams follow the table."""
+        return sum([1 for weak in self.streams if (stream := weak()) is not None and not stream.closed])
 
     def first_pin(self) -> Pin:
         """The pin of the empty table at revision 0."""
