@@ -8,17 +8,20 @@ The layers behind this door, each knowing only those above it:
     _watch _order _reserve      who waits for what; keys in order; who may write
     _store                      the newest state of one table
     _read _commit _write        views; transactions
-    _changes _stats _database   streams; numbers for operators; the database itself
+    _changes _dump _stats       streams; JSON lines and back; numbers for operators
+    _database                   the database itself
 
 ``statedb.testing`` is the second door: a model and strategies for property tests of programs that use this one.
 """
 
 from ._changes import Change, ChangeBatch, ChangeStream, TablesBatch, TablesStream
 from ._database import Database, Snapshot
+from ._dump import load
 from ._errors import (
     DuplicateKey,
     IndexFunctionError,
     InitializerError,
+    InvalidDump,
     InvalidKey,
     InvalidRow,
     InvalidTable,
@@ -51,6 +54,7 @@ __all__ = [
     "IndexView",
     "Initializer",
     "InitializerError",
+    "InvalidDump",
     "InvalidKey",
     "InvalidRow",
     "InvalidTable",
@@ -77,4 +81,5 @@ __all__ = [
     "WatchSet",
     "WriteTransaction",
     "__version__",
+    "load",
 ]

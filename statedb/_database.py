@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, TypeVar, overload
 
 from ._changes import ChangeStream, TablesStream
+from ._dump import dump
 from ._errors import InvalidTable, UnknownTable
 from ._history import Pin, Root
 from ._read import IndexView, PrefixIndexView, Source, TableView, UniqueIndexView, view_of
@@ -75,6 +76,13 @@ class Snapshot:
     def __repr__(self) -> str:
         """Every table with its revision."""
         return f"<Snapshot {', '.join([f'{t.name}@{pin.commit.revision}' for t, pin in self._pins.items()])}>"
+
+    def dump(self) -> Iterator[bytes]:
+        """All tables as JSON lines, each with its newline; `statedb.load` reads them. Writers go on meanwhile.
+
+        Rows of msgspec may be nested; dataclasses too; what else they hold must be what JSON knows: raises TypeError.
+        """
+        return dump(self)
 
     def _pin_of(self, store: TableStore) -> Pin:
         return self._pins[store.table]
@@ -204,6 +212,10 @@ class Database:
             for store in stores:
                 store.follow(stream)
         return stream
+
+    def dump(self) -> Iterator[bytes]:
+        """All tables as they are now, as JSON lines: ``db.snapshot().dump()``."""
+        return self.snapshot().dump()
 
     def stats(self) -> tuple[TableStats, ...]:
         """How every table is doing, for operators: rows, history kept, watches, streams, writers. Waits for nobody."""

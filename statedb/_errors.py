@@ -64,3 +64,7 @@ class InitializerError(StateDBError):
 
 class StreamClosed(StateDBError):
     """The change stream was closed. Open a new one with ``db.changes``."""
+
+
+class InvalidDump(StateDBError, ValueError):
+    """The lines are no dump, or one that was cut off, or hold a row that its table refuses. Nothing was loaded."""
