@@ -1,10 +1,9 @@
-"""``python -m benchmarks``: run workloads, print figures, one JSON line each to a file."""
+"""``python -m benchmarks``: run workloads, print a JSON line for each, and a table for people."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +11,55 @@ import click
 import msgspec
 
 from . import changes, kvstore, read, watch, write  # noqa: F401  # they enter their workloads
-from .harness import SIZES, WORKLOADS, Figure, Size, Workload, surroundings
+from .harness import SIZES, WORKLOADS, Digest, Figure, Size, Workload, digest, surroundings
 
 
-def run(workload: Workload, size: Size, around: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The figures of a workload as plain values (Any: JSON)."""
-    for figure in workload.run(size):
-        yield {
-            "workload": workload.name,
-            "size": size.name,
-            "rows": size.rows,
-            "repeats": size.repeats,
-            **msgspec.to_builtins(figure),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            **around,
-        }
+class Report(msgspec.Struct, frozen=True):
+    """What one workload gave at one size."""
+
+    workload: str
+    size: str
+    rows: int
+    repeats: int
+    figures: list[Figure]
+    digest: str
+    seconds: float
+    date: str
+
+    def missed(self) -> list[str]:
+        """A line for each missed target. Targets are for full size: elsewhere there are none."""
+        if self.size != "full":
+            return []
+        return [
+            f"{self.workload}: {figure.name} {figure.value:.2f} {figure.unit}, at most {figure.at_most:g}"
+            for figure in self.figures
+            if figure.missed
+        ]
+
+
+def run(workload: Workload, size: Size) -> Report:
+    """Run a workload. Raises AssertionError where it does not do what it should."""
+    date, started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
+    outcomes = list(workload.run(size))
+    figures = [each for each in outcomes if isinstance(each, Figure)]
+    digests = [each.value for each in outcomes if isinstance(each, Digest)]
+    seconds = round(time.monotonic() - started, 1)
+    return Report(workload.name, size.name, size.rows, size.repeats, figures, digest(digests).value, seconds, date)
 
 
 @click.command(help="Run benchmarks: all of them, or those named.")
 @click.argument("names", nargs=-1)
 @click.option("--size", "sizes", type=click.Choice(list(SIZES)), multiple=True, help="Default: full and large.")
 @click.option("--rows", type=click.IntRange(1), help="Another number of rows.")
-@click.option("--repeats", type=click.IntRange(1), help="Another number of repeats; the median counts.")
-@click.option("--json", "path", type=click.Path(dir_okay=False), help="Append the figures to a file, a JSON line each.")
+@click.option("--repeat", "--repeats", type=click.IntRange(1), help="Another number of repeats; the median counts.")
+@click.option("--json", "path", type=click.Path(dir_okay=False), help="Append the JSON lines to a file, not to stdout.")
 @click.option("--check", is_flag=True, help="Exit with 1 if a figure of the full size misses its target.")
 @click.option("--list", "listing", is_flag=True, help="Say which workloads there are.")
 def main(
     names: tuple[str, ...],
     sizes: tuple[str, ...],
     rows: int | None,
-    repeats: int | None,
+    repeat: int | None,
     path: str | None,
     check: bool,
     listing: bool,
@@ -55,15 +73,17 @@ def main(
             click.echo(f"{each.name:12} {each.about}")
         return
     around, missed = surroundings(), []
-    click.echo(f"python {around['python']}, {around['cpus']} cpus, {around['processor']}, commit {around['commit']}")
     for name in sizes or ("full", "large"):
-        size = _changed(SIZES[name], rows, repeats)
+        size = _changed(SIZES[name], rows, repeat)
         for workload in [WORKLOADS[each] for each in names or WORKLOADS]:
             if name in (*workload.sizes, "smoke"):
-                missed += _show(workload, size, around, path)
+                report = run(workload, size)
+                _show(report, around, to_stderr=path is None)
+                _write(report, around, path)
+                missed += report.missed()
+    for line in missed:
+        click.echo(f"missed: {line}", err=True)
     if check and missed:
-        for line in missed:
-            click.echo(f"missed: {line}", err=True)
         sys.exit(1)
 
 
@@ -71,22 +91,24 @@ def _changed(size: Size, rows: int | None, repeats: int | None) -> Size:
     return msgspec.structs.replace(size, rows=rows or size.rows, repeats=repeats or size.repeats)
 
 
-def _show(workload: Workload, size: Size, around: dict[str, Any], path: str | None) -> list[str]:
-    """Run and print a workload; the targets that it missed."""
-    click.echo(f"\n{workload.name}, {size.name}, {size.rows} rows, {size.repeats} repeats")
-    missed = []
-    for line in run(workload, size, around):
-        figure = msgspec.convert(line, Figure)
+def _show(report: Report, around: dict[str, Any], *, to_stderr: bool) -> None:
+    """The table for people, kept apart from the lines for programs."""
+    head = f"{report.workload}, {report.size}, {report.rows} rows, {report.repeats} repeats"
+    foot = f"digest {report.digest}, {report.seconds:g} s, python {around['python']}, commit {around['commit']}"
+    click.echo(f"\n{head}", err=to_stderr)
+    for figure in report.figures:
         target = "" if figure.at_most is None else f"  (at most {figure.at_most:g})"
-        click.echo(f"  {figure.name:48} {figure.value:10.3f} {figure.unit}{target}")
-        if path is not None:
-            with Path(path).open("ab") as file:
-                file.write(msgspec.json.encode(line) + b"\n")
-        if size.name == "full" and figure.missed:
-            missed.append(
-                f"{workload.name}: {figure.name} {figure.value:.2f} {figure.unit}, at most {figure.at_most:g}"
-            )
-    return missed
+        click.echo(f"  {figure.name:56} {figure.value:12.3f} {figure.unit:8}{target}".rstrip(), err=to_stderr)
+    click.echo(f"  {foot}", err=to_stderr)
+
+
+def _write(report: Report, around: dict[str, Any], path: str | None) -> None:
+    line = msgspec.json.encode({**msgspec.to_builtins(report), **around})
+    if path is None:
+        click.echo(line)
+        return
+    with Path(path).open("ab") as file:
+        file.write(line + b"\n")
 
 
 if __name__ == "__main__":

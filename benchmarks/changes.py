@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from statedb import Change, ChangeStream, Database
 
-from .harness import Figure, Size, median, require, timed, workload
+from .harness import Figure, Outcome, Size, median, require, timed, workload
 from .limit import Row, Rows, filled, make_rows, write_in
 
 
 @workload("changes")
-def changes(size: Size) -> Iterator[Figure]:
+def changes(size: Size) -> Iterator[Outcome]:
     """Reading a stream: all rows at once, then what transactions of 100 and of 1 left; and idle streams' cost."""
     rows = make_rows(size.rows)
     firsts, hundreds, ones = [], [], []
@@ -29,7 +29,7 @@ def changes(size: Size) -> Iterator[Figure]:
 
 
 @workload("streams")
-def streams(size: Size) -> Iterator[Figure]:
+def streams(size: Size) -> Iterator[Outcome]:
     """What ten idle streams cost who writes transactions of one row."""
     rows = make_rows(size.rows)
     bare, followed = filled(rows), filled(rows)

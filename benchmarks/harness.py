@@ -7,13 +7,14 @@ with the plain dicts'), so that nobody makes it faster by changing its meaning.
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -50,11 +51,22 @@ class Figure(msgspec.Struct, frozen=True):
         return self.at_most is not None and self.value > self.at_most
 
 
-Run: TypeAlias = Callable[[Size], Iterable[Figure]]
+class Digest(msgspec.Struct, frozen=True):
+    """What a workload's result was, in a few characters: the same on any machine at the same size and repeats."""
+
+    value: str
+
+
+Outcome: TypeAlias = Figure | Digest
+Run: TypeAlias = Callable[[Size], Iterable[Outcome]]
 
 
 class Workload(msgspec.Struct, frozen=True):
-    """A named run, and the sizes at which it makes sense beside the smoke size."""
+    """A named run, and the sizes at which it makes sense beside the smoke size.
+
+    To add one (in a module that ``__main__`` imports): a function from a Size to Figures and Digests, under
+    ``@workload(name, *sizes)``, which calls `require` for what must hold.
+    """
 
     name: str
     run: Run
@@ -78,7 +90,8 @@ def workload(name: str, *sizes: Size) -> Callable[[Run], Run]:
 
 
 def timed(work: Callable[..., Any], *arguments: Any) -> float:
-    """The seconds that a piece of work takes, with the collector as users have it."""
+    """The seconds that a piece of work takes, with the collector as users have it: on, and nothing frozen."""
+    require(gc.isenabled() and not gc.get_freeze_count(), "the collector is on, and nothing is frozen")
     gc.collect()
     started = time.perf_counter()
     work(*arguments)
@@ -94,6 +107,34 @@ def require(holds: bool, what: str) -> None:
     """Raise where a workload did not do what it should have done."""
     if not holds:
         raise AssertionError(f"wrong result: {what}")
+
+
+def digest(values: Iterable[Any]) -> Digest:
+    """The digest of rows or other plain values, in the order given (Any: whatever msgspec encodes)."""
+    found = hashlib.sha256()
+    for value in values:
+        found.update(msgspec.msgpack.encode(value))
+    return Digest(found.hexdigest()[:16])
+
+
+def same(answer: Iterable[Any], expected: Iterable[Any], what: str) -> Digest:
+    """The digest of an answer. Raises AssertionError where it is not that of what was expected."""
+    found = digest(answer)
+    require(found == digest(expected), what)
+    return found
+
+
+_SAY_EVERY_S = 5.0
+
+
+def rounds(count: int, what: str) -> Iterator[int]:
+    """The numbers of a run's rounds; on long work a line to standard error says now and then how far it is."""
+    said = time.monotonic()
+    for number in range(count):
+        if time.monotonic() - said > _SAY_EVERY_S:
+            said = time.monotonic()
+            print(f"  ... {what}: {number} of {count}", file=sys.stderr, flush=True)
+        yield number
 
 
 def surroundings() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ingest.kvstore.source import KvstoreSource
 from ingest.reflect import Split
 from statedb import Database
 
-from .harness import Figure, Size, median, require, timed, workload
+from .harness import Figure, Outcome, Size, median, require, timed, workload
 
 _CLUSTER = "cluster1"
 _PREFIX = f"{keys.IPS}/"
@@ -24,7 +24,7 @@ _WAIT_S = 120.0
 
 
 @workload("kvstore")
-def kvstore(size: Size) -> Iterator[Figure]:
+def kvstore(size: Size) -> Iterator[Outcome]:
     """All endpoints of an etcd into the table: the time beside the bare client's, and where it goes."""
     ratios: list[float] = []
     splits: list[Split] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from statedb import Database, PrefixIndex, Table, TableView, UniqueIndex
 
-from .harness import FULL, LARGE, Figure, Size, median, require, timed, workload
+from .harness import FULL, LARGE, Figure, Outcome, Size, median, require, timed, workload
 from .limit import Limit, Row, Rows, filled, make_rows, write_in
 
 
@@ -27,7 +27,7 @@ def _loop_plain(rows: dict[str, Row]) -> None:
 
 
 @workload("get", FULL, LARGE)
-def get(size: Size) -> Iterator[Figure]:
+def get(size: Size) -> Iterator[Outcome]:
     """``view.get`` with the view bound once, on a fresh snapshot and on a stale one, beside ``dict.get``."""
     rows = make_rows(size.rows)
     db, limit = filled(rows), Limit()
@@ -49,7 +49,7 @@ def get(size: Size) -> Iterator[Figure]:
 
 
 @workload("iterate", FULL, LARGE)
-def iterate(size: Size) -> Iterator[Figure]:
+def iterate(size: Size) -> Iterator[Outcome]:
     """``values()`` of an unchanged table beside ``list(dict.values())``; and the first time after a change."""
     rows = make_rows(size.rows)
     db, limit = filled(rows), Limit()
@@ -69,7 +69,7 @@ def iterate(size: Size) -> Iterator[Figure]:
 
 
 @workload("queries", FULL)
-def queries(size: Size) -> Iterator[Figure]:
+def queries(size: Size) -> Iterator[Outcome]:
     """Lists by index, prefixes, ranges, and a snapshot, fresh and a thousand commits old."""
     rows = make_rows(size.rows)
     db = filled(rows)
@@ -101,7 +101,7 @@ class Addresses(Table[str, str], name="addresses"):
 
 
 @workload("longest", FULL)
-def longest(size: Size) -> Iterator[Figure]:
+def longest(size: Size) -> Iterator[Outcome]:
     """Longest prefix match among addresses and the /24, /16 and /8 networks that hold them."""
     addresses = [f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in range(size.rows)]
     networks = {f"{a.rsplit('.', 1)[0]}.0/24" for a in addresses} | {"10.0.0.0/8", "10.0.0.0/16"}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from statedb import Database, Watch
 
-from .harness import Figure, Size, median, require, timed, workload
+from .harness import Figure, Outcome, Size, median, require, timed, workload
 from .limit import Row, Rows, filled, make_rows
 
 _COMMITS = 2000
@@ -17,7 +17,7 @@ _PAIRS = 15
 
 
 @workload("watches")
-def watches(size: Size) -> Iterator[Figure]:
+def watches(size: Size) -> Iterator[Outcome]:
     """How much slower a commit of one row is with idle watches on other keys."""
     rows = make_rows(size.rows)
     for count in size.watches:
@@ -49,7 +49,7 @@ def _commit_rows(db: Database, rows: list[Row], commits: int, revision: int) -> 
 
 
 @workload("wake")
-def wake(size: Size) -> Iterator[Figure]:
+def wake(size: Size) -> Iterator[Outcome]:
     """From the end of a commit's call to the waiter's next line, for a thread and for a task."""
     db = filled(make_rows(400))
     yield Figure("thread", median(_wake_threads(db, size.wakes)) * 1e6, "us", 60.0)

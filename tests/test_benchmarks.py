@@ -7,39 +7,82 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.__main__ import main
+from benchmarks import harness
+from benchmarks.__main__ import main, run
 from benchmarks.harness import SMOKE, WORKLOADS, Figure
+from benchmarks.limit import CallingLimit, Limit, Row, make_rows
 
 PROMISED = {
     "workload",
-    "name",
-    "value",
-    "unit",
-    "rows",
     "size",
+    "rows",
     "repeats",
+    "figures",
+    "digest",
+    "date",
     "python",
     "machine",
+    "processor",
+    "system",
     "cpus",
     "commit",
-    "time",
 }
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_it_runs_and_checks_its_result(name: str):
-    figures = list(WORKLOADS[name].run(SMOKE))
-    assert figures
-    assert len({figure.name for figure in figures}) == len(figures)
+    report = run(WORKLOADS[name], SMOKE)
+    assert report.figures
+    assert len({figure.name for figure in report.figures}) == len(report.figures)
 
 
-def test_figures_are_json_lines(tmp_path: Path):
+def test_each_workload_is_one_json_line(tmp_path: Path):
     path = tmp_path / "figures.jsonl"
-    done = CliRunner().invoke(main, ["get", "insert", "--size", "smoke", "--json", str(path)])
+    done = CliRunner().invoke(main, ["get", "insert", "--size", "smoke", "--repeat", "1", "--json", str(path)])
     assert done.exit_code == 0, done.output
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert {line["workload"] for line in lines} == {"get", "insert"}
+    assert [line["workload"] for line in lines] == ["get", "insert"]
     assert all(line.keys() >= PROMISED for line in lines)
+    assert all(figure.keys() == {"name", "value", "unit", "at_most"} for line in lines for figure in line["figures"])
+    assert "dict.get" in done.stdout
+
+
+def test_without_a_file_standard_output_is_json_and_nothing_else():
+    done = CliRunner().invoke(main, ["get", "--size", "smoke"])
+    assert done.exit_code == 0, done.output
+    assert [json.loads(line)["workload"] for line in done.stdout.splitlines()] == ["get"]
+    assert "dict.get" in done.stderr
+
+
+def test_the_rows_may_be_another_number():
+    done = CliRunner().invoke(main, ["iterate", "--size", "smoke", "--rows", "100"])
+    assert json.loads(done.stdout)["rows"] == 100
+
+
+def test_the_same_work_has_the_same_digest():
+    assert run(WORKLOADS["insert"], SMOKE).digest == run(WORKLOADS["insert"], SMOKE).digest
+    assert run(WORKLOADS["insert"], SMOKE).digest != run(WORKLOADS["replace"], SMOKE).digest
+
+
+def test_another_answer_than_the_expected_one_is_an_error():
+    with pytest.raises(AssertionError, match="the order"):
+        harness.same([1, 2], [2, 1], "the order")
+
+
+def test_both_limits_do_the_same():
+    rows = make_rows(400)
+    moved = [Row(row.id, "elsewhere", row.identity, 1) for row in rows]
+    limits = Limit(), CallingLimit()
+    for limit in limits:
+        limit.insert(rows)
+        limit.replace(moved)
+    assert vars(limits[0]) == vars(limits[1])
+    assert limits[0].by_node["elsewhere"] == {row.id for row in rows}
+
+
+def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    assert harness.surroundings()["commit"] == "unknown"
 
 
 def test_check_fails_where_a_target_is_missed(monkeypatch: pytest.MonkeyPatch):
@@ -47,7 +90,7 @@ def test_check_fails_where_a_target_is_missed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(WORKLOADS, "get", slow)
     done = CliRunner().invoke(main, ["get", "--size", "full", "--check"])
     assert done.exit_code == 1
-    assert "missed: get: it 5.00 x, at most 4" in done.output
+    assert "missed: get: it 5.00 x, at most 4" in done.stderr
 
 
 def test_the_list_and_a_name_that_is_none():
