@@ -45,7 +45,11 @@ contracts: $(VENV)/.dev
 
 check: lint types contracts test
 
-bench: $(VENV)/.dev
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
 stress: $(VENV)/.dev
