@@ -1,5 +1,8 @@
-"""Service and EndpointSlice: cilium/cilium clustermesh-apiserver/clustermesh (service_sync.go, testdata/services.txtar),
-pkg/annotation/clustermesh.go and pkg/k8s/endpoints.go."""
+"""Service and EndpointSlice of Kubernetes.
+
+Sources: cilium/cilium clustermesh-apiserver/clustermesh (service_sync.go, testdata/services.txtar),
+pkg/annotation/clustermesh.go and pkg/k8s/endpoints.go.
+"""
 
 from typing import Any
 
