@@ -38,11 +38,9 @@ _KEY_OF = cast(Callable[[Row], str], Rows.primary.key)
 def make_rows(count: int, revision: int = 0) -> list[Row]:
     """So many rows, in an order that is nobody's friend, always the same; new objects each time, as from a decoder."""
     nodes, identities = min(1000, max(1, count // 10)), max(1, count // 4)
-    rows = [
-        Row(f"pod-{n:07d}", f"node-{n % nodes:05d}", f"identity-{n % identities:06d}", revision) for n in range(count)
-    ]
-    random.Random(1).shuffle(rows)
-    return rows
+    numbers = list(range(count))
+    random.Random(1).shuffle(numbers)  # before the rows are made: they lie in memory as they came, not as they sort
+    return [Row(f"pod-{n:07d}", f"node-{n % nodes:05d}", f"identity-{n % identities:06d}", revision) for n in numbers]
 
 
 class Limit:
