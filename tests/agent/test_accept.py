@@ -20,12 +20,12 @@ def statedb(agent: Agent, *arguments: str) -> str:
     return done.stdout
 
 
-def until(agent: Agent, state: str, withheld: int) -> SourceRow:
+def until(agent: Agent, state: str, withheld: int, told: str = "") -> SourceRow:
     end = time.monotonic() + WAIT_S
     while True:
         sources = agent.db.snapshot()[Sources]
         row = sources[SourceKey("cluster1", "endpoints")]
-        if (row.state, row.withheld_deletes) == (state, withheld):
+        if (row.state, row.withheld_deletes) == (state, withheld) and told in row.last_error:
             return row
         assert sources.watch().wait(max(0.0, end - time.monotonic())), row
 
@@ -45,8 +45,7 @@ def test_an_emptied_etcd_is_believed_when_an_operator_says_so():
             etcd.kill()
             etcd.forget()
             etcd.start()
-            row = until(agent, "stale", 20)
-            assert "withholding 20 deletes" in row.last_error
+            until(agent, "stale", 20, "withholding 20 deletes")
             assert len(agent.db.snapshot()[Endpoints]) == 20
             shown = statedb(agent, "sources")
             assert "stale" in shown
