@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from statedb import Change, ChangeBatch, ChangeStream, Database
 
-from .harness import Figure, Outcome, Size, digest, median, require, rounds, same, timed, workload
+from .harness import Digest, Figure, Outcome, Size, median, require, rounds, same, timed, workload
 from .limit import Row, Rows, filled, make_rows, write_in
 
 _IDLE = (0, 1, 10)
@@ -51,7 +51,8 @@ def _follow(
     folding: Times,
 ) -> None:
     """Write and read by turns; only the reading is timed."""
-    taking, fold = {name: []}, {name: []}
+    taking: Times = {name: []}
+    fold: Times = {name: []}
     for start in range(0, len(rows), batch):
         write_in(db, rows[start : start + batch], batch)
         _take(stream, folded, name, taking, fold)
@@ -81,30 +82,32 @@ def _fold(batch: ChangeBatch[Row] | list[Change[Row]], folded: dict[str, Row]) -
 
 @workload("streams")
 def streams(size: Size) -> Iterator[Outcome]:
-    """What 1 and 10 idle streams cost who writes transactions of one row: for 2 000 of them, and for as many as rows."""
+    """What 1 and 10 idle streams cost who writes transactions of one row: 2 000 of them, and as many as rows."""
     for what, commits in (("the first 2000 commits", min(_COMMITS, size.rows)), ("as many commits as rows", size.rows)):
         seconds: dict[int, list[float]] = {count: [] for count in _IDLE}
         for number in rounds(size.repeats, f"streams, {what}"):
             changed = make_rows(size.rows, number + 1)[:commits]
             for count in _IDLE if number % 2 else reversed(_IDLE):
-                seconds[count].append(_with_idle(count, size, changed))
+                found = _with_idle(count, size, changed, seconds[count])
         yield Figure(f"no streams, {what}", median(seconds[0]) / commits * 1e6, "us/commit")
         for count in _IDLE[1:]:
             slower = [with_them / without for with_them, without in zip(seconds[count], seconds[0])]
             yield Figure(f"{count} idle, {what}", (median(slower) - 1) * 100, "%")
-    yield digest(make_rows(size.rows, size.repeats))
+        yield found
 
 
-def _with_idle(count: int, size: Size, changed: list[Row]) -> float:
-    """The seconds that commits take beside so many streams that have read everything before, and read all afterwards."""
+def _with_idle(count: int, size: Size, changed: list[Row], seconds: list[float]) -> Digest:
+    """Time commits beside so many streams that have read everything before, and read all of them afterwards."""
     db = filled(make_rows(size.rows))
     held = [db.changes(Rows) for _ in range(count)]
     for stream in held:
         require(stream.next(0) is not None, "the stream begins with the table")
-    seconds = timed(write_in, db, changed, 1)
+    seconds.append(timed(write_in, db, changed, 1))
+    in_order = sorted(changed, key=lambda row: row.id)
     for stream in held:
-        batch = stream.next(0)
-        require(batch is not None and len(batch) == len(changed), "an idle stream gets every row once")
+        batch = stream.next(0) or ()
+        same(
+            sorted([change.row for change in batch], key=lambda row: row.id), in_order, "each row once for each stream"
+        )
         stream.close()
-    require(all(db.snapshot()[Rows][row.id] == row for row in changed), "the rows are the new ones")
-    return seconds
+    return same([db.snapshot()[Rows][row.id] for row in in_order], in_order, "the rows are the new ones")

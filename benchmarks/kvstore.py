@@ -16,7 +16,7 @@ from ingest.kvstore.source import KvstoreSource
 from ingest.reflect import Split
 from statedb import Database
 
-from .harness import Figure, Outcome, Size, median, require, timed, workload
+from .harness import Digest, Figure, Outcome, Size, median, require, same, timed, workload
 
 _CLUSTER = "cluster1"
 _PREFIX = f"{keys.IPS}/"
@@ -36,7 +36,7 @@ def kvstore(size: Size) -> Iterator[Outcome]:
             _fill(client, size.rows)
             for _ in range(min(size.repeats, 5)):
                 bare.append(timed(_list_bare, client, size.rows))
-                seconds, split = _through_source(etcd.endpoint, size.rows)
+                seconds, split, found = _through_source(etcd.endpoint, size.rows)
                 total.append(seconds)
                 splits.append(split)
                 ratios.append(seconds / bare[-1])
@@ -46,6 +46,7 @@ def kvstore(size: Size) -> Iterator[Outcome]:
     for name in ("client_s", "decode_s", "claims_s", "commit_s"):
         share = median([getattr(split, name) for split in splits])
         yield Figure(f"of it {name.removesuffix('_s')}", share, "s")
+    yield found
 
 
 def _endpoint(number: int) -> Endpoint:
@@ -75,7 +76,7 @@ def _list_bare(client: Client, rows: int) -> None:
     require(len(found) == rows, "the bare client found all keys")
 
 
-def _through_source(endpoint: str, rows: int) -> tuple[float, Split]:
+def _through_source(endpoint: str, rows: int) -> tuple[float, Split, Digest]:
     db = Database(*TABLES)
     options = KvstoreOptions(endpoints=(endpoint,), tables=("endpoints",))
     source = KvstoreSource(db, _CLUSTER, 1, options)
@@ -84,7 +85,9 @@ def _through_source(endpoint: str, rows: int) -> tuple[float, Split]:
     require(db.wait_initialized(Endpoints, timeout=_WAIT_S), "the table came")
     seconds = time.perf_counter() - started
     require(len(db.snapshot()[Endpoints]) == rows, "the table has all rows")
+    expected = [each for _, each in sorted((each.key, each) for each in map(_endpoint, range(rows)))]
+    found = same(db.snapshot()[Endpoints].values(), expected, "the rows are those that were put")
     split = msgspec.structs.replace(source.split)
     source.stop()
     source.join()
-    return seconds, split
+    return seconds, split, found

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from statedb import Database, Watch
 
-from .harness import Figure, Outcome, Size, median, require, timed, workload
+from .harness import Digest, Figure, Outcome, Size, digest, median, require, rounds, same, timed, workload
 from .limit import Row, Rows, filled, make_rows
 
 _COMMITS = 2000
@@ -20,25 +20,33 @@ _PAIRS = 15
 def watches(size: Size) -> Iterator[Outcome]:
     """How much slower a commit of one row is with idle watches on other keys."""
     rows = make_rows(size.rows)
+    sorts: dict[str, Callable[[Database, int], Watch]] = {
+        "key": lambda db, n: db.snapshot()[Rows].watch(f"other-{n}"),
+        "index": lambda db, n: db.snapshot()[Rows.by_node].watch(f"other-{n}"),
+    }
     for count in size.watches:
         target = 25.0 if count <= 10_000 else 35.0
-        slower = _slower(rows, count, size, lambda db, n: db.snapshot()[Rows].watch(f"other-{n}"))
-        yield Figure(f"{count} key watches", slower, "%", target)
-        slower = _slower(rows, count, size, lambda db, n: db.snapshot()[Rows.by_node].watch(f"other-{n}"))
-        yield Figure(f"{count} index watches", slower, "%", target)
+        for name, ask in sorts.items():
+            slower, found = _slower(rows, count, size, ask)
+            yield Figure(f"{count} {name} watches", slower, "%", target)
+            yield found
+    yield Figure("none on either side: the noise", _slower(rows, 0, size, sorts["key"])[0], "%")
 
 
-def _slower(rows: list[Row], count: int, size: Size, ask: Callable[[Database, int], Watch]) -> float:
-    """Median over interleaved pairs of commits without and with so many watches, in percent."""
+def _slower(rows: list[Row], count: int, size: Size, ask: Callable[[Database, int], Watch]) -> tuple[float, Digest]:
+    """Median over interleaved pairs of commits without and with so many watches, in percent; what the commits left."""
     bare, watched = filled(rows), filled(rows)
     held = [ask(watched, number) for number in range(count)]
     commits = _COMMITS if size.repeats > 1 else 20
     pairs = []
-    for number in range(_PAIRS if size.repeats > 1 else 1):
-        seconds = timed(_commit_rows, bare, rows, commits, number + 1)
-        pairs.append(timed(_commit_rows, watched, rows, commits, number + 1) / seconds)
+    for number in rounds(_PAIRS if size.repeats > 1 else 1, f"{count} watches"):
+        seconds = dict.fromkeys((bare, watched), 0.0)
+        for db in (bare, watched) if number % 2 else (watched, bare):  # whoever is first has no advantage
+            seconds[db] = timed(_commit_rows, db, rows, commits, number + 1)
+        pairs.append(seconds[watched] / seconds[bare])
     require(not any(watch.tripped for watch in held), "no watch on another key trips")
-    return (median(pairs) - 1) * 100
+    found = same(watched.snapshot()[Rows].values(), bare.snapshot()[Rows].values(), "watches change no row")
+    return (median(pairs) - 1) * 100, found
 
 
 def _commit_rows(db: Database, rows: list[Row], commits: int, revision: int) -> None:
@@ -50,14 +58,15 @@ def _commit_rows(db: Database, rows: list[Row], commits: int, revision: int) -> 
 
 @workload("wake")
 def wake(size: Size) -> Iterator[Outcome]:
-    """From the end of a commit's call to the waiter's next line, for a thread and for a task."""
+    """From the call of ``commit`` to the waiter's next line, for a thread and for a task; the commit is part of it."""
     db = filled(make_rows(400))
     yield Figure("thread", median(_wake_threads(db, size.wakes)) * 1e6, "us", 60.0)
     yield Figure("task", median(_wake_tasks(db, size.wakes)) * 1e6, "us", 120.0)
+    yield digest([db.snapshot()[Rows]["pod-0000001"]])
 
 
 def _write_one(db: Database, number: int) -> float:
-    """Commit one row; the time just before the commit."""
+    """Commit one row; the time just before the call of ``commit``, so that the commit is part of the figure."""
     txn = db.write(Rows)
     txn[Rows].insert(Row("pod-0000001", "n", "i", number))
     started = time.perf_counter()
