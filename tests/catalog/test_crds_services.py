@@ -1,4 +1,4 @@
-"""Service and EndpointSlice of Kubernetes.
+"""Service and EndpointSlice: cilium/cilium clustermesh-apiserver/clustermesh (service_sync.go, testdata),
 
 Sources: cilium/cilium clustermesh-apiserver/clustermesh (service_sync.go, testdata/services.txtar),
 pkg/annotation/clustermesh.go and pkg/k8s/endpoints.go.
