@@ -70,7 +70,7 @@ def main(
         raise click.BadParameter(f"there is no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}")
     if listing:
         for each in WORKLOADS.values():
-            click.echo(f"{each.name:12} {each.about}")
+            click.echo(f"{each.name:18} {each.about}")
         return
     around, missed = surroundings(), []
     for name in sizes or ("full", "large"):

@@ -33,7 +33,7 @@ class Size(msgspec.Struct, frozen=True):
 
 SMOKE = Size("smoke", rows=400, repeats=1, watches=(50, 100), wakes=5)
 FULL = Size("full", rows=40_000, repeats=9, watches=(10_000, 100_000), wakes=400)
-LARGE = Size("large", rows=1_000_000, repeats=1, watches=(), wakes=0)
+LARGE = Size("large", rows=1_000_000, repeats=3, watches=(), wakes=0)
 SIZES = {size.name: size for size in (SMOKE, FULL, LARGE)}
 
 
