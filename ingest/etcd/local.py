@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +25,7 @@ from .endpoint import Tls, parse_endpoint
 from .errors import EtcdError, PermissionDenied, Unauthenticated
 
 _START_S = 30.0
+_PORTS_FROM, _PORTS_TO = 10_000, 32_000  # below those that Linux and macOS give to outgoing connections
 
 
 class NoEtcd(Exception):
@@ -50,11 +53,16 @@ def find_binary() -> str:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback interface that nobody uses just now, and that no outgoing connection will be given.
+
+    Those that the system picks by itself (port 0) could meanwhile become the near end of somebody's connection: the
+    server could not take it, nor take it again after a restart.
+    """
+    while True:
+        port = _PORTS_FROM + secrets.randbelow(_PORTS_TO - _PORTS_FROM)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class LocalEtcd:

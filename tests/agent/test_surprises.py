@@ -40,7 +40,7 @@ def problems(text: str | bytes) -> tuple[str, ...]:
     return ()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SECTIONS | VALUES)
 def test_any_yaml_is_a_configuration_or_lines_about_it(values: object):
     for problem in problems(yaml.safe_dump(values)):
@@ -48,7 +48,7 @@ def test_any_yaml_is_a_configuration_or_lines_about_it(values: object):
         assert "secret" not in problem
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_configuration_or_lines_about_it(data: bytes):
     assert all(problem.isprintable() for problem in problems(data))
@@ -66,7 +66,7 @@ PARAMETERS = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.sampled_from(["GET", "POST"]), st.sampled_from(["tables", "changes", "sources"]), NAMES, PARAMETERS)
 def test_any_request_has_an_answer(method: str, what: str, name: str, parameters: list[tuple[str, str]]):
     with contextlib.suppress(BadRequest, NotFound):

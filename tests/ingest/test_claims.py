@@ -80,7 +80,7 @@ def fold(table: dict[int, Row], changes: dict[int, Row | None]) -> None:
 
 
 @given(histories)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_folded_changes_equal_a_fresh_computation(history: list[Any]):
     claims, model, table = Claims[int, Row](lambda row: row[0]), Model(), dict[int, Row]()
     for step in history:
@@ -96,7 +96,7 @@ def test_folded_changes_equal_a_fresh_computation(history: list[Any]):
 
 
 @given(histories)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_one_set_of_changes_may_go_through_many_steps(history: list[Any]):
     claims, model, changes = Claims[int, Row](lambda row: row[0]), Model(), dict[int, Row | None]()
     for step in history:
@@ -105,7 +105,7 @@ def test_one_set_of_changes_may_go_through_many_steps(history: list[Any]):
 
 
 @given(histories)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_nothing_is_left_behind_when_every_object_has_gone(history: list[Any]):
     claims, model = Claims[int, Row](lambda row: row[0]), Model()
     for step in history:

@@ -70,9 +70,7 @@ steps = st.one_of(
 )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(steps, max_size=30))
 def test_ingest_converging(etcd: LocalEtcd, history: list[tuple[str, int, int]]):
     """After any outage the table equals the source."""

@@ -401,7 +401,7 @@ class Model:
 
 
 @given(st.lists(steps, max_size=30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_folded_tables_equal_a_fresh_computation(history: list[Any]):
     rig, model = Rig(BOTH), Model()
     streams = {Things: rig.db.changes(Things), Parts: rig.db.changes(Parts)}

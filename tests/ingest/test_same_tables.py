@@ -52,9 +52,7 @@ def through_kvstore(entries: dict[str, bytes], etcd: LocalEtcd) -> dict[str, lis
     return tables_of(db, open_kvstore(db, CLUSTER, 1, KvstoreOptions(endpoints=(etcd.endpoint,))))
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(clusters)
 def test_interchange(etcd: LocalEtcd, values: list[Object]):
     try:

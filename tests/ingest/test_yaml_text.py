@@ -115,7 +115,7 @@ trees = st.recursive(plain, lambda t: st.lists(t, max_size=4) | st.dictionaries(
 
 
 @given(trees)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_json_is_read_as_json(tree: object):
     text = json.dumps(tree, ensure_ascii=False)
     assume("<<" not in text)

@@ -137,7 +137,7 @@ def test_the_model_tells_changes_folded(model: Model) -> None:
     assert [change.row for change in model.snapshot()[Hosts].changes(0)] == [AB, B]
 
 
-@settings(max_examples=100, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 @given(histories(max_size=8))
 def test_a_history_leaves_engine_and_model_the_same(history: list[Any]) -> None:
     db, model = Database(Hosts, Slots), Model(Hosts, Slots)

@@ -53,15 +53,23 @@ def first_of(annotations: Mapping[str, str], names: tuple[str, ...]) -> str | No
     return next((annotations[name] for name in names if name in annotations), None)
 
 
-def _cleaned(value: Any) -> Any:
-    """The value (Any: JSON or YAML) without the fields that are null, which means they are absent.
-
-    Halves of characters, which JSON can spell, become U+FFFD, as Go reads them.
-    """
+def whole_texts(value: Any) -> Any:
+    """The value (Any: JSON or YAML) with halves of characters, which JSON can spell, as U+FFFD: so Go reads them."""
     if isinstance(value, str):
         return value if value.isascii() else whole(value)
     if isinstance(value, dict):
-        return {_cleaned(key): _cleaned(each) for key, each in value.items() if each is not None}
+        return {whole_texts(key): whole_texts(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [whole_texts(each) for each in value]
+    return value
+
+
+def _cleaned(value: Any) -> Any:
+    """What ``whole_texts`` gives, without the fields that are null, which means they are absent."""
+    if isinstance(value, str):
+        return whole_texts(value)
+    if isinstance(value, dict):
+        return {whole_texts(key): _cleaned(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
         return [_cleaned(each) for each in value]
     return value

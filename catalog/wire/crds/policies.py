@@ -9,7 +9,7 @@ import msgspec
 from ...policies import Policy, PolicyKey, Requirement, Selector
 from .._errors import WireError
 from .._gojson import located
-from ._objects import Metadata, named, namespace_of, read
+from ._objects import Metadata, named, namespace_of, read, whole_texts
 
 CLUSTERWIDE = "CiliumClusterwideNetworkPolicy"
 
@@ -40,6 +40,7 @@ def policy(value: dict[str, Any]) -> Policy:
 
     Raises WireError, also where it has no rule or a selector cannot be read.
     """
+    value = _whole(value)
     found = read({"metadata": value.get("metadata"), "kind": value.get("kind")}, _Policy)
     namespace = "" if found.kind == CLUSTERWIDE else namespace_of(found.metadata.namespace)
     rules = list(_rules(value))
@@ -50,6 +51,14 @@ def policy(value: dict[str, Any]) -> Policy:
         tuple([_canonical(rule, path) for path, rule in rules]),
         tuple([selector for path, rule in rules for selector in _selectors(path, rule)]),
     )
+
+
+def _whole(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = whole_texts(value)
+    except RecursionError:
+        raise WireError("the object is nested too deep") from None
+    return found
 
 
 def _rules(value: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
