@@ -11,18 +11,17 @@ wrong place) is found and finished by the next writer of the table; readers are 
 
 from __future__ import annotations
 
-from threading import Lock
-from typing import Any, Protocol
-from weakref import ref
+from threading import Lock, get_ident
+from typing import Any, Protocol, TypeAlias, cast
 
-from ._history import Commit, Initializer, Pin, Redo, Root, Undo, compact
+from ._history import Commit, Initializer, Pin, Redo, State, Undo
 from ._reserve import HOLDER, Holder
-from ._store import Entries, TableStore, difference
+from ._store import Moves, TableStore, difference
 from ._watch import Waker, wake_all
 
-_COMPACT_EVERY = 256
 _TORN = Lock()  # one for all databases: torn commits are a rarity
-_NOTHING: list[Entries] = []
+_NOTHING: Moves = {}
+_fromkeys = dict.fromkeys
 
 
 class Staged(Protocol):
@@ -30,7 +29,7 @@ class Staged(Protocol):
 
     store: TableStore
     pin: Pin
-    undo: Undo
+    before: dict[Any, State]
     redo: Redo
     revision: int
     count: int
@@ -38,85 +37,78 @@ class Staged(Protocol):
     moved: bool
 
 
-class TableCommit:
-    """One table's part of a commit, prepared."""
-
-    __slots__ = ("base", "commit", "enter", "leave", "pin", "redo", "store", "undo")
-
-    def __init__(self, staged: Staged) -> None:
-        """What turns the newest state into one with what is staged."""
-        self.store = staged.store
-        self.base = base = staged.pin
-        self.undo = staged.undo
-        self.redo = staged.redo
-        if staged.moved:
-            self.leave, self.enter = difference(staged.undo, staged.redo)
-        else:
-            self.leave = self.enter = _NOTHING
-        self.commit = Commit(base.commit.sequence + 1, staged.revision, staged.count, staged.pending)
-        self.pin = Pin(self.commit)
-
-    def apply(self) -> None:
-        """Publish the link, then change the newest state, and keep an eye on the pin replaced. Idempotent."""
-        base, store = self.base, self.store
-        old = base.commit
-        if old.link is None:
-            old.link = (self.undo, self.redo, self.commit)
-        base.ordered = None
-        store.apply(self.redo, self.leave, self.enter)
-        store.replaced.append(ref(base))
-        if old.sequence % _COMPACT_EVERY == 0:
-            store.replaced = compact(store.replaced)
-
-    def trip(self, wakers: list[Waker]) -> None:
-        """Trip the watches that this part concerns."""
-        registry = self.store.registry
-        if registry.may_concern(self.undo, self.redo):
-            pending_changed = self.base.commit.pending != self.commit.pending
-            registry.trip(self.undo, self.redo, pending_changed, self.commit.sequence, wakers)
+Part: TypeAlias = tuple[TableStore, Pin, Undo, Redo, Moves, Moves, Pin]
+"""One table's part of a commit: the table, its pin before, undo, redo, what leaves and what enters index keys, its pin
+afterwards."""
 
 
-class CommitPlan:
-    """A prepared commit over one or several tables. ``finish`` may be called again until it came to its end."""
+def prepared(staged: Staged) -> Part:
+    """What turns the newest state into one with what is staged. Changes nothing yet."""
+    before, redo, base = staged.before, staged.redo, staged.pin
+    leave = enter = _NOTHING
+    if not before:
+        undo: Undo = _fromkeys(redo)
+        enter = redo
+    elif len(before) == len(redo):
+        undo = cast("Undo", before)
+    else:  # rows that were not there are named as well: merged undo must know every key
+        undo = {**_fromkeys(redo), **before}
+        enter = {key: state for key, state in redo.items() if key not in before}
+    if staged.moved:
+        leave, enter = difference(before, redo)
+    commit = Commit(base.commit.sequence + 1, staged.revision, staged.count, staged.pending)
+    return staged.store, base, undo, redo, leave, enter, Pin(commit)
 
-    __slots__ = ("_applied", "_holder", "_parts", "_reserved", "_root", "_wakers", "pins")
 
-    def __init__(self, root: Root, holder: Holder, reserved: tuple[TableStore, ...], parts: list[TableCommit]) -> None:
-        """``reserved`` are all tables of the transaction, ``parts`` those that changed."""
-        self._root = root
-        self._holder = holder
-        self._reserved = reserved
-        self._parts = parts
-        self._applied = False
+def _trip(part: Part, wakers: list[Waker]) -> None:
+    """Trip the watches that a part concerns."""
+    store, base, undo, redo, _, _, after = part
+    if store.registry.may_concern(undo, redo):
+        pending_changed = base.commit.pending != after.commit.pending
+        store.registry.trip(undo, redo, pending_changed, after.commit.sequence, wakers)
+
+
+class CommitPlan(Holder):
+    """A transaction as its tables hold it: whose they are and, once it commits, all that is still to be done.
+
+    The tables name it, so whoever wants one of them can finish a commit that exceptions tore.
+    """
+
+    __slots__ = ("_wakers", "parts", "pins")
+
+    def __init__(self, reserved: tuple[TableStore, ...]) -> None:
+        """``reserved`` are all tables of the transaction; ``parts`` become those that changed, prepared."""
+        self.reserved = reserved  # the lines of Holder, spelled out: transactions of one row feel every call
+        self.thread = get_ident()
+        self.closed = ""
+        self.torn = None
+        self.parts: list[Part] = []
+        self.pins: dict[Any, Pin] | None = None
+        """All tables of the database with this commit, once it is visible."""
         self._wakers: list[Waker] = []
-        self.pins: dict[Any, Pin] | None = None if parts else root.pins
 
     def finish(self) -> None:
         """All steps that are still to be done. Where it raises, call it again before anything else."""
-        holder = self._holder
-        holder.closed = "committed"
-        parts = self._parts
-        if not self._applied:
-            for part in parts:
-                part.apply()
-            self._applied = True
+        self.closed = "committed"
+        parts = self.parts
         if self.pins is None:
-            root = self._root
+            for store, base, undo, redo, leave, enter, after in parts:
+                store.apply(base, undo, redo, leave, enter, after)
+            root = parts[0][0].root
             with root.lock:
                 pins = root.pins.copy()
                 for part in parts:
-                    pins[part.store.table] = part.pin
-                root.pins = pins
-                self.pins = pins
-        for store in self._reserved:
+                    pins[part[0].table] = part[6]
+                root.pins = self.pins = pins
+        for store in self.reserved:
             reservation = store.reservation  # the lines of release(), spelled out
-            if reservation.holder.get(HOLDER) is holder:
+            if reservation.holder.get(HOLDER) is self:
                 del reservation.holder[HOLDER]
             if reservation.waiting:
-                reservation.release(holder)
+                reservation.release(self)
         for part in parts:
-            if part.store.registry.entries:  # what follows costs 2 microseconds: not where nobody watches
-                part.trip(self._wakers)
+            if part[0].registry.entries:  # what follows costs 2 microseconds: not where nobody watches
+                _trip(part, self._wakers)
         if self._wakers:
             wake_all(self._wakers)
 
@@ -128,9 +120,9 @@ class CommitPlan:
         try:
             self.finish()
         except BaseException:
-            self._holder.torn = self.finish_torn
-            for part in self._parts:
-                part.store.unfinished = self.finish_torn
+            self.torn = self.finish_torn
+            for part in self.parts:
+                part[0].unfinished = self.finish_torn
             raise
 
     def finish_torn(self) -> None:
@@ -143,6 +135,6 @@ class CommitPlan:
                 self.finish()
             finally:
                 if self.pins is not None:
-                    for part in self._parts:
-                        if part.store.unfinished == self.finish_torn:
-                            part.store.unfinished = None
+                    for part in self.parts:
+                        if part[0].unfinished == self.finish_torn:
+                            part[0].unfinished = None

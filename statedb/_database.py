@@ -109,7 +109,7 @@ class Database:
     ['hello']
     """
 
-    __slots__ = ("__weakref__", "_check", "_lock", "_root", "_stores")
+    __slots__ = ("__weakref__", "_check", "_chosen", "_lock", "_root", "_stores")
 
     def __init__(self, *tables: AnyTable) -> None:
         """A database of these tables, empty. More may be registered later.
@@ -119,6 +119,7 @@ class Database:
         self._root = Root()
         self._lock = Lock()
         self._stores: dict[Any, TableStore] = {}
+        self._chosen: dict[tuple[AnyTable, ...], tuple[TableStore, ...]] = {}  # what ``write`` was asked for, in order
         self._check = os.environ.get("STATEDB_CHECK", "0") not in ("", "0")
         for table in tables:
             self.register(table)
@@ -162,18 +163,18 @@ class Database:
         Tables are taken in one order, so that transactions never wait for each other in a circle. Raises UnknownTable,
         and NestedWrite where this thread itself holds one of them.
         """
-        stores = self._stores
-        chosen: tuple[TableStore, ...]
-        if len(tables) == 1:
-            store = stores.get(tables[0])
-            chosen = () if store is None else (store,)
-        else:
-            chosen = tuple([store for table, store in stores.items() if table in tables])
-        if len(chosen) < len(tables):
-            for table in tables:
-                if table not in stores:
-                    raise _unknown(table, stores)
+        chosen = self._chosen.get(tables) or self._choose(tables)
         return WriteTransaction(self, chosen)
+
+    def _choose(self, tables: tuple[AnyTable, ...]) -> tuple[TableStore, ...]:
+        """The stores of tables in the one order, remembered. Raises UnknownTable."""
+        stores = self._stores
+        for table in tables:
+            if table not in stores:
+                raise _unknown(table, stores)
+        chosen = tuple([store for table, store in stores.items() if table in tables])
+        self._chosen[tables] = chosen
+        return chosen
 
     def _snapshot_of(self, pins: dict[Any, Pin]) -> Snapshot:
         return Snapshot(self._stores, pins)

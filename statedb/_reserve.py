@@ -6,29 +6,23 @@ atomic step: ``dict.setdefault`` puts the holder in, or finds another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock, get_ident
-from typing import Protocol
+from typing import Any
 
 from ._errors import NestedWrite
 
 HOLDER = "holder"
 
 
-class Named(Protocol):
-    """A table, as far as messages go."""
-
-    name: str
-
-
 class Holder:
     """One write transaction as its tables see it: whose it is, and whether it still may write."""
 
-    __slots__ = ("_tables", "closed", "thread", "torn")
+    __slots__ = ("closed", "reserved", "thread", "torn")
 
-    def __init__(self, tables: Sequence[Named]) -> None:
-        """``tables`` are the tables it writes."""
-        self._tables = tables
+    def __init__(self, reserved: tuple[Any, ...]) -> None:
+        """``reserved`` are the tables it writes; each has a name."""
+        self.reserved = reserved
         self.thread = get_ident()
         self.closed: str = ""
         """How it was closed, ``committed`` or ``aborted``; empty while it is open."""
@@ -38,7 +32,7 @@ class Holder:
     @property
     def tables(self) -> str:
         """The names of its tables, for messages."""
-        return ", ".join([table.name for table in self._tables]) or "no tables"
+        return ", ".join([table.name for table in self.reserved]) or "no tables"
 
 
 class Reservation:

@@ -10,11 +10,11 @@ Knows rows, keys and the commit chain; knows no transactions and no snapshots.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 from weakref import ref
 
-from ._history import Commit, Key, Pin, Redo, Root, Row, Undo
+from ._history import Commit, Key, Pin, Redo, Root, Row, State, Undo, compact
 from ._keys import fits_none
 from ._networks import length_of
 from ._order import Order
@@ -22,40 +22,43 @@ from ._reserve import Reservation
 from ._schema import AnyIndex, Keys, PrefixIndex, Table, UniqueIndex
 from ._watch import Registry
 
-Entries: TypeAlias = tuple[Key, tuple[Keys, ...]]
-"""Where a row stands in the indexes: its primary key, and its keys in each of them."""
+_COMPACT_EVERY = 256
+
+Moves: TypeAlias = dict[Key, State]
+"""Rows that leave index keys, or that enter them, by primary key: those that the state names."""
 
 
 class Bucket(set[Any]):
     """The primary keys under one index key, with their sorted list cached until the membership changes.
 
-    A cache counts only where its version is the bucket's: the reader reads the version before it copies, the writer
-    bumps it after it changed.
+    A cached list counts while it has the bucket's version and length: whatever comes makes the bucket longer, and the
+    writer bumps the version after a key has gone. The reader reads the version before it copies. Made by
+    ``bucket_of`` alone: an initializer in Python would cost as much again.
     """
 
     __slots__ = ("cached", "version")
 
-    def __init__(self, keys: Iterable[Key] = ()) -> None:
-        """A bucket of these keys."""
-        super().__init__(keys)
-        self.version = 0
-        self.cached: tuple[int, list[Key]] | None = None
-
-    def changed(self) -> None:
-        """Called by the writer after each change."""
-        self.version += 1
-        self.cached = None
+    version: int
+    cached: tuple[int, list[Key]] | None
 
     def ordered(self) -> list[Key]:
         """The keys in order; do not change the list. Cost: O(1) while the membership does not change."""
         version = self.version
         cached = self.cached
-        if cached is not None and cached[0] == version:
+        if cached is not None and cached[0] == version and len(cached[1]) == len(self):
             return cached[1]
         keys = list(self)
         keys.sort()
         self.cached = (version, keys)
         return keys
+
+
+def bucket_of(keys: tuple[Key, Key]) -> Bucket:
+    """A bucket of these keys."""
+    bucket = Bucket(keys)
+    bucket.version = 0
+    bucket.cached = None
+    return bucket
 
 
 class IndexStore:
@@ -104,35 +107,49 @@ class IndexStore:
             return primary in entry
         return entry is not None and bool(entry == primary)
 
-    def move(self, leave: list[Entries], enter: list[Entries]) -> None:
-        """Take rows out from under the keys that they leave, then put rows under those that they enter. Idempotent.
+    def leave(self, moves: Moves) -> None:
+        """Take rows out from under keys. Idempotent.
 
         A row leaves a key only where it still stands there: with a unique key another may have taken its place.
         """
-        entries, unique, lengths, place = self.entries, self.unique, self.lengths, self.place
-        for primary, keys in leave:
-            for key in keys[place]:
+        entries, place = self.entries, self.place
+        for primary, state in moves.items():
+            for key in state[3][place]:
                 entry = entries.get(key)
                 if type(entry) is Bucket:
                     entry.discard(primary)
-                    entry.changed()
+                    entry.version += 1
+                    entry.cached = None
                     if not entry:
                         entries.pop(key, None)
                 elif entry is not None and entry == primary:
                     entries.pop(key, None)
-        for primary, keys in enter:
-            for key in keys[place]:
-                entry = entries.get(key)
-                if entry is None or unique:
+
+    def enter(self, moves: Moves) -> None:
+        """Put rows under keys, after all that leave have left. Idempotent."""
+        entries, place = self.entries, self.place
+        if self.unique:
+            for primary, state in moves.items():
+                for key in state[3][place]:
                     entries[key] = primary
-                    if lengths is not None:
-                        lengths[length_of(key)] = None
-                elif type(entry) is Bucket:
-                    entry.add(primary)
-                    entry.version += 1
-                    entry.cached = None
-                elif entry != primary:
-                    entries[key] = Bucket((entry, primary))
+        else:
+            for primary, state in moves.items():
+                for key in state[3][place]:
+                    entry = entries.setdefault(key, primary)
+                    if type(entry) is Bucket:
+                        entry.add(primary)
+                    elif entry is not primary and entry != primary:
+                        entries[key] = bucket_of((entry, primary))
+        if self.lengths is not None:
+            for state in moves.values():
+                for key in state[3][place]:
+                    self.lengths[length_of(key)] = None
+
+    def note(self, leave: Moves, enter: Moves) -> None:
+        """Remember for the order which keys may have come or gone."""
+        place = self.place
+        moved = (*leave.values(), *enter.values())
+        self.order.note([key for state in moved for key in state[3][place]], self.entries)
 
 
 class TableStore:
@@ -143,6 +160,7 @@ class TableStore:
         "indexes",
         "key_of",
         "keys_of",
+        "known_keys_of",
         "name",
         "order",
         "plain",
@@ -176,6 +194,7 @@ class TableStore:
         self.fits: Callable[[Key], bool] = fits_none
         self.indexes = tuple([IndexStore(index) for index in list(table.indexes.values())[1:]])
         self.keys_of = extractor_of([store.index for store in self.indexes])
+        self.known_keys_of = checking_extractor_of(self.indexes)
         self.unique_indexes = tuple([store for store in self.indexes if store.unique])
         self.row_types: set[type] = {table.row_type} if isinstance(table.row_type, type) else set()
         self.reservation = Reservation(table.name)
@@ -202,41 +221,55 @@ class TableStore:
         """The pin of the empty table at revision 0."""
         return Pin(Commit(0, 0, 0, ()))
 
-    def apply(self, redo: Redo, leave: list[Entries], enter: list[Entries]) -> None:
-        """Change the newest state. Called after the old commit has its link; idempotent, so it can be run again."""
+    def apply(self, base: Pin, undo: Undo, redo: Redo, leave: Moves, enter: Moves, after: Pin) -> None:
+        """Publish the link on the old commit, then change the newest state. Idempotent, so it can be run again.
+
+        The pin replaced is kept an eye on: while it lives, somebody holds the old state.
+        """
+        old = base.commit
+        if old.link is None:
+            old.link = (undo, redo, after.commit)
+        if base.ordered is not None:
+            base.ordered = None
         rows, revisions = self.rows, self.revisions
-        for key, state in redo.items():
-            if state[2]:
+        for key, (row, revision, deleted, _) in redo.items():
+            if deleted:
                 rows.pop(key, None)
                 revisions.pop(key, None)
             else:
-                rows[key] = state[0]
-                revisions[key] = state[1]
-        if not leave and not enter:
-            return
-        for store in self.indexes:
-            store.move(leave, enter)
-            if store.order.noted is not None:
-                place = store.place
-                store.order.note([key for _, keys in leave + enter for key in keys[place]], store.entries)
-        if self.order.noted is not None:
-            self.order.note([key for key, _ in leave + enter], rows)
+                rows[key] = row
+                revisions[key] = revision
+        if enter or leave:
+            for store in self.indexes:
+                if leave:
+                    store.leave(leave)
+                store.enter(enter)
+                if store.order.noted is not None:
+                    store.note(leave, enter)
+            if self.order.noted is not None:
+                self.order.note([*leave, *enter], rows)
+        self.replaced.append(ref(base))
+        if old.sequence % _COMPACT_EVERY == 0:
+            self.replaced = compact(self.replaced)
 
 
-def difference(undo: Undo, redo: Redo) -> tuple[list[Entries], list[Entries]]:
-    """What rows leave which keys of the indexes, and what rows enter which; a row whose keys stay does neither."""
-    leave: list[Entries] = []
-    enter: list[Entries] = []
+def difference(undo: Moves, redo: Redo) -> tuple[Moves, Moves]:
+    """What rows leave which keys of the indexes, and what rows enter which; a row whose keys stay does neither.
+
+    ``undo`` has the rows that were there.
+    """
+    leave: Moves = {}
+    enter: Moves = {}
     for key, state in redo.items():
-        before = undo[key]
+        before = undo.get(key)
         if before is None:
             if not state[2]:
-                enter.append((key, state[3]))
+                enter[key] = state
         elif state[2]:
-            leave.append((key, before[3]))
+            leave[key] = before
         elif before[3] != state[3]:
-            leave.append((key, _without(before[3], state[3])))
-            enter.append((key, _without(state[3], before[3])))
+            leave[key] = (*before[:3], _without(before[3], state[3]))
+            enter[key] = (*state[:3], _without(state[3], before[3]))
     return leave, enter
 
 
@@ -272,5 +305,45 @@ def extractor_of(indexes: list[AnyIndex[Any, Any]]) -> Callable[[Row], tuple[Key
 
     def several(row: Row) -> tuple[Keys, ...]:
         return tuple([a if type(a := keys(row)) is tuple else as_tuple(a) for keys, as_tuple in parts])
+
+    return several
+
+
+def checking_extractor_of(indexes: tuple[IndexStore, ...]) -> Callable[[Row], tuple[Keys, ...] | None]:
+    """One function that gives a row's keys in all of these indexes, or None where not all are of the indexes' types.
+
+    Spelled out for two indexes, as above.
+    """
+    parts = [(store, *store.index.extractor()) for store in indexes]
+    if len(parts) == 2:
+        (one, first, first_tuple), (other, second, second_tuple) = parts
+
+        def two(row: Row) -> tuple[Keys, ...] | None:
+            a, b = first(row), second(row)
+            if type(a) is not tuple:
+                a = first_tuple(a)
+            if type(b) is not tuple:
+                b = second_tuple(b)
+            for key in a:
+                if type(key) is not one.plain and not one.fits(key):
+                    return None
+            for key in b:
+                if type(key) is not other.plain and not other.fits(key):
+                    return None
+            return a, b
+
+        return two
+
+    def several(row: Row) -> tuple[Keys, ...] | None:
+        found = []
+        for store, keys_of, as_tuple in parts:
+            keys = keys_of(row)
+            if type(keys) is not tuple:
+                keys = as_tuple(keys)
+            for key in keys:
+                if type(key) is not store.plain and not store.fits(key):
+                    return None
+            found.append(keys)
+        return tuple(found)
 
     return several

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
-from ._commit import CommitPlan, TableCommit
+from ._commit import CommitPlan, prepared
 from ._errors import (
     DuplicateKey,
     IndexFunctionError,
@@ -19,7 +19,7 @@ from ._errors import (
     TableNotOpen,
     TransactionClosed,
 )
-from ._history import Commit, Initializer, Key, Layer, Pin, Redo, Row, State, Undo
+from ._history import Commit, Initializer, Key, Layer, Pin, Redo, Row, State
 from ._keys import PLAIN, describe, fits_of, shape_of
 from ._read import (
     Entry,
@@ -30,7 +30,7 @@ from ._read import (
     UniqueIndexView,
     view_of,
 )
-from ._reserve import HOLDER, Holder
+from ._reserve import HOLDER
 from ._schema import AnyIndex, Index, K, Keys, N, PrefixIndex, R, Table, UniqueIndex, check_row_type
 from ._store import IndexStore, TableStore
 
@@ -42,47 +42,49 @@ REFUSED = (DuplicateKey, InvalidKey, IndexFunctionError)
 """What staging raises before it has changed anything."""
 _NOT_CLAIMED: Any = object()
 _NO_PINS: dict[Any, Pin] = {}
+_NO_WRITERS: dict[Any, Any] = {}
+_NO_PARTS: list[Any] = []
 _NO_PIN = Pin(Commit(0, 0, 0, ()))
 
 
 class Overlay(Source):
     """What a transaction has staged on one table, over the newest state, which it alone may change."""
 
-    __slots__ = ("_layer", "_log", "claims", "count", "holder", "moved", "pending", "redo", "revision", "undo")
+    __slots__ = ("before", "claims", "count", "layer", "log", "moved", "pending", "plan", "redo", "revision")
 
-    def __init__(self, store: TableStore, pin: Pin, holder: Holder) -> None:
+    def __init__(self, store: TableStore, pin: Pin, plan: CommitPlan) -> None:
         """Nothing staged."""
         commit = pin.commit
         self.store = store
         self.pin = pin
-        self.holder = holder
-        self.undo: Undo = {}
+        self.plan = plan
+        self.before: dict[Key, State] = {}  # what the rows were that are staged over; new rows are not among them
         self.redo: Redo = {}
         self.revision = commit.revision
         self.count = commit.count
         self.pending = commit.pending
-        self.moved = False  # whether any index is touched: rows whose keys stay are spared the comparison
+        self.moved = False  # whether a row leaves an index key: others are spared the comparison
         # Unique secondary keys that this transaction gave to a row, or took from one (None).
         self.claims: list[dict[Key, Key | None]] | None = None
         if store.unique_indexes:
             self.claims = [{} for _ in store.unique_indexes]
-        self._layer: Layer | None = None  # made for the first read that needs one, and kept up to date by the log
-        self._log: list[Key] | None = None
+        self.layer: Layer | None = None  # made for the first read that needs one, and kept up to date by the log
+        self.log: list[Key] | None = None
 
     def layers(self) -> tuple[Layer, ...]:
         """The staged rows, if there are any."""
         if not self.redo:
             return ()
-        if self._layer is None:
-            self._log = list(self.redo)
-            self._layer = Layer(cast("dict[Key, Any]", self.redo), self._log)
-        return (self._layer,)
+        if self.layer is None:
+            self.log = list(self.redo)
+            self.layer = Layer(cast("dict[Key, Any]", self.redo), self.log)
+        return (self.layer,)
 
     def check_open(self) -> None:
         """Raise TransactionClosed after commit or abort."""
-        if self.holder.closed:
+        if self.plan.closed:
             raise TransactionClosed(
-                f"table {self.store.name!r}: the transaction was {self.holder.closed}; open a new one with db.write"
+                f"table {self.store.name!r}: the transaction was {self.plan.closed}; open a new one with db.write"
             )
 
     # -- staging ---------------------------------------------------------------------------------------------
@@ -99,40 +101,69 @@ class Overlay(Source):
             raise
         except Exception:
             raise self.explained(row) from None
-        before: State | None = None
+        stored: State | None = None
         old_keys: tuple[Keys, ...] | None = None
         if staged is not None:
             if not staged[2]:
                 old_keys = staged[3]
         elif old is not None:
             old_keys = store.keys_of(old)
-            before = (old, store.revisions[key], False, old_keys)
+            stored = (old, store.revisions[key], False, old_keys)
         elif type(key) is not store.plain and not store.fits(key):
             self.check_key(store, store.rows, key, row)
         try:
             if keys != old_keys:
-                self.moved = True
                 for index, new in zip(store.indexes, keys):
                     for secondary in new:
                         if type(secondary) is not index.plain and not index.fits(secondary):
                             self.check_key(index, index.entries, secondary, row)
-                if before is not None:
-                    self.check_pure(key, keys, before[3])
+                if old is not None or staged is not None:
+                    self.moved = True
+                    if stored is not None:
+                        self.check_pure(key, keys, stored[3])
                 if self.claims is not None:
                     self.claim(key, keys, old_keys)
-            if staged is None:
-                self.undo[key] = before
+            if stored is not None:
+                self.before[key] = stored
             self.revision = revision = self.revision + 1
             self.redo[key] = (row, revision, False, keys)
             if old is None:
                 self.count += 1
-            if self._log is not None:
-                self._log.append(key)
+            if self.log is not None:
+                self.log.append(key)
         except REFUSED:
             raise
         except BaseException:
             self.unstage(key, staged)
             raise
+
+    def stage_new(self, row: Row, key: Key) -> bool:
+        """Stage a row where there is none and nothing is staged: what bulk loads are made of.
+
+        False, with nothing staged, where any of its keys is the first, or unlike others, or claimed, or cannot be
+        taken: ``stage`` sees to all that, and tells what is wrong.
+        """
+        store = self.store
+        if self.claims is not None or (type(key) is not store.plain and not store.fits(key)):
+            return False
+        try:
+            keys = store.known_keys_of(row)
+        except MemoryError:
+            raise
+        except Exception:  # told by stage
+            return False
+        if keys is None:
+            return False
+        try:
+            self.revision = revision = self.revision + 1
+            self.redo[key] = (row, revision, False, keys)
+            self.count += 1
+            if self.log is not None:
+                self.log.append(key)
+        except BaseException:
+            self.unstage(key, None)
+            raise
+        return True
 
     def stage_deletion(self, key: Key, old: Row, staged: State | None) -> None:
         """Stage that the row, which is there, is gone."""
@@ -142,37 +173,36 @@ class Overlay(Source):
             if self.claims is not None:
                 self.claim(key, None, keys)
             if staged is None:
-                self.undo[key] = (old, self.store.revisions[key], False, keys)
+                self.before[key] = (old, self.store.revisions[key], False, keys)
             self.revision = revision = self.revision + 1
             self.redo[key] = (old, revision, True, keys)
             self.count -= 1
-            if self._log is not None:
-                self._log.append(key)
+            if self.log is not None:
+                self.log.append(key)
         except BaseException:
             self.unstage(key, staged)
             raise
 
     def unstage(self, key: Key, staged: State | None) -> None:
         """Put back what an interrupt (Ctrl-C, MemoryError) left half staged for a key. Cost: O(staged rows)."""
-        undo, redo = self.undo, self.redo
+        before, redo = self.before, self.redo
         if staged is None:
-            undo.pop(key, None)
+            before.pop(key, None)
             redo.pop(key, None)
         else:
             redo[key] = staged
         commit = self.pin.commit
         self.revision = max([commit.revision, *[state[1] for state in redo.values()]])
-        self.count = commit.count + sum([(undo[k] is None) - state[2] for k, state in redo.items()])
-        self._layer = self._log = None
+        self.count = commit.count + sum([(k not in before) - state[2] for k, state in redo.items()])
+        self.layer = self.log = None
         if self.claims is not None:
             self.claims = [self._claimed(store.place) for store in self.store.unique_indexes]
 
     def _claimed(self, place: int) -> dict[Key, Key | None]:
         """The unique keys that the staged rows left (None) or took."""
         claims: dict[Key, Key | None] = {}
-        for before in self.undo.values():
-            if before is not None:
-                claims.update(dict.fromkeys(before[3][place]))
+        for before in self.before.values():
+            claims.update(dict.fromkeys(before[3][place]))
         for key, state in self.redo.items():
             if not state[2]:
                 claims.update(dict.fromkeys(state[3][place], key))
@@ -308,7 +338,7 @@ class TableWriter(TableView[K, R]):
         DuplicateKey, InvalidRow, InvalidKey, IndexFunctionError.
         """
         source = self._source  # the lines of _located, spelled out: a call less is 5 percent of a bulk load
-        if source.holder.closed:
+        if source.plan.closed:
             source.check_open()
         store = source.store
         if type(row) not in store.row_types:
@@ -323,6 +353,8 @@ class TableWriter(TableView[K, R]):
             old = _live(staged)
         elif key is not None:
             old = self._get(key)
+            if old is None and source.stage_new(row, key):
+                return None
         else:
             raise source.no_key(row)
         if old is not None and not force and old == row:
@@ -368,7 +400,7 @@ class TableWriter(TableView[K, R]):
 
         With ``at`` only if its revision is that one: raises RevisionMismatch where it is not.
         """
-        if self._source.holder.closed:
+        if self._source.plan.closed:
             self._source.check_open()
         staged = self._redo.get(key)
         old: R | None = self._get(key) if staged is None else _live(staged)
@@ -418,7 +450,7 @@ class TableWriter(TableView[K, R]):
     def _located(self, row: R) -> tuple[Any, State | None, R | None]:
         """The primary key of a row to be written, what is staged for it, and the row that is there now."""
         source = self._source
-        if source.holder.closed:
+        if source.plan.closed:
             source.check_open()
         store = source.store
         if type(row) not in store.row_types:
@@ -449,7 +481,7 @@ class TableWriter(TableView[K, R]):
 
     def get(self, key: Any, default: Any = None, /) -> Any:
         """The row as the transaction sees it, or the default."""
-        if self._source.holder.closed:
+        if self._source.plan.closed:
             self._source.check_open()
         staged = self._redo.get(key)
         row = self._get(key) if staged is None else _live(staged)
@@ -496,20 +528,18 @@ class WriteTransaction:
     ``db.write`` on until then; readers never wait. One that is dropped open aborts with a ResourceWarning.
     """
 
-    __slots__ = ("__weakref__", "_database", "_holder", "_outcome", "_pins", "_stores", "_writers")
+    __slots__ = ("__weakref__", "_database", "_pins", "_plan", "_writers")
 
     def __init__(self, database: Database, stores: tuple[TableStore, ...]) -> None:
         """Take all tables, in the order given; ``Database.write`` sorts them."""
         self._database = database
-        self._stores = stores
-        self._outcome: dict[Any, Pin] | None = None
         self._writers: dict[Any, TableWriter[Any, Any]] = {}
         self._pins = _NO_PINS
-        self._holder = holder = Holder(stores)
+        self._plan = plan = CommitPlan(stores)
         try:
             for store in stores:
-                if store.reservation.holder.setdefault(HOLDER, holder) is not holder:
-                    store.reservation.take(holder)
+                if store.reservation.holder.setdefault(HOLDER, plan) is not plan:
+                    store.reservation.take(plan)
                 if store.unfinished is not None:
                     store.unfinished()
             self._pins = database._root.pins  # after the last table was taken
@@ -527,25 +557,25 @@ class WriteTransaction:
     def __getitem__(self, table: PrefixIndex[N, R]) -> PrefixIndexView[N, R]: ...
     def __getitem__(self, table: Any) -> Any:
         """The writer of a table, or the view of an index, both seeing what is staged. Raises TableNotOpen."""
-        if self._holder.closed:
-            raise TransactionClosed(f"the transaction was {self._holder.closed}; open a new one with db.write(...)")
+        if self._plan.closed:
+            raise TransactionClosed(f"the transaction was {self._plan.closed}; open a new one with db.write(...)")
         writer = self._writers.get(table)
         if writer is not None:
             return writer
-        for store in self._stores:
+        for store in self._plan.reserved:
             if store.table is table:
-                writer = self._writers[table] = TableWriter(Overlay(store, self._pins[table], self._holder))
+                writer = self._writers[table] = TableWriter(Overlay(store, self._pins[table], self._plan))
                 return writer
         if isinstance(table, AnyIndex) and getattr(table, "table", None) is not None:
             return view_of(self[table.table], table)
         raise TableNotOpen(
             f"table {getattr(table, 'name', table)!r} is not open for writing in this transaction "
-            f"(open: {self._holder.tables}); name it in db.write(...), or read it from a snapshot"
+            f"(open: {self._plan.tables}); name it in db.write(...), or read it from a snapshot"
         )
 
     def __repr__(self) -> str:
         """Its tables and whether it is open."""
-        return f"<WriteTransaction on {self._holder.tables}, {self._holder.closed or 'open'}>"
+        return f"<WriteTransaction on {self._plan.tables}, {self._plan.closed or 'open'}>"
 
     def __enter__(self) -> Self:
         """The transaction itself."""
@@ -556,10 +586,10 @@ class WriteTransaction:
     ) -> Literal[False]:
         """Commit, or abort where the block raised. Nothing where that was done by hand."""
         try:
-            if kind is None and not self._holder.closed:
+            if kind is None and not self._plan.closed:
                 self._commit()
         finally:
-            if not self._holder.closed:
+            if not self._plan.closed:
                 self.abort()
         return False
 
@@ -568,31 +598,35 @@ class WriteTransaction:
 
         A second time gives the same snapshot. Raises TransactionClosed after an abort.
         """
-        if self._outcome is None:
-            if self._holder.closed:
-                raise TransactionClosed(f"the transaction on {self._holder.tables} was {self._holder.closed} already")
+        if self._plan.pins is None:
+            if self._plan.closed:
+                raise TransactionClosed(f"the transaction on {self._plan.tables} was {self._plan.closed} already")
             self._commit()
-        assert self._outcome is not None
-        return self._database._snapshot_of(self._outcome)
+        assert self._plan.pins is not None
+        return self._database._snapshot_of(self._plan.pins)
 
     def _commit(self) -> None:
+        plan = self._plan
         try:
-            parts = []
             for writer in self._writers.values():
                 source = writer._source
                 if source.redo or source.pending != source.pin.commit.pending:
-                    parts.append(TableCommit(source))
-            plan = CommitPlan(self._database._root, self._holder, self._stores, parts)
+                    plan.parts.append(prepared(source))
+                source.pin = _NO_PIN
+            if not plan.parts:
+                plan.pins = self._database._root.pins
             try:
                 plan.finish()
             except BaseException:
                 plan.finish_again()  # forward: what follows the first link is idempotent
                 raise
-            self._outcome = plan.pins
         finally:
-            if not self._holder.closed:
+            if not plan.closed:
                 self.abort()
-            self._forget()
+            self._writers = _NO_WRITERS
+            self._pins = _NO_PINS
+            if plan.torn is None:
+                plan.parts = _NO_PARTS
         if self._database._check:
             self._database.check()
 
@@ -606,11 +640,11 @@ class WriteTransaction:
 
     def _let_go(self) -> None:
         """Idempotent."""
-        if not self._holder.closed:
-            self._holder.closed = "aborted"
-        if self._holder.torn is None:
-            for store in self._stores:
-                store.reservation.release(self._holder)
+        if not self._plan.closed:
+            self._plan.closed = "aborted"
+        if self._plan.torn is None:
+            for store in self._plan.reserved:
+                store.reservation.release(self._plan)
         self._forget()
 
     def _forget(self) -> None:
@@ -619,14 +653,16 @@ class WriteTransaction:
             writer._source.pin = _NO_PIN
         self._writers.clear()
         self._pins = _NO_PINS
+        if self._plan.torn is None:
+            self._plan.parts = []
 
     def __del__(self) -> None:
         """Abort where nobody did."""
-        holder = getattr(self, "_holder", None)
-        if holder is not None and not holder.closed:
+        plan = getattr(self, "_plan", None)
+        if plan is not None and not plan.closed:
             self.abort()
             warnings.warn(
-                f"a write transaction on {holder.tables} was dropped open and is aborted; use `with db.write(...)`",
+                f"a write transaction on {plan.tables} was dropped open and is aborted; use `with db.write(...)`",
                 ResourceWarning,
                 stacklevel=2,
                 source=self,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from statedb import IndexFunctionError, _commit
+from statedb import IndexFunctionError, _store
 
 from ._helpers import Hosts, Interrupted, Lines, Ports, Scene, lines_of, picture, picture_after_the_change
 
@@ -118,7 +118,7 @@ def test_a_commit_that_compacts_broken_at_any_line_is_whole_or_not_there(error, 
 
     def prepare(scene: Scene) -> Callable[[], Any]:
         commit = a_commit(scene)
-        monkeypatch.setattr(_commit, "_COMPACT_EVERY", 1)  # taken back when the next scene begins
+        monkeypatch.setattr(_store, "_COMPACT_EVERY", 1)  # taken back when the next scene begins
         return commit
 
     def begin() -> Scene:

@@ -26,7 +26,7 @@ def state_of(txn: Any) -> dict[str, Any]:
     source = txn[Hosts]._source
     (claims,), (index,) = source.claims, source.store.unique_indexes
     owners = {key: claims[key] if key in claims else index.entries.get(key) for key in "12346789"}
-    return {**picture(txn), "owners": owners, "redo": dict(source.redo), "undo": dict(source.undo)}
+    return {**picture(txn), "owners": owners, "redo": dict(source.redo), "before": dict(source.before)}
 
 
 def opened(staged: bool, read_before: bool) -> tuple[Scene, Any]:

@@ -108,7 +108,7 @@ def interrupted(commit: Callable[[Any], None]) -> tuple[Scene, bool]:
     try:
         commit(txn)
     except KeyboardInterrupt:
-        if not txn._holder.closed:  # it came before the commit began: the owner still has an open transaction
+        if not txn._plan.closed:  # it came before the commit began: the owner still has an open transaction
             txn.abort()
         return scene, True
     return scene, False
@@ -160,7 +160,7 @@ def handed_over(step: int) -> bool:
         waiting.join(0.001)
     fell = False
     try:
-        Steps(step).run(lambda: txn._stores[0].reservation.release(txn._holder))
+        Steps(step).run(lambda: txn._plan.reserved[0].reservation.release(txn._plan))
     except KeyboardInterrupt:
         fell = True
     txn.abort()

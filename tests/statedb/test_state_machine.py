@@ -30,7 +30,7 @@ from statedb import (
     Table,
     TableNotOpen,
     Watch,
-    _commit,
+    _store,
     _order,
 )
 from statedb._keys import fields_of
@@ -551,7 +551,7 @@ class HurriedEngineAgainstModel(EngineAgainstModel):
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_commit, "_COMPACT_EVERY", 2)
+    monkeypatch.setattr(_store, "_COMPACT_EVERY", 2)
     monkeypatch.setattr(_order, "_REBUILD_SHARE", 0)
     monkeypatch.setattr(_order, "_KEPT_MIN", 0)
 
