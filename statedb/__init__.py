@@ -8,7 +8,8 @@ The layers behind this door, each knowing only those above it:
     _watch _order _reserve      who waits for what; keys in order; who may write
     _store                      the newest state of one table
     _read _commit _write        views; transactions
-    _changes _dump _stats       streams; JSON lines and back; numbers for operators
+    _changes _dump              streams; JSON lines and back
+    _stats _observe             numbers for operators; who holds old states
     _database                   the database itself
 
 ``statedb.testing`` is the second door: a model and strategies for property tests of programs that use this one.
@@ -35,6 +36,7 @@ from ._errors import (
     UnknownTable,
 )
 from ._history import Initializer
+from ._observe import HeldState
 from ._read import Entry, IndexView, PrefixIndexView, TableView, UniqueIndexView
 from ._schema import Index, PrefixIndex, Table, UniqueIndex
 from ._stats import TableStats
@@ -49,6 +51,7 @@ __all__ = [
     "Database",
     "DuplicateKey",
     "Entry",
+    "HeldState",
     "Index",
     "IndexFunctionError",
     "IndexView",

@@ -20,11 +20,12 @@ from ._changes import ChangeStream, TablesStream
 from ._dump import dump
 from ._errors import InvalidTable, UnknownTable
 from ._history import Pin, Root
+from ._observe import HeldState, Origins
 from ._read import IndexView, PrefixIndexView, Source, TableView, UniqueIndexView, view_of
 from ._schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
 from ._stats import TableStats, table_stats
 from ._store import TableStore
-from ._write import WriteTransaction
+from ._write import ObservedTransaction, WriteTransaction
 
 I = TypeVar("I")  # noqa: E741 - the key type of an index
 AnyTable = type[Table[Any, Any]]
@@ -109,7 +110,7 @@ class Database:
     ['hello']
     """
 
-    __slots__ = ("__weakref__", "_check", "_chosen", "_lock", "_root", "_stores")
+    __slots__ = ("__weakref__", "_check", "_chosen", "_lock", "_origins", "_root", "_stores", "_transaction")
 
     def __init__(self, *tables: AnyTable) -> None:
         """A database of these tables, empty. More may be registered later.
@@ -121,6 +122,8 @@ class Database:
         self._stores: dict[Any, TableStore] = {}
         self._chosen: dict[tuple[AnyTable, ...], tuple[TableStore, ...]] = {}  # what ``write`` was asked for, in order
         self._check = os.environ.get("STATEDB_CHECK", "0") not in ("", "0")
+        self._transaction = ObservedTransaction if self._check else WriteTransaction
+        self._origins: Origins | None = None
         for table in tables:
             self.register(table)
 
@@ -154,8 +157,7 @@ class Database:
 
     def snapshot(self) -> Snapshot:
         """All tables at this instant. Cost: one attribute read and one small object."""
-        pins = self._root.pins  # the root first: a table in it is in the stores already
-        return Snapshot(self._stores, pins)
+        return self._snapshot_of(self._root.pins)  # the root first: a table in it is in the stores already
 
     def write(self, *tables: AnyTable) -> WriteTransaction:
         """Open a write transaction on these tables, waiting for others that write them. Naming one twice does no harm.
@@ -164,7 +166,7 @@ class Database:
         and NestedWrite where this thread itself holds one of them.
         """
         chosen = self._chosen.get(tables) or self._choose(tables)
-        return WriteTransaction(self, chosen)
+        return self._transaction(self, chosen)
 
     def _choose(self, tables: tuple[AnyTable, ...]) -> tuple[TableStore, ...]:
         """The stores of tables in the one order, remembered. Raises UnknownTable."""
@@ -177,6 +179,8 @@ class Database:
         return chosen
 
     def _snapshot_of(self, pins: dict[Any, Pin]) -> Snapshot:
+        if self._origins is not None:
+            self._origins.note(pins.values())
         return Snapshot(self._stores, pins)
 
     def check(self) -> None:
@@ -221,6 +225,23 @@ class Database:
     def stats(self) -> tuple[TableStats, ...]:
         """How every table is doing, for operators: rows, history kept, watches, streams, writers. Waits for nobody."""
         return tuple([table_stats(self._stores[table]) for table in self.tables])
+
+    def observe(self, *, origins: bool = False) -> None:
+        """From now on measure the time in commits, for ``stats``. Costs a microsecond a commit.
+
+        With ``origins`` also remember who takes snapshots and batches, for ``held``: some microseconds each.
+        """
+        self._transaction = ObservedTransaction
+        if origins and self._origins is None:
+            self._origins = Origins()
+
+    def held(self) -> tuple[HeldState, ...]:
+        """The older states that somebody holds, and so the history that is kept; the oldest of each table first.
+
+        Where they were taken is known from ``observe(origins=True)`` on.
+        """
+        origins = self._origins or Origins()
+        return origins.held([self._stores[table] for table in self.tables])
 
     def wait_initialized(self, *tables: AnyTable, timeout: float | None = None) -> bool:
         """Block until these tables are initialized (all tables where none is named); False when the time is over.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock, get_ident
+from time import monotonic
 from typing import Any
 
 from ._errors import NestedWrite
@@ -38,7 +39,7 @@ class Holder:
 class Reservation:
     """At most one holder at a time; others wait. Not re-entrant: waiting for oneself raises."""
 
-    __slots__ = ("_name", "holder", "waiting")
+    __slots__ = ("_name", "holder", "waited_s", "waiting", "waits")
 
     def __init__(self, name: str) -> None:
         """``name`` is the table's, for messages."""
@@ -46,6 +47,8 @@ class Reservation:
         self.holder: dict[str, Holder] = {}
         self.waiting: dict[Lock, None] = {}
         """The gates of those who wait, the longest first. No Condition: an interrupt could leave its lock held."""
+        self.waits = 0
+        self.waited_s = 0.0
 
     def take(self, holder: Holder) -> None:
         """Wait until the table is free, and take it. Raises NestedWrite where that could never happen.
@@ -78,6 +81,7 @@ class Reservation:
 
     def _wait(self, holder: Holder) -> None:
         gate = Lock()
+        begun = monotonic()
         try:
             self.waiting[gate] = None  # first the gate, then the look: a release between them opens it
             while (current := self.holder.setdefault(HOLDER, holder)) is not holder:
@@ -85,5 +89,7 @@ class Reservation:
                     current.torn()
                 else:
                     gate.acquire(timeout=1.0)  # the bound covers an interrupt that swallowed a release
+            self.waits += 1  # by the holder alone
+            self.waited_s += monotonic() - begun
         finally:
             self.waiting.pop(gate, None)

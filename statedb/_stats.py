@@ -33,6 +33,14 @@ class TableStats(NamedTuple):
     writer: str
     """The tables of the transaction that holds this one now; empty where none does."""
     waiting_writers: int
+    waits: int
+    """How often a writer had to wait for another one."""
+    waited_s: float
+    """For how long, in all, in seconds."""
+    commits_timed: int
+    """The commits since ``Database.observe``; those of several tables count for each."""
+    commits_s: float
+    """The time they took, in all, in seconds: preparing, publishing, waking."""
 
 
 def table_stats(store: TableStore) -> TableStats:
@@ -57,4 +65,8 @@ def table_stats(store: TableStore) -> TableStats:
         streams=store.open_streams(),
         writer=holder.tables if holder is not None else "",
         waiting_writers=len(store.reservation.waiting),
+        waits=store.reservation.waits,
+        waited_s=store.reservation.waited_s,
+        commits_timed=store.commits_timed,
+        commits_s=store.commits_s,
     )

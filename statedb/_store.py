@@ -156,6 +156,8 @@ class TableStore:
     """One table of one database: its newest rows, indexes, orders, write reservation, history and watches."""
 
     __slots__ = (
+        "commits_s",
+        "commits_timed",
         "fits",
         "indexes",
         "key_of",
@@ -202,6 +204,8 @@ class TableStore:
         self.registry = Registry([False, *[store.lengths is not None for store in self.indexes]])
         self.unfinished: Callable[[], None] | None = None  # finishes a commit that exceptions tore
         self.streams: list[ref[Any]] = []
+        self.commits_timed = 0
+        self.commits_s = 0.0
 
     @property
     def pin(self) -> Pin:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from threading import Lock
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
@@ -41,6 +43,7 @@ I = TypeVar("I")  # noqa: E741 - the key type of an index
 REFUSED = (DuplicateKey, InvalidKey, IndexFunctionError)
 """What staging raises before it has changed anything."""
 _NOT_CLAIMED: Any = object()
+_TIMES = Lock()
 _NO_PINS: dict[Any, Pin] = {}
 _NO_WRITERS: dict[Any, Any] = {}
 _NO_PARTS: list[Any] = []
@@ -627,8 +630,6 @@ class WriteTransaction:
             self._pins = _NO_PINS
             if plan.torn is None:
                 plan.parts = _NO_PARTS
-        if self._database._check:
-            self._database.check()
 
     def abort(self) -> None:
         """Drop the writes and free the tables. Nothing happens where the transaction is closed."""
@@ -667,3 +668,20 @@ class WriteTransaction:
                 stacklevel=2,
                 source=self,
             )
+
+
+class ObservedTransaction(WriteTransaction):
+    """One of a database whose commits are timed, or checked."""
+
+    __slots__ = ()
+
+    def _commit(self) -> None:
+        begun = perf_counter()
+        super()._commit()
+        seconds = perf_counter() - begun
+        with _TIMES:
+            for store in self._plan.reserved:
+                store.commits_timed += 1
+                store.commits_s += seconds
+        if self._database._check:
+            self._database.check()

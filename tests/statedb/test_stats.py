@@ -109,3 +109,69 @@ def test_it_may_be_asked_while_others_write(rounds: int):
         assert 0 <= stats.rows <= 7
     thread.join()
     assert pods(db).commits == rounds
+
+
+def test_how_often_writers_waited_and_for_how_long():
+    db = database()
+    assert (pods(db).waits, pods(db).waited_s) == (0, 0.0)
+    with db.write(Pods):
+        thread = threading.Thread(target=put, args=(db, Pod("a")))
+        thread.start()
+        while pods(db).waiting_writers == 0:
+            thread.join(0.001)
+    thread.join(20)
+    assert pods(db).waits == 1
+    assert 0 < pods(db).waited_s < 20
+
+
+def test_time_in_commits_from_the_moment_it_is_asked_for():
+    db = database(Pod("a"))
+    assert (pods(db).commits_timed, pods(db).commits_s) == (0, 0.0)
+    db.observe()
+    for number in range(3):
+        put(db, Pod("a", f"n{number}"))
+    assert pods(db).commits_timed == 3
+    assert 0 < pods(db).commits_s < 20
+
+
+def test_who_holds_old_states_and_where_they_were_taken():
+    db = database(Pod("a"))
+    db.observe(origins=True)
+    assert db.held() == ()
+    snapshot = db.snapshot()
+    view = db.snapshot()[Pods]
+    put(db, Pod("a", "other"))
+    put(db, Pod("b"))
+    (held,) = db.held()
+    assert (held.table, held.revision, held.commits_behind) == ("pods", 1, 2)
+    assert len(held.taken_at) == 2
+    for place in held.taken_at:
+        assert place.startswith(f"{__file__}:")
+        assert place.endswith(" in test_who_holds_old_states_and_where_they_were_taken")
+    del snapshot
+    assert len(db.held()) == 1
+    assert view["a"].node == Pod("a").node
+    del view
+    assert db.held() == ()
+
+
+def test_batches_of_a_stream_are_told_by_the_line_that_took_them():
+    db = database(Pod("a"))
+    db.observe(origins=True)
+    with db.changes(Pods) as stream:
+        batch = stream.next(timeout=0)
+        put(db, Pod("b"))
+        (held,) = db.held()
+        assert len(held.taken_at) == 1
+        assert "in test_batches" in held.taken_at[0]
+        del batch
+        stream.next(timeout=0)
+    assert db.held() == ()
+
+
+def test_without_observation_it_is_known_what_is_held_and_not_where():
+    db = database(Pod("a"))
+    snapshot = db.snapshot()
+    put(db, Pod("b"))
+    assert [(held.table, held.commits_behind, held.taken_at) for held in db.held()] == [("pods", 1, ())]
+    assert len(snapshot[Pods]) == 1
