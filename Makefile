@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format lint types contracts bench stress clean
+.PHONY: help demo test check format lint types contracts bench bench-report stress clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
 	@echo "make test     the whole test suite, doctests and README examples included"
 	@echo "make check    format, lint, types, import contracts, then the tests"
 	@echo "make bench    benchmarks, full size"
+	@echo "make bench-report   the same at 40 000 rows, written into docs/performance.md"
 	@echo "make stress   the long forms of the randomised tests"
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -51,6 +52,11 @@ $(VENV)/.bench: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+bench-report: $(VENV)/.bench
+	mkdir -p build && rm -f build/figures.jsonl
+	$(BIN)/python -m benchmarks --size full --json build/figures.jsonl
+	$(BIN)/python -m benchmarks.report build/figures.jsonl
 
 stress: $(VENV)/.dev
 	$(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600

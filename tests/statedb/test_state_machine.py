@@ -30,8 +30,8 @@ from statedb import (
     Table,
     TableNotOpen,
     Watch,
-    _store,
     _order,
+    _store,
 )
 from statedb._keys import fields_of
 from statedb.testing import (

@@ -1,0 +1,189 @@
+"""``python -m benchmarks.report FIGURES...``: figures as the tables and charts of docs/performance.md.
+
+Knows how figures are shown and nothing of how they were measured. The page says with markers where its tables go;
+all else on it is written by people.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from .harness import Figure
+
+_NEEDLESS = re.compile(r"<!--.*?-->|<script.*?</script>", re.DOTALL)
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One line of figures: a workload at one size."""
+
+    workload: str
+    size: str
+    rows: int
+    figures: list[Figure]
+    python: str
+    cpus: int
+    commit: str
+
+
+def read(lines: Iterable[bytes]) -> list[Run]:
+    """The runs; of a workload that was run again at the same size the last. Raises msgspec.DecodeError."""
+    runs = [msgspec.json.decode(line, type=Run) for line in lines if line.strip()]
+    return list({(run.workload, run.size): run for run in runs}.values())
+
+
+# -- tables ---------------------------------------------------------------------------------------------------------
+
+
+def table_of_figures(runs: Iterable[Run]) -> str:
+    """Every figure with its target; what missed it in bold."""
+    lines = ["| workload | figure | measured | at most |", "|---|---|---|---|"]
+    for run in runs:
+        for figure in run.figures:
+            value = f"{_short(figure.value)} {figure.unit}"
+            target = "" if figure.at_most is None else f"{figure.at_most:g}"
+            lines.append(
+                f"| `{run.workload}` | {figure.name} | {f'**{value}**' if figure.missed else value} | {target} |"
+            )
+    return "\n".join(lines)
+
+
+def table_of_peers(runs: Iterable[Run]) -> str:
+    """How many times as fast ours is, a column for each peer."""
+    cells = {(what, peer): value for what, peer, value in _peers(runs)}
+    peers = list(dict.fromkeys(peer for _, peer in cells))
+    lines = [f"| | {' | '.join(peers)} |", f"|---|{'---|' * len(peers)}"]
+    for what in dict.fromkeys(what for what, _ in cells):
+        shown = [_short(cells[what, peer]) if (what, peer) in cells else "" for peer in peers]
+        lines.append(f"| {what} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _peers(runs: Iterable[Run]) -> Iterator[tuple[str, str, float]]:
+    for run in runs:
+        for figure in run.figures:
+            if found := re.fullmatch(r"(.+), times as fast as (?:the )?(.+)", figure.name):
+                yield found[1], found[2], figure.value
+
+
+def _short(value: float) -> str:
+    """Three digits that count, whole numbers from a hundred on."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def around(runs: list[Run]) -> str:
+    """Where and of what the figures are."""
+    run = runs[-1]
+    rows = f"{run.rows:_}".replace("_", " ")
+    return f"Python {run.python}, {run.cpus} shared cores, {rows} rows, commit {run.commit}."
+
+
+def with_block(page: str, name: str, text: str) -> str:
+    """The page with the text between its two markers of this name. Raises ClickException where they are missing."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise click.ClickException(f"the page has no place for {name}; write {begin} and {end} where they belong")
+    head, rest = page.split(begin)
+    return f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}"
+
+
+# -- charts ---------------------------------------------------------------------------------------------------------
+
+
+def charts(runs: list[Run]) -> dict[str, str]:
+    """SVG by file name. Raises ImportError where the package that draws is not there."""
+    drawn = {"limit.svg": _against_the_limit(runs), "peers.svg": _against_peers(runs), "age.svg": _by_age(runs)}
+    return {name: chart.render(disable_xml_declaration=True, is_unicode=True) for name, chart in drawn.items()}
+
+
+def _bars(title: str, labels: list[str], **options: Any) -> Any:
+    """Bars from the first label downwards. It is drawn from below: values come the other way round."""
+    pygal = importlib.import_module("pygal")
+    chart = pygal.HorizontalBar(
+        title=title,
+        style=importlib.import_module("pygal.style").CleanStyle,
+        js=(),
+        no_prefix=True,
+        print_values=True,
+        legend_at_bottom=True,
+        height=120 + 40 * len(labels),
+        value_formatter=_short,
+        **options,
+    )
+    chart.x_labels = labels[::-1]
+    return chart
+
+
+def _against_the_limit(runs: list[Run]) -> Any:
+    """Measured and allowed, of what is compared with plain dicts."""
+    wanted = [
+        (f"{run.workload}: {figure.name.removesuffix(', ratio')}", figure)
+        for run in runs
+        for figure in run.figures
+        if figure.at_most is not None and figure.unit == "x"
+    ]
+    chart = _bars("Times the time of the limit", [label for label, _ in wanted])
+    chart.add("measured", [round(figure.value, 2) for _, figure in reversed(wanted)])
+    chart.add("at most", [figure.at_most for _, figure in reversed(wanted)])
+    return chart
+
+
+def _against_peers(runs: list[Run]) -> Any:
+    cells = {(what, peer): value for what, peer, value in _peers(runs)}
+    labels = list(dict.fromkeys(what for what, _ in cells))
+    chart = _bars("Times as fast (logarithmic; 1 is equal)", labels, logarithmic=True)
+    for peer in dict.fromkeys(peer for _, peer in cells):
+        chart.add(peer, [round(cells[what, peer], 2) if (what, peer) in cells else None for what in labels[::-1]])
+    return chart
+
+
+def _by_age(runs: list[Run]) -> Any:
+    """The same questions to snapshots of several ages."""
+    figures = {figure.name: figure.value for run in runs if run.workload == "queries" for figure in run.figures}
+    named = [name.rpartition(", ") for name in figures if ", " in name]
+    questions, ages = list(dict.fromkeys(n[0] for n in named)), list(dict.fromkeys(n[2] for n in named))
+    chart = _bars("Microseconds a question, by age of the snapshot (logarithmic)", questions, logarithmic=True)
+    for age in ages:
+        chart.add(age, [round(figures[f"{question}, {age}"], 2) for question in questions[::-1]])
+    return chart
+
+
+@click.command(help="Write the tables and charts of docs/performance.md from files of JSON lines.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--page", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=PAGE, show_default=True)
+def main(files: tuple[Path, ...], page: Path) -> None:
+    """See the help text."""
+    try:
+        runs = [
+            run for run in read(line for file in files for line in file.read_bytes().splitlines()) if run.size == "full"
+        ]
+    except msgspec.DecodeError as error:
+        raise click.ClickException(
+            f"{', '.join(map(str, files))}: no figures: {error}; make them with --json"
+        ) from None
+    if not runs:
+        raise click.ClickException("there are no figures of the full size; make them with --size full --json FILE")
+    text = with_block(page.read_text(), "figures", f"{around(runs)}\n\n{table_of_figures(runs)}")
+    text = with_block(text, "peers", table_of_peers(runs))
+    try:
+        drawn = charts(runs)
+    except ImportError as error:
+        raise click.ClickException(f"{error}; pip install 'statedb[bench]'") from None
+    page.write_text(text)
+    folder = page.parent / "charts"
+    folder.mkdir(exist_ok=True)
+    for name, svg in drawn.items():
+        (folder / name).write_text(f"{_NEEDLESS.sub('', svg).rstrip()}\n")
+        click.echo(f"wrote {folder / name}")
+    click.echo(f"wrote {page}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The page of figures is written from figures, and only where it says so."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# As a program of its own: the package that draws changes how Python imports, and tests have better things to do.
+PAGE = """before
+<!-- figures -->
+of yesterday
+<!-- end of figures -->
+between
+<!-- peers -->
+<!-- end of peers -->
+after
+"""
+
+
+def line(workload: str, *figures: tuple[str, float, str, float | None], size: str = "full") -> str:
+    named = [dict(zip(("name", "value", "unit", "at_most"), figure)) for figure in figures]
+    head: dict[str, Any] = {"workload": workload, "size": size, "rows": 40000, "figures": named}
+    return json.dumps({**head, "python": "3.11.7", "cpus": 2, "commit": "abc1234"})
+
+
+LINES = [
+    line("insert", ("transactions of 1, ratio", 99.0, "x", 9.0)),
+    line("insert", ("transactions of 1, ratio", 9.98, "x", 9.0), ("plain dicts", 0.512, "us/row", None)),
+    line("insert", ("transactions of 1, ratio", 77.0, "x", 9.0), size="large"),
+    line(
+        "peers",
+        ("get, times as fast as sqlite3", 20.25, "x", None),
+        ("list, times as fast as immutables", 1.1, "x", None),
+    ),
+    line("queries", ("unique get, fresh", 0.8, "us", None), ("unique get, 1000 commits old", 1.4, "us", None)),
+]
+
+
+def written(tmp_path: Path, lines: list[str], page: str = PAGE) -> tuple[subprocess.CompletedProcess[str], Path]:
+    figures, place = tmp_path / "figures.jsonl", tmp_path / "page.md"
+    figures.write_text("\n".join(lines) + "\n")
+    place.write_text(page)
+    command = [sys.executable, "-W", "error::DeprecationWarning", "-m", "benchmarks.report", figures, "--page", place]
+    return subprocess.run(command, capture_output=True, text=True), place
+
+
+def test_tables_go_where_the_page_says_and_nowhere_else(tmp_path: Path):
+    done, page = written(tmp_path, LINES)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert text.startswith("before\n<!-- figures -->\nPython 3.11.7, 2 shared cores, 40 000 rows, commit abc1234.\n")
+    assert "| `insert` | transactions of 1, ratio | **9.98 x** | 9 |\n" in text
+    assert "| `insert` | plain dicts | 0.512 us/row |  |\n" in text
+    assert "| | sqlite3 | immutables |\n|---|---|---|\n| get | 20.2 |  |\n| list |  | 1.1 |\n" in text
+    assert "yesterday" not in text
+    assert "77" not in text
+    assert text.endswith("<!-- end of peers -->\nafter\n")
+    again, _ = written(tmp_path, LINES, text)
+    assert again.returncode == 0
+    assert page.read_text() == text
+
+
+def test_charts_are_drawings_that_fetch_nothing(tmp_path: Path):
+    done, page = written(tmp_path, LINES)
+    assert done.returncode == 0, done.stderr
+    drawn = sorted((page.parent / "charts").iterdir())
+    assert [path.name for path in drawn] == ["age.svg", "limit.svg", "peers.svg"]
+    for path in drawn:
+        ET.parse(path)
+        assert "<script" not in path.read_text()
+        assert "href" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("lines", "page", "told"),
+    [
+        (["nonsense"], PAGE, "no figures"),
+        ([LINES[2]], PAGE, "there are no figures of the full size"),
+        (LINES, "no markers", "the page has no place for figures"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_leaves_the_page(tmp_path: Path, lines: list[str], page: str, told: str):
+    done, place = written(tmp_path, lines, page)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert place.read_text() == page
+    assert not (tmp_path / "charts").exists()
