@@ -126,6 +126,8 @@ class Overlay(Source):
                         self.check_pure(key, keys, stored[3])
                 if self.claims is not None:
                     self.claim(key, keys, old_keys)
+            else:
+                keys = old_keys  # history keeps them once
             if stored is not None:
                 self.before[key] = stored
             self.revision = revision = self.revision + 1
