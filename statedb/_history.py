@@ -12,7 +12,7 @@ Links hold Commits only, never Pins: what nobody pins is freed by reference coun
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from threading import Lock
@@ -117,17 +117,22 @@ class Layer:
         self._done[position] = len(self._log)
         return index
 
-    def between(self, position: int, low: Any, high: Any) -> Iterable[Key]:
+    def between(self, position: int, low: Any, high: Any, last: Any = None) -> Iterable[Key]:
         """The keys with ``low <= key < high`` that the layer holds: primary ones at position 0, else of that index.
+
+        None leaves a side open; of those beyond ``last`` none.
 
         In no order; some may have no row. Cost: O(log n + result) once sorted, and O(n) in a layer that still grows.
         """
         keys: Iterable[Key] = self.index(position) if position else self.states
         if self._log is not None:
-            return [key for key in list(keys) if (low is None or not key < low) and (high is None or key < high)]
+            keys = [key for key in list(keys) if (low is None or not key < low) and (high is None or key < high)]
+            return keys if last is None else [key for key in keys if not last < key]
         ordered = self._ordered.get(position) or self._ordered.setdefault(position, sorted(keys))
         start = 0 if low is None else bisect_left(ordered, low)
         stop = len(ordered) if high is None else bisect_left(ordered, high)
+        if last is not None:
+            stop = min(stop, bisect_right(ordered, last))
         return ordered[start:stop]
 
     def _built(self, position: int, keys: Iterable[Key]) -> dict[Key, list[Key]]:

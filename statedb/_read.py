@@ -11,6 +11,7 @@ over a shared container: the collector can run Python code, and with it a writer
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
 from ._errors import InvalidKey, RowNotFound
@@ -106,16 +107,13 @@ class Source:
         wanted = limit
         while True:
             keys = self.store.order.between(low, high, limit=wanted)
-            found = self.resolve(keys, lambda layer: layer.between(0, low, high))
-            in_order = sorted(found)
-            if limit is None or wanted is None:
+            # Where candidates were cut off, there may be rows beyond the last one that we have not seen.
+            last = keys[-1] if keys and len(keys) == wanted else None
+            found = self.resolve(keys, partial(Layer.between, position=0, low=low, high=high, last=last))
+            in_order = sorted(found)[:limit]
+            if limit is None or last is None or len(in_order) == limit:
                 return [found[key] for key in in_order]
-            if len(keys) == wanted:  # cut off: beyond the last candidate there may be rows we have not seen
-                in_order = [key for key in in_order if not keys[-1] < key] if keys else []
-                if len(in_order) < limit:
-                    wanted *= 2
-                    continue
-            return [found[key] for key in in_order[:limit]]
+            wanted = 2 * len(keys)
 
     def since(self, revision: int) -> list[Entry[Any]]:
         """The rows written after a revision, in revision order. Cost: O(n), there is no revision index."""
@@ -169,6 +167,11 @@ class Source:
 def shadowed(key: Key, layers: Iterable[Layer]) -> bool:
     """Whether a layer says something else about the key."""
     return any(key in layer.states for layer in layers)
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise ValueError(f"a limit must be 0 or more, or None for no limit, and not {limit}")
 
 
 def check_key(key: Key) -> None:
@@ -300,9 +303,10 @@ class TableView(Mapping[K, R]):
     def range(self, start: K | None = None, stop: K | None = None, *, limit: int | None = None) -> tuple[R, ...]:
         """The rows with ``start <= key < stop``, in order, at most ``limit``; None leaves that side open.
 
-        Raises InvalidKey for a bound that does not compare with the keys.
+        Raises InvalidKey for a bound that does not compare with the keys, ValueError for a limit below zero.
         """
         self._source.check_open()
+        _check_limit(limit)
         try:
             return tuple(self._source.ordered(start, stop, limit))
         except TypeError as error:
@@ -414,9 +418,10 @@ class _OrderedIndexView(AnyIndexView[K, R]):
     def range(self, start: K | None = None, stop: K | None = None, *, limit: int | None = None) -> tuple[R, ...]:
         """The rows with ``start <= index key < stop``, by index key and then primary key, each row once.
 
-        Raises InvalidKey for a bound that does not compare with the keys.
+        Raises InvalidKey for a bound that does not compare with the keys, ValueError for a limit below zero.
         """
         self._source.check_open()
+        _check_limit(limit)
         try:
             keys = self._source.index_keys(self._index, start, stop)
         except TypeError as error:
