@@ -31,7 +31,7 @@ class Report(msgspec.Struct, frozen=True):
         if self.size != "full":
             return []
         return [
-            f"{self.workload}: {figure.name} {figure.value:.2f} {figure.unit}, at most {figure.at_most:g}"
+            f"{self.workload}: {figure.name} {figure.value:.2f} {figure.unit}, {figure.target}"
             for figure in self.figures
             if figure.missed
         ]
@@ -97,7 +97,7 @@ def _show(report: Report, around: dict[str, Any], *, to_stderr: bool) -> None:
     foot = f"digest {report.digest}, {report.seconds:g} s, python {around['python']}, commit {around['commit']}"
     click.echo(f"\n{head}", err=to_stderr)
     for figure in report.figures:
-        target = "" if figure.at_most is None else f"  (at most {figure.at_most:g})"
+        target = f"  ({figure.target})" if figure.target else ""
         click.echo(f"  {figure.name:56} {figure.value:12.3f} {figure.unit:8}{target}".rstrip(), err=to_stderr)
     click.echo(f"  {foot}", err=to_stderr)
 

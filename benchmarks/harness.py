@@ -38,17 +38,26 @@ SIZES = {size.name: size for size in (SMOKE, FULL, LARGE)}
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One number. ``at_most`` is its target at full size, if it has one."""
+    """One number. ``at_most`` and ``at_least`` are its targets at full size, if it has any."""
 
     name: str
     value: float
     unit: str
     at_most: float | None = None
+    at_least: float | None = None
 
     @property
     def missed(self) -> bool:
         """Whether it has a target and missed it."""
-        return self.at_most is not None and self.value > self.at_most
+        over = self.at_most is not None and self.value > self.at_most
+        return over or (self.at_least is not None and self.value < self.at_least)
+
+    @property
+    def target(self) -> str:
+        """The target in words; empty where there is none."""
+        if self.at_least is not None:
+            return f"at least {self.at_least:g}"
+        return "" if self.at_most is None else f"at most {self.at_most:g}"
 
 
 class Digest(msgspec.Struct, frozen=True):

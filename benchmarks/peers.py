@@ -149,6 +149,12 @@ def peers() -> dict[str, Any]:
     return found
 
 
+_NOISE = 0.95
+_LESS = {("replace in 1s", "immutables"), ("replace in 100s", "immutables")}
+"""Where a peer is faster and offers less: rows have no revisions there, of two writers one is lost without a word, nobody
+can wait for a change or follow it. Everywhere else ours must not be slower, give or take the noise."""
+
+
 @workload("peers")
 def compare(size: Size) -> Iterator[Figure]:
     """How many times as fast we are as what could be picked instead; below 1 we are slower."""
@@ -162,7 +168,8 @@ def compare(size: Size) -> Iterator[Figure]:
             for what, seconds in ours.items():
                 ratios.setdefault(what, []).append(theirs[what] / seconds)
         for what, values in ratios.items():
-            yield Figure(f"{what}, times as fast as {name}", median(values), "x")
+            least = None if (what, name) in _LESS else _NOISE
+            yield Figure(f"{what}, times as fast as {name}", median(values), "x", at_least=least)
 
 
 def _round(peer: Peer, rows: list[Row], changed: list[Row], keys: list[str], nodes: list[str]) -> dict[str, float]:

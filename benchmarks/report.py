@@ -44,13 +44,12 @@ def read(lines: Iterable[bytes]) -> list[Run]:
 
 def table_of_figures(runs: Iterable[Run]) -> str:
     """Every figure with its target; what missed it in bold."""
-    lines = ["| workload | figure | measured | at most |", "|---|---|---|---|"]
+    lines = ["| workload | figure | measured | target |", "|---|---|---|---|"]
     for run in runs:
         for figure in run.figures:
             value = f"{_short(figure.value)} {figure.unit}"
-            target = "" if figure.at_most is None else f"{figure.at_most:g}"
             lines.append(
-                f"| `{run.workload}` | {figure.name} | {f'**{value}**' if figure.missed else value} | {target} |"
+                f"| `{run.workload}` | {figure.name} | {f'**{value}**' if figure.missed else value} | {figure.target} |"
             )
     return "\n".join(lines)
 
