@@ -151,8 +151,8 @@ def peers() -> dict[str, Any]:
 
 _NOISE = 0.95
 _LESS = {("replace in 1s", "immutables"), ("replace in 100s", "immutables")}
-"""Where a peer is faster and offers less: rows have no revisions there, of two writers one is lost without a word, nobody
-can wait for a change or follow it. Everywhere else ours must not be slower, give or take the noise."""
+"""Where a peer is faster and offers less: rows have no revisions there, of two writers one is lost without a word, and
+nobody can wait for a change or follow it. Everywhere else ours must not be slower, give or take the noise."""
 
 
 @workload("peers")
