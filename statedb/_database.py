@@ -11,7 +11,7 @@ To follow: fold the links between two pins (``_changes``).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from threading import Lock
 from time import monotonic
 from typing import Any, TypeVar, overload
@@ -55,7 +55,10 @@ class Snapshot:
     def __getitem__(self, table: PrefixIndex[N, R]) -> PrefixIndexView[N, R]: ...
     def __getitem__(self, table: Any) -> Any:
         """The view of a table or of an index. Raises UnknownTable."""
-        pin = self._pins.get(table)
+        try:
+            pin = self._pins.get(table)
+        except TypeError:
+            raise _unhashable([table], self._pins) from None
         if pin is not None:
             return TableView(Source(self._stores[table], pin))
         if isinstance(table, AnyIndex) and (pin := self._pins.get(getattr(table, "table", None))) is not None:
@@ -87,6 +90,15 @@ class Snapshot:
 
     def _pin_of(self, store: TableStore) -> Pin:
         return self._pins[store.table]
+
+
+def _unhashable(tables: Iterable[Any], known: Mapping[Any, Any]) -> UnknownTable:
+    """What to raise where a table was asked for by what no dict can hold, as a list of tables is."""
+    found = [table for table in tables if type(table).__hash__ is None] or list(tables)
+    return UnknownTable(
+        f"{found[0]!r} is no table; name tables themselves, one after the other "
+        f"(tables: {', '.join([table.name for table in known])})"
+    )
 
 
 def _unknown(table: Any, known: Mapping[Any, Any]) -> UnknownTable:
@@ -165,7 +177,10 @@ class Database:
         Tables are taken in one order, so that transactions never wait for each other in a circle. Raises UnknownTable,
         and NestedWrite where this thread itself holds one of them.
         """
-        chosen = self._chosen.get(tables) or self._choose(tables)
+        try:
+            chosen = self._chosen.get(tables) or self._choose(tables)
+        except TypeError:
+            raise _unhashable(tables, self._stores) from None
         return self._transaction(self, chosen)
 
     def _choose(self, tables: tuple[AnyTable, ...]) -> tuple[TableStore, ...]:
@@ -204,7 +219,10 @@ class Database:
         """
         if not tables:
             raise ValueError("name at least one table to follow, as in db.changes(Services)")
-        chosen = tuple(dict.fromkeys(tables))
+        try:
+            chosen = tuple(dict.fromkeys(tables))
+        except TypeError:
+            raise _unhashable(tables, self._stores) from None
         for table in chosen:
             if table not in self._stores:
                 raise _unknown(table, self._stores)

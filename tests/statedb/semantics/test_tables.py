@@ -79,6 +79,14 @@ def test_two_tables_of_one_name_and_one_table_twice():
     assert db.tables == (Pods,)
 
 
+def test_a_list_of_tables_is_no_table_and_the_error_says_so():
+    db = Database(Pods)
+    uses = (db.write, db.changes, lambda table: db.snapshot()[table], lambda table: db.wait_initialized(table))
+    for use in uses:
+        with pytest.raises(UnknownTable, match=r"\[.*Pods.*\] is no table; .*\(tables: pods\)"):
+            use([Pods])
+
+
 def test_tables_may_be_registered_at_any_time():
     db = Database(Pods)
     before = db.snapshot()
