@@ -115,7 +115,7 @@ def interrupted(commit: Callable[[Any], None]) -> tuple[Scene, bool]:
 
 
 opcodes_are_traced = pytest.mark.skipif(
-    sys.version_info >= (3, 13), reason="a frame's opcodes are not traced from its first one on"
+    sys.version_info >= (3, 12), reason="a frame's opcodes are not traced from its first one on"
 )
 
 
