@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode
 
@@ -24,6 +25,42 @@ SILENCE_S = 75.0
 _TIMEOUT_S = 30.0
 
 Parameters = Iterable[tuple[str, str]]
+
+
+class Cut:
+    """Ends a request from another thread: whoever connects or waits for an answer there gets Unreachable at once.
+
+    Give it to one request at a time. It stays made: a request that is given it later ends at once as well.
+    """
+
+    def __init__(self) -> None:
+        """Not made yet."""
+        self._lock = threading.Lock()
+        self._made = False
+        self._socket: socket.socket | None = None
+
+    def make(self) -> None:
+        """End the request. A thread that was just about to connect may not hear it: make it again until it has."""
+        with self._lock:
+            self._made = True
+            if self._socket is not None:
+                with suppress(OSError):  # not connected yet, or not any more
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def take(self, connection: socket.socket) -> None:
+        """From now on it is this connection that is cut. Raises ConnectionAbortedError where the cut is made."""
+        self.release()
+        with self._lock:
+            if self._made:
+                raise ConnectionAbortedError("the request was ended")
+            self._socket = connection.dup()  # of our own: the other one's number may go to another file at any time
+
+    def release(self) -> None:
+        """The connection is over."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
 
 
 class Remote:
@@ -46,10 +83,12 @@ class Remote:
         with self._response(method, path, parameters, self._timeout_s) as response:
             return self._decoded(response.read())
 
-    def lines(self, path: str, parameters: Parameters = (), *, silence_s: float = SILENCE_S) -> Iterator[Any]:
+    def lines(
+        self, path: str, parameters: Parameters = (), *, silence_s: float = SILENCE_S, cut: Cut | None = None
+    ) -> Iterator[Any]:
         """The lines of a stream, for ever: Unreachable is raised when it ends. Raises BadRequest, NotFound."""
-        with self._response("GET", path, parameters, silence_s) as response:
-            while line := self._line(response):
+        with self._response("GET", path, parameters, silence_s, cut) as response:
+            while (line := self._line(response)).endswith(b"\n"):  # half a line: it was cut off
                 yield self._decoded(line)
         raise Unreachable(f"{self.address} ended the stream; ask again to begin anew from the rows as they are then")
 
@@ -63,11 +102,11 @@ class Remote:
 
     @contextmanager
     def _response(
-        self, method: str, path: str, parameters: Parameters, timeout_s: float
+        self, method: str, path: str, parameters: Parameters, timeout_s: float, cut: Cut | None = None
     ) -> Generator[http.client.HTTPResponse]:
         query = urlencode(list(parameters))
         try:
-            with closing(_connection(self.address, timeout_s)) as connection:
+            with closing(_Connection(self.address, timeout_s, cut)) as connection:
                 connection.request(method, f"{path}?{query}" if query else path)
                 with connection.getresponse() as response:
                     if response.status != 200:
@@ -84,6 +123,9 @@ class Remote:
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise self._nobody(f": {reason}") from None
+        finally:
+            if cut is not None:
+                cut.release()
 
     def _nobody(self, reason: str) -> Unreachable:
         return Unreachable(
@@ -91,16 +133,15 @@ class Remote:
             "or name another with --server or STATEDB_SERVER"
         )
 
-    def _decoded(self, data: bytes) -> Any:
+    def _decoded(self, data: bytes) -> dict[str, Any]:
+        """Every answer of an agent, and every line of its streams, is one JSON object."""
         try:
-            return msgspec.json.decode(data)
+            return msgspec.json.decode(data, type=dict[str, Any])
         except msgspec.DecodeError:
             raise Unreachable(f"what answers at {self.address} is no agent; name one with --server") from None
 
     def _refusal(self, response: http.client.HTTPResponse) -> AgentError:
         body = self._decoded(response.read())
-        if not isinstance(body, dict):
-            body = {}
         error = str(body.get("error") or f"{self.address} answers with status {response.status}")
         if response.status == 404:
             return NoRow(error) if body.get("missing") == "row" else NotFound(error)
@@ -156,10 +197,18 @@ class RemoteTable(Generic[R]):
         parameters = [] if index is None else [("index", index)]
         return self._rows([*parameters, *[("prefix", str(part)) for part in key]])
 
-    def changes(self, *key: str | int) -> Iterator[RemoteBatch[R]]:
-        """First all rows, then what changes, of the table or one row. Ends with Unreachable: then begin anew."""
+    def changes(
+        self, *key: str | int, silence_s: float = SILENCE_S, cut: Cut | None = None
+    ) -> Iterator[RemoteBatch[R]]:
+        """First all rows, then what changes, of the table or one row. Ends with Unreachable: then begin anew.
+
+        After so much silence it counts as ended; ``cut`` ends it from another thread. `agent.replica` begins anew by
+        itself.
+        """
         changes: list[RemoteChange[R]] = []
-        with closing(cast(Any, self._remote.lines(f"/changes/{quote(self.name, safe='')}", _key(key)))) as lines:
+        path = f"/changes/{quote(self.name, safe='')}"
+        lines = cast(Any, self._remote.lines(path, _key(key), silence_s=silence_s, cut=cut))
+        with closing(lines):
             for line in lines:
                 match line["event"]:
                     case "put" | "delete" as event:
@@ -183,23 +232,40 @@ class RemoteTable(Generic[R]):
         return row if self._row_type is None else msgspec.convert(row, self._row_type)
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """To a Unix socket."""
+class _Connection(http.client.HTTPConnection):
+    """Over TCP or to a Unix socket; it can be cut at any moment, also while it is being made."""
 
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
+    def __init__(self, address: Address, timeout_s: float, cut: Cut | None) -> None:
+        super().__init__("localhost" if address.path else address.host, address.port or None, timeout=timeout_s)
+        self._address = address
+        self._cut = cut
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        """To the first place that takes us. Raises the last one's OSError."""
+        places = _places(self._address)
+        for family, where in places:
+            self.sock = socket.socket(family)
+            try:
+                self.sock.settimeout(self.timeout)
+                if self._cut is not None:
+                    self._cut.take(self.sock)
+                self.sock.connect(where)
+            except OSError:
+                self.sock.close()
+                if where == places[-1][1]:
+                    raise
+            else:
+                break
+        if not self._address.path:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _connection(address: Address, timeout_s: float) -> http.client.HTTPConnection:
+def _places(address: Address) -> list[tuple[int, Any]]:
+    """Address families and what to connect to."""
     if address.path:
-        return _UnixConnection(address.path, timeout_s)
-    return http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
+        return [(socket.AF_UNIX, address.path)]
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    return [(family, where) for family, _, _, _, where in found]
 
 
 def _key(key: tuple[str | int, ...]) -> Parameters:
