@@ -1,0 +1,82 @@
+"""The Go original as a peer: both sides do the same work, and what is missing is said."""
+
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gopeer
+from benchmarks.__main__ import Report, run
+from benchmarks.harness import SMOKE, WORKLOADS
+
+needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="there is no Go toolchain")
+
+
+def compare() -> Report:
+    return run(WORKLOADS["go"], SMOKE)
+
+
+def compared(report: Report) -> set[str]:
+    return {name for each in report.figures for name, found, _ in [each.name.partition(", times as fast as")] if found}
+
+
+def test_every_target_belongs_to_a_task():
+    names = {task.name for task in gopeer.TASKS}
+    assert {name.removesuffix(", p50") for name in gopeer.AT_LEAST} <= names
+    assert len(names) == len(gopeer.TASKS)
+
+
+@needs_go
+def test_each_task_is_compared_with_the_original():
+    try:
+        gopeer.build()
+    except gopeer.Missing as error:
+        pytest.skip(str(error))
+    report = compare()
+    assert compared(report) == {task.name for task in gopeer.TASKS} - {"wake"} | {"wake, p50", "wake, p99"}
+    assert sum(figure.at_least is not None for figure in report.figures) == len(gopeer.AT_LEAST)
+
+
+def test_without_a_toolchain_there_are_our_own_times_and_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("PATH", "")
+    report = compare()
+    assert report.figures
+    assert not compared(report)
+    assert "no figures of the Go statedb: there is no Go toolchain" in capsys.readouterr().err
+
+
+@needs_go
+def test_without_the_module_the_line_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("GOPROXY", "off")
+    monkeypatch.setenv("GOMODCACHE", str(tmp_path))
+    with pytest.raises(gopeer.Missing, match=r"cannot be had: .*GOPROXY=off"):
+        gopeer.build()
+
+
+@needs_go
+def test_a_proxy_that_does_not_answer_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gopeer, "_DOWNLOAD_S", 0.0)
+    with pytest.raises(gopeer.Missing, match="did not come within 0 s"):
+        gopeer.build()
+
+
+@pytest.mark.parametrize(
+    ("reply", "complaint"),
+    [
+        ('{"name": "", "nanoseconds": [1], "answer": "another"}', "both have the same answer to 'insert in order"),
+        (None, "the Go program ended at 'insert in order"),
+    ],
+)
+def test_another_answer_and_none_are_errors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reply: str | None, complaint: str
+):
+    program = tmp_path / "peer"
+    answering = f"read input; while read task; do echo '{reply}'; done"
+    program.write_text(f"#!/bin/sh\n{answering if reply else 'read input; read task'}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(gopeer, "build", lambda: program)
+    with pytest.raises(AssertionError, match=complaint):
+        compare()
