@@ -115,7 +115,7 @@ class Overlay(Source):
         elif type(key) is not store.plain and not store.fits(key):
             self.check_key(store, store.rows, key, row)
         try:
-            if keys != old_keys:
+            if old_keys is None or keys != old_keys:
                 for index, new in zip(store.indexes, keys):
                     for secondary in new:
                         if type(secondary) is not index.plain and not index.fits(secondary):

@@ -43,7 +43,11 @@ def test_each_workload_is_one_json_line(tmp_path: Path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["workload"] for line in lines] == ["get", "insert"]
     assert all(line.keys() >= PROMISED for line in lines)
-    assert all(figure.keys() == {"name", "value", "unit", "at_most", "at_least"} for line in lines for figure in line["figures"])
+    assert all(
+        figure.keys() == {"name", "value", "unit", "at_most", "at_least"}
+        for line in lines
+        for figure in line["figures"]
+    )
     assert "dict.get" in done.stdout
 
 
