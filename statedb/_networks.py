@@ -7,6 +7,7 @@ are apart: ``::/0`` does not cover an IPv4 address.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -105,6 +106,26 @@ def covering(packed: bytes, lengths: list[int]) -> list[bytes]:
         for length in sorted(lengths)
         if length <= longest
     ]
+
+
+Steps = tuple[tuple[int, int, bytes], ...]
+"""Prefix lengths, the longest first: (length, mask, the packed network's last byte)."""
+
+
+def steps_of(lengths: Iterable[int], size: int) -> Steps:
+    """How to try these lengths on addresses of ``size`` bytes."""
+    bits = size * 8
+    return tuple([(n, _mask(size, n), bytes((n,))) for n in sorted(lengths, reverse=True) if n <= bits])
+
+
+def nearest(packed: bytes, steps: Steps, entries: Container[bytes]) -> bytes | None:
+    """The longest packed network among the entries that contains this one, or None. Cost: O(steps)."""
+    size, longest, family = len(packed) - 2, packed[-1], packed[:1]
+    address = int.from_bytes(packed[1:-1])
+    for length, mask, last in steps:
+        if length <= longest and (key := family + (address & mask).to_bytes(size) + last) in entries:
+            return key
+    return None
 
 
 def span(packed: bytes) -> tuple[bytes, bytes]:

@@ -505,6 +505,11 @@ class PrefixIndexView(AnyIndexView[N, R]):
         Several rows may share it: they come in primary key order. Cost: one lookup for each prefix length present.
         """
         self._source.check_open()
+        index = self._index
+        found = index.nearest(index.index.normal(address))
+        newest = () if found is None else tuple(map(self._source.store.rows.get, index.primary_keys(found)))
+        if not self._source.layers():
+            return cast("tuple[R, ...]", newest)
         for key in reversed(self._covering(address)):
             rows = self._listed(key)
             if rows:

@@ -16,7 +16,7 @@ from weakref import ref
 
 from ._history import Commit, Key, Pin, Redo, Root, Row, State, Undo, compact
 from ._keys import fits_none
-from ._networks import length_of
+from ._networks import Steps, length_of, nearest, steps_of
 from ._order import Order
 from ._reserve import Reservation
 from ._schema import AnyIndex, Keys, PrefixIndex, Table, UniqueIndex
@@ -75,6 +75,7 @@ class IndexStore:
         "position",
         "shape",
         "shaped_at",
+        "steps",
         "unique",
     )
 
@@ -92,6 +93,18 @@ class IndexStore:
         self.fits: Callable[[Key], bool] = fits_none
         # The prefix lengths ever present, at most 129. Only for prefix indexes.
         self.lengths: dict[int, None] | None = {} if isinstance(index, PrefixIndex) else None
+        self.steps: dict[int, tuple[int, Steps]] = {}  # by size of address: for how many lengths, and how to try them
+
+    def nearest(self, packed: bytes) -> bytes | None:
+        """The key of the longest network that contains this one, or None. Only for prefix indexes."""
+        assert self.lengths is not None
+        size = len(packed) - 2
+        count, steps = self.steps.get(size, (0, ()))
+        if count != len(self.lengths):
+            present = tuple(self.lengths)  # they only become more
+            steps = steps_of(present, size)
+            self.steps[size] = (len(present), steps)
+        return nearest(packed, steps, self.entries)
 
     def primary_keys(self, key: Key) -> list[Key]:
         """The primary keys under an index key, in order; do not change the list."""
