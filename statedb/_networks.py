@@ -7,16 +7,18 @@ are apart: ``::/0`` does not cover an IPv4 address.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import TypeVar
 
 from ._errors import InvalidKey
 
 Network = str | bytes | IPv4Address | IPv6Address | IPv4Network | IPv6Network
 """What a prefix index takes: text (``10.0.0.0/8``, ``fd00::1``), 4 or 16 address bytes, or ipaddress objects."""
 
+T = TypeVar("T")
 _FAMILY = {4: b"\x04", 16: b"\x06"}
 
 
@@ -66,9 +68,11 @@ def pack(network: Network) -> bytes:
     if isinstance(network, str):
         return _packed_text(network)
     if isinstance(network, bytes):
-        if len(network) not in _FAMILY:
-            raise InvalidKey(f"{network!r} has {len(network)} bytes; a packed address has 4 or 16")
-        return _join(network, len(network) * 8)
+        if len(network) == 4:
+            return b"\x04" + network + b" "
+        if len(network) == 16:
+            return b"\x06" + network + b"\x80"
+        raise InvalidKey(f"{network!r} has {len(network)} bytes; a packed address has 4 or 16")
     if isinstance(network, (IPv4Network, IPv6Network)):
         return _join(network.network_address.packed, network.prefixlen)
     if isinstance(network, (IPv4Address, IPv6Address)):
@@ -108,23 +112,26 @@ def covering(packed: bytes, lengths: list[int]) -> list[bytes]:
     ]
 
 
-Steps = tuple[tuple[int, int, bytes], ...]
-"""Prefix lengths, the longest first: (length, mask, the packed network's last byte)."""
+Steps = tuple[tuple[int, int], ...]
+"""Prefix lengths, the longest first, each with the mask that leaves family and network of a packed one."""
 
 
 def steps_of(lengths: Iterable[int], size: int) -> Steps:
-    """How to try these lengths on addresses of ``size`` bytes."""
-    bits = size * 8
-    return tuple([(n, _mask(size, n), bytes((n,))) for n in sorted(lengths, reverse=True) if n <= bits])
+    """How to try these lengths on packed networks of ``size`` bytes."""
+    octets = size - 2
+    family = 255 << octets * 8
+    return tuple([(n, (family | _mask(octets, n)) << 8) for n in sorted(lengths, reverse=True) if n <= octets * 8])
 
 
-def nearest(packed: bytes, steps: Steps, entries: Container[bytes]) -> bytes | None:
-    """The longest packed network among the entries that contains this one, or None. Cost: O(steps)."""
-    size, longest, family = len(packed) - 2, packed[-1], packed[:1]
-    address = int.from_bytes(packed[1:-1])
-    for length, mask, last in steps:
-        if length <= longest and (key := family + (address & mask).to_bytes(size) + last) in entries:
-            return key
+def nearest(packed: bytes, steps: Steps, entries: Mapping[bytes, T]) -> T | None:
+    """What stands under the longest network that contains this one and is wider, or None. Cost: O(steps)."""
+    size, longest = len(packed), packed[-1]
+    number = int.from_bytes(packed)
+    for length, mask in steps:
+        if length < longest:
+            entry = entries.get(((number & mask) | length).to_bytes(size))
+            if entry is not None:
+                return entry
     return None
 
 

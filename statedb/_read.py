@@ -15,11 +15,11 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
 from ._errors import InvalidKey, RowNotFound
-from ._history import Key, Layer, Pin, Row, layers_over, links
+from ._history import Commit, Key, Layer, Pin, Row, layers_over, links
 from ._keys import normal_prefix, prefix_edges, prefix_matcher
-from ._networks import covering, length_of, span, unpack
+from ._networks import covering, length_of, pack, span, unpack
 from ._schema import AnyIndex, Index, K, N, PrefixIndex, R, UniqueIndex
-from ._store import IndexStore, TableStore
+from ._store import Bucket, IndexStore, TableStore
 from ._watch import Concern, Watch, key_concern, prefix_concern, table_concern
 
 D = TypeVar("D")
@@ -48,6 +48,11 @@ class Source:
         if self.pin.commit.link is None:
             return ()
         return layers_over(self.pin, self.store.root, self.store.table)
+
+    @property
+    def commit(self) -> Commit:
+        """What views ask whether the newest rows are the answer: they are not once it has a link."""
+        return self.pin.commit
 
     def check_open(self) -> None:
         """Raise where nothing may be read any more: snapshots can be read for ever."""
@@ -354,27 +359,36 @@ class TableView(Mapping[K, R]):
 class AnyIndexView(Generic[K, R]):
     """What views of secondary indexes share."""
 
-    __slots__ = ("_entries", "_index", "_source")
+    __slots__ = ("_commit", "_get", "_index", "_source")
 
     def __init__(self, source: Source, index: AnyIndex[K, R]) -> None:
         """Snapshots and transactions make these."""
         self._source = source
+        self._commit = source.commit
+        self._get = source.store.rows.get
         self._index = source.store.indexes[index.position - 1]
-        self._entries = self._index.entries
 
     def __repr__(self) -> str:
         """Table and index."""
         return f"<{type(self).__name__} {self._source.store.name}.{self._index.index.name}>"
 
     def _listed(self, key: Key) -> tuple[R, ...]:
-        """The rows under a stored key, in primary key order."""
+        """The rows under a stored key, in primary key order. Raises TransactionClosed."""
+        rows = self._rows_of(self._index.entries.get(key))
+        if self._commit.link is None:
+            return rows
         source = self._source
-        keys = self._index.primary_keys(key)
-        rows = tuple(map(source.store.rows.get, keys))
+        source.check_open()
         if not source.layers():
-            return rows  # type: ignore[return-value]  # no link: every key had its row
+            return rows
         found = source.listed(self._index, key)
         return tuple([found[key] for key in sorted(found)])
+
+    def _rows_of(self, entry: Any) -> tuple[R, ...]:
+        """The newest rows that an entry names, in primary key order; right where the commit has no link."""
+        if type(entry) is Bucket:
+            return tuple(map(self._get, entry.ordered()))  # type: ignore[arg-type]  # no link: each has its row
+        return () if entry is None else (self._get(entry),)  # type: ignore[return-value]
 
     def _over(self, keys: Iterable[Key], limit: int | None = None) -> tuple[R, ...]:
         """The rows under several stored keys, each once, at its first key."""
@@ -450,7 +464,6 @@ class UniqueIndexView(_OrderedIndexView[K, R]):
     def get(self, key: K, default: D) -> R | D: ...
     def get(self, key: Any, default: Any = None) -> Any:
         """The row under this key, or the default."""
-        self._source.check_open()
         rows = self._listed(key)
         return rows[0] if rows else default
 
@@ -469,7 +482,6 @@ class IndexView(_OrderedIndexView[K, R]):
 
     def __getitem__(self, key: K) -> tuple[R, ...]:
         """The rows under this key; the empty tuple where there are none. Cost: O(result)."""
-        self._source.check_open()
         return self._listed(key)
 
     def get(self, key: K) -> tuple[R, ...]:
@@ -487,7 +499,6 @@ class PrefixIndexView(AnyIndexView[N, R]):
 
     def __getitem__(self, network: N) -> tuple[R, ...]:
         """The rows of exactly this network, in primary key order."""
-        self._source.check_open()
         return self._listed(self._index.index.normal(network))
 
     def get(self, network: N) -> tuple[R, ...]:
@@ -504,12 +515,12 @@ class PrefixIndexView(AnyIndexView[N, R]):
 
         Several rows may share it: they come in primary key order. Cost: one lookup for each prefix length present.
         """
+        rows = self._rows_of(self._index.nearest(pack(address)))
+        if self._commit.link is None:
+            return rows
         self._source.check_open()
-        index = self._index
-        found = index.nearest(index.index.normal(address))
-        newest = () if found is None else tuple(map(self._source.store.rows.get, index.primary_keys(found)))
         if not self._source.layers():
-            return cast("tuple[R, ...]", newest)
+            return rows
         for key in reversed(self._covering(address)):
             rows = self._listed(key)
             if rows:

@@ -23,6 +23,7 @@ from ._schema import AnyIndex, Keys, PrefixIndex, Table, UniqueIndex
 from ._watch import Registry
 
 _COMPACT_EVERY = 256
+_NO_STEPS: tuple[int, Steps] = (0, ())
 
 Moves: TypeAlias = dict[Key, State]
 """Rows that leave index keys, or that enter them, by primary key: those that the state names."""
@@ -93,13 +94,16 @@ class IndexStore:
         self.fits: Callable[[Key], bool] = fits_none
         # The prefix lengths ever present, at most 129. Only for prefix indexes.
         self.lengths: dict[int, None] | None = {} if isinstance(index, PrefixIndex) else None
-        self.steps: dict[int, tuple[int, Steps]] = {}  # by size of address: for how many lengths, and how to try them
+        self.steps: dict[int, tuple[int, Steps]] = {}  # by size of key: for how many lengths, and how to try them
 
-    def nearest(self, packed: bytes) -> bytes | None:
-        """The key of the longest network that contains this one, or None. Only for prefix indexes."""
+    def nearest(self, packed: bytes) -> Any:
+        """What stands under the longest network that contains this one, or None. Only for prefix indexes."""
+        entry = self.entries.get(packed)
+        if entry is not None:
+            return entry
         assert self.lengths is not None
-        size = len(packed) - 2
-        count, steps = self.steps.get(size, (0, ()))
+        size = len(packed)
+        count, steps = self.steps.get(size, _NO_STEPS)
         if count != len(self.lengths):
             present = tuple(self.lengths)  # they only become more
             steps = steps_of(present, size)

@@ -48,6 +48,8 @@ _NO_PINS: dict[Any, Pin] = {}
 _NO_WRITERS: dict[Any, Any] = {}
 _NO_PARTS: list[Any] = []
 _NO_PIN = Pin(Commit(0, 0, 0, ()))
+_LINKED = Commit(0, 0, 0, ())
+_LINKED.link = ({}, {}, _NO_PIN.commit)
 
 
 class Overlay(Source):
@@ -73,6 +75,11 @@ class Overlay(Source):
             self.claims = [{} for _ in store.unique_indexes]
         self.layer: Layer | None = None  # made for the first read that needs one, and kept up to date by the log
         self.log: list[Key] | None = None
+
+    @property
+    def commit(self) -> Commit:
+        """One with a link: the newest rows may be staged over, or not ours to read any more."""
+        return _LINKED
 
     def layers(self) -> tuple[Layer, ...]:
         """The staged rows, if there are any."""
