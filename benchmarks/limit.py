@@ -140,9 +140,7 @@ def filled(rows: list[Row]) -> Database:
     """A database that holds the rows."""
     db = Database(Rows)
     with db.write(Rows) as txn:
-        writer = txn[Rows]
-        for row in rows:
-            writer.insert(row)
+        txn[Rows].insert_all(rows)
     return db
 
 

@@ -290,8 +290,16 @@ class Reflector:
             self._status.count(table, len(claims), withheld)
 
 
-def _insert(writer: Any, rows: Iterable[Any]) -> list[tuple[Any, Exception]]:
+def _insert(writer: Any, rows: list[Any]) -> list[tuple[Any, Exception]]:
     """Insert rows; those that the table refuses come back."""
+    try:
+        writer.insert_all(rows)
+    except _ROW_ERRORS:
+        return _insert_each(writer, rows)
+    return []
+
+
+def _insert_each(writer: Any, rows: list[Any]) -> list[tuple[Any, Exception]]:
     refused: list[tuple[Any, Exception]] = []
     insert = writer.insert
     for row in rows:

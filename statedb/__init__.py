@@ -7,7 +7,7 @@ The layers behind this door, each knowing only those above it:
     _history                    commits, pins, and what lies between two of them
     _watch _order _reserve      who waits for what; keys in order; who may write
     _store                      the newest state of one table
-    _read _commit _write        views; transactions
+    _read _stage _commit _write views; transactions
     _changes _dump              streams; JSON lines and back
     _stats _observe             numbers for operators; who holds old states
     _database                   the database itself
@@ -34,6 +34,7 @@ from ._errors import (
     TableNotOpen,
     TransactionClosed,
     UnknownTable,
+    WrongThread,
 )
 from ._history import Initializer
 from ._observe import HeldState
@@ -83,6 +84,7 @@ __all__ = [
     "Watch",
     "WatchSet",
     "WriteTransaction",
+    "WrongThread",
     "__version__",
     "load",
 ]

@@ -14,6 +14,7 @@ from __future__ import annotations
 from threading import Lock, get_ident
 from typing import Any, Protocol, TypeAlias, cast
 
+from ._errors import TransactionClosed, WrongThread
 from ._history import Commit, Initializer, Pin, Redo, State, Undo
 from ._reserve import HOLDER, Holder
 from ._store import Moves, TableStore, difference
@@ -86,6 +87,18 @@ class CommitPlan(Holder):
         self.pins: dict[Any, Pin] | None = None
         """All tables of the database with this commit, once it is visible."""
         self._wakers: list[Waker] = []
+
+    def check_open(self) -> None:
+        """Raise TransactionClosed after commit or abort, WrongThread where the transaction is not this thread's."""
+        if self.closed:
+            raise TransactionClosed(
+                f"the transaction on {self.tables} was {self.closed} already; open a new one with db.write(...)"
+            )
+        if self.thread != get_ident():
+            raise WrongThread(
+                f"the transaction on {self.tables} was opened in another thread and is that thread's alone; "
+                "open one of your own with db.write(...)"
+            )
 
     def finish(self) -> None:
         """All steps that are still to be done. Where it raises, call it again before anything else."""

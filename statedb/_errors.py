@@ -22,6 +22,10 @@ class TransactionClosed(StateDBError):
     """The transaction was committed or aborted already. Open a new one with ``db.write``."""
 
 
+class WrongThread(StateDBError):
+    """The transaction was opened in another thread. Only ``abort`` may be called from elsewhere; open one here."""
+
+
 class TableNotOpen(StateDBError):
     """The table was not named when the transaction was opened. Name it in ``db.write``."""
 

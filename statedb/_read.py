@@ -236,10 +236,9 @@ class TableView(Mapping[K, R]):
     def get(self, key: K, default: D, /) -> R | D: ...
     def get(self, key: Any, default: Any = None, /) -> Any:
         """The row, or the default where there is none. Cost: one dict lookup on the newest snapshot."""
-        row = self._get(key, default)
-        if self._commit.link is None:
-            return row
-        row = self._source.row(key)
+        row = self._get(key)
+        if self._commit.link is not None:
+            row = self._source.row(key)
         return default if row is None else row
 
     def __getitem__(self, key: K) -> R:

@@ -11,6 +11,7 @@ Knows rows, keys and the commit chain; knows no transactions and no snapshots.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, TypeAlias, cast
 from weakref import ref
 
@@ -62,13 +63,20 @@ def bucket_of(keys: tuple[Key, Key]) -> Bucket:
     return bucket
 
 
+def fit(store: TableStore | IndexStore, keys: list[Key]) -> bool:
+    """Whether all of these keys have the types of those that are there."""
+    return {store.plain}.issuperset(map(type, keys)) or all(map(store.fits, keys))
+
+
 class IndexStore:
     """One secondary index, newest state."""
 
     __slots__ = (
+        "as_tuple",
         "entries",
         "fits",
         "index",
+        "keys_of",
         "lengths",
         "order",
         "place",
@@ -83,6 +91,7 @@ class IndexStore:
     def __init__(self, index: AnyIndex[Any, Any]) -> None:
         """An empty index."""
         self.index = index
+        self.keys_of, self.as_tuple = index.extractor()
         self.position = index.position
         self.place = index.position - 1
         self.unique = index.unique
@@ -123,6 +132,13 @@ class IndexStore:
         if type(entry) is Bucket:
             return primary in entry
         return entry is not None and bool(entry == primary)
+
+    def known_column_of(self, rows: list[Row]) -> list[Keys] | None:
+        """The keys of each row, or None where not all are of the index's types. Raises what the index function does."""
+        column = list(map(self.keys_of, rows))
+        if set(map(type, column)) != {tuple}:
+            column = [keys if type(keys) is tuple else self.as_tuple(keys) for keys in column]
+        return column if fit(self, list(chain.from_iterable(column))) else None
 
     def leave(self, moves: Moves) -> None:
         """Take rows out from under keys. Idempotent.

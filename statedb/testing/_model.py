@@ -5,7 +5,7 @@ The model answers the same calls as the engine, so that one function can drive o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -121,6 +121,15 @@ class ModelTable(Mapping[Any, Any]):
         if old is None or force or old != row:
             self._put(row)
         return old
+
+    def insert_all(self, rows: Iterable[Row]) -> int:
+        """Put rows in, all or none; how many were written. Raises DuplicateKey."""
+        trial = self.copy()
+        for row in rows:
+            trial.insert(row)
+        written = trial.revision - self.revision
+        self.rows, self.revisions, self.revision, self.log = trial.rows, trial.revisions, trial.revision, trial.log
+        return written
 
     def replace(self, row: Row, *, at: int | None = None) -> Row:
         """Put a row over the one with its key; the replaced row. Raises RowNotFound, RevisionMismatch, DuplicateKey."""

@@ -7,17 +7,19 @@ import pytest
 
 from statedb import DuplicateKey
 
-from ._helpers import Host, Hosts, Interrupted, Lines, Ports, Scene, lines_of, picture
+from ._helpers import Host, Hosts, Interrupted, Lines, Port, Ports, Scene, lines_of, picture
 
 A, B = Host("a", "8", ("red", "white"), ("10.3.0.0/16",)), Host("new", "9", ("white",), ("10.4.0.0/16",))
 
 CALLS: dict[str, Callable[[Any], Any]] = {
-    "insert a new row": lambda hosts: hosts.insert(B),
-    "insert over a row": lambda hosts: hosts.insert(A),
-    "replace": lambda hosts: hosts.replace(A),
-    "modify": lambda hosts: hosts.modify("a", lambda _: A),
-    "delete": lambda hosts: hosts.delete("a"),
-    "begin an initializer": lambda hosts: hosts.begin_initializer("source"),
+    "insert a new row": lambda txn: txn[Hosts].insert(B),
+    "insert over a row": lambda txn: txn[Hosts].insert(A),
+    "insert several": lambda txn: txn[Hosts].insert_all([A, B]),
+    "insert several new rows": lambda txn: txn[Ports].insert_all([Port(77, "a"), Port(78, "b"), Port(79, "e")]),
+    "replace": lambda txn: txn[Hosts].replace(A),
+    "modify": lambda txn: txn[Hosts].modify("a", lambda _: A),
+    "delete": lambda txn: txn[Hosts].delete("a"),
+    "begin an initializer": lambda txn: txn[Hosts].begin_initializer("source"),
 }
 
 
@@ -26,7 +28,9 @@ def state_of(txn: Any) -> dict[str, Any]:
     source = txn[Hosts]._source
     (claims,), (index,) = source.claims, source.store.unique_indexes
     owners = {key: claims[key] if key in claims else index.entries.get(key) for key in "12346789"}
-    return {**picture(txn), "owners": owners, "redo": dict(source.redo), "before": dict(source.before)}
+    ports = txn[Ports]._source
+    staged = [dict(each) for each in (source.redo, source.before, ports.redo, ports.before)]
+    return {**picture(txn), "owners": owners, "staged": staged}
 
 
 def opened(staged: bool, read_before: bool) -> tuple[Scene, Any]:
@@ -50,7 +54,7 @@ def test_a_broken_call_leaves_the_transaction_as_before(call, staged, read_befor
     txn.abort()
     scene.close()
     scene, txn = opened(staged, read_before)
-    lines = lines_of(lambda: call(txn[Hosts]))
+    lines = lines_of(lambda: call(txn))
     done = state_of(txn)
     txn.commit()
     after = picture(scene.db.snapshot())
@@ -60,14 +64,14 @@ def test_a_broken_call_leaves_the_transaction_as_before(call, staged, read_befor
         scene, txn = opened(staged, read_before)
         breaking = Lines(line)
         with pytest.raises(Interrupted):
-            breaking.run(lambda txn=txn: call(txn[Hosts]))
+            breaking.run(lambda txn=txn: call(txn))
         state = state_of(txn)
         assert state in (before, done), breaking.broken
         complete.append(state == done)
         if state == before:
             with pytest.raises(DuplicateKey):
                 txn[Hosts].insert(Host("thief", "7" if staged else "1"))  # the unique key of row a
-            call(txn[Hosts])
+            call(txn)
         txn.commit()
         scene.db.check()
         assert picture(scene.db.snapshot()) == after, breaking.broken

@@ -25,6 +25,7 @@ from statedb import (
     Change,
     ChangeStream,
     Database,
+    DuplicateKey,
     InitializerError,
     PrefixIndex,
     Table,
@@ -78,6 +79,14 @@ PROBES = {
 KEPT = 6
 KINDS = ("table", "key", "index key", "prefix", "index prefix")
 numbers = st.integers(0, KEPT - 1)
+
+
+def inserted(writer: Any, rows: list[Any]) -> Any:
+    """What inserting them all gives."""
+    try:
+        return writer.insert_all(rows)
+    except DuplicateKey as error:
+        return type(error)
 
 
 class Move(NamedTuple):
@@ -303,6 +312,12 @@ class EngineAgainstModel(RuleBasedStateMachine):
                 self.read_what_is_staged()
         if then == "commit":
             self.end()
+
+    @rule(table=st.sampled_from(TABLES), data=st.data())
+    def write_many_at_once(self, table: AnyTable, data: st.DataObject) -> None:
+        if table in self.opened():
+            rows = data.draw(st.lists(ROWS[table], max_size=6), "rows")
+            assert inserted(self.txn[table], rows) == inserted(self.staged[table], rows)
 
     @rule(number=numbers, kind=st.sampled_from(["insert", "force", "force", "replace", "replace at", "modify"]))
     def write_an_equal_row(self, number: int, kind: Any) -> None:

@@ -1,0 +1,133 @@
+"""Many rows in one call: what as many calls of ``insert`` do, all or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, strategies as st
+
+from statedb import Database, DuplicateKey, Index, IndexFunctionError, InvalidKey, InvalidRow, Table, UniqueIndex
+
+from ._helpers import Host, Hosts
+
+
+class Pod(msgspec.Struct, frozen=True, gc=False):
+    name: Any
+    node: Any = ""
+    labels: Any = ()
+
+
+class Pods(Table[Any, Pod], name="pods"):
+    primary = UniqueIndex[Any, Pod](lambda pod: pod.name)
+    by_node = Index[Any, Pod](lambda pod: (pod.node,))
+    by_label = Index[Any, Pod](lambda pod: pod.labels)  # lists and generators are taken as well
+
+
+class Bare(Table[str, str], name="bare"):
+    primary = UniqueIndex[str, str](lambda text: text)
+
+
+def state(txn: Any) -> Any:
+    """All that a transaction shows of the pods."""
+    pods = txn[Pods]
+    lists = [txn[Pods.by_node].range(), txn[Pods.by_label].range()]
+    return [(pods.entry(key), key) for key in pods], len(pods), pods.revision, lists
+
+
+def outcome(insert: Any) -> Any:
+    """What it returned, or the class of what it raised."""
+    try:
+        return insert()
+    except (InvalidKey, InvalidRow, IndexFunctionError) as error:
+        return type(error)
+
+
+pods = st.builds(
+    Pod,
+    st.sampled_from("abcdef") | st.sampled_from([("a", 1), None, 1.5]),
+    st.sampled_from("xyz") | st.sampled_from([1, ("x",)]),
+    st.lists(st.sampled_from("kl")) | st.lists(st.sampled_from("kl")).map(tuple) | st.just(0),
+)
+
+
+@given(st.lists(pods, max_size=4), st.lists(pods, max_size=4), st.lists(pods, max_size=6))
+def test_it_is_as_many_inserts_and_all_or_none(before, staged, rows):
+    one, other = Database(Pods), Database(Pods)
+    for db in (one, other):
+        with db.write(Pods) as txn:
+            for row in before:
+                outcome(lambda row=row, txn=txn: txn[Pods].insert(row))
+    with one.write(Pods) as txn, other.write(Pods) as reference:
+        for row in staged:
+            outcome(lambda row=row: txn[Pods].insert(row))
+            outcome(lambda row=row: reference[Pods].insert(row))
+        as_was = state(txn)
+        done = outcome(lambda: txn[Pods].insert_all(rows))
+        if isinstance(done, int):
+            revision = reference[Pods].revision
+            for row in rows:
+                reference[Pods].insert(row)
+            assert done == reference[Pods].revision - revision
+            assert state(txn) == state(reference)
+        else:
+            assert state(txn) == as_was
+            assert done in {outcome(lambda row=row: reference[Pods].insert(row)) for row in rows}
+    one.check()
+
+
+def test_the_number_is_of_those_that_were_written():
+    db = Database(Pods)
+    with db.write(Pods) as txn:
+        assert txn[Pods].insert_all([]) == 0
+        assert txn[Pods].insert_all([Pod("a"), Pod("b")]) == 2
+        assert txn[Pods].insert_all([Pod("a"), Pod("b", "n"), Pod("c")]) == 2
+        assert [txn[Pods].entry(key).revision for key in "abc"] == [1, 3, 4]
+
+
+def test_the_last_of_those_with_one_key_stays():
+    db = Database(Pods)
+    with db.write(Pods) as txn:
+        assert txn[Pods].insert_all([Pod("a", "x"), Pod("a", "y")]) == 2
+    assert db.snapshot()[Pods]["a"].node == "y"
+    assert db.snapshot()[Pods.by_node]["x"] == ()
+
+
+def test_a_table_without_other_indexes_takes_them_too():
+    db = Database(Bare)
+    with db.write(Bare) as txn:
+        assert txn[Bare].insert_all(["a"]) == 1
+        assert txn[Bare].insert_all(["c", "b"]) == 2
+    assert list(db.snapshot()[Bare]) == ["a", "b", "c"]
+
+
+def test_unique_keys_are_guarded():
+    db = Database(Hosts)
+    with db.write(Hosts) as txn:
+        txn[Hosts].insert(Host("a", "1"))
+        with pytest.raises(DuplicateKey, match="'1' belongs to row 'a'"):
+            txn[Hosts].insert_all([Host("b", "2"), Host("c", "1")])
+        assert list(txn[Hosts]) == ["a"]
+        assert txn[Hosts].insert_all([Host("b", "2"), Host("c", "3")]) == 2
+
+
+def test_an_iterator_that_raises_leaves_the_transaction_as_it_was():
+    def rows() -> Iterator[Pod]:
+        yield Pod("a")
+        raise ZeroDivisionError
+
+    with Database(Pods).write(Pods) as txn:
+        with pytest.raises(ZeroDivisionError):
+            txn[Pods].insert_all(rows())
+        assert len(txn[Pods]) == 0
+
+
+def test_the_refused_row_is_named():
+    with Database(Pods).write(Pods) as txn:
+        txn[Pods].insert(Pod("a"))
+        with pytest.raises(InvalidKey, match=r"name=7"):
+            txn[Pods].insert_all([Pod("b"), Pod(7), Pod("c")])
+        with pytest.raises(InvalidRow, match="not str: 'text'"):
+            txn[Pods].insert_all([Pod("b"), "text"])  # type: ignore[list-item]
