@@ -92,6 +92,36 @@ def test_flat_rows_of_every_kind(kind: type):
     assert list(again.snapshot()[Things].values()) == [kind("a", 1)]
 
 
+def test_a_row_that_json_does_not_know_is_an_error_and_no_line():
+    class Values(Table[str, tuple[str, object]], name="values"):
+        primary = UniqueIndex[str, tuple[str, object]](lambda row: row[0])
+
+    db = Database(Values)
+    with db.write(Values) as txn:
+        txn[Values].insert(("a", 1))
+        txn[Values].insert(("b", frozenset("x")))
+    lines = db.dump()
+    assert json.loads(next(lines))["tables"][0]["fields"] is None
+    assert json.loads(next(lines))["row"] == ["a", 1]
+    with pytest.raises(TypeError, match="frozenset is not JSON serializable"):
+        next(lines)
+
+
+def test_plain_values_are_rows_too():
+    class Pairs(Table[str, tuple[str, int]], name="pairs"):
+        primary = UniqueIndex[str, tuple[str, int]](lambda row: row[0])
+
+    class Texts(Table[str, str], name="texts"):
+        primary = UniqueIndex[str, str](lambda row: row)
+
+    db, again = Database(Pairs, Texts), Database(Pairs, Texts)
+    with db.write(Pairs, Texts) as txn:
+        txn[Pairs].insert(("a", 1))
+        txn[Texts].insert("b")
+    assert load(again, db.dump()) == 2
+    assert rows(again.snapshot()) == {"pairs": [("a", 1)], "texts": ["b"]}
+
+
 def test_a_decoder_of_ones_own():
     again = database()
     load(again, database(Pod("a", "n1")).snapshot().dump(), lambda table, value: Pod(value["name"], "decoded"))

@@ -1,4 +1,5 @@
-"""The engine against the model, over everything at once: transactions, kept snapshots, streams, watches, initializers.
+"""The engine against the model, over everything at once: transactions, kept snapshots, streams of one table and of
+several, watches and sets of them, initializers, dumps.
 
 After every step each kept snapshot reads as it did, each watch has tripped exactly where it had to, and the engine's
 structures agree with each other. One form compacts the history all the time.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pytest
@@ -30,9 +32,12 @@ from statedb import (
     PrefixIndex,
     Table,
     TableNotOpen,
+    TablesStream,
     Watch,
+    WatchSet,
     _order,
     _store,
+    load,
 )
 from statedb._keys import fields_of
 from statedb.testing import (
@@ -96,11 +101,32 @@ class Move(NamedTuple):
     pending: bool
 
 
+class Views:
+    """The views of a snapshot or transaction, each taken once and then kept: they read as those taken anew do."""
+
+    def __init__(self, origin: Any) -> None:
+        self._origin = origin
+        self._views: dict[Any, Any] = {}
+
+    def __getitem__(self, what: Any) -> Any:
+        if what not in self._views:
+            self._views[what] = self._origin[what]
+        return self._views[what]
+
+
 class Kept:
-    """A snapshot and all that is to be read from it for ever; ``eager`` ones are read after every step."""
+    """A snapshot and all that is to be read from it for ever; ``eager`` ones are read after every step.
+
+    Those are read through views that are kept as well, and their dump has begun before anything else happened.
+    """
 
     def __init__(self, snapshot: Any, model: Any, commits: dict[AnyTable, int], eager: bool) -> None:
         self.snapshot = snapshot
+        self.views = Views(snapshot) if eager else snapshot
+        self.lines: list[bytes] = []
+        self.rest: Iterator[bytes] = iter(())
+        if eager:
+            self.begin_dump()
         self.model = model
         self.commits = commits
         self.eager = eager
@@ -108,7 +134,31 @@ class Kept:
 
     def reread(self) -> None:
         for table in TABLES:
-            assert_equal(observe(self.snapshot, table, PROBES[table]), self.expected[table], table)
+            assert_equal(observe(self.views, table, PROBES[table]), self.expected[table], table)
+
+    def begin_dump(self) -> None:
+        """The first lines; the rest is written when it is asked for, whatever is committed meanwhile."""
+        self.rest = self.snapshot.dump()
+        self.lines = list(islice(self.rest, 3))
+
+    def reload(self) -> None:
+        """What is loaded from the dump are the rows of that time, in every index."""
+        if not self.lines:
+            self.begin_dump()
+        self.lines += self.rest
+        self.rest = iter(())
+        again = Database(*reversed(TABLES))
+        rows = [row for table in TABLES for row in self.model[table].values()]
+        assert load(again, self.lines) == len(rows)
+        check_invariants(again)
+        loaded = Model(*TABLES)
+        with loaded.write(*TABLES) as txn:
+            for row in rows:
+                txn[table_of(row)].insert(row)
+        for table in TABLES:
+            assert list(again.snapshot()[table].values()) == list(self.model[table].values())
+            probes = PROBES[table]
+            assert_equal(observe(again.snapshot(), table, probes), observe(loaded.snapshot(), table, probes), table)
 
 
 class Watched:
@@ -136,15 +186,17 @@ class Watched:
 class Follower:
     """A stream, what was folded from it, and up to where."""
 
-    def __init__(self, stream: ChangeStream[Any, Any], table: AnyTable) -> None:
+    def __init__(self, stream: ChangeStream[Any, Any], table: AnyTable, since: Any = None) -> None:
+        """``since`` is the model's state of the snapshot that the stream begins at."""
         self.stream = stream
         self.table = table
-        self.rows: dict[Any, Any] = {}
-        self.revision: int | None = None
-        self.initialized = True
+        self.rows: dict[Any, Any] = {} if since is None else dict(since.rows)
+        self.revision: int | None = None if since is None else since.revision
+        self.initialized = since is None or since.initialized
 
-    def read(self, state: Any) -> None:
-        """Take the next batch and hold it against the model's state, which is the newest."""
+    def read(self, states: Any) -> None:
+        """Take the next batch and hold it against the model's newest states."""
+        state = states[self.table]
         batch = self.stream.next(timeout=0)
         expected: tuple[Any, ...] | None
         if self.revision is None:
@@ -158,6 +210,64 @@ class Follower:
             fold(batch, self.rows, self.table)
         assert self.rows == state.rows
         self.revision, self.initialized = state.revision, state.initialized
+
+
+class TablesFollower:
+    """A stream of all tables, what was folded from it, and the states that it has told of."""
+
+    def __init__(self, stream: TablesStream, since: Any = None) -> None:
+        self.stream = stream
+        self.states: Any = since
+        self.rows: dict[AnyTable, dict[Any, Any]] = {
+            table: {} if since is None else dict(since[table].rows) for table in TABLES
+        }
+
+    def read(self, states: Any) -> None:
+        """Take the next batch and hold it against the model's newest states: one cut through all tables."""
+        batch = self.stream.next(timeout=0)
+        initialized = all(states[table].initialized for table in TABLES)
+        expected: dict[AnyTable, tuple[Any, ...]] | None
+        if self.states is None:
+            expected = {
+                table: tuple([Change(entry.row, entry.revision, False) for entry in states[table].since(0)])
+                for table in TABLES
+            }
+        else:
+            expected = {table: states[table].changes(self.states[table].revision) for table in TABLES}
+            before = all(self.states[table].initialized for table in TABLES)
+            if not any(expected.values()) and not (initialized and not before):
+                expected = None
+        assert (None if batch is None else dict(batch)) == expected
+        if batch is not None:
+            assert batch.initialized == initialized
+            for table in TABLES:
+                fold(batch[table], self.rows[table], table)
+                assert list(batch.snapshot[table].values()) == list(states[table].values())
+        assert self.rows == {table: states[table].rows for table in TABLES}
+        self.states = {table: states[table] for table in TABLES}
+
+
+class Collected:
+    """A set of watches, and which of them must be in it."""
+
+    def __init__(self) -> None:
+        self.set = WatchSet()
+        self.members: list[Watched] = []
+
+    def add(self, watched: Iterable[Watched]) -> None:
+        new = [each for each in watched if each not in self.members]
+        self.set.add(*[each.watch for each in new])
+        self.members += new
+
+    def discard(self, watched: Watched) -> None:
+        self.set.discard(watched.watch)
+        self.members.remove(watched)
+
+    def take(self) -> None:
+        """What tripped is handed out once, and leaves the set."""
+        assert self.set.wait(0) == {each.watch for each in self.members if each.expected}
+        self.members = [each for each in self.members if not each.expected]
+        assert set(self.set) == {each.watch for each in self.members}
 
 
 def move_between(old: Any, new: Any) -> Move:
@@ -232,7 +342,9 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self.txn: Any = None
         self.staged: Any = None
         self.kept: list[Kept] = []
-        self.followers: list[Follower] = []
+        self.followers: list[Follower | TablesFollower] = []
+        self.collected = Collected()
+        self.views: Any = None
         self.watched: list[Watched] = []
         self.initializers: list[tuple[AnyTable, Any, Any]] = []
         self.begun: list[tuple[AnyTable, Any, Any]] = []
@@ -242,26 +354,27 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     def begin(self, tables: tuple[AnyTable, ...]) -> None:
         self.txn, self.staged = self.db.write(*tables), self.model.write(*tables)
+        self.views = Views(self.txn)
 
     def end(self) -> None:
         """Commit both; the moves that this made of the model are what watches are judged by."""
         before = self.model.tables.copy()
         snapshot, state = self.txn.commit(), self.staged.commit()
-        self.txn = self.staged = None
+        self.txn = self.staged = self.views = None
         self.initializers += self.begun
         self.begun = []
         for table, old in before.items():
             new = self.model.tables[table]
             move = move_between(old, new)
             self.moves[table].append(move)
-            for watched in self.watched:
+            for watched in dict.fromkeys(self.watched + self.collected.members):
                 watched.expected |= watched.table is table and watched.touched_by(move)
         for view in (snapshot, self.db.snapshot()):
             assert view[Hosts].revision == state[Hosts].revision
             assert view[Slots].revision == state[Slots].revision
 
     def drop(self) -> None:
-        self.txn = self.staged = None
+        self.txn = self.staged = self.views = None
         self.initializers += self.begun
         self.begun = []
 
@@ -390,7 +503,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     def read_all_streams(self, wanted: Any = True) -> None:
         for follower in self.followers if wanted else ():
-            follower.read(self.model.tables[follower.table])
+            follower.read(self.model.tables)
 
     @precondition(lambda self: self.initializers + self.begun)
     @rule(number=numbers)
@@ -411,7 +524,9 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def read_what_is_staged(self) -> None:
         for table in self.staged:
             probes = PROBES[table]
-            assert_equal(observe(self.txn, table, probes), observe(self.staged, table, probes), table)
+            expected = observe(self.staged, table, probes)
+            assert_equal(observe(self.txn, table, probes), expected, table)
+            assert_equal(observe(self.views, table, probes), expected, table)
 
     @precondition(lambda self: self.txn is not None)
     @rule()
@@ -460,18 +575,37 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def read_a_snapshot(self, number: int) -> None:
         self.kept[number % len(self.kept)].reread()
 
+    @precondition(lambda self: self.kept)
+    @rule(number=numbers)
+    def dump_a_snapshot_and_load_it(self, number: int) -> None:
+        self.kept[number % len(self.kept)].reload()
+
     # -- streams ---------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: len(self.followers) < 4)
+    @precondition(lambda self: len(self.followers) < 6)
     @rule(table=st.sampled_from(TABLES))
     def open_a_stream(self, table: AnyTable) -> None:
         self.followers.append(Follower(self.db.changes(table), table))
 
+    @precondition(lambda self: len(self.followers) < 6)
+    @rule()
+    def open_a_stream_of_all_tables(self) -> None:
+        self.followers.append(TablesFollower(self.db.changes(*TABLES)))
+
+    @precondition(lambda self: self.kept and len(self.followers) < 6)
+    @rule(number=numbers, table=st.sampled_from([*TABLES, None]))
+    def open_a_stream_since_a_snapshot(self, number: int, table: AnyTable | None) -> None:
+        kept = self.kept[number % len(self.kept)]
+        if table is None:
+            self.followers.append(TablesFollower(self.db.changes(*TABLES, since=kept.snapshot), kept.model))
+        else:
+            stream = self.db.changes(table, since=kept.snapshot)
+            self.followers.append(Follower(stream, table, kept.model[table]))
+
     @precondition(lambda self: self.followers)
     @rule(number=numbers)
     def read_a_stream(self, number: int) -> None:
-        follower = self.followers[number % len(self.followers)]
-        follower.read(self.model.tables[follower.table])
+        self.followers[number % len(self.followers)].read(self.model.tables)
 
     @precondition(lambda self: self.followers)
     @rule(number=numbers)
@@ -519,6 +653,20 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def drop_watches(self, number: int) -> None:
         del self.watched[number :: 1 + number % 3]
 
+    @precondition(lambda self: self.watched and len(self.collected.members) < 40)
+    @rule(number=numbers, some=st.integers(1, 4))
+    def put_watches_into_the_set(self, number: int, some: int) -> None:
+        self.collected.add(self.watched[number :: 4 * some])
+
+    @precondition(lambda self: self.collected.members)
+    @rule(number=numbers)
+    def take_one_out_of_the_set(self, number: int) -> None:
+        self.collected.discard(self.collected.members[number % len(self.collected.members)])
+
+    @rule()
+    def take_what_tripped(self) -> None:
+        self.collected.take()
+
     @rule()
     def check(self) -> None:
         check_invariants(self.db)
@@ -547,7 +695,9 @@ class EngineAgainstModel(RuleBasedStateMachine):
         try:
             for kept in self.kept:
                 kept.reread()
+                kept.reload()
             self.read_all_streams()
+            self.collected.take()
             check_invariants(self.db)
         finally:
             for follower in self.followers:

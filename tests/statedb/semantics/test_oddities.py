@@ -1,11 +1,12 @@
 """Faults of the Go original, each with the test that ours does the right thing."""
 
 import gc
+import threading
 
 import pytest
 
-from statedb import DuplicateKey, RevisionMismatch, StateDBError, StreamClosed
-from tests.statedb.tables import Pod, Pods, database, delete, names, put
+from statedb import Database, DuplicateKey, RevisionMismatch, Snapshot, StateDBError, StreamClosed, TransactionClosed
+from tests.statedb.tables import Account, Accounts, Pod, Pods, database, delete, names, put
 
 
 def test_a_stream_read_inside_a_transaction_shows_no_uncommitted_deletion_and_loses_none():
@@ -102,10 +103,12 @@ def test_a_failed_comparison_wakes_nobody():
     assert not watch.tripped
 
 
-def test_the_longest_match_of_a_network_covers_it():
+@pytest.mark.parametrize("narrower", [["10.1.0.0/24"], ["10.1.0.0/24", "10.1.1.0/24"], ["10.1.2.3"]], ids=len)
+def test_the_longest_match_of_a_network_covers_it(narrower: list[str]):
     """There, a more specific entry was found, or none where the tree branched below."""
-    rows = [Pod(text, networks=(text,)) for text in ("10.0.0.0/8", "10.1.0.0/24", "10.1.1.0/24")]
-    assert names(database(*rows).snapshot()[Pods.by_network].longest("10.1.0.0/16")) == ["10.0.0.0/8"]
+    rows = [Pod(text, networks=(text,)) for text in ("10.0.0.0/8", *narrower)]
+    view = database(*rows).snapshot()[Pods.by_network]
+    assert names(view.longest("10.1.0.0/16")) == names(view.covering("10.1.0.0/16")) == ["10.0.0.0/8"]
 
 
 def test_nothing_is_within_a_network_that_does_not_hold_it():
@@ -144,3 +147,72 @@ def test_a_stream_that_is_never_read_does_not_keep_every_deletion():
     assert len(commits) < 2000
     assert [len(batch) for batch in (stream.next(), stream.next(0)) if batch is not None] == [0]
     stream.close()
+
+
+def test_reading_a_closed_transaction_is_an_error_of_ours():
+    """There, reads, deleting everything and change iterators of a closed transaction dereferenced nil."""
+    for close in ("commit", "abort"):
+        txn = database(Pod("a")).write(Pods)
+        pods, by_tag = txn[Pods], txn[Pods.by_tag]
+        getattr(txn, close)()
+        for use in (pods.values, pods.clear, lambda pods=pods: pods.get("a"), lambda by_tag=by_tag: by_tag["t"]):
+            with pytest.raises(TransactionClosed):
+                list(use())
+
+
+class Counted(Database):
+    """Counts how often somebody looks at it."""
+
+    looks = 0
+
+    def snapshot(self) -> Snapshot:
+        self.looks += 1
+        return super().snapshot()
+
+
+def test_who_follows_a_table_where_nothing_happens_waits_and_does_not_run_in_circles():
+    """There, an iterator asked with the snapshot of before gave nothing and a closed channel: a loop without a rest."""
+    db = Counted(Pods, Accounts)
+    batches: list[int] = []
+    stream = db.changes(Pods)
+    stream.next()
+    thread = threading.Thread(target=lambda: batches.extend(len(batch) for batch in stream))
+    thread.start()
+    while not any(stats.waiting_watches for stats in db.stats()):
+        thread.join(0.001)
+    looks = db.looks
+    for number in range(200):
+        with db.write(Accounts, Pods) as txn:
+            txn[Accounts].insert(Account(number))
+            txn[Pods].delete("none")
+    assert db.looks == looks
+    put(db, Pod("a"))
+    while not batches:
+        thread.join(0.001)
+    stream.close()
+    thread.join(20)
+    assert batches == [1]
+    assert db.looks - looks < 10
+
+
+def test_a_stream_may_be_closed_inside_a_transaction_on_its_table():
+    """There, closing opens a transaction on the table, and waits for ever where the caller writes it."""
+    db = database(Pod("a"))
+    stream = db.changes(Pods)
+    with db.write(Pods) as txn:
+        txn[Pods].delete("a")
+        stream.close()
+    assert len(db.snapshot()[Pods]) == 0
+
+
+def test_a_watch_of_a_row_is_not_tripped_by_a_comparison_that_failed_nor_by_its_neighbours():
+    """There, both woke it: channels belong to nodes of the tree, and a failed write dirties them."""
+    db = database(Pod("ab", tags=("t",)))
+    snapshot = db.snapshot()
+    watches = [snapshot[Pods].watch("ab"), snapshot[Pods].watch("abc"), snapshot[Pods.by_tag].watch("tt")]
+    for name in ("a", "aba", "abcd", ""):
+        put(db, Pod(name, tags=("ttt", "")))
+        delete(db, name)
+    with db.write(Pods) as txn, pytest.raises(RevisionMismatch):
+        txn[Pods].delete("ab", at=99)
+    assert [watch.tripped for watch in watches] == [False] * 3

@@ -1,0 +1,32 @@
+"""A watch that trips and is taken out of its set before the waiter has run: the waiter goes on waiting."""
+
+import asyncio
+
+import pytest
+
+from statedb import Watch, WatchSet
+from tests.statedb.tables import Pod, Pods, database, put
+
+
+@pytest.mark.xfail(strict=True, reason="the waiter wakes for nothing, and is given the empty set without a timeout")
+def test_a_task_is_given_no_empty_set():
+    db = database(Pod("a"), Pod("b"))
+
+    async def main() -> tuple[set[Watch], Watch]:
+        first, second = (db.snapshot()[Pods].watch(name) for name in "ab")
+        watches = WatchSet(first, second)
+
+        async def wait() -> set[Watch]:
+            return await watches
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        put(db, Pod("a", "n2"))
+        watches.discard(first)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        put(db, Pod("b", "n2"))
+        return await task, second
+
+    tripped, second = asyncio.run(main())
+    assert tripped == {second}
