@@ -67,7 +67,8 @@ def load(db: Database, lines: Iterable[bytes | str], decoder: Decoder | None = N
                 if value["end"] != count:
                     raise InvalidDump(f"line {number}: {value['end']} rows were written, {count} are there")
                 return count
-            table = tables.get(value.get("table"))
+            name = value.get("table")
+            table = tables.get(name) if isinstance(name, str) else None
             if table is None or "row" not in value:
                 raise InvalidDump(f"line {number}: no row of a table that the first line names")
             try:
@@ -84,7 +85,13 @@ def _tables_in(db: Database, first: tuple[int, bytes | str]) -> dict[Any, Any]:
     if header.get("statedb") != _VERSION:
         raise InvalidDump(f"line 1: this is no dump of version {_VERSION}")
     known = {table.name: table for table in db.tables}
-    named = [shape["name"] for shape in header.get("tables", ())]
+    shapes = header.get("tables", [])
+    shapes = shapes if isinstance(shapes, list) else [shapes]
+    named: list[str] = [
+        name for shape in shapes if isinstance(shape, dict) and isinstance(name := shape.get("name"), str)
+    ]
+    if len(named) != len(shapes):
+        raise InvalidDump("line 1: its tables are not a list of objects with names; it is damaged")
     for name in named:
         if name not in known:
             raise InvalidDump(f"line 1: table {name!r} is not in this database ({', '.join(known)}); register it first")
@@ -94,7 +101,7 @@ def _tables_in(db: Database, first: tuple[int, bytes | str]) -> dict[Any, Any]:
 def _parsed(number: int, line: bytes | str) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidDump(f"line {number}: not JSON: {error}") from None
     if not isinstance(value, dict):
         raise InvalidDump(f"line {number}: not a JSON object")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TypeVar
 
@@ -75,6 +75,10 @@ def pack(network: Network) -> bytes:
         raise InvalidKey(f"{network!r} has {len(network)} bytes; a packed address has 4 or 16")
     if isinstance(network, (IPv4Network, IPv6Network)):
         return _join(network.network_address.packed, network.prefixlen)
+    if isinstance(network, (IPv4Interface, IPv6Interface)):  # addresses by inheritance, networks by their text
+        return pack(network.network)
+    if isinstance(network, IPv6Address) and network.scope_id is not None:
+        raise InvalidKey(f"{str(network)!r} has a scope, which is of one host's links; give the address without it")
     if isinstance(network, (IPv4Address, IPv6Address)):
         return _join(network.packed, network.max_prefixlen)
     raise InvalidKey(f"{network!r} is not an IP address or network; give text, bytes or an ipaddress object")

@@ -87,7 +87,7 @@ class Overlay(Source):
             if not staged[2]:
                 old_keys = staged[3]
         elif old is not None:
-            old_keys = store.keys_of(old)
+            old_keys = self.keys_of_stored(old)
             stored = (old, store.revisions[key], False, old_keys)
         elif type(key) is not store.plain and not store.fits(key):
             self.check_key(store, store.rows, key, row)
@@ -181,7 +181,7 @@ class Overlay(Source):
 
     def stage_deletion(self, key: Key, old: Row, staged: State | None) -> None:
         """Stage that the row, which is there, is gone."""
-        keys = staged[3] if staged is not None else self.store.keys_of(old)
+        keys = staged[3] if staged is not None else self.keys_of_stored(old)
         self.moved = True
         try:
             if self.claims is not None:
@@ -196,6 +196,15 @@ class Overlay(Source):
         except BaseException:
             self.unstage({key: staged})
             raise
+
+    def keys_of_stored(self, row: Row) -> tuple[Keys, ...]:
+        """The index keys of a row that is there. Raises IndexFunctionError: the functions gave them once."""
+        try:
+            return self.store.keys_of(row)
+        except MemoryError:
+            raise
+        except Exception:
+            raise self.explained(row) from None
 
     def unstage(self, staged: dict[Key, State | None]) -> None:
         """Put back what was staged for these keys before a call that failed, or was interrupted (Ctrl-C, MemoryError).

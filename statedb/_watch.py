@@ -493,13 +493,14 @@ class WatchSet:
         The empty set when ``timeout`` (seconds) is over first; with no watches at all it waits for the timeout.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        waker = ThreadWaker()
-        try:
-            self._attach(waker)
-            if not self._any_tripped():
-                waker.wait(timeout)
-        finally:
-            self._detach(waker)
+        while not self._any_tripped():  # again where the one that tripped was taken out before we ran
+            waker = ThreadWaker()
+            try:
+                self._attach(waker)
+                if not self._any_tripped() and not waker.wait(None if deadline is None else deadline - monotonic()):
+                    break
+            finally:
+                self._detach(waker)
         if self._settle and self._any_tripped():
             left = self._settle if deadline is None else min(self._settle, deadline - monotonic())
             sleep(max(0.0, left))
@@ -507,13 +508,14 @@ class WatchSet:
 
     def __await__(self) -> Generator[Any, None, set[Watch]]:
         """The same for a task."""
-        waker = TaskWaker()
-        try:
-            self._attach(waker)
-            if not self._any_tripped():
-                yield from waker.future.__await__()
-        finally:
-            self._detach(waker)
+        while not self._any_tripped():
+            waker = TaskWaker()
+            try:
+                self._attach(waker)
+                if not self._any_tripped():
+                    yield from waker.future.__await__()
+            finally:
+                self._detach(waker)
         if self._settle and self._any_tripped():
             yield from asyncio.sleep(self._settle).__await__()
         return self._taken()

@@ -167,10 +167,15 @@ class TableWriter(TableView[K, R]):
         return old
 
     def clear(self) -> int:
-        """Delete every row; how many."""
+        """Delete every row, or none where that raises; how many."""
         keys = list(self)
-        for key in keys:
-            self.delete(key)
+        staged_before = {key: self._redo.get(key) for key in keys}
+        try:
+            for key in keys:
+                self.delete(key)
+        except BaseException:
+            self._source.unstage(staged_before)
+            raise
         return len(keys)
 
     def begin_initializer(self, name: str) -> Initializer:
@@ -254,16 +259,19 @@ class TableWriter(TableView[K, R]):
     @property
     def revision(self) -> int:
         """The revision that the table has with what is staged."""
+        self._source.check_open()
         return self._source.revision
 
     @property
     def initialized(self) -> bool:
         """Whether the table is initialized with what is staged."""
+        self._source.check_open()
         return not self._source.pending
 
     @property
     def pending_initializers(self) -> tuple[str, ...]:
         """The names of those still pending with what is staged."""
+        self._source.check_open()
         return tuple([initializer.name for initializer in self._source.pending])
 
     def _rows_in_order(self) -> list[R]:
@@ -315,7 +323,10 @@ class WriteTransaction:
         """The writer of a table, or the view of an index, both seeing what is staged. Raises TableNotOpen."""
         if self._plan.closed or self._plan.thread != get_ident():
             self._plan.check_open()
-        writer = self._writers.get(table)
+        try:
+            writer = self._writers.get(table)
+        except TypeError:
+            raise TableNotOpen(f"{table!r} is no table and no index; give the class, or an index of it") from None
         if writer is not None:
             return writer
         for store in self._plan.reserved:

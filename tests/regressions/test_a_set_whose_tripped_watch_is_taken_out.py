@@ -2,13 +2,10 @@
 
 import asyncio
 
-import pytest
-
 from statedb import Watch, WatchSet
 from tests.statedb.tables import Pod, Pods, database, put
 
 
-@pytest.mark.xfail(strict=True, reason="the waiter wakes for nothing, and is given the empty set without a timeout")
 def test_a_task_is_given_no_empty_set():
     db = database(Pod("a"), Pod("b"))
 

@@ -33,13 +33,11 @@ def db() -> Iterator[Database]:
     db.check()
 
 
-@pytest.mark.xfail(strict=True, raises=FileNotFoundError, reason="stage_deletion lets the function's own error out")
 def test_a_deletion_names_the_function_and_the_row(db: Database):
     with db.write(Files) as txn, pytest.raises(IndexFunctionError, match=r"'files', index 'by_text': .*row 'b'"):
         txn[Files].delete("b")
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="clear stops in the middle and keeps what it has deleted")
 def test_a_clear_that_raises_leaves_the_transaction_as_it_was(db: Database):
     with db.write(Files) as txn:
         with pytest.raises((IndexFunctionError, FileNotFoundError)):

@@ -8,7 +8,6 @@ from statedb import InvalidKey
 from tests.statedb.tables import Pod, Pods, database, names
 
 
-@pytest.mark.xfail(strict=True, reason="an interface is an address by inheritance, and packed as one: /32")
 @pytest.mark.parametrize("text", ["10.1.2.3/8", "fd00::1/16"])
 def test_an_interface_is_the_network_that_its_text_is(text: str):
     view = database(Pod("text", networks=(text,))).snapshot()[Pods.by_network]
@@ -16,7 +15,6 @@ def test_an_interface_is_the_network_that_its_text_is(text: str):
     assert names(view[ip_interface(text)]) == ["text"]
 
 
-@pytest.mark.xfail(strict=True, reason="the scope is dropped: addresses of different links become one key")
 def test_an_address_with_a_scope_is_refused_as_its_text_is():
     view = database(Pod("a", networks=("fe80::1",))).snapshot()[Pods.by_network]
     with pytest.raises(InvalidKey, match="fe80::1%eth0"):

@@ -17,7 +17,6 @@ USES: dict[str, Callable[[Any, Any, Any], Any]] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="these do not ask whether it is open, and tell what was staged")
 @pytest.mark.parametrize("close", ["commit", "abort"])
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_it_says_that_it_is_closed(use: Callable[[Any, Any, Any], Any], close: str):
@@ -30,7 +29,6 @@ def test_it_says_that_it_is_closed(use: Callable[[Any, Any, Any], Any], close: s
         use(*views)
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="looked up in a dict; snapshots say it in words")
 def test_a_list_of_tables_is_no_table_of_a_transaction_and_the_error_says_so():
     with database().write(Pods) as txn, pytest.raises(StateDBError, match=r"no table|not open"):
         txn[[Pods]]

@@ -76,7 +76,7 @@ def test_using_a_closed_transaction(close: str, word: str) -> None:
     txn = db.write(Pods)
     pods, by_tag, by_network = txn[Pods], txn[Pods.by_tag], txn[Pods.by_network]
     getattr(txn, close)()
-    message = f"table 'pods': the transaction was {word}; open a new one with db.write"
+    message = f"the transaction on pods was {word} already; open a new one with db.write(...)"
     uses: list[Callable[[], Any]] = [
         lambda: pods.insert(Pod("b")),
         lambda: pods.replace(Pod("a", "n2")),
@@ -108,9 +108,7 @@ def test_using_a_closed_transaction(close: str, word: str) -> None:
     ]
     for use in uses:
         assert told(TransactionClosed, use) == message
-    assert told(TransactionClosed, lambda: txn[Pods]) == (
-        f"the transaction was {word}; open a new one with db.write(...)"
-    )
+    assert told(TransactionClosed, lambda: txn[Pods]) == message
     assert db.snapshot()[Pods].revision == 1
     assert word in repr(txn)
 
@@ -118,7 +116,9 @@ def test_using_a_closed_transaction(close: str, word: str) -> None:
 def test_committing_what_was_aborted() -> None:
     txn = database().write(Pods, Accounts)
     txn.abort()
-    assert told(TransactionClosed, txn.commit) == "the transaction on pods, accounts was aborted already"
+    assert told(TransactionClosed, txn.commit) == (
+        "the transaction on pods, accounts was aborted already; open a new one with db.write(...)"
+    )
 
 
 # -- writes inside of writes ------------------------------------------------------------------------------------------
