@@ -7,7 +7,9 @@ compaction bounds that by the rows changed, however slow the reader is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, overload
@@ -32,6 +34,11 @@ class Change(NamedTuple, Generic[R]):
     row: R
     revision: int
     deleted: bool
+
+
+_as_change: Callable[[tuple[Any, int, bool]], Change[Any]] = partial(tuple.__new__, Change)
+"""A change made of its three values: at half the cost of calling the class, which large batches feel."""
+_WITHOUT_KEYS: Callable[[State], tuple[Any, int, bool]] = itemgetter(0, 1, 2)
 
 
 class ChangeBatch(Sequence[Change[R]]):
@@ -257,10 +264,10 @@ class ChangeStream(_Stream[ChangeBatch[R]], Generic[K, R]):
         initialized = not pin.commit.pending
         if before is None:
             return ChangeBatch(_all_rows(self._stores[0], pin), snapshot, initialized=initialized)
-        states = fold(before[0].commit, pin.commit)
-        if not states and not (initialized and before[0].commit.pending):
+        changes = _changed(before[0], pin)
+        if not changes and not (initialized and before[0].commit.pending):
             return None
-        return ChangeBatch(tuple(map(_change, states)), snapshot, initialized=initialized)
+        return ChangeBatch(changes, snapshot, initialized=initialized)
 
 
 class TablesStream(_Stream[TablesBatch]):
@@ -277,10 +284,7 @@ class TablesStream(_Stream[TablesBatch]):
         if before is None:
             changes = {store.table: _all_rows(store, pin) for store, pin in zip(stores, pins)}
             return TablesBatch(changes, snapshot, initialized=initialized)
-        changes = {
-            store.table: tuple(map(_change, fold(old.commit, new.commit)))
-            for store, old, new in zip(stores, before, pins)
-        }
+        changes = {store.table: _changed(old, new) for store, old, new in zip(stores, before, pins)}
         pending_before = any(pin.commit.pending for pin in before)
         if not any(changes.values()) and not (initialized and pending_before):
             return None
@@ -288,8 +292,9 @@ class TablesStream(_Stream[TablesBatch]):
 
 
 def _all_rows(store: TableStore, pin: Pin) -> tuple[Change[Any], ...]:
-    return tuple([Change(entry.row, entry.revision, False) for entry in Source(store, pin).since(0)])
+    return tuple([_as_change((row, revision, False)) for row, revision in Source(store, pin).since(0)])
 
 
-def _change(state: State) -> Change[Any]:
-    return Change(state[0], state[1], state[2])
+def _changed(before: Pin, after: Pin) -> tuple[Change[Any], ...]:
+    """What differs between two states of a table."""
+    return tuple(map(_as_change, map(_WITHOUT_KEYS, fold(before.commit, after.commit))))

@@ -15,12 +15,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from operator import itemgetter
 from threading import Lock
 from typing import Any, TypeAlias
 from weakref import ref
 
 from ._schema import Keys
 
+_REVISION = itemgetter(1)
 Row: TypeAlias = Any  # rows and keys are the user's; the typed door is in front of the engine
 Key: TypeAlias = Any
 
@@ -170,21 +172,9 @@ def links(start: Commit, end: Commit | None) -> Iterator[tuple[Undo, Redo, Commi
 def merged_undo(start: Commit, end: Commit | None) -> Undo:
     """The undo of several commits as one: the older wins. A new dict, never changed once it is published."""
     undo: Undo = {}
-    for step, _, _ in links(start, end):
-        for key, state in step.items():
-            undo.setdefault(key, state)
+    for step, _, _ in reversed(list(links(start, end))):
+        undo.update(step)
     return undo
-
-
-def merged(start: Commit, end: Commit | None) -> tuple[Undo, Redo]:
-    """Undo (older wins) and redo (newer wins) of several commits as one. New dicts."""
-    undo: Undo = {}
-    redo: Redo = {}
-    for older, newer, _ in links(start, end):
-        for key, state in older.items():
-            undo.setdefault(key, state)
-        redo.update(newer)
-    return undo, redo
 
 
 def stacked(layers: tuple[Layer, ...], newest: Layer) -> tuple[Layer, ...]:
@@ -232,14 +222,18 @@ def fold(start: Commit, end: Commit) -> list[State]:
 
     A key absent at both ends is no change.
     """
-    undo, redo = merged(start, end)
-    changes = [state for key, state in redo.items() if not (state[2] and undo[key] is None)]
-    changes.sort(key=_revision)
+    redo: Redo = {}
+    for _, newer, _ in links(start, end):
+        redo.update(newer)
+    gone = [key for key, state in redo.items() if state[2]]
+    if gone:
+        undo = merged_undo(start, end)
+        for key in gone:
+            if undo[key] is None:
+                del redo[key]
+    changes = list(redo.values())
+    changes.sort(key=_REVISION)
     return changes
-
-
-def _revision(state: State) -> int:
-    return state[1]
 
 
 def compact(replaced: list[ref[Pin]]) -> list[ref[Pin]]:

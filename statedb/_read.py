@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from functools import partial
+from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
 from ._errors import InvalidKey, RowNotFound
@@ -24,6 +25,7 @@ from ._watch import Concern, Watch, key_concern, prefix_concern, table_concern
 
 D = TypeVar("D")
 _WHOLE_TABLE: Any = object()
+_REVISION = itemgetter(1)
 
 
 class Entry(NamedTuple, Generic[R]):
@@ -120,8 +122,8 @@ class Source:
                 return [found[key] for key in in_order]
             wanted = 2 * len(keys)
 
-    def since(self, revision: int) -> list[Entry[Any]]:
-        """The rows written after a revision, in revision order. Cost: O(n), there is no revision index."""
+    def since(self, revision: int) -> list[tuple[Row, int]]:
+        """The rows written after a revision, with theirs, in revision order. Cost: O(n), there is no revision index."""
         rows = self.store.rows.copy()
         revisions = self.store.revisions.copy()
         layers = self.layers()
@@ -132,8 +134,10 @@ class Source:
                     rows.pop(key, None)
                 else:
                     rows[key], revisions[key] = state[0], state[1]
-        found = [Entry(row, revisions[key]) for key, row in rows.items() if revisions.get(key, 0) > revision]
-        found.sort(key=lambda entry: entry.revision)
+        found = list(zip(rows.values(), map(revisions.__getitem__, rows)))  # a row without one would lie in a layer
+        if revision > 0:
+            found = [each for each in found if each[1] > revision]
+        found.sort(key=_REVISION)
         return found
 
     # -- by a secondary index --------------------------------------------------------------------------------
@@ -319,7 +323,7 @@ class TableView(Mapping[K, R]):
     def since(self, revision: int) -> tuple[Entry[R], ...]:
         """The rows written after a revision, in revision order. Cost: O(n); to follow a table use ``db.changes``."""
         self._source.check_open()
-        return tuple(self._source.since(revision))
+        return tuple([Entry(row, written) for row, written in self._source.since(revision)])
 
     # -- about the table -------------------------------------------------------------------------------------
 
