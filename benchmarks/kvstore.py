@@ -12,7 +12,7 @@ from catalog.wire import ips, keys
 from ingest import KvstoreOptions
 from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd
-from ingest.kvstore.source import KvstoreSource
+from ingest.kvstore.session import KvstoreSource
 from ingest.reflect import Split
 from statedb import Database
 

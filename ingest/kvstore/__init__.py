@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
-from statedb import Database
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from ..errors import MissingDependency
+from catalog.wire import WireError
+from statedb import Database, Table
+
+from ..errors import InvalidOptions, MissingDependency
 from ..source import Source
+from .kinds import Kind
 from .options import KvstoreOptions as KvstoreOptions, TlsOptions as TlsOptions
+
+R = TypeVar("R")
 
 
 def open(db: Database, cluster_name: str, cluster_id: int, options: KvstoreOptions) -> Source:  # noqa: A001
     """A source, not yet started. Raises InvalidOptions, MissingDependency."""
+    return _source(db, cluster_name, cluster_id, options)
+
+
+def source(
+    db: Database,
+    prefix: str,
+    decode: Callable[[str, bytes], Iterable[R]],
+    table: type[Table[Any, R]],
+    options: KvstoreOptions,
+    *,
+    cluster: str = "default",
+) -> Source:
+    """A source, not yet started, that fills a table of your own from what stands under a prefix of an etcd.
+
+    ``decode`` is given what follows the prefix in a key, and the value; it gives the rows, none, one or several. It is
+    called by one thread, and must be pure. What it raises costs only that key: its last good rows stay, and the
+    table ``rejected`` says why. ``db`` has the tables ``sources`` and ``rejected`` of the catalog beside yours. All
+    promises of the backend hold: lists that may delete, outages, one owner for each table.
+
+    Raises InvalidOptions, MissingDependency.
+    """
+    if not prefix.endswith("/"):
+        raise InvalidOptions(f"prefix: {prefix!r} must end with a slash, or it takes the keys of others as well")
+    if options.tables is not None:
+        raise InvalidOptions("tables: a source of your own fills the table it is given; leave the option out")
+
+    def decoded(name: str, value: bytes) -> tuple[R, ...]:
+        try:
+            return tuple(decode(name, value))
+        except Exception as error:  # whatever a user's function does with a bad value
+            raise WireError(f"{type(error).__name__}: {error}") from error
+
+    return _source(db, cluster, 0, options, (Kind(prefix, (table,), decoded),))
+
+
+def _source(
+    db: Database, cluster: str, cluster_id: int, options: KvstoreOptions, kinds: tuple[Kind, ...] | None = None
+) -> Source:
     try:
-        from .source import KvstoreSource
+        from .session import KvstoreSource
     except ModuleNotFoundError as error:
         raise MissingDependency(
             f"backend 'kvstore' needs the package {error.name!r}; install 'statedb[etcd]'"
         ) from error
-    return KvstoreSource(db, cluster_name, cluster_id, options)
+    return KvstoreSource(db, cluster, cluster_id, options, kinds=kinds)
