@@ -61,6 +61,19 @@ class Asking:
         for each in told:
             output.say(f"accepted {each['backend']} of cluster {each['cluster']}: {', '.join(each['tables'])}")
 
+    def compare(self, path: str, ignore: frozenset[str], settle_s: float, timeout_s: float) -> int:
+        """How another configuration would differ: 1 where it would. Raises ConfigError as well."""
+        from .compare import compare
+        from .config import load
+
+        config = load(path)
+        self._remote.json("/healthz")  # an agent that is not there is told at once
+        if self._output == "table":
+            output.note(f"comparing; at most {timeout_s:g} s")
+        found = compare(self._remote, config, settle_s=settle_s, timeout_s=timeout_s, ignore=ignore)
+        output.comparison(self._output, found)
+        return 1 if found.differences or found.young else 0
+
     def _rows(self, table: str, parameters: Parameters, *, alone: bool = False) -> None:
         answer = self._remote.json(_path("tables", table), parameters)
         found = answer["rows"]

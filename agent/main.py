@@ -114,6 +114,21 @@ def check(config: str) -> None:
 
 
 @cli.command()
+@click.argument("other", metavar="OTHER")
+@click.option("--ignore", multiple=True, metavar="FIELD", help="A field that may differ, as 'source'; repeatable.")
+@click.option("--settle", type=click.FloatRange(0.0), default=2.0, show_default=True, help="Seconds.")
+@click.option("--timeout", type=click.FloatRange(0.0), default=60.0, show_default=True, help="Seconds.")
+@_asking
+def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, **asking: Any) -> int:  # noqa: ARG001
+    """What would change if a running agent were started with the configuration OTHER.
+
+    The sources of OTHER fill tables of their own, here; the agent goes on as it is. Both may move meanwhile: a
+    difference counts when it has lasted for --settle. Exit status 0: no difference. 1: there are some.
+    """
+    return _agent().compare(other, frozenset(ignore), settle, timeout)
+
+
+@cli.command()
 @_asking
 def tables(**asking: Any) -> None:  # noqa: ARG001
     """The tables of an agent."""

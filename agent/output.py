@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from .columns import Column, aligned, cells, flat, padded
+
+if TYPE_CHECKING:
+    from .compare import Comparison
 
 Format = Literal["table", "json", "yaml"]
 _LIVE_WIDTH = 16
@@ -41,6 +46,32 @@ def value(shape: Format, what: Any) -> None:
         yaml.safe_dump(what, sys.stdout, sort_keys=False, allow_unicode=True, width=120)
     else:
         sys.stdout.write(json.dumps(what, indent=2, ensure_ascii=False) + "\n")
+
+
+def comparison(shape: Format, found: Comparison) -> None:
+    """Print how two sides differ: a line for each field that does, or for a row that one side lacks."""
+    plain = [{**msgspec.json.decode(msgspec.json.encode(each)), "fields": each.fields} for each in found.differences]
+    if shape != "table":
+        value(shape, plain)
+    elif plain:
+        columns = [Column(name.upper(), name) for name in ("table", "key", "field", "running", "other")]
+        rows("table", columns, [line for each in plain for line in _lines_of(each)], picked=False)
+    counts = ", ".join([f"{table} {one} and {other}" for table, (one, other) in found.rows.items()])
+    note(f"{_counted(len(plain))}; rows of the two: {counts}")
+    if found.young:
+        note(f"{found.young} more differed at the end, for too short a time to count; raise --timeout")
+
+
+def _lines_of(difference: dict[str, Any]) -> list[dict[str, Any]]:
+    key, running, other = difference["key"], difference["running"], difference["other"]
+    place = {"table": difference["table"], "key": "/".join(map(str, key.values())) if isinstance(key, dict) else key}
+    if running is None or other is None:
+        return [{**place, "field": "(row)", "running": running is not None, "other": other is not None}]
+    return [{**place, "field": name, "running": running[name], "other": other[name]} for name in difference["fields"]]
+
+
+def _counted(count: int) -> str:
+    return {0: "no row differs", 1: "1 row differs"}.get(count, f"{count} rows differ")
 
 
 class Live:
