@@ -200,6 +200,10 @@ class TableWriter(TableView[K, R]):
         """
         source = self._source
         source.check_open()
+        if not isinstance(initializer, Initializer):
+            raise InitializerError(
+                f"table {source.store.name!r}: {initializer!r} is no initializer; give what begin_initializer returned"
+            )
         if initializer.table is not source.store.table:
             raise InitializerError(
                 f"table {source.store.name!r}: initializer {initializer.name!r} was begun on another table; "

@@ -10,7 +10,7 @@ from statedb import Database, Index, IndexFunctionError, Table, UniqueIndex
 
 class Files(Table[str, str], name="files"):
     gone: frozenset[str] = frozenset()
-    primary = UniqueIndex[str, str](lambda row: row)
+    primary = UniqueIndex[str, str](lambda row: row[0])
 
     @staticmethod
     def _keys(row: str) -> tuple[str, ...]:
@@ -36,6 +36,11 @@ def db() -> Iterator[Database]:
 def test_a_deletion_names_the_function_and_the_row(db: Database):
     with db.write(Files) as txn, pytest.raises(IndexFunctionError, match=r"'files', index 'by_text': .*row 'b'"):
         txn[Files].delete("b")
+
+
+def test_a_replacement_names_the_function_and_the_row(db: Database):
+    with db.write(Files) as txn, pytest.raises(IndexFunctionError, match=r"'files', index 'by_text': .*row 'b'"):
+        txn[Files].insert("b2")
 
 
 def test_a_clear_that_raises_leaves_the_transaction_as_it_was(db: Database):

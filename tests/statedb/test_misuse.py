@@ -451,6 +451,9 @@ def test_initializers_that_are_begun_or_finished_elsewhere() -> None:
         assert told(InitializerError, lambda: txn[Pods].begin_initializer("etcd")) == (
             "table 'pods': initializer 'etcd' is pending; finish it, or choose another name"
         )
+        assert told(InitializerError, lambda: txn[Accounts].finish_initializer("x")) == (
+            "table 'accounts': 'x' is no initializer; give what begin_initializer returned"
+        )
         assert told(InitializerError, lambda: txn[Accounts].finish_initializer(token)) == (
             "table 'accounts': initializer 'etcd' was begun on another table; finish it there"
         )

@@ -1,5 +1,5 @@
-"""Writers, readers, watchers and followers at once: every transaction keeps an invariant over two tables, and everybody
-who looks must find it kept. A short form always, a long one with ``make stress``."""
+"""Writers, readers, watchers and followers at once: transactions keep an invariant over two tables, others one over the
+networks of a third, and everybody who looks must find them kept. A short form always, a long one by `make stress`."""
 
 import random
 import sys
@@ -9,9 +9,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
-from statedb import Database, Snapshot, StreamClosed
+from statedb import Database, PrefixIndex, Snapshot, StreamClosed, Table, UniqueIndex, WatchSet, load
 
 from ._helpers import Host, Hosts, Port, Ports, fold_into, in_a_thread
 
@@ -41,9 +42,25 @@ def host(number: int, amount: int, turn: int) -> Host:
     )
 
 
+RING = ("10.0.0.0/8", "10.0.0.0/12", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3")
+
+
+class Route(msgspec.Struct, frozen=True, gc=False):
+    number: int
+    network: str
+    turn: int
+
+
+class Routes(Table[int, Route], name="routes"):
+    primary = UniqueIndex[int, Route](lambda route: route.number)
+    by_network = PrefixIndex[str, Route](lambda route: (route.network,))
+
+
 def filled() -> Database:
-    db = Database(Hosts, Ports)
-    with db.write(Hosts, Ports) as txn:
+    db = Database(Hosts, Ports, Routes)
+    with db.write(Hosts, Ports, Routes) as txn:
+        for number in range(len(RING)):
+            txn[Routes].insert(route(number, 0))
         for number in range(ROWS):
             txn[Hosts].insert(host(number, 100, number))
             txn[Ports].insert(Port(number, TAGS[number % 3], 100))
@@ -90,6 +107,7 @@ class Race:
             thread.join(0.2)
             while thread.is_alive() and not self.problems and time.monotonic() < deadline:
                 in_a_thread(lambda: transfer(self.db, random.Random(0)))  # nobody waits for a commit in vain
+                in_a_thread(lambda: turn_the_ring(self.db, random.Random(0)))
                 thread.join(0.2)
         hanging = [thread.name for thread in self._threads if thread.is_alive()]
         assert not self.problems, "\n".join(self.problems)
@@ -123,12 +141,48 @@ def transfer_within_hosts(txn: Any, chance: random.Random) -> None:
     hosts.insert(host(int(first.name[2:]), 0, chance.randrange(1000)))
 
 
+def route(number: int, turn: int) -> Route:
+    """One of a ring of networks within each other: every route stands at one, and moves inwards with each turn."""
+    return Route(number, RING[(number + turn) % len(RING)], turn)
+
+
+def turn_the_ring(db: Database, chance: random.Random) -> None:
+    """Move all routes on by one. Alone on its table: it does not wait for the transfers, nor they for it."""
+    with db.write(Routes) as txn:
+        routes = txn[Routes]
+        turn = routes[0].turn + 1
+        if chance.random() < 0.3:
+            routes.clear()
+        for number in chance.sample(range(len(RING)), len(RING)):
+            routes.insert(route(number, turn))
+        assert names_at(txn) == [[(number - turn) % len(RING)] for number in range(len(RING))]
+
+
+def turn_everything(db: Database, chance: random.Random) -> None:
+    """All tables at once: for these commits the tables' revisions must be seen to move together."""
+    with db.write(Routes, Ports, Hosts) as txn:
+        turn = txn[Routes][0].turn + 1
+        for number in range(len(RING)):
+            txn[Routes].insert(route(number, turn))
+        for name in (host(number, 0, 0).name for number in chance.sample(range(ROWS), 2)):
+            row = txn[Hosts][name]
+            txn[Hosts].replace(host(int(name[2:]), row.amount, chance.randrange(1000)))
+        if chance.random() < 0.2:
+            txn.abort()
+
+
+def names_at(view: Any) -> list[list[int]]:
+    """Which routes stand at which network of the ring."""
+    by_network = view[Routes.by_network]
+    return [[row.number for row in by_network[network]] for network in RING]
+
+
 # -- who reads --------------------------------------------------------------------------------------------------------
 
 
 def check_state(snap: Snapshot, chance: random.Random) -> None:
     """Every kind of read, in any order; all must tell of the same state."""
-    checks = [check_sum, check_indexes, check_networks, check_ranges, check_revisions]
+    checks = [check_sum, check_indexes, check_networks, check_ring, check_prefixes, check_ranges, check_revisions]
     chance.shuffle(checks)
     for check in checks:
         check(snap)
@@ -161,6 +215,28 @@ def check_networks(snap: Snapshot) -> None:
     assert len(view.covering("10.1.1.1")) == len(view.within("10.0.0.0/8")) == ROWS - len(by_size["192.168.0.0/16"])
 
 
+def check_ring(snap: Snapshot) -> None:
+    """Every network of the ring has its one route, all of one turn: they were moved together."""
+    rows = list(snap[Routes].values())
+    (turn,) = {row.turn for row in rows}
+    stand = [(number - turn) % len(RING) for number in range(len(RING))]
+    view = snap[Routes.by_network]
+    assert names_at(snap) == [[number] for number in stand]
+    assert [row.number for row in view.covering(RING[-1])] == stand
+    assert [row.number for row in view.within(RING[0])] == stand
+    assert [row.number for row in view.longest("10.1.2.3")] == stand[-1:]
+    assert [row.number for row in view.longest("10.1.99.1")] == stand[2:3]
+
+
+def check_prefixes(snap: Snapshot) -> None:
+    """Rows under prefixes of index keys: all of them, in their order, each once."""
+    by_address, by_tag = snap[Hosts.by_address], snap[Hosts.by_tag]
+    parts = [row for digit in "0123" for row in by_address.prefix(digit)]
+    assert [row.address for row in parts] == sorted(row.address for row in snap[Hosts].values())
+    assert [row.name for row in by_tag.prefix("r")] == [row.name for row in by_tag["red"]]
+    assert len(by_tag.prefix("")) == len(snap[Hosts].prefix("")) == ROWS
+
+
 def check_ranges(snap: Snapshot) -> None:
     hosts = snap[Hosts]
     rows = list(hosts.values())
@@ -175,6 +251,13 @@ def check_revisions(snap: Snapshot) -> None:
     assert len(set(revisions)) == len(revisions) == ROWS
     assert max(revisions) <= hosts.revision
     assert hosts.entry(entries[0].row.name) == entries[0]
+
+
+def check_dump(db: Database) -> None:
+    """A dump that is written while others write is of one instant, and can be loaded."""
+    again = Database(Hosts, Ports, Routes)
+    assert load(again, db.dump()) == 2 * ROWS + len(RING)
+    check_state(again.snapshot(), random.Random(0))
 
 
 # -- who waits and follows --------------------------------------------------------------------------------------------
@@ -204,6 +287,73 @@ def wait_for_a_commit(db: Database, over: threading.Event) -> None:
     while not watch.wait(10) and not over.is_set():
         pass
     assert time.monotonic() - began < 10 or over.is_set(), "a watch tripped, or should have, and woke nobody"
+
+
+def watch_networks(db: Database, over: threading.Event) -> None:
+    """As above, for what covers an address, what is within a network, and who stands at one."""
+    view = db.snapshot()[Routes.by_network]
+    before = (view.covering("10.1.2.3"), view.within(RING[1]), view[RING[2]])
+    watches = (view.watch_longest("10.1.2.3"), view.watch_within(RING[1]), view.watch(RING[2]))
+    beside = view.watch_within("192.168.0.0/16")
+    over.wait(0.001)
+    later = db.snapshot()[Routes.by_network]
+    after = (later.covering("10.1.2.3"), later.within(RING[1]), later[RING[2]])
+    for watch, old, new in zip(watches, before, after, strict=True):
+        assert old == new or watch.wait(20), "a watch of networks is lost"
+    assert not beside.tripped
+
+
+class Keeper:
+    """Keeps a set of watches over all tables; what it is handed out has tripped, and is asked for anew."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.set = WatchSet(settle=0.0005)
+
+    def turn(self, chance: random.Random) -> None:
+        snap = self.db.snapshot()
+        while len(self.set) < 12:
+            self.set.add(
+                snap[Hosts].watch(host(chance.randrange(ROWS), 0, 0).name),
+                snap[Hosts.by_tag].watch_prefix(chance.choice("rgb")),
+                snap[Ports].watch(chance.randrange(ROWS)),
+                snap[Routes.by_network].watch_longest("10.1.2.3"),
+            )
+        tripped = self.set.wait(20)
+        assert tripped, "all of a set of watches are lost"
+        assert all(watch.tripped for watch in tripped)
+        assert not any(watch in self.set for watch in tripped)
+
+
+class CutFollower:
+    """Folds a stream of several tables; every batch is one cut, and the sums over the tables hold in each."""
+
+    def __init__(self, db: Database, since: Snapshot) -> None:
+        self.stream = db.changes(Hosts, Ports, Routes, since=since)
+        self.rows: dict[Any, dict[Any, Any]] = {table: dict(since[table]) for table in (Hosts, Ports, Routes)}
+
+    def turn(self, chance: random.Random) -> None:
+        batch = self.stream.next(timeout=0.05)
+        if batch is None:
+            return
+        self.fold(batch)
+        if chance.random() < 0.2:
+            assert self.rows == {table: dict(batch.snapshot[table]) for table in self.rows}
+            time.sleep(chance.random() * 0.01)
+
+    def fold(self, batch: Any) -> None:
+        for table, rows in self.rows.items():
+            fold_into(rows, batch[table], table.primary)
+        hosts, ports, routes = self.rows.values()
+        assert sum(row.amount for row in hosts.values()) + sum(row.amount for row in ports.values()) == TOTAL
+        assert len({row.turn for row in routes.values()}) == 1
+
+    def finish(self, db: Database) -> None:
+        while (batch := self.stream.next(timeout=0)) is not None:
+            self.fold(batch)
+        snap = db.snapshot()
+        assert self.rows == {table: dict(snap[table]) for table in self.rows}
+        self.stream.close()
 
 
 class Follower:
@@ -236,7 +386,8 @@ def race(seconds: float, number: int = 0) -> Race:
     db = filled()
     race = Race(db, number)
     first = db.snapshot()
-    followers = [Follower(db, Hosts), Follower(db, Ports), Follower(db, Hosts)]
+    followers = [Follower(db, Hosts), Follower(db, Ports), Follower(db, Hosts), Follower(db, Routes)]
+    cuts = [CutFollower(db, first), CutFollower(db, first)]
 
     def read_shared(chance: random.Random) -> None:
         check_state(race.shared, chance)
@@ -246,16 +397,24 @@ def race(seconds: float, number: int = 0) -> Race:
     for number in range(3):
         race.start(f"writer {number}", lambda chance: transfer(db, chance))
     for number in range(2):
+        race.start(f"writer of routes {number}", lambda chance: turn_the_ring(db, chance))
+    race.start("writer of everything", lambda chance: turn_everything(db, chance))
+    for number in range(2):
         race.start(f"reader of new snapshots {number}", lambda chance: check_state(db.snapshot(), chance))
         race.start(f"reader of a shared snapshot {number}", read_shared)
     race.start("reader of the first snapshot", lambda chance: check_state(first, chance))
     race.start("watcher", lambda _: watch_a_sum(db, race.over))
+    race.start("watcher of networks", lambda _: watch_networks(db, race.over))
+    race.start("keeper of a set", Keeper(db).turn)
+    race.start("dumper", lambda _: check_dump(db))
     race.start("waiter", lambda _: wait_for_a_commit(db, race.over))
     for number, follower in enumerate(followers):
         race.start(f"follower {number}", follower.turn)
+    for number, cut in enumerate(cuts):
+        race.start(f"follower of all tables {number}", cut.turn)
     race.run(seconds)
     db.check()
-    for follower in followers:
+    for follower in [*followers, *cuts]:
         follower.finish(db)
     check_state(db.snapshot(), random.Random(0))
     check_state(first, random.Random(0))

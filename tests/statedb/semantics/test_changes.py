@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from statedb import StreamClosed
+from statedb import Database, Snapshot, StreamClosed
 from tests.statedb.tables import Accounts, Pod, Pods, database, delete, names, put
 
 
@@ -243,3 +243,31 @@ def test_a_task_follows_until_the_stream_is_closed():
     with db.changes(Pods) as stream:
         asyncio.run(follow())
     assert seen == [("a", False), ("a", True), ("b", False)]
+
+
+class Closing(Database):
+    """Closes a stream at the very moment when that looks at the database, as another thread may."""
+
+    stream = None
+
+    def snapshot(self) -> Snapshot:
+        if self.stream is not None:
+            self.stream.close()
+        return super().snapshot()
+
+
+@pytest.mark.parametrize("tables", [(Pods,), (Pods, Accounts)], ids=len)
+@pytest.mark.parametrize("news", [False, True], ids=["nothing new", "something new"])
+def test_one_that_is_closed_while_it_is_read_says_so_and_keeps_nothing(tables, news: bool):
+    db = Closing(Pods, Accounts)
+    put(db, Pod("a"))
+    stream = db.changes(*tables)
+    stream.next()
+    if news:
+        put(db, Pod("b"))
+    db.stream = stream
+    with pytest.raises(StreamClosed, match="is closed; open a new one"):
+        stream.next(0)
+    db.stream = None
+    put(db, Pod("c"))
+    assert sum(stats.held_states for stats in db.stats()) == 0

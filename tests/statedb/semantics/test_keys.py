@@ -214,3 +214,30 @@ def test_the_type_of_keys_that_were_never_committed_binds_nobody():
     with db.write(Things) as txn:
         txn[Things].insert((1, 2))
     assert list(db.snapshot()[Things]) == [1]
+
+
+class Zone(msgspec.Struct, frozen=True, order=True):
+    name: str
+
+
+class Zones(Table[Zone, Zone], name="zones"):
+    primary = UniqueIndex[Zone, Zone](lambda zone: zone)
+
+
+def test_a_compound_key_of_one_field_is_compound_all_the_same():
+    db = Database(Zones)
+    with db.write(Zones) as txn:
+        for name in ("b", "a", "ab"):
+            txn[Zones].insert(Zone(name))
+        with pytest.raises(InvalidKey, match="one type"):
+            txn[Zones].insert(Zone(1))
+    view = db.snapshot()[Zones]
+    assert [zone.name for zone in view] == ["a", "ab", "b"]
+    assert view.prefix(("a",)) == view.prefix(Zone("a")) == (Zone("a"),)  # a field matches whole
+    watch = view.watch_prefix(("a",))
+    with db.write(Zones) as txn:
+        txn[Zones].delete(Zone("ab"))
+    assert not watch.tripped
+    with db.write(Zones) as txn:
+        txn[Zones].delete(Zone("a"))
+    assert watch.tripped

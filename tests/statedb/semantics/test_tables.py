@@ -10,6 +10,7 @@ import pytest
 from statedb import (
     Database,
     Index,
+    IndexFunctionError,
     InvalidTable,
     PrefixIndex,
     Table,
@@ -171,3 +172,19 @@ def test_a_prefix_index_is_an_index_like_any_other():
     db = database(Pod("a", networks=("10.0.0.0/8",)))
     assert db.snapshot()[Pods.by_network]["10.0.0.0/8"] == (Pod("a", networks=("10.0.0.0/8",)),)
     assert Account(1).number == 1
+
+
+def test_a_table_that_does_not_say_its_types_takes_rows_of_every_frozen_kind():
+    class Untold(Table, name="untold"):  # type: ignore[type-arg]
+        primary = UniqueIndex(lambda row: getattr(row, "key", None))
+
+    db = Database(Untold)
+    with db.write(Untold) as txn:
+        txn[Untold].insert(Tuple("a"))
+        txn[Untold].insert(Frozen("b"))
+        with pytest.raises(InvalidTable, match="changed in place"):
+            txn[Untold].insert(Mutable("c"))
+    assert list(db.snapshot()[Untold].values()) == [Tuple("a"), Frozen("b")]
+    assert Untold.key_of(Tuple("a")) == "a"
+    with pytest.raises(IndexFunctionError, match="'primary' has no key for 5"):
+        Untold.key_of(5)

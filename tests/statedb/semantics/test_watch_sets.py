@@ -162,3 +162,38 @@ def test_a_task_waits_for_a_set_as_a_thread_does():
         return await WatchSet(a, b)
 
     assert asyncio.run(main()) == {a}
+
+
+def waiting_thread(watches: WatchSet) -> tuple[threading.Thread, list[set[Watch]]]:
+    """A thread that waits for the set, and what it is given."""
+    given: list[set[Watch]] = []
+    thread = threading.Thread(target=lambda: given.append(watches.wait(20)))
+    thread.start()
+    while watches._waker is None:
+        thread.join(0.001)
+    return thread, given
+
+
+def test_one_that_has_tripped_wakes_the_waiter_that_it_is_added_for():
+    db, (a, b) = watched(2)
+    watches = WatchSet(b)
+    trip(db, 0)
+    thread, given = waiting_thread(watches)
+    watches.add(a, b)
+    thread.join(20)
+    assert given == [{a}]
+    assert list(watches) == [b]
+
+
+def test_one_that_is_taken_out_does_not_wake_the_waiter():
+    db, (a, b) = watched(2)
+    watches = WatchSet(a, b)
+    thread, given = waiting_thread(watches)
+    watches.discard(a)
+    trip(db, 0)
+    thread.join(0.05)
+    assert thread.is_alive()
+    trip(db, 1)
+    thread.join(20)
+    assert given == [{b}]
+    assert a.tripped
