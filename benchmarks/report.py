@@ -129,8 +129,8 @@ def shown(drawn: Iterable[str], captions: dict[str, str]) -> str:
     return "".join(f"\n\n![{caption}](charts/{name})" for name, caption in captions.items() if name in drawn)
 
 
-def _bars(title: str, labels: list[str], **options: Any) -> Any:
-    """Bars from the first label downwards. It is drawn from below: values come the other way round."""
+def _bars(title: str, labels: list[str], series: int = 2, **options: Any) -> Any:
+    """Bars from the first label downwards, so many at each. It is drawn from below: values come the other way round."""
     pygal = importlib.import_module("pygal")
     chart = pygal.HorizontalBar(
         title=title,
@@ -139,7 +139,7 @@ def _bars(title: str, labels: list[str], **options: Any) -> Any:
         no_prefix=True,
         print_values=True,
         legend_at_bottom=True,
-        height=120 + 40 * len(labels),
+        height=120 + max(40, 18 * series) * len(labels),
         value_formatter=_short,
         **options,
     )
@@ -165,8 +165,9 @@ def _against(runs: list[Run], peers: list[str]) -> Any:
     """How many times as fast ours is as each of these."""
     cells = {(what, peer): value for what, peer, value in _peers(_without_memory(runs)) if peer in peers}
     labels = list(dict.fromkeys(what for what, _ in cells))
-    chart = _bars("Times as fast (logarithmic; 1 is equal)", labels, logarithmic=True)
-    for peer in dict.fromkeys(peer for _, peer in cells):
+    series = list(dict.fromkeys(peer for _, peer in cells))
+    chart = _bars("Times as fast (logarithmic; 1 is equal)", labels, len(series), logarithmic=True)
+    for peer in series:
         chart.add(peer, [_digits(cells[what, peer]) if (what, peer) in cells else None for what in labels[::-1]])
     return chart
 
@@ -199,7 +200,9 @@ def _by_age(runs: list[Run]) -> Any:
     figures = {figure.name: figure.value for run in runs if run.workload == "queries" for figure in run.figures}
     named = [name.rpartition(", ") for name in figures if ", " in name]
     questions, ages = list(dict.fromkeys(n[0] for n in named)), list(dict.fromkeys(n[2] for n in named))
-    chart = _bars("Microseconds a question, by age of the snapshot (logarithmic)", questions, logarithmic=True)
+    chart = _bars(
+        "Microseconds a question, by age of the snapshot (logarithmic)", questions, len(ages), logarithmic=True
+    )
     for age in ages:
         chart.add(age, [round(figures[f"{question}, {age}"], 2) for question in questions[::-1]])
     return chart

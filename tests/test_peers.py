@@ -163,6 +163,16 @@ def test_more_rows_take_more_memory():
     assert memory.fresh("ours", 20_000).size > 2 * memory.fresh("ours", 5_000).size
 
 
+@needs_maps
+def test_who_would_take_minutes_at_a_million_rows_is_left_out_there(monkeypatch: pytest.MonkeyPatch):
+    everybody = {each.name for each in run(WORKLOADS["memory"], SMOKE).figures}
+    monkeypatch.setattr(memory, "_MANY", 100)
+    some = {each.name for each in run(WORKLOADS["memory"], SMOKE).figures}
+    left_out = {"immutables", "pyrsistent"} & OTHERS.keys()
+    assert everybody - some == left_out | {f"memory of a row, times as small as {name}" for name in left_out}
+    assert some < everybody
+
+
 def test_a_process_that_fails_is_named():
     with pytest.raises(AssertionError, match=r"the process of nobody fills its store: (.|\n)*KeyError: 'nobody'"):
         memory.fresh("nobody", 10)
