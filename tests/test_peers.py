@@ -163,6 +163,14 @@ def test_more_rows_take_more_memory():
     assert memory.fresh("ours", 20_000).size > 2 * memory.fresh("ours", 5_000).size
 
 
+@pytest.mark.parametrize("name", ["plain dicts", "sqlite3"])
+def test_memory_of_other_rows_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str):
+    fresh = memory.fresh
+    monkeypatch.setattr(memory, "fresh", lambda each, rows: fresh(each, rows - (each == name)))
+    with pytest.raises(AssertionError, match=f"{name} holds? the same rows"):
+        run(WORKLOADS["memory"], SMOKE)
+
+
 @needs_maps
 def test_who_would_take_minutes_at_a_million_rows_is_left_out_there(monkeypatch: pytest.MonkeyPatch):
     everybody = {each.name for each in run(WORKLOADS["memory"], SMOKE).figures}
