@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format lint types contracts coverage bench bench-report stress clean
+.PHONY: help demo test check format lint types contracts coverage bench bench-report bench-million stress clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
@@ -12,6 +12,7 @@ help:
 	@echo "make coverage branch coverage of statedb/, with the lines that no test runs; fails under 95 percent"
 	@echo "make bench    benchmarks, full size"
 	@echo "make bench-report   the same at 40 000 rows, written into docs/performance.md"
+	@echo "make bench-million  beside the Go original at 1 000 000 rows, written there too; some ten minutes"
 	@echo "make stress   the long forms of the randomised tests"
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -64,6 +65,11 @@ bench-report: $(VENV)/.bench
 	mkdir -p build && rm -f build/figures.jsonl
 	$(BIN)/python -m benchmarks --size full --json build/figures.jsonl
 	$(BIN)/python -m benchmarks.report build/figures.jsonl
+
+bench-million: $(VENV)/.bench
+	mkdir -p build && rm -f build/million.jsonl
+	$(BIN)/python -m benchmarks go-million memory --size large --repeats 2 --json build/million.jsonl
+	$(BIN)/python -m benchmarks.report build/million.jsonl
 
 stress: $(VENV)/.dev
 	$(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600

@@ -38,7 +38,7 @@ SIZES = {size.name: size for size in (SMOKE, FULL, LARGE)}
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One number. ``at_most`` and ``at_least`` are its targets at full size, if it has any."""
+    """One number. ``at_most`` and ``at_least`` are its targets, if it has any (see Workload)."""
 
     name: str
     value: float
@@ -81,6 +81,13 @@ class Workload(msgspec.Struct, frozen=True):
     run: Run
     sizes: tuple[str, ...]
     about: str
+    on_request: bool = False
+    """Whether it runs only when it is named."""
+
+    @property
+    def target_size(self) -> str:
+        """The size that its targets are for: the first one."""
+        return self.sizes[0]
 
 
 _FROZEN = gc.get_freeze_count()  # some Pythons freeze a few hundred objects of their own while they start
@@ -89,12 +96,13 @@ WORKLOADS: dict[str, Workload] = {}
 """All workloads by name, in the order in which their modules were imported."""
 
 
-def workload(name: str, *sizes: Size) -> Callable[[Run], Run]:
-    """Enter a workload; its docstring says what it is about. At full size only, unless sizes are given."""
+def workload(name: str, *sizes: Size, on_request: bool = False) -> Callable[[Run], Run]:
+    """Enter a workload; its docstring says what it is about. At full size only, unless sizes are given; targets are for
+    the first of them."""
 
     def enter(run: Run) -> Run:
         about = (run.__doc__ or "").strip().splitlines()[0]
-        WORKLOADS[name] = Workload(name, run, tuple(size.name for size in sizes or (FULL,)), about)
+        WORKLOADS[name] = Workload(name, run, tuple(size.name for size in sizes or (FULL,)), about, on_request)
         return run
 
     return enter

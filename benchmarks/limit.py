@@ -6,8 +6,8 @@ No transaction, no history, no watches, no checks, no declared indexes. Ratios t
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias, cast
 
 import msgspec
 
@@ -31,6 +31,16 @@ class Rows(Table[str, Row], name="rows"):
     by_node = Index[str, Row](lambda row: (row.node,))
     by_identity = Index[str, Row](lambda row: (row.identity,))
 
+
+class OtherRows(Table[str, Row], name="other_rows"):
+    """As Rows, for what needs two tables."""
+
+    primary = UniqueIndex[str, Row](lambda row: row.id)
+    by_node = Index[str, Row](lambda row: (row.node,))
+    by_identity = Index[str, Row](lambda row: (row.identity,))
+
+
+OfRows: TypeAlias = type[Rows] | type[OtherRows]
 
 _KEY_OF = cast(Callable[[Row], str], Rows.primary.key)
 
@@ -136,6 +146,21 @@ def with_revision(rows: list[Row], revision: int) -> list[Row]:
     return [Row(row.id, row.node, row.identity, revision) for row in rows]
 
 
+def moved(rows: list[Row], places: int) -> list[Row]:
+    """The same rows, each with the node of the one so many places further on: rows whose index key moves."""
+    nodes = [row.node for row in rows]
+    places %= len(rows)
+    return [
+        msgspec.structs.replace(row, node=node) for row, node in zip(rows, nodes[places:] + nodes[:places], strict=True)
+    ]
+
+
+def changes_of(rows: int, changes: int) -> Iterator[list[Row]]:
+    """Lists of changed rows, so many changes in all: no row is twice in a list, and none equals the one before."""
+    for lap, start in enumerate(range(0, changes, rows), 1):
+        yield make_rows(rows, lap)[: changes - start]
+
+
 def filled(rows: list[Row]) -> Database:
     """A database that holds the rows."""
     db = Database(Rows)
@@ -144,10 +169,26 @@ def filled(rows: list[Row]) -> Database:
     return db
 
 
-def write_in(db: Database, rows: list[Row], batch: int) -> None:
-    """Insert the rows in transactions of so many."""
+def write_at_once(db: Database, rows: list[Row], batch: int) -> None:
+    """Insert the rows in transactions of so many, each with one call."""
     for start in range(0, len(rows), batch):
         with db.write(Rows) as txn:
-            writer = txn[Rows]
+            txn[Rows].insert_all(rows[start : start + batch])
+
+
+def write_in(db: Database, rows: list[Row], batch: int, table: OfRows = Rows) -> None:
+    """Insert the rows in transactions of so many."""
+    for start in range(0, len(rows), batch):
+        with db.write(table) as txn:
+            writer = txn[table]
             for row in rows[start : start + batch]:
                 writer.insert(row)
+
+
+def delete_in(db: Database, keys: list[str], batch: int) -> None:
+    """Delete the rows of these keys in transactions of so many."""
+    for start in range(0, len(keys), batch):
+        with db.write(Rows) as txn:
+            writer = txn[Rows]
+            for key in keys[start : start + batch]:
+                writer.delete(key)

@@ -1,186 +1,181 @@
-"""What a user could pick instead, on the same rows in the same run: sqlite3 in memory, and persistent maps.
+"""What a user could pick instead, on the same rows in the same run: sqlite3 in memory, persistent maps, littletable.
 
 They do not offer the same: sqlite3 has transactions and indexes, and no snapshots without copying; persistent maps have
-snapshots for nothing, and their indexes are kept by hand. Neither has watches or change streams.
+snapshots for nothing, and their indexes are kept by hand; littletable has indexes, and neither transactions nor
+snapshots. None has watches or change streams.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sqlite3
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
-from statedb import Database
+from .harness import Figure, Outcome, Size, digest, median, require, rounds, timed, workload
+from .limit import OtherRows, Row, changes_of, make_rows, moved
+from .stores import Engine, Guarded, State, Store, make_names, others
+from .together import at_once, fill
 
-from .harness import Figure, Size, median, require, timed, workload
-from .limit import Row, Rows, make_rows, write_in
+_ROUNDS = 3
+_AGES = (1, 100, 10_000)
+_DELETED = 10  # all but every tenth row is deleted
 
+_OLD = {f"{what}, {age} commit{'s' * (age > 1)} old" for what in ("get", "list by node") for age in _AGES}
+_TOGETHER = {f"two writers and four readers, on {where}" for where in ("one table", "two tables")}
+_ORDERED = {"prefix"}
 
-class Peer(Protocol):
-    """A store of rows with two secondary indexes."""
+CANNOT: dict[str, dict[str, str]] = {
+    "sqlite3": dict.fromkeys(("snapshot", *_OLD), "it has one state; an older one is a copy"),
+    "immutables": dict.fromkeys(_ORDERED, "its keys have no order: it would look through all of them"),
+    "pyrsistent": dict.fromkeys(_ORDERED, "its keys have no order: it would look through all of them"),
+    "littletable": {
+        **dict.fromkeys(
+            ("replace in 1s", "replace in 100s", "replace that moves an index key in 100s", "delete in 100s"),
+            "to remove a row it looks through all of them",
+        ),
+        **dict.fromkeys(("snapshot", *_OLD), "it has one state; an older one is a copy"),
+        **dict.fromkeys(_ORDERED, "its indexes have no order: it would look through all rows"),
+        **dict.fromkeys(("empty commit", *_TOGETHER), "it has no transactions"),
+    },
+}
+"""What each is not asked, and why."""
 
-    def write(self, rows: list[Row], batch: int) -> None:
-        """Insert or replace rows, in transactions of so many."""
-        ...
+NOISE = 0.95
+_NOBODY_FOLLOWS = "rows have no revisions there, and nobody can wait for a change or follow it"
+_NO_REVISIONS = f"{_NOBODY_FOLLOWS}; of two writers one is lost without a word"
+_NOTHING_DONE = "a reference to a map is its snapshot, and to write nothing is to do nothing: nobody is kept out"
+_NO_PROMISES = "it has no transactions: a reader sees half a batch, and an error leaves half of one"
 
-    def get(self, keys: list[str]) -> int:
-        """Look every key up; how many were there."""
-        ...
-
-    def list(self, nodes: list[str]) -> int:
-        """List the rows of every node; how many."""
-        ...
-
-
-class Engine:
-    """Ours."""
-
-    def __init__(self) -> None:
-        """Empty."""
-        self.db = Database(Rows)
-
-    def write(self, rows: list[Row], batch: int) -> None:
-        """In transactions."""
-        write_in(self.db, rows, batch)
-
-    def get(self, keys: list[str]) -> int:
-        """Of one snapshot."""
-        find = self.db.snapshot()[Rows].get
-        return sum([find(key) is not None for key in keys])
-
-    def list(self, nodes: list[str]) -> int:
-        """Of one snapshot."""
-        by_node = self.db.snapshot()[Rows.by_node]
-        return sum([len(by_node[node]) for node in nodes])
-
-
-class Sqlite:
-    """sqlite3 in memory, a column for each field, an index for each of ours."""
-
-    def __init__(self) -> None:
-        """Empty."""
-        self._db = sqlite3.connect(":memory:", isolation_level=None)
-        self._db.execute("create table rows (id text primary key, node text, identity text, revision int, state text)")
-        self._db.execute("create index by_node on rows (node)")
-        self._db.execute("create index by_identity on rows (identity)")
-
-    def write(self, rows: list[Row], batch: int) -> None:
-        """In transactions."""
-        for start in range(0, len(rows), batch):
-            self._db.execute("begin")
-            values = [(r.id, r.node, r.identity, r.revision, r.state) for r in rows[start : start + batch]]
-            self._db.executemany("insert or replace into rows values (?, ?, ?, ?, ?)", values)
-            self._db.execute("commit")
-
-    def get(self, keys: list[str]) -> int:
-        """Made into rows again."""
-        question = "select * from rows where id = ?"
-        return sum([Row(*self._db.execute(question, (key,)).fetchone()) is not None for key in keys])
-
-    def list(self, nodes: list[str]) -> int:
-        """Made into rows again, in key order."""
-        question = "select * from rows where node = ? order by id"
-        return sum([len([Row(*found) for found in self._db.execute(question, (node,))]) for node in nodes])
+LESS: dict[tuple[str, str], str] = {
+    **{
+        (f"replace {how}", "immutables"): _NO_REVISIONS
+        for how in ("in 1s", "in 100s", "that moves an index key in 100s")
+    },
+    ("delete in 100s", "immutables"): _NO_REVISIONS,
+    **{(what, peer): _NOTHING_DONE for what in ("snapshot", "empty commit") for peer in ("immutables", "pyrsistent")},
+    **{(what, "immutables"): _NOBODY_FOLLOWS for what in _TOGETHER},
+}
+"""Where a peer may be faster because it offers less, and what. Littletable offers less everywhere. In every other
+workload the guarantees are the same, and ours must not be slower, give or take the noise."""
 
 
-class PersistentMaps:
-    """Three persistent maps, replaced together by every transaction; sets of keys in the two of the indexes."""
-
-    def __init__(self, empty: Any) -> None:
-        """``empty`` is a map with ``mutate`` or ``evolver`` (Any: of whichever package)."""
-        self._maps: tuple[Any, Any, Any] = (empty, empty, empty)
-
-    def write(self, rows: list[Row], batch: int) -> None:
-        """A transaction is the new maps put in the place of the old ones."""
-        for start in range(0, len(rows), batch):
-            by_key, by_node, by_identity = map(_Builder, self._maps)
-            for row in rows[start : start + batch]:
-                old = by_key.get(row.id)
-                by_key.set(row.id, row)
-                _move(by_node, row.id, None if old is None else old.node, row.node)
-                _move(by_identity, row.id, None if old is None else old.identity, row.identity)
-            self._maps = (by_key.finish(), by_node.finish(), by_identity.finish())
-
-    def get(self, keys: list[str]) -> int:
-        """Of one state."""
-        find = self._maps[0].get
-        return sum([find(key) is not None for key in keys])
-
-    def list(self, nodes: list[str]) -> int:
-        """Of one state, in key order."""
-        by_key, by_node, _ = self._maps
-        return sum([len([by_key[key] for key in sorted(by_node[node])]) for node in nodes])
+def offers_less(what: str, peer: str) -> str:
+    """What a peer does not offer in a workload; empty where its guarantees are ours."""
+    return _NO_PROMISES if peer == "littletable" else LESS.get((what, peer), "")
 
 
-class _Builder:
-    """A persistent map under change, by the one name for two packages' ways."""
-
-    def __init__(self, of: Any) -> None:
-        """``of`` is the map to begin with."""
-        self._change = of.mutate() if hasattr(of, "mutate") else of.evolver()
-        self.finish = self._change.finish if hasattr(of, "mutate") else self._change.persistent
-        self.get = self._change.get if hasattr(self._change, "get") else self._look
-        self.set = self._change.set
-
-    def _look(self, key: str) -> Any:
-        try:
-            return self._change[key]
-        except KeyError:
-            return None
+Measured: TypeAlias = dict[str, tuple[float, str]]
+"""Seconds and the answer's digest, by workload."""
 
 
-def _move(index: _Builder, key: str, old: str | None, new: str) -> None:
-    if old == new:
-        return
-    if old is not None:
-        index.set(old, index.get(old) - {key})
-    index.set(new, (index.get(new) or frozenset()) | {key})
+class _Work:
+    """What all stores work on."""
 
-
-def peers() -> dict[str, Any]:
-    """How each peer is made; those whose package is not installed are left out (Any: a function without arguments)."""
-    found: dict[str, Any] = {"sqlite3": Sqlite}
-    for package, name in (("immutables", "Map"), ("pyrsistent", "pmap")):
-        if importlib.util.find_spec(package) is not None:
-            empty = getattr(importlib.import_module(package), name)
-            found[package] = lambda empty=empty: PersistentMaps(empty())
-    return found
-
-
-_NOISE = 0.95
-_LESS = {("replace in 1s", "immutables"), ("replace in 100s", "immutables")}
-"""Where a peer is faster and offers less: rows have no revisions there, of two writers one is lost without a word, and
-nobody can wait for a change or follow it. Everywhere else ours must not be slower, give or take the noise."""
+    def __init__(self, size: Size) -> None:
+        """Rows in an order that is nobody's friend."""
+        self.rows, self.changed = make_rows(size.rows), make_rows(size.rows, 1)
+        self.moved = moved(make_rows(size.rows, 2), 1)
+        self.keys = [row.id for row in self.rows]
+        self.missing = [f"{key}-not" for key in self.keys]
+        self.nodes = sorted({row.node for row in self.rows})
+        self.names = make_names(self.rows)
+        self.asked = [row.name for row in self.names]
+        self.prefixes = sorted({key[:-2] for key in self.keys})
+        self.deleted = [key for number, key in enumerate(self.keys) if number % _DELETED]
+        self.times = max(1, size.rows // 4)
+        for key in (*self.missing, *self.asked):
+            hash(key)  # once for all: whoever asks first has no disadvantage
 
 
 @workload("peers")
-def compare(size: Size) -> Iterator[Figure]:
+def compare(size: Size) -> Iterator[Outcome]:
     """How many times as fast we are as what could be picked instead; below 1 we are slower."""
-    rows, changed = make_rows(size.rows), make_rows(size.rows, 1)
-    keys = [row.id for row in rows]
-    nodes = sorted({row.node for row in rows})
-    for name, make in peers().items():
+    work, answers = _Work(size), dict[str, str]()
+    for name, make in others():
         ratios: dict[str, list[float]] = {}
-        for _ in range(min(size.repeats, 3)):
-            ours, theirs = _round(Engine(), rows, changed, keys, nodes), _round(make(), rows, changed, keys, nodes)
-            for what, seconds in ours.items():
-                ratios.setdefault(what, []).append(theirs[what] / seconds)
+        for number in rounds(min(size.repeats, _ROUNDS), f"peers, {name}"):
+            sides = {"ours": Engine, name: make}
+            found = {
+                each: _round(sides[each], work, CANNOT.get(name, {}))
+                for each in (sides if number % 2 else reversed(sides))
+            }
+            for what, (seconds, answer) in found["ours"].items():
+                other, theirs = found[name][what]
+                require(theirs == answer, f"{name} has our answer to {what!r}")
+                answers[what] = answer
+                ratios.setdefault(what, []).append(other / seconds)
         for what, values in ratios.items():
-            least = None if (what, name) in _LESS else _NOISE
+            least = None if offers_less(what, name) else NOISE
             yield Figure(f"{what}, times as fast as {name}", median(values), "x", at_least=least)
+    yield digest(sorted(answers.items()))
 
 
-def _round(peer: Peer, rows: list[Row], changed: list[Row], keys: list[str], nodes: list[str]) -> dict[str, float]:
-    """The seconds that each piece of work takes."""
-    seconds = {
-        "insert in 100s": timed(peer.write, rows, 100),
-        "replace in 1s": timed(peer.write, changed, 1),
-        "replace in 100s": timed(peer.write, rows, 100),
-        "get": timed(peer.get, keys),
-        "list": timed(peer.list, nodes),
-    }
-    require(peer.get(keys) == len(rows), "every key is there")
-    require(peer.list(nodes) == len(rows), "every row is listed once")
-    return seconds
+def _round(make: Callable[[], Any], work: _Work, cannot: dict[str, str]) -> Measured:
+    """Everything that both sides can do, in this order: readers find what the writer before them has left."""
+    store: Store = make()
+    measured: Measured = {}
+
+    def measure(what: str, do: Callable[..., Any], *arguments: Any, then: Callable[[], Any] | None = None) -> None:
+        """Time a piece of work, unless a side cannot do it; its answer is what it returns, or the rows then."""
+        if what in cannot:
+            return
+        found: list[Any] = []
+        seconds = timed(lambda: found.append(do(*arguments)))
+        measured[what] = seconds, digest(found[0] if then is None else then()).value
+
+    measure("insert in 100s", store.write, work.rows, 100, then=store.iterate)
+    measure("get", store.get, work.keys)
+    measure("miss", store.get, work.missing)
+    measure("list by node", store.of_nodes, work.nodes)
+    measure("iterate", store.iterate)
+    if "prefix" not in cannot:
+        measure("prefix", store.prefix, work.prefixes)
+    store.write_names(work.names)
+    measure("get by a second unique key", store.by_name, work.asked)
+    if "snapshot" not in cannot:
+        measure("snapshot", store.take_snapshots, work.times, then=lambda: ())
+    if "empty commit" not in cannot:
+        measure("empty commit", store.commit_nothing, work.times, then=store.iterate)
+    measure("replace in 1s", store.write, work.changed, 1, then=store.iterate)
+    measure("replace in 100s", store.write, work.rows, 100, then=store.iterate)
+    measure("replace that moves an index key in 100s", store.write, work.moved, 100, then=store.iterate)
+    if "delete in 100s" not in cannot:
+        measure("delete in 100s", store.delete, work.deleted, 100, then=store.iterate)
+    if not cannot.keys() >= _OLD:
+        _ask_old(make, work, measure)
+    if not cannot.keys() >= _TOGETHER:
+        _all_at_once(make, work, measure)
+    return measured
+
+
+def _ask_old(make: Callable[[], Any], work: _Work, measure: Callable[..., None]) -> None:
+    """Keys and lists of a state that was held while so many transactions of one row came after it."""
+    for age in _AGES:
+        store: Store = make()
+        store.write(work.rows, 100)
+        held: State = store.hold()
+        for changed in changes_of(len(work.rows), age):
+            store.write(changed, 1)
+        when = f"{age} commit{'s' * (age > 1)} old"
+        measure(f"get, {when}", held.get, work.keys)
+        measure(f"list by node, {when}", held.of_nodes, work.nodes)
+
+
+def _all_at_once(make: Callable[[], Any], work: _Work, measure: Callable[..., None]) -> None:
+    for where, count in (("one table", 1), ("two tables", 2)):
+        tables = _tables(make, count)
+        fill(tables, work.rows)
+        what = f"two writers and four readers, on {where}"
+        measure(what, at_once, tables, work.changed, then=lambda tables=tables: _rows_of(tables))
+
+
+def _tables(make: Callable[[], Any], count: int) -> list[Any]:
+    """So many tables which several threads may use (Stores, or as much of one as can be had): ours as they are."""
+    first = make()
+    if isinstance(first, Engine):
+        return [first, Engine(first.db, OtherRows)][:count]
+    readers_too = not hasattr(first, "hold")
+    return [Guarded(store, readers_too=readers_too) for store in (first, make())[:count]]
+
+
+def _rows_of(tables: list[Any]) -> list[Row]:
+    return sorted((row for table in tables for row in table.iterate()), key=lambda row: row.id)

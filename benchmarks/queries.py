@@ -1,4 +1,4 @@
-"""Questions to snapshots: fresh ones, and ones that are 1 000 and 10 000 commits old."""
+"""Questions to snapshots: fresh ones, and ones that are 1 to 10 000 commits old."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 from statedb import Database, Snapshot
 
 from .harness import Figure, Outcome, Size, median, rounds, same, timed, workload
-from .limit import Row, Rows, filled, make_rows, write_in
+from .limit import Row, Rows, changes_of, filled, make_rows, write_in
 
 _QUESTIONS = 200
-_AGES = (0, 1000, 10_000)
+_AGES = (0, 1, 100, 1000, 10_000)
 
 Question: TypeAlias = tuple[Callable[[Any], Iterable[Row]], list[Any], list[list[Row]]]
 """How to ask, what to ask for (Any: a key, a prefix), and the right answers."""
@@ -19,13 +19,14 @@ Question: TypeAlias = tuple[Callable[[Any], Iterable[Row]], list[Any], list[list
 
 @workload("queries")
 def queries(size: Size) -> Iterator[Outcome]:
-    """Keys, lists, prefixes, ranges, since(), of snapshots that are fresh, and 1 000 and 10 000 commits old."""
-    rows, changed = make_rows(size.rows), make_rows(size.rows, 1)
+    """Keys, lists, prefixes, ranges, since(), of snapshots that are fresh, and up to 10 000 commits old."""
+    rows = make_rows(size.rows)
     for age in _AGES:
         db = filled(rows)
         snapshot = db.snapshot()
-        write_in(db, [changed[number % size.rows] for number in range(age)], 1)
-        yield from _ask(f"{age} commits old" if age else "fresh", snapshot, rows, size)
+        for changed in changes_of(size.rows, age):
+            write_in(db, changed, 1)
+        yield from _ask(f"{age} commit{'s' * (age > 1)} old" if age else "fresh", snapshot, rows, size)
     taken = [timed(_each, _snapshot, [db] * size.rows) for _ in rounds(size.repeats, "snapshot()")]
     yield Figure("snapshot()", median(taken) / size.rows * 1e9, "ns")
 

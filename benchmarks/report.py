@@ -19,6 +19,9 @@ from .harness import Figure
 
 _NEEDLESS = re.compile(r"<!--.*?-->|<script.*?</script>", re.DOTALL)
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+_GO = "Go statedb"
+_LARGE = ("go-million", "memory")
+"""What stands on the page of the large size, in a section of its own."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -55,7 +58,7 @@ def table_of_figures(runs: Iterable[Run]) -> str:
 
 
 def table_of_peers(runs: Iterable[Run]) -> str:
-    """How many times as fast ours is, a column for each peer."""
+    """How many times as fast ours is (of memory: as small), a column for each peer."""
     cells = {(what, peer): value for what, peer, value in _peers(runs)}
     peers = list(dict.fromkeys(peer for _, peer in cells))
     lines = [f"| | {' | '.join(peers)} |", f"|---|{'---|' * len(peers)}"]
@@ -68,7 +71,7 @@ def table_of_peers(runs: Iterable[Run]) -> str:
 def _peers(runs: Iterable[Run]) -> Iterator[tuple[str, str, float]]:
     for run in runs:
         for figure in run.figures:
-            if found := re.fullmatch(r"(.+), times as fast as (?:the )?(.+)", figure.name):
+            if found := re.fullmatch(r"(.+), times as (?:fast|small) as (?:the )?(.+)", figure.name):
                 yield found[1], found[2], figure.value
 
 
@@ -97,13 +100,37 @@ def with_block(page: str, name: str, text: str) -> str:
 
 
 def charts(runs: list[Run]) -> dict[str, str]:
-    """SVG by file name. Raises ImportError where the package that draws is not there."""
-    drawn = {"limit.svg": _against_the_limit(runs), "peers.svg": _against_peers(runs), "age.svg": _by_age(runs)}
-    return {name: chart.render(disable_xml_declaration=True, is_unicode=True) for name, chart in drawn.items()}
+    """SVG by file name; what there are no figures for is not drawn. Raises ImportError where the package that draws is
+    not there."""
+    peers = list(dict.fromkeys(peer for _, peer, _ in _peers(runs)))
+    return _rendered(
+        {
+            "limit.svg": _against_the_limit(runs),
+            "peers.svg": _against(runs, [peer for peer in peers if peer != _GO]),
+            "go.svg": _against(runs, [_GO]),
+            "age.svg": _by_age(runs),
+            "memory.svg": _by_memory(runs),
+        }
+    )
 
 
-def _bars(title: str, labels: list[str], **options: Any) -> Any:
-    """Bars from the first label downwards. It is drawn from below: values come the other way round."""
+def charts_of_large(runs: list[Run]) -> dict[str, str]:
+    """As `charts`, for the section of the large size."""
+    return _rendered({"million.svg": _against(runs, [_GO]), "memory-million.svg": _by_memory(runs)})
+
+
+def _rendered(drawn: dict[str, Any]) -> dict[str, str]:
+    charts = {name: chart for name, chart in drawn.items() if chart.x_labels}
+    return {name: chart.render(disable_xml_declaration=True, is_unicode=True) for name, chart in charts.items()}
+
+
+def shown(drawn: Iterable[str], captions: dict[str, str]) -> str:
+    """The charts among those drawn that have a caption, as paragraphs of the page."""
+    return "".join(f"\n\n![{caption}](charts/{name})" for name, caption in captions.items() if name in drawn)
+
+
+def _bars(title: str, labels: list[str], series: int = 2, **options: Any) -> Any:
+    """Bars from the first label downwards, so many at each. It is drawn from below: values come the other way round."""
     pygal = importlib.import_module("pygal")
     chart = pygal.HorizontalBar(
         title=title,
@@ -112,7 +139,7 @@ def _bars(title: str, labels: list[str], **options: Any) -> Any:
         no_prefix=True,
         print_values=True,
         legend_at_bottom=True,
-        height=120 + 40 * len(labels),
+        height=120 + max(40, 18 * series) * len(labels),
         value_formatter=_short,
         **options,
     )
@@ -134,12 +161,37 @@ def _against_the_limit(runs: list[Run]) -> Any:
     return chart
 
 
-def _against_peers(runs: list[Run]) -> Any:
-    cells = {(what, peer): value for what, peer, value in _peers(runs)}
+def _against(runs: list[Run], peers: list[str]) -> Any:
+    """How many times as fast ours is as each of these."""
+    cells = {(what, peer): value for what, peer, value in _peers(_without_memory(runs)) if peer in peers}
     labels = list(dict.fromkeys(what for what, _ in cells))
-    chart = _bars("Times as fast (logarithmic; 1 is equal)", labels, logarithmic=True)
-    for peer in dict.fromkeys(peer for _, peer in cells):
-        chart.add(peer, [round(cells[what, peer], 2) if (what, peer) in cells else None for what in labels[::-1]])
+    series = list(dict.fromkeys(peer for _, peer in cells))
+    chart = _bars("Times as fast (logarithmic; 1 is equal)", labels, len(series), logarithmic=True)
+    for peer in series:
+        chart.add(peer, [_digits(cells[what, peer]) if (what, peer) in cells else None for what in labels[::-1]])
+    return chart
+
+
+def _digits(value: float) -> float:
+    """Three digits that count: a value as small as it is may not be drawn as nothing."""
+    return float(f"{value:.3g}")
+
+
+def _without_memory(runs: list[Run]) -> list[Run]:
+    return [run for run in runs if run.workload != "memory"]
+
+
+def _by_memory(runs: list[Run]) -> Any:
+    """Bytes of a row, ours and everybody's."""
+    figures = {
+        figure.name: figure.value
+        for run in runs
+        if run.workload == "memory"
+        for figure in run.figures
+        if figure.unit == "B/row"
+    }
+    chart = _bars("Bytes of memory for each row, two indexes included", list(figures))
+    chart.add("bytes", [round(value) for value in reversed(figures.values())])
     return chart
 
 
@@ -148,7 +200,9 @@ def _by_age(runs: list[Run]) -> Any:
     figures = {figure.name: figure.value for run in runs if run.workload == "queries" for figure in run.figures}
     named = [name.rpartition(", ") for name in figures if ", " in name]
     questions, ages = list(dict.fromkeys(n[0] for n in named)), list(dict.fromkeys(n[2] for n in named))
-    chart = _bars("Microseconds a question, by age of the snapshot (logarithmic)", questions, logarithmic=True)
+    chart = _bars(
+        "Microseconds a question, by age of the snapshot (logarithmic)", questions, len(ages), logarithmic=True
+    )
     for age in ages:
         chart.add(age, [round(figures[f"{question}, {age}"], 2) for question in questions[::-1]])
     return chart
@@ -160,19 +214,22 @@ def _by_age(runs: list[Run]) -> Any:
 def main(files: tuple[Path, ...], page: Path) -> None:
     """See the help text."""
     try:
-        runs = [
-            run for run in read(line for file in files for line in file.read_bytes().splitlines()) if run.size == "full"
-        ]
+        runs = read(line for file in files for line in file.read_bytes().splitlines())
     except msgspec.DecodeError as error:
         raise click.ClickException(
             f"{', '.join(map(str, files))}: no figures: {error}; make them with --json"
         ) from None
-    if not runs:
+    full = [run for run in runs if run.size == "full"]
+    large = [run for run in runs if run.size == "large" and run.workload in _LARGE]
+    if not full and not large:
         raise click.ClickException("there are no figures of the full size; make them with --size full --json FILE")
-    text = with_block(page.read_text(), "figures", f"{around(runs)}\n\n{table_of_figures(runs)}")
-    text = with_block(text, "peers", table_of_peers(runs))
+    text, drawn = page.read_text(), dict[str, str]()
     try:
-        drawn = charts(runs)
+        if full:
+            text, drawn = _with_full(text, full)
+        if large:
+            text, more = _with_large(text, large)
+            drawn.update(more)
     except ImportError as error:
         raise click.ClickException(f"{error}; pip install 'statedb[bench]'") from None
     page.write_text(text)
@@ -182,6 +239,21 @@ def main(files: tuple[Path, ...], page: Path) -> None:
         (folder / name).write_text(f"{_NEEDLESS.sub('', svg).rstrip()}\n")
         click.echo(f"wrote {folder / name}")
     click.echo(f"wrote {page}")
+
+
+def _with_full(page: str, runs: list[Run]) -> tuple[str, dict[str, str]]:
+    """The page with the figures of the full size, and their charts. Raises ImportError, ClickException."""
+    page = with_block(page, "figures", f"{around(runs)}\n\n{table_of_figures(runs)}")
+    drawn = charts(runs)
+    links = shown(drawn, {"go.svg": "Beside the Go original", "memory.svg": "Memory of a row"})
+    return with_block(page, "peers", f"{table_of_peers(runs)}{links}"), drawn
+
+
+def _with_large(page: str, runs: list[Run]) -> tuple[str, dict[str, str]]:
+    """The page with the section of the large size, and its charts. Raises ImportError, ClickException."""
+    drawn = charts_of_large(runs)
+    captions = {"million.svg": "Beside the Go original", "memory-million.svg": "Memory of a row"}
+    return with_block(page, "million", f"{around(runs)}\n\n{table_of_figures(runs)}{shown(drawn, captions)}"), drawn
 
 
 if __name__ == "__main__":

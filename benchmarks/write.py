@@ -8,7 +8,7 @@ from typing import TypeAlias
 from statedb import Database
 
 from .harness import FULL, LARGE, Figure, Outcome, Size, median, require, rounds, same, timed, workload
-from .limit import CallingLimit, Limit, Row, Rows, filled, make_rows, with_revision, write_in
+from .limit import CallingLimit, Limit, Row, Rows, delete_in, filled, make_rows, with_revision, write_in
 
 Renewed: TypeAlias = Callable[[list[Row], int], list[Row]]
 """What makes the rows that are written next, of a revision; it is not timed."""
@@ -133,18 +133,12 @@ def _replace(size: Size, what: str, renewed: Renewed, *, strict: bool = True) ->
 def delete(size: Size) -> Iterator[Outcome]:
     """Rows deleted in transactions of 100."""
     rows = make_rows(size.rows)
+    keys = [row.id for row in rows]
     seconds = []
     for _ in rounds(size.repeats, "delete"):
         db = filled(rows)
-        seconds.append(timed(_delete_all, db, rows))
+        seconds.append(timed(delete_in, db, keys, 100))
         require(len(db.snapshot()[Rows]) == 0, "the table is empty")
         found = same(_lists(db), (), "and so are its indexes")
     yield Figure("transactions of 100", median(seconds) / size.rows * 1e6, "us/row")
     yield found
-
-
-def _delete_all(db: Database, rows: list[Row]) -> None:
-    for start in range(0, len(rows), 100):
-        with db.write(Rows) as txn:
-            for row in rows[start : start + 100]:
-                txn[Rows].delete(row.id)

@@ -19,6 +19,7 @@ between
 <!-- end of peers -->
 after
 """
+PAGE_OF_MILLION = f"{PAGE}<!-- million -->\n<!-- end of million -->\nlast\n"
 
 
 def line(workload: str, *figures: tuple[Any, ...], size: str = "full") -> str:
@@ -37,6 +38,17 @@ LINES = [
         ("list, times as fast as immutables", 1.1, "x", None),
     ),
     line("queries", ("unique get, fresh", 0.8, "us", None), ("unique get, 1000 commits old", 1.4, "us", None)),
+]
+
+
+MORE = [
+    line("go", ("snapshot, times as fast as the Go statedb", 0.004, "x", None)),
+    line("memory", ("ours", 475.5, "B/row", None), ("memory of a row, times as small as sqlite3", 0.55, "x", None)),
+]
+MILLION = [
+    line("go-million", ("insert in 1s, times as fast as the Go statedb", 0.9, "x", None, 1.0), size="large"),
+    line("memory", ("ours", 466.6, "B/row", None), size="large"),
+    LINES[2],
 ]
 
 
@@ -76,12 +88,48 @@ def test_charts_are_drawings_that_fetch_nothing(tmp_path: Path):
         assert "href" not in path.read_text()
 
 
+def test_the_go_original_and_memory_have_a_column_and_charts_where_there_are_figures(tmp_path: Path):
+    done, page = written(tmp_path, LINES + MORE)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert "| | sqlite3 | immutables | Go statedb |\n" in text
+    assert "| snapshot |  |  | 0.004 |\n| memory of a row | 0.55 |  |  |\n\n![Beside the Go original]" in text
+    assert "\n\n![Memory of a row](charts/memory.svg)\n<!-- end of peers -->" in text
+    drawn = {path.name: path.read_text() for path in (page.parent / "charts").iterdir()}
+    assert {*drawn} == {"age.svg", "limit.svg", "peers.svg", "go.svg", "memory.svg"}
+    assert "snapshot" in drawn["go.svg"]
+    assert "0.004" in drawn["go.svg"]
+    assert "snapshot" not in drawn["peers.svg"]
+    assert "476" in drawn["memory.svg"]
+
+
+def test_the_large_size_has_a_section_of_its_own(tmp_path: Path):
+    done, page = written(tmp_path, MILLION, PAGE_OF_MILLION)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    head, section = text.split("<!-- million -->\n")
+    assert head == PAGE
+    assert "| `go-million` | insert in 1s, times as fast as the Go statedb | **0.9 x** | at least 1 |\n" in section
+    assert "77" not in section
+    assert section.endswith("](charts/memory-million.svg)\n<!-- end of million -->\nlast\n")
+    assert {path.name for path in (page.parent / "charts").iterdir()} == {"million.svg", "memory-million.svg"}
+
+
+def test_the_page_in_the_repository_has_every_place(tmp_path: Path):
+    page = Path(__file__).parent.parent / "docs" / "performance.md"
+    done, place = written(tmp_path, LINES + MORE + MILLION, page.read_text())
+    assert done.returncode == 0, done.stderr
+    assert "476 B/row" in place.read_text()
+    assert "467 B/row" in place.read_text()
+
+
 @pytest.mark.parametrize(
     ("lines", "page", "told"),
     [
         (["nonsense"], PAGE, "no figures"),
         ([LINES[2]], PAGE, "there are no figures of the full size"),
         (LINES, "no markers", "the page has no place for figures"),
+        (MILLION, PAGE, "the page has no place for million"),
     ],
 )
 def test_what_cannot_be_written_is_one_line_and_leaves_the_page(tmp_path: Path, lines: list[str], page: str, told: str):

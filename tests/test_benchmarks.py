@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from benchmarks import harness
 from benchmarks.__main__ import main, run
 from benchmarks.harness import SMOKE, WORKLOADS, Figure
-from benchmarks.limit import CallingLimit, Limit, Row, make_rows
+from benchmarks.limit import CallingLimit, Limit, Row, changes_of, make_rows
 
 PROMISED = {
     "workload",
@@ -95,6 +95,34 @@ def test_check_fails_where_a_target_is_missed(monkeypatch: pytest.MonkeyPatch):
     done = CliRunner().invoke(main, ["get", "--size", "full", "--check"])
     assert done.exit_code == 1
     assert "missed: get: it 5.00 x, at most 4" in done.stderr
+
+
+def test_a_target_of_a_large_workload_is_missed_at_the_large_size(monkeypatch: pytest.MonkeyPatch):
+    slow = msgspec.structs.replace(WORKLOADS["go-million"], run=lambda _: iter([Figure("it", 0.5, "x", None, 1.0)]))
+    monkeypatch.setitem(WORKLOADS, "go-million", slow)
+    large, smoke = (CliRunner().invoke(main, ["go-million", "--size", size, "--check"]) for size in ("large", "smoke"))
+    assert (large.exit_code, smoke.exit_code) == (1, 0)
+    assert "missed: go-million: it 0.50 x, at least 1" in large.stderr
+
+
+def test_what_takes_minutes_runs_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch):
+    for name, each in WORKLOADS.items():
+        monkeypatch.setitem(WORKLOADS, name, msgspec.structs.replace(each, run=lambda _: iter([])))
+    everything = CliRunner().invoke(main, ["--size", "large"])
+    named = CliRunner().invoke(main, ["go-million"])
+    ran = [[json.loads(line)["workload"] for line in done.stdout.splitlines()] for done in (everything, named)]
+    assert "insert" in ran[0]
+    assert "go-million" not in ran[0]
+    assert ran[1] == ["go-million"]
+
+
+def test_changed_rows_differ_each_time():
+    lists = list(changes_of(40, 100))
+    assert [len(rows) for rows in lists] == [40, 40, 20]
+    rows = {row.id: row for row in make_rows(40)}
+    for row in [row for rows in lists for row in rows]:
+        assert rows[row.id] != row
+        rows[row.id] = row
 
 
 def test_the_list_and_a_name_that_is_none():

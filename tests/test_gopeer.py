@@ -2,8 +2,10 @@
 
 import shutil
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks import gopeer
@@ -25,6 +27,10 @@ def test_every_target_belongs_to_a_task():
     names = {task.name for task in gopeer.TASKS}
     assert {name.removesuffix(", p50") for name in gopeer.AT_LEAST} <= names
     assert len(names) == len(gopeer.TASKS)
+    million = {task.name for task in gopeer.MILLION}
+    assert million <= names
+    assert {name for name in million if name.startswith(("insert", "replace"))} == gopeer.AT_LEAST_MILLION.keys()
+    assert len(gopeer.AT_LEAST_MILLION) == 12
 
 
 @needs_go
@@ -36,6 +42,42 @@ def test_each_task_is_compared_with_the_original():
     report = compare()
     assert compared(report) == {task.name for task in gopeer.TASKS} - {"wake"} | {"wake, p50", "wake, p99"}
     assert sum(figure.at_least is not None for figure in report.figures) == len(gopeer.AT_LEAST)
+
+
+@needs_go
+def test_a_million_rows_are_compared_with_the_original(monkeypatch: pytest.MonkeyPatch):
+    try:
+        gopeer.build()
+    except gopeer.Missing as error:
+        pytest.skip(str(error))
+    report = run(WORKLOADS["go-million"], SMOKE)
+    assert compared(report) == {task.name for task in gopeer.MILLION}
+    bound = {figure.name.partition(",")[0] for figure in report.figures if figure.at_least is not None}
+    assert bound == gopeer.AT_LEAST_MILLION.keys()
+
+
+def test_who_is_first_changes_from_task_to_task_and_from_round_to_round(monkeypatch: pytest.MonkeyPatch):
+    order = list[str]()
+
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def do(self, task: gopeer.Task) -> gopeer.Done:
+            order.append(self.name)
+            return gopeer.Done(task.name, [1.0], "the same")
+
+    @contextmanager
+    def other(work: object):
+        yield Named("theirs")
+
+    monkeypatch.setattr(gopeer, "original", other)
+    monkeypatch.setattr(gopeer, "Ours", lambda work: Named("ours"))
+    monkeypatch.setattr(gopeer, "TASKS", gopeer.TASKS[:4])
+    run(WORKLOADS["go"], msgspec.structs.replace(SMOKE, repeats=2))
+    first = order[::2]
+    assert all(first[at] != first[at + 1] for at in range(3))
+    assert all(first[at] != first[at + 4] for at in range(4))
 
 
 def test_without_a_toolchain_there_are_our_own_times_and_a_line(
@@ -66,7 +108,7 @@ def test_a_proxy_that_does_not_answer_is_waited_for_only_so_long(monkeypatch: py
 @pytest.mark.parametrize(
     ("reply", "complaint"),
     [
-        ('{"name": "", "nanoseconds": [1], "answer": "another"}', "both have the same answer to 'insert in order"),
+        ('{"name": "", "samples": [1], "answer": "another"}', "both have the same answer to 'insert in order"),
         (None, "the Go program ended at 'insert in order"),
     ],
 )

@@ -1,6 +1,6 @@
 // The Go original at the work of benchmarks/gopeer.py: standard input has what to work on, then one task after the
-// other, as JSON; each task is answered with one JSON object, {"name", "nanoseconds", "answer"}: what an operation
-// took (every sample, where a task takes many), and a digest of the result.
+// other, as JSON; each task is answered with one JSON object, {"name", "samples", "answer"}: what an operation took in
+// nanoseconds (every sample, where a task takes many), and a digest of the result.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"io"
 	"iter"
 	"log"
+	"maps"
 	"net/netip"
 	"os"
 	"runtime"
@@ -30,19 +31,21 @@ type Input struct {
 	Wakes     int         `json:"wakes"`
 }
 
-// Task is one piece of work; rows that it writes have the revision.
+// Task is one piece of work; rows that it writes have the revision. Age is the number of transactions of one row that
+// come after the snapshot which is asked.
 type Task struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind"`
 	Batch    int    `json:"batch"`
 	Revision int    `json:"revision"`
+	Age      int    `json:"age"`
 }
 
 // Done is the answer to a task.
 type Done struct {
-	Name        string    `json:"name"`
-	Nanoseconds []float64 `json:"nanoseconds"`
-	Answer      string    `json:"answer"`
+	Name    string    `json:"name"`
+	Samples []float64 `json:"samples"`
+	Answer  string    `json:"answer"`
 }
 
 // Row is a row like an endpoint's.
@@ -158,12 +161,44 @@ func (p *peer) do(task Task) (samples []float64, answer string) {
 		rows := makeRows(p.input.Rows, task.Revision)
 		took := timed(len(rows), func() { write(p.rows.db, p.rows.rows, rows, task.Batch) })
 		return took, digest(p.rows.all())
+	case "move":
+		rows := moved(makeRows(p.input.Rows, task.Revision), task.Revision)
+		took := timed(len(rows), func() { write(p.rows.db, p.rows.rows, rows, task.Batch) })
+		return took, digest(p.rows.all())
+	case "delete":
+		return p.deleteMost(task)
 	case "get":
-		return p.get()
+		return p.rows.get(p.rows.db.ReadTxn(), p.keys)
+	case "miss":
+		missing := make([]string, 0, len(p.keys))
+		for _, key := range p.keys {
+			missing = append(missing, key+"-not")
+		}
+		return p.rows.get(p.rows.db.ReadTxn(), missing)
+	case "get by name":
+		return p.getByName()
+	case "get old":
+		table, txn := p.old(task)
+		return table.get(txn, p.keys)
+	case "list old":
+		table, txn := p.old(task)
+		return p.list(table, txn, byNode, 1)
+	case "prefix":
+		return p.prefix()
+	case "snapshot":
+		return p.snapshot()
+	case "empty commit":
+		return p.commitNothing()
+	case "follow":
+		return p.follow(task)
+	case "together":
+		return p.together(task)
+	case "memory":
+		return p.memory(task)
 	case "list by node":
-		return p.list(byNode, 1)
+		return p.list(p.rows, p.rows.db.ReadTxn(), byNode, 1)
 	case "list by identity":
-		return p.list(byIdentity, 2)
+		return p.list(p.rows, p.rows.db.ReadTxn(), byIdentity, 2)
 	case "iterate":
 		return p.iterate()
 	case "changes":
@@ -188,46 +223,59 @@ func (p *peer) insert(triples [][3]string, task Task) ([]float64, string) {
 	return took, digest(p.rows.all())
 }
 
-func (p *peer) get() ([]float64, string) {
-	txn := p.rows.db.ReadTxn()
-	took := timed(len(p.keys), func() {
-		for _, key := range p.keys {
-			p.rows.rows.Get(txn, byID.Query(key))
+// get looks keys up; the answer is of the rows that are there.
+func (t rowsTable) get(txn statedb.ReadTxn, keys []string) ([]float64, string) {
+	took := timed(len(keys), func() {
+		for _, key := range keys {
+			t.rows.Get(txn, byID.Query(key))
 		}
 	})
-	rows := make([]*Row, 0, len(p.keys))
-	for _, key := range p.keys {
-		row, _, _ := p.rows.rows.Get(txn, byID.Query(key))
-		rows = append(rows, row)
+	rows := make([]*Row, 0, len(keys))
+	for _, key := range keys {
+		if row, _, found := t.rows.Get(txn, byID.Query(key)); found {
+			rows = append(rows, row)
+		}
 	}
 	return took, digest(rows)
 }
 
 // list lists the rows of every key of an index, keys in order; field says where a triple has the key.
-func (p *peer) list(by statedb.Index[*Row, string], field int) ([]float64, string) {
-	seen := map[string]bool{}
-	for _, triple := range p.input.Rows {
-		seen[triple[field]] = true
-	}
-	keys := make([]string, 0, len(seen))
-	for key := range seen {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	txn := p.rows.db.ReadTxn()
+func (p *peer) list(
+	table rowsTable,
+	txn statedb.ReadTxn,
+	by statedb.Index[*Row, string],
+	field int,
+) ([]float64, string) {
+	keys := sortedSet(p.input.Rows, func(triple [3]string) string { return triple[field] })
+	return p.listEach(keys, func(key string) iter.Seq2[*Row, statedb.Revision] {
+		return table.rows.List(txn, by.Query(key))
+	})
+}
+
+// listEach lists the rows that are found for each key; all rows are found once.
+func (p *peer) listEach(keys []string, find func(string) iter.Seq2[*Row, statedb.Revision]) ([]float64, string) {
 	took := timed(len(p.input.Rows), func() {
 		for _, key := range keys {
-			for range p.rows.rows.List(txn, by.Query(key)) {
+			for range find(key) {
 			}
 		}
 	})
 	var rows []*Row
 	for _, key := range keys {
-		for row := range p.rows.rows.List(txn, by.Query(key)) {
+		for row := range find(key) {
 			rows = append(rows, row)
 		}
 	}
 	return took, digest(rows)
+}
+
+// sortedSet is what there is of something in the triples.
+func sortedSet(triples [][3]string, of func([3]string) string) []string {
+	seen := map[string]bool{}
+	for _, triple := range triples {
+		seen[of(triple)] = true
+	}
+	return slices.Sorted(maps.Keys(seen))
 }
 
 func (p *peer) iterate() ([]float64, string) {
