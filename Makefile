@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format lint types contracts bench bench-report stress clean
+.PHONY: help demo test check format lint types contracts bench bench-report stress kube-apiserver clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
@@ -12,6 +12,7 @@ help:
 	@echo "make bench    benchmarks, full size"
 	@echo "make bench-report   the same at 40 000 rows, written into docs/performance.md"
 	@echo "make stress   the long forms of the randomised tests"
+	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -60,6 +61,10 @@ bench-report: $(VENV)/.bench
 
 stress: $(VENV)/.dev
 	$(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600
+
+# The one that KUBEBUILDER_ASSETS names, else built: 5 to 40 minutes the first time, nothing the next.
+kube-apiserver:
+	$(PYTHON) -m tests.apiserver.binary
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -158,6 +158,11 @@ class LocalEtcd:
             return "there is no log"
 
     @property
+    def is_running(self) -> bool:
+        """Whether there is a process, answering or not."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def _data(self) -> Path:
         return self._directory / "data"
 
