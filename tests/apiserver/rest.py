@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -57,12 +57,14 @@ class Rest:
             answer = self._send(connection, method, path, what, query)
             return _decoded(answer)
 
-    def watch(self, path: str, *, wait_s: float = _TIMEOUT_S, **query: str) -> Iterator[Any]:
-        """The events of a watch until the server ends it. Raises Refused, OSError, and TimeoutError after a silence."""
-        with closing(self._connection(wait_s)) as connection:
-            answer = self._send(connection, "GET", path, None, {"watch": "true", **query})
-            while line := answer.readline():
-                yield msgspec.json.decode(line)
+    def watch(self, path: str, *, wait_s: float = _TIMEOUT_S, **query: str) -> Stream:
+        """The events of a watch, which has begun when this returns. Raises Refused and OSError."""
+        connection = self._connection(wait_s)
+        try:
+            return Stream(connection, self._send(connection, "GET", path, None, {"watch": "true", **query}))
+        except BaseException:
+            connection.close()
+            raise
 
     def _connection(self, timeout_s: float) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=self._trust)
@@ -77,6 +79,47 @@ class Rest:
         if answer.status >= 400:
             raise Refused(answer.status, _decoded(answer))
         return answer
+
+
+class Stream:
+    """The events of one watch, decoded, until the server ends it; a context manager.
+
+    Raises TimeoutError after a silence, IncompleteRead and OSError where the stream does not end as it should.
+    """
+
+    def __init__(self, connection: http.client.HTTPSConnection, answer: http.client.HTTPResponse) -> None:
+        """``answer`` is that of a watch, its head already read."""
+        self._connection = connection
+        self._answer = answer
+        self._buffer = b""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        """The next event (Any: JSON)."""
+        while b"\n" not in self._buffer:
+            more = self._answer.read1()  # readline() would take a cut for the end
+            if not more:
+                self.close()
+                raise StopIteration
+            self._buffer += more
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return msgspec.json.decode(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave it."""
+        self._answer.close()
+        self._connection.close()
 
 
 def _decoded(answer: http.client.HTTPResponse) -> Any:

@@ -31,6 +31,7 @@ _START_S = 60.0
 _STOP_S = 20.0
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_BUILT_IN = ("/api/v1/namespaces", "/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices")
 _NOT_YET = (Refused, OSError, http.client.HTTPException)
 
 
@@ -98,11 +99,13 @@ class ApiServer:
                 self.kill()
                 raise NotStarted(f"kube-apiserver did not start: {self.log_end()}")
             time.sleep(0.05)
+        for path in _BUILT_IN:
+            _wait_watchable(self.rest(), path)
         if self._wants_crds:
             self.install_crds()
 
     def stop(self) -> None:
-        """End it in good order: it finishes requests, but cuts watches. Its etcd goes on."""
+        """End it in good order: watches end as if their time were over. Its etcd goes on."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -191,6 +194,11 @@ class ApiServer:
         )
         return str(answer["status"]["token"])
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process, answering or not."""
+        return self._process is not None and self._process.poll() is None
+
     def install_crds(self, *plurals: str) -> None:
         """Cilium's CRDs (those named; all if none is), where they are not there yet; served when this returns."""
         admin = self.rest()
@@ -202,7 +210,7 @@ class ApiServer:
                 if error.status != 409:
                     raise
         for crd in crds:
-            eventually(lambda crd=crd: admin.get(collection(crd), limit="1"), within_s=_START_S, unless=Refused)
+            _wait_watchable(admin, collection(crd))
 
     def remove_crd(self, plural: str) -> None:
         """Remove a CRD and all objects of its kind; not served any more when this returns."""
@@ -247,6 +255,7 @@ class ApiServer:
             "--authorization-mode=RBAC",
             "--disable-admission-plugins=ServiceAccount,DefaultStorageClass,StorageObjectInUseProtection,RuntimeClass,Priority",
             "--endpoint-reconciler-type=none",
+            "--shutdown-watch-termination-grace-period=2s",  # else `stop` keeps watches open and silent for a minute
             "--profiling=false",
             *self._arguments,
         ]
@@ -287,6 +296,11 @@ def collection(crd: Any) -> str:
     """The path under which the objects of a CRD are listed, over all namespaces."""
     spec = crd["spec"]
     return f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+
+
+def _wait_watchable(rest: Rest, path: str) -> None:
+    """A server that says it is ready answers watches with 429 for a moment more, and new CRDs with 404."""
+    eventually(lambda: rest.watch(path, resourceVersion="0").close(), within_s=_START_S, unless=Refused)
 
 
 def _create_or_replace(admin: Rest, path: str, what: Mapping[str, Any]) -> None:
