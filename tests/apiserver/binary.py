@@ -148,7 +148,9 @@ def _download(go: str, program: Program) -> None:
     """Fetch the module itself: who cannot, has no proxy. Raises Missing."""
     command = [go, "mod", "download", program.module]
     try:
-        subprocess.run(command, cwd=_MODULE, check=True, capture_output=True, text=True, timeout=_DOWNLOAD_S)
+        subprocess.run(
+            command, cwd=_MODULE, env=_environment(), check=True, capture_output=True, text=True, timeout=_DOWNLOAD_S
+        )
     except subprocess.TimeoutExpired:
         raise Missing(
             f"no {program.name}: {program.module} did not come within {_DOWNLOAD_S:g} s; look at GOPROXY"
@@ -156,6 +158,11 @@ def _download(go: str, program: Program) -> None:
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines() or ["go mod download failed"]
         raise Missing(f"no {program.name}: {program.module} cannot be had: {said[-1]}") from None
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without C, and without a go.work of somebody's above the checkout."""
+    return {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
 
 
 def _command(go: str, program: Program, output: Path) -> list[str]:
@@ -181,7 +188,7 @@ def _compile(program: Program, command: Sequence[str], until: float) -> None:
     with subprocess.Popen(
         command,
         cwd=_MODULE,
-        env={**os.environ, "CGO_ENABLED": "0"},
+        env=_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
