@@ -22,6 +22,7 @@ _CLUSTER_NAME_MAX = 32
 _CLUSTER_ID_MAX = 511
 _DEFAULT_CLUSTER = "default"
 _FILE_BYTES_MAX = 1 << 20
+_PATHS = ("directory", "kubeconfig")
 _SECTIONS = ("cluster", "ingest", "http", "log-level")
 
 
@@ -215,6 +216,6 @@ def _anchored(options: S, base: Path) -> S:
         value = getattr(options, field)
         if isinstance(value, msgspec.Struct):
             changed[field] = _anchored(value, base)
-        elif isinstance(value, str) and (field == "directory" or field.endswith("_file")):
+        elif isinstance(value, str) and (field in _PATHS or field.endswith("_file")):
             changed[field] = str(base / value)
     return msgspec.structs.replace(options, **changed)

@@ -10,7 +10,7 @@ import msgspec
 
 from statedb import Database
 
-from . import kvstore, manifests
+from . import kubernetes, kvstore, manifests
 from .source import Source
 
 
@@ -25,14 +25,14 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 _CLUSTER_STATE = ("nodes", "identities", "endpoints", "services", "backends")
+_ALL = (*_CLUSTER_STATE, "namespaces", "policies")
 
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {
         backend.name: backend
         for backend in (
-            Backend(
-                "manifests", manifests.ManifestsOptions, (*_CLUSTER_STATE, "namespaces", "policies"), manifests.open
-            ),
+            Backend("manifests", manifests.ManifestsOptions, _ALL, manifests.open),
+            Backend("kubernetes", kubernetes.KubernetesOptions, _ALL, kubernetes.open),
             Backend("kvstore", kvstore.KvstoreOptions, _CLUSTER_STATE, kvstore.open),
         )
     }
