@@ -9,6 +9,7 @@ from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NewConnectionError
 
 _KEEPALIVE = [
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -89,7 +90,10 @@ class Sockets:
 
             def _new_conn(self) -> socket.socket:
                 timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
-                sock, self._handle = sockets.connect(self._dns_host, self.port, timeout_s)
+                try:
+                    sock, self._handle = sockets.connect(self._dns_host, self.port, timeout_s)
+                except OSError as error:  # a bare ECONNRESET urllib3 would take for one while sending, and go on
+                    raise NewConnectionError(self, "cannot connect") from error
                 return sock
 
             def close(self) -> None:

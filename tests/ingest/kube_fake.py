@@ -1,4 +1,4 @@
-"""An API server that can be made to fail, on real HTTP: what of Kubernetes' protocol lists and watches need, and faults.
+"""An API server that can be made to fail, on real HTTP: what of Kubernetes' protocol lists and watches need.
 
 It stands beside the real one (tests/apiserver), for what that does not do on demand: half lines, silence, 429, an old
 server's way with new parameters, a restored backup.
@@ -83,7 +83,7 @@ class FakeApi:
         self._objects: dict[str, dict[tuple[str, str], Object]] = {path: {} for path in PATHS.values()}
         self._history: list[Change] = []
         self._compacted = 0
-        self._pages: dict[int, list[Object]] = {}
+        self._pages: dict[tuple[str, int], list[Object]] = {}
         self._faults: list[Fault] = []
         self._half_lines = 0
         self._half_answers = 0
@@ -247,6 +247,7 @@ class FakeApi:
             self.revision, objects = backup
             self._objects = {path: dict(held) for path, held in objects.items()}
             self._history = [change for change in self._history if change.revision <= self.revision]
+            self._compacted = min(self._compacted, self.revision)
             self._pages.clear()
         self.cut()
 
@@ -365,7 +366,7 @@ class _Handler(BaseHTTPRequestHandler):
         with api._lock:
             if "continue" in query:
                 revision, start = json.loads(base64.b64decode(query["continue"]))
-                values = api._pages.get(revision)
+                values = api._pages.get((path, revision))
                 if values is None:
                     gone = _status(410, "Expired", "The provided continue parameter is too old")
                     self._answer(410, gone)
@@ -377,7 +378,7 @@ class _Handler(BaseHTTPRequestHandler):
             end = start + limit if limit else len(values)
             token = ""
             if end < len(values):
-                api._pages[revision] = values
+                api._pages[path, revision] = values
                 token = base64.b64encode(json.dumps([revision, end]).encode()).decode()
             half = api._half_answers > 0 and bool(values)
             api._half_answers -= half
@@ -420,19 +421,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self._event("ADDED", value)
             if streamed:
                 self._event("BOOKMARK", _bookmark(revision, ends_list=True))
+
+        def has_news() -> bool:
+            if api._epoch != epoch or api._is_frozen:
+                return api._epoch != epoch
+            return api._bookmarks != told_bookmarks or any(
+                change.revision > revision and change.path == path for change in api._history
+            )
+
         while True:
             with api._lock:
-                api._lock.wait_for(
-                    lambda: (
-                        (
-                            api._epoch != epoch
-                            or api._bookmarks != told_bookmarks
-                            or any(c.revision > revision and c.path == path for c in api._history)
-                        )
-                        and (not api._is_frozen or api._epoch != epoch)
-                    ),
-                    max(0.0, until - time.monotonic()),
-                )
+                api._lock.wait_for(has_news, max(0.0, until - time.monotonic()))
                 if api._epoch != epoch:
                     raise _Closed
                 changes = [c for c in api._history if c.revision > revision and c.path == path]

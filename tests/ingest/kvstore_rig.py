@@ -102,7 +102,8 @@ class Rig:
     def __exit__(self, *_: object) -> None:
         self.source.stop()
         assert self.source.join(10)
-        assert self.source.failure is None
+        if self.source.failure is not None:
+            raise AssertionError("the source has ended") from self.source.failure
 
     def until(self, holds: Callable[[Snapshot], bool], what: str = "") -> Snapshot:
         """The first snapshot that fulfils a condition."""

@@ -544,7 +544,7 @@ def test_a_broken_kubeconfig_tells_no_secret(tmp_path):
 
 
 def test_a_gap_between_watches_is_closed_by_the_list(api: FakeApi):
-    """A later server that has fewer objects but the same name for itself: told by its UID, asked after the watch stands."""
+    """The versions of the other cluster are ahead of ours: its UID is asked for after the watch stands."""
     api.put(cep("10.0.0.1"))
     with KubeRig(api.url, tables=("endpoints",)) as rig, Deletions(rig.db) as deletions:
         rig.synced()
