@@ -73,7 +73,7 @@ class Credentials:
                     "give kubeconfig, or server with ca-file and token-file"
                 )
             load: Any = kubernetes.config.load_kube_config  # Any: it has no types
-            load(config_file=path, context=options.context, client_configuration=self._configuration)
+            load(config_file=path or _defaults(), context=options.context, client_configuration=self._configuration)
         else:
             load = kubernetes.config.load_incluster_config
             load(client_configuration=self._configuration)
@@ -125,8 +125,12 @@ def _is_in_pod() -> bool:
 
 
 def _has_default() -> bool:
-    paths = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
-    return any(path and os.path.exists(os.path.expanduser(path)) for path in paths)
+    return any(path and os.path.exists(os.path.expanduser(path)) for path in _defaults().split(os.pathsep))
+
+
+def _defaults() -> str:
+    """The files that kubectl reads, as one text; the package has looked at the environment when it was imported."""
+    return os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
 def _check_readable(option: str, path: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
+import traceback
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
@@ -96,6 +98,13 @@ class Sockets:
                     raise NewConnectionError(self, "cannot connect") from error
                 return sock
 
+            def connect(self) -> None:
+                try:
+                    super().connect()
+                except OSError as error:
+                    _close_half_made(error)
+                    raise
+
             def close(self) -> None:
                 super().close()
                 handle, self._handle = self._handle, None
@@ -103,6 +112,14 @@ class Sockets:
                     sockets.forget(handle)
 
         return Connection
+
+
+def _close_half_made(error: OSError) -> None:
+    """Close the TLS socket that Python leaves to its collector where the peer resets before the first handshake."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        made = frame.f_locals.get("self")
+        if isinstance(made, ssl.SSLSocket):
+            made.close()
 
 
 def _shut(handle: socket.socket) -> None:

@@ -121,7 +121,7 @@ def test_no_fault_of_the_server_deletes_a_row(first: list[Object], faults: list[
                     getattr(api, fault)()
             marker = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "seen-last"}}
             api.put(marker)
-            rig.until(lambda s: any(key.name == "seen-last" for key in s[Namespaces].keys()))
+            rig.until(lambda s: any(key.name == "seen-last" for key in s[Namespaces]))
             rig.until(lambda s: all(rig.of(t.name, s).state in ("synced", "stale") for t in rig.source.tables))
             after = rig.db.snapshot()
             for table, stream in zip(rig.source.tables, streams, strict=True):
