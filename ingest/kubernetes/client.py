@@ -19,13 +19,15 @@ import msgspec
 from .api import Api, Request, Response, refusal
 from .errors import ApiError, Broken, Expired, Forbidden, Missing, Unavailable
 from .options import KubernetesOptions
-from .resource import Resource
+from .resource import Resource, Value
+from .sockets import has_more
 
 EventType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
 _CHUNK = 1 << 16
 _LINE_BYTES = 64 << 20
 _PAGES_MAX = 1_000_000
+_EVENTS_MAX = 500
 _IDENTITY = Request("get", "namespaces", "/api/v1/namespaces/kube-system")
 _INITIAL_END = "k8s.io/initial-events-end"
 
@@ -39,7 +41,7 @@ class Item(msgspec.Struct, frozen=True):
     namespace: str
     name: str
     version: str
-    value: msgspec.Raw
+    value: Value
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -203,6 +205,12 @@ class _Bookmark(msgspec.Struct):
     metadata: _Annotated
 
 
+_HEADS: tuple[tuple[bytes, EventType], ...] = (
+    (b'{"type":"MODIFIED","object":', "MODIFIED"),
+    (b'{"type":"ADDED","object":', "ADDED"),
+    (b'{"type":"DELETED","object":', "DELETED"),
+)
+
 _read_object = msgspec.json.Decoder(_Object).decode
 _read_event = msgspec.json.Decoder(_Event).decode
 _read_bookmark = msgspec.json.Decoder(_Bookmark).decode
@@ -215,38 +223,43 @@ def _items(page: _List) -> list[Item]:
         raise Broken("list: an object without metadata") from None
 
 
-def _item(kind: EventType, value: msgspec.Raw) -> Item:
+def _item(kind: EventType, value: Value) -> Item:
     metadata = _read_object(value).metadata
     return Item(kind, metadata.namespace, metadata.name, metadata.version, value)
 
 
-def _ends_list(value: msgspec.Raw) -> bool:
+def _ends_list(value: Value) -> bool:
     return (_read_bookmark(value).metadata.annotations or {}).get(_INITIAL_END) == "true"
 
 
 def _pieces(request: Request, response: Response) -> Iterator[list[Item]]:
-    """What each piece of a stream completes. Raises Broken for what is no event, and what an ERROR event means."""
+    """What a stream says, as much at once as has come. Raises Broken for what is no event, and what an ERROR means."""
     rest = b""
+    events: list[Item] = []
     for chunk in response.stream(_CHUNK, decode_content=False):
-        if b"\n" not in chunk:
-            rest += chunk
-            if len(rest) > _LINE_BYTES:
-                raise Broken(f"{request}: an event of more than {_LINE_BYTES} bytes")
-            continue
         *lines, rest = (rest + chunk).split(b"\n")
-        events: list[Item] = []
+        if len(rest) > _LINE_BYTES:
+            raise Broken(f"{request}: an event of more than {_LINE_BYTES} bytes")
         try:
-            for line in lines:
-                if line:
-                    event = _read_event(line)
-                    if event.type == "ERROR":
-                        if events:
-                            yield events
-                        raise _told(request, event.object)
-                    events.append(_item(event.type, event.object))
+            events += [_event(request, line) for line in lines if line]
         except (msgspec.MsgspecError, RecursionError):
             raise Broken(f"{request}: an event that is none") from None
+        if events and (len(events) >= _EVENTS_MAX or not has_more(response)):
+            yield events
+            events = []
+    if events:
         yield events
+
+
+def _event(request: Request, line: bytes) -> Item:
+    """What a line says. Servers spell all but the object the same way always: then it is cut out, not looked for."""
+    for head, kind in _HEADS:
+        if line.startswith(head) and line.endswith(b"}"):
+            return _item(kind, line[len(head) : -1])
+    event = _read_event(line)
+    if event.type == "ERROR":
+        raise _told(request, event.object)
+    return _item(event.type, event.object)
 
 
 def _told(request: Request, status: msgspec.Raw) -> ApiError:

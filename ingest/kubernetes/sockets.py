@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
@@ -21,6 +23,12 @@ _KEEPALIVE = [
     (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
 ]
 """A peer whose machine is gone is found after half a minute, where the system has these options."""
+
+
+def has_more(response: BaseHTTPResponse) -> bool:
+    """Whether more has come already of a body that is being read. May miss a little that a buffer holds."""
+    look: Callable[[], bool] | None = getattr(response.connection, "has_more", None)
+    return look is not None and look()
 
 
 class Sockets:
@@ -89,6 +97,7 @@ class Sockets:
 
         class Connection(base):  # type: ignore[misc]
             _handle: socket.socket | None = None
+            _poll: Any = None
 
             def _new_conn(self) -> socket.socket:
                 timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
@@ -96,7 +105,12 @@ class Sockets:
                     sock, self._handle = sockets.connect(self._dns_host, self.port, timeout_s)
                 except OSError as error:  # a bare ECONNRESET urllib3 would take for one while sending, and go on
                     raise NewConnectionError(self, "cannot connect") from error
+                self._poll = select.poll()
+                self._poll.register(self._handle, select.POLLIN)
                 return sock
+
+            def has_more(self) -> bool:
+                return self._handle is not None and bool(self._poll.poll(0))
 
             def connect(self) -> None:
                 try:

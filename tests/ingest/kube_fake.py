@@ -78,6 +78,8 @@ class FakeApi:
         """Paths that are not served."""
         self.gone_by_status = False
         """Whether a watch that begins too early is refused by the HTTP status, and not inside the stream."""
+        self.begin_line = b""
+        """Is written after each event, as the beginning of the next line or a whole one."""
         self.revision = 100
         self.uid = "uid-1"
         self._objects: dict[str, dict[tuple[str, str], Object]] = {path: {} for path in PATHS.values()}
@@ -447,6 +449,8 @@ class _Handler(BaseHTTPRequestHandler):
             for change in changes:
                 self._event(change.type, change.value)
                 revision = change.revision
+                if api.begin_line:
+                    self._chunk(api.begin_line)
             if bookmark and now > revision:
                 revision = now
                 self._event("BOOKMARK", _bookmark(now))

@@ -553,3 +553,57 @@ def test_a_gap_between_watches_is_closed_by_the_list(api: FakeApi):
         rig.until(lambda s: rig.row(s).withheld_deletes == 1 and "10.0.0.2" in rig.endpoints(s))
         assert EndpointKey(CLUSTER, "10.0.0.1") in rig.db.snapshot()[Endpoints]
         assert deletions.now() == set()
+
+
+def test_credentials_of_an_exec_plugin_are_asked_for_anew(api: FakeApi, tmp_path):
+    token, plugin = tmp_path / "token", tmp_path / "plugin"
+    plugin.write_text(
+        '#!/bin/sh\nprintf \'%s\' \'{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",'
+        ' "status": {"token": "\'; cat ' + str(token) + "; printf '%s' '\"}}'\n"
+    )
+    plugin.chmod(0o700)
+    config = tmp_path / "config"
+    config.write_text(
+        f"current-context: c\nclusters: [{{name: k, cluster: {{server: '{api.url}'}}}}]\n"
+        "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
+        f"users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: '{plugin}'}}}}}}]\n"
+    )
+    token.write_text("first-secret")
+    api.tokens = {"first-secret"}
+    with KubeRig(kubeconfig=str(config), tables=("endpoints",)) as rig:
+        rig.synced()
+        token.write_text("second-secret")
+        api.tokens = {"second-secret"}
+        api.cut()
+        api.put(cep("10.0.0.1"))
+        rig.until(lambda s: len(s[Endpoints]) == 1 and rig.state(s) == "synced")
+        plugin.write_text("#!/bin/sh\necho second-secret >&2; exit 3\n")
+        api.tokens = set()
+        api.cut()
+        snapshot = rig.until(lambda s: rig.state(s) == "failed")
+        assert "exec: process returned 3" in rig.row(snapshot).last_error
+        assert "secret" not in rig.row(snapshot).last_error
+
+
+def test_events_before_a_line_that_does_not_end_are_told(api: FakeApi):
+    """A part of the next line must not hold back what is whole."""
+    with KubeRig(api.url, tables=("endpoints",)) as rig:
+        rig.synced()
+        api.begin_line = b'{"type":"ADDED","object":{"metada'
+        api.put(cep("10.0.0.1"))
+        rig.until(lambda s: len(s[Endpoints]) == 1)
+        api.begin_line = b""
+        api.cut()
+        rig.synced()
+
+
+def test_a_line_that_is_no_event_is_listed_anew(api: FakeApi):
+    api.put(cep("10.0.0.1"))
+    with KubeRig(api.url, tables=("endpoints",)) as rig, Deletions(rig.db) as deletions:
+        rig.synced()
+        api.begin_line = b'{"type":"ADDED","object":{"metadata":{"name":"x"},}}\n'
+        api.put(cep("10.0.0.2"))
+        api.wait_for_requests("list", CEPS, 2)
+        api.begin_line = b""
+        rig.until(lambda s: len(s[Endpoints]) == 2 and rig.state(s) == "synced")
+        assert deletions.now() == set()

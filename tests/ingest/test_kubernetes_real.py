@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from catalog import Backends, Endpoints, Identities, Namespaces, Nodes, Policies, Rejected, Services
 from tests.apiserver.rest import Refused
@@ -200,6 +202,21 @@ def test_rights_are_what_the_documentation_says(server: ApiServer):
             "list ciliumidentities.cilium.io" in rig.of("identities").last_error
             or "watch" in rig.of("identities").last_error
         )
+
+
+def test_the_rights_in_the_documentation_are_enough(server: ApiServer):
+    text = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
+    role = yaml.safe_load(text.partition("## Rights")[2].split("```")[1].removeprefix("yaml"))
+    server.grant(READER, role["rules"])
+    put_one_of_each(server)
+    for endpoint_slices in (False, True):
+        with KubeRig(kubeconfig=str(server.kubeconfig(READER)), endpoint_slices=endpoint_slices) as rig:
+            snapshot = rig.synced()
+            assert len(snapshot[Policies]) == 2
+            server.restart_empty()
+            server.grant(READER, role["rules"])
+            rig.until(lambda s: "kube-system had the UID" in rig.of("nodes", s).last_error)
+        put_one_of_each(server)
 
 
 def test_a_token_that_ends_is_told_and_its_successor_taken(server: ApiServer, tmp_path):
