@@ -6,6 +6,7 @@ is a line of configuration: ``BACKENDS[name].open(db, cluster_name, cluster_id, 
 
 from .backends import BACKENDS, Backend, discover, register
 from .errors import IngestError, InvalidOptions, MissingDependency, OwnedElsewhere
+from .kubernetes.options import KubernetesOptions
 from .kvstore.options import KvstoreOptions, TlsOptions
 from .manifests.options import ManifestsOptions
 from .source import AnyTable, Source
@@ -16,6 +17,7 @@ __all__ = [
     "Backend",
     "IngestError",
     "InvalidOptions",
+    "KubernetesOptions",
     "KvstoreOptions",
     "ManifestsOptions",
     "MissingDependency",

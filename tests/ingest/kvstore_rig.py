@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, SourceKey, SourceRow, Sources
+from catalog import TABLES, Endpoint, EndpointKey, Endpoints, SourceKey, SourceRow, Sources
 from catalog.wire import ips, keys
 from ingest import KvstoreOptions, Source
 from ingest.etcd import Client
@@ -102,7 +102,8 @@ class Rig:
     def __exit__(self, *_: object) -> None:
         self.source.stop()
         assert self.source.join(10)
-        assert self.source.failure is None
+        if self.source.failure is not None:
+            raise AssertionError("the source has ended") from self.source.failure
 
     def until(self, holds: Callable[[Snapshot], bool], what: str = "") -> Snapshot:
         """The first snapshot that fulfils a condition."""
@@ -111,7 +112,7 @@ class Rig:
             snapshot = self.db.snapshot()
             if holds(snapshot):
                 return snapshot
-            watches = [snapshot[table].watch() for table in (Endpoints, Sources, Rejected)]
+            watches = [snapshot[table].watch() for table in TABLES]
             tripped = WatchSet(*watches).wait(timeout=max(0.0, end - time.monotonic()))
             if not tripped:
                 raise AssertionError(f"{what or 'it'} did not come; sources: {list(snapshot[Sources].values())}")
