@@ -57,7 +57,8 @@ class Follower:
         apply: Callable[[Any], Any],
         *,
         name: str = "",
-        tend: Callable[[], float | None] | None = None,
+        tend: Callable[[Snapshot], float | None] | None = None,
+        woken_by: tuple[AnyTable, ...] = (),
         from_start: bool = False,
         report: Report | None = None,
         retry_min_s: float = RETRY_MIN_S,
@@ -65,10 +66,11 @@ class Follower:
     ) -> None:
         """``tend`` does what is due for other reasons than changes, after every batch and whenever its time has come.
 
-        It says in how many seconds it wants to be called again (None: when something changes, or after ``ring``).
-        ``from_start`` does not wait until the tables are initialized.
+        It gets the state up to which everything is applied, and says in how many seconds it wants to be called again
+        (None: when something changes, here or in the tables of ``woken_by``, or after ``ring``). ``from_start`` does
+        not wait until the tables are initialized.
         """
-        for table in tables:
+        for table in (*tables, *woken_by):
             db.snapshot()[table]  # unknown tables are told here and not in the thread
         self.name = name or getattr(apply, "__name__", "follower")
         self.tables = tables
@@ -79,6 +81,7 @@ class Follower:
         self._db = db
         self._apply = apply
         self._tend = tend
+        self._woken_by = woken_by
         self._from_start = from_start
         self._report = report or self._log
         self._retry_s = (retry_min_s, retry_max_s)
@@ -110,11 +113,21 @@ class Follower:
 
     def run(self) -> None:
         """Follow on this thread until stopped. Raises RuntimeError the second time."""
-        run_in_thread(self.steps())
+        try:
+            run_in_thread(self.steps())
+        finally:
+            self._moved.trip()
 
     async def run_async(self) -> None:
         """Follow in this task until stopped or cancelled; what applies the batches may be asynchronous."""
-        await run_in_task(self.steps())
+        try:
+            await run_in_task(self.steps())
+        except GeneratorExit:
+            raise  # the task is being collected, with its loop: that may happen where the lock of a watch is held
+        except BaseException:
+            self._moved.trip()
+            raise
+        self._moved.trip()
 
     def start(self) -> None:
         """Follow on a thread of its own. Raises RuntimeError the second time."""
@@ -186,8 +199,7 @@ class Follower:
             self._state = "following"
             yield from self._follow()
         finally:
-            self._state = "ended"
-            self._moved.trip()
+            self._state = "ended"  # and no more: a generator that was dropped ends wherever the collector runs
 
     def _until_initialized(self) -> Steps:
         while not self._stopping:
@@ -210,11 +222,11 @@ class Follower:
                     yield from self._insist(partial(self._apply, batch))
                 due_s = None
                 if self._tend is not None and not self._stopping:
-                    due_s = yield from self._insist(self._tend)
+                    due_s = yield from self._insist(partial(self._tend, seen))
                 if self._stopping:
                     return  # a batch that was given up is not applied
                 self._reach(seen)
-                watches = [seen[table].watch() for table in self.tables]
+                watches = [seen[table].watch() for table in (*self.tables, *self._woken_by)]
                 del seen, batch  # hold no history while waiting
                 yield Pause((self._stop, self._bell, *watches), due_s)
 

@@ -22,10 +22,13 @@ class Driver:
 
     def _next(self, answer: object, error: Exception | None = None) -> Pause | Call | None:
         try:
-            return self._steps.send(answer) if error is None else self._steps.throw(error)
+            step = self._steps.send(answer) if error is None else self._steps.throw(error)
         except StopIteration:
             self.ended = True
             return None
+        timeout_s = step.timeout_s if isinstance(step, Pause) else None
+        self._until = None if timeout_s is None else self.clock() + timeout_s
+        return step
 
     def settle(self) -> None:
         """Let it work until there is nothing to do at this time."""
@@ -40,7 +43,6 @@ class Driver:
                 if (step.timeout_s is not None and step.timeout_s <= 0) or any(watch.tripped for watch in step.watches):
                     self._step = self._next(None)
                 else:
-                    self._until = None if step.timeout_s is None else self.clock() + step.timeout_s
                     return
             else:
                 self._step = self._call(step)
