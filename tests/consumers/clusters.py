@@ -23,7 +23,7 @@ from catalog import (
     ServiceKey,
 )
 
-clusters = st.sampled_from(["c1", "c2"])
+clusters = st.sampled_from(["c1", "c2", "c3"])
 sources = st.sampled_from(["local", "kvstore", "custom-resource", "clustermesh", "unheard of"])
 addresses = st.sampled_from(["10.0.0.1", "10.0.0.2", "10.1.0.1", "fd00::1", "fd00::2"])
 networks = st.sampled_from(
@@ -91,8 +91,11 @@ policies = st.builds(
     selectors=st.lists(selectors, max_size=3).map(tuple),
 )
 
-_ports = st.sampled_from([80, 443])
-_service_keys = st.builds(ServiceKey, clusters, st.just("default"), st.sampled_from(["web", "db"]))
+_ports = st.sampled_from([80, 80, 443])
+_service_names = st.sampled_from(["web", "web", "web", "db"])
+_mostly = st.sampled_from([True, True, True, False])
+_backend_ips = st.sampled_from(["10.0.0.1", "10.0.0.2", "fd00::1"])
+_service_keys = st.builds(ServiceKey, clusters, st.just("default"), _service_names)
 services = st.builds(
     Service,
     key=_service_keys,
@@ -101,19 +104,18 @@ services = st.builds(
         max_size=3,
         unique=True,
     ).map(lambda each: tuple(sorted(each))),
-    shared=st.booleans(),
-    include_external=st.booleans(),
+    shared=_mostly,
+    include_external=_mostly,
     affinity=st.sampled_from(["", "local", "remote"]),
 )
 backends = st.builds(
     Backend,
-    key=st.builds(
-        BackendKey, clusters, st.just("default"), st.sampled_from(["web", "db"]), addresses, _ports, st.just("TCP")
-    ),
+    key=st.builds(BackendKey, clusters, st.just("default"), _service_names, _backend_ips, _ports, st.just("TCP")),
     port_names=st.lists(st.sampled_from(["", "http", "https"]), min_size=1, max_size=2, unique=True).map(
         lambda names: tuple(sorted(names))
     ),
-    ready=st.booleans(),
-    serving=st.booleans(),
+    ready=_mostly,
+    serving=_mostly,
     terminating=st.booleans(),
+    source=sources,
 )

@@ -23,7 +23,7 @@ from .clusters import backends, services
 from .driving import Driver
 from .equation import assert_kept_up
 
-HERE, THERE = "c1", "c2"
+HERE, THERE = "c2", "c3"
 
 
 def naive(snapshot: Snapshot) -> dict[LoadBalancerKey, LoadBalancer]:
@@ -34,16 +34,18 @@ def naive(snapshot: Snapshot) -> dict[LoadBalancerKey, LoadBalancer]:
             continue
         key = LoadBalancerKey(own.key.namespace, own.key.name)
         clusters = [HERE]
-        other = snapshot[Services].get(ServiceKey(THERE, key.namespace, key.name))
-        if other is not None and other.shared and own.include_external:
-            clusters.append(THERE)
+        for other in ("c1", THERE):
+            service = snapshot[Services].get(ServiceKey(other, key.namespace, key.name))
+            if service is not None and service.shared and own.include_external:
+                clusters.append(other)
         rows = [
             row
             for row in snapshot[Backends].values()
             if row.key.cluster in clusters and (row.key.namespace, row.key.service) == (key.namespace, key.name)
         ]
         rows = [row for row in rows if row.ready or row.serving]
-        rows.sort(key=lambda row: (row.key.cluster == HERE, -rank(row.source)))
+        rows.sort(key=lambda row: row.key.cluster, reverse=True)
+        rows.sort(key=lambda row: (row.key.cluster == HERE, -rank(row.source)))  # who wins comes last
         by_place = {(row.key.ip, row.key.port, row.key.protocol): row for row in rows}
         usable = sorted(
             LoadBalancerBackend(*place, row.port_names, row.key.cluster, row.ready) for place, row in by_place.items()
@@ -58,7 +60,7 @@ def naive(snapshot: Snapshot) -> dict[LoadBalancerKey, LoadBalancer]:
             frontends[place] = LoadBalancerFrontend(
                 *place, tuple(names), tuple([b for b in fit if quality(own, b) == best])
             )
-        found[key] = LoadBalancer(key, tuple(sorted(frontends.values())), tuple(usable), tuple(clusters))
+        found[key] = LoadBalancer(key, tuple(sorted(frontends.values())), tuple(usable), tuple(sorted(clusters)))
     return found
 
 
@@ -215,7 +217,21 @@ def test_a_headless_service_has_backends_and_no_frontends():
     assert [(each.ip, each.hostname) for each in row.backends] == [("10.244.1.1", "web-0")]
 
 
+def test_one_address_in_two_other_clusters_is_that_of_the_stronger_source(rig):
+    rig.service("c1")
+    rig.backend("c1", "10.245.1.1", source="clustermesh")
+    row = rig.row()
+    assert row is not None
+    assert [each.cluster for each in row.backends] == [HERE, THERE]
+    rig.backend(THERE, "10.245.1.1", source="api")
+    row = rig.row()
+    assert row is not None
+    assert [each.cluster for each in row.backends] == [HERE, "c1"]
+
+
 def test_one_address_in_two_clusters_is_the_local_one(rig):
+    rig.service("c1")
+    rig.backend("c1", "10.244.1.1")
     rig.backend(THERE, "10.244.1.1", names=("http", "other"))
     row = rig.row()
     assert row is not None
