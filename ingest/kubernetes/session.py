@@ -64,11 +64,17 @@ class KubernetesSource:
         cluster_id: int,
         options: KubernetesOptions,
         *,
+        own: Resource | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Not yet started. Raises InvalidOptions."""
-        found = resources(cluster_name, cluster_id, endpoint_slices=options.endpoint_slices)
-        self._resources, self.tables = chosen(found, options.tables)
+        """Not yet started. ``own`` is a resource of a user's, in place of all of Cilium's. Raises InvalidOptions."""
+        self._resources, self.tables = (
+            ((own,), own.tables)
+            if own is not None
+            else chosen(resources(cluster_name, cluster_id, endpoint_slices=options.endpoint_slices), options.tables)
+        )
+        # The two resources that are joined; a user's own of that name is a resource as any.
+        self._services, self._slices = (SERVICES, SLICES) if own is None else ("", "")
         self.cluster = cluster_name
         self._clock = clock
         check(options)
@@ -81,7 +87,7 @@ class KubernetesSource:
         self._followers = [
             Follower(
                 each,
-                _feed_of(each),
+                self._services if each.name == self._slices else each.name,
                 client,
                 options,
                 self._inbox.put,
@@ -92,7 +98,7 @@ class KubernetesSource:
         ]
         self._progress = {each.name: _Progress() for each in self._resources}
         self._fed_by = {table: self._feeding(table) for table in self.tables}
-        self._join = ServiceJoin(SERVICES, with_slices=SLICES in self._progress)
+        self._join = ServiceJoin(SERVICES, with_slices=self._slices in self._progress)
         self._status = Status(db, cluster_name, self.backend, self.tables)
         self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status)
         self._accepted = False
@@ -207,18 +213,18 @@ class KubernetesSource:
     def _tell(self, message: Happened) -> None:
         name = message.resource.name
         take: Callable[[Upsert | Bad | Delete], None] = self._reflector.offer
-        if name == SERVICES:
+        if name == self._services:
             take = self._join.take_service
-        elif name == SLICES:
+        elif name == self._slices:
             take = self._join.take_slice
         for event in message.events:
             take(event)
 
     def _replace(self, message: Snapshot, *, full: bool) -> None:
         name = message.resource.name
-        if name == SERVICES:
+        if name == self._services:
             self._join.list_services(message.objects, full=full)
-        elif name == SLICES:
+        elif name == self._slices:
             self._join.list_slices(message.objects, full=full)
             if Backends in self.tables:
                 self._status.relisted(Backends)
@@ -228,16 +234,16 @@ class KubernetesSource:
         self._flush()  # a list is written at once, whichever way it takes
 
     def _release(self, name: str) -> None:
-        if name == SLICES:
+        if name == self._slices:
             self._join.release_slices()
             self._flush()
             return
-        if name == SERVICES:
+        if name == self._services:
             self._join.release_services()
         self._reflector.release(name)
 
     def _withheld(self, name: str) -> int:
-        return self._join.withheld_slices if name == SLICES else self._reflector.withheld(name)
+        return self._join.withheld_slices if name == self._slices else self._reflector.withheld(name)
 
     # --- what we say of ourselves -------------------------------------------------------------------------------------
 
@@ -273,7 +279,7 @@ class KubernetesSource:
             [
                 each.name
                 for each in self._resources
-                if table in each.tables or (table is Services and each.name == SLICES)
+                if table in each.tables or (table is Services and each.name == self._slices)
             ]
         )
 
@@ -281,10 +287,5 @@ class KubernetesSource:
         return [
             Feed(each.name, tuple([table for table in each.tables if table in self.tables]), mixed=each.mixed)
             for each in self._resources
-            if each.name != SLICES
+            if each.name != self._slices
         ]
-
-
-def _feed_of(resource: Resource) -> str:
-    """Slices have no feed of their own: they are parts of services."""
-    return SERVICES if resource.name == SLICES else resource.name
