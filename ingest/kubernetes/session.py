@@ -117,7 +117,7 @@ class KubernetesSource:
     @property
     def requests(self) -> Mapping[tuple[str, str], int]:
         """How many requests were sent, by verb and resource: ``("list", "ciliumnodes.cilium.io")``."""
-        return self._api.requests
+        return dict(self._api.requests)
 
     def start(self) -> None:
         """Claim the tables and begin to list. Raises OwnedElsewhere."""

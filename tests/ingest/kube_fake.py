@@ -419,8 +419,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if not revision:
             revision = now
-            for value in initial:
+            for place, value in enumerate(initial):
                 self._event("ADDED", value)
+                if api.streaming == "ignored" and not place:
+                    self._event("BOOKMARK", _bookmark(revision))  # an ordinary one: it ends nothing
             if streamed:
                 self._event("BOOKMARK", _bookmark(revision, ends_list=True))
 

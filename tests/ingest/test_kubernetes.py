@@ -381,8 +381,6 @@ def test_lists_come_as_streams_where_the_server_offers_them(streaming):
     with FakeApi(streaming=streaming) as api:
         for number in range(5):
             api.put(cep(f"10.0.0.{number}"))
-        if streaming == "ignored":
-            api.bookmark()
         with KubeRig(api.url, tables=("endpoints",), request_timeout_s=0.5) as rig:
             snapshot = rig.synced()
             assert len(snapshot[Endpoints]) == 5
