@@ -1,0 +1,32 @@
+"""Consumers that do not know where rows come from: ``python consumer.py AGENT.yaml``.
+
+Starts an agent in this process, keeps an address cache and routes, and prints what they hold.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+
+from agent.agent import Agent
+from agent.config import load
+from consumers.ipcache import IPCache, ipcache
+from consumers.routes import Routes, routes
+
+
+def main(path: str) -> None:
+    """Print every route and every address, once both tables are there."""
+    with Agent(load(path)) as agent, ExitStack() as running:
+        for consumer in (ipcache(agent.db), routes(agent.db)):
+            running.enter_context(consumer)
+        if not agent.db.wait_initialized(IPCache, Routes, timeout=60):
+            sys.exit("the tables did not come; see 'statedb sources'")
+        snapshot = agent.db.snapshot()
+        for route in snapshot[Routes].values():
+            print(f"route {route.pod_cidr} via {route.via}")
+        for entry in snapshot[IPCache].values():
+            print(f"{entry.network} identity {entry.identity} at {entry.host_ip or '-'} {entry.namespace}/{entry.pod}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
