@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format lint types contracts coverage bench bench-report bench-million stress clean
+.PHONY: help demo test check format lint types contracts coverage bench bench-report bench-million stress kube-apiserver \
+        clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
@@ -14,6 +15,7 @@ help:
 	@echo "make bench-report   the same at 40 000 rows, written into docs/performance.md"
 	@echo "make bench-million  beside the Go original at 1 000 000 rows, written there too; some ten minutes"
 	@echo "make stress   the long forms of the randomised tests"
+	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -73,6 +75,10 @@ bench-million: $(VENV)/.bench
 
 stress: $(VENV)/.dev
 	$(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600
+
+# The one that KUBEBUILDER_ASSETS names, else built: 5 to 40 minutes the first time, nothing the next.
+kube-apiserver:
+	$(PYTHON) -m tests.apiserver.binary
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from types import TracebackType
@@ -18,6 +19,9 @@ from .query import AnyTable
 from .server import Server
 from .site import Site
 from .streams import KEEPALIVE_S, Streams
+from .warm import read_into
+
+log = logging.getLogger("statedb.agent")
 
 _OWN = (Sources, Rejected)
 _SHARE_S = 0.2
@@ -69,9 +73,10 @@ class Agent:
             if self._state != "new":
                 raise RuntimeError(f"this agent is {self._state}; make a new one")
             self._state = "running"
-        filled = {table for source in self.sources for table in source.tables}
+        filled = dict.fromkeys([table for source in self.sources for table in source.tables])
         unfilled = [table for table in TABLES if table not in filled and table not in _OWN]
         try:
+            self._start_warm(tuple(filled))
             declare_absent(self.db, self._config.cluster.name, unfilled)
             for source in self.sources:
                 source.start()
@@ -82,6 +87,16 @@ class Agent:
         except BaseException:
             self.stop()
             raise
+
+    def _start_warm(self, tables: tuple[AnyTable, ...]) -> None:
+        path = self._config.warm_start
+        if path is None:
+            return
+        if not path.exists():
+            log.warning("warm start: %s is not there; the tables are empty until their sources have been read", path)
+            return
+        count = read_into(self.db, path, self._config.cluster.name, tables)
+        log.info("warm start: %d rows from %s, stale until their sources have been read", count, path)
 
     def stop(self, timeout: float = 1.5) -> bool:
         """End everything; False when a source has not ended within ``timeout`` seconds. May be called again."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from . import output
 from .columns import chosen
+from .errors import BadRequest
 from .output import Format, Live
 from .remote import Parameters, Remote
 
@@ -60,6 +63,20 @@ class Asking:
             return
         for each in told:
             output.say(f"accepted {each['backend']} of cluster {each['cluster']}: {', '.join(each['tables'])}")
+
+    def dump(self, path: str | None) -> None:
+        """All rows as JSON lines."""
+        if path is None:
+            for line in self._remote.dump():
+                sys.stdout.buffer.write(line)
+            return
+        from .warm import write
+
+        try:
+            size = write(Path(path), self._remote.dump())
+        except OSError as error:
+            raise BadRequest(f"{path} cannot be written: {error.strerror}") from None
+        output.note(f"{size} bytes written to {path}")
 
     def compare(self, path: str, ignore: frozenset[str], settle_s: float, timeout_s: float) -> int:
         """How another configuration would differ: 1 where it would. Raises ConfigError as well."""

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
+import msgspec
+
 from catalog import TABLES, Rejected, Sources
 from ingest import Source
 from statedb import Database
@@ -42,10 +44,12 @@ class _Asked:
         os.write(self._told, b".")
 
 
-def run(path: str) -> None:
-    """Run until SIGTERM or SIGINT. Raises ConfigError, StartError."""
+def run(path: str, warm_start: str | None = None) -> None:
+    """Run until SIGTERM or SIGINT; ``warm_start`` overrules the configuration's. Raises ConfigError, StartError."""
     asked = _Asked(signal.SIGTERM, signal.SIGINT)
     config = load(path)
+    if warm_start is not None:
+        config = msgspec.structs.replace(config, warm_start=Path(warm_start))
     _log_to_stderr(config.log_level)
     agent = Agent(config)
     try:
@@ -95,6 +99,7 @@ def _explained(config: Config) -> list[str]:
     facts = [
         ("cluster", f"{config.cluster.name} (id {config.cluster.id})"),
         ("listen", str(config.listen)),
+        *([] if config.warm_start is None else [("warm start", str(config.warm_start))]),
         ("log level", config.log_level),
         *[(f"{each.backend}", _place(each.options)) for each in config.ingest],
     ]

@@ -22,7 +22,7 @@ _CLUSTER_NAME_MAX = 32
 _CLUSTER_ID_MAX = 511
 _DEFAULT_CLUSTER = "default"
 _FILE_BYTES_MAX = 1 << 20
-_SECTIONS = ("cluster", "ingest", "http", "log-level")
+_SECTIONS = ("cluster", "ingest", "warm-start", "http", "log-level")
 
 
 class ConfigError(ValueError):
@@ -55,6 +55,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cluster: Cluster = Cluster()
     ingest: tuple[Ingest, ...]
     listen: Address
+    warm_start: Path | None = None
+    """A dump to start from, where it is there."""
     log_level: LogLevel = "info"
 
 
@@ -85,10 +87,11 @@ def parse(data: bytes | str, base: str | Path = ".") -> Config:
     cluster = _cluster(values, problems)
     ingest = _ingest(values, Path(base), problems)
     listen = _listen(values, Path(base), problems)
+    warm_start = _warm_start(values, Path(base), problems)
     level = _log_level(values, problems)
     if problems or cluster is None or listen is None:
         raise ConfigError(problems)
-    return Config(cluster=cluster, ingest=ingest, listen=listen, log_level=level)
+    return Config(cluster=cluster, ingest=ingest, listen=listen, warm_start=warm_start, log_level=level)
 
 
 def _mapping(data: bytes | str) -> dict[str, Any]:
@@ -198,6 +201,16 @@ def _listen(values: dict[str, Any], base: Path, problems: Problems) -> Address |
     except ValueError as error:
         problems.add("http.listen", str(error))
         return None
+
+
+def _warm_start(values: dict[str, Any], base: Path, problems: Problems) -> Path | None:
+    path = values.get("warm-start")
+    if path is None:
+        return None
+    if not isinstance(path, str) or not path:
+        problems.add("warm-start", "must be the path of a file that 'statedb dump' writes")
+        return None
+    return base / path
 
 
 def _log_level(values: dict[str, Any], problems: Problems) -> LogLevel:

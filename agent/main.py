@@ -97,11 +97,12 @@ def _agent() -> Asking:
 
 @cli.command()
 @_configured
-def run(config: str) -> None:
+@click.option("--warm-start", metavar="FILE", help="Begin with the rows that 'statedb dump -f' wrote there.")
+def run(config: str, warm_start: str | None) -> None:
     """Run an agent until SIGTERM or Ctrl-C."""
     from .commands import run as work
 
-    work(config)
+    work(config, warm_start)
 
 
 @cli.command()
@@ -111,21 +112,6 @@ def check(config: str) -> None:
     from .commands import check as work
 
     work(config)
-
-
-@cli.command()
-@click.argument("other", metavar="OTHER")
-@click.option("--ignore", multiple=True, metavar="FIELD", help="A field that may differ, as 'source'; repeatable.")
-@click.option("--settle", type=click.FloatRange(0.0), default=2.0, show_default=True, help="Seconds.")
-@click.option("--timeout", type=click.FloatRange(0.0), default=60.0, show_default=True, help="Seconds.")
-@_asking
-def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, **asking: Any) -> int:  # noqa: ARG001
-    """What would change if a running agent were started with the configuration OTHER.
-
-    The sources of OTHER fill tables of their own, here; the agent goes on as it is. Both may move meanwhile: a
-    difference counts when it has lasted for --settle. Exit status 0: no difference. 1: there are some.
-    """
-    return _agent().compare(other, frozenset(ignore), settle, timeout)
 
 
 @cli.command()
@@ -217,6 +203,29 @@ def sources(ctx: click.Context, /, **asking: Any) -> None:  # noqa: ARG001
 def accept(table: str | None, **asking: Any) -> None:  # noqa: ARG001
     """Take what the sources see now for the truth: deletes withheld so far are carried out."""
     _agent().accept(table)
+
+
+@cli.command()
+@click.option("-f", "--file", metavar="FILE", help="Write there, at once and whole; else to standard output.")
+@_server
+def dump(file: str | None, **asking: Any) -> None:  # noqa: ARG001
+    """All rows of an agent, at one instant, as JSON lines; 'statedb run --warm-start' begins with them."""
+    _agent().dump(file)
+
+
+@cli.command()
+@click.argument("other", metavar="OTHER")
+@click.option("--ignore", multiple=True, metavar="FIELD", help="A field that may differ, as 'source'; repeatable.")
+@click.option("--settle", type=click.FloatRange(0.0), default=2.0, show_default=True, help="Seconds.")
+@click.option("--timeout", type=click.FloatRange(0.0), default=60.0, show_default=True, help="Seconds.")
+@_asking
+def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, **asking: Any) -> int:  # noqa: ARG001
+    """What would change if a running agent were started with the configuration OTHER.
+
+    The sources of OTHER fill tables of their own, here; the agent goes on as it is. Both may move meanwhile: a
+    difference counts when it has lasted for --settle. Exit status 0: no difference. 1: there are some.
+    """
+    return _agent().compare(other, frozenset(ignore), settle, timeout)
 
 
 @cli.command()

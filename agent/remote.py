@@ -92,6 +92,16 @@ class Remote:
                 yield self._decoded(line)
         raise Unreachable(f"{self.address} ended the stream; ask again to begin anew from the rows as they are then")
 
+    def dump(self) -> Iterator[bytes]:
+        """The tables at one instant, as lines that `statedb.load` reads. Raises Unreachable where they are cut off."""
+        line = b""
+        with self._response("GET", "/dump", (), self._timeout_s) as response:
+            while (next_line := self._line(response)).endswith(b"\n"):
+                line = next_line
+                yield line
+        if not line.startswith(b'{"end":'):
+            raise Unreachable(f"{self.address} ended in the middle of the dump; ask again")
+
     def _line(self, response: http.client.HTTPResponse) -> bytes:
         try:
             return response.readline()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from catalog import SourceKey, Sources
+from catalog import Rejected, SourceKey, Sources
 from ingest import Source
 from statedb import Database, PrefixIndex, Table
 
@@ -19,7 +20,7 @@ from .query import Answer, Match, Query, ask, table_named
 from .streams import Streams
 from .strict import known
 
-_PATHS = ("/tables", "/tables/NAME", "/changes/NAME", "/healthz", "/readyz", "/sources/accept")
+_PATHS = ("/tables", "/tables/NAME", "/changes/NAME", "/dump", "/healthz", "/readyz", "/sources/accept")
 _PIECE_ROWS = 500
 _PARAMETERS_MAX = 64
 _LIMIT = re.compile(r"[1-9][0-9]{0,8}")
@@ -67,6 +68,9 @@ class Site:
             case ("changes", name):
                 parameters.only("key")
                 return Reply(200, self._streams.lines(table_named(self._db, name), parameters.texts("key")), lines=True)
+            case ("dump",):
+                parameters.only()
+                return Reply(200, self._dump(), lines=True)
             case ("healthz",):
                 return self._health()
             case ("readyz",):
@@ -91,6 +95,13 @@ class Site:
                 if index.position
             ],
         }
+
+    def _dump(self) -> Iterator[bytes]:
+        """What `statedb.load` reads: all tables at one instant, but for those that are about this process."""
+        tables = [table for table in self._db.tables if table not in (Sources, Rejected)]
+        lines = self._db.dump(*tables)
+        while piece := b"".join(islice(lines, _PIECE_ROWS)):
+            yield piece
 
     def _health(self) -> Reply:
         """Whether the process works as it was written; outages of what it depends on do not count."""

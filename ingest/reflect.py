@@ -96,13 +96,15 @@ class Reflector:
     def begin(self) -> None:
         """Become the tables' source and register their initializers. Raises OwnedElsewhere.
 
-        Rows of this cluster that an earlier source left behind stay until the first full list tells which are true.
+        Rows of this cluster that an earlier source left, or a warm start brought, stay until the first full list tells
+        which are true; until then the table is stale.
         """
         self._status.own()
         with self._db.write(*self._claims) as txn:
             for table in self._claims:
                 self._tokens[table] = txn[table].begin_initializer(self._name)
                 self._inherited[table] = [table.key_of(row) for row in _rows_of_cluster(txn[table], self._cluster)]
+        self._status.inherit([table for table, keys in self._inherited.items() if keys])
 
     def offer(self, event: Event) -> None:
         """Take an event into the batch. A list is written at once, before what was offered of other feeds."""

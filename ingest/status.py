@@ -24,6 +24,7 @@ failed: it will not heal by waiting (credentials, permissions, a bug)."""
 ANY_TABLE = "*"
 """Stands for the table in ``rejected`` where nobody can say which one it would have been."""
 
+_INHERITED = "rows of before, not confirmed by this source yet"
 _PERIOD_S = 1.0
 _REJECTED_MAX = 1000
 
@@ -31,7 +32,7 @@ _REJECTED_MAX = 1000
 class _Health:
     """The changing part of one row of ``sources``."""
 
-    __slots__ = ("error", "relists", "rows", "since", "state", "withheld")
+    __slots__ = ("error", "inherited", "relists", "rows", "since", "state", "withheld")
 
     def __init__(self, since: float) -> None:
         self.state: State = "connecting"
@@ -40,6 +41,7 @@ class _Health:
         self.rows = 0
         self.withheld = 0
         self.relists = 0
+        self.inherited = False
 
 
 class Status:
@@ -96,20 +98,31 @@ class Status:
         """The state from now on, of these tables or all. Written at once if it is another one than before."""
         turned = False
         for name in self._health if tables is None else [table.name for table in tables]:
-            health = self._health[name]
-            if health.state != state:
-                health.state, health.since = state, self._wall()
-                turned = True
-            elif health.error == error:
-                continue
-            health.error = error
-            self._changed.add(name)
+            turned |= self._turn(name, state, error)
         if turned:
             self.write()
 
-    def state_of(self, table: AnyTable) -> State:
-        """The state last reported."""
-        return self._health[table.name].state
+    def _turn(self, name: str, state: State, error: str) -> bool:
+        """Whether the table's state is another one now."""
+        health = self._health[name]
+        if state == "synced":
+            health.inherited = False
+        elif health.inherited and state in ("connecting", "syncing"):
+            state, error = "stale", f"{_INHERITED}: {error or state}"
+        turned = health.state != state
+        if turned:
+            health.state, health.since = state, self._wall()
+        if turned or health.error != error:
+            health.error = error
+            self._changed.add(name)
+        return turned
+
+    def inherit(self, tables: Iterable[AnyTable]) -> None:
+        """These tables have rows of before: they are stale, and no longer just connecting, until they are synced."""
+        tables = tuple(tables)
+        for table in tables:
+            self._health[table.name].inherited = True
+        self.report("connecting", tables=tables)
 
     def count(self, table: AnyTable, rows: int, withheld: int = 0) -> None:
         """So many rows of the table are this source's, and so many objects would go if their absence counted."""

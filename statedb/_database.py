@@ -81,12 +81,13 @@ class Snapshot:
         """Every table with its revision."""
         return f"<Snapshot {', '.join([f'{t.name}@{pin.commit.revision}' for t, pin in self._pins.items()])}>"
 
-    def dump(self) -> Iterator[bytes]:
-        """All tables as JSON lines, each with its newline; `statedb.load` reads them. Writers go on meanwhile.
+    def dump(self, *tables: AnyTable) -> Iterator[bytes]:
+        """These tables, or all, as JSON lines, each with its newline, for `statedb.load`. Writers go on meanwhile.
 
         Rows of msgspec may be nested; dataclasses too; what else they hold must be what JSON knows: raises TypeError.
+        Raises UnknownTable.
         """
-        return dump(self)
+        return dump(self, tables)
 
     def _pin_of(self, store: TableStore) -> Pin:
         return self._pins[store.table]
@@ -236,9 +237,9 @@ class Database:
                 store.follow(stream)
         return stream
 
-    def dump(self) -> Iterator[bytes]:
-        """All tables as they are now, as JSON lines: ``db.snapshot().dump()``."""
-        return self.snapshot().dump()
+    def dump(self, *tables: AnyTable) -> Iterator[bytes]:
+        """These tables, or all, as they are now, as JSON lines: ``db.snapshot().dump(...)``."""
+        return self.snapshot().dump(*tables)
 
     def stats(self) -> tuple[TableStats, ...]:
         """How every table is doing, for operators: rows, history kept, watches, streams, writers. Waits for nobody."""

@@ -27,9 +27,12 @@ Decoder: TypeAlias = Callable[[Any, Any], Any]
 _VERSION = 1
 
 
-def dump(snapshot: Snapshot) -> Iterator[bytes]:
-    """The lines, each with its newline. Made as they are asked for: writers go on, and nothing is held twice."""
-    tables = list(snapshot)
+def dump(snapshot: Snapshot, tables: Iterable[Any]) -> Iterator[bytes]:
+    """The lines, each with its newline. Made as they are asked for: writers go on, and nothing is held twice.
+
+    ``tables`` are Table classes (Any: of all key and row types); none means all.
+    """
+    tables = list(tables) or list(snapshot)
     shapes = [
         {
             "name": table.name,

@@ -208,6 +208,8 @@ def layers_over(pin: Pin, root: Root, table: Any) -> tuple[Layer, ...]:
     """
     layers, end = pin.layers or ((), pin)
     newest = root.pins[table]  # read after ``end``: never older than it
+    if end is newest and newest.commit.link is None:
+        return layers
     if end is not newest:
         undo = merged_undo(end.commit, newest.commit)
         if undo:

@@ -114,6 +114,9 @@ class Source:
         wanted = limit
         while True:
             keys = self.store.order.between(low, high, limit=wanted)
+            rows = list(map(self.store.rows.get, keys))
+            if not self.layers():
+                return cast("list[Row]", rows)
             # Where candidates were cut off, there may be rows beyond the last one that we have not seen.
             last = keys[-1] if keys and len(keys) == wanted else None
             found = self.resolve(keys, partial(Layer.between, position=0, low=low, high=high, last=last))
@@ -459,16 +462,24 @@ class _OrderedIndexView(AnyIndexView[K, R]):
 class UniqueIndexView(_OrderedIndexView[K, R]):
     """A unique index at one instant: index key -> row."""
 
-    __slots__ = ()
+    __slots__ = ("_primary_key",)
+
+    def __init__(self, source: Source, index: AnyIndex[K, R]) -> None:
+        """Snapshots and transactions make these."""
+        super().__init__(source, index)
+        self._primary_key = self._index.entries.get
 
     @overload
     def get(self, key: K, default: None = None) -> R | None: ...
     @overload
     def get(self, key: K, default: D) -> R | D: ...
     def get(self, key: Any, default: Any = None) -> Any:
-        """The row under this key, or the default."""
-        rows = self._listed(key)
-        return rows[0] if rows else default
+        """The row under this key, or the default. Cost: two dict lookups on the newest snapshot."""
+        row = self._get(self._primary_key(key))  # None is nobody's primary key
+        if self._commit.link is not None:
+            rows = self._listed(key)
+            row = rows[0] if rows else None
+        return default if row is None else row
 
     def __getitem__(self, key: K) -> R:
         """The row under this key. Raises RowNotFound, which is a KeyError."""

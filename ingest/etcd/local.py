@@ -68,12 +68,20 @@ def free_port() -> int:
 class LocalEtcd:
     """One etcd server on loopback, a context manager. Stopped and started again it keeps its data and its ports."""
 
-    def __init__(self, directory: str | None = None, *, arguments: Sequence[str] = (), secure: bool = False) -> None:
+    def __init__(
+        self,
+        directory: str | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        secure: bool = False,
+        program: str | None = None,
+    ) -> None:
         """``directory`` holds the data; a temporary one, removed at the end, if None. Raises NoEtcd.
 
-        ``arguments`` are added to the command line; ``secure`` if they make it speak TLS.
+        ``arguments`` are added to the command line; ``secure`` if they make it speak TLS. ``program`` is the server's
+        path, that of `find_binary` if None.
         """
-        self._binary = find_binary()
+        self._binary = program or find_binary()
         self._temporary = None if directory else tempfile.TemporaryDirectory(prefix="etcd-")
         self._directory = Path(directory or self._temporary.name)  # type: ignore[union-attr]  # one of the two is there
         self._arguments = tuple(arguments)
@@ -156,6 +164,11 @@ class LocalEtcd:
             return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
         except OSError:
             return "there is no log"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process, answering or not."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def _data(self) -> Path:

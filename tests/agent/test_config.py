@@ -70,7 +70,7 @@ def test_two_backends_may_share_the_tables_out():
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("ingress: {}\n" + MANIFESTS, "ingress: unknown field; did you mean 'ingest'? known are cluster, ingest, http, log-level"),
+        ("ingress: {}\n" + MANIFESTS, "ingress: unknown field; did you mean 'ingest'? known are cluster, ingest, warm-start, http, log-level"),
         ("cluster: {nmae: a}\n" + MANIFESTS, "cluster.nmae: unknown field; did you mean 'name'? known are name, id"),
         ("cluster: {id: '1', name: a}\n" + MANIFESTS, "cluster.id: must be a whole number, not text; write it without quotes, in digits"),
         ("cluster: {name: 7}\n" + MANIFESTS, "cluster.name: must be text, not a whole number; put it in quotes"),
@@ -103,7 +103,7 @@ def test_two_backends_may_share_the_tables_out():
         (MANIFESTS + "http: {listen: '0.0.0.0:80'}", "http.listen: '0.0.0.0:80' can be reached from other machines, which needs a token and TLS; use loopback like 127.0.0.1:9974, or unix:/path"),
         (MANIFESTS + "http: {listen: 'unix:'}", "http.listen: 'unix:' names no socket; write unix:/path/of/the.sock"),
         ("", "is empty; begin with examples/agent.yaml"),
-        ("- a", "must be a mapping of cluster, ingest, http, log-level"),
+        ("- a", "must be a mapping of cluster, ingest, warm-start, http, log-level"),
         ("a: [", "is not YAML: line 2: did not find expected node content"),
         (MANIFESTS * 2, "is not YAML: line 2: a key stands twice in one mapping"),
         ("a: 1\n---\nb: 1\n", "holds several documents; keep one, without '---'"),
