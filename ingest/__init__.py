@@ -5,6 +5,7 @@ is a line of configuration: ``BACKENDS[name].open(db, cluster_name, cluster_id, 
 """
 
 from .backends import BACKENDS, Backend
+from .clustermesh.options import ClusterMeshOptions, RemoteClustersOptions
 from .errors import IngestError, InvalidOptions, MissingDependency, OwnedElsewhere
 from .kvstore.options import KvstoreOptions, TlsOptions
 from .manifests.options import ManifestsOptions
@@ -14,12 +15,14 @@ __all__ = [
     "BACKENDS",
     "AnyTable",
     "Backend",
+    "ClusterMeshOptions",
     "IngestError",
     "InvalidOptions",
     "KvstoreOptions",
     "ManifestsOptions",
     "MissingDependency",
     "OwnedElsewhere",
+    "RemoteClustersOptions",
     "Source",
     "TlsOptions",
 ]

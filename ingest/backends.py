@@ -10,7 +10,7 @@ import msgspec
 
 from statedb import Database
 
-from . import kvstore, manifests
+from . import clustermesh, kvstore, manifests
 from .source import Source
 
 
@@ -34,6 +34,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
                 "manifests", manifests.ManifestsOptions, (*_CLUSTER_STATE, "namespaces", "policies"), manifests.open
             ),
             Backend("kvstore", kvstore.KvstoreOptions, _CLUSTER_STATE, kvstore.open),
+            Backend("clustermesh", clustermesh.ClusterMeshOptions, _CLUSTER_STATE, clustermesh.open),
         )
     }
 )

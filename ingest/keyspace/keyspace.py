@@ -40,6 +40,11 @@ class Keyspace:
         for prefix in self.prefixes.values():
             prefix.listed = prefix.feed in listed
 
+    def forget(self) -> None:
+        """Nothing was ever listed."""
+        for prefix in self.prefixes.values():
+            prefix.listed, prefix.due = False, True
+
     def begin(self, header: Header) -> None:
         """From now on this server's history is the one we know; everything is to be listed anew."""
         self.lineage.begin(header)
@@ -120,12 +125,15 @@ class Keyspace:
     def _take(self, prefix: Prefix, batch: WatchBatch) -> None:
         split, clock, offer, lineage = self._reflector.split, time.perf_counter, self._reflector.offer, self.lineage
         started = clock()
-        for event in batch.events:
+        known, events = prefix.known, batch.events
+        if events and events[0].kv.mod_revision <= known:  # listed since: what is older would turn back what we know
+            events = [event for event in events if event.kv.mod_revision > known]
+        for event in events:
             said = prefix.read_event(event)
             lineage.changed(event.kv.key, event.kv.mod_revision if event.type == PUT else None)
             offer(said)
         split.decode_s += clock() - started
-        prefix.known = batch.resume - 1
+        prefix.known = max(known, batch.resume - 1)
         lineage.saw(prefix.known)
 
 

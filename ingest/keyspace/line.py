@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from ..backoff import Backoff
-from ..etcd import Client, EtcdError
+from ..etcd import Client, Closed, EtcdError
 from ..status import Status
 from ..worker import Worker
 from .connect import Connector
@@ -92,12 +92,13 @@ class Line:
             self._well_since = None
             try:
                 self._connect()
+                continue
             except EtcdError as error:
                 if self._worker.stopping:
                     return
+                if isinstance(error, Closed) and self._nudged.is_set():
+                    continue
                 self._lost(error)
-            else:
-                continue
             if self._well_since is not None:
                 self._backoff.lasted(self._clock() - self._well_since)
             if not self.connector.failed():

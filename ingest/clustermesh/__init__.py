@@ -1,0 +1,28 @@
+"""Etcds in ClusterMesh layout into tables: the local cluster's, and those of remote clusters.
+
+    options kinds     what a configuration says, what stands where and how it becomes rows
+    ids heartbeat     who has which id; whether the writers are alive
+    session           one cluster: the life of its connection
+    files remotes     a directory with a file for each remote cluster
+
+Needs the extra ``statedb[etcd]`` when it is opened, and ``statedb[zstd]`` for endpoint slices.
+"""
+
+from __future__ import annotations
+
+from statedb import Database
+
+from ..errors import MissingDependency
+from ..source import Source
+from .options import ClusterMeshOptions as ClusterMeshOptions, RemoteClustersOptions as RemoteClustersOptions
+
+
+def open(db: Database, cluster_name: str, cluster_id: int, options: ClusterMeshOptions) -> Source:  # noqa: A001
+    """The local cluster's own state from such an etcd, not yet started. Raises InvalidOptions, MissingDependency."""
+    try:
+        from .session import local
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"backend 'clustermesh' needs the package {error.name!r}; install 'statedb[etcd]'"
+        ) from error
+    return local(db, cluster_name, cluster_id, options)
