@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, SourceKey, SourceRow, Sources
 from catalog.wire import ips, keys
 from ingest import KvstoreOptions, Source
 from ingest.etcd import Client
 from ingest.kvstore import open as open_kvstore
-from statedb import Database, Snapshot, WatchSet
+from statedb import Database, Snapshot, Table, WatchSet
 
 CLUSTER = "cluster1"
 WAIT_S = 30.0
@@ -53,11 +53,12 @@ def endpoints_in(client: Client) -> dict[str, int]:
 
 
 class Deletions:
-    """Every deletion that a change stream of the endpoints tells, read as they come by a thread of its own."""
+    """Every deletion that a change stream tells, of endpoints or backends, read as they come by its own thread."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, table: type[Table[Any, Any]] = Endpoints) -> None:
         self._db = db
-        self._stream = db.changes(Endpoints)
+        self._table = table
+        self._stream = db.changes(table)
         self._told = threading.Condition()
         self._revision = -1
         self._seen: set[str] = set()
@@ -73,7 +74,7 @@ class Deletions:
 
     def now(self) -> set[str]:
         """The addresses that were deleted until now."""
-        revision = self._db.snapshot()[Endpoints].revision
+        revision = self._db.snapshot()[self._table].revision
         with self._told:
             assert self._told.wait_for(lambda: self._revision >= revision, WAIT_S)
             return set(self._seen)
@@ -82,7 +83,7 @@ class Deletions:
         for batch in self._stream:
             with self._told:
                 self._seen |= {change.row.key.ip for change in batch if change.deleted}
-                self._revision = batch.snapshot[Endpoints].revision
+                self._revision = batch.snapshot[self._table].revision
                 self._told.notify_all()
 
 
