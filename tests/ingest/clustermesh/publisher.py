@@ -130,9 +130,14 @@ class Publisher:
             self.sync()
 
 
+def token() -> str:
+    """What makes an etcd another cluster than every one before; the UID of a pod in real life."""
+    return f"--initial-cluster-token=pod-{next(_beats)}-{time.monotonic_ns()}"
+
+
 def replica() -> LocalEtcd:
     """A server that knows nothing of any other; not yet started."""
-    return LocalEtcd(arguments=[f"--initial-cluster-token=pod-{next(_beats)}-{time.monotonic_ns()}"])
+    return LocalEtcd(arguments=[token()])
 
 
 def options(**values: object) -> RemoteClustersOptions:

@@ -21,6 +21,7 @@ from tests.ingest.clustermesh.publisher import (
     Rig,
     ip_entry,
     replica,
+    token,
 )
 from tests.ingest.kvstore_rig import Deletions
 from tests.tcp_proxy import TcpProxy
@@ -35,7 +36,7 @@ def empty(etcd: LocalEtcd, *, same_id: bool = False) -> None:
     etcd.kill()
     etcd.forget()
     if not same_id:
-        etcd.add_arguments(*replica()._arguments)
+        etcd.add_arguments(token())
     etcd.start()
 
 
@@ -123,7 +124,7 @@ def test_rolling_restart(server: LocalEtcd, other_server: LocalEtcd):
 
 def test_scale_up(server: LocalEtcd, running: tuple[Rig, Deletions]):
     """A replica more, behind the same address, that is being filled while the connection comes to it."""
-    rig, deletions = running
+    _, deletions = running
     with TcpProxy(server.endpoint) as proxy, replica() as added:
         with Rig(proxy.endpoint) as moved, Deletions(moved.db) as moved_deletions:
             moved.synced()
@@ -257,7 +258,7 @@ def test_without_canaries_a_replaced_etcd_is_not_believed_before_the_lease_time(
         rig.synced()
         server.kill()
         server.forget()
-        server.add_arguments(*replica()._arguments)
+        server.add_arguments(token())
         server.start()
         with Publisher(server, canaries=False) as publisher:
             publisher.endpoints(range(5))
