@@ -10,11 +10,40 @@ Needs the extra ``statedb[etcd]`` when it is opened, and ``statedb[zstd]`` for e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from statedb import Database
 
 from ..errors import MissingDependency
 from ..source import Source
 from .options import ClusterMeshOptions as ClusterMeshOptions, RemoteClustersOptions as RemoteClustersOptions
+
+
+class RemoteSources(Protocol):
+    """All remote clusters: started once, stopped once. Each of them is a source of its own."""
+
+    @property
+    def clusters(self) -> Sequence[Source]:
+        """Those that are there now."""
+        ...
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended its thread against all expectation, else None."""
+        ...
+
+    def start(self) -> None:
+        """Begin; clusters may come and go from now on."""
+        ...
+
+    def stop(self) -> None:
+        """Ask all to end, and return at once."""
+        ...
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until all have ended; False when ``timeout`` seconds passed before."""
+        ...
 
 
 def open(db: Database, cluster_name: str, cluster_id: int, options: ClusterMeshOptions) -> Source:  # noqa: A001
@@ -26,3 +55,12 @@ def open(db: Database, cluster_name: str, cluster_id: int, options: ClusterMeshO
             f"backend 'clustermesh' needs the package {error.name!r}; install 'statedb[etcd]'"
         ) from error
     return local(db, cluster_name, cluster_id, options)
+
+
+def open_remotes(db: Database, cluster_name: str, cluster_id: int, options: RemoteClustersOptions) -> RemoteSources:
+    """The remote clusters that a directory names, not yet started; ours is the cluster given. MissingDependency."""
+    try:
+        from .remotes import RemoteClusters
+    except ModuleNotFoundError as error:
+        raise MissingDependency(f"remote clusters need the package {error.name!r}; install 'statedb[etcd]'") from error
+    return RemoteClusters(db, cluster_name, cluster_id, options)

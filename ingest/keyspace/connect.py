@@ -22,11 +22,26 @@ class Pems(msgspec.Struct, frozen=True):
     names: tuple[str, str, str] = ("tls.ca-file", "tls.cert-file", "tls.key-file")
 
 
+class Login(msgspec.Struct, frozen=True):
+    """User and password, where they stand together; it does not show them."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        """Without the password."""
+        return f"Login({self.username!r})"
+
+
 class Servers(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to connect to, and how. ``locked``: one connection takes answers of one etcd cluster only."""
+    """Where to connect to, and how: with a login, or a user and the file of its password.
+
+    ``locked``: one connection takes answers of one etcd cluster only.
+    """
 
     endpoints: tuple[Endpoint, ...]
     pems: Pems | None = None
+    login: Login | None = None
     username: str | None = None
     password_file: str | None = None
     timeout_s: float = 30.0
@@ -87,6 +102,8 @@ class Connector:
         """Raises OSError, which ssl's errors are too; its text names option and file, never a secret."""
         servers = self._servers
         tls = Tls() if servers.pems is None else _read_tls(servers.pems)
+        if servers.login is not None:
+            return tls, (servers.login.username, servers.login.password)
         if servers.username is None or servers.password_file is None:
             return tls, None
         try:
