@@ -34,14 +34,12 @@ class Agent:
     clients are told it.
     """
 
-    def __init__(
-        self, config: Config, *, tables: tuple[AnyTable, ...] = TABLES, keepalive_s: float = KEEPALIVE_S
-    ) -> None:
+    def __init__(self, config: Config, *, tables: tuple[AnyTable, ...] = (), keepalive_s: float = KEEPALIVE_S) -> None:
         """Opens the sources and the address, so that what is wrong with them is told at once. Raises StartError.
 
-        ``tables`` must hold those of the catalog; others may be added.
+        ``tables`` are more than those of the catalog and of the configuration's backends.
         """
-        self.db = Database(*tables)
+        self.db = Database(*dict.fromkeys((*tables_of(config), *tables)))
         self.sources: tuple[Source, ...] = open_sources(config, self.db)
         self._config = config
         self._streams = Streams(self.db, keepalive_s)
@@ -128,6 +126,12 @@ class Agent:
             if deadline is not None and time.monotonic() >= deadline:
                 return False
         return False
+
+
+def tables_of(config: Config) -> tuple[AnyTable, ...]:
+    """The tables of the catalog, and those that the configuration's backends have of their own."""
+    own = [table for each in config.ingest for table in BACKENDS[each.backend].own]
+    return tuple(dict.fromkeys((*TABLES, *own)))
 
 
 def open_sources(config: Config, db: Database) -> tuple[Source, ...]:

@@ -13,11 +13,11 @@ from types import FrameType
 
 import msgspec
 
-from catalog import TABLES, Rejected, Sources
+from catalog import Rejected, Sources
 from ingest import Source
 from statedb import Database
 
-from .agent import Agent, open_sources
+from .agent import Agent, open_sources, tables_of
 from .columns import padded
 from .config import Config, load
 from .output import say
@@ -88,7 +88,7 @@ def _log_to_stderr(level: str) -> None:
 def check(path: str) -> None:
     """Print what a configuration means. Raises ConfigError, StartError."""
     config = load(path)
-    open_sources(config, Database(*TABLES))  # opens nothing outside, but reads certificates and passwords
+    open_sources(config, Database(*tables_of(config)))  # opens nothing outside, but reads certificates and passwords
     say(f"{path}: good")
     for line in _explained(config):
         say(line)
@@ -105,7 +105,7 @@ def _explained(config: Config) -> list[str]:
     ]
     filled = [
         (table.name, backend_of.get(table.name) or "nobody: stays empty")
-        for table in TABLES
+        for table in tables_of(config)
         if table not in (Sources, Rejected)
     ]
     lines = [padded(fact, (10, 0)) for fact in facts]

@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from catalog import TABLES, Sources
+from catalog import Sources
 from ingest import IngestError, Source
 from statedb import Database, Snapshot, WatchSet
 
-from .agent import open_sources
+from .agent import open_sources, tables_of
 from .config import Config
 from .errors import StartError, Unreachable
 from .query import AnyTable
@@ -65,7 +65,7 @@ def compare(
     answer meanwhile.
     """
     deadline = time.monotonic() + timeout_s
-    db = Database(*TABLES)
+    db = Database(*tables_of(config))
     sources = open_sources(config, db)
     tables = tuple(dict.fromkeys(table for source in sources for table in source.tables))
     with _running(sources), Replica(remote, *tables) as replica:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from ingest import BACKENDS, Backend
+from ingest import BACKENDS, Backend, discover
 from ingest.manifests import yaml_text
 
 from .listen import DEFAULT, Address, parse_listen
@@ -144,8 +144,9 @@ def _ingest(values: dict[str, Any], base: Path, problems: Problems) -> tuple[Ing
     found: list[Ingest | None] = []
     for name, options in section.items():
         path = below("ingest", name)
+        why = "" if name in BACKENDS else discover(name)
         if name not in BACKENDS:
-            problems.add(path, f"unknown backend; {known(BACKENDS, name)}")
+            problems.add(path, why or f"unknown backend; {known(BACKENDS, name)}")
         else:
             found.append(_backend(BACKENDS[name], options, path, base, problems))
     claims = tuple([each for each in found if each is not None])

@@ -189,6 +189,10 @@ class Sqlite:
         self._db.execute("create index by_identity on rows (identity)")
         self._db.execute("create table names (id text primary key, name text unique)")
 
+    def __del__(self) -> None:
+        """Close the connection: from Python 3.13 on one that is dropped open is warned of."""
+        self._db.close()
+
     def write(self, rows: list[Row], batch: int) -> None:
         """In transactions."""
         for start in range(0, len(rows), batch):

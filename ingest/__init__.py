@@ -4,7 +4,7 @@ A source fills tables of a database and reports on itself in the tables ``source
 is a line of configuration: ``BACKENDS[name].open(db, cluster_name, cluster_id, options)``, then ``start``.
 """
 
-from .backends import BACKENDS, Backend
+from .backends import BACKENDS, Backend, discover, register
 from .clustermesh.options import ClusterMeshOptions, RemoteClustersOptions
 from .errors import IngestError, InvalidOptions, MissingDependency, OwnedElsewhere
 from .kvstore.options import KvstoreOptions, TlsOptions
@@ -25,4 +25,6 @@ __all__ = [
     "RemoteClustersOptions",
     "Source",
     "TlsOptions",
+    "discover",
+    "register",
 ]
