@@ -192,11 +192,17 @@ class Rig(Tables):
     """A running source of one remote cluster; a context manager."""
 
     def __init__(
-        self, *endpoints: str, ids: ClusterIds | None = None, cluster: str = CLUSTER, **values: object
+        self,
+        *endpoints: str,
+        ids: ClusterIds | None = None,
+        cluster: str = CLUSTER,
+        through: Servers | None = None,
+        **values: object,
     ) -> None:
         super().__init__()
         self.ids = ids or ClusterIds(1)
-        self.source: ClusterSource = remote(self.db, cluster, servers(*endpoints), options(**values), self.ids)
+        where = through or servers(*endpoints)
+        self.source: ClusterSource = remote(self.db, cluster, where, options(**values), self.ids)
 
     def __enter__(self) -> Self:
         self.source.start()

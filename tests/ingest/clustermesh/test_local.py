@@ -1,4 +1,4 @@
-"""The local cluster's own state read from an etcd in ClusterMesh layout: initialization waits for it, its id is ours."""
+"""The local cluster's own state from an etcd in ClusterMesh layout: initialization waits for it, its id is ours."""
 
 from hypothesis import HealthCheck, assume, given, settings
 
@@ -54,8 +54,11 @@ def test_another_cluster_is_not_taken_for_ours(server: LocalEtcd):
 
 def test_chosen_tables_only(server: LocalEtcd):
     with Publisher(server) as publisher, Local(server.endpoint, tables=("services",)) as local:
-        service = b'{"cluster":"cluster1","namespace":"n","name":"s","backends":{"10.0.0.1":{"":{"Protocol":"TCP","Port":1}}},'
-        publisher.put(("cilium/state/services/v1/cluster1/n/s", service + b'"clusterID":1}'), (CONFIG_KEY, OURS))
+        service = (
+            b'{"cluster":"cluster1","namespace":"n","name":"s","clusterID":1,'
+            b'"backends":{"10.0.0.1":{"":{"Protocol":"TCP","Port":1}}}}'
+        )
+        publisher.put(("cilium/state/services/v1/cluster1/n/s", service), (CONFIG_KEY, OURS))
         publisher.put(*[(canary, b"now") for canary in SYNCED])
         snapshot = local.synced(CLUSTER)
         assert len(snapshot[Services]) == 1
