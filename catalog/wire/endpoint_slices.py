@@ -114,6 +114,11 @@ def name(of: EndpointSlice) -> str:
     return f"{of.cluster}/{of.namespace}/{of.name}"
 
 
+def can_decompress() -> bool:
+    """Whether the codec is there that values need."""
+    return _zstd.is_there()
+
+
 def read(value: bytes) -> EndpointSlice:
     """The message in a value. Raises WireError."""
     return parse(_zstd.decompress(value, _BYTES_MAX))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from catalog.wire.endpoint_slices import can_decompress
 from statedb import Database
 
 from ..errors import MissingDependency
@@ -48,6 +49,7 @@ class RemoteSources(Protocol):
 
 def open(db: Database, cluster_name: str, cluster_id: int, options: ClusterMeshOptions) -> Source:  # noqa: A001
     """The local cluster's own state from such an etcd, not yet started. Raises InvalidOptions, MissingDependency."""
+    _check_codec(options.prefer_endpoint_slices)
     try:
         from .session import local
     except ModuleNotFoundError as error:
@@ -59,8 +61,15 @@ def open(db: Database, cluster_name: str, cluster_id: int, options: ClusterMeshO
 
 def open_remotes(db: Database, cluster_name: str, cluster_id: int, options: RemoteClustersOptions) -> RemoteSources:
     """The remote clusters that a directory names, not yet started; ours is the cluster given. MissingDependency."""
+    _check_codec(options.prefer_endpoint_slices)
     try:
         from .remotes import RemoteClusters
     except ModuleNotFoundError as error:
         raise MissingDependency(f"remote clusters need the package {error.name!r}; install 'statedb[etcd]'") from error
     return RemoteClusters(db, cluster_name, cluster_id, options)
+
+
+def _check_codec(needed: bool) -> None:
+    """Slices that cannot be read should be told before all of them are rejected one by one."""
+    if needed and not can_decompress():
+        raise MissingDependency("prefer-endpoint-slices: endpoint slices are compressed; install 'statedb[zstd]'")

@@ -143,6 +143,8 @@ class ClusterSource:
         """Ask it to end; the cluster is none of ours any more: its rows go, its id is free."""
         self._removed = True
         self._line.stop()
+        if self.failure is not None:  # the thread ended before, by a bug, and cannot do it any more
+            self._leave()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended."""
@@ -163,12 +165,15 @@ class ClusterSource:
         if failure is not None:
             self._status.report("failed", f"{type(failure).__name__}: {failure}")
         elif self._removed:
-            self._reflector.drain()
-            if self._ids is not None:
-                self._ids.give_back(self.cluster)
-            self._status.forget()
+            self._leave()
         else:
             self._status.disown()
+
+    def _leave(self) -> None:
+        self._reflector.drain()
+        if self._ids is not None:
+            self._ids.give_back(self.cluster)
+        self._status.forget()
 
     def _session(self, client: Client) -> None:
         """One connection, until it breaks (EtcdError), should be made anew, or we are asked to stop."""

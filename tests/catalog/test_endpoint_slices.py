@@ -1,6 +1,7 @@
 """Endpoint slices of shared services: Cilium's own bytes, what of them becomes rows, and what is refused."""
 
 import base64
+import sys
 
 import pytest
 from hypothesis import given, strategies as st
@@ -12,6 +13,7 @@ from catalog.wire.endpoint_slices import (
     EndpointSlice,
     SliceEndpoint,
     SlicePort,
+    can_decompress,
     decode,
     encode,
     name,
@@ -118,6 +120,21 @@ def test_what_does_not_belong_there_is_refused(cluster: str, key: str, cluster_i
     with pytest.raises(WireError) as caught:
         decode(cluster, key, encode(ECHO), cluster_id=cluster_id)
     assert str(caught.value) == told
+
+
+def test_without_the_codec_a_value_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    frame = encode(ECHO)
+    for name_of_codec in ("backports", "compression"):
+        monkeypatch.setitem(sys.modules, name_of_codec, None)
+    assert not can_decompress()
+    with pytest.raises(WireError, match=r"install 'statedb\[zstd\]'"):
+        read(frame)
+
+
+@pytest.mark.parametrize("frame", [b"", b"x" * 9, encode(ECHO)[:-3]])
+def test_what_is_no_whole_frame_is_refused(frame: bytes):
+    with pytest.raises(WireError, match="frame"):
+        read(frame)
 
 
 def test_a_bomb_does_not_go_off():

@@ -138,6 +138,25 @@ def test_a_directory_that_is_gone_says_nothing_about_its_clusters(filled: LocalE
         assert deletions.now() == set()
 
 
+def test_a_file_that_is_away_for_a_moment_is_not_gone(filled: LocalEtcd, tmp_path: Path):
+    with Mesh(tmp_path, rescan_s=3600) as mesh, Deletions(mesh.db) as deletions:
+        mesh.write(CLUSTER, at(filled))
+        mesh.remotes._look()
+        mesh.synced()
+        for _ in range(3):  # as some editors write
+            (tmp_path / CLUSTER).unlink()
+            mesh.remotes._look()
+            mesh.write(CLUSTER, at(filled))
+            mesh.remotes._look()
+        assert len(mesh.remotes.clusters) == 1
+        assert deletions.now() == set()
+        (tmp_path / CLUSTER).unlink()
+        mesh.remotes._look()
+        mesh.remotes._look()
+        assert not mesh.remotes.clusters
+        mesh.until(lambda s: not s[Endpoints])
+
+
 def test_a_mounted_directory_changes_at_once_and_an_unmounted_one_is_an_outage(filled: LocalEtcd, tmp_path: Path):
     def mount(number: int, **contents: str) -> None:
         generation = tmp_path / f"..{number}"
