@@ -27,7 +27,7 @@ _SLICES = Feed("endpointslices", (Backends,))
 _SERVICES = Feed("services", (Services, Backends), mixed=True)
 
 FEEDS = (_NODES, _IDENTITIES, _IPS, _SLICES, _SERVICES)
-"""In the order in which they are listed. The prefix of each, and whether it is used, are the cluster's to announce."""
+"""The prefix of each, and whether it is used, are the cluster's to announce."""
 
 _Decode: TypeAlias = Callable[[str, bytes], tuple[Any, ...]]
 _CLUSTER_LABEL = "k8s:io.cilium.k8s.policy.cluster"
@@ -64,7 +64,7 @@ def uses_endpoint_slices(layout: Layout, config: ClusterConfig) -> bool:
 
 
 def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
-    """The prefixes to read, in the order of FEEDS. A feed that is not among them is not used by this cluster.
+    """The prefixes to read, in the order in which they are listed. A feed that is not among them is not used by this cluster.
 
     Where backends come from slices, services wait for those: a change of the form never takes a backend away.
     """

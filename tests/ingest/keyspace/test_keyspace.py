@@ -20,7 +20,7 @@ def test_events_older_than_the_list_are_passed_over(client: Client):
     reflector.begin()
     keyspace = Keyspace([KIND], reflector, 1000, lambda: False)
     (prefix,) = keyspace.prefixes.values()
-    start = put_endpoint(client, ip_of(1))
+    start = put_endpoint(client, ip_of(1)) + 1
     with client.watch({prefix.key: start}) as stream:
         client.delete(ip_key(ip_of(1)))
         put_endpoint(client, ip_of(1), 70_001)
