@@ -14,7 +14,7 @@ from types import FrameType
 import msgspec
 
 from catalog import Rejected, Sources
-from ingest import Source
+from ingest import KubernetesOptions, Source
 from statedb import Database
 
 from .agent import Agent, open_remote_clusters, open_sources, tables_of
@@ -118,6 +118,8 @@ def _explained(config: Config) -> list[str]:
 
 def _place(options: object) -> str:
     """Where a backend looks."""
+    if isinstance(options, KubernetesOptions):
+        return options.server or options.kubeconfig or "as kubectl, or the pod's service account"
     endpoints: tuple[str, ...] = getattr(options, "endpoints", ())
     return str(getattr(options, "directory", "")) or ", ".join(endpoints)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -20,6 +21,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 _CLUSTER_ID_MAX = 511
 _DEFAULT_CLUSTER = "default"
 _FILE_BYTES_MAX = 1 << 20
+_PATHS = ("directory", "kubeconfig")
 _SECTIONS = ("cluster", "ingest", "remote-clusters", "warm-start", "http", "log-level")
 
 
@@ -172,6 +174,8 @@ def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Prob
         if table not in backend.tables:
             hint = known(backend.tables, table)
             problems.add(f"{path}.tables[{place}]", f"{backend.name} carries no such table; {hint}")
+    if "@" in (getattr(options, "server", None) or ""):
+        problems.add(f"{path}.server", "an address must not hold a user; use token-file")
     for place, endpoint in enumerate(getattr(options, "endpoints", ())):
         if "@" in endpoint:  # before anybody repeats it: it may hold a password
             where = f"{path}.endpoints[{place}]"
@@ -246,6 +250,6 @@ def _anchored(options: S, base: Path) -> S:
         value = getattr(options, field)
         if isinstance(value, msgspec.Struct):
             changed[field] = _anchored(value, base)
-        elif isinstance(value, str) and (field == "directory" or field.endswith("_file")):
-            changed[field] = str(base / value)
+        elif isinstance(value, str) and (field in _PATHS or field.endswith("_file")):
+            changed[field] = str(base / os.path.expanduser(value))
     return msgspec.structs.replace(options, **changed)

@@ -18,8 +18,8 @@ from statedb import Database
 
 from .harness import Digest, Figure, Outcome, Size, median, require, same, timed, workload
 
-_CLUSTER = "cluster1"
-_PREFIX = f"{keys.IPS}/"
+CLUSTER = "cluster1"
+PREFIX = f"{keys.IPS}/"
 _WAIT_S = 120.0
 
 
@@ -33,7 +33,7 @@ def kvstore(size: Size) -> Iterator[Outcome]:
     with LocalEtcd() as etcd:
         etcd.start()
         with etcd.client() as client:
-            _fill(client, size.rows)
+            fill(client, size.rows)
             for _ in range(min(size.repeats, 5)):
                 bare.append(timed(_list_bare, client, size.rows))
                 seconds, split, found = _through_source(etcd.endpoint, size.rows)
@@ -49,11 +49,12 @@ def kvstore(size: Size) -> Iterator[Outcome]:
     yield found
 
 
-def _endpoint(number: int) -> Endpoint:
+def endpoint_of(number: int) -> Endpoint:
+    """One of the endpoints, as they are at first."""
     ip = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
     node = number % 1000
     return Endpoint(
-        EndpointKey(_CLUSTER, ip),
+        EndpointKey(CLUSTER, ip),
         identity=65_536 + number % 3000,
         host_ip=f"172.18.{node >> 8}.{node & 255}",
         namespace=f"namespace-{number % 50}",
@@ -62,30 +63,31 @@ def _endpoint(number: int) -> Endpoint:
     )
 
 
-def _fill(client: Client, rows: int) -> None:
+def fill(client: Client, rows: int) -> None:
+    """Put so many endpoints."""
     for start in range(0, rows, 100):
-        endpoints = [_endpoint(number) for number in range(start, min(start + 100, rows))]
-        client.put_many([(f"{_PREFIX}{ips.name(each)}".encode(), ips.encode(each)) for each in endpoints])
+        endpoints = [endpoint_of(number) for number in range(start, min(start + 100, rows))]
+        client.put_many([(f"{PREFIX}{ips.name(each)}".encode(), ips.encode(each)) for each in endpoints])
 
 
 def _list_bare(client: Client, rows: int) -> None:
     """What anybody must do who wants the rows: list the keys in pages, decode each value into a struct."""
     found = []
-    for page in client.list(_PREFIX.encode()):
-        found += [ips.decode(_CLUSTER, kv.key.decode()[len(_PREFIX) :], kv.value) for kv in page.kvs]
+    for page in client.list(PREFIX.encode()):
+        found += [ips.decode(CLUSTER, kv.key.decode()[len(PREFIX) :], kv.value) for kv in page.kvs]
     require(len(found) == rows, "the bare client found all keys")
 
 
 def _through_source(endpoint: str, rows: int) -> tuple[float, Split, Digest]:
     db = Database(*TABLES)
     options = KvstoreOptions(endpoints=(endpoint,), tables=("endpoints",))
-    source = KvstoreSource(db, _CLUSTER, 1, options)
+    source = KvstoreSource(db, CLUSTER, 1, options)
     started = time.perf_counter()
     source.start()
     require(db.wait_initialized(Endpoints, timeout=_WAIT_S), "the table came")
     seconds = time.perf_counter() - started
     require(len(db.snapshot()[Endpoints]) == rows, "the table has all rows")
-    expected = [each for _, each in sorted((each.key, each) for each in map(_endpoint, range(rows)))]
+    expected = [each for _, each in sorted((each.key, each) for each in map(endpoint_of, range(rows)))]
     found = same(db.snapshot()[Endpoints].values(), expected, "the rows are those that were put")
     split = msgspec.structs.replace(source.split)
     source.stop()

@@ -46,3 +46,6 @@ class Nodes(Table[NodeKey, Node], name="nodes"):
     primary = UniqueIndex[NodeKey, Node](lambda node: node.key)
     by_address = Index[str, Node](lambda node: tuple([each.ip for each in node.addresses if each.ip]))
     by_pod_cidr = PrefixIndex[str, Node](lambda node: node.pod_cidrs)
+    by_ip = Index[str, Node](
+        lambda node: (*[each.ip for each in node.addresses if each.ip], *node.health_ips, *node.ingress_ips)
+    )

@@ -7,6 +7,7 @@ is a line of configuration: ``BACKENDS[name].open(db, cluster_name, cluster_id, 
 from .backends import BACKENDS, Backend, discover, register
 from .clustermesh.options import ClusterMeshOptions, RemoteClustersOptions
 from .errors import IngestError, InvalidOptions, MissingDependency, OwnedElsewhere
+from .kubernetes.options import KubernetesOptions
 from .kvstore.options import KvstoreOptions, TlsOptions
 from .manifests.options import ManifestsOptions
 from .source import AnyTable, Source
@@ -18,6 +19,7 @@ __all__ = [
     "ClusterMeshOptions",
     "IngestError",
     "InvalidOptions",
+    "KubernetesOptions",
     "KvstoreOptions",
     "ManifestsOptions",
     "MissingDependency",

@@ -13,7 +13,7 @@ import msgspec
 import catalog
 from statedb import Database
 
-from . import clustermesh, kvstore, manifests
+from . import clustermesh, kubernetes, kvstore, manifests
 from .source import AnyTable, Source
 
 ENTRY_POINTS = "statedb.backends"
@@ -38,9 +38,11 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 _CLUSTER_STATE = ("nodes", "identities", "endpoints", "services", "backends")
+_ALL = (*_CLUSTER_STATE, "namespaces", "policies")
 
 _OURS = (
-    Backend("manifests", manifests.ManifestsOptions, (*_CLUSTER_STATE, "namespaces", "policies"), manifests.open),
+    Backend("manifests", manifests.ManifestsOptions, _ALL, manifests.open),
+    Backend("kubernetes", kubernetes.KubernetesOptions, _ALL, kubernetes.open),
     Backend("kvstore", kvstore.KvstoreOptions, _CLUSTER_STATE, kvstore.open),
     Backend("clustermesh", clustermesh.ClusterMeshOptions, _CLUSTER_STATE, clustermesh.open),
 )

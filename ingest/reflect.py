@@ -161,12 +161,11 @@ class Reflector:
         """How many objects of a feed would go if the last list were believed."""
         return len(self._withheld.get(feed, ()))
 
-    def release(self) -> None:
-        """Believe the lists after all: what was withheld is deleted."""
-        withheld, self._withheld = self._withheld, {}
-        for feed, names in withheld.items():
-            for name in names:
-                self.offer(Delete(feed, name))
+    def release(self, feed: str | None = None) -> None:
+        """Believe the lists after all, of one feed or all: what was withheld is deleted."""
+        for each in (*self._withheld,) if feed is None else (feed,):
+            for name in self._withheld.pop(each, ()):
+                self.offer(Delete(each, name))
         self.flush()
         self._count()
 

@@ -19,7 +19,7 @@ class Source(Protocol):
 
     @property
     def backend(self) -> str:
-        """Which kind of source: ``manifests``, ``kvstore``."""
+        """Which kind of source: ``manifests``, ``kubernetes``, ``kvstore``."""
         ...
 
     @property

@@ -32,7 +32,7 @@ _REJECTED_MAX = 1000
 class _Health:
     """The changing part of one row of ``sources``."""
 
-    __slots__ = ("error", "inherited", "relists", "rows", "since", "state", "withheld")
+    __slots__ = ("error", "held_back", "inherited", "relists", "rows", "since", "state", "withheld")
 
     def __init__(self, since: float) -> None:
         self.state: State = "connecting"
@@ -40,6 +40,7 @@ class _Health:
         self.error = ""
         self.rows = 0
         self.withheld = 0
+        self.held_back = 0
         self.relists = 0
         self.inherited = False
 
@@ -140,6 +141,13 @@ class Status:
             health.rows, health.withheld = rows, withheld
             self._changed.add(table.name)
 
+    def hold_back(self, table: AnyTable, objects: int) -> None:
+        """So many objects more would go that the source itself keeps, besides those that are counted."""
+        health = self._health[table.name]
+        if health.held_back != objects:
+            health.held_back = objects
+            self._changed.add(table.name)
+
     def relisted(self, table: AnyTable) -> None:
         """The table was listed anew."""
         self._health[table.name].relists += 1
@@ -219,7 +227,7 @@ class Status:
             since=health.since,
             last_error=health.error,
             rows=health.rows,
-            withheld_deletes=health.withheld,
+            withheld_deletes=health.withheld + health.held_back,
             relists=health.relists,
         )
 

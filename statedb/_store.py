@@ -312,7 +312,9 @@ def difference(undo: Moves, redo: Redo) -> tuple[Moves, Moves]:
 
 def _without(keys: tuple[Keys, ...], others: tuple[Keys, ...]) -> tuple[Keys, ...]:
     """The keys, of each index, that are not among the others."""
-    return tuple([tuple([key for key in own if key not in other]) for own, other in zip(keys, others)])
+    return tuple(
+        [() if own == other else tuple([key for key in own if key not in other]) for own, other in zip(keys, others)]
+    )
 
 
 def extractor_of(indexes: list[AnyIndex[Any, Any]]) -> Callable[[Row], tuple[Keys, ...]]:

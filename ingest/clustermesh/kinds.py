@@ -64,7 +64,7 @@ def uses_endpoint_slices(layout: Layout, config: ClusterConfig) -> bool:
 
 
 def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
-    """The prefixes to read, in the order in which they are listed. A feed that is not among them is not used by this cluster.
+    """The prefixes to read, in the order in which they are listed. This cluster does not use a feed that is not there.
 
     Where backends come from slices, services wait for those: a change of the form never takes a backend away.
     """

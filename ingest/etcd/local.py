@@ -143,8 +143,10 @@ class LocalEtcd:
             process.wait()
 
     def freeze(self) -> None:
-        """Let it hang: connections stay, answers do not come."""
+        """Let it hang: connections stay, answers do not come. Returns when the last of its threads stands still."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None:
+            os.waitpid(self._process.pid, os.WUNTRACED)
 
     def thaw(self) -> None:
         """Let it go on."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from catalog import (
     Backend,
@@ -18,8 +17,9 @@ from catalog import (
     ServiceKey,
     Services,
 )
-from catalog.wire import WireError, crds
+from catalog.wire import crds
 
+from .. import objects
 from ..events import Bad, Upsert
 from ..source import AnyTable
 from .files import Kind, Kinds
@@ -54,7 +54,7 @@ def kinds(cluster: str, cluster_id: int) -> Kinds:
     return {
         **{(_CILIUM, kind): None for kind in _UNUSED},
         (_CILIUM, "CiliumNode"): Kind(Nodes.name, lambda value: (crds.node(value, cluster, cluster_id),)),
-        (_CILIUM, "CiliumIdentity"): Kind(Identities.name, partial(_identity, cluster)),
+        (_CILIUM, "CiliumIdentity"): Kind(Identities.name, partial(objects.identity, cluster)),
         (_CILIUM, "CiliumEndpoint"): Kind(Endpoints.name, lambda value: crds.endpoint(value, cluster)),
         (_CILIUM, "CiliumEndpointSlice"): Kind(
             Endpoints.name, lambda value: crds.endpoint_slice_of_cilium(value, cluster)
@@ -62,7 +62,7 @@ def kinds(cluster: str, cluster_id: int) -> Kinds:
         (_CILIUM, "CiliumNetworkPolicy"): policy,
         (_CILIUM, "CiliumClusterwideNetworkPolicy"): policy,
         ("", "Namespace"): Kind(Namespaces.name, lambda value: (crds.namespace(value, cluster),)),
-        ("", "Service"): Kind(Services.name, partial(_service, cluster, cluster_id)),
+        ("", "Service"): Kind(Services.name, partial(objects.service, cluster, cluster_id)),
         ("discovery.k8s.io", "EndpointSlice"): Kind(Backends.name, lambda value: crds.endpoint_slice(value, cluster)),
     }
 
@@ -87,15 +87,3 @@ def join_services(events: Mapping[str, Upsert | Bad], good: Mapping[str, Upsert]
                 event = Upsert(event.feed, name, ())
         joined[name] = event
     return joined
-
-
-def _identity(cluster: str, value: dict[str, Any]) -> tuple[Any, ...]:
-    identity = crds.identity(value, cluster)
-    if identity is None:  # so it is skipped, and an earlier value stays
-        raise WireError("security-labels: empty")
-    return (identity,)
-
-
-def _service(cluster: str, cluster_id: int, value: dict[str, Any]) -> tuple[Any, ...]:
-    service = crds.service(value, cluster, cluster_id)
-    return () if service is None else (service,)

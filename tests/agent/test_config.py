@@ -67,9 +67,27 @@ def test_two_backends_may_share_the_tables_out():
     assert [each.tables for each in config.ingest] == [("nodes", "policies"), ("identities",)]
 
 
+def test_kubernetes_needs_no_options_and_may_bring_what_a_kvstore_does_not_carry():
+    assert parse("ingest: {kubernetes: {}}").ingest[0].tables == BACKENDS["kubernetes"].tables
+    config = parse("ingest: {kvstore: {endpoints: ['http://e:1']}, kubernetes: {tables: [policies]}}")
+    assert [each.tables for each in config.ingest] == [BACKENDS["kvstore"].tables, ("policies",)]
+    assert problems("ingest: {kvstore: {endpoints: ['http://e:1']}, kubernetes: {}}") == (
+        "ingest: backends 'kvstore' and 'kubernetes' both claim tables nodes, identities, endpoints, services, backends; "
+        "a table has one source: share them out with the option 'tables' of each",
+    )
+
+
+def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for written, meant in (("k", "/base/k"), ("/abs/k", "/abs/k"), ("~/.kube/config", "/home/me/.kube/config")):
+        config = parse(f"ingest: {{kubernetes: {{kubeconfig: {written}}}}}", "/base")
+        assert config.ingest[0].options.kubeconfig == meant
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        ("ingest: {kubernetes: {server: 'https://u:p@h'}}", "ingest.kubernetes.server: an address must not hold a user; use token-file"),
         ("ingress: {}\n" + MANIFESTS, "ingress: unknown field; did you mean 'ingest'? known are cluster, ingest, remote-clusters, warm-start, http, log-level"),
         ("cluster: {nmae: a}\n" + MANIFESTS, "cluster.nmae: unknown field; did you mean 'name'? known are name, id"),
         ("cluster: {id: '1', name: a}\n" + MANIFESTS, "cluster.id: must be a whole number, not text; write it without quotes, in digits"),
@@ -82,10 +100,10 @@ def test_two_backends_may_share_the_tables_out():
         ("cluster: {name: default, id: 2}\n" + MANIFESTS, "cluster.name: 'default' is only for a cluster with id 0; give the cluster a name of its own"),
         ("log-level: loud\n" + MANIFESTS, "log-level: must be one of debug, info, warning, error"),
         ("log-level: [info]\n" + MANIFESTS, "log-level: must be one of debug, info, warning, error"),
-        ("cluster: {name: a}", "ingest: is missing: no table would be filled; add a backend below it, one of manifests, kvstore, clustermesh"),
-        ("ingest: {}", "ingest: names no backend: no table would be filled; add one of manifests, kvstore, clustermesh"),
-        ("ingest: manifests", "ingest: must be a mapping with a backend, one of manifests, kvstore, clustermesh"),
-        ("ingest: {kvstoer: {}}", "ingest.kvstoer: unknown backend; did you mean 'kvstore'? known are manifests, kvstore, clustermesh"),
+        ("cluster: {name: a}", "ingest: is missing: no table would be filled; add a backend below it, one of manifests, kubernetes, kvstore, clustermesh"),
+        ("ingest: {}", "ingest: names no backend: no table would be filled; add one of manifests, kubernetes, kvstore, clustermesh"),
+        ("ingest: manifests", "ingest: must be a mapping with a backend, one of manifests, kubernetes, kvstore, clustermesh"),
+        ("ingest: {kvstoer: {}}", "ingest.kvstoer: unknown backend; did you mean 'kvstore'? known are manifests, kubernetes, kvstore, clustermesh"),
         ("ingest: {manifests: {}}", "ingest.manifests.directory: is missing; add it"),
         ("ingest: {manifests: }", "ingest.manifests: must be a mapping of directory, tables, rescan-s, settle-s, file-bytes-max, aliases-max, not nothing"),
         ("ingest: {manifests: {directory: ''}}", "ingest.manifests.directory: the text is empty; write something, or leave the field out"),

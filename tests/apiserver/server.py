@@ -6,6 +6,7 @@ There is no controller manager: nothing makes EndpointSlices of Services, delete
 from __future__ import annotations
 
 import http.client
+import os
 import secrets
 import signal
 import subprocess
@@ -123,8 +124,10 @@ class ApiServer:
             process.wait()
 
     def freeze(self) -> None:
-        """Let it hang: connections stay, answers do not come."""
+        """Let it hang: connections stay, answers do not come. Returns when the last of its threads stands still."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None:
+            os.waitpid(self._process.pid, os.WUNTRACED)
 
     def thaw(self) -> None:
         """Let it go on."""

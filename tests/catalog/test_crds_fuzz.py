@@ -1,11 +1,13 @@
 """Whatever stands in an object of Kubernetes: it becomes rows or a WireError, never anything else."""
 
 import copy
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import example, given, strategies as st
+from hypothesis import assume, example, given, strategies as st
 
 from catalog.wire import WireError, crds
 from tests.catalog.test_identities import OBJECT as IDENTITY
@@ -134,3 +136,35 @@ def test_unknown_fields_and_nulls_say_nothing(kind: str):
     more["metadata"] |= {"uid": "7", "managedFields": [{"x": 1}], "generateName": None}
     more |= {"x": {"y": [1]}, "nothing": None}
     assert read(more) == read(value)
+
+
+def outcome(read: Callable[[Any], object], value: Any) -> object:
+    try:
+        return read(value)
+    except WireError as error:
+        return f"WireError: {error}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_json_is_read_like_the_plain_value_that_it_is(kind: str, data: st.DataObject):
+    read, value = KINDS[kind]
+    value = copy.deepcopy(value)
+    for _ in range(data.draw(st.integers(0, 2))):
+        all_places = list(places(value))
+        container, name = all_places[data.draw(st.integers(0, len(all_places) - 1))]
+        container[name] = data.draw(anything)
+    try:
+        text = json.dumps(value, allow_nan=False)
+        plain = json.loads(text)
+    except (TypeError, ValueError):  # bytes, NaN, more digits than Python reads
+        assume(False)
+    assert outcome(read, text.encode()) == outcome(read, plain)
+    assert outcome(read, msgspec.Raw(text.encode())) == outcome(read, plain)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", [b"", b"{", b"NaN", b'{"metadata": {"name": NaN}}', b"\xff", b"[" * 100_000])
+def test_what_is_no_json_is_a_wire_error(kind: str, text: bytes):
+    with pytest.raises(WireError):
+        KINDS[kind][0](text)

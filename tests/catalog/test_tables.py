@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 import catalog
 from catalog import (
@@ -135,6 +136,11 @@ def snap() -> Any:
         for table, row in ROWS.items():
             txn[table].insert(row)
         return txn.commit()
+
+
+def test_nodes_are_found_by_every_address_of_their_own():
+    node = replace(NODE, health_ips=("10.1.0.9",), ingress_ips=("10.1.0.8",))
+    assert Nodes.by_ip.keys_of(node) == ("172.18.0.2", "fd00::2", "10.1.0.9", "10.1.0.8")
 
 
 def test_nodes_are_found_by_address_and_by_what_lies_in_their_networks(snap: Any):

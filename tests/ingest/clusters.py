@@ -135,7 +135,7 @@ def _addresses(value: Object) -> set[str]:
     return {ip for pair in value["status"]["networking"]["addressing"] for ip in pair.values()}
 
 
-def _without_conflicts(values: list[Object]) -> list[Object]:
+def without_conflicts(values: list[Object]) -> list[Object]:
     """No address in two endpoints: which of two claims holds depends on who came first, and that etcd cannot tell."""
     taken: set[str] = set()
     kept = []
@@ -151,7 +151,7 @@ clusters = st.lists(
     cilium_nodes | cilium_identities | cilium_endpoints | kubernetes_services | endpoint_slices,
     max_size=15,
     unique_by=name_of,
-).map(_without_conflicts)
+).map(without_conflicts)
 """Objects of one cluster, each once."""
 
 

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, SourceKey, SourceRow, Sources
+from catalog import TABLES, Endpoint, EndpointKey, Endpoints, SourceKey, SourceRow, Sources
 from catalog.wire import ips, keys
 from ingest import KvstoreOptions, Source
 from ingest.etcd import Client
 from ingest.kvstore import open as open_kvstore
+from ingest.reflect import Reflector
 from statedb import Database, Snapshot, Table, WatchSet
 
 CLUSTER = "cluster1"
@@ -53,7 +54,10 @@ def endpoints_in(client: Client) -> dict[str, int]:
 
 
 class Deletions:
-    """Every deletion that a change stream tells, of endpoints or backends, read as they come by its own thread."""
+    """Every deletion of endpoints or backends: what a change stream tells, and what any transaction of a source does.
+
+    The stream is read as it comes by a thread of its own, but folds what comes faster; the transactions are all.
+    """
 
     def __init__(self, db: Database, table: type[Table[Any, Any]] = Endpoints) -> None:
         self._db = db
@@ -66,9 +70,21 @@ class Deletions:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._commit = commit = Reflector._commit
+
+        def watched(reflector: Reflector, changes: Any, finished: Any) -> None:
+            if reflector._db is self._db:
+                view = self._db.snapshot()[self._table]
+                gone = {key.ip for key, row in changes.get(self._table, {}).items() if row is None and key in view}
+                with self._told:
+                    self._seen |= gone
+            commit(reflector, changes, finished)
+
+        Reflector._commit = watched  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
+        Reflector._commit = self._commit  # type: ignore[method-assign]
         self._stream.close()
         self._thread.join(10)
 
@@ -103,7 +119,8 @@ class Rig:
     def __exit__(self, *_: object) -> None:
         self.source.stop()
         assert self.source.join(10)
-        assert self.source.failure is None
+        if self.source.failure is not None:
+            raise AssertionError("the source has ended") from self.source.failure
 
     def until(self, holds: Callable[[Snapshot], bool], what: str = "") -> Snapshot:
         """The first snapshot that fulfils a condition."""
@@ -112,7 +129,7 @@ class Rig:
             snapshot = self.db.snapshot()
             if holds(snapshot):
                 return snapshot
-            watches = [snapshot[table].watch() for table in (Endpoints, Sources, Rejected)]
+            watches = [snapshot[table].watch() for table in TABLES]
             tripped = WatchSet(*watches).wait(timeout=max(0.0, end - time.monotonic()))
             if not tripped:
                 raise AssertionError(f"{what or 'it'} did not come; sources: {list(snapshot[Sources].values())}")

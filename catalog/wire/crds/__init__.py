@@ -1,4 +1,4 @@
-"""The rows of the catalog from objects of Kubernetes, as plain values out of JSON or YAML. Pure, one object at a time.
+"""The rows of the catalog from objects of Kubernetes: JSON, or plain values out of YAML. Pure, one object at a time.
 
 Where Cilium's readers of the API server and its etcd tell the same fact differently, the rows are those that come out
 of an etcd which clustermesh-apiserver filled from the same objects, so that it does not matter where rows come from:

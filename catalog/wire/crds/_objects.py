@@ -1,6 +1,8 @@
 """Reading one object: its fields into a struct, its metadata. Knows no kind."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,13 +24,35 @@ class Metadata(msgspec.Struct, gc=False):
 
 
 def read(value: object, kind: type[S]) -> S:
-    """The fields of an object that a struct names. Raises WireError naming the field."""
+    """The fields of an object that a struct names. Raises WireError naming the field.
+
+    The object is a plain value, or its JSON: that is decoded right into the struct, and where this fails (nulls and
+    halves of characters, mostly) by the way of the plain value, which has the same result.
+    """
+    if isinstance(value, (bytes, msgspec.Raw)):
+        try:
+            decode: Callable[[bytes | msgspec.Raw], S] = _decoder(kind)
+            return decode(value)
+        except (msgspec.MsgspecError, RecursionError):
+            value = plain(value)
     try:
         return msgspec.convert(_cleaned(value), kind, strict=False)
     except msgspec.ValidationError as error:
         raise WireError(located(error)) from None
     except RecursionError:
         raise WireError("the object is nested too deep") from None
+
+
+def plain(value: Any) -> Any:
+    """An object that may be JSON as a plain value (Any: whatever it holds). Raises WireError."""
+    if not isinstance(value, (bytes, msgspec.Raw)):
+        return value
+    try:
+        return json.loads(bytes(value), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise WireError("the object is nested too deep") from None
+    except ValueError as error:
+        raise WireError(f"not JSON: {error}") from None
 
 
 def named(metadata: Metadata) -> str:
@@ -62,6 +86,15 @@ def whole_texts(value: Any) -> Any:
     if isinstance(value, list):
         return [whole_texts(each) for each in value]
     return value
+
+
+@cache
+def _decoder(kind: type[msgspec.Struct]) -> Any:  # Any: a cache cannot say that it gives what it is asked for
+    return msgspec.json.Decoder(kind, strict=False).decode
+
+
+def _refuse_constant(name: str) -> Any:
+    raise WireError(f"the value is not JSON: {name} is no number")
 
 
 def _cleaned(value: Any) -> Any:

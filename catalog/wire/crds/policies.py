@@ -9,7 +9,7 @@ import msgspec
 from ...policies import Policy, PolicyKey, Requirement, Selector
 from .._errors import WireError
 from .._gojson import located
-from ._objects import Metadata, named, namespace_of, read, whole_texts
+from ._objects import Metadata, named, namespace_of, plain, read, whole_texts
 
 CLUSTERWIDE = "CiliumClusterwideNetworkPolicy"
 
@@ -35,12 +35,12 @@ class _LabelSelector(msgspec.Struct, rename="camel", gc=False):
     match_expressions: list[_Expression] | None = None
 
 
-def policy(value: dict[str, Any]) -> Policy:
-    """The row of a policy (Any: its rules are kept as they are). Numbers and booleans must be such, not text.
+def policy(of: object) -> Policy:
+    """The row of a policy. Numbers and booleans must be such, not text: its rules are kept as they are.
 
     Raises WireError, also where it has no rule or a selector cannot be read.
     """
-    value = _whole(value)
+    value = _whole(_mapping(plain(of), "the object"))
     found = read({"metadata": value.get("metadata"), "kind": value.get("kind")}, _Policy)
     namespace = "" if found.kind == CLUSTERWIDE else namespace_of(found.metadata.namespace)
     rules = list(_rules(value))

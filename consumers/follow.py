@@ -1,0 +1,334 @@
+"""The loop of every consumer: wait until the tables are initialized, take a batch, apply it, again.
+
+A batch that fails is applied again, after a growing pause, until it succeeds or the follower is stopped: nothing is
+skipped, nothing overtakes. Knows tables and batches, nothing of what is done with them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from time import monotonic
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar, overload
+
+from statedb import ChangeBatch, Database, Snapshot, Table, TablesBatch, WatchSet
+
+from .retries import delay_s
+from .steps import Call, Pause, Steps, bell, run_in_task, run_in_thread
+
+K = TypeVar("K")
+R = TypeVar("R")
+AnyTable = type[Table[Any, Any]]
+
+RETRY_MIN_S = 0.1
+RETRY_MAX_S = 60.0
+
+log = logging.getLogger("statedb.consumers")
+
+
+class Failure(NamedTuple):
+    """What a follower cannot get done at the moment, and keeps trying."""
+
+    error: Exception
+    tries: int
+    again_s: float
+    """How long it pauses before the next try."""
+
+
+Report = Callable[[Failure | None], None]
+"""Called with every failed try, and with None when it succeeded after all. Must not raise."""
+
+
+class Follower:
+    """Hands the changes of tables to a function, batch by batch, in order; `follow` makes it.
+
+    Run it on a thread of its own (``with follower:``, or ``start``, ``stop``, ``join``), on this one (``run``), or in a
+    task (``await follower.run_async()``); once. ``stop`` may be called from any thread, more than once, and before it
+    runs; a pause ends at once, a batch that is being applied is finished first.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        tables: tuple[AnyTable, ...],
+        apply: Callable[[Any], Any],
+        *,
+        name: str = "",
+        tend: Callable[[Snapshot], float | None] | None = None,
+        woken_by: tuple[AnyTable, ...] = (),
+        from_start: bool = False,
+        report: Report | None = None,
+        retry_min_s: float = RETRY_MIN_S,
+        retry_max_s: float = RETRY_MAX_S,
+    ) -> None:
+        """``tend`` does what is due for other reasons than changes, after every batch and whenever its time has come.
+
+        It gets the state up to which everything is applied, and says in how many seconds it wants to be called again
+        (None: when something changes, here or in the tables of ``woken_by``, or after ``ring``). ``from_start`` does
+        not wait until the tables are initialized.
+        """
+        for table in (*tables, *woken_by):
+            db.snapshot()[table]  # unknown tables are told here and not in the thread
+        self.name = name or getattr(apply, "__name__", "follower")
+        self.tables = tables
+        self.failure: Failure | None = None
+        """What fails at the moment; None where nothing does."""
+        self.crash: BaseException | None = None
+        """What ended it against expectation: a mistake in this program, as a ``report`` that raises."""
+        self._db = db
+        self._apply = apply
+        self._tend = tend
+        self._woken_by = woken_by
+        self._from_start = from_start
+        self._report = report or self._log
+        self._retry_s = (retry_min_s, retry_max_s)
+        self._state = "not started"
+        self._stopping = False
+        self._stop = bell()
+        self._bell = bell()
+        self._moved = bell()
+        self._applied: tuple[int, ...] = tuple([-1 for _ in tables])
+        self._thread: threading.Thread | None = None
+
+    def __repr__(self) -> str:
+        """Its name and how it is doing."""
+        return f"<Follower {self.name}: {self.health}>"
+
+    @property
+    def health(self) -> str:
+        """How it is doing, in one line, which begins with OK where it does well."""
+        failure = self.failure
+        if self.crash is not None:
+            return f"crashed: {_told(self.crash)}"
+        if failure is not None:
+            return f"failing, {failure.tries} tries: {_told(failure.error)}"
+        if self._state == "waiting":
+            return f"waiting until initialized: {', '.join([table.name for table in self._pending()]) or 'now'}"
+        return "OK" if self._state == "following" else self._state
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Follow on this thread until stopped. Raises RuntimeError the second time."""
+        try:
+            run_in_thread(self.steps())
+        finally:
+            self._moved.trip()
+
+    async def run_async(self) -> None:
+        """Follow in this task until stopped or cancelled; what applies the batches may be asynchronous."""
+        try:
+            await run_in_task(self.steps())
+        except GeneratorExit:
+            raise  # the task is being collected, with its loop: that may happen where the lock of a watch is held
+        except BaseException:
+            self._moved.trip()
+            raise
+        self._moved.trip()
+
+    def start(self) -> None:
+        """Follow on a thread of its own. Raises RuntimeError the second time."""
+        if self._thread is not None:
+            raise RuntimeError(f"{self.name} was started already; make a new follower")
+        self._thread = threading.Thread(target=self._run_thread, name=self.name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it. From any thread, more than once."""
+        self._stopping = True
+        self._stop.trip()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until its thread has ended; True at once if it was never started."""
+        if self._thread is None:
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop it, and wait for its end."""
+        self.stop()
+        self.join()
+
+    def ring(self) -> None:
+        """Have it tend at once. From any thread."""
+        self._bell.trip()
+
+    # -- waiting for it ----------------------------------------------------------------------------------------------
+
+    def wait_applied(self, snapshot: Snapshot | None = None, timeout: float | None = None) -> bool:
+        """Block until all changes up to this snapshot (now, where none is given) are applied.
+
+        False when ``timeout`` (seconds) is over first, or when the follower ends before.
+        """
+        wanted = self._revisions(self._db.snapshot() if snapshot is None else snapshot)
+        deadline = None if timeout is None else monotonic() + timeout
+        self.ring()  # a forced write of an equal row moves revisions and wakes nobody
+        while True:
+            moved = self._moved
+            if _reaches(self._applied, wanted):
+                return True
+            left = None if deadline is None else deadline - monotonic()
+            if self._state == "ended" or (left is not None and left <= 0):
+                return False
+            WatchSet(moved).wait(left)
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def steps(self) -> Steps:
+        """The loop, for those who drive it themselves; once. Raises RuntimeError the second time."""
+        if self._state != "not started":
+            raise RuntimeError(f"{self.name} was started already; make a new follower")
+        self._state = "waiting"
+        return self._steps()
+
+    def _steps(self) -> Steps:
+        try:
+            if not self._from_start:
+                yield from self._until_initialized()
+            self._state = "following"
+            yield from self._follow()
+        finally:
+            self._state = "ended"  # and no more: a generator that was dropped ends wherever the collector runs
+
+    def _until_initialized(self) -> Steps:
+        while not self._stopping:
+            snapshot = self._db.snapshot()
+            watches = [snapshot[table].watch() for table in self.tables if not snapshot[table].initialized]
+            if not watches:
+                return
+            del snapshot
+            yield Pause((self._stop, *watches), None)
+
+    def _follow(self) -> Steps:
+        with self._db.changes(*self.tables) as stream:
+            while not self._stopping:
+                if self._bell.tripped:
+                    self._bell = bell()  # first a new one, then the look: a ring in between is not lost
+                seen = self._db.snapshot()
+                batch = stream.next(timeout=0)
+                if batch is not None:
+                    seen = batch.snapshot
+                    yield from self._insist(partial(self._apply, batch))
+                due_s = None
+                if self._tend is not None and not self._stopping:
+                    due_s = yield from self._insist(partial(self._tend, seen))
+                if self._stopping:
+                    return  # a batch that was given up is not applied
+                self._reach(seen)
+                watches = [seen[table].watch() for table in (*self.tables, *self._woken_by)]
+                del seen, batch  # hold no history while waiting
+                yield Pause((self._stop, self._bell, *watches), due_s)
+
+    def _insist(self, function: Callable[[], Any]) -> Generator[Pause | Call, Any, Any]:
+        """Call until it succeeds, or until stopped."""
+        tries = 0
+        while True:
+            try:
+                answer = yield Call(function)
+            except Exception as error:
+                again_s = delay_s(tries, *self._retry_s)
+                tries += 1
+                self._tell(Failure(error, tries, again_s))
+                yield Pause((self._stop,), again_s)
+                if self._stopping:
+                    return None
+            else:
+                if tries:
+                    self._tell(None)
+                return answer
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    def _tell(self, failure: Failure | None) -> None:
+        self.failure = failure
+        self._report(failure)
+
+    def _log(self, failure: Failure | None) -> None:
+        if failure is None:
+            log.info("%s: works again", self.name)
+        else:
+            log.warning("%s: %s; again in %.1f s", self.name, _told(failure.error), failure.again_s)
+
+    def _reach(self, snapshot: Snapshot) -> None:
+        """All changes up to this state are applied: whoever waits for that goes on."""
+        applied = self._revisions(snapshot)
+        if applied != self._applied:
+            self._applied = applied
+            moved, self._moved = self._moved, bell()
+            moved.trip()
+
+    def _revisions(self, snapshot: Snapshot) -> tuple[int, ...]:
+        return tuple([snapshot[table].revision for table in self.tables])
+
+    def _pending(self) -> list[AnyTable]:
+        snapshot = self._db.snapshot()
+        return [table for table in self.tables if not snapshot[table].initialized]
+
+    def _run_thread(self) -> None:
+        try:
+            self.run()
+        except Exception as error:
+            self.crash = error
+            log.exception("%s: crashed", self.name)
+
+
+@overload
+def follow(
+    db: Database,
+    table: type[Table[K, R]],
+    /,
+    *,
+    apply: Callable[[ChangeBatch[R]], Awaitable[object] | object],
+    name: str = "",
+    report: Report | None = None,
+    retry_min_s: float = RETRY_MIN_S,
+    retry_max_s: float = RETRY_MAX_S,
+) -> Follower: ...
+@overload
+def follow(
+    db: Database,
+    table: AnyTable,
+    second: AnyTable,
+    /,
+    *more: AnyTable,
+    apply: Callable[[TablesBatch], Awaitable[object] | object],
+    name: str = "",
+    report: Report | None = None,
+    retry_min_s: float = RETRY_MIN_S,
+    retry_max_s: float = RETRY_MAX_S,
+) -> Follower: ...
+def follow(
+    db: Database,
+    *tables: AnyTable,
+    apply: Callable[[Any], Any],
+    name: str = "",
+    report: Report | None = None,
+    retry_min_s: float = RETRY_MIN_S,
+    retry_max_s: float = RETRY_MAX_S,
+) -> Follower:
+    """A follower of these tables: ``apply`` gets their rows once all are initialized, then what changes.
+
+    Where ``apply`` raises, the same batch comes again after a pause that doubles from ``retry_min_s`` to
+    ``retry_max_s``; so it must bear being repeated. Every failed try is told to ``report`` (the log, where none is
+    given). Several tables come as one cut. In a task ``apply`` may be asynchronous.
+    """
+    return Follower(db, tables, apply, name=name, report=report, retry_min_s=retry_min_s, retry_max_s=retry_max_s)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _reaches(applied: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return all(have >= want for have, want in zip(applied, wanted))

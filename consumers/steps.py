@@ -1,0 +1,119 @@
+"""A loop as a generator: what it waits for and calls are values, so that threads, tasks and tests drive the same one.
+
+    Steps ─▶ Pause(watches, timeout_s)    answered with nothing, when one has tripped or the time is over
+          ─▶ Call(function)               answered with what it returned, or with its exception
+
+Knows watches, nothing of tables or of what is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, NamedTuple
+
+from statedb import Database, Table, UniqueIndex, Watch, WatchSet
+
+
+class Pause(NamedTuple):
+    """Wait until one of these has tripped, or for so long (None: for ever)."""
+
+    watches: tuple[Watch, ...]
+    timeout_s: float | None
+
+
+class Call(NamedTuple):
+    """Call this. In a task what it returns may have to be awaited."""
+
+    function: Callable[[], Any]
+
+
+Steps = Generator[Pause | Call, Any, None]
+
+
+def run_in_thread(steps: Steps) -> None:
+    """Do the steps on this thread, to the end."""
+    try:
+        step = next(steps, None)
+        while step is not None:
+            if isinstance(step, Pause):
+                WatchSet(*step.watches).wait(step.timeout_s)
+                step = _sent(steps, None)
+            else:
+                step = _called(steps, step.function)
+    finally:
+        steps.close()
+
+
+async def run_in_task(steps: Steps) -> None:
+    """Do the steps in this task, to the end. Cancelling it leaves nothing behind."""
+    try:
+        step = next(steps, None)
+        while step is not None:
+            if isinstance(step, Pause):
+                await _wait_in_task(step)
+                step = _sent(steps, None)
+            else:
+                step = await _called_in_task(steps, step.function)
+    finally:
+        steps.close()
+
+
+def _sent(steps: Steps, answer: Any) -> Pause | Call | None:
+    try:
+        return steps.send(answer)
+    except StopIteration:
+        return None
+
+
+def _thrown(steps: Steps, error: Exception) -> Pause | Call | None:
+    try:
+        return steps.throw(error)
+    except StopIteration:
+        return None
+
+
+def _called(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
+    try:
+        answer = function()
+        if inspect.iscoroutine(answer):
+            answer.close()
+            raise TypeError(f"{function!r} is asynchronous; run it in a task: await follower.run_async()")
+    except Exception as error:
+        return _thrown(steps, error)
+    return _sent(steps, answer)
+
+
+async def _called_in_task(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
+    try:
+        answer = function()
+        if isinstance(answer, Awaitable):
+            answer = await answer
+    except Exception as error:
+        return _thrown(steps, error)
+    return _sent(steps, answer)
+
+
+async def _wait_in_task(pause: Pause) -> None:
+    async def one_trips() -> None:
+        await WatchSet(*pause.watches)
+
+    try:
+        await asyncio.wait_for(one_trips(), pause.timeout_s)
+    except TimeoutError:
+        pass
+
+
+class _Bells(Table[str, str], name="bells"):
+    """A table into which nothing is ever written."""
+
+    primary = UniqueIndex[str, str](lambda name: name)
+
+
+_NOTHING = Database(_Bells).snapshot()
+
+
+def bell() -> Watch:
+    """A watch that trips only by hand (``trip``), from any thread: what wakes a loop for other reasons than rows."""
+    return _NOTHING[_Bells].watch("bell")

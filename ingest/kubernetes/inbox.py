@@ -1,0 +1,51 @@
+"""A bounded queue of many writers and one reader that can be closed. Knows nothing of what it carries."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Inbox(Generic[T]):
+    """What writers `put`, the reader `get`s in that order. Full, it holds writers back; closed, it takes nothing."""
+
+    def __init__(self, items_max: int) -> None:
+        """Empty."""
+        self._items_max = items_max
+        self._items: deque[T] = deque()
+        self._lock = threading.Lock()
+        self._filled = threading.Condition(self._lock)
+        self._emptied = threading.Condition(self._lock)
+        self._closed = False
+
+    def put(self, item: T) -> bool:
+        """Wait for room and add it; False if the inbox is closed."""
+        with self._lock:
+            while len(self._items) >= self._items_max and not self._closed:
+                self._emptied.wait()
+            if self._closed:
+                return False
+            self._items.append(item)
+            self._filled.notify()
+            return True
+
+    def get(self, timeout_s: float) -> T | None:
+        """The oldest item; None when none came in time, or the inbox is closed."""
+        with self._lock:
+            if not self._items and timeout_s > 0 and not self._closed:
+                self._filled.wait(timeout_s)
+            if not self._items or self._closed:
+                return None
+            self._emptied.notify()
+            return self._items.popleft()
+
+    def close(self) -> None:
+        """Let writers and the reader go, at once and for ever. From any thread, more than once."""
+        with self._lock:
+            self._closed = True
+            self._items.clear()
+            self._filled.notify_all()
+            self._emptied.notify_all()

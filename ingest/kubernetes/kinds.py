@@ -1,0 +1,65 @@
+"""What the API server of a cluster with Cilium holds for us, and how it becomes rows."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from catalog import Backends, Endpoints, Identities, Namespaces, Nodes, Policies, Services
+from catalog.wire import crds
+
+from .. import objects
+from ..errors import InvalidOptions
+from ..source import AnyTable
+from .resource import Resource
+
+TABLES: tuple[AnyTable, ...] = (Nodes, Identities, Endpoints, Services, Backends, Namespaces, Policies)
+"""All that an API server can fill."""
+
+_CILIUM = "cilium.io"
+_DISCOVERY = "discovery.k8s.io"
+SERVICES, SLICES = "services", f"endpointslices.{_DISCOVERY}"
+"""The two resources that are joined before they become rows."""
+
+
+def resources(cluster: str, cluster_id: int, *, endpoint_slices: bool) -> tuple[Resource, ...]:
+    """All, with CiliumEndpointSlices in place of CiliumEndpoints if so wished."""
+    endpoints = (
+        Resource(
+            _CILIUM,
+            "v2alpha1",
+            "ciliumendpointslices",
+            (Endpoints,),
+            lambda value: crds.endpoint_slice_of_cilium(value, cluster),
+        )
+        if endpoint_slices
+        else Resource(_CILIUM, "v2", "ciliumendpoints", (Endpoints,), lambda value: crds.endpoint(value, cluster))
+    )
+    return (
+        Resource(_CILIUM, "v2", "ciliumnodes", (Nodes,), lambda value: (crds.node(value, cluster, cluster_id),)),
+        Resource(_CILIUM, "v2", "ciliumidentities", (Identities,), partial(objects.identity, cluster)),
+        endpoints,
+        Resource("", "v1", SERVICES, (Services, Backends), partial(objects.service, cluster, cluster_id), mixed=True),
+        Resource(_DISCOVERY, "v1", "endpointslices", (Backends,), lambda value: crds.endpoint_slice(value, cluster)),
+        Resource("", "v1", "namespaces", (Namespaces,), lambda value: (crds.namespace(value, cluster),)),
+        Resource(_CILIUM, "v2", "ciliumnetworkpolicies", (Policies,), lambda value: (crds.policy(value),)),
+        Resource(_CILIUM, "v2", "ciliumclusterwidenetworkpolicies", (Policies,), lambda value: (crds.policy(value),)),
+    )
+
+
+def chosen(
+    found: tuple[Resource, ...], names: tuple[str, ...] | None
+) -> tuple[tuple[Resource, ...], tuple[AnyTable, ...]]:
+    """Of these resources those that the tables of these names need, and the tables; all without names.
+
+    Backends need Services as well as their slices. Raises InvalidOptions.
+    """
+    if names is None:
+        return found, TABLES
+    by_name = {table.name: table for table in TABLES}
+    for name in names:
+        if name not in by_name:
+            raise InvalidOptions(f"tables: kubernetes carries no table {name!r}; it carries {', '.join(by_name)}")
+    if not names:
+        raise InvalidOptions("tables: name at least one, or leave the option out to fill all")
+    tables = tuple(by_name[name] for name in dict.fromkeys(names))
+    return tuple([each for each in found if any(table in tables for table in each.tables)]), tables

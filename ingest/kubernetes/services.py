@@ -1,0 +1,214 @@
+"""Services with the backends of their slices. Pure: events of two resources in, events of one feed out.
+
+An object of the feed is a Service, and has its own row and those of its backends. Slices of services that are not
+shared give no rows, but may at any time: every slice is kept, packed, and unpacked when its service is told anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from catalog import Backend, BackendKey, Service, ServiceKey
+from catalog.wire import crds
+
+from ..events import Bad, Delete, Event, Listed, Upsert
+
+
+class ServiceJoin:
+    """For one thread at a time. `drain` gives what there is to tell since it was called last.
+
+    Nothing is told before both resources were listed. What a list that is not ``full`` leaves out stays as it was,
+    until an event speaks of it, or `release`.
+    """
+
+    def __init__(self, feed: str, *, with_slices: bool = True) -> None:
+        """``feed`` is that of the events, and begins the names of services; without slices there are no backends."""
+        self._feed = feed
+        self._services: dict[str, Service] = {}
+        self._bad: dict[str, Bad] = {}
+        self._doubtful: set[str] = set()
+        self._slices: dict[str, dict[str, bytes]] = {}
+        self._service_of: dict[str, str] = {}
+        self._bad_slices: dict[str, Bad] = {}
+        self._doubtful_slices: set[str] = set()
+        self._services_listed = False
+        self._slices_listed = not with_slices
+        self._told: list[Event] = []
+        self._changed: dict[str, None] = {}
+
+    @property
+    def withheld_slices(self) -> int:
+        """How many slices would go if the last list were believed."""
+        return len(self._doubtful_slices)
+
+    def drain(self) -> list[Event]:
+        """What is to be told now, in order."""
+        told, self._told = self._told, []
+        changed, self._changed = self._changed, {}
+        told += [self._joined(name) for name in changed if self._is_open(name)]
+        return told
+
+    # --- Services -----------------------------------------------------------------------------------------------------
+
+    def list_services(self, objects: Sequence[Upsert | Bad], *, full: bool) -> None:
+        """These are all Services."""
+        present = {event.object for event in objects}
+        missing = {name for name in self._services if name not in present}
+        self._doubtful = set() if full else missing
+        for name in missing if full else ():
+            del self._services[name]
+        self._bad = {event.object: event for event in objects if isinstance(event, Bad)}
+        for event in objects:
+            if isinstance(event, Upsert):
+                self._keep(event)
+        self._services_listed = True
+        if self._slices_listed:
+            self._tell_all(objects, full)
+
+    def take_service(self, event: Upsert | Bad | Delete) -> None:
+        """What happened to a Service."""
+        name = event.object
+        self._doubtful.discard(name)
+        if isinstance(event, Bad):
+            if self._is_open(name) and name in self._changed:
+                self._tell(self._joined(name))  # its last good value
+            self._bad[name] = event
+            self._tell(event)
+            return
+        self._bad.pop(name, None)
+        if isinstance(event, Delete):
+            self._services.pop(name, None)
+        else:
+            self._keep(event)
+        if name in self._services:
+            self._changed[name] = None
+        else:
+            self._tell(event)
+
+    def release_services(self) -> None:
+        """Believe the list: what it left out is forgotten. Telling so is up to who withholds the rows."""
+        for name in self._doubtful:
+            self._services.pop(name, None)
+        self._doubtful = set()
+
+    def _keep(self, event: Upsert) -> None:
+        if event.rows:
+            self._services[event.object] = event.rows[0]
+        else:
+            self._services.pop(event.object, None)
+
+    # --- slices -------------------------------------------------------------------------------------------------------
+
+    def list_slices(self, objects: Sequence[Upsert | Bad], *, full: bool) -> None:
+        """These are all EndpointSlices."""
+        missing = self._service_of.keys() - {event.object for event in objects}
+        self._doubtful_slices = set() if full else set(missing)
+        for name in missing if full else ():
+            self._drop_slice(name)
+        healed = set(self._bad_slices)
+        for event in objects:
+            healed.discard(event.object)
+            self._take_slice(event)
+        for name in healed:
+            self._heal_slice(name)
+        if not self._slices_listed:
+            self._slices_listed = True
+            if self._services_listed:
+                self._tell_all([Upsert(self._feed, name, (row,)) for name, row in self._services.items()], True)
+
+    def take_slice(self, event: Upsert | Bad | Delete) -> None:
+        """What happened to an EndpointSlice."""
+        self._doubtful_slices.discard(event.object)
+        self._take_slice(event)
+
+    def release_slices(self) -> None:
+        """Believe the list: what it left out is gone."""
+        for name in self._doubtful_slices:
+            self._drop_slice(name)
+        self._doubtful_slices = set()
+
+    def _take_slice(self, event: Upsert | Bad | Delete) -> None:
+        name = event.object
+        if isinstance(event, Bad):
+            self._bad_slices[name] = event
+            self._tell(event)
+            return
+        self._heal_slice(name)
+        rows: tuple[Backend, ...] = event.rows if isinstance(event, Upsert) else ()
+        service = self._name_of(rows[0].service) if rows else ""
+        before = self._service_of.get(name)
+        packed = _pack(rows)
+        if before is not None:
+            if before == service and self._slices[service][name] == packed:
+                return
+            self._drop_slice(name)
+        if rows:
+            self._service_of[name] = service
+            self._slices.setdefault(service, {})[name] = packed
+            self._changed[service] = None
+
+    def _drop_slice(self, name: str) -> None:
+        service = self._service_of.pop(name)
+        slices = self._slices[service]
+        del slices[name]
+        if not slices:
+            del self._slices[service]
+        self._changed[service] = None
+
+    def _heal_slice(self, name: str) -> None:
+        if self._bad_slices.pop(name, None) is not None:
+            self._tell(Upsert(self._feed, name, ()))
+
+    # --- both ---------------------------------------------------------------------------------------------------------
+
+    def _is_open(self, name: str) -> bool:
+        """Whether the service is to be told when its slices change."""
+        return self._is_ready and name in self._services and name not in self._bad and name not in self._doubtful
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._services_listed and self._slices_listed
+
+    def _joined(self, name: str) -> Upsert:
+        service = self._services[name]
+        slices = self._slices.get(name, {})
+        backends = [_unpack(slices[each], service.key) for each in sorted(slices)]
+        return Upsert(self._feed, name, (service, *crds.join(service, backends)))
+
+    def _tell(self, event: Event) -> None:
+        if self._is_ready:
+            self._told.append(event)
+
+    def _tell_all(self, objects: Sequence[Upsert | Bad], full: bool) -> None:
+        """A list of the feed: the services of this list as they are now."""
+        events: list[Upsert | Bad] = [
+            self._joined(each.object) if self._is_open(each.object) else each
+            for each in objects
+            if isinstance(each, Upsert)
+        ]
+        events += [*self._bad.values(), *self._bad_slices.values()]
+        self._changed.clear()
+        self._told = [Listed(self._feed, events, full)]
+
+    def _name_of(self, service: ServiceKey) -> str:
+        return f"{self._feed}/{service.namespace}/{service.name}"
+
+
+_Rest: TypeAlias = tuple[tuple[str, ...], bool, bool, bool, str, str, tuple[str, ...], str, str]
+"""The fields of a backend after its key, in their order."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[tuple[str, int, str, _Rest]]).decode
+
+
+def _pack(rows: Sequence[Backend]) -> bytes:
+    """The rows of one slice, without the service that they are of: a seventh of what they weigh as rows."""
+    return _encode([(r.key.ip, r.key.port, r.key.protocol, msgspec.structs.astuple(r)[1:]) for r in rows])
+
+
+def _unpack(packed: bytes, of: ServiceKey) -> tuple[Backend, ...]:
+    key = (of.cluster, of.namespace, of.name)
+    return tuple([Backend(BackendKey(*key, ip, port, protocol), *rest) for ip, port, protocol, rest in _decode(packed)])

@@ -1,0 +1,291 @@
+"""The kubernetes backend: a thread per resource that lists and watches, and one thread that writes what they see.
+
+a Follower each: list, watch, decode ─▶ Inbox (bounded) ─▶ this thread: services joined ─▶ Reflector ─▶ tables
+
+A watch blocks its reader, and TLS leaves no way to wait for several without an event loop; so each has a thread. They
+share nothing but the inbox: the reflector, the join and what the tables say of us belong to the one thread that empties
+it, which writes a batch as soon as nothing more is waiting. A full inbox stops the readers, and TCP the server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import assert_never
+
+from catalog import Backends, Services
+from statedb import Database
+
+from ..errors import InvalidOptions
+from ..events import Bad, Delete, Listed, Upsert
+from ..reflect import Feed, Reflector, Split
+from ..source import AnyTable
+from ..status import State, Status
+from ..worker import Worker
+from .api import Api
+from .client import Client
+from .credentials import check
+from .errors import Unauthorized
+from .follow import Ended, Follower, Following, Happened, Listing, Lost, Message, Snapshot
+from .inbox import Inbox
+from .kinds import SERVICES, SLICES, chosen, resources
+from .options import KubernetesOptions
+from .resource import Resource
+from .services import ServiceJoin
+
+_INBOX_MESSAGES = 1000
+_BATCH_S = 0.05
+_LONGEST_WAIT_S = 1.0
+_WORST: Sequence[State] = ("synced", "stale", "syncing", "connecting", "failed")
+
+
+class _Progress:
+    """How far we are with one resource. ``doubt``: why its last list is not believed; empty while it is."""
+
+    __slots__ = ("accepted", "doubt", "error", "listed", "state")
+
+    def __init__(self) -> None:
+        self.state: State = "connecting"
+        self.error = ""
+        self.listed = False
+        self.doubt = ""
+        self.accepted = False
+
+
+class KubernetesSource:
+    """An API server as a `Source`."""
+
+    backend = "kubernetes"
+
+    def __init__(
+        self,
+        db: Database,
+        cluster_name: str,
+        cluster_id: int,
+        options: KubernetesOptions,
+        *,
+        own: Resource | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Not yet started. ``own`` is a resource of a user's, in place of all of Cilium's. Raises InvalidOptions."""
+        self._resources, self.tables = (
+            ((own,), own.tables)
+            if own is not None
+            else chosen(resources(cluster_name, cluster_id, endpoint_slices=options.endpoint_slices), options.tables)
+        )
+        # The two resources that are joined; a user's own of that name is a resource as any.
+        self._services, self._slices = (SERVICES, SLICES) if own is None else ("", "")
+        self.cluster = cluster_name
+        self._clock = clock
+        check(options)
+        try:
+            self._api = Api(options)
+        except Unauthorized as error:
+            raise InvalidOptions(str(error)) from None
+        client = Client(self._api, options, clock=clock)
+        self._inbox: Inbox[Message] = Inbox(_INBOX_MESSAGES)
+        self._followers = [
+            Follower(
+                each,
+                self._services if each.name == self._slices else each.name,
+                client,
+                options,
+                self._inbox.put,
+                name=f"kubernetes {cluster_name} {each.plural}",
+                clock=clock,
+            )
+            for each in self._resources
+        ]
+        self._progress = {each.name: _Progress() for each in self._resources}
+        self._fed_by = {table: self._feeding(table) for table in self.tables}
+        self._join = ServiceJoin(SERVICES, with_slices=self._slices in self._progress)
+        self._status = Status(db, cluster_name, self.backend, self.tables)
+        self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status)
+        self._accepted = False
+        self._worker = Worker(f"kubernetes {cluster_name}", self._run, self._ended)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended one of the threads against expectation, or None."""
+        return self._worker.failure
+
+    @property
+    def split(self) -> Split:
+        """Where the time went."""
+        return self._reflector.split
+
+    @property
+    def requests(self) -> Mapping[tuple[str, str], int]:
+        """How many requests were sent, by verb and resource: ``("list", "ciliumnodes.cilium.io")``."""
+        return dict(self._api.requests)
+
+    def start(self) -> None:
+        """Claim the tables and begin to list. Raises OwnedElsewhere."""
+        self._reflector.begin()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask it to end; requests under way are cut off."""
+        self._worker.stop()
+        for follower in self._followers:
+            follower.stop()
+        self._inbox.close()
+        self._api.close()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended, the readers included."""
+        return self._worker.join(timeout)
+
+    def accept(self) -> None:
+        """Believe the server that answers now: what was withheld is deleted within a second, or once it answers."""
+        self._accepted = True
+
+    # --- the thread ---------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            for follower in self._followers:
+                follower.start()
+            while not self._worker.stopping:
+                self._gather()
+                self._settle()
+                self._status.write_if_due()
+        finally:
+            self.stop()
+            for follower in self._followers:
+                follower.join()
+            self._api.clear()
+
+    def _ended(self, failure: Exception | None) -> None:
+        if failure is None:
+            self._status.disown()
+        else:
+            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+
+    def _gather(self) -> None:
+        """Take what comes until nothing more is waiting or the batch is due, and write it."""
+        message = self._inbox.get(self._patience())
+        due = self._clock() + _BATCH_S
+        while message is not None:
+            self._take(message)
+            is_due = self._reflector.due or self._clock() >= due
+            message = None if is_due or self._worker.stopping else self._inbox.get(0)
+        self._flush()
+
+    def _flush(self) -> None:
+        for event in self._join.drain():
+            self._reflector.offer(event)
+        self._reflector.flush()
+
+    def _patience(self) -> float:
+        """For how long there is nothing to do unless a message comes."""
+        due_in = self._status.due_in()
+        return _LONGEST_WAIT_S if due_in is None else max(0.001, min(_LONGEST_WAIT_S, due_in))
+
+    def _take(self, message: Message) -> None:
+        progress = self._progress[message.resource.name]
+        match message:
+            case Happened():
+                self.split.decode_s += message.decode_s
+                self._tell(message)
+            case Snapshot():
+                self.split.client_s += message.client_s
+                self.split.decode_s += message.decode_s
+                progress.doubt = message.broken or progress.doubt
+                # A first list replaces nothing: there is nothing to doubt about it.
+                self._replace(message, full=not (progress.doubt and progress.listed))
+                progress.listed = True
+            case Following():
+                progress.state, progress.error = "synced", ""
+            case Listing():
+                if not progress.listed:
+                    progress.state, progress.error = "syncing", ""
+            case Lost():
+                progress.state = "failed" if message.refused else "stale" if progress.listed else "connecting"
+                progress.error = message.error
+            case Ended():
+                raise message.failure
+            case _:
+                assert_never(message)
+
+    # --- what they said, to the reflector -----------------------------------------------------------------------------
+
+    def _tell(self, message: Happened) -> None:
+        name = message.resource.name
+        take: Callable[[Upsert | Bad | Delete], None] = self._reflector.offer
+        if name == self._services:
+            take = self._join.take_service
+        elif name == self._slices:
+            take = self._join.take_slice
+        for event in message.events:
+            take(event)
+
+    def _replace(self, message: Snapshot, *, full: bool) -> None:
+        name = message.resource.name
+        if name == self._services:
+            self._join.list_services(message.objects, full=full)
+        elif name == self._slices:
+            self._join.list_slices(message.objects, full=full)
+            if Backends in self.tables:
+                self._status.relisted(Backends)
+        else:
+            self._reflector.offer(Listed(name, message.objects, full))
+            return
+        self._flush()  # a list is written at once, whichever way it takes
+
+    def _release(self, name: str) -> None:
+        if name == self._slices:
+            self._join.release_slices()
+            self._flush()
+            return
+        if name == self._services:
+            self._join.release_services()
+        self._reflector.release(name)
+
+    def _withheld(self, name: str) -> int:
+        return self._join.withheld_slices if name == self._slices else self._reflector.withheld(name)
+
+    # --- what we say of ourselves -------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Carry out what was withheld where the operator says so, and say how much of what we see is believed."""
+        if self._accepted:
+            self._accepted = False
+            for progress in self._progress.values():
+                progress.accepted = bool(progress.doubt)
+        for name, progress in self._progress.items():
+            if progress.accepted and progress.state == "synced":
+                progress.accepted = False
+                self._release(name)
+            if progress.doubt and not self._withheld(name):
+                progress.doubt = ""
+                progress.accepted = False
+        if Backends in self.tables:
+            self._status.hold_back(Backends, self._join.withheld_slices)
+        for table, names in self._fed_by.items():
+            told = [self._told(name) for name in names]
+            state, error = max(told, key=lambda each: _WORST.index(each[0]))
+            self._status.report(state, error, (table,))
+
+    def _told(self, name: str) -> tuple[State, str]:
+        progress = self._progress[name]
+        if progress.doubt and progress.state == "synced":
+            return "stale", f"withholding {self._withheld(name)} deletes of {name}: {progress.doubt}"
+        return progress.state, progress.error
+
+    def _feeding(self, table: AnyTable) -> tuple[str, ...]:
+        """The resources that a table waits for. Services are told together with their backends."""
+        return tuple(
+            [
+                each.name
+                for each in self._resources
+                if table in each.tables or (table is Services and each.name == self._slices)
+            ]
+        )
+
+    def _feeds(self) -> list[Feed]:
+        return [
+            Feed(each.name, tuple([table for table in each.tables if table in self.tables]), mixed=each.mixed)
+            for each in self._resources
+            if each.name != self._slices
+        ]

@@ -1,0 +1,21 @@
+"""Objects of Kubernetes as rows of a source, where the decoders of the catalog leave something to decide. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catalog.wire import WireError, crds
+
+
+def identity(cluster: str, value: object) -> tuple[Any, ...]:
+    """The row of a CiliumIdentity. Raises WireError, also without labels: then an earlier row stays."""
+    found = crds.identity(value, cluster)
+    if found is None:
+        raise WireError("security-labels: empty")
+    return (found,)
+
+
+def service(cluster: str, cluster_id: int, value: object) -> tuple[Any, ...]:
+    """The row of a Service, or none where it is not shared. Raises WireError."""
+    found = crds.service(value, cluster, cluster_id)
+    return () if found is None else (found,)

@@ -1,0 +1,57 @@
+"""urllib3 took a reset while connecting for one while sending, went on without a socket, and the source ended.
+
+Found by the histories of tests/ingest/test_kubernetes_histories.py: a server that is killed resets who waits to be
+accepted.
+"""
+
+import gc
+import socket
+import struct
+import threading
+from typing import Any
+
+import pytest
+
+from ingest import KubernetesOptions
+from ingest.kubernetes.api import Api, Request
+from ingest.kubernetes.errors import Unavailable
+from ingest.kubernetes.sockets import Sockets
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_reset_while_connecting_is_an_outage(monkeypatch: pytest.MonkeyPatch, scheme: str):
+    def reset(*_: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(Sockets, "connect", reset)
+    api = Api(KubernetesOptions(server=f"{scheme}://127.0.0.1:1"))
+    with pytest.raises(Unavailable, match="Connection reset by peer"):
+        with api.get(Request("list", "nodes", "/"), silence_s=1):
+            pass
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_reset_before_the_handshake_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch):
+    """Python 3.11 leaves the TLS socket to its collector then."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def reset_who_comes() -> None:
+        accepted, _ = listening.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+
+    thread = threading.Thread(target=reset_who_comes)
+    thread.start()
+    connect = Sockets.connect
+
+    def connect_and_be_reset(*arguments: Any) -> Any:
+        connected = connect(*arguments)
+        thread.join()
+        return connected
+
+    monkeypatch.setattr(Sockets, "connect", connect_and_be_reset)
+    api = Api(KubernetesOptions(server=f"https://127.0.0.1:{listening.getsockname()[1]}"))
+    with listening, pytest.raises(Unavailable, match="Connection reset by peer"):
+        with api.get(Request("list", "nodes", "/"), silence_s=1):
+            pass
+    gc.collect()
