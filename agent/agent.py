@@ -10,6 +10,7 @@ from typing import Self
 
 from catalog import TABLES, Rejected, Sources
 from ingest import BACKENDS, IngestError, Source
+from ingest.clustermesh import RemoteSources, open_remotes
 from ingest.status import declare_absent
 from statedb import Database
 
@@ -43,7 +44,8 @@ class Agent:
         self.sources: tuple[Source, ...] = open_sources(config, self.db)
         self._config = config
         self._streams = Streams(self.db, keepalive_s)
-        self._site = Site(self.db, self.sources, self._streams)
+        self.remotes: RemoteSources | None = open_remote_clusters(config, self.db)
+        self._site = Site(self.db, self.sources, self._streams, self.remotes)
         self._server = Server(config.listen, self._site.answer)
         self._lock = threading.Lock()
         self._state = "new"
@@ -78,6 +80,8 @@ class Agent:
             declare_absent(self.db, self._config.cluster.name, unfilled)
             for source in self.sources:
                 source.start()
+            if self.remotes is not None:
+                self.remotes.start()
             self._server.begin()
         except IngestError as error:
             self.stop()
@@ -103,11 +107,14 @@ class Agent:
         if before == "stopped":
             return self._ended.wait(timeout)
         deadline = time.monotonic() + timeout
-        for source in self.sources:
-            source.stop()
+        ending: list[Source | RemoteSources] = [*self.sources]
+        if self.remotes is not None:
+            ending.append(self.remotes)
+        for each in ending:
+            each.stop()
         self._streams.close()
         self._server.end()
-        running = [source for source in self.sources if not source.join(max(0.0, deadline - time.monotonic()))]
+        running = [each for each in ending if not each.join(max(0.0, deadline - time.monotonic()))]
         self._ended.set()
         return not running
 
@@ -116,7 +123,10 @@ class Agent:
         return self._ended.wait(timeout)
 
     def wait_synced(self, timeout: float | None = None) -> bool:
-        """Wait until every source has brought its first full list; False when the time is over, or it was stopped."""
+        """Wait until every source has brought its first full list; False when the time is over, or it was stopped.
+
+        Remote clusters are not waited for: how they are stands in ``sources``.
+        """
         tables = [table for source in self.sources for table in source.tables]
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._ended.is_set():
@@ -149,6 +159,16 @@ def open_sources(config: Config, db: Database) -> tuple[Source, ...]:
     if problems:
         raise StartError("\n".join(problems))
     return tuple(sources)
+
+
+def open_remote_clusters(config: Config, db: Database) -> RemoteSources | None:
+    """The remote clusters of the configuration, not yet started; None where it names none. Raises StartError."""
+    if config.remote_clusters is None:
+        return None
+    try:
+        return open_remotes(db, config.cluster.name, config.cluster.id, config.remote_clusters)
+    except IngestError as error:
+        raise StartError(f"remote-clusters: {error}") from None
 
 
 def _names_option(error: IngestError) -> bool:

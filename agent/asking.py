@@ -55,9 +55,10 @@ class Asking:
         """All rows, then each change."""
         self._follow(table, (), rows_first=True, once=False)
 
-    def accept(self, table: str | None) -> None:
+    def accept(self, table: str | None, cluster: str | None) -> None:
         """Take what the sources see for the truth."""
-        told = self._remote.json("/sources/accept", [] if table is None else [("table", table)], "POST")["accepted"]
+        parameters = [(name, each) for name, each in (("table", table), ("cluster", cluster)) if each is not None]
+        told = self._remote.json("/sources/accept", parameters, "POST")["accepted"]
         if self._output != "table":
             output.value(self._output, told)
             return

@@ -17,7 +17,7 @@ from catalog import Rejected, Sources
 from ingest import KubernetesOptions, Source
 from statedb import Database
 
-from .agent import Agent, open_sources, tables_of
+from .agent import Agent, open_remote_clusters, open_sources, tables_of
 from .columns import padded
 from .config import Config, load
 from .output import say
@@ -88,7 +88,9 @@ def _log_to_stderr(level: str) -> None:
 def check(path: str) -> None:
     """Print what a configuration means. Raises ConfigError, StartError."""
     config = load(path)
-    open_sources(config, Database(*tables_of(config)))  # opens nothing outside, but reads certificates and passwords
+    db = Database(*tables_of(config))
+    open_sources(config, db)  # opens nothing outside, but reads certificates and passwords
+    open_remote_clusters(config, db)
     say(f"{path}: good")
     for line in _explained(config):
         say(line)
@@ -102,6 +104,7 @@ def _explained(config: Config) -> list[str]:
         *([] if config.warm_start is None else [("warm start", str(config.warm_start))]),
         ("log level", config.log_level),
         *[(f"{each.backend}", _place(each.options)) for each in config.ingest],
+        *([] if config.remote_clusters is None else [("remotes", config.remote_clusters.directory)]),
     ]
     filled = [
         (table.name, backend_of.get(table.name) or "nobody: stays empty")
@@ -127,4 +130,7 @@ def _notes(config: Config) -> list[str]:
         directory = getattr(each.options, "directory", None)
         if directory is not None and not Path(directory).is_dir():
             notes.append(f"note: {directory} is no directory yet; the tables of {each.backend} wait until it is")
+    remotes = config.remote_clusters
+    if remotes is not None and not Path(remotes.directory).is_dir():
+        notes.append(f"note: {remotes.directory} is no directory yet; remote clusters wait until it is")
     return ["", *notes] if notes else []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from ingest import BACKENDS, Backend, discover
+from catalog.wire.cluster_configs import is_cluster_name
+from ingest import BACKENDS, Backend, RemoteClustersOptions, discover
 from ingest.manifests import yaml_text
 
 from .listen import DEFAULT, Address, parse_listen
@@ -18,13 +18,11 @@ from .strict import Problems, below, known, to_struct
 S = TypeVar("S", bound=msgspec.Struct)
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-_CLUSTER_NAME = re.compile(r"([a-z0-9][-a-z0-9]*)?[a-z0-9]")
-_CLUSTER_NAME_MAX = 32
 _CLUSTER_ID_MAX = 511
 _DEFAULT_CLUSTER = "default"
 _FILE_BYTES_MAX = 1 << 20
 _PATHS = ("directory", "kubeconfig")
-_SECTIONS = ("cluster", "ingest", "warm-start", "http", "log-level")
+_SECTIONS = ("cluster", "ingest", "remote-clusters", "warm-start", "http", "log-level")
 
 
 class ConfigError(ValueError):
@@ -56,6 +54,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     cluster: Cluster = Cluster()
     ingest: tuple[Ingest, ...]
+    remote_clusters: RemoteClustersOptions | None = None
     listen: Address
     warm_start: Path | None = None
     """A dump to start from, where it is there."""
@@ -88,12 +87,20 @@ def parse(data: bytes | str, base: str | Path = ".") -> Config:
             problems.add(below("", name), f"unknown field; {known(_SECTIONS, name)}")
     cluster = _cluster(values, problems)
     ingest = _ingest(values, Path(base), problems)
+    remote_clusters = _remote_clusters(values, cluster, Path(base), problems)
     listen = _listen(values, Path(base), problems)
     warm_start = _warm_start(values, Path(base), problems)
     level = _log_level(values, problems)
     if problems or cluster is None or listen is None:
         raise ConfigError(problems)
-    return Config(cluster=cluster, ingest=ingest, listen=listen, warm_start=warm_start, log_level=level)
+    return Config(
+        cluster=cluster,
+        ingest=ingest,
+        remote_clusters=remote_clusters,
+        listen=listen,
+        warm_start=warm_start,
+        log_level=level,
+    )
 
 
 def _mapping(data: bytes | str) -> dict[str, Any]:
@@ -119,11 +126,10 @@ def _cluster(values: dict[str, Any], problems: Problems) -> Cluster | None:
     cluster = to_struct(Cluster, values.get("cluster", {}), "cluster", problems)
     if cluster is None:
         return None
-    if not _CLUSTER_NAME.fullmatch(cluster.name) or len(cluster.name) > _CLUSTER_NAME_MAX:
+    if not is_cluster_name(cluster.name):
         problems.add(
             "cluster.name",
-            f"must be 1 to {_CLUSTER_NAME_MAX} lower-case letters, digits and dashes, no dash at either end; "
-            "write it like cluster1",
+            "must be 1 to 32 lower-case letters, digits and dashes, no dash at either end; write it like cluster1",
         )
     if not 0 <= cluster.id <= _CLUSTER_ID_MAX:
         problems.add("cluster.id", f"must be 0 to {_CLUSTER_ID_MAX}, and differ from those of other clusters")
@@ -178,6 +184,17 @@ def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Prob
         return None
     tables = backend.tables if chosen is None else tuple(dict.fromkeys(chosen))
     return Ingest(backend=backend.name, options=_anchored(options, base), tables=tables)
+
+
+def _remote_clusters(
+    values: dict[str, Any], cluster: Cluster | None, base: Path, problems: Problems
+) -> RemoteClustersOptions | None:
+    if "remote-clusters" not in values:
+        return None
+    if cluster is not None and cluster.id == 0:
+        problems.add("cluster.id", "is 0, but there are remote-clusters: a cluster of a mesh needs an id of its own")
+    options = to_struct(RemoteClustersOptions, values["remote-clusters"], "remote-clusters", problems)
+    return None if options is None else _anchored(options, base)
 
 
 def _check_claims(claims: tuple[Ingest, ...], problems: Problems) -> None:

@@ -199,10 +199,11 @@ def sources(ctx: click.Context, /, **asking: Any) -> None:  # noqa: ARG001
 
 @sources.command()
 @click.option("--table", help="Only the source of this table (and the other tables that it fills).")
+@click.option("--cluster", help="The sources of this cluster; those of the agent's own if not given.")
 @_asking
-def accept(table: str | None, **asking: Any) -> None:  # noqa: ARG001
+def accept(table: str | None, cluster: str | None, **asking: Any) -> None:  # noqa: ARG001
     """Take what the sources see now for the truth: deletes withheld so far are carried out."""
-    _agent().accept(table)
+    _agent().accept(table, cluster)
 
 
 @cli.command()

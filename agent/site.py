@@ -12,6 +12,7 @@ import msgspec
 
 from catalog import Rejected, SourceKey, Sources
 from ingest import Source
+from ingest.clustermesh import RemoteSources
 from statedb import Database, PrefixIndex, Table
 
 from .errors import BadRequest, NotFound
@@ -39,10 +40,13 @@ class Reply(msgspec.Struct, frozen=True):
 class Site:
     """The tables and the sources of an agent, for requests. For any thread."""
 
-    def __init__(self, db: Database, sources: Sequence[Source], streams: Streams) -> None:
-        """``sources`` are those that readiness waits for."""
+    def __init__(
+        self, db: Database, sources: Sequence[Source], streams: Streams, remotes: RemoteSources | None = None
+    ) -> None:
+        """``sources`` are those that readiness waits for; for remote clusters nobody waits."""
         self._db = db
         self._sources = tuple(sources)
+        self._remotes = remotes
         self._streams = streams
         self._ready = False
 
@@ -105,11 +109,16 @@ class Site:
 
     def _health(self) -> Reply:
         """Whether the process works as it was written; outages of what it depends on do not count."""
-        failures = [source for source in self._sources if source.failure is not None]
-        if not failures:
-            return _json(200, {"status": "ok"})
+        failures = [source for source in (*self._sources, *self._remote_sources()) if source.failure is not None]
         texts = [f"source {each.backend} of cluster {each.cluster} ended: {each.failure!r}" for each in failures]
+        if self._remotes is not None and self._remotes.failure is not None:
+            texts.append(f"remote clusters ended: {self._remotes.failure!r}")
+        if not texts:
+            return _json(200, {"status": "ok"})
         return _json(503, {"status": "failed", "error": "; ".join(texts)})
+
+    def _remote_sources(self) -> Sequence[Source]:
+        return () if self._remotes is None else self._remotes.clusters
 
     def _readiness(self) -> Reply:
         """Whether every local source has brought its first full list; from then on for ever."""
@@ -134,9 +143,17 @@ class Site:
                     }
 
     def _accept(self, parameters: _Parameters) -> Reply:
-        parameters.only("table")
-        name = parameters.text("table")
-        sources = self._sources
+        parameters.only("table", "cluster")
+        name, cluster = parameters.text("table"), parameters.text("cluster")
+        sources = tuple(
+            self._sources
+        )  # those of other clusters only if they are named: it is one etcd that is believed
+        if cluster is not None:
+            everywhere = (*self._sources, *self._remote_sources())
+            sources = tuple(source for source in everywhere if source.cluster == cluster)
+            if not sources:
+                names = ", ".join(dict.fromkeys(source.cluster for source in everywhere))
+                raise NotFound(f"no source brings cluster {cluster[:60]!r}; there are {names}")
         if name is not None:
             table = table_named(self._db, name)
             sources = tuple(source for source in sources if table in source.tables)

@@ -5,6 +5,7 @@ is a line of configuration: ``BACKENDS[name].open(db, cluster_name, cluster_id, 
 """
 
 from .backends import BACKENDS, Backend, discover, register
+from .clustermesh.options import ClusterMeshOptions, RemoteClustersOptions
 from .errors import IngestError, InvalidOptions, MissingDependency, OwnedElsewhere
 from .kubernetes.options import KubernetesOptions
 from .kvstore.options import KvstoreOptions, TlsOptions
@@ -15,6 +16,7 @@ __all__ = [
     "BACKENDS",
     "AnyTable",
     "Backend",
+    "ClusterMeshOptions",
     "IngestError",
     "InvalidOptions",
     "KubernetesOptions",
@@ -22,6 +24,7 @@ __all__ = [
     "ManifestsOptions",
     "MissingDependency",
     "OwnedElsewhere",
+    "RemoteClustersOptions",
     "Source",
     "TlsOptions",
     "discover",

@@ -13,7 +13,7 @@ import msgspec
 import catalog
 from statedb import Database
 
-from . import kubernetes, kvstore, manifests
+from . import clustermesh, kubernetes, kvstore, manifests
 from .source import AnyTable, Source
 
 ENTRY_POINTS = "statedb.backends"
@@ -44,6 +44,7 @@ _OURS = (
     Backend("manifests", manifests.ManifestsOptions, _ALL, manifests.open),
     Backend("kubernetes", kubernetes.KubernetesOptions, _ALL, kubernetes.open),
     Backend("kvstore", kvstore.KvstoreOptions, _CLUSTER_STATE, kvstore.open),
+    Backend("clustermesh", clustermesh.ClusterMeshOptions, _CLUSTER_STATE, clustermesh.open),
 )
 _registered = {backend.name: backend for backend in _OURS}
 

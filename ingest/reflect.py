@@ -93,16 +93,18 @@ class Reflector:
         """The tables that the feeds fill."""
         return tuple(self._claims)
 
-    def begin(self) -> None:
+    def begin(self, *, gates: bool = True) -> None:
         """Become the tables' source and register their initializers. Raises OwnedElsewhere.
 
+        Without ``gates`` nobody waits for this source: the tables may be initialized before it has brought a list.
         Rows of this cluster that an earlier source left, or a warm start brought, stay until the first full list tells
         which are true; until then the table is stale.
         """
         self._status.own()
         with self._db.write(*self._claims) as txn:
             for table in self._claims:
-                self._tokens[table] = txn[table].begin_initializer(self._name)
+                if gates:
+                    self._tokens[table] = txn[table].begin_initializer(self._name)
                 self._inherited[table] = [table.key_of(row) for row in _rows_of_cluster(txn[table], self._cluster)]
         self._status.inherit([table for table, keys in self._inherited.items() if keys])
 
@@ -167,6 +169,22 @@ class Reflector:
         self.flush()
         self._count()
 
+    def drain(self) -> None:
+        """Delete all rows of this cluster, in one transaction: it is none of ours any more."""
+        self._pending, self._pending_rows, self._since = {}, 0, None
+        self._withheld = {}
+        changes: _Changes = {table: {} for table in self._claims}
+        for feed in self._feeds.values():
+            for table in feed.tables:
+                for name in tuple(self._claims[table].names(feed.name)):
+                    self._claims[table].withdraw(feed.name, name, changes[table])
+            for name in self._status.rejected(feed.name):
+                self._status.heal(feed.name, name)
+        for table in self._claims:
+            self._disinherit(table, changes[table])
+        self._commit(changes, ())
+        self._count()
+
     def _list(self, listed: Listed) -> None:
         """Replace what this feed has in its tables, in one transaction, and finish their initializers."""
         started = time.perf_counter()
@@ -227,7 +245,7 @@ class Reflector:
         finished = []
         for table in feed.tables:
             self._unlisted[table].discard(feed.name)
-            if not self._unlisted[table] and table in self._tokens:
+            if not self._unlisted[table] and table in self._inherited:
                 finished.append(table)
         return tuple(finished)
 
@@ -254,9 +272,10 @@ class Reflector:
             for table, change in touched.items():
                 self._write(txn[table], table, change)
             for table in finished:
-                txn[table].finish_initializer(self._tokens[table])
+                if table in self._tokens:
+                    txn[table].finish_initializer(self._tokens[table])
         for table in finished:
-            del self._tokens[table]
+            self._tokens.pop(table, None)
         self.split.commit_s += time.perf_counter() - started
         self.split.rows += sum(map(len, touched.values()))
 

@@ -95,6 +95,15 @@ class Status:
         self.report("absent", "stopped")
         self.write()
 
+    def forget(self) -> None:
+        """The cluster is none of ours any more: its rows go from both tables."""
+        self._forget_rejections()
+        self._changed.clear()
+        self.write()
+        with self._db.write(Sources) as txn:
+            for name in self._health:
+                txn[Sources].delete(SourceKey(self._cluster, name))
+
     def report(self, state: State, error: str = "", tables: Iterable[AnyTable] | None = None) -> None:
         """The state from now on, of these tables or all. Written at once if it is another one than before."""
         turned = False

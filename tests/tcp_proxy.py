@@ -45,6 +45,13 @@ class TcpProxy:
         for each in broken:
             _break(each)
 
+    def turn(self, target: str) -> None:
+        """Lead to another server from now on; connections to the old one break."""
+        parts = urlsplit(target)
+        self.cut()
+        self._target = (parts.hostname, parts.port)
+        self.mend()
+
     def mend(self) -> None:
         """Let new connections through again."""
         with self._lock:

@@ -26,6 +26,10 @@ SERVICES = "cilium/state/services/v1"
 ENDPOINT_SLICES = "cilium/state/endpointslices/v1"
 SERVICE_EXPORTS = "cilium/state/serviceexports/v1"
 
+CACHED_IDENTITIES = "cilium/cache/identities/v1"
+CACHED_IPS = "cilium/cache/ip/v1"
+"""Both with the cluster's name behind them, of identities then ``id``."""
+
 _SLASHES = re.compile("/{2,}")
 
 
@@ -64,6 +68,15 @@ def state_to_cache(key: str) -> str:
     if key == STATE or key.startswith(STATE + "/"):
         return CACHE + key[len(STATE) :]
     return key
+
+
+def synced(cluster: str, prefix: str) -> str:
+    """The key that tells that all of a prefix is there: its canary. Prefixes go up to their version.
+
+    >>> synced("cluster3", NODES), synced("cluster3", IDENTITIES)
+    ('cilium/synced/cluster3/cilium/state/nodes/v1', 'cilium/synced/cluster3/cilium/state/identities/v1')
+    """
+    return join(SYNCED, cluster, *prefix.split("/")[:4])
 
 
 def split_value_name(name: str) -> tuple[str, str]:

@@ -7,7 +7,8 @@
 
 Rules that each have a test against the real server: a watch resumes after the last event it saw, not at the header's
 revision; fragments are put together; a refusal is seen although the watch was "created"; dead connections are found by
-pings; a member without a leader is no server; an expired login is renewed; a list is one revision on all its pages.
+pings; a member without a leader is no server; an expired login is renewed; a list is one revision on all its pages; a
+locked connection takes answers of one etcd cluster only.
 """
 
 from .client import Client
@@ -17,6 +18,7 @@ from .errors import (
     Compacted,
     EtcdError,
     FutureRevision,
+    OtherCluster,
     PermissionDenied,
     Unauthenticated,
     Unavailable,
@@ -38,6 +40,7 @@ __all__ = [
     "Header",
     "Keepalive",
     "KeyValue",
+    "OtherCluster",
     "Page",
     "PermissionDenied",
     "Tls",

@@ -7,13 +7,13 @@ All methods block, raise an EtcdError, and may be called from any thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import grpc
 
 from .endpoint import Endpoint, Keepalive, Tls, open_channel
-from .errors import Closed, EtcdError, is_stale_login, translated
+from .errors import Closed, EtcdError, OtherCluster, is_stale_login, translated
 from .messages import CLASSES
 from .ranges import range_end
 from .types import Answer, Header, Page
@@ -46,8 +46,13 @@ class Client:
         login: tuple[str, str] | None = None,
         timeout_s: float = 30.0,
         keepalive: Keepalive = Keepalive(),  # noqa: B008  # frozen
+        locked: bool = False,
     ) -> None:
-        """``login`` is user and password. ``timeout_s`` bounds every request. Raises ValueError for a bad PEM text."""
+        """``login`` is user and password. ``timeout_s`` bounds every request. Raises ValueError for a bad PEM text.
+
+        ``locked``: the first answer says which etcd cluster this is; any other that answers later (one address may
+        lead to several), or one that does not say which it is, raises OtherCluster.
+        """
         self.endpoint = endpoint
         self._login = login
         self._timeout_s = timeout_s
@@ -55,6 +60,8 @@ class Client:
         self._lock = threading.Lock()
         self._closed = False
         self._watches: set[WatchStream] = set()
+        self._lock_cluster = locked
+        self._cluster_id = 0
         self._channel = open_channel(endpoint, tls, keepalive)
         self._calls = {name: self._unary(service, name) for name, service in _METHODS.items()}
 
@@ -76,6 +83,11 @@ class Client:
         for watch in watches:
             watch.close()
         self._channel.close()
+
+    @property
+    def cluster_id(self) -> int:
+        """The etcd cluster that a locked connection is locked to; 0 before it has answered."""
+        return self._cluster_id
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
@@ -169,12 +181,21 @@ class Client:
 
     # --- watches ------------------------------------------------------------------------------------------------------
 
-    def watch(self, starts: Mapping[bytes, int]) -> WatchStream:
+    def watch(self, starts: Mapping[bytes, int], keys: Collection[bytes] = ()) -> WatchStream:
         """Follow prefixes, each from its revision on, on one stream. Close it when done; closing the client does too.
 
+        Those of them that are among ``keys`` are followed as single keys: who may read a key may not read its prefix.
         A revision that the server has not reached yet gives no error, only silence: know your server first.
         """
-        stream = WatchStream(self._stream("Watch", "Watch"), starts, self._metadata, self._relogin, self._translated)
+        stream = WatchStream(
+            self._stream("Watch", "Watch"),
+            starts,
+            keys,
+            self._metadata,
+            self._relogin,
+            self._translated,
+            self._check_cluster,
+        )
         with self._lock:
             if self._closed:
                 raise Closed(f"{self.endpoint}: the client is closed")
@@ -210,16 +231,31 @@ class Client:
         call = self._calls[name]
         try:
             try:
-                return call(request, timeout=self._timeout_s, metadata=self._metadata())
+                response = call(request, timeout=self._timeout_s, metadata=self._metadata())
             except grpc.RpcError as error:
                 if self._login is None or not is_stale_login(error):
                     raise
                 self._relogin()
-                return call(request, timeout=self._timeout_s, metadata=self._metadata())
+                response = call(request, timeout=self._timeout_s, metadata=self._metadata())
         except grpc.RpcError as error:
             raise self._translated(error) from None
         except ValueError:  # what gRPC says of a channel that was closed
             raise Closed(f"{self.endpoint}: the client is closed") from None
+        self._check_cluster(response.header)
+        return response
+
+    def _check_cluster(self, header: Header) -> None:
+        """Raises OtherCluster where the connection is locked to another etcd cluster than the one that answered."""
+        if not self._lock_cluster or header.cluster_id == self._cluster_id != 0:
+            return
+        with self._lock:
+            if not self._cluster_id and header.cluster_id:
+                self._cluster_id = header.cluster_id
+        if header.cluster_id != self._cluster_id or not header.cluster_id:
+            raise OtherCluster(
+                f"{self.endpoint}: another etcd answers: its cluster id was {self._cluster_id:x}, "
+                f"is {header.cluster_id:x}"
+            )
 
     def _metadata(self) -> Sequence[tuple[str, str]]:
         """What goes along with every request: who we are, if we must say so."""

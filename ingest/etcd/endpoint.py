@@ -12,11 +12,12 @@ _MESSAGE_BYTES_MAX = 64 << 20  # a value is at most some MB, but operators may r
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One server."""
+    """One server. ``address`` is where it is, if its name is not to be resolved; certificates are the name's."""
 
     host: str
     port: int
     secure: bool
+    address: str = ""
 
     def __str__(self) -> str:
         """The address as it is written in a configuration."""
@@ -56,7 +57,11 @@ def parse_endpoint(text: str) -> Endpoint:
 def open_channel(endpoint: Endpoint, tls: Tls, keepalive: Keepalive) -> grpc.Channel:
     """A channel, not yet connected. Raises ValueError where a PEM text is none."""
     target = _target(endpoint)
-    options = _options(keepalive)
+    options: list[tuple[str, int | str]] = [*_options(keepalive)]
+    if endpoint.address:
+        options.append(("grpc.default_authority", f"{endpoint.host}:{endpoint.port}"))
+        if endpoint.secure:
+            options.append(("grpc.ssl_target_name_override", endpoint.host))
     if not endpoint.secure:
         return grpc.insecure_channel(target, options)
     credentials = grpc.ssl_channel_credentials(tls.authorities, tls.key, tls.certificate)
@@ -64,8 +69,11 @@ def open_channel(endpoint: Endpoint, tls: Tls, keepalive: Keepalive) -> grpc.Cha
 
 
 def _target(endpoint: Endpoint) -> str:
-    if ":" in endpoint.host:
-        return f"ipv6:[{IPv6Address(endpoint.host)}]:{endpoint.port}"
+    host = endpoint.address or endpoint.host
+    if ":" in host:
+        return f"ipv6:[{IPv6Address(host)}]:{endpoint.port}"
+    if endpoint.address:
+        return f"ipv4:{host}:{endpoint.port}"
     return f"dns:///{endpoint.host}:{endpoint.port}"
 
 

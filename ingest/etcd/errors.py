@@ -34,6 +34,10 @@ class Unauthenticated(EtcdError):
     """The server does not know who we are: check user name and password, or the client certificate."""
 
 
+class OtherCluster(Unavailable):
+    """Another etcd cluster answers on a connection than before: connect anew, and believe nothing of what was known."""
+
+
 class Closed(EtcdError):
     """The client was closed, by its owner, while it was used."""
 

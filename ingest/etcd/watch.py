@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import grpc
@@ -16,19 +16,20 @@ import grpc
 from .errors import Closed, Compacted, EtcdError, PermissionDenied
 from .messages import CLASSES
 from .ranges import range_end
-from .types import WatchBatch
+from .types import Header, WatchBatch
 
 _RESPONSES_MAX = 64
 
 
 class _Watched:
-    """One prefix: where it would resume, and the fragments of a response that is not complete yet."""
+    """One prefix or key: where it would resume, and the fragments of a response that is not complete yet."""
 
-    __slots__ = ("fragments", "prefix", "resume")
+    __slots__ = ("fragments", "is_key", "prefix", "resume")
 
-    def __init__(self, prefix: bytes, resume: int) -> None:
+    def __init__(self, prefix: bytes, resume: int, is_key: bool) -> None:
         self.prefix = prefix
         self.resume = resume
+        self.is_key = is_key
         self.fragments: list[Any] = []
 
 
@@ -39,16 +40,21 @@ class WatchStream:
         self,
         call: Callable[..., Any],
         starts: Mapping[bytes, int],
+        keys: Collection[bytes],
         metadata: Callable[[], Sequence[tuple[str, str]]],
         relogin: Callable[[], None],
         translated: Callable[[grpc.RpcError], EtcdError],
+        check: Callable[[Header], None],
     ) -> None:
-        """Made by the client; ``call`` (Any: messages of protobuf) is the method of etcd."""
+        """Made by the client; ``call`` (Any: messages of protobuf) is the method of etcd. ``check`` sees headers."""
         self._call = call
-        self._watched = {number: _Watched(*start) for number, start in enumerate(starts.items(), 1)}
+        self._watched = {
+            number: _Watched(prefix, start, prefix in keys) for number, (prefix, start) in enumerate(starts.items(), 1)
+        }
         self._metadata = metadata
         self._relogin = relogin
         self._translated = translated
+        self._check = check
         self._logged_in_anew = False
         self._waiting = set(self._watched)  # for the server to take them up
         self._forget: Callable[[WatchStream], None] = lambda _: None
@@ -89,6 +95,17 @@ class WatchStream:
             raise Closed("the watch is closed") if self._closing.is_set() else self._translated(got)
         return self._read(got)
 
+    def add(self, prefix: bytes, start: int) -> None:
+        """Follow one prefix more, from that revision on; `ready` is false until the server has taken it up.
+
+        For the thread that calls `next`.
+        """
+        number = len(self._watched) + 1
+        self._watched[number] = watched = _Watched(prefix, start, is_key=False)
+        self._waiting.add(number)
+        if self._running is not None:
+            self._running.requests.put(_create(number, watched))
+
     @property
     def ready(self) -> bool:
         """Whether the server has taken up the watch of every prefix."""
@@ -116,6 +133,7 @@ class WatchStream:
 
     def _read(self, response: Any) -> WatchBatch | None:
         """A response of etcd as a batch; None for one that tells nothing new."""
+        self._check(response.header)
         if response.canceled:  # a refused watch is created and canceled in one response
             return self._canceled(response)
         if response.created:
@@ -160,7 +178,7 @@ class WatchStream:
 def _create(number: int, watched: _Watched) -> Any:
     create = CLASSES["WatchCreateRequest"](
         key=watched.prefix or b"\0",
-        range_end=range_end(watched.prefix),
+        range_end=b"" if watched.is_key else range_end(watched.prefix),
         start_revision=watched.resume,
         progress_notify=True,
         watch_id=number,

@@ -6,13 +6,13 @@ import msgspec
 
 from statedb import Database
 
+from ..directory import Directory, Look, Outage, Read, Signature
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
 from ..reflect import Feed, Reflector, Split
 from ..source import AnyTable
 from ..status import ANY_TABLE, Status
 from ..worker import Worker
-from .directory import Directory, Look, Outage, Read, Signature
 from .files import FEED, Parsed, parse, unreadable
 from .kinds import TABLES, join_services, kinds
 from .options import ManifestsOptions

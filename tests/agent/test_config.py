@@ -88,7 +88,7 @@ def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest
     ("text", "line"),
     [
         ("ingest: {kubernetes: {server: 'https://u:p@h'}}", "ingest.kubernetes.server: an address must not hold a user; use token-file"),
-        ("ingress: {}\n" + MANIFESTS, "ingress: unknown field; did you mean 'ingest'? known are cluster, ingest, warm-start, http, log-level"),
+        ("ingress: {}\n" + MANIFESTS, "ingress: unknown field; did you mean 'ingest'? known are cluster, ingest, remote-clusters, warm-start, http, log-level"),
         ("cluster: {nmae: a}\n" + MANIFESTS, "cluster.nmae: unknown field; did you mean 'name'? known are name, id"),
         ("cluster: {id: '1', name: a}\n" + MANIFESTS, "cluster.id: must be a whole number, not text; write it without quotes, in digits"),
         ("cluster: {name: 7}\n" + MANIFESTS, "cluster.name: must be text, not a whole number; put it in quotes"),
@@ -100,10 +100,10 @@ def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest
         ("cluster: {name: default, id: 2}\n" + MANIFESTS, "cluster.name: 'default' is only for a cluster with id 0; give the cluster a name of its own"),
         ("log-level: loud\n" + MANIFESTS, "log-level: must be one of debug, info, warning, error"),
         ("log-level: [info]\n" + MANIFESTS, "log-level: must be one of debug, info, warning, error"),
-        ("cluster: {name: a}", "ingest: is missing: no table would be filled; add a backend below it, one of manifests, kubernetes, kvstore"),
-        ("ingest: {}", "ingest: names no backend: no table would be filled; add one of manifests, kubernetes, kvstore"),
-        ("ingest: manifests", "ingest: must be a mapping with a backend, one of manifests, kubernetes, kvstore"),
-        ("ingest: {kvstoer: {}}", "ingest.kvstoer: unknown backend; did you mean 'kvstore'? known are manifests, kubernetes, kvstore"),
+        ("cluster: {name: a}", "ingest: is missing: no table would be filled; add a backend below it, one of manifests, kubernetes, kvstore, clustermesh"),
+        ("ingest: {}", "ingest: names no backend: no table would be filled; add one of manifests, kubernetes, kvstore, clustermesh"),
+        ("ingest: manifests", "ingest: must be a mapping with a backend, one of manifests, kubernetes, kvstore, clustermesh"),
+        ("ingest: {kvstoer: {}}", "ingest.kvstoer: unknown backend; did you mean 'kvstore'? known are manifests, kubernetes, kvstore, clustermesh"),
         ("ingest: {manifests: {}}", "ingest.manifests.directory: is missing; add it"),
         ("ingest: {manifests: }", "ingest.manifests: must be a mapping of directory, tables, rescan-s, settle-s, file-bytes-max, aliases-max, not nothing"),
         ("ingest: {manifests: {directory: ''}}", "ingest.manifests.directory: the text is empty; write something, or leave the field out"),
@@ -121,7 +121,7 @@ def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest
         (MANIFESTS + "http: {listen: '0.0.0.0:80'}", "http.listen: '0.0.0.0:80' can be reached from other machines, which needs a token and TLS; use loopback like 127.0.0.1:9974, or unix:/path"),
         (MANIFESTS + "http: {listen: 'unix:'}", "http.listen: 'unix:' names no socket; write unix:/path/of/the.sock"),
         ("", "is empty; begin with examples/agent.yaml"),
-        ("- a", "must be a mapping of cluster, ingest, warm-start, http, log-level"),
+        ("- a", "must be a mapping of cluster, ingest, remote-clusters, warm-start, http, log-level"),
         ("a: [", "is not YAML: line 2: did not find expected node content"),
         (MANIFESTS * 2, "is not YAML: line 2: a key stands twice in one mapping"),
         ("a: 1\n---\nb: 1\n", "holds several documents; keep one, without '---'"),
@@ -135,6 +135,38 @@ def test_an_unknown_field_names_the_close_one_and_all_others():
     (missing, unknown) = sorted(problems("ingest: {kvstore: {endpoint: ['http://e:1']}}"), reverse=True)
     assert unknown.startswith("ingest.kvstore.endpoint: unknown field; did you mean 'endpoints'? known are endpoints, ")
     assert missing == "ingest.kvstore.endpoints: is missing; add it"
+
+
+def test_remote_clusters_are_named_by_a_directory():
+    config = parse(
+        "cluster: {name: c, id: 1}\n" + MANIFESTS + "remote-clusters: {directory: mesh, max-connected-clusters: 511}",
+        "/etc",
+    )
+    assert config.remote_clusters is not None
+    assert config.remote_clusters.directory == "/etc/mesh"
+    assert config.remote_clusters.max_connected_clusters == 511
+    assert parse(MANIFESTS).remote_clusters is None
+
+
+def test_the_options_of_a_local_clustermesh():
+    config = parse(
+        "cluster: {name: c, id: 1}\ningest: {clustermesh: {endpoints: ['https://e:1'], tls: {ca-file: ca.pem}},"
+        " manifests: {directory: d, tables: [policies]}}",
+        "/etc",
+    )
+    assert config.ingest[0].tables == ("nodes", "identities", "endpoints", "services", "backends")
+    assert config.ingest[0].options.tls.ca_file == "/etc/ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("remote-clusters: {}", "remote-clusters.directory: is missing; add it"),
+        ("remote-clusters: {directory: d}\ncluster: {}", "cluster.id: is 0, but there are remote-clusters: a cluster of a mesh needs an id of its own"),
+    ],
+)  # fmt: skip
+def test_mistakes_about_remote_clusters(text: str, line: str):
+    assert line in problems(MANIFESTS + text)
 
 
 def test_two_backends_that_claim_one_table_are_both_named():

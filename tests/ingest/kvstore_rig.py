@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from catalog import TABLES, Endpoint, EndpointKey, Endpoints, SourceKey, SourceRow, Sources
 from catalog.wire import ips, keys
 from ingest import KvstoreOptions, Source
 from ingest.etcd import Client
 from ingest.kvstore import open as open_kvstore
-from statedb import Database, Snapshot, WatchSet
+from ingest.reflect import Reflector
+from statedb import Database, Snapshot, Table, WatchSet
 
 CLUSTER = "cluster1"
 WAIT_S = 30.0
@@ -53,11 +54,15 @@ def endpoints_in(client: Client) -> dict[str, int]:
 
 
 class Deletions:
-    """Every deletion that a change stream of the endpoints tells, read as they come by a thread of its own."""
+    """Every deletion of endpoints or backends: what a change stream tells, and what any transaction of a source does.
 
-    def __init__(self, db: Database) -> None:
+    The stream is read as it comes by a thread of its own, but folds what comes faster; the transactions are all.
+    """
+
+    def __init__(self, db: Database, table: type[Table[Any, Any]] = Endpoints) -> None:
         self._db = db
-        self._stream = db.changes(Endpoints)
+        self._table = table
+        self._stream = db.changes(table)
         self._told = threading.Condition()
         self._revision = -1
         self._seen: set[str] = set()
@@ -65,15 +70,27 @@ class Deletions:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._commit = commit = Reflector._commit
+
+        def watched(reflector: Reflector, changes: Any, finished: Any) -> None:
+            if reflector._db is self._db:
+                view = self._db.snapshot()[self._table]
+                gone = {key.ip for key, row in changes.get(self._table, {}).items() if row is None and key in view}
+                with self._told:
+                    self._seen |= gone
+            commit(reflector, changes, finished)
+
+        Reflector._commit = watched  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
+        Reflector._commit = self._commit  # type: ignore[method-assign]
         self._stream.close()
         self._thread.join(10)
 
     def now(self) -> set[str]:
         """The addresses that were deleted until now."""
-        revision = self._db.snapshot()[Endpoints].revision
+        revision = self._db.snapshot()[self._table].revision
         with self._told:
             assert self._told.wait_for(lambda: self._revision >= revision, WAIT_S)
             return set(self._seen)
@@ -82,7 +99,7 @@ class Deletions:
         for batch in self._stream:
             with self._told:
                 self._seen |= {change.row.key.ip for change in batch if change.deleted}
-                self._revision = batch.snapshot[Endpoints].revision
+                self._revision = batch.snapshot[self._table].revision
                 self._told.notify_all()
 
 

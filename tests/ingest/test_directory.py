@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.manifests.directory import Directory, Outage, Read, Unreadable
+from ingest.directory import Directory, Outage, Read, Unreadable
 
 
 def names(directory: Directory) -> list[str]:

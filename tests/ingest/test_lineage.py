@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ingest.kvstore.lineage import Lineage
+from ingest.keyspace.lineage import Lineage
 
 
 class Header(NamedTuple):

@@ -1,6 +1,6 @@
 """For how long a replaced etcd's silence does not count."""
 
-from ingest.kvstore.trust import Trust
+from ingest.keyspace.trust import Trust
 
 
 def test_trust_returns_a_lease_time_after_the_heartbeat_did():

@@ -8,7 +8,7 @@ from catalog.wire import WireError
 
 from ..etcd import DELETE, KeyValue, WatchEvent
 from ..events import Bad, Delete, Upsert, excerpt
-from .kinds import Kind
+from .kind import Kind
 
 
 class Prefix:
@@ -20,6 +20,7 @@ class Prefix:
     def __init__(self, kind: Kind) -> None:
         """Nothing known."""
         self.kind = kind
+        self.feed = kind.feed or kind.prefix
         self.name = kind.prefix
         self.key = kind.prefix.encode()
         self.known = 0
@@ -30,11 +31,11 @@ class Prefix:
         """What a key and its value say."""
         try:
             name = key.decode()
-            return Upsert(self.name, name, self.kind.decode(name[len(self.name) :], value))
+            return Upsert(self.feed, name, self.kind.decode(name[len(self.name) :], value))
         except WireError as error:
-            return Bad(self.name, key.decode(), str(error), excerpt(value))
+            return Bad(self.feed, key.decode(), str(error), excerpt(value))
         except UnicodeDecodeError:
-            return Bad(self.name, _text(key), "the key is not UTF-8", excerpt(value))
+            return Bad(self.feed, _text(key), "the key is not UTF-8", excerpt(value))
 
     def read_page(self, kvs: Iterable[KeyValue]) -> list[Upsert | Bad]:
         """What the keys of a list say."""
@@ -44,7 +45,7 @@ class Prefix:
     def read_event(self, event: WatchEvent) -> Upsert | Bad | Delete:
         """What an event says."""
         kv = event.kv
-        return Delete(self.name, _text(kv.key)) if event.type == DELETE else self.read(kv.key, kv.value)
+        return Delete(self.feed, _text(kv.key)) if event.type == DELETE else self.read(kv.key, kv.value)
 
 
 def _text(key: bytes) -> str:

@@ -21,7 +21,10 @@ Signature: TypeAlias = tuple[int, int, int, int]
 
 Content: TypeAlias = "Read | Unreadable"
 
-_SUFFIXES = (".yaml", ".yml", ".json")
+MANIFESTS = (".yaml", ".yml", ".json")
+ANY = ("",)
+"""Endings of the names of files that count."""
+
 _RACY_NS = 2_000_000_000  # within the coarsest clock of a file system two writes may carry one time
 
 
@@ -53,22 +56,30 @@ class Look(msgspec.Struct, frozen=True):
 class Directory:
     """Looks at one directory. For one thread at a time."""
 
-    def __init__(self, path: str, bytes_max: int, *, wall_ns: Callable[[], int] = time.time_ns) -> None:
-        """Files larger than ``bytes_max`` are not read."""
+    def __init__(
+        self,
+        path: str,
+        bytes_max: int,
+        *,
+        suffixes: tuple[str, ...] = MANIFESTS,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Files larger than ``bytes_max`` are not read, those without one of the ``suffixes`` are not looked at."""
         self._path = Path(path)
         self._bytes_max = bytes_max
+        self._suffixes = suffixes
         self._wall_ns = wall_ns
 
     def look(self) -> Look:
         """The files that are there now, in the order of their names. Raises Outage.
 
-        Files that begin with a dot and files of other kinds than YAML and JSON do not count.
+        Files that begin with a dot do not count.
         """
         try:
             generation = self._path / "..data"
             atomic = generation.is_symlink()
             base = generation.resolve(strict=True) if atomic else self._path
-            names = sorted(name for name in os.listdir(base) if name.endswith(_SUFFIXES) and name[0] != ".")
+            names = sorted(name for name in os.listdir(base) if name.endswith(self._suffixes) and name[0] != ".")
         except (OSError, RuntimeError) as error:
             raise Outage(f"{self._path}: {_reason(error)}") from error
         files = {}

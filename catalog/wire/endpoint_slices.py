@@ -1,0 +1,298 @@
+"""Endpoint slices of shared services in etcd (cilium/cilium pkg/clustermesh/types/endpointslice).
+
+    cilium/state/endpointslices/v1/cluster1/default/web-x7k2p  ->  a zstd frame around a protobuf message
+
+A slice is a part of the backends of one service, which its label ``kubernetes.io/service-name`` names. Unlike the
+services of form v1 it has conditions and nodes. Compression needs the extra ``statedb[zstd]`` before Python 3.14.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+
+from ..backends import Backend, BackendKey
+from . import _zstd
+from ._errors import WireError
+from ._protobuf import fields, length, varint
+from .addresses import canonical
+from .services import merged
+
+T = TypeVar("T")
+
+_SERVICE_NAME = "kubernetes.io/service-name"
+_BYTES_MAX = 16 << 20
+_KINDS = ("IPv4", "IPv6", "FQDN")
+_PORT_MAX = 0xFFFF
+
+
+class Conditions(msgspec.Struct, frozen=True, gc=False):
+    """What Kubernetes says of an endpoint; None is not said."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class SliceEndpoint(msgspec.Struct, frozen=True, gc=False):
+    """One endpoint of a slice; its addresses are alternatives of one kind."""
+
+    addresses: tuple[str, ...] = ()
+    conditions: Conditions = Conditions()
+    hostname: str = ""
+    topology: tuple[tuple[str, str], ...] = ()
+    node: str = ""
+    zone: str = ""
+    zone_hints: tuple[str, ...] = ()
+
+
+class SlicePort(msgspec.Struct, frozen=True, gc=False):
+    """One port of all endpoints of a slice."""
+
+    name: str = ""
+    protocol: str = "TCP"
+    port: int | None = None
+
+
+class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
+    """The message. Mappings are sorted pairs."""
+
+    cluster: str
+    cluster_id: int
+    namespace: str
+    name: str
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    address_type: str = "IPv4"
+    endpoints: tuple[SliceEndpoint, ...] = ()
+    ports: tuple[SlicePort, ...] = ()
+
+
+def decode(cluster: str, name: str, value: bytes, *, cluster_id: int | None = None) -> tuple[Backend, ...]:
+    """The backends in the slice of key ``cluster/namespace/slice`` that are ready or serving.
+
+    None where it is of no service, or holds names instead of addresses. Value, key and ``cluster`` must agree; with
+    ``cluster_id`` it must be of that id. Raises WireError.
+    """
+    found = read(value)
+    if found.cluster != cluster:
+        raise WireError(f"cluster: unexpected cluster name: got {found.cluster}, expected {cluster}")
+    if name != f"{found.cluster}/{found.namespace}/{found.name}":
+        raise WireError(f"name: {found.cluster}/{found.namespace}/{found.name} does not match the key, {name}")
+    if cluster_id is not None and found.cluster_id != cluster_id:
+        raise WireError(f"clusterID: unexpected cluster ID: got {found.cluster_id}, expected {cluster_id}")
+    service = dict(found.labels).get(_SERVICE_NAME, "")
+    if not service or found.address_type == "FQDN":
+        return ()
+    return merged(
+        Backend(
+            key=BackendKey(cluster, found.namespace, service, ip, port.port, port.protocol),
+            port_names=(port.name,),
+            ready=each.conditions.ready is not False,
+            serving=_serves(each.conditions),
+            terminating=each.conditions.terminating is True,
+            hostname=each.hostname,
+            zone=each.zone,
+            zone_hints=each.zone_hints,
+            node=each.node,
+        )
+        for place, each in enumerate(found.endpoints)
+        if each.conditions.ready is not False or _serves(each.conditions)
+        for ip in _addresses(each, place)
+        for port in found.ports
+        if port.port is not None
+    )
+
+
+def encode(of: EndpointSlice) -> bytes:
+    """The value of a slice's key. Raises WireError without the extra."""
+    return _zstd.compress(write(of))
+
+
+def name(of: EndpointSlice) -> str:
+    """The part of the key below the prefix."""
+    return f"{of.cluster}/{of.namespace}/{of.name}"
+
+
+def can_decompress() -> bool:
+    """Whether the codec is there that values need."""
+    return _zstd.is_there()
+
+
+def read(value: bytes) -> EndpointSlice:
+    """The message in a value. Raises WireError."""
+    return parse(_zstd.decompress(value, _BYTES_MAX))
+
+
+def parse(message: bytes) -> EndpointSlice:
+    """The message in its uncompressed form; unknown fields are passed over. Raises WireError."""
+    texts = {1: "", 3: "", 4: "", 7: ""}
+    cluster_id = 0
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    endpoints: list[SliceEndpoint] = []
+    ports: list[SlicePort] = []
+    for number, field in fields(message):
+        if number in texts:
+            texts[number] = _text(field)
+        elif number == 2:
+            cluster_id = _number(field)
+        elif number == 5:
+            _add_pair(labels, field)
+        elif number == 6:
+            _add_pair(annotations, field)
+        elif number == 8:
+            endpoints.append(_endpoint(_message(field)))
+        elif number == 9:
+            ports.append(_port(_message(field)))
+    if texts[7] not in _KINDS:
+        raise WireError(f"addressType: {texts[7]!r} is none of {', '.join(_KINDS)}")
+    for number, what in ((1, "cluster"), (3, "namespace"), (4, "name")):
+        if not texts[number]:
+            raise WireError(f"{what}: {what} is unset")
+    return EndpointSlice(
+        cluster=texts[1],
+        cluster_id=cluster_id,
+        namespace=texts[3],
+        name=texts[4],
+        labels=tuple(sorted(labels.items())),
+        annotations=tuple(sorted(annotations.items())),
+        address_type=texts[7],
+        endpoints=tuple(endpoints),
+        ports=tuple(ports),
+    )
+
+
+def write(of: EndpointSlice) -> bytes:
+    """The message in its uncompressed form, as Cilium writes it: fields ascending, mappings sorted."""
+    head = [length(1, of.cluster), varint(2, of.cluster_id), length(3, of.namespace), length(4, of.name)]
+    head += [length(5, _pair(pair)) for pair in sorted(of.labels)]
+    head += [length(6, _pair(pair)) for pair in sorted(of.annotations)]
+    head.append(length(7, of.address_type))
+    head += [length(8, _written_endpoint(each)) for each in of.endpoints]
+    head += [length(9, _written_port(each)) for each in of.ports]
+    return b"".join(head)
+
+
+def _serves(conditions: Conditions) -> bool:
+    """What is not said of serving is what is said of being ready."""
+    return conditions.ready is not False if conditions.serving is None else conditions.serving
+
+
+def _addresses(endpoint: SliceEndpoint, place: int) -> list[str]:
+    try:
+        return [canonical(text) for text in endpoint.addresses]
+    except WireError as error:
+        raise WireError(f"endpoints[{place}].addresses: {error}") from None
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _endpoint(message: bytes) -> SliceEndpoint:
+    addresses: list[str] = []
+    texts = {3: "", 6: "", 7: ""}
+    conditions = Conditions()
+    topology: dict[str, str] = {}
+    hints: list[str] = []
+    for number, field in fields(message):
+        if number == 1:
+            addresses.append(_text(field))
+        elif number == 2:
+            conditions = _conditions(_message(field))
+        elif number in texts:
+            texts[number] = _text(field)
+        elif number == 5:
+            _add_pair(topology, field)
+        elif number == 8:
+            hints += _each(_message(field), 1, lambda zone: "".join(_each(_message(zone), 1, _text)))
+    return SliceEndpoint(
+        tuple(addresses), conditions, texts[3], tuple(sorted(topology.items())), texts[6], texts[7], tuple(hints)
+    )
+
+
+def _conditions(message: bytes) -> Conditions:
+    said: dict[int, bool | None] = {1: None, 2: None, 3: None}
+    for number, field in fields(message):
+        if number in said:
+            said[number] = _number(field) != 0
+    return Conditions(said[1], said[2], said[3])
+
+
+def _port(message: bytes) -> SlicePort:
+    port_name, protocol, port = "", "TCP", None
+    for number, field in fields(message):
+        if number == 1:
+            port_name = _text(field)
+        elif number == 2:
+            protocol = _text(field)
+        elif number == 3:
+            port = _number(field)
+            if port > _PORT_MAX:
+                raise WireError(f"ports: {port} is no port")
+    return SlicePort(port_name, protocol, port)
+
+
+def _each(message: bytes, wanted: int, read: Callable[[int | bytes], T]) -> list[T]:
+    return [read(field) for number, field in fields(message) if number == wanted]
+
+
+def _add_pair(pairs: dict[str, str], field: int | bytes) -> None:
+    key = value = ""
+    for number, text in fields(_message(field)):
+        if number == 1:
+            key = _text(text)
+        elif number == 2:
+            value = _text(text)
+    pairs[key] = value
+
+
+def _message(field: int | bytes) -> bytes:
+    if isinstance(field, int):
+        raise WireError("the value is not an endpoint slice: a number stands where a message belongs")
+    return field
+
+
+def _text(field: int | bytes) -> str:
+    try:
+        return _message(field).decode()
+    except UnicodeDecodeError as error:
+        raise WireError(f"a text is not UTF-8: {error.reason}") from None
+
+
+def _number(field: int | bytes) -> int:
+    if isinstance(field, bytes):
+        raise WireError("the value is not an endpoint slice: text stands where a number belongs")
+    return field
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def _pair(pair: tuple[str, str]) -> bytes:
+    return length(1, pair[0]) + length(2, pair[1])
+
+
+def _optional(number: int, text: str) -> bytes:
+    return length(number, text) if text else b""
+
+
+def _written_endpoint(of: SliceEndpoint) -> bytes:
+    said = (of.conditions.ready, of.conditions.serving, of.conditions.terminating)
+    conditions = b"".join([varint(number, each) for number, each in enumerate(said, 1) if each is not None])
+    parts = [length(1, address) for address in of.addresses]
+    parts += [length(2, conditions), _optional(3, of.hostname)]
+    parts += [length(5, _pair(pair)) for pair in sorted(of.topology)]
+    parts += [_optional(6, of.node), _optional(7, of.zone)]
+    if of.zone_hints:
+        parts.append(length(8, _hints(of.zone_hints)))
+    return b"".join(parts)
+
+
+def _hints(zones: Iterable[str]) -> bytes:
+    return b"".join([length(1, length(1, zone)) for zone in zones])
+
+
+def _written_port(of: SlicePort) -> bytes:
+    port = b"" if of.port is None else varint(3, of.port)
+    return length(1, of.name) + length(2, of.protocol) + port

@@ -1,0 +1,38 @@
+"""Which cluster has which id: no two clusters of a mesh have one. For any thread."""
+
+from __future__ import annotations
+
+import threading
+
+
+class ClusterIds:
+    """The ids that are taken.
+
+    >>> ids = ClusterIds(1)
+    >>> ids.take("b", 2), ids.take("c", 2)
+    ('', "its id is 2, which cluster 'b' has")
+    >>> ids.give_back("b"); ids.take("c", 2)
+    ''
+    """
+
+    def __init__(self, own: int) -> None:
+        """``own`` is the id of the local cluster, 0 if it has none."""
+        self._own = own
+        self._lock = threading.Lock()
+        self._by_cluster: dict[str, int] = {}
+
+    def take(self, cluster: str, cluster_id: int) -> str:
+        """Give a cluster an id, instead of the one it had; or say why it cannot have it, then nothing changes."""
+        with self._lock:
+            if cluster_id == self._own:
+                return f"its id is {cluster_id}, which is our own"
+            for other, taken in self._by_cluster.items():
+                if taken == cluster_id and other != cluster:
+                    return f"its id is {cluster_id}, which cluster {other!r} has"
+            self._by_cluster[cluster] = cluster_id
+            return ""
+
+    def give_back(self, cluster: str) -> None:
+        """The cluster has left."""
+        with self._lock:
+            self._by_cluster.pop(cluster, None)

@@ -1,0 +1,153 @@
+"""What stands where in an etcd in ClusterMesh layout, by what the cluster announces, and how it becomes rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import msgspec
+
+from catalog import Backends, Endpoints, Identities, Nodes, Services
+from catalog.wire import WireError, endpoint_slices, identities, ips, keys, nodes, services
+from catalog.wire.cluster_configs import ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig
+
+from ..keyspace.kind import Kind
+from ..reflect import Feed
+from ..source import AnyTable
+
+HEARTBEAT = keys.HEARTBEAT.encode()
+
+TABLES: tuple[AnyTable, ...] = (Nodes, Identities, Endpoints, Services, Backends)
+"""All that such an etcd can fill."""
+
+_NODES = Feed("nodes", (Nodes,))
+_IDENTITIES = Feed("identities", (Identities,))
+_IPS = Feed("ip", (Endpoints,))
+_SLICES = Feed("endpointslices", (Backends,))
+_SERVICES = Feed("services", (Services, Backends), mixed=True)
+
+FEEDS = (_NODES, _IDENTITIES, _IPS, _SLICES, _SERVICES)
+"""The prefix of each, and whether it is used, are the cluster's to announce."""
+
+_Decode: TypeAlias = Callable[[str, bytes], tuple[Any, ...]]
+_CLUSTER_LABEL = "k8s:io.cilium.k8s.policy.cluster"
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose etcd it is, and how we want to read it.
+
+    ``checked``: identities and addresses must be of the range of the cluster's id, as those of other clusters must;
+    our own cluster also has identities of other scopes.
+    """
+
+    cluster: str
+    max_clusters: int = 255
+    checked: bool = True
+    prefer_endpoint_slices: bool = False
+
+    @property
+    def config_key(self) -> bytes:
+        """Where the cluster says who it is."""
+        return keys.join(keys.CLUSTER_CONFIG, self.cluster).encode()
+
+    @property
+    def synced_prefix(self) -> bytes:
+        """Where its canaries stand."""
+        return (keys.join(keys.SYNCED, self.cluster) + "/").encode()
+
+
+def uses_endpoint_slices(layout: Layout, config: ClusterConfig) -> bool:
+    """Whether backends come from endpoint slices: never from two places."""
+    if config.endpoint_slices == SERVICES_ONLY:
+        return False
+    return layout.prefer_endpoint_slices or config.endpoint_slices == ENDPOINT_SLICES_ONLY
+
+
+def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
+    """The prefixes to read, in the order in which they are listed. This cluster does not use a feed that is not there.
+
+    Where backends come from slices, services wait for those: a change of the form never takes a backend away.
+    """
+    cluster, own = layout.cluster, f"{layout.cluster}/"
+    slices = uses_endpoint_slices(layout, config)
+
+    def kind(feed: Feed, prefix: str, below: str, decode: _Decode) -> Kind:
+        canaries = (keys.synced(cluster, prefix).encode(),) if config.synced_canaries else ()
+        return Kind(f"{prefix}/{below}", feed.tables, decode, mixed=feed.mixed, feed=feed.name, canaries=canaries)
+
+    def place(prefix: str) -> str:
+        return keys.state_to_cache(prefix) if config.cached else prefix
+
+    cached_ids, cached_ips = (keys.CACHED_IDENTITIES, f"{own}id/"), (keys.CACHED_IPS, own)
+    found = [
+        kind(_NODES, place(keys.NODES), own, _nodes(cluster, config.id)),
+        kind(_IDENTITIES, *(cached_ids if config.cached else (keys.IDENTITIES, "")), _identities(layout, config.id)),
+        kind(_IPS, *(cached_ips if config.cached else (keys.IPS, "")), _ips(layout, config.id)),
+    ]
+    if slices:
+        found.append(kind(_SLICES, place(keys.ENDPOINT_SLICES), own, _slices(cluster, config.id)))
+    if config.endpoint_slices != ENDPOINT_SLICES_ONLY:
+        service = kind(_SERVICES, place(keys.SERVICES), own, _services(cluster, config.id, backends=not slices))
+        if slices:
+            service = msgspec.structs.replace(
+                service, tables=(Services,), canaries=(*found[-1].canaries, *service.canaries)
+            )
+        found.append(service)
+    return tuple(found)
+
+
+def _nodes(cluster: str, cluster_id: int) -> _Decode:
+    return lambda name, value: (nodes.decode(cluster, f"{cluster}/{name}", value, cluster_id=cluster_id),)
+
+
+def _identities(layout: Layout, cluster_id: int) -> _Decode:
+    cluster, label = layout.cluster, f"{_CLUSTER_LABEL}={layout.cluster}"
+    if not layout.checked:
+        return lambda name, value: (identities.decode(cluster, name, value),)
+    numbers = identities.allocation_range(cluster_id, layout.max_clusters)
+
+    def decode(name: str, value: bytes) -> tuple[Any, ...]:
+        identity = identities.decode(cluster, name, value)
+        if identity.key.id not in numbers:
+            raise WireError(
+                f"{identity.key.id} is no identity of cluster id {cluster_id}: it gives out {_shown(numbers)}"
+            )
+        if label not in identity.labels:
+            raise WireError(f"the label {label} is missing")
+        return (identity,)
+
+    return decode
+
+
+def _ips(layout: Layout, cluster_id: int) -> _Decode:
+    cluster, decode_ip = layout.cluster, ips.decode
+    numbers = identities.allocation_range(cluster_id, layout.max_clusters)
+    shared, checked = identities.UNRESERVED_MIN, layout.checked
+
+    def decode(name: str, value: bytes) -> tuple[Any, ...]:
+        endpoint = decode_ip(cluster, name, value)
+        if endpoint is None:
+            return ()
+        if checked and endpoint.identity >= shared and endpoint.identity not in numbers:
+            raise WireError(
+                f"ID: {endpoint.identity} is no identity of cluster id {cluster_id}: it gives out {_shown(numbers)}"
+            )
+        return (endpoint,)
+
+    return decode
+
+
+def _slices(cluster: str, cluster_id: int) -> _Decode:
+    return lambda name, value: endpoint_slices.decode(cluster, f"{cluster}/{name}", value, cluster_id=cluster_id)
+
+
+def _services(cluster: str, cluster_id: int, *, backends: bool) -> _Decode:
+    def decode(name: str, value: bytes) -> tuple[Any, ...]:
+        row, found = services.decode(cluster, f"{cluster}/{name}", value, cluster_id=cluster_id)
+        return (row, *found) if backends else (row,)
+
+    return decode
+
+
+def _shown(numbers: range) -> str:
+    return f"{numbers.start} to {numbers.stop - 1}"

@@ -1,0 +1,206 @@
+"""The remote clusters of a directory: a file each, named as its cluster; they come, change and go while we run."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import msgspec
+
+from catalog import SourceKey, SourceRow, Sources
+from catalog.wire.cluster_configs import is_cluster_name
+from statedb import Database
+
+from ..directory import ANY, Directory, Look, Outage, Read, Signature
+from ..errors import IngestError
+from ..status import ANY_TABLE, State, Status
+from ..worker import Worker
+from . import files
+from .files import BadFile
+from .ids import ClusterIds
+from .options import RemoteClustersOptions
+from .session import ClusterSource, remote
+
+ANY_CLUSTER = "*"
+"""Stands for the cluster in ``sources`` and ``rejected`` where the directory is meant."""
+
+_FILE_BYTES_MAX = 1 << 20
+_FEED = "remote-clusters"
+
+
+class _File(msgspec.Struct):
+    """What we know of a file."""
+
+    signature: Signature
+    digest: bytes
+    racy: bool
+
+
+class RemoteClusters:
+    """All remote clusters. Started once, stopped once; from any thread.
+
+    What cannot be read costs only its own cluster, which goes on as it was, or does not begin: the table ``rejected``
+    says why. A directory that cannot be looked at says nothing about its files.
+    """
+
+    backend = "remote-clusters"
+
+    def __init__(self, db: Database, own_name: str, own_id: int, options: RemoteClustersOptions) -> None:
+        """A file named as our own cluster is passed over."""
+        self._db = db
+        self._own_name = own_name
+        self._options = options
+        self._ids = ClusterIds(own_id)
+        self._directory = Directory(options.directory, _FILE_BYTES_MAX, suffixes=ANY)
+        self._status = Status(db, ANY_CLUSTER, self.backend, ())
+        self._told: tuple[State, str, int] | None = None
+        self._files: dict[str, _File] = {}
+        self._was_atomic = False
+        self._missing: set[str] = set()
+        self._lock = threading.Lock()
+        self._clusters: dict[str, ClusterSource] = {}
+        self._leaving: dict[str, ClusterSource] = {}
+        self._worker = Worker("remote clusters", self._run, self._ended)
+
+    @property
+    def clusters(self) -> tuple[ClusterSource, ...]:
+        """Those that are there now, by name."""
+        with self._lock:
+            return tuple(self._clusters[name] for name in sorted(self._clusters))
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the thread that looks at the directory, against expectation, or None."""
+        return self._worker.failure
+
+    def start(self) -> None:
+        """Look at the directory for the first time, and begin with what is there."""
+        self._look()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask all to end; rows stay."""
+        self._worker.stop()
+        with self._lock:
+            for source in (*self._clusters.values(), *self._leaving.values()):
+                source.stop()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until all have ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            sources = (*self._clusters.values(), *self._leaving.values())
+
+        def left() -> float | None:
+            return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+        ended = [self._worker.join(left())]
+        ended += [source.join(left()) for source in sources]
+        return all(ended)
+
+    # --- the thread ---------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._worker.pause(self._options.rescan_s):
+            self._look()
+
+    def _ended(self, failure: Exception | None) -> None:
+        if failure is not None:
+            self._tell("failed", f"{type(failure).__name__}: {failure}")
+        else:
+            self._tell("absent", "stopped")
+
+    def _look(self) -> None:
+        """Take up what has changed since the last look."""
+        try:
+            look = self._directory.look()
+            if self._was_atomic and not look.atomic:
+                raise Outage(f"{self._options.directory}: its content is no more mounted there")
+        except Outage as outage:
+            self._tell("stale", str(outage))
+            return
+        self._was_atomic = look.atomic
+        for name, signature in look.files.items():
+            if name != self._own_name:
+                self._look_at(look, name, signature)
+        self._part(look)
+        with self._lock:
+            self._leaving = {name: source for name, source in self._leaving.items() if not source.join(0)}
+        self._status.write_if_due()
+        self._tell("synced", "")
+
+    def _look_at(self, look: Look, name: str, signature: Signature) -> None:
+        """Read a file if it has changed, and let its cluster begin or connect anew."""
+        known = self._files.get(name)
+        waits = name in self._leaving
+        if waits or (known is not None and known.signature == signature and not known.racy):
+            return
+        racy = self._directory.is_racy(signature)
+        content = self._directory.read(look, name)
+        if content is None:
+            return
+        if not isinstance(content, Read):
+            if name in self._clusters or is_cluster_name(name):
+                self._reject(name, content.reason)
+            return
+        if known is not None and known.digest == content.digest:
+            self._files[name] = _File(signature, content.digest, racy)
+            return
+        self._files[name] = _File(signature, content.digest, racy)
+        if name in self._clusters or files.is_config(content.data):
+            try:
+                self._take(name, content.data)
+                self._status.heal(_FEED, self._path(name))
+            except (BadFile, IngestError) as error:  # a certificate may be missing that comes later: look again
+                self._files[name] = _File(signature, b"", racy=True)
+                self._reject(name, str(error))
+
+    def _take(self, name: str, data: bytes) -> None:
+        """Raises BadFile, InvalidOptions, OwnedElsewhere; then the cluster is as it was."""
+        if not is_cluster_name(name):
+            raise BadFile(
+                "the file is named as no cluster can be: 1 to 32 lower-case letters, digits, and dashes within"
+            )
+        servers = files.servers(data, self._options.directory, self._options)
+        with self._lock:
+            source = self._clusters.get(name)
+            if source is not None:
+                source.reconnect(servers)
+            elif not self._worker.stopping:
+                source = remote(self._db, name, servers, self._options, self._ids)
+                source.start()
+                self._clusters[name] = source
+
+    def _part(self, look: Look) -> None:
+        """Clusters whose file is gone leave: at once where all files change together, else when it stays away."""
+        gone = {name for name in self._files if name not in look.files}
+        sure = gone if look.atomic else gone & self._missing
+        self._missing = gone - sure
+        for name in sure:
+            del self._files[name]
+            self._status.heal(_FEED, self._path(name))
+            with self._lock:
+                source = self._clusters.pop(name, None)
+                if source is not None:
+                    self._leaving[name] = source
+                    source.remove()
+
+    # --- what we say of ourselves -------------------------------------------------------------------------------------
+
+    def _path(self, name: str) -> str:
+        return f"{self._options.directory}/{name}"
+
+    def _reject(self, name: str, error: str) -> None:
+        """What a file holds is not shown: it may be a password."""
+        self._status.reject(_FEED, ANY_TABLE, self._path(name), error, "")
+
+    def _tell(self, state: State, error: str) -> None:
+        """One row in ``sources`` for the directory: how it is, and how many clusters it names."""
+        told = (state, error, len(self._clusters))
+        if told == self._told:
+            return
+        self._told = told
+        key = SourceKey(ANY_CLUSTER, ANY_TABLE)
+        row = SourceRow(key, self.backend, state, time.time(), error, rows=told[2])
+        with self._db.write(Sources) as txn:
+            txn[Sources].insert(row)

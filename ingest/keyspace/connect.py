@@ -1,0 +1,185 @@
+"""Which server of several to talk to, and with what credentials. Knows nothing of what is stored there."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import Callable
+
+import msgspec
+
+from ..errors import InvalidOptions
+from ..etcd import Client, Endpoint, Keepalive, Tls, Unavailable, parse_endpoint
+from .options import EtcdOptions, TlsOptions
+
+
+class Pems(msgspec.Struct, frozen=True):
+    """Paths of PEM files, and what their options are called where the user wrote them."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    names: tuple[str, str, str] = ("tls.ca-file", "tls.cert-file", "tls.key-file")
+
+
+class Login(msgspec.Struct, frozen=True):
+    """User and password, where they stand together; it does not show them."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        """Without the password."""
+        return f"Login({self.username!r})"
+
+
+class Servers(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to connect to, and how: with a login, or a user and the file of its password.
+
+    ``locked``: one connection takes answers of one etcd cluster only.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    pems: Pems | None = None
+    login: Login | None = None
+    username: str | None = None
+    password_file: str | None = None
+    timeout_s: float = 30.0
+    keepalive: Keepalive = Keepalive()
+    locked: bool = False
+
+
+class Connector:
+    """Makes clients: of one server while it works, of the next when it failed. For one thread at a time."""
+
+    def __init__(self, servers: Servers, *, shuffle: Callable[[list[Endpoint]], None] = random.shuffle) -> None:
+        """Raises InvalidOptions naming the option. ``shuffle`` spreads many agents over the servers."""
+        self._servers = servers
+        self._endpoints = list(servers.endpoints)
+        shuffle(self._endpoints)
+        self._untried = len(self._endpoints)
+        if (servers.username is None) != (servers.password_file is None):
+            raise InvalidOptions("username and password-file belong together: give both or none")
+        try:
+            self._shown = self._credentials()
+        except OSError as error:
+            raise InvalidOptions(str(error)) from None
+
+    def connect(self) -> Client:
+        """A client of the server in turn. Certificates and password are read anew, so that they can be renewed."""
+        servers = self._servers
+        try:
+            self._shown = tls, login = self._credentials()
+        except OSError as error:
+            raise Unavailable(str(error)) from None
+        return Client(
+            self._endpoints[0],
+            tls=tls,
+            login=login,
+            timeout_s=servers.timeout_s,
+            keepalive=servers.keepalive,
+            locked=servers.locked,
+        )
+
+    def renewed(self) -> bool:
+        """Whether the files say something else than when we connected. Raises OSError if they are not in order."""
+        return self._credentials() != self._shown
+
+    def worked(self) -> None:
+        """The server in turn is in order."""
+        self._untried = len(self._endpoints)
+
+    def failed(self) -> bool:
+        """The server in turn is not: the next one's turn. False when all have failed, one after the other."""
+        self._endpoints.append(self._endpoints.pop(0))
+        self._untried -= 1
+        if self._untried > 0:
+            return True
+        self._untried = len(self._endpoints)
+        return False
+
+    def _credentials(self) -> tuple[Tls, tuple[str, str] | None]:
+        """Raises OSError, which ssl's errors are too; its text names option and file, never a secret."""
+        servers = self._servers
+        tls = Tls() if servers.pems is None else _read_tls(servers.pems)
+        if servers.login is not None:
+            return tls, (servers.login.username, servers.login.password)
+        if servers.username is None or servers.password_file is None:
+            return tls, None
+        try:
+            password = _read("password-file", servers.password_file).decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise OSError(f"password-file: {servers.password_file} is not UTF-8 text") from None
+        return tls, (servers.username, password)
+
+
+def servers_of(options: EtcdOptions, *, locked: bool = False) -> Servers:
+    """The servers that options name. Raises InvalidOptions."""
+    endpoints = []
+    for place, text in enumerate(options.endpoints):
+        try:
+            endpoint = parse_endpoint(text)
+        except ValueError as error:
+            raise InvalidOptions(f"endpoints[{place}]: {error}") from None
+        if options.tls is not None and not endpoint.secure:
+            raise InvalidOptions(f"endpoints[{place}]: {endpoint} is not https, but tls is given")
+        endpoints.append(endpoint)
+    return Servers(
+        endpoints=tuple(endpoints),
+        pems=None if options.tls is None else _pems(options.tls),
+        username=options.username,
+        password_file=options.password_file,
+        timeout_s=options.request_timeout_s,
+        keepalive=Keepalive(options.keepalive_s, options.keepalive_timeout_s),
+        locked=locked,
+    )
+
+
+def _pems(tls: TlsOptions) -> Pems:
+    return Pems(tls.ca_file, tls.cert_file, tls.key_file)
+
+
+def _read_tls(pems: Pems) -> Tls:
+    ca, cert, key = pems.names
+    if (pems.cert_file is None) != (pems.key_file is None):
+        where, dot, name = cert.rpartition(".")
+        raise OSError(
+            f"{where + ': ' if dot else ''}{name} and {key.rpartition('.')[2]} belong together: give both or none"
+        )
+    tls = Tls(
+        None if pems.ca_file is None else _read(ca, pems.ca_file),
+        None if pems.cert_file is None else _read(cert, pems.cert_file),
+        None if pems.key_file is None else _read(key, pems.key_file),
+    )
+    _check(pems)
+    return tls
+
+
+def _check(pems: Pems) -> None:
+    """That the files hold what they should: gRPC would only say later, and to nobody, that they do not."""
+    ca, cert, key = pems.names
+
+    def no_password() -> str:
+        raise OSError(f"{key}: the key is encrypted; give one that is not")
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if pems.ca_file is not None:
+            context.load_verify_locations(pems.ca_file)
+    except ssl.SSLError as error:
+        raise OSError(f"{ca}: {pems.ca_file} holds no certificate: {error.reason}") from None
+    try:
+        if pems.cert_file is not None:
+            context.load_cert_chain(pems.cert_file, pems.key_file, password=no_password)
+    except ssl.SSLError as error:
+        raise OSError(
+            f"{cert}: {pems.cert_file} and {pems.key_file} are no certificate and its key: {error.reason}"
+        ) from None
+
+
+def _read(option: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise OSError(f"{option}: {path}: {error.strerror}") from None

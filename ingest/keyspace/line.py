@@ -1,0 +1,124 @@
+"""The thread of a source, and the one connection that it has at a time. Knows neither keys nor tables."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from ..backoff import Backoff
+from ..etcd import Client, Closed, EtcdError
+from ..status import Status
+from ..worker import Worker
+from .connect import Connector
+
+
+class Line:
+    """Connects, and runs ``session`` until it breaks; then the next server, or a rest, longer each time.
+
+    ``session`` is given a client, which is closed when it returns; it raises EtcdError when the connection is lost,
+    and returns to have a new one at once. ``lost`` is told the error, ``ended`` what ended the thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connector: Connector,
+        status: Status,
+        session: Callable[[Client], None],
+        lost: Callable[[EtcdError], None],
+        ended: Callable[[Exception | None], None],
+        *,
+        retry_min_s: float,
+        retry_max_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``name`` is the thread's. What the status has to write is written while the line rests."""
+        self.connector = connector
+        """May be replaced: the next connection is made by the new one."""
+        self._status = status
+        self._session = session
+        self._lost = lost
+        self._backoff = Backoff(retry_min_s, retry_max_s)
+        self._clock = clock
+        self._well_since: float | None = None
+        self._client: Client | None = None
+        self._nudged = threading.Event()
+        self._worker = Worker(name, self._run, ended)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the thread against expectation, or None."""
+        return self._worker.failure
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._worker.stopping
+
+    @property
+    def well(self) -> bool:
+        """Whether `is_well` was said of this connection."""
+        return self._well_since is not None
+
+    def start(self) -> None:
+        """Begin."""
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask it to end; a request under way is cut off."""
+        self._worker.stop()
+        self.nudge()
+
+    def nudge(self) -> None:
+        """End the present connection or rest, from any thread: the session gets Closed."""
+        self._nudged.set()
+        client = self._client
+        if client is not None:
+            client.close()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended."""
+        return self._worker.join(timeout)
+
+    def is_well(self) -> None:
+        """The connection does what it should: this server is kept, and the next rests are short."""
+        if self._well_since is None:
+            self._well_since = self._clock()
+            self.connector.worked()
+
+    def _run(self) -> None:
+        while not self._worker.stopping:
+            self._well_since = None
+            try:
+                self._connect()
+                continue
+            except EtcdError as error:
+                if self._worker.stopping:
+                    return
+                if isinstance(error, Closed) and self._nudged.is_set():
+                    continue
+                self._lost(error)
+            if self._well_since is not None:
+                self._backoff.lasted(self._clock() - self._well_since)
+            if not self.connector.failed():
+                self._rest(self._backoff.next())
+
+    def _connect(self) -> None:
+        self._nudged.clear()
+        self._client = client = self.connector.connect()
+        try:
+            # stop() may have looked for a client before there was one
+            if not self._worker.stopping and not self._nudged.is_set():
+                self._session(client)
+        finally:
+            self._client = None
+            client.close()
+
+    def _rest(self, seconds: float) -> None:
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:
+            due_in = self._status.due_in()
+            if self._nudged.wait(left if due_in is None else min(left, due_in)):
+                return
+            self._status.write_if_due()

@@ -1,0 +1,38 @@
+"""The options of every backend that reads an etcd, as they stand in the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+
+class TlsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """PEM files. ``ca_file`` alone checks the server; with ``cert_file`` and ``key_file`` we show a certificate too."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+class EtcdOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """An etcd and how to ask it.
+
+    ``endpoints``: ``http://host:port`` or ``https://host:port``. ``tables``: which tables to fill, by name; all that
+    the backend carries if not given. The password stands in a file of its own, so that no configuration and no error
+    message can carry it. ``lease_time_s``: for how long after a replaced or emptied etcd came back its silence about
+    an object does not count as a deletion (the writers need that long to return).
+    """
+
+    endpoints: Annotated[tuple[str, ...], Meta(min_length=1)]
+    tables: tuple[str, ...] | None = None
+    tls: TlsOptions | None = None
+    username: str | None = None
+    password_file: str | None = None
+    page_limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    lease_time_s: Annotated[float, Meta(ge=0)] = 900.0
+    retry_min_s: Annotated[float, Meta(gt=0)] = 0.05
+    retry_max_s: Annotated[float, Meta(gt=0)] = 30.0
+    request_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+    keepalive_s: Annotated[float, Meta(ge=5)] = 10.0
+    keepalive_timeout_s: Annotated[float, Meta(gt=0)] = 3.0

@@ -1,0 +1,100 @@
+"""The local cluster's own state from an etcd in ClusterMesh layout: initialization waits for it, its id is ours."""
+
+from hypothesis import HealthCheck, assume, given, settings
+
+from catalog import TABLES, Backends, Endpoints, Identities, Nodes, Rejected, Services
+from catalog.wire import WireError
+from catalog.wire.cluster_configs import ClusterConfig, encode
+from ingest import ClusterMeshOptions, KvstoreOptions, Source
+from ingest.clustermesh import open as open_clustermesh
+from ingest.etcd.local import LocalEtcd
+from ingest.kvstore import open as open_kvstore
+from statedb import Database
+from tests.ingest.clustermesh.publisher import CANARIES, Publisher, Tables
+from tests.ingest.clusters import CLUSTER, Object, clusters, etcd_entries
+
+CARRIED = (Nodes, Identities, Endpoints, Services, Backends)
+CONFIG_KEY = f"cilium/cluster-config/{CLUSTER}"
+SYNCED = tuple(canary.replace("cluster3", CLUSTER) for canary in CANARIES)
+OURS = encode(ClusterConfig(1, True, max_connected_clusters=255))
+
+
+class Local(Tables):
+    def __init__(self, *endpoints: str, **values: object) -> None:
+        super().__init__()
+        chosen = {"retry_min_s": 0.02, "retry_max_s": 0.2, **values}
+        self.source = open_clustermesh(self.db, CLUSTER, 1, ClusterMeshOptions(endpoints=endpoints, **chosen))  # type: ignore[arg-type]
+
+    def __enter__(self):
+        self.source.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.stop()
+        assert self.source.join(10)
+        assert self.source.failure is None
+
+
+def test_tables_are_initialized_by_the_first_list_after_the_canary(server: LocalEtcd):
+    with Publisher(server) as publisher, Local(server.endpoint) as local:
+        publisher.put((CONFIG_KEY, OURS), *[(canary, b"now") for canary in SYNCED[:-1]])
+        local.until(lambda s: local.row("nodes", CLUSTER, s).state == "synced")
+        assert local.db.wait_initialized(Nodes, Identities, Services, timeout=10)
+        assert not local.db.snapshot()[Endpoints].initialized
+        publisher.put((SYNCED[-1], b"now"))
+        assert local.db.wait_initialized(*CARRIED, timeout=10)
+
+
+def test_another_cluster_is_not_taken_for_ours(server: LocalEtcd):
+    with Publisher(server) as publisher, Local(server.endpoint) as local:
+        publisher.put((CONFIG_KEY, encode(ClusterConfig(2))))
+        told = f"{CONFIG_KEY}: its id is 2, our own is 1"
+        local.until(lambda s: local.row("nodes", CLUSTER, s).last_error == told)
+
+
+def test_chosen_tables_only(server: LocalEtcd):
+    with Publisher(server) as publisher, Local(server.endpoint, tables=("services",)) as local:
+        service = (
+            b'{"cluster":"cluster1","namespace":"n","name":"s","clusterID":1,'
+            b'"backends":{"10.0.0.1":{"":{"Protocol":"TCP","Port":1}}}}'
+        )
+        publisher.put(("cilium/state/services/v1/cluster1/n/s", service), (CONFIG_KEY, OURS))
+        publisher.put(*[(canary, b"now") for canary in SYNCED])
+        snapshot = local.synced(CLUSTER)
+        assert len(snapshot[Services]) == 1
+        assert not snapshot[Backends]
+        assert local.source.tables == (Services,)
+
+
+def rows_from(source: Source, db: Database) -> dict[str, list]:
+    source.start()
+    try:
+        assert db.wait_initialized(*CARRIED, timeout=30)
+        snapshot = db.snapshot()
+        assert not snapshot[Rejected]
+        return {table.name: list(snapshot[table].values()) for table in CARRIED}
+    finally:
+        source.stop()
+        assert source.join(10)
+        assert source.failure is None
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(clusters)
+def test_the_same_cluster_through_kvstore_and_clustermesh(etcd: LocalEtcd, values: list[Object]):
+    try:
+        entries = etcd_entries(values)
+    except WireError:
+        assume(False)
+        raise AssertionError from None
+    with etcd.client() as client:
+        client.delete_prefix(b"")
+        for key, value in entries.items():
+            client.put(key.encode(), value)
+        client.put(CONFIG_KEY.encode(), OURS)
+        for canary in SYNCED:
+            client.put(canary.encode(), b"now")
+    first, second = Database(*TABLES), Database(*TABLES)
+    expected = rows_from(open_kvstore(first, CLUSTER, 1, KvstoreOptions(endpoints=(etcd.endpoint,))), first)
+    options = ClusterMeshOptions(endpoints=(etcd.endpoint,))
+    assert rows_from(open_clustermesh(second, CLUSTER, 1, options), second) == expected

@@ -1,0 +1,40 @@
+"""Lists and watches of prefixes: what a list has told is not turned back by older events of the watch."""
+
+from catalog import TABLES, Endpoints
+from catalog.wire import ips, keys
+from ingest.etcd import DELETE, Client, WatchBatch, WatchEvent
+from ingest.keyspace.keyspace import Keyspace
+from ingest.keyspace.kind import Kind
+from ingest.reflect import Feed, Reflector
+from ingest.status import Status
+from statedb import Database
+from tests.ingest.kvstore_rig import CLUSTER, ip_key, ip_of, put_endpoint
+
+KIND = Kind(keys.IPS + "/", (Endpoints,), lambda name, value: tuple(filter(None, (ips.decode(CLUSTER, name, value),))))
+
+
+def test_events_older_than_the_list_are_passed_over(client: Client):
+    db = Database(*TABLES)
+    status = Status(db, CLUSTER, "test", (Endpoints,))
+    reflector = Reflector(db, CLUSTER, "test", [Feed(KIND.prefix, KIND.tables)], status)
+    reflector.begin()
+    keyspace = Keyspace([KIND], reflector, 1000, lambda: False)
+    (prefix,) = keyspace.prefixes.values()
+    start = put_endpoint(client, ip_of(1)) + 1
+    with client.watch({prefix.key: start}) as stream:
+        client.delete(ip_key(ip_of(1)))
+        put_endpoint(client, ip_of(1), 70_001)
+        last = put_endpoint(client, ip_of(2))
+        keyspace.list(client, prefix, lambda _prefix, _revision: True)
+        assert prefix.known == last
+        revision = db.snapshot()[Endpoints].revision
+        events: list[WatchEvent] = []
+        while len(events) < 3:
+            batch = stream.next(10)
+            events += () if batch is None else batch.events
+    assert events[0].type == DELETE
+    for event in events:  # one at a time, as they may come
+        keyspace._take(prefix, WatchBatch(prefix.key, [event], event.kv.mod_revision + 1))
+        reflector.flush()
+        assert db.snapshot()[Endpoints].revision == revision
+        assert prefix.known == last
