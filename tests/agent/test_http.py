@@ -64,7 +64,7 @@ def test_tables_and_rows_are_shown(manifests: Path, start: Callable[..., Agent])
         True,
         ["cluster", "name"],
     )
-    assert [index["name"] for index in nodes["indexes"]] == ["by_address", "by_pod_cidr"]
+    assert [index["name"] for index in nodes["indexes"]] == ["by_address", "by_pod_cidr", "by_ip"]
     status, answer = request(agent, "/tables/nodes")
     assert [row["key"]["name"] for row in answer["rows"]] == ["a", "b"]
     assert (answer["table"], answer["initialized"], answer["more"], answer["next"]) == ("nodes", True, False, None)

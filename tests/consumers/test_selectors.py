@@ -74,6 +74,7 @@ def test_kept_up_incrementally_equals_computed_afresh(history, rests):
     assert_kept_up(db, list(selectors(db)), history, rests, naive)
 
 
+@settings(max_examples=500)
 @given(
     selector=st.lists(clusters.requirements, max_size=3).map(tuple),
     labels=st.lists(clusters.label_texts, max_size=4).map(tuple),
@@ -133,6 +134,7 @@ WEB, FRONT = requirements({"app": "web"}), requirements({"k8s:tier": "front"})
 def test_new_identities_and_new_selectors_both_count():
     rig = Rig()
     rig.identity(1, "k8s:app=web")
+    rig.settle()
     rig.ask("web", WEB)
     assert selected(rig.settle(), WEB) == (IdentityKey("c1", 1),)
     rig.identity(2, "k8s:app=web", "k8s:tier=front")
