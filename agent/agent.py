@@ -1,4 +1,4 @@
-"""An agent in this process: a configuration becomes a database, sources that fill it, and a server that shows it."""
+"""An agent in this process: a configuration becomes a database, sources that fill it, consumers, and a server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ingest.status import declare_absent
 from statedb import Database
 
 from .config import Config
+from .consumers import KINDS, Consumer
 from .errors import StartError
 from .query import AnyTable
 from .server import Server
@@ -45,7 +46,8 @@ class Agent:
         self._config = config
         self._streams = Streams(self.db, keepalive_s)
         self.remotes: RemoteSources | None = open_remote_clusters(config, self.db)
-        self._site = Site(self.db, self.sources, self._streams, self.remotes)
+        self.consumers: tuple[Consumer, ...] = open_consumers(config, self.db)
+        self._site = Site(self.db, self.sources, self._streams, self.remotes, self.consumers)
         self._server = Server(config.listen, self._site.answer)
         self._lock = threading.Lock()
         self._state = "new"
@@ -82,6 +84,8 @@ class Agent:
                 source.start()
             if self.remotes is not None:
                 self.remotes.start()
+            for consumer in self.consumers:
+                consumer.start()
             self._server.begin()
         except IngestError as error:
             self.stop()
@@ -101,13 +105,13 @@ class Agent:
         log.info("warm start: %d rows from %s, stale until their sources have been read", count, path)
 
     def stop(self, timeout: float = 1.5) -> bool:
-        """End everything; False when a source has not ended within ``timeout`` seconds. May be called again."""
+        """End everything; False when something has not ended within ``timeout`` seconds. May be called again."""
         with self._lock:
             before, self._state = self._state, "stopped"
         if before == "stopped":
             return self._ended.wait(timeout)
         deadline = time.monotonic() + timeout
-        ending: list[Source | RemoteSources] = [*self.sources]
+        ending: list[Source | RemoteSources | Consumer] = [*self.consumers, *self.sources]
         if self.remotes is not None:
             ending.append(self.remotes)
         for each in ending:
@@ -169,6 +173,20 @@ def open_remote_clusters(config: Config, db: Database) -> RemoteSources | None:
         return open_remotes(db, config.cluster.name, config.cluster.id, config.remote_clusters)
     except IngestError as error:
         raise StartError(f"remote-clusters: {error}") from None
+
+
+def open_consumers(config: Config, db: Database) -> tuple[Consumer, ...]:
+    """The consumers of the configuration, not yet started. Raises StartError naming all that are wrong."""
+    opened: list[Consumer] = []
+    problems: list[str] = []
+    for each in config.consumers:
+        try:
+            opened.append(KINDS[each.kind].open(db, config.cluster.name, config.cluster.id, each.options))
+        except IngestError as error:
+            problems.append(f"consumers.{each.kind}{'.' if _names_option(error) else ': '}{error}")
+    if problems:
+        raise StartError("\n".join(problems))
+    return tuple(opened)
 
 
 def _names_option(error: IngestError) -> bool:

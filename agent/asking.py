@@ -65,6 +65,12 @@ class Asking:
         for each in told:
             output.say(f"accepted {each['backend']} of cluster {each['cluster']}: {', '.join(each['tables'])}")
 
+    def consumers(self) -> None:
+        """The consumers."""
+        found = self._remote.json("/consumers")["consumers"]
+        fields = ["consumer", "ready", "health"]
+        output.rows(self._output, chosen("consumers", self._wanted, fields), found, picked=self._wanted is not None)
+
     def dump(self, path: str | None) -> None:
         """All rows as JSON lines."""
         if path is None:
@@ -112,7 +118,8 @@ class Asking:
             return DEFAULT[table]
         for each in self._remote.json("/tables")["tables"]:
             if each["name"] == table:
-                return chosen(table, self._wanted, [*each["key"], *each["fields"], "revision"])
+                parts = each["key"] if "key" not in each["key"] else []  # a key of one part is some field of the row
+                return chosen(table, self._wanted, [*parts, *each["fields"], "revision"])
         return chosen(table, self._wanted, [])
 
     def _follow(self, table: str, key: tuple[str, ...], *, rows_first: bool, once: bool) -> None:

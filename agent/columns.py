@@ -39,6 +39,9 @@ DEFAULT: Mapping[str, tuple[Column, ...]] = {
     "policies": _columns("kind namespace name selectors"),
     "sources": _columns("cluster table backend state rows WITHHELD=withheld_deletes since ERROR=last_error"),
     "rejected": _columns("cluster table object error when"),
+    "ipcache": _columns("network identity NODE=host_ip KEY=encryption_key cluster namespace pod source"),
+    "routes": _columns("pod_cidr node ipv4 ipv6 KEY=encryption_key source"),
+    "loadbalancer": _columns("namespace name frontends clusters"),
     "tables": _columns("name rows revision initialized key indexes"),
 }
 _FEW = 7
@@ -127,8 +130,9 @@ def _part(value: Any) -> str:
             return f"{key}={text}"
         case {"path": str() as path, "requirements": _}:
             return path
-        case {"ip": ip, "port": port, "protocol": protocol}:
-            return f"{ip}:{port}/{protocol}"
+        case {"ip": ip, "port": port, "protocol": protocol, **more}:
+            backends = more.get("backends")
+            return f"{ip}:{port}/{protocol}" + (f"({len(backends)})" if isinstance(backends, list) else "")
         case dict():
             return ":".join(_text(each) for each in value.values() if each not in ("", None))
         case list():

@@ -17,9 +17,10 @@ from catalog import Rejected, Sources
 from ingest import KubernetesOptions, Source
 from statedb import Database
 
-from .agent import Agent, open_remote_clusters, open_sources, tables_of
+from .agent import Agent, open_consumers, open_remote_clusters, open_sources, tables_of
 from .columns import padded
 from .config import Config, load
+from .consumers import KINDS
 from .output import say
 
 log = logging.getLogger("statedb.agent")
@@ -91,6 +92,7 @@ def check(path: str) -> None:
     db = Database(*tables_of(config))
     open_sources(config, db)  # opens nothing outside, but reads certificates and passwords
     open_remote_clusters(config, db)
+    open_consumers(config, db)
     say(f"{path}: good")
     for line in _explained(config):
         say(line)
@@ -113,6 +115,9 @@ def _explained(config: Config) -> list[str]:
     ]
     lines = [padded(fact, (10, 0)) for fact in facts]
     lines += ["", padded(("TABLE", "FILLED BY"), (10, 0)), *[padded(row, (10, 0)) for row in filled]]
+    if config.consumers:
+        lines += ["", padded(("CONSUMER", "READS"), (12, 0))]
+        lines += [padded((each.kind, ", ".join(KINDS[each.kind].needs)), (12, 0)) for each in config.consumers]
     return lines + _notes(config)
 
 

@@ -12,6 +12,7 @@ from catalog.wire.cluster_configs import is_cluster_name
 from ingest import BACKENDS, Backend, RemoteClustersOptions, discover
 from ingest.manifests import yaml_text
 
+from .consumers import KINDS
 from .listen import DEFAULT, Address, parse_listen
 from .strict import Problems, below, known, to_struct
 
@@ -22,7 +23,7 @@ _CLUSTER_ID_MAX = 511
 _DEFAULT_CLUSTER = "default"
 _FILE_BYTES_MAX = 1 << 20
 _PATHS = ("directory", "kubeconfig")
-_SECTIONS = ("cluster", "ingest", "remote-clusters", "warm-start", "http", "log-level")
+_SECTIONS = ("cluster", "ingest", "remote-clusters", "consumers", "warm-start", "http", "log-level")
 
 
 class ConfigError(ValueError):
@@ -49,12 +50,20 @@ class Ingest(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[str, ...]
 
 
+class Consumer(msgspec.Struct, frozen=True, kw_only=True):
+    """One consumer, with its options."""
+
+    kind: str
+    options: Any  # of the kind's own type
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A configuration that has passed every check that needs no outside world."""
 
     cluster: Cluster = Cluster()
     ingest: tuple[Ingest, ...]
     remote_clusters: RemoteClustersOptions | None = None
+    consumers: tuple[Consumer, ...] = ()
     listen: Address
     warm_start: Path | None = None
     """A dump to start from, where it is there."""
@@ -88,6 +97,7 @@ def parse(data: bytes | str, base: str | Path = ".") -> Config:
     cluster = _cluster(values, problems)
     ingest = _ingest(values, Path(base), problems)
     remote_clusters = _remote_clusters(values, cluster, Path(base), problems)
+    consumers = _consumers(values, ingest, Path(base), problems)
     listen = _listen(values, Path(base), problems)
     warm_start = _warm_start(values, Path(base), problems)
     level = _log_level(values, problems)
@@ -97,6 +107,7 @@ def parse(data: bytes | str, base: str | Path = ".") -> Config:
         cluster=cluster,
         ingest=ingest,
         remote_clusters=remote_clusters,
+        consumers=consumers,
         listen=listen,
         warm_start=warm_start,
         log_level=level,
@@ -209,6 +220,47 @@ def _check_claims(claims: tuple[Ingest, ...], problems: Problems) -> None:
                     f"{'table' if len(shared) == 1 else 'tables'} {', '.join(shared)}; "
                     "a table has one source: share them out with the option 'tables' of each",
                 )
+
+
+def _consumers(
+    values: dict[str, Any], ingest: tuple[Ingest, ...], base: Path, problems: Problems
+) -> tuple[Consumer, ...]:
+    """Each is a name, or a name with its options: ``[routes, ipcache: {local-node: n1}]``."""
+    wanted = values.get("consumers", [])
+    if not isinstance(wanted, list):
+        problems.add("consumers", f"must be a list of {', '.join(KINDS)}, like [ipcache, routes]")
+        return ()
+    filled = None if problems else {table for each in ingest for table in each.tables}
+    found: dict[str, Consumer] = {}
+    for place, each in enumerate(wanted):
+        path = f"consumers[{place}]"
+        one = {each: {}} if isinstance(each, str) else each
+        if not isinstance(one, dict) or len(one) != 1:
+            problems.add(path, "must be a name, or one name with its options, like 'ipcache: {local-node: node1}'")
+            continue
+        ((name, value),) = one.items()
+        if name not in KINDS:
+            problems.add(path, f"unknown consumer; {known(KINDS, str(name))}")
+        elif name in found:
+            problems.add(path, f"{name!r} is named before; name it once")
+        else:
+            kind = KINDS[name]
+            options = to_struct(kind.options, {} if value is None else value, f"{path}.{name}", problems)
+            missing = [] if filled is None else [table for table in kind.needs if table not in filled]
+            if missing:
+                problems.add(path, _unfilled(name, missing))
+            if options is not None:
+                found[name] = Consumer(kind=name, options=_anchored(options, base))
+    return tuple(found.values())
+
+
+def _unfilled(name: str, missing: list[str]) -> str:
+    tables = f"table{'' if len(missing) == 1 else 's'} {', '.join(missing)}"
+    carriers = [backend.name for backend in BACKENDS.values() if set(missing) <= set(backend.tables)]
+    return (
+        f"{name!r} needs the {tables}, which no source fills; under 'ingest' add "
+        f"{carriers[0]}: {{tables: [{', '.join(missing)}]}} (or {', '.join(carriers[1:])}), or take the consumer out"
+    )
 
 
 def _listen(values: dict[str, Any], base: Path, problems: Problems) -> Address | None:

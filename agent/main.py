@@ -207,6 +207,13 @@ def accept(table: str | None, cluster: str | None, **asking: Any) -> None:  # no
 
 
 @cli.command()
+@_asking
+def consumers(**asking: Any) -> None:  # noqa: ARG001
+    """How the consumers of an agent are doing."""
+    _agent().consumers()
+
+
+@cli.command()
 @click.option("-f", "--file", metavar="FILE", help="Write there, at once and whole; else to standard output.")
 @_server
 def dump(file: str | None, **asking: Any) -> None:  # noqa: ARG001

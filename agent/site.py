@@ -15,13 +15,14 @@ from ingest import Source
 from ingest.clustermesh import RemoteSources
 from statedb import Database, PrefixIndex, Table
 
+from .consumers import Consumer
 from .errors import BadRequest, NotFound
 from .keys import key_form
 from .query import Answer, Match, Query, ask, table_named
 from .streams import Streams
 from .strict import known
 
-_PATHS = ("/tables", "/tables/NAME", "/changes/NAME", "/dump", "/healthz", "/readyz", "/sources/accept")
+_PATHS = ("/tables", "/tables/NAME", "/changes/NAME", "/consumers", "/dump", "/healthz", "/readyz", "/sources/accept")
 _PIECE_ROWS = 500
 _PARAMETERS_MAX = 64
 _LIMIT = re.compile(r"[1-9][0-9]{0,8}")
@@ -41,12 +42,18 @@ class Site:
     """The tables and the sources of an agent, for requests. For any thread."""
 
     def __init__(
-        self, db: Database, sources: Sequence[Source], streams: Streams, remotes: RemoteSources | None = None
+        self,
+        db: Database,
+        sources: Sequence[Source],
+        streams: Streams,
+        remotes: RemoteSources | None = None,
+        consumers: Sequence[Consumer] = (),
     ) -> None:
-        """``sources`` are those that readiness waits for; for remote clusters nobody waits."""
+        """``sources`` and ``consumers`` are those that readiness waits for; for remote clusters nobody waits."""
         self._db = db
         self._sources = tuple(sources)
         self._remotes = remotes
+        self._consumers = tuple(consumers)
         self._streams = streams
         self._ready = False
 
@@ -72,6 +79,10 @@ class Site:
             case ("changes", name):
                 parameters.only("key")
                 return Reply(200, self._streams.lines(table_named(self._db, name), parameters.texts("key")), lines=True)
+            case ("consumers",):
+                parameters.only()
+                told = [{"consumer": each.name, "ready": each.ready, "health": each.health} for each in self._consumers]
+                return _json(200, {"consumers": told})
             case ("dump",):
                 parameters.only()
                 return Reply(200, self._dump(), lines=True)
@@ -85,14 +96,16 @@ class Site:
     def _describe(self, table: type[Table[Any, Any]]) -> dict[str, Any]:
         view = self._db.snapshot()[table]
         indexes = table.indexes.items()
+        key = list(key_form(table.indexes["primary"]).names)
+        parts = () if key == ["key"] else ("key",)  # a key of several parts stands in "key" by its parts
         return {
             "name": table.name,
             "rows": len(view),
             "revision": view.revision,
             "initialized": view.initialized,
             "pending": list(view.pending_initializers),
-            "key": list(key_form(table.indexes["primary"]).names),
-            "fields": [field for field in getattr(table.row_type, "__struct_fields__", ()) if field != "key"],
+            "key": key,
+            "fields": [field for field in getattr(table.row_type, "__struct_fields__", ()) if field not in parts],
             "indexes": [
                 {"name": name, "key": list(key_form(index).names), "networks": isinstance(index, PrefixIndex)}
                 for name, index in indexes
@@ -113,6 +126,7 @@ class Site:
         texts = [f"source {each.backend} of cluster {each.cluster} ended: {each.failure!r}" for each in failures]
         if self._remotes is not None and self._remotes.failure is not None:
             texts.append(f"remote clusters ended: {self._remotes.failure!r}")
+        texts += [f"consumer {each.name} ended: {each.crash!r}" for each in self._consumers if each.crash is not None]
         if not texts:
             return _json(200, {"status": "ok"})
         return _json(503, {"status": "failed", "error": "; ".join(texts)})
@@ -121,7 +135,7 @@ class Site:
         return () if self._remotes is None else self._remotes.clusters
 
     def _readiness(self) -> Reply:
-        """Whether every local source has brought its first full list; from then on for ever."""
+        """Whether local sources have brought all there is, and consumers have taken it; from then on for ever."""
         missing = [] if self._ready else list(self._missing())
         if missing:
             return _json(503, {"status": "not ready", "missing": missing})
@@ -141,13 +155,14 @@ class Site:
                         "state": "" if row is None else row.state,
                         "error": "" if row is None else row.last_error,
                     }
+        for consumer in self._consumers:
+            if not consumer.ready:
+                yield {"consumer": consumer.name, "state": consumer.health}
 
     def _accept(self, parameters: _Parameters) -> Reply:
         parameters.only("table", "cluster")
         name, cluster = parameters.text("table"), parameters.text("cluster")
-        sources = tuple(
-            self._sources
-        )  # those of other clusters only if they are named: it is one etcd that is believed
+        sources = self._sources  # those of other clusters only if they are named: it is one etcd that is believed
         if cluster is not None:
             everywhere = (*self._sources, *self._remote_sources())
             sources = tuple(source for source in everywhere if source.cluster == cluster)

@@ -1,0 +1,140 @@
+"""The consumers that a configuration can name: which tables they need, and how they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import msgspec
+
+from catalog import NodeKey
+from consumers.derive import Derivation
+from consumers.ipcache import ipcache
+from consumers.loadbalancer import loadbalancer
+from consumers.routes import routes
+from consumers.selectors import selectors
+from statedb import Database
+
+
+class Consumer(Protocol):
+    """Does something with the tables on threads of its own. One life: made, started once, stopped once."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the configuration."""
+        ...
+
+    @property
+    def health(self) -> str:
+        """How it is doing, in one line, which begins with OK where it does well."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has done all that there was to do when the tables were first complete."""
+        ...
+
+    @property
+    def crash(self) -> BaseException | None:
+        """What ended it against all expectation: a bug. Else None."""
+        ...
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to end, and return at once."""
+        ...
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended; False when ``timeout`` seconds passed before."""
+        ...
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind of consumer: its name and options in the configuration, and the tables that a source must fill for it."""
+
+    name: str
+    needs: tuple[str, ...]
+    options: type[msgspec.Struct]
+    open: Callable[[Database, str, int, Any], Consumer]
+    """(db, cluster name, cluster id, options) -> a consumer not yet started; raises InvalidOptions."""
+
+
+class NoOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """Of consumers that have nothing to choose."""
+
+
+class IPCacheOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """``local_node`` is the name of the node whose addresses are the host's own; none if not given."""
+
+    local_node: str = ""
+
+
+class Derived:
+    """One or several derived tables as a `Consumer`."""
+
+    def __init__(self, db: Database, name: str, *parts: Derivation[Any, Any]) -> None:
+        """All of them are started and stopped together."""
+        self.name = name
+        self._db = db
+        self._parts = parts
+
+    @property
+    def health(self) -> str:
+        """Of the first part that is not well."""
+        return next((part.health for part in self._parts if part.health != "OK"), "OK")
+
+    @property
+    def ready(self) -> bool:
+        """Whether the derived tables are initialized."""
+        snapshot = self._db.snapshot()
+        return all(snapshot[part.target].initialized for part in self._parts)
+
+    @property
+    def crash(self) -> BaseException | None:
+        """Of the first part that crashed."""
+        return next((part.crash for part in self._parts if part.crash is not None), None)
+
+    def start(self) -> None:
+        """Begin."""
+        for part in self._parts:
+            part.start()
+
+    def stop(self) -> None:
+        """Ask them to end; the tables stay."""
+        for part in self._parts:
+            part.stop()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until all have ended; ``timeout`` is for each."""
+        ended = [part.join(timeout) for part in self._parts]
+        return all(ended)
+
+
+def _open_ipcache(db: Database, cluster: str, _: int, options: IPCacheOptions) -> Consumer:
+    local = NodeKey(cluster, options.local_node) if options.local_node else None
+    return Derived(db, "ipcache", ipcache(db, local_node=local))
+
+
+_KINDS = (
+    Kind("ipcache", ("nodes", "endpoints"), IPCacheOptions, _open_ipcache),
+    Kind("routes", ("nodes",), NoOptions, lambda db, *_: Derived(db, "routes", routes(db))),
+    Kind(
+        "loadbalancer",
+        ("services", "backends"),
+        NoOptions,
+        lambda db, cluster, *_: Derived(db, "loadbalancer", loadbalancer(db, cluster)),
+    ),
+    Kind(
+        "selectors",
+        ("identities", "policies"),
+        NoOptions,
+        lambda db, *_: Derived(db, "selectors", *selectors(db)),
+    ),
+)
+
+KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
+"""By the name that stands under ``consumers:`` in a configuration."""
