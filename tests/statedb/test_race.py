@@ -103,11 +103,13 @@ class Race:
         self.over.wait(seconds)
         self.over.set()
         deadline = time.monotonic() + 30
+        chance = random.Random(self.number)
         for thread in self._threads:
             thread.join(0.2)
             while thread.is_alive() and not self.problems and time.monotonic() < deadline:
-                in_a_thread(lambda: transfer(self.db, random.Random(0)))  # nobody waits for a commit in vain
-                in_a_thread(lambda: turn_the_ring(self.db, random.Random(0)))
+                for _ in range(ROWS):  # nobody waits in vain for a commit, of whichever row
+                    in_a_thread(lambda: transfer(self.db, chance))
+                in_a_thread(lambda: turn_the_ring(self.db, chance))
                 thread.join(0.2)
         hanging = [thread.name for thread in self._threads if thread.is_alive()]
         assert not self.problems, "\n".join(self.problems)
