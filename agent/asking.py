@@ -68,7 +68,7 @@ class Asking:
     def consumers(self) -> None:
         """The consumers."""
         found = self._remote.json("/consumers")["consumers"]
-        fields = ["consumer", "ready", "health"]
+        fields = ["consumer", "ready", "queue", "health"]
         output.rows(self._output, chosen("consumers", self._wanted, fields), found, picked=self._wanted is not None)
 
     def dump(self, path: str | None) -> None:

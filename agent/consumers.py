@@ -36,6 +36,11 @@ class Consumer(Protocol):
         ...
 
     @property
+    def queue_size(self) -> int:
+        """What it still has to do: keys to write, or 0 for those whose work is done as soon as it is there."""
+        ...
+
+    @property
     def crash(self) -> BaseException | None:
         """What ended it against all expectation: a bug. Else None."""
         ...
@@ -75,6 +80,8 @@ class IPCacheOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 class Derived:
     """One or several derived tables as a `Consumer`."""
+
+    queue_size = 0
 
     def __init__(self, db: Database, name: str, *parts: Derivation[Any, Any]) -> None:
         """All of them are started and stopped together."""

@@ -81,8 +81,7 @@ class Site:
                 return Reply(200, self._streams.lines(table_named(self._db, name), parameters.texts("key")), lines=True)
             case ("consumers",):
                 parameters.only()
-                told = [{"consumer": each.name, "ready": each.ready, "health": each.health} for each in self._consumers]
-                return _json(200, {"consumers": told})
+                return _json(200, {"consumers": [_told_of(each) for each in self._consumers]})
             case ("dump",):
                 parameters.only()
                 return Reply(200, self._dump(), lines=True)
@@ -227,6 +226,15 @@ def _query(table: str, parameters: _Parameters) -> Query:
         limit=None if limit is None else int(limit),
         **values,
     )
+
+
+def _told_of(consumer: Consumer) -> dict[str, Any]:
+    return {
+        "consumer": consumer.name,
+        "ready": consumer.ready,
+        "queue": consumer.queue_size,
+        "health": consumer.health,
+    }
 
 
 def _json(status: int, value: Any) -> Reply:

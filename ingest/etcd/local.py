@@ -168,6 +168,11 @@ class LocalEtcd:
             return "there is no log"
 
     @property
+    def pid(self) -> int:
+        """The number of its process; 0 while there is none."""
+        return 0 if self._process is None else self._process.pid
+
+    @property
     def is_running(self) -> bool:
         """Whether there is a process, answering or not."""
         return self._process is not None and self._process.poll() is None

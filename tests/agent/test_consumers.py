@@ -69,7 +69,7 @@ def test_an_agent_runs_them_and_shows_what_they_derive(manifests: Path):
         wait_ready(agent)
         _, answer = request(agent, "/consumers")
         assert answer["consumers"] == [
-            {"consumer": name, "ready": True, "health": "OK"}
+            {"consumer": name, "ready": True, "queue": 0, "health": "OK"}
             for name in ("routes", "ipcache", "selectors", "loadbalancer")
         ]
         put(manifests, "all.yaml", node("a", 1))

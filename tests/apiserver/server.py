@@ -145,6 +145,10 @@ class ApiServer:
         with self.etcd.client() as client:
             client.compact(client.get(b"\0").header.revision)
 
+    def token(self, user: str = ADMIN) -> str:
+        """What a user shows."""
+        return self._tokens[user]
+
     def rest(self, user: str = ADMIN, *, token: str | None = None) -> Rest:
         """Plain HTTP as one of the users, or with the token of somebody else."""
         return Rest(self.url, str(self.ca), self._tokens[user] if token is None else token)
@@ -196,6 +200,11 @@ class ApiServer:
             f"{path}/{name}/token", {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
         )
         return str(answer["status"]["token"])
+
+    @property
+    def pid(self) -> int:
+        """The number of its process; 0 while there is none."""
+        return 0 if self._process is None else self._process.pid
 
     @property
     def is_running(self) -> bool:
