@@ -1,5 +1,6 @@
 """Derived tables: kept up incrementally == computed afresh, initialized with their sources, at the cost of changes."""
 
+import gc
 import threading
 from typing import Any
 
@@ -290,5 +291,5 @@ def test_it_holds_the_history_of_its_sources_only():
     for number in range(1000):
         with db.write(Slots) as txn:
             txn[Slots].insert(Slot(SlotKey("x", number)))
-    gc.collect()  # the driver that was dropped is a cycle: Python 3.13 may end it in the midst of a commit, and keep that
+    gc.collect()  # the dropped driver is a cycle: Python 3.13 may end it amid a commit, whose state it then keeps
     assert not db.held()
