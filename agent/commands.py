@@ -18,6 +18,7 @@ from ingest import KubernetesOptions, Source
 from statedb import Database
 
 from .agent import Agent, open_consumers, open_remote_clusters, open_sources, tables_of
+from .collector import collect_rarely
 from .columns import padded
 from .config import Config, load
 from .consumers import KINDS
@@ -52,6 +53,7 @@ def run(path: str, warm_start: str | None = None) -> None:
     if warm_start is not None:
         config = msgspec.structs.replace(config, warm_start=Path(warm_start))
     _log_to_stderr(config.log_level)
+    collect_rarely()
     agent = Agent(config)
     try:
         agent.start()

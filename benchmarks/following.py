@@ -5,12 +5,14 @@ The server is a real etcd or a real API server; beside us, by turns, the bare cl
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 
 import msgspec
 
+from agent.collector import collect_rarely
 from catalog import Endpoints
 from ingest.reflect import Split
 
@@ -102,12 +104,17 @@ def _list_into_table(feed: Feed, splits: list[Split]) -> None:
 
 
 def _events(feed: Feed, size: Size) -> Iterator[Figure]:
-    """Half as many events as rows, written as fast as the server takes them."""
+    """Half as many events as rows, written as fast as the server takes them; the collector is as an agent has it."""
     events = size.rows // 2
     ours, bare = list[tuple[float, float]](), list[tuple[float, float]]()
-    for _ in rounds(min(size.repeats, 5), f"{feed.name}-watch"):
-        bare.append(_bare_events(feed, events))
-        ours.append(_our_events(feed, events))
+    thresholds = gc.get_threshold()
+    collect_rarely()
+    try:
+        for _ in rounds(min(size.repeats, 5), f"{feed.name}-watch"):
+            bare.append(_bare_events(feed, events))
+            ours.append(_our_events(feed, events))
+    finally:
+        gc.set_threshold(*thresholds)
     for place, what in enumerate(("CPU", "time")):
         yield Figure(
             f"bare client, watch and decode, {what}", median([each[place] for each in bare]) / events * 1e6, "us/event"

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from agent.agent import Agent
+from agent.collector import collect_rarely
 from agent.config import load
 from consumers.ipcache import IPCache
 from consumers.selectors import Selections
@@ -32,6 +33,7 @@ def main(config: str, result: str) -> None:
     """Run until asked to end; then write what was seen."""
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    collect_rarely()
     seen = Seen({}, {}, {})
     with Agent(load(config)) as agent:
         print("started", flush=True)
