@@ -17,6 +17,7 @@ from statedb import Database
 from .config import Config
 from .consumers import KINDS, Consumer
 from .errors import StartError
+from .patience import Beginning
 from .query import AnyTable
 from .server import Server
 from .site import Site
@@ -47,6 +48,7 @@ class Agent:
         self._streams = Streams(self.db, keepalive_s)
         self.remotes: RemoteSources | None = open_remote_clusters(config, self.db)
         self.consumers: tuple[Consumer, ...] = open_consumers(config, self.db)
+        self._beginning = Beginning(self.db, self._begin_consumers)
         self._site = Site(self.db, self.sources, self._streams, self.remotes, self.consumers)
         self._server = Server(config.listen, self._site.answer)
         self._lock = threading.Lock()
@@ -84,8 +86,7 @@ class Agent:
                 source.start()
             if self.remotes is not None:
                 self.remotes.start()
-            for consumer in self.consumers:
-                consumer.start()
+            self._await_remotes()
             self._server.begin()
         except IngestError as error:
             self.stop()
@@ -93,6 +94,17 @@ class Agent:
         except BaseException:
             self.stop()
             raise
+
+    def _await_remotes(self) -> None:
+        remotes, options = self.remotes, self._config.remote_clusters
+        if remotes is None or options is None or not self.consumers:
+            self._beginning.start((), 0.0)
+        else:
+            self._beginning.start(remotes.clusters, options.sync_timeout_s)
+
+    def _begin_consumers(self) -> None:
+        for consumer in self.consumers:
+            consumer.start()
 
     def _start_warm(self, tables: tuple[AnyTable, ...]) -> None:
         path = self._config.warm_start
@@ -114,6 +126,8 @@ class Agent:
         ending: list[Source | RemoteSources | Consumer] = [*self.consumers, *self.sources]
         if self.remotes is not None:
             ending.append(self.remotes)
+        self._beginning.stop()
+        self._beginning.join(max(0.0, deadline - time.monotonic()))
         for each in ending:
             each.stop()
         self._streams.close()

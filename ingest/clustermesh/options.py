@@ -30,11 +30,13 @@ class ClusterMeshOptions(EtcdOptions, frozen=True, kw_only=True, forbid_unknown_
 class RemoteClustersOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """A directory with one etcd configuration for each other cluster; a file's name is the cluster's.
 
-    ``rescan_s``: how often to look at it. The others are those of each cluster's connection.
+    ``rescan_s``: how often to look at it. ``sync_timeout_s``: for how long an agent's consumers wait, when it starts,
+    for the clusters that are there by then. The others are those of each cluster's connection.
     """
 
     directory: Annotated[str, Meta(min_length=1)]
     rescan_s: Annotated[float, Meta(gt=0)] = 1.0
+    sync_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
     max_connected_clusters: MaxClusters = 255
     prefer_endpoint_slices: bool = False
     page_limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
