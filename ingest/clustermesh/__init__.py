@@ -60,12 +60,19 @@ def open(db: Database, cluster_name: str, cluster_id: int, options: ClusterMeshO
 
 
 def open_remotes(db: Database, cluster_name: str, cluster_id: int, options: RemoteClustersOptions) -> RemoteSources:
-    """The remote clusters that a directory names, not yet started; ours is the cluster given. MissingDependency."""
+    """The remote clusters that a directory names, not yet started; ours is the cluster given.
+
+    Raises InvalidOptions, MissingDependency.
+    """
     _check_codec(options.prefer_endpoint_slices)
     try:
+        from ..keyspace.resolving import resolver_of
         from .remotes import RemoteClusters
     except ModuleNotFoundError as error:
         raise MissingDependency(f"remote clusters need the package {error.name!r}; install 'statedb[etcd]'") from error
+    make_resolver = resolver_of(options.service_resolver)
+    if make_resolver is not None:
+        make_resolver().close()  # what is wrong with it is told now, and not of each cluster
     return RemoteClusters(db, cluster_name, cluster_id, options)
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -22,6 +21,7 @@ from catalog.wire.addresses import canonical
 
 from ..etcd import Endpoint, Keepalive, parse_endpoint
 from ..keyspace.connect import Login, Pems, Servers
+from ..keyspace.resolving import aliased, resolver_of
 from ..manifests import yaml_text
 from .options import RemoteClustersOptions
 
@@ -80,6 +80,7 @@ def servers(data: bytes, directory: str, options: RemoteClustersOptions) -> Serv
         timeout_s=options.request_timeout_s,
         keepalive=Keepalive(options.keepalive_s, options.keepalive_timeout_s),
         locked=True,
+        resolver=resolver_of(options.service_resolver),
     )
 
 
@@ -110,10 +111,11 @@ def _aliases(aliases: list[_Alias]) -> Mapping[str, list[str]]:
             raise BadFile(f"{where}.hostname: is empty")
         if not alias.ips:
             raise BadFile(f"{where}.ips: the list is empty; name at least one")
-        if alias.hostname in found:
+        name = alias.hostname.lower()
+        if name in found:
             raise BadFile(f"{where}.hostname: {alias.hostname} is there twice")
         try:
-            found[alias.hostname] = [canonical(ip) for ip in alias.ips]
+            found[name] = [canonical(ip) for ip in alias.ips]
         except WireError as error:
             raise BadFile(f"{where}.ips: {error}") from None
     return found
@@ -129,5 +131,4 @@ def _endpoints(place: int, text: str, file: _File, aliases: Mapping[str, list[st
         raise BadFile(f"endpoints[{place}]: {error}") from None
     if file.insecure_transport and endpoint.secure:
         raise BadFile(f"endpoints[{place}]: {endpoint} is https, but insecure-transport is true")
-    changed: list[dict[str, Any]] = [{"address": ip} for ip in aliases.get(endpoint.host, [])] or [{}]
-    return [msgspec.structs.replace(endpoint, **each) for each in changed]
+    return aliased(endpoint, aliases)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from ..keyspace.options import EtcdOptions, TlsOptions as TlsOptions
+from ..keyspace.options import EtcdOptions, ServiceResolverOptions, TlsOptions as TlsOptions
 
 MaxClusters = Literal[255, 511]
 
@@ -39,6 +39,7 @@ class RemoteClustersOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sync_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
     max_connected_clusters: MaxClusters = 255
     prefer_endpoint_slices: bool = False
+    service_resolver: ServiceResolverOptions | None = None
     page_limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     lease_time_s: Annotated[float, Meta(ge=0)] = 900.0
     retry_min_s: Annotated[float, Meta(gt=0)] = 0.05

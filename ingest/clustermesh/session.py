@@ -156,8 +156,7 @@ class ClusterSource:
 
     def reconnect(self, servers: Servers) -> None:
         """Connect to other servers, or in another way, from now on; rows stay. Raises InvalidOptions."""
-        self._line.connector = Connector(servers)
-        self._line.nudge()
+        self._line.replace(Connector(servers))
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 

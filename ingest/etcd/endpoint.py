@@ -12,12 +12,16 @@ _MESSAGE_BYTES_MAX = 64 << 20  # a value is at most some MB, but operators may r
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One server. ``address`` is where it is, if its name is not to be resolved; certificates are the name's."""
+    """One server. ``address`` is where it is, if its name is not to be resolved; certificates are the name's.
+
+    ``address_port`` is the port there, if it is another one.
+    """
 
     host: str
     port: int
     secure: bool
     address: str = ""
+    address_port: int = 0
 
     def __str__(self) -> str:
         """The address as it is written in a configuration."""
@@ -69,11 +73,11 @@ def open_channel(endpoint: Endpoint, tls: Tls, keepalive: Keepalive) -> grpc.Cha
 
 
 def _target(endpoint: Endpoint) -> str:
-    host = endpoint.address or endpoint.host
+    host, port = endpoint.address or endpoint.host, endpoint.address_port or endpoint.port
     if ":" in host:
-        return f"ipv6:[{IPv6Address(host)}]:{endpoint.port}"
+        return f"ipv6:[{IPv6Address(host)}]:{port}"
     if endpoint.address:
-        return f"ipv4:{host}:{endpoint.port}"
+        return f"ipv4:{host}:{port}"
     return f"dns:///{endpoint.host}:{endpoint.port}"
 
 

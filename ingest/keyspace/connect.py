@@ -9,8 +9,10 @@ from collections.abc import Callable
 import msgspec
 
 from ..errors import InvalidOptions
-from ..etcd import Client, Endpoint, Keepalive, Tls, Unavailable, parse_endpoint
+from ..etcd import Client, Closed, Endpoint, Keepalive, Tls, Unavailable, parse_endpoint
+from ..names import MakeResolver, Unresolved
 from .options import EtcdOptions, TlsOptions
+from .resolving import aliased, checked_aliases, resolver_of
 
 
 class Pems(msgspec.Struct, frozen=True):
@@ -36,7 +38,7 @@ class Login(msgspec.Struct, frozen=True):
 class Servers(msgspec.Struct, frozen=True, kw_only=True):
     """Where to connect to, and how: with a login, or a user and the file of its password.
 
-    ``locked``: one connection takes answers of one etcd cluster only.
+    ``locked``: one connection takes answers of one etcd cluster only. ``resolver`` is asked for names first.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -47,10 +49,15 @@ class Servers(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 30.0
     keepalive: Keepalive = Keepalive()
     locked: bool = False
+    resolver: MakeResolver | None = None
 
 
 class Connector:
-    """Makes clients: of one server while it works, of the next when it failed. For one thread at a time."""
+    """Makes clients: of one server while it works, of the next when it failed. For one thread at a time.
+
+    A name that a resolver knows is asked for anew after a connection that worked was lost, and when all of its
+    addresses have failed.
+    """
 
     def __init__(self, servers: Servers, *, shuffle: Callable[[list[Endpoint]], None] = random.shuffle) -> None:
         """Raises InvalidOptions naming the option. ``shuffle`` spreads many agents over the servers."""
@@ -58,6 +65,10 @@ class Connector:
         self._endpoints = list(servers.endpoints)
         shuffle(self._endpoints)
         self._untried = len(self._endpoints)
+        self._places: list[Endpoint] = []
+        self._shuffle = shuffle
+        self._resolver = None if servers.resolver is None else servers.resolver()
+        self._closed = False
         if (servers.username is None) != (servers.password_file is None):
             raise InvalidOptions("username and password-file belong together: give both or none")
         try:
@@ -66,20 +77,47 @@ class Connector:
             raise InvalidOptions(str(error)) from None
 
     def connect(self) -> Client:
-        """A client of the server in turn. Certificates and password are read anew, so that they can be renewed."""
+        """A client of the server in turn. Certificates and password are read anew, so that they can be renewed.
+
+        Raises Unavailable where a file is not in order, or the server's name has no address now; Closed after `close`.
+        """
         servers = self._servers
         try:
             self._shown = tls, login = self._credentials()
         except OSError as error:
             raise Unavailable(str(error)) from None
+        if not self._places:
+            self._places = self._resolved(self._endpoints[0])
         return Client(
-            self._endpoints[0],
+            self._places[0],
             tls=tls,
             login=login,
             timeout_s=servers.timeout_s,
             keepalive=servers.keepalive,
             locked=servers.locked,
         )
+
+    def close(self) -> None:
+        """A name that is being asked for is given up, and no other is asked for. From any thread."""
+        self._closed = True
+        if self._resolver is not None:
+            self._resolver.close()
+
+    def _resolved(self, endpoint: Endpoint) -> list[Endpoint]:
+        """A server, once for each address that the resolver knows of its name."""
+        if self._resolver is None or endpoint.address:
+            return [endpoint]
+        try:
+            places = self._resolver.places(endpoint.host, endpoint.port)
+        except Unresolved as error:
+            if self._closed:
+                raise Closed(f"{endpoint}: the connector is closed") from None
+            raise Unavailable(f"{endpoint}: {error}") from None
+        if places is None:
+            return [endpoint]
+        found = [msgspec.structs.replace(endpoint, address=place.address, address_port=place.port) for place in places]
+        self._shuffle(found)
+        return found
 
     def renewed(self) -> bool:
         """Whether the files say something else than when we connected. Raises OSError if they are not in order."""
@@ -88,9 +126,13 @@ class Connector:
     def worked(self) -> None:
         """The server in turn is in order."""
         self._untried = len(self._endpoints)
+        del self._places[1:]
 
     def failed(self) -> bool:
         """The server in turn is not: the next one's turn. False when all have failed, one after the other."""
+        del self._places[:1]
+        if self._places:
+            return True
         self._endpoints.append(self._endpoints.pop(0))
         self._untried -= 1
         if self._untried > 0:
@@ -124,14 +166,16 @@ def servers_of(options: EtcdOptions, *, locked: bool = False) -> Servers:
         if options.tls is not None and not endpoint.secure:
             raise InvalidOptions(f"endpoints[{place}]: {endpoint} is not https, but tls is given")
         endpoints.append(endpoint)
+    aliases = checked_aliases(options.host_aliases, endpoints)
     return Servers(
-        endpoints=tuple(endpoints),
+        endpoints=tuple(each for endpoint in endpoints for each in aliased(endpoint, aliases)),
         pems=None if options.tls is None else _pems(options.tls),
         username=options.username,
         password_file=options.password_file,
         timeout_s=options.request_timeout_s,
         keepalive=Keepalive(options.keepalive_s, options.keepalive_timeout_s),
         locked=locked,
+        resolver=resolver_of(options.service_resolver),
     )
 
 

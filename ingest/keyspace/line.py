@@ -35,7 +35,6 @@ class Line:
     ) -> None:
         """``name`` is the thread's. What the status has to write is written while the line rests."""
         self.connector = connector
-        """May be replaced: the next connection is made by the new one."""
         self._status = status
         self._session = session
         self._lost = lost
@@ -69,6 +68,7 @@ class Line:
         """Ask it to end; a request under way is cut off."""
         self._worker.stop()
         self.nudge()
+        self.connector.close()
 
     def nudge(self) -> None:
         """End the present connection or rest, from any thread: the session gets Closed."""
@@ -76,6 +76,12 @@ class Line:
         client = self._client
         if client is not None:
             client.close()
+
+    def replace(self, connector: Connector) -> None:
+        """Make connections by another connector from now on, from any thread."""
+        before, self.connector = self.connector, connector
+        self.nudge()
+        before.close()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended."""

@@ -8,9 +8,9 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import urllib3
@@ -19,13 +19,16 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 from ..events import excerpt
 from .credentials import Credentials
 from .errors import ApiError, Broken, Expired, Forbidden, Invalid, Missing, Silent, Unauthorized, Unavailable
-from .options import KubernetesOptions
+from .options import ApiServerOptions
 from .sockets import Sockets
 
 Response: TypeAlias = urllib3.BaseHTTPResponse
 
 _ERROR_BYTES = 1 << 16
 _TEXT = 200
+_CHUNK = 1 << 16
+
+D = TypeVar("D")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -44,7 +47,7 @@ class Request(msgspec.Struct, frozen=True):
 class Api:
     """One API server. For any threads; `close` ends what they wait for."""
 
-    def __init__(self, options: KubernetesOptions) -> None:
+    def __init__(self, options: ApiServerOptions) -> None:
         """Reads the configuration. Raises Unauthorized naming what is wrong with it."""
         self.requests: Counter[tuple[str, str]] = Counter()
         """How many requests were sent, by verb and resource; for anybody to read."""
@@ -81,6 +84,22 @@ class Api:
                 yield response
         finally:
             response.close()
+
+    def document(
+        self, request: Request, kind: type[D], timeout_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> D:
+        """A whole answer, within a time that holds for each silence and for all of it."""
+        until = clock() + timeout_s
+        with self.get(request, silence_s=timeout_s, compressed=True) as response:
+            pieces = []
+            for piece in response.stream(_CHUNK, decode_content=True):
+                pieces.append(piece)
+                if clock() > until:
+                    raise Unavailable(f"{request}: the answer takes too long")
+        try:
+            return msgspec.json.decode(b"".join(pieces), type=kind)
+        except (msgspec.MsgspecError, RecursionError):
+            raise Broken(f"{request}: the answer is not of the API") from None
 
     @contextmanager
     def reading(self, request: Request) -> Generator[None, None, None]:

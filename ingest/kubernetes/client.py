@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias, TypeVar
 import msgspec
 
 from .api import Api, Request, Response, refusal
-from .errors import ApiError, Broken, Expired, Forbidden, Missing, Unavailable
+from .errors import ApiError, Broken, Expired, Forbidden, Missing
 from .options import KubernetesOptions
 from .resource import Resource, Value
 from .sockets import has_more
@@ -151,18 +151,7 @@ class Client:
         return page
 
     def _document(self, request: Request, kind: type[D]) -> D:
-        """A whole answer, within the time that a request may take."""
-        until = self._clock() + self._options.request_timeout_s
-        with self._api.get(request, silence_s=self._options.request_timeout_s, compressed=True) as response:
-            pieces = []
-            for piece in response.stream(_CHUNK, decode_content=True):
-                pieces.append(piece)
-                if self._clock() > until:
-                    raise Unavailable(f"{request}: the answer takes too long")
-        try:
-            return msgspec.json.decode(b"".join(pieces), type=kind)
-        except (msgspec.MsgspecError, RecursionError):
-            raise Broken(f"{request}: the answer is not of the API") from None
+        return self._api.document(request, kind, self._options.request_timeout_s, self._clock)
 
 
 class _Metadata(msgspec.Struct, rename={"version": "resourceVersion"}, gc=False):

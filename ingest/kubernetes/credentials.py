@@ -19,7 +19,7 @@ import urllib3
 
 from ..errors import InvalidOptions
 from .errors import Unauthorized
-from .options import KubernetesOptions
+from .options import ApiServerOptions
 
 _IN_POD = "KUBERNETES_SERVICE_HOST"
 _TOKEN_AGE_S = 60.0
@@ -29,7 +29,7 @@ _CONNECTIONS = 32
 class Credentials:
     """One reading of the configuration. Made anew, it reads files and asks plugins again. For one thread at a time."""
 
-    def __init__(self, options: KubernetesOptions) -> None:
+    def __init__(self, options: ApiServerOptions) -> None:
         """Raises Unauthorized, with a text that names files and options and holds nothing of what is in them."""
         self._options = options
         # Any: the package's classes are generated and differ between its releases.
@@ -96,7 +96,7 @@ class Credentials:
         return {"authorization": f"Bearer {self._token}"}
 
 
-def check(options: KubernetesOptions) -> None:
+def check(options: ApiServerOptions) -> None:
     """What can be said of the options without the outside world. Raises InvalidOptions naming the option."""
     if options.server is None:
         for name, value in (("ca-file", options.ca_file), ("token-file", options.token_file)):

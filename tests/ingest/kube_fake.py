@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import re
 import socket
 import threading
 import time
@@ -37,6 +38,8 @@ PATHS = {
 }
 CUSTOM = {path for path in PATHS.values() if "cilium.io" in path}
 _KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
+_ONE_SERVICE = re.compile(r"/api/v1/namespaces/(?P<namespace>[^/]+)/services/(?P<name>[^/]+)")
+_OF_NAMESPACE = re.compile(r"(?P<path>/.+/)namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)")
 _WAIT_S = 20.0
 
 
@@ -181,6 +184,11 @@ class FakeApi:
             self._history.append(Change(self.revision, path, "DELETED", last))
             self._lock.notify_all()
 
+    def find(self, path: str, namespace: str, name: str) -> Object | None:
+        """An object that it holds."""
+        with self._lock:
+            return copy.deepcopy(self._objects[path].get((namespace, name)))
+
     def objects(self) -> list[Object]:
         """All that it holds."""
         with self._lock:
@@ -301,7 +309,8 @@ class _Handler(BaseHTTPRequestHandler):
         api = self.api
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        single = url.path == _KUBE_SYSTEM
+        found = _ONE_SERVICE.fullmatch(url.path)
+        single = url.path == _KUBE_SYSTEM or found is not None
         verb = "get" if single else "watch" if query.get("watch") == "true" else "list"
         with api._lock:
             api.requests["probe" if verb == "list" and query.get("limit") == "1" else verb, url.path] += 1
@@ -310,7 +319,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._hold()
             if self._refused(verb, url.path):
                 return
-            if single:
+            if found is not None:
+                self._service(found["namespace"], found["name"])
+            elif single:
                 self._answer(
                     200, json.dumps({"kind": "Namespace", "metadata": {"name": "kube-system", "uid": api.uid}})
                 )
@@ -362,8 +373,18 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         return True
 
+    def _service(self, namespace: str, name: str) -> None:
+        value = self.api.find(PATHS["Service"], namespace, name)
+        if value is None:
+            self._answer(404, _status(404, "NotFound", f'services "{name}" not found'))
+        else:
+            self._answer(200, json.dumps(value))
+
     def _list(self, path: str, query: Mapping[str, str]) -> None:
         api = self.api
+        parts = _OF_NAMESPACE.fullmatch(path)
+        path, namespace = (parts["path"] + parts["plural"], parts["namespace"]) if parts else (path, "")
+        label, _, wanted = query.get("labelSelector", "").partition("=")
         limit = int(query.get("limit", "0"))
         with api._lock:
             if "continue" in query:
@@ -376,7 +397,9 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 revision, start = api.revision, 0
                 held = api._objects[path]
-                values = [held[key] for key in sorted(held)]
+                values = [held[key] for key in sorted(held) if key[0] == namespace or not namespace]
+                if label:
+                    values = [each for each in values if each["metadata"].get("labels", {}).get(label) == wanted]
             end = start + limit if limit else len(values)
             token = ""
             if end < len(values):

@@ -1,0 +1,54 @@
+"""Which names a configuration lets us resolve by ourselves, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import msgspec
+
+from catalog.wire import WireError
+from catalog.wire.addresses import canonical
+
+from ..errors import InvalidOptions, MissingDependency
+from ..etcd import Endpoint
+from ..names import MakeResolver
+from .options import ServiceResolverOptions
+
+
+def resolver_of(options: ServiceResolverOptions | None) -> MakeResolver | None:
+    """Who answers for names of Services; None without options. Raises MissingDependency."""
+    if options is None:
+        return None
+    try:
+        from ..kubernetes.service_names import ServiceNames
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"service-resolver.kubernetes needs the package {error.name!r}; install 'statedb[kubernetes]'"
+        ) from error
+    return partial(ServiceNames, options.kubernetes)
+
+
+def aliased(endpoint: Endpoint, aliases: Mapping[str, Sequence[str]]) -> list[Endpoint]:
+    """An endpoint, once for each address that is given for its name. Names of ``aliases`` are in lower case."""
+    addresses = aliases.get(endpoint.host)
+    if not addresses:
+        return [endpoint]
+    return [msgspec.structs.replace(endpoint, address=address) for address in addresses]
+
+
+def checked_aliases(aliases: Mapping[str, Sequence[str]], endpoints: Sequence[Endpoint]) -> dict[str, list[str]]:
+    """The option ``host-aliases``. Raises InvalidOptions naming what is wrong."""
+    hosts = {endpoint.host for endpoint in endpoints}
+    found = {}
+    for name, addresses in aliases.items():
+        where = f"host-aliases.{name}"
+        if name.lower() not in hosts:
+            raise InvalidOptions(f"{where}: no endpoint has this name; they have {', '.join(sorted(hosts))}")
+        if not addresses:
+            raise InvalidOptions(f"{where}: the list is empty; name at least one address")
+        try:
+            found[name.lower()] = [canonical(address) for address in addresses]
+        except WireError as error:
+            raise InvalidOptions(f"{where}: {error}") from None
+    return found

@@ -1,0 +1,153 @@
+"""Names of Services (``NAME.NAMESPACE.svc``) into the addresses of their endpoints, as the API server has them now.
+
+Not into the cluster IP: that leads somewhere only through the datapath, which may be what waits for us.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from catalog.wire import WireError
+from catalog.wire.addresses import canonical
+
+from ..errors import InvalidOptions
+from ..names import Place, Unresolved
+from .api import Api, Request
+from .credentials import check
+from .errors import ApiError, Missing, Unauthorized
+from .options import ApiServerOptions
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(
+    rf"(?:(?P<hostname>{_LABEL})\.)?(?P<name>{_LABEL})\.(?P<namespace>{_LABEL})\.svc(?:\.cluster\.local)?\.?"
+)
+
+
+class ServiceNames:
+    """A `Resolver`. ``HOSTNAME.NAME.NAMESPACE.svc`` is one pod of a Service; ``.cluster.local`` may follow.
+
+    Needs the rights to get services and to list endpointslices (discovery.k8s.io) in their namespaces. Each question
+    is two requests; nothing is kept, so that a name is what it is now.
+    """
+
+    def __init__(self, options: ApiServerOptions) -> None:
+        """Asks nobody yet. Raises InvalidOptions."""
+        try:
+            check(options)
+        except InvalidOptions as error:
+            raise InvalidOptions(f"service-resolver.kubernetes.{error}") from None
+        self._timeout_s = options.request_timeout_s
+        try:
+            self._api = Api(options)
+        except Unauthorized as error:
+            raise InvalidOptions(f"service-resolver.kubernetes: {error}") from None
+
+    def close(self) -> None:
+        """Cut off what is being asked, and let no other question begin."""
+        self._api.close()
+
+    def places(self, host: str, port: int) -> Sequence[Place] | None:
+        """The ready endpoints of a Service for one of its ports; None for other names. Raises Unresolved."""
+        parts = _NAME.fullmatch(host.lower())
+        if parts is None:
+            return None
+        namespace, name = parts["namespace"], parts["name"]
+        try:
+            service = self._service(namespace, name)
+            slices = self._slices(namespace, name)
+        except ApiError as error:
+            raise Unresolved(f"cannot ask for Service {namespace}/{name}: {error}") from None
+        finally:
+            self._api.clear()  # the next question may be asked in a month
+        port_name = _port_name(f"Service {namespace}/{name}", service.spec, port)
+        places = dict.fromkeys(place for each in slices for place in _places(each, parts["hostname"], port, port_name))
+        if not places:
+            whose = f" named {parts['hostname']}" if parts["hostname"] else ""
+            raise Unresolved(f"Service {namespace}/{name} has no ready endpoint{whose} for port {port}")
+        return tuple(places)
+
+    def _service(self, namespace: str, name: str) -> _Service:
+        request = Request("get", "services", f"/api/v1/namespaces/{namespace}/services/{name}")
+        try:
+            return self._api.document(request, _Service, self._timeout_s)
+        except Missing:
+            raise Unresolved(f"there is no Service {namespace}/{name}") from None
+
+    def _slices(self, namespace: str, name: str) -> list[_Slice]:
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+        selector = {"labelSelector": f"kubernetes.io/service-name={name}"}
+        request = Request("list", "endpointslices.discovery.k8s.io", path, selector)
+        return self._api.document(request, _Slices, self._timeout_s).items or []
+
+
+def _port_name(service: str, spec: _Spec, port: int) -> str | None:
+    """What a port is called in slices; None for a headless Service, whose ports are those of its pods."""
+    if spec.type == "ExternalName":
+        raise Unresolved(f"{service} stands for the host {spec.external_name!r}; name that one")
+    if spec.cluster_ip == "None":
+        return None
+    found = [each.name or "" for each in spec.ports or () if each.port == port and each.protocol == "TCP"]
+    if not found:
+        known = ", ".join(str(each.port) for each in spec.ports or ()) or "none"
+        raise Unresolved(f"{service} has no TCP port {port}; it has {known}")
+    return found[0]
+
+
+def _places(each: _Slice, hostname: str | None, port: int, port_name: str | None) -> Iterator[Place]:
+    if port_name is None:
+        ports = [port]
+    else:
+        ports = [known.port for known in each.ports or () if (known.name or "") == port_name and known.port]
+    for endpoint in each.endpoints or ():
+        if endpoint.conditions.ready is False or (hostname and endpoint.hostname != hostname):
+            continue
+        for address in endpoint.addresses[:1]:  # further ones of an endpoint are not to be used
+            try:
+                text = canonical(address)
+            except WireError:  # of addressType FQDN
+                continue
+            yield from (Place(text, number) for number in ports)
+
+
+class _Port(msgspec.Struct):
+    port: int = 0
+    name: str | None = None
+    protocol: str = "TCP"
+
+
+class _Spec(msgspec.Struct, rename={"cluster_ip": "clusterIP", "external_name": "externalName"}):
+    type: str = "ClusterIP"
+    cluster_ip: str = ""
+    external_name: str = ""
+    ports: list[_Port] | None = None
+
+
+class _Service(msgspec.Struct):
+    spec: _Spec
+
+
+class _Conditions(msgspec.Struct):
+    ready: bool | None = None
+
+
+class _Endpoint(msgspec.Struct):
+    addresses: list[str]
+    conditions: _Conditions = msgspec.field(default_factory=_Conditions)
+    hostname: str | None = None
+
+
+class _SlicePort(msgspec.Struct):
+    port: int | None = None
+    name: str | None = None
+
+
+class _Slice(msgspec.Struct):
+    endpoints: list[_Endpoint] | None = None
+    ports: list[_SlicePort] | None = None
+
+
+class _Slices(msgspec.Struct):
+    items: list[_Slice] | None = None
