@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format lint types contracts coverage bench bench-report bench-million stress kube-apiserver \
+.PHONY: help demo test check format lint types contracts coverage bench bench-report bench-million bench-cfp stress kube-apiserver \
         clean
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make bench    benchmarks, full size"
 	@echo "make bench-report   the same at 40 000 rows, written into docs/performance.md"
 	@echo "make bench-million  beside the Go original at 1 000 000 rows, written there too; some ten minutes"
+	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
 	@echo "make stress   the long forms of the randomised tests"
 	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
 
@@ -72,6 +73,10 @@ bench-million: $(VENV)/.bench
 	mkdir -p build && rm -f build/million.jsonl
 	$(BIN)/python -m benchmarks go-million memory --size large --repeats 2 --json build/million.jsonl
 	$(BIN)/python -m benchmarks.report build/million.jsonl
+
+bench-cfp: $(VENV)/.bench kube-apiserver
+	mkdir -p build && rm -f build/cfp44774.jsonl
+	$(BIN)/python -m benchmarks.cfp44774 --json build/cfp44774.jsonl --report
 
 stress: $(VENV)/.dev
 	$(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600
