@@ -43,6 +43,9 @@ def weigh(size: Size) -> Iterator[Outcome]:
             _fill_etcd(etcd, size.rows)
             for name in ("kvstore", "clustermesh"):
                 yield _figure(name, f"{{endpoints: ['{etcd.endpoint}']}}", size.rows)
+        with tempfile.TemporaryDirectory() as directory:
+            kube.write_manifests(Path(directory), size.rows)
+            yield _figure("manifests", f"{{directory: '{directory}'}}", size.rows)
         with kube.served() as server:
             if server is not None:
                 kube.fill(server, size.rows)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -140,6 +141,24 @@ def rest_of_cluster(server: ApiServer, rows: int) -> None:
             server.rest().delete(f"{path}/{name}")
             put_all(client, [_named(prefix, text, name, number) for number in range(count)])
             wait_told(server, path, count)
+
+
+def write_manifests(directory: Path, rows: int) -> None:
+    """The same cluster as files, a hundred objects in each."""
+    template = endpoint("pod-template", "10.255.255.254")
+    template["status"]["identity"]["id"] = 999_999
+    template["status"]["networking"]["addressing"] = [{"ipv4": "10.255.255.254"}]
+    documents = [value.decode() for _, value in values(template, 1_000, range(rows), rows)]
+    made = [
+        (identity("65535"), "65535", rows // 8),
+        (node("node-template"), "node-template", rows // 40),
+        (_service(), "service-template", rows // 40),
+        (_slice(), "slice-template", rows // 40),
+    ]
+    for value, name, count in made:
+        documents += [_named("", json.dumps(value), name, number)[1].decode() for number in range(count)]
+    for number in range(0, len(documents), 100):
+        (directory / f"{number // 100:04}.yaml").write_text("\n---\n".join(documents[number : number + 100]))
 
 
 def _named(prefix: str, text: str, name: str, number: int) -> tuple[bytes, bytes]:
