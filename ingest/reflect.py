@@ -87,6 +87,9 @@ class Reflector:
         self._pending_rows = 0
         self._since: float | None = None
         self._withheld: dict[str, set[str]] = {}
+        self._uncounted = False
+        self.withholds = False
+        """Whether single deletes are withheld as well, until `release`: the server says them, and is not believed."""
 
     @property
     def tables(self) -> tuple[AnyTable, ...]:
@@ -111,6 +114,10 @@ class Reflector:
     def offer(self, event: Event) -> None:
         """Take an event into the batch. A list is written at once, before what was offered of other feeds."""
         match event:
+            case Delete() if self.withholds:
+                if self._is_known(event):
+                    self._withheld.setdefault(event.feed, set()).add(event.object)
+                    self._uncounted = True
             case Upsert() | Delete():
                 self._status.heal(event.feed, event.object)
                 if self._withheld:
@@ -139,6 +146,8 @@ class Reflector:
         """Write the batch, if there is anything in it, in one transaction."""
         if not self._pending:
             self._since = None
+            if self._uncounted:
+                self._count()
             return
         started = time.perf_counter()
         pending, self._pending, self._pending_rows, self._since = self._pending, {}, 0, None
@@ -162,10 +171,12 @@ class Reflector:
         return len(self._withheld.get(feed, ()))
 
     def release(self, feed: str | None = None) -> None:
-        """Believe the lists after all, of one feed or all: what was withheld is deleted."""
+        """Believe the server after all, of one feed or all: what was withheld is deleted."""
+        withholds, self.withholds = self.withholds, False
         for each in (*self._withheld,) if feed is None else (feed,):
             for name in self._withheld.pop(each, ()):
                 self.offer(Delete(each, name))
+        self.withholds = withholds
         self.flush()
         self._count()
 
@@ -221,6 +232,12 @@ class Reflector:
             claims = self._claims[table]
             if rows or event.object in claims.names(feed.name):
                 claims.claim(feed.name, event.object, rows, changes.setdefault(table, {}))
+
+    def _is_known(self, event: Delete) -> bool:
+        names = self._feeds[event.feed]
+        return event.object in self._pending or any(
+            event.object in self._claims[table].names(event.feed) for table in names.tables
+        )
 
     def _names(self, feed: Feed) -> set[str]:
         """The objects of the feed that have rows or wait for one."""
@@ -303,6 +320,7 @@ class Reflector:
         self._status.reject(feed.name, table.name, name, str(error), excerpt(repr(row)))
 
     def _count(self) -> None:
+        self._uncounted = False
         for table, claims in self._claims.items():
             withheld = 0
             for feed, names in self._withheld.items():

@@ -12,7 +12,7 @@ lists anew. A list may delete only what it was complete for: its canary is there
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from catalog.wire import WireError, cluster_configs
@@ -26,6 +26,7 @@ from ..etcd import (
     Client,
     Compacted,
     EtcdError,
+    KeyValue,
     PermissionDenied,
     Unauthenticated,
     Unavailable,
@@ -42,6 +43,7 @@ from ..keyspace.trust import Trust
 from ..reflect import Feed, Reflector, Split
 from ..source import AnyTable
 from ..status import State, Status
+from .away import Away
 from .heartbeat import Heartbeat
 from .ids import ClusterIds
 from .kinds import FEEDS, HEARTBEAT, TABLES, Layout, kinds
@@ -108,6 +110,9 @@ class ClusterSource:
         self._keyspace = Keyspace((), self._reflector, options.page_limit, lambda: self._line.stopping)
         self._trust = Trust(options.lease_time_s)
         self._heartbeat = Heartbeat(options.heartbeat_timeout_s)
+        self._away = Away(options.lease_time_s)
+        self._away_from = 0
+        self._canary_versions: dict[bytes, tuple[int, int]] = {}
         self._config: ClusterConfig | None = None
         self._accepted = False
         self._removed = False
@@ -206,6 +211,7 @@ class ClusterSource:
             probe_at = self._clock() + _PROBE_S
             renewal_at = self._clock() + self._options.renewal_s
             while not self._line.stopping and not self._renewed:
+                self._judge_writer()
                 self._list_due(client, stream)
                 if stream.ready:
                     self._settle()
@@ -224,7 +230,11 @@ class ClusterSource:
         """For how long there is nothing to do unless an event comes."""
         now = self._clock()
         waits = [_LONGEST_WAIT_S, self._options.renewal_s, self._heartbeat.timeout_s]
-        waits += [wait for wait in (self._status.due_in(), self._trust.due_in(now)) if wait is not None]
+        waits += [
+            wait
+            for wait in (self._status.due_in(), self._trust.due_in(now), self._away.due_in(now))
+            if wait is not None
+        ]
         return max(0.001, min(waits))
 
     def _hear_of(self, batch: WatchBatch) -> None:
@@ -234,7 +244,9 @@ class ClusterSource:
         elif batch.prefix == self._layout.config_key:
             self._hear_config(batch)
         else:
-            self._canaries.update(event.kv.key for event in batch.events if event.type == PUT)
+            written = [event.kv for event in batch.events if event.type == PUT]
+            self._noted(written)
+            self._hear_canaries([kv.key for kv in written])
 
     def _look_for_renewal(self) -> None:
         """Whether certificates or password have changed: then a new connection is made, if they are in order."""
@@ -263,14 +275,39 @@ class ClusterSource:
             if event.type == PUT:
                 self._heartbeat.beat(self._etcd_id, event.kv.mod_revision, self._clock())
                 self._trust.heartbeat(self._clock())
+                self._away.returned(self._clock())
+                if (
+                    self._away.in_doubt and self._etcd_id != self._away_from
+                ):  # another etcd, with a writer that is there
+                    self._hear_canaries(list(self._canaries))
             else:
                 self._trust.silence()
+                self._doubt_writer("its writer is away: the lease of its heartbeat has ended")
 
     def _check_heartbeat(self, client: Client, connected_at: float) -> None:
         """A server without a living writer is left for another one, each as long as a writer may be silent."""
         now = self._clock()
         if self._heartbeat.is_silent(now) and now - connected_at > self._heartbeat.timeout_s:
             raise Unavailable(f"{client.endpoint}: {self._silence(now)}")
+
+    def _judge_writer(self) -> None:
+        """While its writer is away an etcd loses its keys by itself: those deletes are withheld."""
+        now = self._clock()
+        if self._heartbeat.is_silent(now):
+            self._doubt_writer(self._silence(now))
+        elif self._away.is_over(now):
+            self._believe_writer()
+        self._reflector.withholds = self._away.in_doubt
+
+    def _doubt_writer(self, reason: str) -> None:
+        self._away.begin(reason)
+        self._away_from = self._etcd_id
+
+    def _believe_writer(self) -> None:
+        if self._away.in_doubt:
+            self._away.end()
+            self._reflector.withholds = False
+            self._reflector.release()
 
     def _silence(self, now: float) -> str:
         return f"its writer is silent: no heartbeat for {self._heartbeat.silent_s(now) or 0:.0f} s"
@@ -361,8 +398,29 @@ class ClusterSource:
         revision = 0
         for page in allowed(prefix, lambda: list(client.list(prefix, self._options.page_limit))):
             self._canaries.update(kv.key for kv in page.kvs)
+            self._hear_canaries(self._noted(page.kvs))
             revision = page.revision
         stream.add(prefix, revision + 1)
+
+    def _noted(self, kvs: Iterable[KeyValue]) -> list[bytes]:
+        """The canaries among them that this etcd had not, when we last looked, or had older ones of."""
+        newer = []
+        for kv in kvs:
+            etcd_id, revision = self._canary_versions.get(kv.key, (self._etcd_id, 0))
+            if etcd_id == self._etcd_id and revision < kv.mod_revision:
+                newer.append(kv.key)
+            self._canary_versions[kv.key] = self._etcd_id, kv.mod_revision
+        return newer
+
+    def _hear_canaries(self, written: list[bytes]) -> None:
+        """Prefixes begin when their canaries are there; those that a returned writer writes again are listed anew."""
+        self._canaries.update(written)
+        if self._away.in_doubt:
+            for canary in written:
+                self._away.renew(canary)
+            for prefix in self._keyspace.prefixes.values():
+                if not set(prefix.kind.canaries).isdisjoint(written) and self._away.is_renewed(prefix.kind.canaries):
+                    prefix.due = True
 
     def _missing(self, kind: Kind) -> list[str]:
         """The canaries that a prefix waits for."""
@@ -374,6 +432,8 @@ class ClusterSource:
         if self._accepted:
             self._accepted, self._believed = False, True
             self._trust.restore()
+            self._away.end()
+            self._reflector.withholds = False
             self._reflector.release()
         listed = False
         for prefix in tuple(self._keyspace.prefixes.values()):
@@ -388,11 +448,15 @@ class ClusterSource:
                     stream.add(prefix.key, prefix.known + 1)
         if listed and not any(prefix.due for prefix in self._keyspace.prefixes.values()):
             self._leave_out()
+            if all(self._away.is_renewed(prefix.kind.canaries) for prefix in self._keyspace.prefixes.values()):
+                self._believe_writer()
 
     def _is_full(self, client: Client, prefix: Prefix, revision: int) -> bool:
         """Whether a list may delete: its canaries are there at its revision; or it is of the etcd that we knew."""
         if self._believed:
             return True
+        if self._away.in_doubt and not self._away.is_renewed(prefix.kind.canaries):
+            return False
         for canary in prefix.kind.canaries:
             if client.get(canary, revision).kv is None:
                 self._canaries.discard(canary)
@@ -421,21 +485,22 @@ class ClusterSource:
         withheld = sum(self._reflector.withheld(feed.name) for feed in self._feeds)
         if not withheld:
             trust.restore()
+        reason = trust.reason or self._away.reason
         silent = self._silence(now) if self._heartbeat.is_silent(now) else ""
         worst: dict[AnyTable, tuple[State, str]] = dict.fromkeys(self.tables, ("synced", ""))
         for prefix in prefixes:
-            judged = self._judged(prefix, silent, withheld)
+            judged = self._judged(prefix, silent, withheld, reason)
             for table in prefix.kind.tables:
                 worst[table] = max(worst[table], judged, key=lambda each: _WORSE.index(each[0]))
         for table, (state, error) in worst.items():
             self._status.report(state, error or self._warning, (table,))
 
-    def _judged(self, prefix: Prefix, silent: str, withheld: int) -> tuple[State, str]:
+    def _judged(self, prefix: Prefix, silent: str, withheld: int, reason: str) -> tuple[State, str]:
         missing = self._missing(prefix.kind)
         if prefix.due and missing:
             return "stale" if prefix.listed else "syncing", f"waiting for {missing[0]}: not all of it is there yet"
-        if withheld and self._trust.reason:
-            return "stale", f"withholding {withheld} deletes: {self._trust.reason}"
+        if withheld and reason:
+            return "stale", f"withholding {withheld} deletes: {reason}"
         return ("stale", silent) if silent else ("synced", "")
 
     def _lost(self, error: EtcdError) -> None:

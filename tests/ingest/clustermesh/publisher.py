@@ -93,6 +93,8 @@ class Publisher:
 
     def __init__(self, etcd: LocalEtcd, *, canaries: bool = True, login: tuple[str, str] | None = None) -> None:
         self.client: Client = etcd.client(login=login)
+        self.lease = 0
+        """What its keys hang on; 0: nothing, they stay."""
         self._canaries = canaries
 
     def __enter__(self) -> Self:
@@ -103,7 +105,8 @@ class Publisher:
 
     def put(self, *entries: tuple[str, bytes]) -> None:
         for start in range(0, len(entries), 100):
-            self.client.put_many([(key.encode(), value) for key, value in entries[start : start + 100]])
+            items = [(key.encode(), value) for key, value in entries[start : start + 100]]
+            self.client.put_many(items, self.lease)
 
     def delete(self, *names: str) -> None:
         for name in names:
