@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from catalog import Mirror
 from catalog.wire import WireError, cluster_configs
 from catalog.wire.cluster_configs import ClusterConfig
 from statedb import Database
@@ -32,9 +33,9 @@ from ..etcd import (
     WatchBatch,
     WatchStream,
 )
-from ..events import Listed
+from ..events import Listed, Upsert
 from ..keyspace.connect import Connector, Servers, servers_of
-from ..keyspace.keyspace import Keyspace, allowed
+from ..keyspace.keyspace import Keyspace, allowed, completion
 from ..keyspace.kind import Kind, check_names, chosen
 from ..keyspace.line import Line
 from ..keyspace.prefix import Prefix
@@ -44,7 +45,18 @@ from ..source import AnyTable
 from ..status import State, Status
 from .heartbeat import Heartbeat
 from .ids import ClusterIds
-from .kinds import FEEDS, HEARTBEAT, TABLES, Layout, kinds
+from .kinds import (
+    COPIES,
+    FEEDS,
+    HEARTBEAT,
+    MIRROR_CONFIG,
+    MIRROR_FEEDS,
+    TABLES,
+    Layout,
+    copy_of,
+    kinds,
+    mirrored_config,
+)
 from .options import ClusterMeshOptions, RemoteClustersOptions
 
 _LONGEST_WAIT_S = 1.0
@@ -81,6 +93,8 @@ class ClusterSource:
         names = check_names(self.backend, TABLES, tables)
         self.cluster = layout.cluster
         self.tables: tuple[AnyTable, ...] = tuple(table for table in TABLES if table.name in names)
+        if layout.mirror:
+            self.tables = (*self.tables, Mirror)
         self._names = names
         self._layout = layout
         self._options = options
@@ -92,7 +106,7 @@ class ClusterSource:
             Feed(feed.name, tuple(table for table in feed.tables if table in self.tables), mixed=feed.mixed)
             for feed in FEEDS
         ]
-        self._feeds = tuple(feed for feed in feeds if feed.tables)
+        self._feeds = tuple(feed for feed in feeds if feed.tables) + (MIRROR_FEEDS if layout.mirror else ())
         self._reflector = Reflector(db, self.cluster, self.backend, self._feeds, self._status)
         self._line = Line(
             f"clustermesh {self.cluster}",
@@ -322,6 +336,9 @@ class ClusterSource:
             self._reflector.drain()
             self._keyspace.forget()
         self._config = config
+        if self._layout.mirror:
+            row = mirrored_config(self._layout, self._raw_config or b"")
+            self._reflector.offer(Listed(MIRROR_CONFIG.name, [Upsert(MIRROR_CONFIG.name, row.key.name, (row,))]))
         return config
 
     def _why_not(self, config: ClusterConfig) -> str:
@@ -379,7 +396,7 @@ class ClusterSource:
         for prefix in tuple(self._keyspace.prefixes.values()):
             if prefix.due and not self._missing(prefix.kind) and not self._line.stopping:
                 if not prefix.listed:
-                    self._status.report("syncing", "", prefix.kind.tables)
+                    self._status.report("syncing", "", prefix.kind.fills)
                 self._keyspace.list(client, prefix, partial(self._is_full, client))
                 prefix.due = bool(self._missing(prefix.kind))  # one may have gone: then the list was not complete
                 listed = True
@@ -402,10 +419,16 @@ class ClusterSource:
 
     def _leave_out(self) -> None:
         """Feeds that this cluster does not announce are empty, now that those are there which replace them."""
-        used = {prefix.feed for prefix in self._keyspace.prefixes.values()}
+        kinds_used = [prefix.kind for prefix in self._keyspace.prefixes.values()]
+        used = {kind.feed for kind in kinds_used if kind.tables}
+        used |= {kind.copy.feed for kind in kinds_used if kind.copy is not None}
         for feed in self._feeds:
-            if feed.name not in used:
+            if feed.name not in used and feed not in MIRROR_FEEDS:
                 self._reflector.offer(Listed(feed.name, ()))
+        for name in COPIES if self._layout.mirror else ():
+            copy = copy_of(self.cluster, name)  # a cache tells of it too that all of it is there
+            if copy.feed not in used:
+                self._reflector.offer(Listed(copy.feed, completion(copy)))
 
     # --- what we say of ourselves -------------------------------------------------------------------------------------
 
@@ -425,7 +448,7 @@ class ClusterSource:
         worst: dict[AnyTable, tuple[State, str]] = dict.fromkeys(self.tables, ("synced", ""))
         for prefix in prefixes:
             judged = self._judged(prefix, silent, withheld)
-            for table in prefix.kind.tables:
+            for table in prefix.kind.fills:
                 worst[table] = max(worst[table], judged, key=lambda each: _WORSE.index(each[0]))
         for table, (state, error) in worst.items():
             self._status.report(state, error or self._warning, (table,))
@@ -443,7 +466,7 @@ class ClusterSource:
 
     def _report_lack(self, error: str, *, refused: bool = False) -> None:
         """Of tables that were listed once the last good rows stand; of the others nothing is known."""
-        listed = {table for prefix in self._keyspace.prefixes.values() if prefix.listed for table in prefix.kind.tables}
+        listed = {table for prefix in self._keyspace.prefixes.values() if prefix.listed for table in prefix.kind.fills}
         known = [table for table in self.tables if table in listed]
         unknown = [table for table in self.tables if table not in listed]
         if known:
@@ -465,14 +488,21 @@ def local(db: Database, cluster: str, cluster_id: int, options: ClusterMeshOptio
 
 
 def remote(
-    db: Database, cluster: str, servers: Servers, options: RemoteClustersOptions, ids: ClusterIds
+    db: Database,
+    cluster: str,
+    servers: Servers,
+    options: RemoteClustersOptions,
+    ids: ClusterIds,
+    *,
+    mirror: bool = False,
 ) -> ClusterSource:
-    """Another cluster. Raises InvalidOptions."""
+    """Another cluster; with ``mirror`` its raw values too, in the table `Mirror`. Raises InvalidOptions."""
     if not servers.locked:
         raise InvalidOptions("a connection to another cluster must be locked to one etcd")
     layout = Layout(
         cluster=cluster,
         max_clusters=options.max_connected_clusters,
         prefer_endpoint_slices=options.prefer_endpoint_slices,
+        mirror=mirror,
     )
     return ClusterSource(db, layout, servers, options, ids=ids)
