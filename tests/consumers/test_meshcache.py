@@ -278,6 +278,12 @@ def test_another_id_is_another_cluster(origin: LocalEtcd, cache: LocalEtcd, tmp_
         entry = {cached(ip_entry(7)[0]): ip_entry(7, 4 << 16)[1]}
         eventually(lambda: data(cache) == entry and decode(held(cache).get(CONFIG_KEY, b"{}")).id == 4)
         eventually(lambda: set(held(cache)) >= SYNCED)
+        with cache.client() as client:
+            config = client.get(CONFIG_KEY.encode()).kv
+            assert config is not None
+            pages = [*client.list(b"cilium/cache/", revision=config.mod_revision)]
+            pages += client.list(b"cilium/synced/", revision=config.mod_revision)
+        assert not any(page.kvs for page in pages)  # when it said so, nothing of the other one was left
 
 
 def test_an_emptied_cache_is_filled_again(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path):
@@ -295,7 +301,9 @@ def test_an_emptied_cache_is_filled_again(origin: LocalEtcd, cache: LocalEtcd, t
 
 def test_a_lost_lease_is_made_good(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path):
     fill(origin, *range(50))
-    with Cacher(tmp_path, cache, lease_keys_max=20, lease_time_s=1.5).names(CLUSTER, origin) as cacher:
+    with Cacher(tmp_path, cache, lease_keys_max=20, lease_time_s=1.5, heartbeat_s=3600.0).names(
+        CLUSTER, origin
+    ) as cacher:
         assert cacher.cache.wait_ready(WAIT_S)
         before = data(cache)
         with cache.client() as client:
@@ -303,6 +311,7 @@ def test_a_lost_lease_is_made_good(origin: LocalEtcd, cache: LocalEtcd, tmp_path
             client.revoke(lease)
         eventually(lambda: data(cache) == before)
         eventually(lambda: set(held(cache)) >= {*SYNCED, CONFIG_KEY})
+        assert cacher.cache.stats.connections == 1
 
 
 def test_leases_are_renewed(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path):
