@@ -354,20 +354,19 @@ class ClusterSource:
     # --- whom we talk to ----------------------------------------------------------------------------------------------
 
     def _recognise(self, client: Client, config: ClusterConfig) -> None:
-        """Plan what to read. Without canaries, a server that is not the one we knew is not believed yet."""
+        """Plan what to read. A server that is not the one we knew is not believed yet: without canaries its lists are
+        not; with them they are, but a doubt outlives this connection until they have come: the next may have none.
+        """
         plan = chosen(kinds(self._layout, config), self._names)
         keyspace = self._keyspace
         header = client.get(HEARTBEAT).header
-        broken = ""
+        broken = keyspace.lineage.broken_by(header)
         if keyspace.lineage.known and not config.synced_canaries:
             moved = {kind.prefix for kind in plan} != {prefix.name for prefix in keyspace.prefixes.values()}
-            broken = "it keeps its state elsewhere" if moved else keyspace.lineage.broken_by(header)
-            broken = broken or keyspace.contradiction(client)
+            broken = "it keeps its state elsewhere" if moved else broken or keyspace.contradiction(client)
         keyspace.replan(plan)
         keyspace.begin(header)
-        if config.synced_canaries:
-            self._trust.restore()
-        elif broken:
+        if broken:
             self._trust.doubt(f"this etcd is not the one that filled the table: {broken}")
             self._hear(client)
 
@@ -442,7 +441,7 @@ class ClusterSource:
         if trust.restored(now):
             self._reflector.release()
         withheld = sum(self._reflector.withheld(feed.name) for feed in self._feeds)
-        if not withheld:
+        if not withheld and not any(prefix.due for prefix in prefixes):
             trust.restore()
         silent = self._silence(now) if self._heartbeat.is_silent(now) else ""
         worst: dict[AnyTable, tuple[State, str]] = dict.fromkeys(self.tables, ("synced", ""))
