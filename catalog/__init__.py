@@ -12,6 +12,7 @@ from statedb import Table
 from .backends import Backend, BackendKey, Backends
 from .endpoints import Endpoint, EndpointKey, Endpoints, NamedPort
 from .identities import Identities, Identity, IdentityKey
+from .mirror import Mirror, Mirrored, MirrorKey
 from .namespaces import Namespace, NamespaceKey, Namespaces
 from .nodes import Node, NodeAddress, NodeKey, Nodes
 from .policies import Policies, Policy, PolicyKey, Requirement, Selector
@@ -30,7 +31,7 @@ TABLES: tuple[type[Table[Any, Any]], ...] = (
     Sources,
     Rejected,
 )
-"""Every table of the catalog (Any: of many key and row types at once)."""
+"""Every table of the catalog but `Mirror` (Any: of many key and row types at once)."""
 
 __all__ = [
     "TABLES",
@@ -44,6 +45,9 @@ __all__ = [
     "Identities",
     "Identity",
     "IdentityKey",
+    "Mirror",
+    "MirrorKey",
+    "Mirrored",
     "NamedPort",
     "Namespace",
     "NamespaceKey",

@@ -59,9 +59,12 @@ def open(db: Database, cluster_name: str, cluster_id: int, options: ClusterMeshO
     return local(db, cluster_name, cluster_id, options)
 
 
-def open_remotes(db: Database, cluster_name: str, cluster_id: int, options: RemoteClustersOptions) -> RemoteSources:
+def open_remotes(
+    db: Database, cluster_name: str, cluster_id: int, options: RemoteClustersOptions, *, mirror: bool = False
+) -> RemoteSources:
     """The remote clusters that a directory names, not yet started; ours is the cluster given.
 
+    With ``mirror`` their raw values go into the table `Mirror` of the catalog besides, which ``db`` has then.
     Raises InvalidOptions, MissingDependency.
     """
     _check_codec(options.prefer_endpoint_slices)
@@ -73,7 +76,7 @@ def open_remotes(db: Database, cluster_name: str, cluster_id: int, options: Remo
     make_resolver = resolver_of(options.service_resolver)
     if make_resolver is not None:
         make_resolver().close()  # what is wrong with it is told now, and not of each cluster
-    return RemoteClusters(db, cluster_name, cluster_id, options)
+    return RemoteClusters(db, cluster_name, cluster_id, options, mirror=mirror)
 
 
 def _check_codec(needed: bool) -> None:

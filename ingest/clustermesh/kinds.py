@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from catalog import Backends, Endpoints, Identities, Nodes, Services
+from catalog import Backends, Endpoints, Identities, Mirror, Mirrored, MirrorKey, Nodes, Services
 from catalog.wire import WireError, endpoint_slices, identities, ips, keys, nodes, services
 from catalog.wire.cluster_configs import ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig
 
-from ..keyspace.kind import Kind
+from ..keyspace.kind import Copy, Kind
 from ..reflect import Feed
 from ..source import AnyTable
 
@@ -29,6 +29,22 @@ _SERVICES = Feed("services", (Services, Backends), mixed=True)
 FEEDS = (_NODES, _IDENTITIES, _IPS, _SLICES, _SERVICES)
 """The prefix of each, and whether it is used, are the cluster's to announce."""
 
+_EXPORTS = Feed("serviceexports", ())  # nobody decodes them, they are only copied
+
+COPIES = {
+    "nodes": (keys.state_to_cache(keys.NODES), "{}/"),
+    "identities": (keys.CACHED_IDENTITIES, "{}/id/"),
+    "ip": (keys.CACHED_IPS, "{}/"),
+    "endpointslices": (keys.state_to_cache(keys.ENDPOINT_SLICES), "{}/"),
+    "services": (keys.state_to_cache(keys.SERVICES), "{}/"),
+    "serviceexports": (keys.state_to_cache(keys.SERVICE_EXPORTS), "{}/"),
+}
+"""Where a cache of the mesh keeps a feed: the prefix, and what comes in behind it for a cluster."""
+
+MIRROR_CONFIG = Feed("mirror cluster-config", (Mirror,))
+MIRROR_FEEDS = (MIRROR_CONFIG, *[Feed(f"mirror {name}", (Mirror,)) for name in COPIES])
+"""The feeds of the table `Mirror`."""
+
 _Decode: TypeAlias = Callable[[str, bytes], tuple[Any, ...]]
 _CLUSTER_LABEL = "k8s:io.cilium.k8s.policy.cluster"
 
@@ -37,13 +53,14 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """Whose etcd it is, and how we want to read it.
 
     ``checked``: identities and addresses must be of the range of the cluster's id, as those of other clusters must;
-    our own cluster also has identities of other scopes.
+    our own cluster also has identities of other scopes. ``mirror``: raw values go into the table `Mirror` besides.
     """
 
     cluster: str
     max_clusters: int = 255
     checked: bool = True
     prefer_endpoint_slices: bool = False
+    mirror: bool = False
 
     @property
     def config_key(self) -> bytes:
@@ -66,14 +83,16 @@ def uses_endpoint_slices(layout: Layout, config: ClusterConfig) -> bool:
 def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
     """The prefixes to read, in the order in which they are listed. This cluster does not use a feed that is not there.
 
-    Where backends come from slices, services wait for those: a change of the form never takes a backend away.
+    Where backends come from slices, services wait for those: a change of the form never takes a backend away. A mirror
+    has both forms, and the exports of services, where they are announced.
     """
     cluster, own = layout.cluster, f"{layout.cluster}/"
     slices = uses_endpoint_slices(layout, config)
 
     def kind(feed: Feed, prefix: str, below: str, decode: _Decode) -> Kind:
         canaries = (keys.synced(cluster, prefix).encode(),) if config.synced_canaries else ()
-        return Kind(f"{prefix}/{below}", feed.tables, decode, mixed=feed.mixed, feed=feed.name, canaries=canaries)
+        copied = copy_of(cluster, feed.name) if layout.mirror else None
+        return Kind(f"{prefix}/{below}", feed.tables, decode, feed.mixed, feed.name, canaries, copied)
 
     def place(prefix: str) -> str:
         return keys.state_to_cache(prefix) if config.cached else prefix
@@ -86,6 +105,8 @@ def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
     ]
     if slices:
         found.append(kind(_SLICES, place(keys.ENDPOINT_SLICES), own, _slices(cluster, config.id)))
+    elif layout.mirror and config.endpoint_slices != SERVICES_ONLY:
+        found.append(kind(Feed(_SLICES.name, ()), place(keys.ENDPOINT_SLICES), own, _nothing))
     if config.endpoint_slices != ENDPOINT_SLICES_ONLY:
         service = kind(_SERVICES, place(keys.SERVICES), own, _services(cluster, config.id, backends=not slices))
         if slices:
@@ -93,7 +114,29 @@ def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
                 service, tables=(Services,), canaries=(*found[-1].canaries, *service.canaries)
             )
         found.append(service)
+    if layout.mirror and config.service_exports_enabled:
+        found.append(kind(_EXPORTS, place(keys.SERVICE_EXPORTS), own, _nothing))
     return tuple(found)
+
+
+def copy_of(cluster: str, feed: str) -> Copy:
+    """The copy of a cluster's feed in the table `Mirror`, by the keys of a cache."""
+    prefix, below = COPIES[feed]
+    place = f"{prefix}/{below.format(cluster)}"
+
+    def row(name: str, value: bytes) -> Mirrored:
+        return Mirrored(MirrorKey(cluster, place + name), value)
+
+    return Copy(f"mirror {feed}", Mirror, row, Mirrored(MirrorKey(cluster, keys.synced(cluster, prefix)), b""))
+
+
+def mirrored_config(layout: Layout, value: bytes) -> Mirrored:
+    """What a cluster says of itself, in the table `Mirror`."""
+    return Mirrored(MirrorKey(layout.cluster, layout.config_key.decode()), value)
+
+
+def _nothing(*_: object) -> tuple[Any, ...]:
+    return ()
 
 
 def _nodes(cluster: str, cluster_id: int) -> _Decode:

@@ -45,8 +45,11 @@ class RemoteClusters:
 
     backend = "remote-clusters"
 
-    def __init__(self, db: Database, own_name: str, own_id: int, options: RemoteClustersOptions) -> None:
-        """A file named as our own cluster is passed over."""
+    def __init__(
+        self, db: Database, own_name: str, own_id: int, options: RemoteClustersOptions, *, mirror: bool = False
+    ) -> None:
+        """A file named as our own cluster is passed over. ``mirror``: raw values go into the table `Mirror` besides."""
+        self._mirror = mirror
         self._db = db
         self._own_name = own_name
         self._options = options
@@ -167,7 +170,7 @@ class RemoteClusters:
             if source is not None:
                 source.reconnect(servers)
             elif not self._worker.stopping:
-                source = remote(self._db, name, servers, self._options, self._ids)
+                source = remote(self._db, name, servers, self._options, self._ids, mirror=self._mirror)
                 source.start()
                 self._clusters[name] = source
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from catalog import Mirror
 from catalog.wire import WireError, cluster_configs
 from catalog.wire.cluster_configs import ClusterConfig
 from statedb import Database
@@ -33,9 +34,9 @@ from ..etcd import (
     WatchBatch,
     WatchStream,
 )
-from ..events import Listed
+from ..events import Listed, Upsert
 from ..keyspace.connect import Connector, Servers, servers_of
-from ..keyspace.keyspace import Keyspace, allowed
+from ..keyspace.keyspace import Keyspace, allowed, completion
 from ..keyspace.kind import Kind, check_names, chosen
 from ..keyspace.line import Line
 from ..keyspace.prefix import Prefix
@@ -46,7 +47,18 @@ from ..status import State, Status
 from .away import Away
 from .heartbeat import Heartbeat
 from .ids import ClusterIds
-from .kinds import FEEDS, HEARTBEAT, TABLES, Layout, kinds
+from .kinds import (
+    COPIES,
+    FEEDS,
+    HEARTBEAT,
+    MIRROR_CONFIG,
+    MIRROR_FEEDS,
+    TABLES,
+    Layout,
+    copy_of,
+    kinds,
+    mirrored_config,
+)
 from .options import ClusterMeshOptions, RemoteClustersOptions
 
 _LONGEST_WAIT_S = 1.0
@@ -83,6 +95,8 @@ class ClusterSource:
         names = check_names(self.backend, TABLES, tables)
         self.cluster = layout.cluster
         self.tables: tuple[AnyTable, ...] = tuple(table for table in TABLES if table.name in names)
+        if layout.mirror:
+            self.tables = (*self.tables, Mirror)
         self._names = names
         self._layout = layout
         self._options = options
@@ -94,7 +108,7 @@ class ClusterSource:
             Feed(feed.name, tuple(table for table in feed.tables if table in self.tables), mixed=feed.mixed)
             for feed in FEEDS
         ]
-        self._feeds = tuple(feed for feed in feeds if feed.tables)
+        self._feeds = tuple(feed for feed in feeds if feed.tables) + (MIRROR_FEEDS if layout.mirror else ())
         self._reflector = Reflector(db, self.cluster, self.backend, self._feeds, self._status)
         self._line = Line(
             f"clustermesh {self.cluster}",
@@ -359,6 +373,9 @@ class ClusterSource:
             self._reflector.drain()
             self._keyspace.forget()
         self._config = config
+        if self._layout.mirror:
+            row = mirrored_config(self._layout, self._raw_config or b"")
+            self._reflector.offer(Listed(MIRROR_CONFIG.name, [Upsert(MIRROR_CONFIG.name, row.key.name, (row,))]))
         return config
 
     def _why_not(self, config: ClusterConfig) -> str:
@@ -374,20 +391,19 @@ class ClusterSource:
     # --- whom we talk to ----------------------------------------------------------------------------------------------
 
     def _recognise(self, client: Client, config: ClusterConfig) -> None:
-        """Plan what to read. Without canaries, a server that is not the one we knew is not believed yet."""
+        """Plan what to read. A server that is not the one we knew is not believed yet: without canaries its lists are
+        not; with them they are, but a doubt outlives this connection until they have come: the next may have none.
+        """
         plan = chosen(kinds(self._layout, config), self._names)
         keyspace = self._keyspace
         header = client.get(HEARTBEAT).header
-        broken = ""
+        broken = keyspace.lineage.broken_by(header)
         if keyspace.lineage.known and not config.synced_canaries:
             moved = {kind.prefix for kind in plan} != {prefix.name for prefix in keyspace.prefixes.values()}
-            broken = "it keeps its state elsewhere" if moved else keyspace.lineage.broken_by(header)
-            broken = broken or keyspace.contradiction(client)
+            broken = "it keeps its state elsewhere" if moved else broken or keyspace.contradiction(client)
         keyspace.replan(plan)
         keyspace.begin(header)
-        if config.synced_canaries:
-            self._trust.restore()
-        elif broken:
+        if broken:
             self._trust.doubt(f"this etcd is not the one that filled the table: {broken}")
             self._hear(client)
 
@@ -439,7 +455,7 @@ class ClusterSource:
         for prefix in tuple(self._keyspace.prefixes.values()):
             if prefix.due and not self._missing(prefix.kind) and not self._line.stopping:
                 if not prefix.listed:
-                    self._status.report("syncing", "", prefix.kind.tables)
+                    self._status.report("syncing", "", prefix.kind.fills)
                 self._keyspace.list(client, prefix, partial(self._is_full, client))
                 prefix.due = bool(self._missing(prefix.kind))  # one may have gone: then the list was not complete
                 listed = True
@@ -466,10 +482,16 @@ class ClusterSource:
 
     def _leave_out(self) -> None:
         """Feeds that this cluster does not announce are empty, now that those are there which replace them."""
-        used = {prefix.feed for prefix in self._keyspace.prefixes.values()}
+        kinds_used = [prefix.kind for prefix in self._keyspace.prefixes.values()]
+        used = {kind.feed for kind in kinds_used if kind.tables}
+        used |= {kind.copy.feed for kind in kinds_used if kind.copy is not None}
         for feed in self._feeds:
-            if feed.name not in used:
+            if feed.name not in used and feed not in MIRROR_FEEDS:
                 self._reflector.offer(Listed(feed.name, ()))
+        for name in COPIES if self._layout.mirror else ():
+            copy = copy_of(self.cluster, name)  # a cache tells of it too that all of it is there
+            if copy.feed not in used:
+                self._reflector.offer(Listed(copy.feed, completion(copy)))
 
     # --- what we say of ourselves -------------------------------------------------------------------------------------
 
@@ -483,14 +505,14 @@ class ClusterSource:
         if trust.restored(now):
             self._reflector.release()
         withheld = sum(self._reflector.withheld(feed.name) for feed in self._feeds)
-        if not withheld:
+        if not withheld and not any(prefix.due for prefix in prefixes):
             trust.restore()
         reason = trust.reason or self._away.reason
         silent = self._silence(now) if self._heartbeat.is_silent(now) else ""
         worst: dict[AnyTable, tuple[State, str]] = dict.fromkeys(self.tables, ("synced", ""))
         for prefix in prefixes:
             judged = self._judged(prefix, silent, withheld, reason)
-            for table in prefix.kind.tables:
+            for table in prefix.kind.fills:
                 worst[table] = max(worst[table], judged, key=lambda each: _WORSE.index(each[0]))
         for table, (state, error) in worst.items():
             self._status.report(state, error or self._warning, (table,))
@@ -508,7 +530,7 @@ class ClusterSource:
 
     def _report_lack(self, error: str, *, refused: bool = False) -> None:
         """Of tables that were listed once the last good rows stand; of the others nothing is known."""
-        listed = {table for prefix in self._keyspace.prefixes.values() if prefix.listed for table in prefix.kind.tables}
+        listed = {table for prefix in self._keyspace.prefixes.values() if prefix.listed for table in prefix.kind.fills}
         known = [table for table in self.tables if table in listed]
         unknown = [table for table in self.tables if table not in listed]
         if known:
@@ -530,14 +552,21 @@ def local(db: Database, cluster: str, cluster_id: int, options: ClusterMeshOptio
 
 
 def remote(
-    db: Database, cluster: str, servers: Servers, options: RemoteClustersOptions, ids: ClusterIds
+    db: Database,
+    cluster: str,
+    servers: Servers,
+    options: RemoteClustersOptions,
+    ids: ClusterIds,
+    *,
+    mirror: bool = False,
 ) -> ClusterSource:
-    """Another cluster. Raises InvalidOptions."""
+    """Another cluster; with ``mirror`` its raw values too, in the table `Mirror`. Raises InvalidOptions."""
     if not servers.locked:
         raise InvalidOptions("a connection to another cluster must be locked to one etcd")
     layout = Layout(
         cluster=cluster,
         max_clusters=options.max_connected_clusters,
         prefer_endpoint_slices=options.prefer_endpoint_slices,
+        mirror=mirror,
     )
     return ClusterSource(db, layout, servers, options, ids=ids)

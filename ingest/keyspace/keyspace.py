@@ -11,7 +11,7 @@ from typing import TypeVar
 from ..etcd import PUT, Client, Compacted, Header, PermissionDenied, WatchBatch, WatchStream
 from ..events import Bad, Listed, Upsert
 from ..reflect import Reflector
-from .kind import Kind
+from .kind import Copy, Kind
 from .lineage import Lineage
 from .prefix import Prefix
 
@@ -81,6 +81,8 @@ class Keyspace:
     def _list(self, client: Client, prefix: Prefix, is_full: Callable[[Prefix, int], bool]) -> None:
         split, clock = self._reflector.split, time.perf_counter
         objects: list[Upsert | Bad] = []
+        copies: list[Upsert | Bad] = []
+        kind, copy = prefix.kind, prefix.kind.copy
         witnesses: list[tuple[int, bytes]] = []
         revision = 0
         started = clock()
@@ -88,7 +90,10 @@ class Keyspace:
             arrived = clock()
             if not revision:
                 witnesses = heapq.nsmallest(_WITNESSES, [(kv.mod_revision, kv.key) for kv in page.kvs])
-            objects += prefix.read_page(page.kvs)
+            if kind.tables:
+                objects += prefix.read_page(page.kvs)
+            if copy is not None:
+                copies += [prefix.copy(kv.key, kv.value, copy) for kv in page.kvs]
             revision = page.revision
             split.client_s += arrived - started
             started = clock()
@@ -96,7 +101,11 @@ class Keyspace:
             if self._stopping():
                 return
         split.client_s += clock() - started
-        self._reflector.offer(Listed(prefix.feed, objects, full=is_full(prefix, revision)))
+        full = is_full(prefix, revision)
+        if kind.tables:
+            self._reflector.offer(Listed(prefix.feed, objects, full=full))
+        if copy is not None:
+            self._reflector.offer(Listed(copy.feed, [*copies, *(completion(copy) if full else ())], full=full))
         prefix.known, prefix.listed, prefix.due = revision, True, False
         self.lineage.saw(revision)
         for version, key in witnesses:
@@ -128,13 +137,22 @@ class Keyspace:
         known, events = prefix.known, batch.events
         if events and events[0].kv.mod_revision <= known:  # listed since: what is older would turn back what we know
             events = [event for event in events if event.kv.mod_revision > known]
+        decoded, copy = bool(prefix.kind.tables), prefix.kind.copy
         for event in events:
-            said = prefix.read_event(event)
             lineage.changed(event.kv.key, event.kv.mod_revision if event.type == PUT else None)
-            offer(said)
+            if decoded:
+                offer(prefix.read_event(event))
+        if copy is not None:
+            for event in events:
+                offer(prefix.copy_event(event, copy))
         split.decode_s += clock() - started
         prefix.known = max(known, batch.resume - 1)
         lineage.saw(prefix.known)
+
+
+def completion(copy: Copy) -> tuple[Upsert]:
+    """The object that says that all of a copy is there."""
+    return (Upsert(copy.feed, copy.feed, (copy.complete,)),)
 
 
 def allowed(key: bytes, ask: Callable[[], T]) -> T:

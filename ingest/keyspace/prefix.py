@@ -8,7 +8,7 @@ from catalog.wire import WireError
 
 from ..etcd import DELETE, KeyValue, WatchEvent
 from ..events import Bad, Delete, Upsert, excerpt
-from .kind import Kind
+from .kind import Copy, Kind
 
 
 class Prefix:
@@ -42,10 +42,28 @@ class Prefix:
         read = self.read
         return [read(kv.key, kv.value) for kv in kvs]
 
+    def copy(self, key: bytes, value: bytes, copy: Copy) -> Upsert | Bad:
+        """A key and its value as they are."""
+        try:
+            name = key.decode()
+        except UnicodeDecodeError:
+            return Bad(copy.feed, _copied(copy, key), "the key is not UTF-8", excerpt(value))
+        return Upsert(copy.feed, _copied(copy, key), (copy.row(name[len(self.name) :], value),))
+
+    def copy_event(self, event: WatchEvent, copy: Copy) -> Upsert | Bad | Delete:
+        """An event as it is."""
+        kv = event.kv
+        return Delete(copy.feed, _copied(copy, kv.key)) if event.type == DELETE else self.copy(kv.key, kv.value, copy)
+
     def read_event(self, event: WatchEvent) -> Upsert | Bad | Delete:
         """What an event says."""
         kv = event.kv
         return Delete(self.feed, _text(kv.key)) if event.type == DELETE else self.read(kv.key, kv.value)
+
+
+def _copied(copy: Copy, key: bytes) -> str:
+    """Another object than the one of the same key that is decoded."""
+    return f"{copy.feed} {_text(key)}"
 
 
 def _text(key: bytes) -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, SourceKey, SourceRow, Sources
+from catalog import TABLES, Endpoint, EndpointKey, Endpoints, Mirror, Rejected, SourceKey, SourceRow, Sources
 from catalog.wire import ips, keys
 from catalog.wire.cluster_configs import ClusterConfig, encode as encode_config
 from ingest import RemoteClustersOptions
@@ -156,7 +156,7 @@ class Tables:
     """A database whose tables are waited for by watches, never by time."""
 
     def __init__(self) -> None:
-        self.db = Database(*TABLES)
+        self.db = Database(*TABLES, Mirror)
 
     def until(self, holds: Callable[[Snapshot], bool], what: str = "") -> Snapshot:
         """The first snapshot that fulfils a condition."""
@@ -165,7 +165,7 @@ class Tables:
             snapshot = self.db.snapshot()
             if holds(snapshot):
                 return snapshot
-            watches = [snapshot[table].watch() for table in TABLES]
+            watches = [snapshot[table].watch() for table in (*TABLES, Mirror)]
             WatchSet(*watches).wait(timeout=max(0.0, end - time.monotonic()))
             if time.monotonic() > end:
                 shown = [f"{r.key.table}: {r.state} {r.last_error!r} {r.rows}" for r in snapshot[Sources].values()]
@@ -200,12 +200,13 @@ class Rig(Tables):
         ids: ClusterIds | None = None,
         cluster: str = CLUSTER,
         through: Servers | None = None,
+        mirror: bool = False,
         **values: object,
     ) -> None:
         super().__init__()
         self.ids = ids or ClusterIds(1)
         where = through or servers(*endpoints)
-        self.source: ClusterSource = remote(self.db, cluster, where, options(**values), self.ids)
+        self.source: ClusterSource = remote(self.db, cluster, where, options(**values), self.ids, mirror=mirror)
 
     def __enter__(self) -> Self:
         self.source.start()

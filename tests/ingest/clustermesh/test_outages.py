@@ -16,6 +16,8 @@ from ingest.etcd.local import LocalEtcd
 from tests.ingest.clustermesh.publisher import (
     CANARIES,
     CLUSTER,
+    CONFIG,
+    CONFIG_KEY,
     IP_CANARY,
     Publisher,
     Rig,
@@ -390,3 +392,24 @@ def test_random_histories_and_fail_overs(steps: list):
         rig.synced()
         assert deletions.now() <= gone(*deleted)
         assert {row.key.cluster for row in rig.db.snapshot()[Endpoints].values()} <= {CLUSTER}
+
+
+def test_a_replaced_etcd_that_announces_canaries_and_then_none_is_not_believed(server: LocalEtcd):
+    with Publisher(server, canaries=False) as publisher:
+        publisher.publish(range(20))
+    with Rig(server.endpoint, lease_time_s=0.5) as rig, Deletions(rig.db) as deletions:
+        rig.synced()
+        server.kill()
+        server.forget()
+        server.add_arguments(token())
+        server.start()
+        with Publisher(server, canaries=False) as publisher:
+            publisher.endpoints(range(5))
+            publisher.put((CONFIG_KEY, CONFIG))
+            rig.until(lambda s: "waiting for cilium/synced" in rig.row(snapshot=s).last_error)
+            publisher.client.put(CONFIG_KEY.encode(), b'{"id":3,"capabilities":{}}')
+            rig.until(lambda s: "withholding 15 deletes" in rig.row(snapshot=s).last_error)
+            assert deletions.now() == set()
+            publisher.beat()
+            rig.until(lambda s: rig.numbers(s) == set(range(5)))
+            rig.synced()

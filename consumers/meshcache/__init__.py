@@ -1,0 +1,14 @@
+"""Remote clusters -> the cache of a mesh: an etcd of its own, from which this cluster's agents read all the others.
+
+    options store    how it is told; what it needs of an etcd
+    held             what stands in that etcd, and under which leases
+    cache            the thread that keeps it equal to the table `Mirror`
+
+Values are copied byte for byte (kvstoremesh of cilium/cilium, pkg/clustermesh/kvstoremesh).
+"""
+
+from .cache import MeshCache, Stats, meshcache
+from .options import MeshCacheOptions
+from .store import Connect, Store
+
+__all__ = ["Connect", "MeshCache", "MeshCacheOptions", "Stats", "Store", "meshcache"]

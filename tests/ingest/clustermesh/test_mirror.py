@@ -1,0 +1,190 @@
+"""The table of raw values: byte for byte what the cluster keeps, by the keys of a cache; nothing where it is off."""
+
+from catalog import Endpoints, Mirror, MirrorKey, Rejected
+from catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig, encode
+from ingest.clustermesh.kinds import MIRROR_FEEDS
+from ingest.etcd.local import LocalEtcd
+from statedb import Snapshot
+from tests.ingest.clustermesh.publisher import (
+    CANARIES,
+    CLUSTER,
+    CONFIG,
+    CONFIG_KEY,
+    LITERALS,
+    Publisher,
+    Rig,
+    cached,
+    ip_entry,
+)
+from tests.ingest.kvstore_rig import Deletions
+
+SLICE = ("cilium/state/endpointslices/v1/cluster3/test/echo-1", b"\x28\xb5\x2f\xfd not a slice")
+EXPORT = ("cilium/state/serviceexports/v1/cluster3/test/echo", b'{"name": "echo"}')
+SYNCED = {canary.replace("cilium/state", "cilium/cache") for canary in CANARIES}
+
+
+def mirror(snapshot: Snapshot) -> dict[str, bytes]:
+    assert all(row.key.cluster == CLUSTER for row in snapshot[Mirror].values())
+    return {row.key.name: row.value for row in snapshot[Mirror].values()}
+
+
+def data(snapshot: Snapshot) -> dict[str, bytes]:
+    return {name: value for name, value in mirror(snapshot).items() if name.startswith("cilium/cache/")}
+
+
+def publish(publisher: Publisher, config: ClusterConfig | None = None) -> None:
+    publisher.put(*LITERALS.items(), SLICE, EXPORT)
+    publisher.beat()
+    publisher.configure(config)
+    publisher.sync()
+
+
+def config(endpoint_slices: str = BOTH, exports: bool | None = None) -> ClusterConfig:
+    return ClusterConfig(3, True, False, 255, exports, endpoint_slices)
+
+
+def test_values_are_copied_byte_for_byte_by_the_keys_of_a_cache(server: LocalEtcd):
+    with Publisher(server) as publisher:
+        publish(publisher)
+        with Rig(server.endpoint, mirror=True) as rig:
+            snapshot = rig.synced()
+            assert data(snapshot) == {cached(key): value for key, value in (*LITERALS.items(), SLICE)}
+            assert mirror(snapshot)[CONFIG_KEY] == CONFIG
+            assert set(mirror(snapshot)) == {CONFIG_KEY} | SYNCED | set(data(snapshot))
+            assert rig.row("mirror").rows == len(mirror(snapshot))
+
+
+def test_what_cannot_be_read_is_copied_too(server: LocalEtcd):
+    bad = ("cilium/state/ip/v1/default/10.3.0.9", b"{not json")
+    with Publisher(server) as publisher:
+        publish(publisher)
+        publisher.put(bad)
+        with Rig(server.endpoint, mirror=True) as rig:
+            snapshot = rig.until(lambda s: rig.row("mirror", snapshot=s).state == "synced" and bool(s[Rejected]))
+            assert mirror(snapshot)[cached(bad[0])] == bad[1]
+            worse = b'\xff{"IP":'
+            publisher.put((bad[0], worse))
+            rig.until(lambda s: mirror(s)[cached(bad[0])] == worse)
+            publisher.delete(bad[0])
+            rig.until(lambda s: cached(bad[0]) not in mirror(s))
+
+
+def test_changes_are_followed(server: LocalEtcd):
+    with Publisher(server) as publisher:
+        publisher.publish(range(3))
+        with Rig(server.endpoint, mirror=True) as rig:
+            rig.synced()
+            publisher.endpoints([3])
+            publisher.delete(ip_entry(0)[0])
+            expected = {cached(key): value for key, value in map(ip_entry, (1, 2, 3))}
+            rig.until(lambda s: data(s) == expected)
+
+
+def test_nothing_says_that_all_is_there_before_all_is_there(server: LocalEtcd):
+    with Publisher(server) as publisher:
+        publish(publisher)
+        publisher.delete(CANARIES[0])  # that of nodes
+        with Rig(server.endpoint, mirror=True) as rig:
+            waits = f"waiting for {CANARIES[0]}: not all of it is there yet"
+            lacking = CANARIES[0].replace("state", "cache")
+            snapshot = rig.until(
+                lambda s: rig.row("mirror", snapshot=s).last_error == waits and len(mirror(s)) > len(SYNCED)
+            )
+            assert lacking not in mirror(snapshot)
+            assert not any(name.startswith("cilium/cache/nodes/") for name in mirror(snapshot))
+            publisher.sync()
+            rig.until(lambda s: set(mirror(s)) >= SYNCED)
+
+
+def test_every_form_that_is_announced_is_copied_and_the_others_are_told_complete(server: LocalEtcd):
+    service = "cilium/state/services/v1/cluster3/test/echo"
+    for announced, expected in (
+        (config(SERVICES_ONLY), {service}),
+        (config(BOTH), {service, SLICE[0]}),
+        (config(BOTH, exports=True), {service, SLICE[0], EXPORT[0]}),
+        (config(ENDPOINT_SLICES_ONLY, exports=False), {SLICE[0]}),
+    ):
+        for prefers in (False, True):
+            with Publisher(server) as publisher:
+                publish(publisher, announced)
+                with Rig(server.endpoint, mirror=True, prefer_endpoint_slices=prefers) as rig:
+                    snapshot = rig.until(lambda s: set(mirror(s)) >= SYNCED, str(announced))
+                    parts = ("/services/", "/endpointslices/", "/serviceexports/")
+                    found = {name for name in data(snapshot) if any(part in name for part in parts)}
+                    assert found == set(map(cached, expected))
+
+
+def test_a_form_that_is_announced_no_more_goes(server: LocalEtcd):
+    with Publisher(server) as publisher:
+        publish(publisher, config(BOTH))
+        with Rig(server.endpoint, mirror=True) as rig:
+            rig.until(lambda s: cached(SLICE[0]) in mirror(s))
+            publisher.configure(config(SERVICES_ONLY))
+            rig.until(lambda s: cached(SLICE[0]) not in mirror(s))
+            rig.until(lambda s: set(mirror(s)) >= SYNCED)
+
+
+def test_a_cache_is_copied_like_its_source(server: LocalEtcd, other_server: LocalEtcd):
+    with Publisher(server) as publisher, Publisher(other_server) as copier:
+        publish(publisher)
+        copier.put(*[(cached(key), value) for key, value in (*LITERALS.items(), SLICE)])
+        copier.beat()
+        copier.put((CONFIG_KEY, encode(ClusterConfig(3, True, True, 255, False, BOTH))))
+        copier.put(*[(name, b"now") for name in sorted(SYNCED)])
+        with Rig(server.endpoint, mirror=True) as source, Rig(other_server.endpoint, mirror=True) as copy:
+            there, here = mirror(source.synced()), mirror(copy.synced())
+            assert {**there, CONFIG_KEY: b""} == {**here, CONFIG_KEY: b""}
+
+
+def test_an_emptied_server_empties_nothing(server: LocalEtcd):
+    with Publisher(server) as publisher:
+        publish(publisher)
+    with Rig(server.endpoint, mirror=True) as rig, Deletions(rig.db) as deletions:
+        before = mirror(rig.synced())
+        server.kill()
+        server.forget()
+        server.start()
+        rig.until(lambda s: "waiting for cilium/cluster-config" in rig.row("mirror", snapshot=s).last_error)
+        assert mirror(rig.db.snapshot()) == before
+        with Publisher(server) as publisher:
+            publish(publisher)
+            rig.synced()
+        assert mirror(rig.db.snapshot()) == before
+        assert deletions.now() == set()
+
+
+def test_a_cluster_that_leaves_takes_its_copies_along(server: LocalEtcd):
+    with Publisher(server) as publisher:
+        publish(publisher)
+        with Rig(server.endpoint, mirror=True) as rig:
+            rig.synced()
+            rig.source.remove()
+            assert rig.source.join(10)
+            assert mirror(rig.db.snapshot()) == {}
+
+
+def test_another_id_is_another_cluster(server: LocalEtcd):
+    with Publisher(server) as publisher:
+        publish(publisher)
+        with Rig(server.endpoint, mirror=True) as rig:
+            rig.synced()
+            key = MirrorKey(CLUSTER, CONFIG_KEY)
+            stream = rig.db.changes(Mirror)
+            publisher.configure(ClusterConfig(4, True, max_connected_clusters=255))
+            gone = False
+            while not gone:
+                gone = any(change.deleted for change in stream.next(timeout=10) or ())
+            publisher.delete(*[name for name in LITERALS if "/ip/" in name])
+            rig.until(lambda s: key in s[Mirror] and b'"id":4' in s[Mirror][key].value and set(mirror(s)) >= SYNCED)
+            assert not rig.db.snapshot()[Endpoints]
+
+
+def test_off_costs_nothing(server: LocalEtcd):
+    with Publisher(server) as publisher:
+        publish(publisher)
+        with Rig(server.endpoint) as rig:
+            snapshot = rig.synced()
+            assert not snapshot[Mirror]
+            assert Mirror not in rig.source.tables
+            assert not set(rig.source._feeds) & set(MIRROR_FEEDS)
+            assert all(prefix.kind.copy is None for prefix in rig.source._keyspace.prefixes.values())
