@@ -157,8 +157,9 @@ class Agent:
 
 
 def tables_of(config: Config) -> tuple[AnyTable, ...]:
-    """The tables of the catalog, and those that the configuration's backends have of their own."""
+    """The tables of the catalog, and those that backends and consumers of the configuration have of their own."""
     own = [table for each in config.ingest for table in BACKENDS[each.backend].own]
+    own += [table for each in config.consumers for table in KINDS[each.kind].own]
     return tuple(dict.fromkeys((*TABLES, *own)))
 
 
@@ -184,7 +185,8 @@ def open_remote_clusters(config: Config, db: Database) -> RemoteSources | None:
     if config.remote_clusters is None:
         return None
     try:
-        return open_remotes(db, config.cluster.name, config.cluster.id, config.remote_clusters)
+        mirror = any(KINDS[each.kind].of_remotes for each in config.consumers)
+        return open_remotes(db, config.cluster.name, config.cluster.id, config.remote_clusters, mirror=mirror)
     except IngestError as error:
         raise StartError(f"remote-clusters: {error}") from None
 

@@ -97,7 +97,7 @@ def parse(data: bytes | str, base: str | Path = ".") -> Config:
     cluster = _cluster(values, problems)
     ingest = _ingest(values, Path(base), problems)
     remote_clusters = _remote_clusters(values, cluster, Path(base), problems)
-    consumers = _consumers(values, ingest, Path(base), problems)
+    consumers = _consumers(values, ingest, remote_clusters is not None, Path(base), problems)
     listen = _listen(values, Path(base), problems)
     warm_start = _warm_start(values, Path(base), problems)
     level = _log_level(values, problems)
@@ -187,14 +187,18 @@ def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Prob
             problems.add(f"{path}.tables[{place}]", f"{backend.name} carries no such table; {hint}")
     if "@" in (getattr(options, "server", None) or ""):
         problems.add(f"{path}.server", "an address must not hold a user; use token-file")
-    for place, endpoint in enumerate(getattr(options, "endpoints", ())):
-        if "@" in endpoint:  # before anybody repeats it: it may hold a password
-            where = f"{path}.endpoints[{place}]"
-            problems.add(where, "an address must not hold a user; use username and password-file")
+    _check_endpoints(options, path, problems)
     if len(problems) > before:
         return None
     tables = backend.tables if chosen is None else tuple(dict.fromkeys(chosen))
     return Ingest(backend=backend.name, options=_anchored(options, base), tables=tables)
+
+
+def _check_endpoints(options: Any, path: str, problems: Problems) -> None:
+    for place, endpoint in enumerate(getattr(options, "endpoints", ())):
+        if "@" in endpoint:  # before anybody repeats it: it may hold a password
+            where = f"{path}.endpoints[{place}]"
+            problems.add(where, "an address must not hold a user; use username and password-file")
 
 
 def _remote_clusters(
@@ -223,7 +227,7 @@ def _check_claims(claims: tuple[Ingest, ...], problems: Problems) -> None:
 
 
 def _consumers(
-    values: dict[str, Any], ingest: tuple[Ingest, ...], base: Path, problems: Problems
+    values: dict[str, Any], ingest: tuple[Ingest, ...], has_remotes: bool, base: Path, problems: Problems
 ) -> tuple[Consumer, ...]:
     """Each is a name, or a name with its options: ``[routes, ipcache: {local-node: n1}]``."""
     wanted = values.get("consumers", [])
@@ -249,6 +253,9 @@ def _consumers(
             missing = [] if filled is None else [table for table in kind.needs if table not in filled]
             if missing:
                 problems.add(path, _unfilled(name, missing))
+            if kind.of_remotes and not has_remotes:
+                problems.add(path, f"{name!r} is about remote clusters, and there are none; add remote-clusters")
+            _check_endpoints(getattr(options, "etcd", None), f"{path}.{name}.etcd", problems)
             if options is not None:
                 found[name] = Consumer(kind=name, options=_anchored(options, base))
     return tuple(found.values())

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import msgspec
+from msgspec import Meta
 
-from catalog import NodeKey
+from catalog import Mirror, NodeKey
+from catalog.wire.endpoint_slices import can_decompress
 from consumers.derive import Derivation
 from consumers.ipcache import ipcache
 from consumers.loadbalancer import loadbalancer
+from consumers.meshcache import MeshCacheOptions, meshcache
+from consumers.publisher import PublisherOptions, publisher
 from consumers.routes import routes
 from consumers.selectors import selectors
+from ingest.errors import MissingDependency
+from ingest.keyspace.options import EtcdOptions, ServiceResolverOptions, TlsOptions
+from ingest.source import AnyTable
 from statedb import Database
+
+if TYPE_CHECKING:
+    from ingest.etcd import Client
 
 
 class Consumer(Protocol):
@@ -66,6 +76,10 @@ class Kind(msgspec.Struct, frozen=True):
     options: type[msgspec.Struct]
     open: Callable[[Database, str, int, Any], Consumer]
     """(db, cluster name, cluster id, options) -> a consumer not yet started; raises InvalidOptions."""
+    own: tuple[AnyTable, ...] = ()
+    """Tables that the database must have for it, beside those of the catalog."""
+    of_remotes: bool = False
+    """Whether it is about remote clusters, so that there must be some."""
 
 
 class NoOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -126,6 +140,65 @@ def _open_ipcache(db: Database, cluster: str, _: int, options: IPCacheOptions) -
     return Derived(db, "ipcache", ipcache(db, local_node=local))
 
 
+class Etcd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """The etcd that is written, told as those that backends read."""
+
+    endpoints: Annotated[tuple[str, ...], Meta(min_length=1)]
+    tls: TlsOptions | None = None
+    username: str | None = None
+    password_file: str | None = None
+    host_aliases: dict[str, tuple[str, ...]] = {}
+    service_resolver: ServiceResolverOptions | None = None
+    request_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+    keepalive_s: Annotated[float, Meta(ge=5)] = 10.0
+    keepalive_timeout_s: Annotated[float, Meta(gt=0)] = 3.0
+
+
+class PublisherSettings(PublisherOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """Where and how to publish."""
+
+    etcd: Etcd
+
+
+class MeshCacheSettings(MeshCacheOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """Where and how to copy remote clusters."""
+
+    etcd: Etcd
+
+
+def _open_publisher(db: Database, cluster: str, cluster_id: int, options: PublisherSettings) -> Consumer:
+    if options.export != "services" and not can_decompress():
+        raise MissingDependency("export: endpoint slices are compressed; install 'statedb[zstd]'")
+    return publisher(db, cluster, cluster_id, _dialer(options.etcd), options)
+
+
+def _open_meshcache(db: Database, _: str, __: int, options: MeshCacheSettings) -> Consumer:
+    return meshcache(db, _dialer(options.etcd), options)
+
+
+def _dialer(etcd: Etcd) -> Callable[[], Client]:
+    """Each call gives a new connection, to the next server where the last one failed.
+
+    Raises InvalidOptions, MissingDependency.
+    """
+    try:
+        from ingest.keyspace.connect import Connector, servers_of
+    except ModuleNotFoundError as error:
+        raise MissingDependency(f"an etcd needs the package {error.name!r}; install 'statedb[etcd]'") from error
+    where = {name: getattr(etcd, name) for name in etcd.__struct_fields__}
+    connector = Connector(servers_of(EtcdOptions(**where)))
+    used = False
+
+    def dial() -> Client:
+        nonlocal used
+        if used:
+            connector.failed()
+        used = True
+        return connector.connect()
+
+    return dial
+
+
 _KINDS = (
     Kind("ipcache", ("nodes", "endpoints"), IPCacheOptions, _open_ipcache),
     Kind("routes", ("nodes",), NoOptions, lambda db, *_: Derived(db, "routes", routes(db))),
@@ -141,6 +214,13 @@ _KINDS = (
         NoOptions,
         lambda db, *_: Derived(db, "selectors", *selectors(db)),
     ),
+    Kind(
+        "publisher",
+        ("nodes", "identities", "endpoints", "services", "backends", "namespaces"),
+        PublisherSettings,
+        _open_publisher,
+    ),
+    Kind("meshcache", (), MeshCacheSettings, _open_meshcache, own=(Mirror,), of_remotes=True),
 )
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})

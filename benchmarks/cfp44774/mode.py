@@ -219,7 +219,7 @@ def _agent(directory: Path, number: int, ingest: str) -> Iterator[_Process]:
 @contextmanager
 def _publisher(directory: Path, ingest: str, endpoint: str, rate_limit: float) -> Iterator[_Process]:
     ingest = ingest.replace("endpoint-slices: true", f"endpoint-slices: true, tables: [{_TABLES}]")
-    consumers = f"publisher: {{endpoints: ['{endpoint}'], rate-limit: {rate_limit:g}}}"
+    consumers = f"publisher: {{etcd: {{endpoints: ['{endpoint}']}}, rate-limit: {rate_limit:g}}}"
     config = _write(directory, "publisher", ingest, consumers)
     process = _Process(["agent.main", "run", "-c", str(config)], config, _socket(directory, "publisher"))
     try:

@@ -57,6 +57,8 @@ class Stats(msgspec.Struct, frozen=True):
 class MeshCache:
     """Started once, stopped once; from any thread. `meshcache` makes it."""
 
+    name = "meshcache"
+
     def __init__(
         self,
         db: Database,
@@ -69,7 +71,7 @@ class MeshCache:
         """``clock`` paces it, ``wall`` dates heartbeat and canaries."""
         for table in (Mirror, Sources, Rejected):
             db.snapshot()[table]  # one that is not there is told here and not in the thread
-        self.failure: BaseException | None = None
+        self.crash: BaseException | None = None
         """What ended its thread against expectation, or None."""
         self._db = db
         self._connect = connect
@@ -133,7 +135,7 @@ class MeshCache:
     @property
     def health(self) -> str:
         """How it is doing, in one line, which begins with OK where it does well."""
-        return f"crashed: {self.failure!r}" if self.failure is not None else self._state
+        return f"crashed: {self.crash!r}" if self.crash is not None else self._state
 
     @property
     def queue_size(self) -> int:
@@ -171,7 +173,7 @@ class MeshCache:
                     self._stop.wait(delay_s(self._tries - 1, self._options.retry_min_s, self._options.retry_max_s))
             self._state = "stopped"
         except BaseException as error:
-            self.failure = error
+            self.crash = error
             raise
 
     def _session(self) -> None:

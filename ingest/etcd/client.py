@@ -143,6 +143,17 @@ class Client:
         header: Header = self._call("Txn", success=writes).header
         return header
 
+    def write(self, puts: Iterable[tuple[bytes, bytes, int]], deletes: Iterable[bytes] = ()) -> Header:
+        """Write keys, each under a lease (0: none), and delete others, in one transaction; each key only once.
+
+        All together up to the server's limit, 128 by default.
+        """
+        put, delete, operation = CLASSES["PutRequest"], CLASSES["DeleteRangeRequest"], CLASSES["RequestOp"]
+        writes = [operation(request_put=put(key=key, value=value, lease=lease)) for key, value, lease in puts]
+        writes += [operation(request_delete_range=delete(key=key)) for key in deletes]
+        header: Header = self._call("Txn", success=writes).header
+        return header
+
     def create(self, key: bytes, value: bytes, lease: int = 0) -> bool:
         """Write a key only if it is not there; whether it was written."""
         write = CLASSES["RequestOp"](request_put=CLASSES["PutRequest"](key=key, value=value, lease=lease))

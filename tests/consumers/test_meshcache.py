@@ -110,7 +110,7 @@ class Cacher(Tables):
         self.remotes.stop()
         assert self.cache.join(10)
         assert self.remotes.join(10)
-        assert self.cache.failure is None
+        assert self.cache.crash is None
         assert self.remotes.failure is None
 
 

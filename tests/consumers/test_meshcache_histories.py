@@ -72,7 +72,7 @@ class History:
     def end(self) -> None:
         self.cache.stop()
         assert self.cache.join(10)
-        assert self.cache.failure is None
+        assert self.cache.crash is None
 
     def do(self, what: str, *arguments: Any) -> None:
         match what, arguments:
