@@ -25,7 +25,11 @@ _AGENTS = 20
 @click.option("--rate", type=click.FloatRange(1), default=100.0, show_default=True, help="Pods a second.")
 @click.option("--cycles", type=click.IntRange(1), help="Of creation and deletion; 1 below scale 1, else 3.")
 @click.option(
-    "--limit-seconds", type=click.FloatRange(1), default=30.0, show_default=True, help="Of load for each limit."
+    "--limit-seconds",
+    type=click.FloatRange(1),
+    default=30.0,
+    show_default=True,
+    help="Of load for each limit that is below the load; the others get a minute.",
 )
 @click.option("--only", type=click.Choice(["crd", "mesh", "limits"]), multiple=True, help="Only this; repeatable.")
 @click.option("--json", "path", type=click.Path(dir_okay=False), help="Append every run as a JSON line.")
@@ -58,8 +62,10 @@ def main(
         if "mesh" in wanted:
             results.append(_kept(run("mesh", plan), path))
         if "limits" in wanted:
-            short = msgspec.structs.replace(plan, deployments=max(1, round(rate * limit_seconds / 10)), cycles=1)
-            results += [_kept(run("mesh", short, rate_limit=limit, deletes=False), path) for limit in _LIMITS]
+            for limit in _LIMITS:
+                seconds = limit_seconds if limit <= rate else 60.0
+                load = msgspec.structs.replace(plan, deployments=max(1, round(rate * seconds / 10)), cycles=1)
+                results.append(_kept(run("mesh", load, rate_limit=limit, deletes=False), path))
         say(f"done after {time.monotonic() - begun:.0f} s")
     _print(results)
     if report:

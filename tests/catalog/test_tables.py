@@ -75,7 +75,7 @@ STRUCTS = sorted(
     key=lambda each: each.__name__,
 )
 STRUCTS = [each for each in STRUCTS if issubclass(each, msgspec.Struct)]
-IMMUTABLE = (str, int, bool, float)
+IMMUTABLE = (str, bytes, int, bool, float)
 
 
 def test_every_table_is_listed_once_and_under_the_name_of_its_module():
