@@ -159,7 +159,7 @@ class Agent:
 def tables_of(config: Config) -> tuple[AnyTable, ...]:
     """The tables of the catalog, and those that backends and consumers of the configuration have of their own."""
     own = [table for each in config.ingest for table in BACKENDS[each.backend].own]
-    own += [table for each in config.consumers for table in KINDS[each.kind].own]
+    own += [table for each in config.consumers for table in KINDS[each.kind].own(each.options)]
     return tuple(dict.fromkeys((*TABLES, *own)))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
-from catalog import Mirror, NodeKey
+from catalog import EndpointSlices, Mirror, NodeKey
 from catalog.wire.endpoint_slices import can_decompress
 from consumers.derive import Derivation
 from consumers.ipcache import ipcache
@@ -76,8 +76,8 @@ class Kind(msgspec.Struct, frozen=True):
     options: type[msgspec.Struct]
     open: Callable[[Database, str, int, Any], Consumer]
     """(db, cluster name, cluster id, options) -> a consumer not yet started; raises InvalidOptions."""
-    own: tuple[AnyTable, ...] = ()
-    """Tables that the database must have for it, beside those of the catalog."""
+    own: Callable[[Any], tuple[AnyTable, ...]] = lambda _: ()
+    """options -> the tables that the database must have for it, beside those of the catalog."""
     of_remotes: bool = False
     """Whether it is about remote clusters, so that there must be some."""
 
@@ -219,8 +219,9 @@ _KINDS = (
         ("nodes", "identities", "endpoints", "services", "backends", "namespaces"),
         PublisherSettings,
         _open_publisher,
+        own=lambda options: () if options.export == "services" else (EndpointSlices,),
     ),
-    Kind("meshcache", (), MeshCacheSettings, _open_meshcache, own=(Mirror,), of_remotes=True),
+    Kind("meshcache", (), MeshCacheSettings, _open_meshcache, own=lambda _: (Mirror,), of_remotes=True),
 )
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})

@@ -10,6 +10,7 @@ from typing import Any
 from statedb import Table
 
 from .backends import Backend, BackendKey, Backends
+from .endpoint_slices import EndpointSliceCopy, EndpointSliceKey, EndpointSlices
 from .endpoints import Endpoint, EndpointKey, Endpoints, NamedPort
 from .identities import Identities, Identity, IdentityKey
 from .mirror import Mirror, Mirrored, MirrorKey
@@ -31,7 +32,7 @@ TABLES: tuple[type[Table[Any, Any]], ...] = (
     Sources,
     Rejected,
 )
-"""Every table of the catalog but `Mirror` (Any: of many key and row types at once)."""
+"""Every table of the catalog but `Mirror` and `EndpointSlices` (Any: of many key and row types at once)."""
 
 __all__ = [
     "TABLES",
@@ -40,6 +41,9 @@ __all__ = [
     "Backends",
     "Endpoint",
     "EndpointKey",
+    "EndpointSliceCopy",
+    "EndpointSliceKey",
+    "EndpointSlices",
     "Endpoints",
     "Frontend",
     "Identities",

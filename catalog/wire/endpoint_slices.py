@@ -106,7 +106,12 @@ def decode(cluster: str, name: str, value: bytes, *, cluster_id: int | None = No
 
 def encode(of: EndpointSlice) -> bytes:
     """The value of a slice's key. Raises WireError without the extra."""
-    return _zstd.compress(write(of))
+    return compressed(write(of))
+
+
+def compressed(message: bytes) -> bytes:
+    """The value that a message makes. Raises WireError without the extra."""
+    return _zstd.compress(message)
 
 
 def name(of: EndpointSlice) -> str:

@@ -16,6 +16,7 @@ from catalog import (
     Backend,
     Backends,
     Endpoints,
+    EndpointSlices,
     Identities,
     NamespaceKey,
     Namespaces,
@@ -70,8 +71,9 @@ class Object(NamedTuple):
 class Layout:
     """Of one cluster. For any thread."""
 
-    def __init__(self, cluster: str, cluster_id: int, options: PublisherOptions) -> None:
-        """``cluster_id`` is written where Cilium writes it."""
+    def __init__(self, cluster: str, cluster_id: int, options: PublisherOptions, *, copies: bool = False) -> None:
+        """``cluster_id`` is written where Cilium writes it. ``copies``: there is a table `EndpointSlices`."""
+        self.tables: tuple[type[Table[Any, Any]], ...] = (*TABLES, EndpointSlices) if copies else TABLES
         self.cluster = cluster
         self.cluster_id = cluster_id
         self._options = options
@@ -108,8 +110,8 @@ class Layout:
         key = row.key
         if key.cluster != self.cluster:
             return ()
-        if table is Backends:
-            return (Object("service", ServiceKey(key.cluster, key.namespace, key.service)),)
+        if table is Backends or table is EndpointSlices:
+            return (Object("service", row.service),)
         if table is Namespaces:
             return self._of_namespace(snapshot, key.name)
         kinds: dict[Any, Kind] = {Nodes: "node", Identities: "identity", Endpoints: "ip", Services: "service"}
@@ -173,11 +175,17 @@ class Layout:
             whole = msgspec.structs.replace(row, shared=True, include_external=True, cluster_id=self.cluster_id)
             yield keys.join(keys.SERVICES, services.name(row)), services.encode(whole, backends)
         if self._options.export != "services":
+            copies = tuple(snapshot[EndpointSlices.by_service][row.key]) if EndpointSlices in self.tables else ()
+            for copy in copies:
+                name = f"{copy.key.cluster}/{copy.key.namespace}/{copy.key.name}"
+                yield keys.join(keys.ENDPOINT_SLICES, name), endpoint_slices.compressed(copy.message)
+            if copies:
+                return
             for each in self._slices(row.key, snapshot[Backends.by_service][row.key]):
                 yield keys.join(keys.ENDPOINT_SLICES, endpoint_slices.name(each)), endpoint_slices.encode(each)
 
     def _slices(self, service: ServiceKey, backends: Iterable[Backend]) -> Iterator[EndpointSlice]:
-        """Slices of our own: rows do not tell which slice a backend was in. Those with the same ports share one."""
+        """Slices of our own, of a source that has none: backends with the same ports share one."""
         ports: dict[str, set[SlicePort]] = {}
         first: dict[str, Backend] = {}
         for each in backends:

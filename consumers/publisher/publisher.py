@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import msgspec
 
-from catalog import SourceKey, Sources
+from catalog import EndpointSlices, SourceKey, Sources
 from catalog.wire import WireError, keys
 from statedb import Database, Snapshot, WatchSet
 
@@ -29,7 +29,7 @@ from ..meshcache.held import Held
 from ..retries import delay_s
 from ..steps import bell
 from .guard import Guard
-from .layout import KINDS, TABLES, Layout, Object
+from .layout import KINDS, Layout, Object
 from .options import PublisherOptions
 from .store import Connect, KvStore
 
@@ -73,7 +73,7 @@ class Publisher:
         wall: Callable[[], float] = time.time,
     ) -> None:
         """``clock`` paces it, ``wall`` dates heartbeat and canaries."""
-        for table in (*TABLES, Sources):
+        for table in (*layout.tables, Sources):
             db.snapshot()[table]  # one that is not there is told here and not in the thread
         self.crash: BaseException | None = None
         """What ended its thread against expectation, or None."""
@@ -188,7 +188,7 @@ class Publisher:
     def _await_tables(self) -> bool:
         """Nothing is known of a cluster before all of it is: False if we are stopped before."""
         while not self._stop.is_set():
-            pending = [table for table in TABLES if not (view := self._db.snapshot()[table]).initialized]
+            pending = [table for table in self._layout.tables if not (view := self._db.snapshot()[table]).initialized]
             if not pending:
                 return True
             self._state = f"waiting until initialized: {', '.join([table.name for table in pending])}"
@@ -220,7 +220,7 @@ class Publisher:
             self._counts["connections"] += 1
             self._load(store)
             with (
-                self._db.changes(*TABLES) as stream,
+                self._db.changes(*self._layout.tables) as stream,
                 Guard(store, self._layout.config_key, self._layout.config()) as guard,
             ):
                 while not self._stop.is_set():
@@ -242,7 +242,7 @@ class Publisher:
     def _rest(self, guard: Guard) -> None:
         """Nothing is to be written: wait until the tables change, or something is due."""
         until = min(self._renew_at, self._beat_at, self._enforce_at)
-        watches = [self._snapshot[table].watch() for table in TABLES]
+        watches = [self._snapshot[table].watch() for table in self._layout.tables]
         WatchSet(self._bell, guard.bell, *watches).wait(max(0.0, min(until - self._clock(), _LONGEST_WAIT_S)))
 
     def _load(self, store: KvStore) -> None:
@@ -256,7 +256,9 @@ class Publisher:
                     key = kv.key.decode("utf-8", "surrogateescape")
                     if self._layout.is_own(key):
                         self._held.put(_OURS, key, kv.value, kv.lease)
-        self._renew_at = self._beat_at = self._enforce_at = self._write_at = 0.0  # our leases may have gone with a server
+        self._renew_at = self._beat_at = self._enforce_at = self._write_at = (
+            0.0  # our leases may have gone with a server
+        )
 
     def _take(self, batch: Any) -> None:
         """Changes into the queue; what waits already keeps its place. The first batch of a connection is all rows."""
@@ -267,7 +269,7 @@ class Publisher:
                 self._queue[of] = None
             self._queue[_LEFTOVERS] = self._queue[_CANARIES] = None
             return
-        for table in TABLES:
+        for table in self._layout.tables:
             for change in batch[table]:
                 for of in self._layout.affected(self._snapshot, table, change.row):
                     self._queue.setdefault(of, None)
@@ -385,7 +387,7 @@ class Publisher:
 
     def _sources_are_in_order(self) -> bool:
         sources = self._db.snapshot()[Sources]
-        rows = [sources.get(SourceKey(self._layout.cluster, table.name)) for table in TABLES]
+        rows = [sources.get(SourceKey(self._layout.cluster, table.name)) for table in self._layout.tables]
         return all(row is None or row.state in ("synced", "absent") for row in rows)
 
     # --- what is due by time ------------------------------------------------------------------------------------------
@@ -443,7 +445,8 @@ def publisher(
     options: PublisherOptions = PublisherOptions(),  # noqa: B008
 ) -> Publisher:
     """Keep the etcd behind ``connect`` equal to this cluster's tables; not yet started."""
-    return Publisher(db, Layout(cluster, cluster_id, options), connect, options)
+    layout = Layout(cluster, cluster_id, options, copies=EndpointSlices in db.tables)
+    return Publisher(db, layout, connect, options)
 
 
 def _rank(of: Object) -> int:

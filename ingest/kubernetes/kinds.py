@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from catalog import Backends, Endpoints, Identities, Namespaces, Nodes, Policies, Services
+from catalog import Backends, Endpoints, EndpointSlices, Identities, Namespaces, Nodes, Policies, Services
 from catalog.wire import crds
 
 from .. import objects
@@ -13,7 +13,7 @@ from ..source import AnyTable
 from .resource import Resource
 
 TABLES: tuple[AnyTable, ...] = (Nodes, Identities, Endpoints, Services, Backends, Namespaces, Policies)
-"""All that an API server can fill."""
+"""All that an API server can fill; with `Backends` also `EndpointSlices`, in a database that has them."""
 
 _CILIUM = "cilium.io"
 _DISCOVERY = "discovery.k8s.io"
@@ -21,8 +21,8 @@ SERVICES, SLICES = "services", f"endpointslices.{_DISCOVERY}"
 """The two resources that are joined before they become rows."""
 
 
-def resources(cluster: str, cluster_id: int, *, endpoint_slices: bool) -> tuple[Resource, ...]:
-    """All, with CiliumEndpointSlices in place of CiliumEndpoints if so wished."""
+def resources(cluster: str, cluster_id: int, *, endpoint_slices: bool, copies: bool = False) -> tuple[Resource, ...]:
+    """All, with CiliumEndpointSlices in place of CiliumEndpoints if so wished; ``copies`` are `EndpointSlices`."""
     endpoints = (
         Resource(
             _CILIUM,
@@ -34,12 +34,21 @@ def resources(cluster: str, cluster_id: int, *, endpoint_slices: bool) -> tuple[
         if endpoint_slices
         else Resource(_CILIUM, "v2", "ciliumendpoints", (Endpoints,), lambda value: crds.endpoint(value, cluster))
     )
+    of_slices: tuple[AnyTable, ...] = (Backends, EndpointSlices) if copies else (Backends,)
     return (
         Resource(_CILIUM, "v2", "ciliumnodes", (Nodes,), lambda value: (crds.node(value, cluster, cluster_id),)),
         Resource(_CILIUM, "v2", "ciliumidentities", (Identities,), partial(objects.identity, cluster)),
         endpoints,
-        Resource("", "v1", SERVICES, (Services, Backends), partial(objects.service, cluster, cluster_id), mixed=True),
-        Resource(_DISCOVERY, "v1", "endpointslices", (Backends,), lambda value: crds.endpoint_slice(value, cluster)),
+        Resource("", "v1", SERVICES, (Services, *of_slices), partial(objects.service, cluster, cluster_id), mixed=True),
+        Resource(
+            _DISCOVERY,
+            "v1",
+            "endpointslices",
+            of_slices,
+            lambda value: (
+                crds.whole_endpoint_slice(value, cluster, cluster_id) if copies else crds.endpoint_slice(value, cluster)
+            ),
+        ),
         Resource("", "v1", "namespaces", (Namespaces,), lambda value: (crds.namespace(value, cluster),)),
         Resource(_CILIUM, "v2", "ciliumnetworkpolicies", (Policies,), lambda value: (crds.policy(value),)),
         Resource(_CILIUM, "v2", "ciliumclusterwidenetworkpolicies", (Policies,), lambda value: (crds.policy(value),)),
@@ -51,10 +60,11 @@ def chosen(
 ) -> tuple[tuple[Resource, ...], tuple[AnyTable, ...]]:
     """Of these resources those that the tables of these names need, and the tables; all without names.
 
-    Backends need Services as well as their slices. Raises InvalidOptions.
+    Backends need Services as well as their slices. Copies of slices come with the backends. Raises InvalidOptions.
     """
+    own = tuple([table for each in found for table in each.tables if table is EndpointSlices])[:1]
     if names is None:
-        return found, TABLES
+        return found, (*TABLES, *own)
     by_name = {table.name: table for table in TABLES}
     for name in names:
         if name not in by_name:
@@ -62,4 +72,6 @@ def chosen(
     if not names:
         raise InvalidOptions("tables: name at least one, or leave the option out to fill all")
     tables = tuple(by_name[name] for name in dict.fromkeys(names))
+    if Backends in tables:
+        tables += own
     return tuple([each for each in found if any(table in tables for table in each.tables)]), tables

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from catalog import Backend, BackendKey, Service, ServiceKey
+from catalog import Backend, BackendKey, EndpointSliceCopy, EndpointSliceKey, Service, ServiceKey
 from catalog.wire import crds
 
 from ..events import Bad, Delete, Event, Listed, Upsert
@@ -137,7 +137,7 @@ class ServiceJoin:
             self._tell(event)
             return
         self._heal_slice(name)
-        rows: tuple[Backend, ...] = event.rows if isinstance(event, Upsert) else ()
+        rows: tuple[Backend | EndpointSliceCopy, ...] = event.rows if isinstance(event, Upsert) else ()
         service = self._name_of(rows[0].service) if rows else ""
         before = self._service_of.get(name)
         packed = _pack(rows)
@@ -175,8 +175,9 @@ class ServiceJoin:
     def _joined(self, name: str) -> Upsert:
         service = self._services[name]
         slices = self._slices.get(name, {})
-        backends = [_unpack(slices[each], service.key) for each in sorted(slices)]
-        return Upsert(self._feed, name, (service, *crds.join(service, backends)))
+        unpacked = [_unpack(slices[each], service.key) for each in sorted(slices)]
+        copies = [copy for _, copy in unpacked if copy is not None]
+        return Upsert(self._feed, name, (service, *crds.join(service, [backends for backends, _ in unpacked]), *copies))
 
     def _tell(self, event: Event) -> None:
         if self._is_ready:
@@ -201,14 +202,23 @@ _Rest: TypeAlias = tuple[tuple[str, ...], bool, bool, bool, str, str, tuple[str,
 """The fields of a backend after its key, in their order."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[str, int, str, _Rest]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[list[tuple[str, int, str, _Rest]], tuple[str, bytes] | None]).decode
 
 
-def _pack(rows: Sequence[Backend]) -> bytes:
+def _pack(rows: Sequence[Backend | EndpointSliceCopy]) -> bytes:
     """The rows of one slice, without the service that they are of: a seventh of what they weigh as rows."""
-    return _encode([(r.key.ip, r.key.port, r.key.protocol, msgspec.structs.astuple(r)[1:]) for r in rows])
+    backends = [
+        (r.key.ip, r.key.port, r.key.protocol, msgspec.structs.astuple(r)[1:]) for r in rows if isinstance(r, Backend)
+    ]
+    copy = next(((r.key.name, r.message) for r in rows if isinstance(r, EndpointSliceCopy)), None)
+    return _encode((backends, copy))
 
 
-def _unpack(packed: bytes, of: ServiceKey) -> tuple[Backend, ...]:
+def _unpack(packed: bytes, of: ServiceKey) -> tuple[tuple[Backend, ...], EndpointSliceCopy | None]:
     key = (of.cluster, of.namespace, of.name)
-    return tuple([Backend(BackendKey(*key, ip, port, protocol), *rest) for ip, port, protocol, rest in _decode(packed)])
+    rows, copy = _decode(packed)
+    backends = tuple([Backend(BackendKey(*key, ip, port, protocol), *rest) for ip, port, protocol, rest in rows])
+    if copy is None:
+        return backends, None
+    name, message = copy
+    return backends, EndpointSliceCopy(EndpointSliceKey(of.cluster, of.namespace, name), of, message)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never
 
-from catalog import Backends, Services
+from catalog import Backends, EndpointSlices, Services
 from statedb import Database
 
 from ..errors import InvalidOptions
@@ -71,10 +71,19 @@ class KubernetesSource:
         self._resources, self.tables = (
             ((own,), own.tables)
             if own is not None
-            else chosen(resources(cluster_name, cluster_id, endpoint_slices=options.endpoint_slices), options.tables)
+            else chosen(
+                resources(
+                    cluster_name,
+                    cluster_id,
+                    endpoint_slices=options.endpoint_slices,
+                    copies=EndpointSlices in db.tables,
+                ),
+                options.tables,
+            )
         )
         # The two resources that are joined; a user's own of that name is a resource as any.
         self._services, self._slices = (SERVICES, SLICES) if own is None else ("", "")
+        self._of_slices = tuple([table for table in self.tables if table in (Backends, EndpointSlices)])
         self.cluster = cluster_name
         self._clock = clock
         check(options)
@@ -226,8 +235,8 @@ class KubernetesSource:
             self._join.list_services(message.objects, full=full)
         elif name == self._slices:
             self._join.list_slices(message.objects, full=full)
-            if Backends in self.tables:
-                self._status.relisted(Backends)
+            for table in self._of_slices:
+                self._status.relisted(table)
         else:
             self._reflector.offer(Listed(name, message.objects, full))
             return
@@ -260,8 +269,8 @@ class KubernetesSource:
             if progress.doubt and not self._withheld(name):
                 progress.doubt = ""
                 progress.accepted = False
-        if Backends in self.tables:
-            self._status.hold_back(Backends, self._join.withheld_slices)
+        for of_slices in self._of_slices:
+            self._status.hold_back(of_slices, self._join.withheld_slices)
         for table, names in self._fed_by.items():
             told = [self._told(name) for name in names]
             state, error = max(told, key=lambda each: _WORST.index(each[0]))

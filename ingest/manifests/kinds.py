@@ -9,6 +9,7 @@ from catalog import (
     Backend,
     Backends,
     Endpoints,
+    EndpointSliceCopy,
     Identities,
     Namespaces,
     Nodes,
@@ -28,6 +29,7 @@ TABLES: tuple[AnyTable, ...] = (Nodes, Identities, Endpoints, Services, Backends
 """All that manifests can fill."""
 
 _CILIUM = "cilium.io"
+_OF_SLICES = (Backend, EndpointSliceCopy)
 _UNUSED = (
     "CiliumBGPAdvertisement",
     "CiliumBGPClusterConfig",
@@ -48,8 +50,8 @@ _UNUSED = (
 )
 
 
-def kinds(cluster: str, cluster_id: int) -> Kinds:
-    """How the objects of each kind are read for this cluster."""
+def kinds(cluster: str, cluster_id: int, *, copies: bool = False) -> Kinds:
+    """How the objects of each kind are read for this cluster; ``copies``: of slices, into `EndpointSlices`."""
     policy = Kind(Policies.name, lambda value: (crds.policy(value),), typed=True)
     return {
         **{(_CILIUM, kind): None for kind in _UNUSED},
@@ -63,7 +65,12 @@ def kinds(cluster: str, cluster_id: int) -> Kinds:
         (_CILIUM, "CiliumClusterwideNetworkPolicy"): policy,
         ("", "Namespace"): Kind(Namespaces.name, lambda value: (crds.namespace(value, cluster),)),
         ("", "Service"): Kind(Services.name, partial(objects.service, cluster, cluster_id)),
-        ("discovery.k8s.io", "EndpointSlice"): Kind(Backends.name, lambda value: crds.endpoint_slice(value, cluster)),
+        ("discovery.k8s.io", "EndpointSlice"): Kind(
+            Backends.name,
+            lambda value: (
+                crds.whole_endpoint_slice(value, cluster, cluster_id) if copies else crds.endpoint_slice(value, cluster)
+            ),
+        ),
     }
 
 
@@ -73,17 +80,20 @@ def join_services(events: Mapping[str, Upsert | Bad], good: Mapping[str, Upsert]
     A slice counts only while its service is there; ``good`` holds the last good events of those that are bad now.
     """
     slices: dict[ServiceKey, list[tuple[Backend, ...]]] = {}
+    copies: dict[ServiceKey, list[EndpointSliceCopy]] = {}
     for name, event in events.items():
         rows = good[name].rows if isinstance(event, Bad) and name in good else getattr(event, "rows", ())
-        if rows and type(rows[0]) is Backend:
-            slices.setdefault(rows[0].service, []).append(rows)
+        if rows and type(rows[0]) in _OF_SLICES:
+            slices.setdefault(rows[0].service, []).append(tuple([row for row in rows if type(row) is Backend]))
+            copies.setdefault(rows[0].service, []).extend([row for row in rows if type(row) is EndpointSliceCopy])
     joined: dict[str, Upsert | Bad] = {}
     for name, event in events.items():
         if isinstance(event, Upsert) and event.rows:
             first = event.rows[0]
             if type(first) is Service:
-                event = Upsert(event.feed, name, (first, *crds.join(first, slices.get(first.key, ()))))
-            elif type(first) is Backend:
+                backends = crds.join(first, slices.get(first.key, ()))
+                event = Upsert(event.feed, name, (first, *backends, *copies.get(first.key, ())))
+            elif type(first) in _OF_SLICES:
                 event = Upsert(event.feed, name, ())
         joined[name] = event
     return joined

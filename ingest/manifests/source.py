@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from catalog import Backends, EndpointSlices
 from statedb import Database
 
 from ..directory import Directory, Look, Outage, Read, Signature
@@ -37,9 +38,10 @@ class ManifestsSource:
     def __init__(self, db: Database, cluster_name: str, cluster_id: int, options: ManifestsOptions) -> None:
         """Not yet started. Raises InvalidOptions."""
         self.cluster = cluster_name
-        self.tables = _chosen(options.tables)
+        copies = EndpointSlices in db.tables
+        self.tables = _chosen(options.tables, copies=copies)
         self._options = options
-        self._kinds = kinds(cluster_name, cluster_id)
+        self._kinds = kinds(cluster_name, cluster_id, copies=copies)
         self._directory = Directory(options.directory, options.file_bytes_max)
         self._status = Status(db, cluster_name, self.backend, self.tables)
         self._reflector = Reflector(db, cluster_name, self.backend, [Feed(FEED, self.tables, mixed=True)], self._status)
@@ -174,14 +176,16 @@ def _with_last_good(parsed: Parsed, known: _File | None) -> dict[str, Upsert | B
     return {**kept, **parsed.events}
 
 
-def _chosen(names: tuple[str, ...] | None) -> tuple[AnyTable, ...]:
-    """The tables of these names. Raises InvalidOptions."""
+def _chosen(names: tuple[str, ...] | None, *, copies: bool) -> tuple[AnyTable, ...]:
+    """The tables of these names, and with `Backends` the ``copies`` of slices. Raises InvalidOptions."""
+    own: tuple[AnyTable, ...] = (EndpointSlices,) if copies else ()
     if names is None:
-        return TABLES
+        return (*TABLES, *own)
     by_name = {table.name: table for table in TABLES}
     for name in names:
         if name not in by_name:
             raise InvalidOptions(f"tables: manifests carry no table {name!r}; they carry {', '.join(by_name)}")
     if not names:
         raise InvalidOptions("tables: name at least one, or leave the option out to fill all")
-    return tuple(by_name[name] for name in dict.fromkeys(names))
+    tables = tuple(by_name[name] for name in dict.fromkeys(names))
+    return (*tables, *own) if Backends in tables else tables

@@ -17,7 +17,7 @@ from .identities import identity
 from .namespaces import namespace
 from .nodes import node
 from .policies import policy
-from .services import endpoint_slice, join, service
+from .services import endpoint_slice, join, service, whole_endpoint_slice
 
 __all__ = [
     "endpoint",
@@ -29,4 +29,5 @@ __all__ = [
     "node",
     "policy",
     "service",
+    "whole_endpoint_slice",
 ]

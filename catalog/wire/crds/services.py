@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from ...backends import Backend, BackendKey
+from ...endpoint_slices import EndpointSliceCopy, EndpointSliceKey
 from ...services import Frontend, Service, ServiceKey
-from .. import services as v1
+from .. import endpoint_slices as v2, services as v1
 from .._errors import WireError
 from ..addresses import canonical
 from ._objects import Metadata, first_of, named, namespace_of, pairs, read
@@ -80,6 +81,25 @@ class _Slice(msgspec.Struct, rename="camel", gc=False):
     endpoints: list[_SliceEndpoint] = []
 
 
+class _WholeEndpoint(msgspec.Struct, rename="camel", gc=False):
+    """All that a copy of a slice says of an endpoint; a condition may be left unsaid."""
+
+    addresses: tuple[str, ...] = ()
+    conditions: v2.Conditions = v2.Conditions()
+    hostname: str = ""
+    node_name: str = ""
+    zone: str = ""
+    deprecated_topology: dict[str, str] = {}
+    hints: _Hints = msgspec.field(default_factory=_Hints)
+
+
+class _WholeSlice(msgspec.Struct, rename="camel", gc=False):
+    metadata: Metadata
+    address_type: str = ""
+    ports: list[_SlicePort] = []
+    endpoints: list[_WholeEndpoint] = []
+
+
 def service(value: object, cluster: str, cluster_id: int) -> Service | None:
     """The row of a Service, or None where it is not shared. Raises WireError.
 
@@ -128,6 +148,45 @@ def endpoint_slice(value: object, cluster: str) -> tuple[Backend, ...]:
         for ip in _addresses(each.addresses, place)
         for port in found.ports
         if port.port is not None
+    )
+
+
+def whole_endpoint_slice(value: object, cluster: str, cluster_id: int) -> tuple[Backend | EndpointSliceCopy, ...]:
+    """What `endpoint_slice` gives, and then a copy of the slice, if it is of a service. Raises WireError."""
+    backends = endpoint_slice(value, cluster)
+    found = read(value, _WholeSlice)
+    service = found.metadata.labels.get(_SERVICE_NAME, "")
+    if not service:
+        return backends
+    namespace, name = namespace_of(found.metadata.namespace), named(found.metadata)
+    message = v2.write(
+        v2.EndpointSlice(
+            cluster=cluster,
+            cluster_id=cluster_id,
+            namespace=namespace,
+            name=name,
+            labels=pairs(found.metadata.labels),
+            annotations=pairs(found.metadata.annotations),
+            address_type=found.address_type,
+            endpoints=tuple([_copied(each) for each in found.endpoints]),
+            ports=tuple([v2.SlicePort(port.name, port.protocol, port.port) for port in found.ports]),
+        )
+    )
+    copy = EndpointSliceCopy(
+        EndpointSliceKey(cluster, namespace, name), ServiceKey(cluster, namespace, service), message
+    )
+    return (*backends, copy)
+
+
+def _copied(each: _WholeEndpoint) -> v2.SliceEndpoint:
+    return v2.SliceEndpoint(
+        addresses=each.addresses,
+        conditions=each.conditions,
+        hostname=each.hostname,
+        topology=pairs(each.deprecated_topology),
+        node=each.node_name,
+        zone=each.zone,
+        zone_hints=tuple([zone.name for zone in each.hints.for_zones]),
     )
 
 
