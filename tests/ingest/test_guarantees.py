@@ -1,4 +1,4 @@
-"""The named guarantees of ingest, each as a test of its name, on real sources. Interchange is in test_same_tables."""
+"""The named guarantees of ingest, each as a test of its name, on real sources. Interchange is in conformance."""
 
 from __future__ import annotations
 

@@ -1,17 +1,12 @@
 """The local cluster's own state from an etcd in ClusterMesh layout: initialization waits for it, its id is ours."""
 
-from hypothesis import HealthCheck, assume, given, settings
-
-from catalog import TABLES, Backends, Endpoints, Identities, Nodes, Rejected, Services
-from catalog.wire import WireError
+from catalog import Backends, Endpoints, Identities, Nodes, Services
 from catalog.wire.cluster_configs import ClusterConfig, encode
-from ingest import ClusterMeshOptions, KvstoreOptions, Source
+from ingest import ClusterMeshOptions
 from ingest.clustermesh import open as open_clustermesh
 from ingest.etcd.local import LocalEtcd
-from ingest.kvstore import open as open_kvstore
-from statedb import Database
 from tests.ingest.clustermesh.publisher import CANARIES, Publisher, Tables
-from tests.ingest.clusters import CLUSTER, Object, clusters, etcd_entries
+from tests.ingest.clusters import CLUSTER
 
 CARRIED = (Nodes, Identities, Endpoints, Services, Backends)
 CONFIG_KEY = f"cilium/cluster-config/{CLUSTER}"
@@ -64,37 +59,3 @@ def test_chosen_tables_only(server: LocalEtcd):
         assert len(snapshot[Services]) == 1
         assert not snapshot[Backends]
         assert local.source.tables == (Services,)
-
-
-def rows_from(source: Source, db: Database) -> dict[str, list]:
-    source.start()
-    try:
-        assert db.wait_initialized(*CARRIED, timeout=30)
-        snapshot = db.snapshot()
-        assert not snapshot[Rejected]
-        return {table.name: list(snapshot[table].values()) for table in CARRIED}
-    finally:
-        source.stop()
-        assert source.join(10)
-        assert source.failure is None
-
-
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(clusters)
-def test_the_same_cluster_through_kvstore_and_clustermesh(etcd: LocalEtcd, values: list[Object]):
-    try:
-        entries = etcd_entries(values)
-    except WireError:
-        assume(False)
-        raise AssertionError from None
-    with etcd.client() as client:
-        client.delete_prefix(b"")
-        for key, value in entries.items():
-            client.put(key.encode(), value)
-        client.put(CONFIG_KEY.encode(), OURS)
-        for canary in SYNCED:
-            client.put(canary.encode(), b"now")
-    first, second = Database(*TABLES), Database(*TABLES)
-    expected = rows_from(open_kvstore(first, CLUSTER, 1, KvstoreOptions(endpoints=(etcd.endpoint,))), first)
-    options = ClusterMeshOptions(endpoints=(etcd.endpoint,))
-    assert rows_from(open_clustermesh(second, CLUSTER, 1, options), second) == expected

@@ -1,0 +1,1 @@
+"""What holds for every backend, shown for all of them at once."""
