@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from catalog import (
     TABLES,
+    Backend,
     Backends,
     Endpoint,
     EndpointKey,
@@ -24,6 +25,7 @@ from catalog import (
     Namespace,
     NamespaceKey,
     Nodes,
+    Service,
     Services,
     SourceKey,
     SourceRow,
@@ -315,13 +317,23 @@ namespaces = st.builds(
 
 
 def ours(value: Any) -> Any:
-    """A row of the cluster that is published; in a namespace that can be hidden, where it can be in one."""
+    """A row of the cluster that is published, which its form can say: a name is one port of an address."""
     value = msgspec.structs.replace(value, key=msgspec.structs.replace(value.key, cluster="c1"))
+    if isinstance(value, Backend):
+        return msgspec.structs.replace(value, port_names=(f"port-{value.key.port}",))
+    if isinstance(value, Service):
+        one_each = {(each.ip, each.port_name): each for each in value.frontends}
+        return msgspec.structs.replace(value, frontends=tuple(sorted(one_each.values())))
     return msgspec.structs.replace(value, namespace="default") if hasattr(value, "namespace") else value
 
 
+def others(value: Any) -> Any:
+    """A row of a cluster that is not."""
+    return msgspec.structs.replace(value, key=msgspec.structs.replace(value.key, cluster="c2"))
+
+
 rows = nodes | identities | endpoints | services | backends
-put = st.tuples(st.just("put"), rows.map(ours) | rows.map(ours) | rows | namespaces)
+put = st.tuples(st.just("put"), rows.map(ours) | rows.map(ours) | rows.map(others) | namespaces)
 delete = st.tuples(st.just("delete"), st.sampled_from(NEEDED), st.integers(0, 2))
 settle = st.just(("settle",))
 steps = st.one_of(put, put, delete, settle, st.tuples(st.sampled_from(["restart", "cut", "lose"])))
