@@ -256,9 +256,8 @@ class Publisher:
                     key = kv.key.decode("utf-8", "surrogateescape")
                     if self._layout.is_own(key):
                         self._held.put(_OURS, key, kv.value, kv.lease)
-        self._renew_at = self._beat_at = self._enforce_at = self._write_at = (
-            0.0  # our leases may have gone with a server
-        )
+        # Leases are renewed first: ours may have gone with a server that was replaced.
+        self._renew_at = self._beat_at = self._enforce_at = self._write_at = 0.0
 
     def _take(self, batch: Any) -> None:
         """Changes into the queue; what waits already keeps its place. The first batch of a connection is all rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +31,7 @@ from ingest.etcd import Client, parse_endpoint
 from ingest.etcd.local import LocalEtcd, find_binary
 from ingest.keyspace.connect import Login, Servers
 from statedb import Database, Snapshot
+from tests.consumers.etcds import WAIT_S, eventually, held
 from tests.ingest.clustermesh.publisher import (
     CANARIES,
     CLUSTER,
@@ -49,7 +50,6 @@ from tests.ingest.kvstore_rig import Deletions
 DATA = (Nodes, Identities, Endpoints, Services, Backends)
 SYNCED = {canary.replace("cilium/state", "cilium/cache") for canary in CANARIES}
 SLICE = ("cilium/state/endpointslices/v1/cluster3/test/echo-1", b"\x28\xb5\x2f\xfd not a slice")
-WAIT_S = 30.0
 
 
 @pytest.fixture
@@ -64,15 +64,6 @@ def cache() -> Iterator[LocalEtcd]:
     with replica() as etcd:
         etcd.start()
         yield etcd
-
-
-def eventually(holds: Callable[[], Any], what: str = "it") -> None:
-    """Of what stands in an etcd, which nobody tells us of."""
-    end = time.monotonic() + WAIT_S
-    pause = threading.Event()
-    while not holds():
-        assert time.monotonic() < end, f"{what} did not come"
-        pause.wait(0.02)
 
 
 class Cacher(Tables):
@@ -112,11 +103,6 @@ class Cacher(Tables):
         assert self.remotes.join(10)
         assert self.cache.crash is None
         assert self.remotes.failure is None
-
-
-def held(etcd: LocalEtcd, login: tuple[str, str] | None = None) -> dict[str, bytes]:
-    with etcd.client(login=login) as client:
-        return {kv.key.decode(): kv.value for page in client.list(b"cilium/") for kv in page.kvs}
 
 
 def data(etcd: LocalEtcd) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,10 +40,10 @@ from ingest.manifests import open as open_manifests
 from statedb import Database
 from tests.catalog import test_endpoint_slices, test_identities, test_ips, test_nodes, test_services
 from tests.consumers.clusters import backends, endpoints, identities, nodes, services
+from tests.consumers.etcds import WAIT_S, eventually, held
 from tests.ingest.clustermesh.publisher import CANARIES, CONFIG, CONFIG_KEY, Rig, replica
 
 CLUSTER = "cluster3"
-WAIT_S = 30.0
 BOTH = "services-and-endpointslices"
 DATA = (Nodes, Identities, Endpoints, Services, Backends)
 SLICE = {
@@ -80,20 +80,6 @@ def own_etcd() -> Iterator[LocalEtcd]:
     with replica() as server:
         server.start()
         yield server
-
-
-def eventually(holds: Callable[[], Any], what: str = "it") -> None:
-    """Of what stands in an etcd, which nobody tells us of."""
-    end = time.monotonic() + WAIT_S
-    pause = threading.Event()
-    while not holds():
-        assert time.monotonic() < end, f"{what} did not come"
-        pause.wait(0.02)
-
-
-def held(etcd: LocalEtcd) -> dict[str, bytes]:
-    with etcd.client() as client:
-        return {kv.key.decode(): kv.value for page in client.list(b"cilium/") for kv in page.kvs}
 
 
 class Publishing:

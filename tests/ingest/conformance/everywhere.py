@@ -49,7 +49,7 @@ def entries_of(values: list[Object]) -> dict[str, bytes]:
 class Everywhere:
     """The cluster and a running source of each kind; a context manager."""
 
-    def __init__(self, etcd: LocalEtcd, directory: Path, *, endpoint_slices: bool, **of_all: Any) -> None:
+    def __init__(self, etcd: LocalEtcd, directory: Path, *, endpoint_slices: bool) -> None:
         self._directory = directory
         self._resources = contextlib.ExitStack()
         self.api = self._resources.enter_context(FakeApi())
@@ -147,11 +147,6 @@ class Everywhere:
             if self._written.get(key) not in (value, b"{"):
                 self.client.put(key.encode(), value)
                 self._written[key] = value
-
-    def heal(self, value: Object, key: str) -> None:
-        """A bad object is good again."""
-        self._written.pop(key, None)
-        self.put(value)
 
     def _file(self, value: Object) -> Path:
         return self._directory / ("-".join(name_of(value)).replace("/", "_") + ".json")
