@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, assert_never
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -26,6 +27,9 @@ _Changes: TypeAlias = dict[AnyTable, dict[Any, Any]]
 _BATCH_S = 0.05
 _BATCH_ROWS = 10_000
 _ROW_ERRORS = (InvalidKey, InvalidRow, IndexFunctionError, DuplicateKey)
+
+_promised: WeakKeyDictionary[Database, dict[tuple[str, AnyTable], Any]] = WeakKeyDictionary()
+"""By cluster and table, the initializer that is pending. Its source may have ended: the next one takes it over."""
 
 
 class Feed(msgspec.Struct, frozen=True):
@@ -101,14 +105,19 @@ class Reflector:
 
         Without ``gates`` nobody waits for this source: the tables may be initialized before it has brought a list.
         Rows of this cluster that an earlier source left, or a warm start brought, stay until the first full list tells
-        which are true; until then the table is stale.
+        which are true; until then the table is stale. What an earlier source promised and never brought, this one does.
         """
         self._status.own()
+        promised = _promised.setdefault(self._db, {})
         with self._db.write(*self._claims) as txn:
             for table in self._claims:
-                if gates:
+                left = promised.get((self._cluster, table))
+                if left is not None:
+                    txn[table].finish_initializer(left)
+                if gates or left is not None:
                     self._tokens[table] = txn[table].begin_initializer(self._name)
                 self._inherited[table] = [table.key_of(row) for row in _rows_of_cluster(txn[table], self._cluster)]
+        promised |= {(self._cluster, table): token for table, token in self._tokens.items()}
         self._status.inherit([table for table, keys in self._inherited.items() if keys])
 
     def offer(self, event: Event) -> None:
@@ -293,6 +302,7 @@ class Reflector:
                     txn[table].finish_initializer(self._tokens[table])
         for table in finished:
             self._tokens.pop(table, None)
+            _promised[self._db].pop((self._cluster, table), None)
         self.split.commit_s += time.perf_counter() - started
         self.split.rows += sum(map(len, touched.values()))
 

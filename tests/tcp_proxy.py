@@ -1,29 +1,35 @@
-"""A TCP proxy that a test can cut and mend: the fault lies between real client and real server."""
+"""A TCP proxy that a test can cut, freeze, slow down and mend: the fault lies between real client and real server."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 
 class TcpProxy:
     """Forwards connections to one server; a context manager."""
 
-    def __init__(self, target: str) -> None:
-        """``target`` is ``http://host:port``."""
+    def __init__(self, target: str, *, address: str = "127.0.0.1", port: int = 0) -> None:
+        """``target`` is ``http://host:port``; ``address`` and ``port`` are where it listens, 0: any port."""
         parts = urlsplit(target)
-        self._target = (parts.hostname, parts.port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"{parts.scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.target = target
+        self._listener = socket.create_server((address, port))
+        self.port: int = self._listener.getsockname()[1]
+        self.endpoint = f"{parts.scheme}://{address}:{self.port}"
         self.connections = 0
         """How many there have been."""
-        self._lock = threading.Lock()
+        self.broken_off = 0
+        """How many connections the limit has ended."""
+        self._lock = threading.Condition()
         self._open: set[socket.socket] = set()
         self._is_cut = False
-        self._threads: list[threading.Thread] = []
+        self._is_frozen = False
+        self._delay_s = 0.0
+        self._limit: int | None = None
+        self._threads: set[threading.Thread] = set()
 
     def __enter__(self) -> Self:
         self._run(self._accept)
@@ -34,7 +40,7 @@ class TcpProxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
-        for thread in self._threads:
+        for thread in list(self._threads):
             thread.join(10)
 
     def cut(self) -> None:
@@ -42,25 +48,53 @@ class TcpProxy:
         with self._lock:
             self._is_cut = True
             broken, self._open = self._open, set()
+            self._lock.notify_all()
         for each in broken:
             _break(each)
 
     def turn(self, target: str) -> None:
         """Lead to another server from now on; connections to the old one break."""
-        parts = urlsplit(target)
         self.cut()
-        self._target = (parts.hostname, parts.port)
+        self.target = target
         self.mend()
 
-    def mend(self) -> None:
-        """Let new connections through again."""
+    def freeze(self) -> None:
+        """Connections stay and are taken, and nothing comes through: packets are dropped, and nobody is told."""
+        with self._lock:
+            self._is_frozen = True
+
+    def slow(self, delay_s: float) -> None:
+        """Each piece that comes through takes so much longer; 0: no longer."""
+        with self._lock:
+            self._delay_s = delay_s
+
+    def limit(self, size: int | None) -> None:
+        """Connections break off once so many bytes went to the client; those that are open now too. None: never."""
+        with self._lock:
+            self._limit = size
+
+    def open(self) -> None:
+        """Connections are taken again; what else is wrong with them stays."""
         with self._lock:
             self._is_cut = False
 
-    def _run(self, work, *arguments) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
+    def mend(self) -> None:
+        """Let everything through again."""
+        with self._lock:
+            self._is_cut = self._is_frozen = False
+            self._delay_s, self._limit = 0.0, None
+            self._lock.notify_all()
+
+    def _run(self, work: Any, *arguments: Any) -> None:
+        thread = threading.Thread(target=self._finish, args=(work, *arguments), daemon=True)
+        self._threads.add(thread)
         thread.start()
+
+    def _finish(self, work: Any, *arguments: Any) -> None:
+        try:
+            work(*arguments)
+        finally:
+            self._threads.discard(threading.current_thread())
 
     def _accept(self) -> None:
         while True:
@@ -69,7 +103,8 @@ class TcpProxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(self._target)
+                parts = urlsplit(self.target)
+                server = socket.create_connection((parts.hostname, parts.port))
             except OSError:
                 client.close()
                 continue
@@ -84,13 +119,20 @@ class TcpProxy:
                 client.close()
                 server.close()
                 continue
-            self._run(self._forward, client, server)
-            self._run(self._forward, server, client)
+            self._run(self._forward, client, server, False)
+            self._run(self._forward, server, client, True)
 
-    def _forward(self, source: socket.socket, target: socket.socket) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket, to_client: bool) -> None:
+        sent = 0
         try:
             while data := source.recv(65536):
-                target.sendall(data)
+                self._hold(source)
+                left = None if self._limit is None or not to_client else max(0, self._limit - sent)
+                target.sendall(data[:left])
+                sent += len(data)
+                if left is not None and len(data) >= left:
+                    self.broken_off += 1
+                    break
         except OSError:
             pass
         finally:
@@ -99,6 +141,13 @@ class TcpProxy:
             source.close()
             with self._lock:
                 self._open.discard(source)
+
+    def _hold(self, source: socket.socket) -> None:
+        """Wait as long as what came has to wait; raises OSError where the connection was cut meanwhile."""
+        with self._lock:
+            self._lock.wait_for(lambda: not self._is_frozen or source not in self._open)
+            if self._delay_s:
+                self._lock.wait_for(lambda: source not in self._open, self._delay_s)
 
 
 def _break(connection: socket.socket) -> None:

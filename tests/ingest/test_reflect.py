@@ -305,6 +305,18 @@ def test_the_next_source_takes_over_the_rows_that_one_left_behind():
     assert following.things() == {"b": 0}
 
 
+def test_a_source_that_ends_before_its_first_list_leaves_its_promise_to_the_next():
+    rig = Rig(THINGS, backend="first")
+    rig.status.disown()
+    following = Rig(THINGS, db=rig.db, backend="second")
+    assert rig.db.snapshot()[Things].pending_initializers == ("second/c",)
+    following.status.disown()
+    last = Rig(THINGS, db=rig.db, backend="second")
+    assert not rig.db.snapshot()[Things].initialized
+    last.say(Listed("things", [up("a", thing("a"))]))
+    assert rig.db.snapshot()[Things].initialized
+
+
 def test_sources_is_written_on_state_changes_and_else_at_most_once_a_second():
     rig = Rig(THINGS)
     sources: Callable[[], Any] = lambda: rig.db.snapshot()[Sources][SourceKey("c", "things")]  # noqa: E731

@@ -1,0 +1,242 @@
+"""Sites whose truth stands in real etcds: the KVStore, and replicas in ClusterMesh layout."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any, ClassVar
+
+from catalog import Endpoint, EndpointKey
+from catalog.wire import ips
+from catalog.wire.cluster_configs import ClusterConfig, encode
+from ingest import ClusterMeshOptions, KvstoreOptions, Source
+from ingest.clustermesh import open as open_clustermesh
+from ingest.etcd import Client
+from ingest.etcd.local import LocalEtcd
+from ingest.keyspace.options import ServiceResolverOptions
+from ingest.kubernetes.options import ApiServerOptions
+from ingest.kvstore import open as open_kvstore
+from tests.ingest.clustermesh.publisher import CANARIES, token
+from tests.ingest.etcd.test_security import etcdctl
+from tests.ingest.kube_fake import FakeApi
+from tests.ingest.kvstore_rig import CLUSTER, HEARTBEAT, ip_key
+from tests.tcp_proxy import TcpProxy
+
+from .site import Site
+
+_ROOT = ("root", "root")
+_NAME = "etcd.kube-system.svc"
+_PAGE = 100
+
+_beats = itertools.count()
+
+
+class EtcdSite(Site):
+    """Its servers are etcds, each with all of the truth."""
+
+    refusal: ClassVar[str] = "invalid user ID or password"
+
+    def quick(self) -> dict[str, Any]:
+        return {
+            "retry_min_s": 0.02,
+            "retry_max_s": 0.2,
+            "request_timeout_s": 3.0,
+            "keepalive_s": 5.0,
+            "keepalive_timeout_s": 1.0,
+        }
+
+    def build(self, replicas: int, by_name: bool) -> None:
+        self.servers: list[LocalEtcd] = []
+        self._guarded = False
+        self._api: FakeApi | None = None
+        for _ in range(replicas):
+            self.add_server()
+        if by_name:
+            self._api = self.resources.enter_context(FakeApi())
+            self._api.put(_service())
+            self._api.put(_slice(self.proxies[0].port))
+            resolver = ServiceResolverOptions(kubernetes=ApiServerOptions(server=self._api.url))
+            self.options |= {"endpoints": (f"http://{_NAME}:2379",), "service_resolver": resolver}
+
+    def add_server(self) -> LocalEtcd:
+        """One more, empty, with a proxy before it."""
+        server = self.resources.enter_context(LocalEtcd(arguments=[token()]))
+        server.start()
+        self.servers.append(server)
+        self.proxies.append(self.resources.enter_context(TcpProxy(server.endpoint)))
+        self.prepare(server)
+        return server
+
+    def endpoints(self) -> tuple[str, ...]:
+        """Where the reader asks."""
+        return tuple(proxy.endpoint for proxy in self.proxies)
+
+    def prepare(self, server: LocalEtcd) -> None:
+        """What stands in a server before any endpoint."""
+        raise NotImplementedError
+
+    def client(self, server: LocalEtcd) -> Client:
+        """As one who may write."""
+        return server.client(login=_ROOT if self._guarded else None)
+
+    def store(self, changes: dict[str, int | None]) -> None:
+        for server in self.servers:
+            if server.is_running:
+                self.store_in(server, changes)
+
+    def store_in(self, server: LocalEtcd, changes: dict[str, int | None]) -> None:
+        """Into one of them."""
+        with self.client(server) as client:
+            for ip in [ip for ip, identity in changes.items() if identity is None]:
+                client.delete(ip_key(ip))
+            put = [(ip_key(ip), _value(ip, identity)) for ip, identity in changes.items() if identity is not None]
+            for start in range(0, len(put), _PAGE):
+                client.put_many(put[start : start + _PAGE])
+
+    def kill(self) -> None:
+        for server in self.servers:
+            server.stop()  # in good order: 3.5.1 may lose a transaction that it has confirmed when it is killed
+
+    def start(self) -> None:
+        for server in self.servers:
+            server.start()
+
+    def empty(self, *, other: bool = False) -> None:
+        for server in self.servers:
+            self.empty_one(server, other=other)
+
+    def empty_one(self, server: LocalEtcd, *, other: bool) -> None:
+        """One of them."""
+        server.kill()
+        server.forget()
+        if other:
+            server.add_arguments(token())
+        server.start()
+
+    def refill(self) -> None:
+        for server in self.servers:
+            self.refill_one(server)
+
+    def refill_one(self, server: LocalEtcd) -> None:
+        """One of them."""
+        self.store_in(server, dict(self.truth))
+        self.prepare(server)
+
+    def compact(self) -> None:
+        for server in self.servers:
+            with self.client(server) as client:
+                client.compact(client.put(b"elsewhere", b"").revision)
+
+    def beat(self) -> None:
+        for server in self.servers:
+            if server.is_running:
+                with self.client(server) as client:
+                    client.put(HEARTBEAT, f"beat {next(_beats)} {time.time_ns()}".encode())
+
+    def guard(self) -> None:
+        (server,) = self.servers
+        self._password = self.directory / "password"
+        self._password.write_text("first")
+        etcdctl(server, "user", "add", "root", "--new-user-password=root")
+        etcdctl(server, "user", "grant-role", "root", "root")
+        etcdctl(server, "user", "add", "agent", "--new-user-password=first")
+        etcdctl(server, "role", "add", "reader")
+        etcdctl(server, "role", "grant-permission", "reader", "--prefix=true", "read", "cilium/")
+        etcdctl(server, "user", "grant-role", "agent", "reader")
+        etcdctl(server, "auth", "enable")
+        self._guarded = True
+        self.options |= {"username": "agent", "password_file": str(self._password)}
+
+    def expire(self) -> None:
+        (server,) = self.servers
+        root = "--user=root:root"
+        etcdctl(server, root, "user", "delete", "agent")
+        etcdctl(server, root, "user", "add", "agent", "--new-user-password=second")
+        etcdctl(server, root, "user", "grant-role", "agent", "reader")
+        self.cut()  # a watch that stands is not asked again
+        self.mend()
+
+    def renew(self) -> None:
+        self._password.write_text("second")
+
+    def move(self) -> None:
+        assert self._api is not None
+        (server,), (old,) = self.servers, self.proxies
+        new = self.resources.enter_context(TcpProxy(server.endpoint))
+        old.cut()
+        self._api.put(_slice(new.port))
+        self.proxies.append(new)
+
+    def mend(self) -> None:
+        for proxy in self.proxies[-len(self.servers) :]:  # a server that has moved is not mended where it was
+            proxy.mend()
+
+
+class KvstoreSite(EtcdSite):
+    """One etcd in KVStore layout."""
+
+    backend: ClassVar[str] = "kvstore"
+    doubt: ClassVar[str] = "withholding"
+
+    def quick(self) -> dict[str, Any]:
+        return {**super().quick(), "lease_time_s": 1.0}
+
+    def prepare(self, server: LocalEtcd) -> None:
+        with self.client(server) as client:
+            client.put(HEARTBEAT, f"beat {next(_beats)}".encode())
+
+    def open(self) -> Source:
+        return open_kvstore(self.db, CLUSTER, 1, KvstoreOptions(**{"endpoints": self.endpoints(), **self.options}))
+
+    def refill_one(self, server: LocalEtcd) -> None:
+        self.store_in(server, dict(self.truth))
+
+    def vouch(self) -> str:
+        self.beat()
+        return "one lease time after the heartbeat"
+
+
+class MeshSite(EtcdSite):
+    """Replicas in ClusterMesh layout that know nothing of each other."""
+
+    backend: ClassVar[str] = "clustermesh"
+    doubt: ClassVar[str] = "waiting for cilium/cluster-config"
+
+    def prepare(self, server: LocalEtcd) -> None:
+        with self.client(server) as client:
+            client.put(HEARTBEAT, f"beat {next(_beats)}".encode())
+            client.put(f"cilium/cluster-config/{CLUSTER}".encode(), encode(ClusterConfig(1, True)))
+            client.put_many([(each.replace("cluster3", CLUSTER).encode(), b"now") for each in CANARIES])
+
+    def open(self) -> Source:
+        options = ClusterMeshOptions(**{"endpoints": self.endpoints(), **self.options})
+        return open_clustermesh(self.db, CLUSTER, 1, options)
+
+    def vouch(self) -> str:
+        return "by the canaries, which come last"
+
+
+def _value(ip: str, identity: int) -> bytes:
+    return ips.encode(Endpoint(EndpointKey(CLUSTER, ip), identity, "172.18.0.2", "default", f"pod-{ip}"))
+
+
+def _service() -> dict[str, Any]:
+    return {
+        "kind": "Service",
+        "metadata": {"namespace": "kube-system", "name": "etcd"},
+        "spec": {"clusterIP": "10.96.255.254", "ports": [{"name": "etcd", "port": 2379, "protocol": "TCP"}]},
+    }
+
+
+def _slice(port: int) -> dict[str, Any]:
+    return {
+        "kind": "EndpointSlice",
+        "metadata": {
+            "namespace": "kube-system",
+            "name": "etcd-1",
+            "labels": {"kubernetes.io/service-name": "etcd"},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "etcd", "port": port}],
+        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+    }
