@@ -16,10 +16,10 @@ not edit. Servers are real: kube-apiserver and etcd processes that are killed, e
 that cuts, holds, slows and halves what passes. The *fake server* speaks Kubernetes' protocol and does what a real one
 does not on demand.
 
-Every fault happened {rounds} times in a row at a site with 50 endpoints. While it lasted one endpoint went, one came and
-one changed, wherever the server could take it. A cell says how long it took, from the end of the fault, until the tables
-equalled the source and `sources` said `synced` (the longest of all rounds). The run fails, and writes nothing, unless in
-every cell
+Every fault happened {rounds} times in a row at a site with 50 endpoints. While it lasted one went, one came and
+one changed, wherever the server could take it. A cell says how long it took, from the end of the fault, until tables
+equalled the source and `sources` said `synced` (the longest of all rounds). The run fails, and writes nothing, unless
+in every cell
 
 - the tables became equal to the source, row for row;
 - no transaction of the reader and no change stream ever deleted a row that had not been removed at the source;

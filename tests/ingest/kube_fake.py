@@ -41,6 +41,7 @@ _KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 _ONE_SERVICE = re.compile(r"/api/v1/namespaces/(?P<namespace>[^/]+)/services/(?P<name>[^/]+)")
 _OF_NAMESPACE = re.compile(r"(?P<path>/.+/)namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)")
 _WAIT_S = 20.0
+_LOOK_S = 0.5
 
 
 class Fault(msgspec.Struct):
@@ -458,8 +459,8 @@ class _Handler(BaseHTTPRequestHandler):
 
         while True:
             with api._lock:
-                api._lock.wait_for(has_news, max(0.0, until - time.monotonic()))
-                if api._epoch != epoch:
+                api._lock.wait_for(has_news, min(_LOOK_S, max(0.0, until - time.monotonic())))
+                if api._epoch != epoch or self._is_left():
                     raise _Closed
                 changes = [c for c in api._history if c.revision > revision and c.path == path]
                 bookmark = api._bookmarks != told_bookmarks
@@ -482,6 +483,13 @@ class _Handler(BaseHTTPRequestHandler):
             if time.monotonic() >= until:
                 self._end_stream()
                 return
+
+    def _is_left(self) -> bool:
+        """Whether the other side has closed: a watch without news would never find out."""
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
 
     def _answer(self, status: int, body: str | bytes, headers: Mapping[str, str] = {}, *, half: bool = False) -> None:
         data = body.encode() if isinstance(body, str) else body

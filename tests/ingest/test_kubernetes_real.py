@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from catalog import Backends, Endpoints, Identities, Namespaces, Nodes, Policies, Rejected, Services
-from tests.apiserver.rest import Refused
 from tests.apiserver.server import READER, ApiServer
-from tests.ingest.kube_fake import PATHS
+from tests.ingest.kube_real import put, remove
 from tests.ingest.kube_rig import (
     KubeRig,
     cep,
@@ -28,7 +26,6 @@ from tests.ingest.kvstore_rig import Deletions
 from tests.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.apiserver
-Object = dict[str, Any]
 
 
 @pytest.fixture
@@ -36,31 +33,6 @@ def server() -> Iterator[ApiServer]:
     with ApiServer() as one:
         one.start()
         yield one
-
-
-def collection(value: Object) -> str:
-    """Where objects of its kind and namespace are."""
-    head, _, plural = PATHS[value["kind"]].rpartition("/")
-    namespace = value["metadata"].get("namespace")
-    return f"{head}/namespaces/{namespace}/{plural}" if namespace else f"{head}/{plural}"
-
-
-def put(server: ApiServer, value: Object) -> None:
-    rest, path = server.rest(), collection(value)
-    one = f"{path}/{value['metadata']['name']}"
-    try:
-        held = rest.get(one)
-    except Refused:
-        rest.create(path, value)
-        return
-    changed = {**value, "metadata": {**value["metadata"], "resourceVersion": held["metadata"]["resourceVersion"]}}
-    if value["kind"] == "Service":  # most of its spec is filled in by the server, and is not to be taken away
-        changed["spec"] = {**held["spec"], **value["spec"]}
-    rest.replace(one, changed)
-
-
-def remove(server: ApiServer, value: Object) -> None:
-    server.rest().delete(f"{collection(value)}/{value['metadata']['name']}")
 
 
 ONE_OF_EACH = (

@@ -1,0 +1,171 @@
+"""The five scenarios of CFP-44774 with the real publisher, and what else can become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cfp44774.probes import Metrics, difference
+from catalog import Backends, Endpoints, Identities, Nodes, Policies, Services
+from consumers.ipcache import lookup
+from consumers.selectors import Selections
+from tests.ingest.kube_rig import endpoint_slice, identity, node, policy, service
+from tests.tcp_proxy import TcpProxy
+
+from .mesh import Mesh, Reader, Replica, eventually
+
+pytestmark = pytest.mark.apiserver
+
+_RESOURCES = ("ciliumnodes", "ciliumidentities", "ciliumendpoints", "services", "endpointslices")
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[Mesh]:
+    with Mesh(tmp_path) as mesh:
+        mesh.put(node("n1"), identity(70_000), service("web"), policy("p"))
+        mesh.put(endpoint_slice("web-1", "web", ["10.0.0.1"]))
+        mesh.pods(*range(1, 11))
+        yield mesh
+
+
+@pytest.fixture
+def replicas(mesh: Mesh) -> list[Replica]:
+    """Two that know nothing of each other, ready."""
+    both = [mesh.replica().start() for _ in range(2)]
+    for each in both:
+        each.wait_ready()
+    return both
+
+
+@pytest.fixture
+def agents(mesh: Mesh, replicas: list[Replica]) -> list[Reader]:
+    """Three, with their tables and consumers right."""
+    readers = [mesh.agent(*[each.etcd.endpoint for each in replicas]) for _ in range(3)]
+    for reader in readers:
+        reader.converge()
+    return readers
+
+
+def converge(agents: list[Reader]) -> None:
+    for agent in agents:
+        agent.converge()
+
+
+def watches(mesh: Mesh) -> dict[str, float]:
+    return {name: count for name, count in Metrics(mesh.server).watches().items() if name in _RESOURCES}
+
+
+def test_agents_have_all_and_ask_the_api_server_for_policies_only(mesh: Mesh):
+    quiet = watches(mesh)  # the server watches itself
+    replicas = [mesh.replica().start() for _ in range(2)]
+    for each in replicas:
+        each.wait_ready()
+    agents = [mesh.agent(*[each.etcd.endpoint for each in replicas]) for _ in range(3)]
+    converge(agents)
+    for agent in agents:
+        snapshot = agent.until(lambda s: bool(s[Policies]) and bool(s[Selections]), "the policy")
+        assert {len(snapshot[table]) for table in (Nodes, Identities, Services, Backends)} == {1}
+        entry = lookup(snapshot, "10.0.0.7")
+        assert entry is not None
+        assert entry.identity == 70_000
+    assert difference(watches(mesh), quiet) == dict.fromkeys(_RESOURCES, 2.0)  # one of each publisher
+
+
+def test_publisher_restart(mesh: Mesh, replicas: list[Replica], agents: list[Reader]):
+    """Killed; the cluster changes meanwhile; their etcds stay, and the stale keys in them go after the first sync."""
+    for each in replicas:
+        each.kill_publisher()
+    mesh.pods_go(1, 2)
+    mesh.pods(3, 11, identity=70_001)
+    for each in replicas:
+        each.start_publisher()
+    converge(agents)
+    for each in replicas:
+        each.wait_ready()
+        eventually(lambda: "cilium/state/ip/v1/default/10.0.0.1" not in each.written(), "a stale key")  # noqa: B023
+
+
+def test_etcd_restart_with_empty_state(mesh: Mesh, replicas: list[Replica], agents: list[Reader]):
+    for each in replicas:
+        each.etcd.kill()
+    for agent in agents:
+        agent.until(lambda s: agent.row(s).state == "stale", "stale")  # noqa: B023
+        assert len(agent.db.snapshot()[Endpoints]) == 10
+    mesh.pods_go(1)
+    mesh.pods(11)
+    for each in replicas:
+        each.empty()
+    converge(agents)
+
+
+def test_agent_restart(mesh: Mesh, replicas: list[Replica], agents: list[Reader]):
+    """A new one knows nothing, and has everything when its tables are said to be initialized."""
+    agents[0].stop()
+    mesh.pods_go(1)
+    mesh.pods(11)
+    new = mesh.agent(*[each.etcd.endpoint for each in replicas])
+    assert new.db.wait_initialized(Endpoints, timeout=60)
+    assert len(new.db.snapshot()[Endpoints]) in (10, 11)  # a publisher may be a moment behind the API server
+    converge([new, *agents[1:]])
+
+
+def test_rolling_restart_of_replicas(mesh: Mesh, replicas: list[Replica], agents: list[Reader]):
+    """Each pod in its turn, with an empty etcd, while pods come and go; the next when the last one is ready."""
+    for number, each in enumerate([*replicas, *replicas], start=1):
+        each.restart()
+        mesh.pods_go(number)
+        mesh.pods(10 + number)
+        each.wait_ready()
+    converge(agents)
+
+
+def test_scale_up_of_replicas(mesh: Mesh):
+    """One more behind the address that agents have, and connections come to it before it is filled."""
+    first = mesh.replica().start()
+    first.wait_ready()
+    proxy = mesh.resources.enter_context(TcpProxy(first.etcd.endpoint))
+    agents = [mesh.agent(proxy.endpoint) for _ in range(2)]
+    converge(agents)
+    added = mesh.replica()
+    added.etcd.start()
+    proxy.turn(added.etcd.endpoint)
+    for agent in agents:
+        agent.until(lambda s: "waiting for" in agent.row(s).last_error, "waiting for its publisher")  # noqa: B023
+        assert len(agent.db.snapshot()[Endpoints]) == 10
+    mesh.pods_go(1)
+    added.start_publisher()
+    converge(agents)
+
+
+def test_agents_that_are_started_before_a_publisher_exists_wait_and_say_so(mesh: Mesh):
+    replica = mesh.replica()
+    early = mesh.agent(replica.etcd.endpoint)
+    early.until(lambda s: early.row(s).state == "connecting" and early.row(s).last_error != "", "nobody there")
+    replica.etcd.start()
+    early.until(lambda s: "waiting for cilium/cluster-config" in early.row(s).last_error, "waiting for its publisher")
+    assert not early.db.snapshot()[Endpoints].initialized
+    replica.start_publisher()
+    early.converge()
+
+
+@pytest.mark.timeout(180)
+def test_a_publisher_that_is_away_for_longer_than_its_leases_last_takes_nothing_with_it(tmp_path: Path):
+    """Its keys expire, the rows stay; what went meanwhile goes when it is back."""
+    with Mesh(tmp_path, publishing="heartbeat-s: 0.5, lease-time-s: 2") as mesh:
+        mesh.pods(*range(1, 11))
+        replica = mesh.replica().start()
+        replica.wait_ready()
+        agent = mesh.agent(replica.etcd.endpoint)
+        agent.converge()
+        replica.kill_publisher()
+        mesh.pods_go(1)
+        eventually(lambda: not any("/ip/" in key for key in replica.written()), "the end of the leases")
+        agent.until(lambda s: agent.row(s).state == "stale", "stale")
+        assert len(agent.db.snapshot()[Endpoints]) == 10
+        agent.require_no_false_delete()
+        assert not agent.deletions.now()
+        replica.start_publisher()
+        agent.converge()
+        assert agent.deletions.now() == {"10.0.0.1"}
