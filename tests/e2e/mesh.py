@@ -22,6 +22,7 @@ from ingest.etcd.local import LocalEtcd
 from statedb import Change, Database, Snapshot, WatchSet
 from tests.apiserver.server import READER, ApiServer
 from tests.ingest.clustermesh.publisher import token
+from tests.ingest.clusters import name_of
 from tests.ingest.kube_real import put, remove
 from tests.ingest.kube_rig import Object, cep
 from tests.ingest.kvstore_rig import Deletions
@@ -109,30 +110,34 @@ class Replica:
 
 
 class Mesh:
-    """The API server and whoever is started with it; a context manager. Agents may not read offloaded kinds there."""
+    """A cluster at an API server, and whoever is started for it; a context manager. The objects are removed at the end.
 
-    def __init__(self, directory: Path, *, publishing: str = "heartbeat-s: 1") -> None:
-        """``publishing``: more options of the publishers, as YAML."""
+    Agents may not read offloaded kinds there.
+    """
+
+    def __init__(
+        self, server: ApiServer, directory: Path, *, publishing: str = "heartbeat-s: 1", reading: str = ""
+    ) -> None:
+        """``publishing``: more options of the publishers, as YAML; ``reading``: of the agents."""
+        self.server = server
         self.directory = directory
         self.publishing = publishing
+        self.reading = reading
         self.resources = ExitStack()
         self.endpoints: dict[str, int] = {}
         """What the API server holds: address -> identity."""
         self.removed: set[str] = set()
         self._count = 0
+        self._objects: dict[tuple[str, str, str], Object] = {}
 
     def __enter__(self) -> Self:
-        try:
-            self.server = self.resources.enter_context(ApiServer())
-            self.server.start()
-            self.server.grant(READER, POLICIES_ONLY)
-        except BaseException:
-            self.resources.close()
-            raise
+        self.server.grant(READER, POLICIES_ONLY)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.resources.close()
+        for value in self._objects.values():
+            remove(self.server, value)
 
     def replica(self) -> Replica:
         """One more, not started."""
@@ -147,19 +152,25 @@ class Mesh:
         """Create or replace objects."""
         for value in values:
             put(self.server, value)
+            self._objects[name_of(value)] = value
+
+    def remove(self, value: Object) -> None:
+        """Delete an object."""
+        remove(self.server, value)
+        del self._objects[name_of(value)]
 
     def pods(self, *numbers: int, identity: int = 70_000) -> None:
         """Endpoints come or change."""
         for number in numbers:
             ip = f"10.0.{number >> 8}.{number & 255}"
-            put(self.server, cep(ip, identity))
+            self.put(cep(ip, identity))
             self.endpoints[ip] = identity
 
     def pods_go(self, *numbers: int) -> None:
         """Endpoints go."""
         for number in numbers:
             ip = f"10.0.{number >> 8}.{number & 255}"
-            remove(self.server, cep(ip))
+            self.remove(cep(ip))
             del self.endpoints[ip]
             self.removed.add(ip)
 
@@ -169,7 +180,7 @@ class Reader:
 
     def __init__(self, mesh: Mesh, endpoints: tuple[str, ...]) -> None:
         ingest = (
-            f"clustermesh: {{endpoints: {list(endpoints)}, retry-min-s: 0.02, retry-max-s: 0.3}}, "
+            f"clustermesh: {{endpoints: {list(endpoints)}, retry-min-s: 0.02, retry-max-s: 0.3, {mesh.reading}}}, "
             f"kubernetes: {{kubeconfig: '{mesh.server.kubeconfig(READER)}', tables: [policies]}}"
         )
         self._mesh = mesh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from benchmarks.cfp44774.probes import Metrics, difference
 from catalog import Backends, Endpoints, Identities, Nodes, Policies, Services
 from consumers.ipcache import lookup
 from consumers.selectors import Selections
-from tests.ingest.kube_rig import endpoint_slice, identity, node, policy, service
+from tests.apiserver.objects import identity
+from tests.apiserver.server import ApiServer
+from tests.ingest.kube_rig import endpoint_slice, node, policy, service
 from tests.tcp_proxy import TcpProxy
 
 from .mesh import Mesh, Reader, Replica, eventually
@@ -21,10 +24,17 @@ pytestmark = pytest.mark.apiserver
 _RESOURCES = ("ciliumnodes", "ciliumidentities", "ciliumendpoints", "services", "endpointslices")
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[ApiServer]:
+    with ApiServer() as one:
+        one.start()
+        yield one
+
+
 @pytest.fixture
-def mesh(tmp_path: Path) -> Iterator[Mesh]:
-    with Mesh(tmp_path) as mesh:
-        mesh.put(node("n1"), identity(70_000), service("web"), policy("p"))
+def mesh(server: ApiServer, tmp_path: Path) -> Iterator[Mesh]:
+    with Mesh(server, tmp_path) as mesh:
+        mesh.put(node("n1"), identity("70000"), service("web"), policy("p"))
         mesh.put(endpoint_slice("web-1", "web", ["10.0.0.1"]))
         mesh.pods(*range(1, 11))
         yield mesh
@@ -151,9 +161,15 @@ def test_agents_that_are_started_before_a_publisher_exists_wait_and_say_so(mesh:
 
 
 @pytest.mark.timeout(180)
-def test_a_publisher_that_is_away_for_longer_than_its_leases_last_takes_nothing_with_it(tmp_path: Path):
-    """Its keys expire, the rows stay; what went meanwhile goes when it is back."""
-    with Mesh(tmp_path, publishing="heartbeat-s: 0.5, lease-time-s: 2") as mesh:
+def test_a_publisher_that_is_away_for_longer_than_its_leases_last_takes_nothing_with_it(
+    server: ApiServer, tmp_path: Path
+):
+    """Its keys expire, the rows stay; what went meanwhile goes when it is back.
+
+    Readers must know of its silence before the leases end, as they do with the defaults (120 s of 900).
+    """
+    publishing, reading = "heartbeat-s: 0.5, lease-time-s: 6", "heartbeat-timeout-s: 2"
+    with Mesh(server, tmp_path, publishing=publishing, reading=reading) as mesh:
         mesh.pods(*range(1, 11))
         replica = mesh.replica().start()
         replica.wait_ready()
@@ -169,3 +185,41 @@ def test_a_publisher_that_is_away_for_longer_than_its_leases_last_takes_nothing_
         replica.start_publisher()
         agent.converge()
         assert agent.deletions.now() == {"10.0.0.1"}
+
+
+@pytest.mark.parametrize("away_s", [2.0, pytest.param(60.0, marks=[pytest.mark.stress, pytest.mark.timeout(300)])])
+def test_a_publisher_is_killed_under_churn_and_started_again(
+    mesh: Mesh, replicas: list[Replica], agents: list[Reader], away_s: float
+):
+    """The longer form prints what its return costs the API server."""
+    last = 0
+
+    def churn(seconds: float) -> None:
+        nonlocal last
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            last += 1
+            mesh.pods(100 + last)
+            if last > 20:
+                mesh.pods_go(80 + last)
+
+    for each in replicas:
+        each.kill_publisher()
+    churn(away_s)
+    before = Metrics(mesh.server)
+    for each in replicas:
+        each.start_publisher()
+    for each in replicas:
+        each.wait_ready()
+    after = Metrics(mesh.server)
+    churn(1.0)
+    converge(agents)
+    lists = difference(_requests(after, "LIST"), _requests(before, "LIST"))
+    assert {name: lists[name] for name in _RESOURCES} == dict.fromkeys(_RESOURCES, 2.0)  # one of each publisher
+    cpu_s = after.cpu_s() - before.cpu_s()
+    events = sum(difference(after.events(), before.events()).values())
+    print(f"\naway {away_s:g} s, {last} pods came: lists {lists}, {events:.0f} events, {cpu_s:.2f} s of CPU")
+
+
+def _requests(metrics: Metrics, verb: str) -> dict[str, float]:
+    return metrics.total("apiserver_request_total", "resource", verb=verb)

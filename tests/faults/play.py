@@ -24,8 +24,8 @@ def play(kind: type[Site], fault: Fault, rounds: int = 1) -> Cell:
     for _ in range(rounds if fault.once else 1):
         _at_one_site(kind, fault, result, 1 if fault.once else rounds)
     after = held_at_most(before.threads, before.sockets)
-    result.threads_left = after.threads - before.threads
-    result.sockets_left = after.sockets - before.sockets
+    result.threads_left = max(0, after.threads - before.threads)
+    result.sockets_left = max(0, after.sockets - before.sockets)
     return result
 
 
