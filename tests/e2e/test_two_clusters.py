@@ -13,7 +13,7 @@ import pytest
 from agent.agent import Agent
 from agent.config import parse
 from catalog import Backends, Endpoints, Identities, Nodes, Services, Sources
-from consumers.ipcache import IPCache, lookup
+from consumers.ipcache import lookup
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot, WatchSet
 from tests.ingest.clustermesh.publisher import replica
@@ -39,7 +39,7 @@ def rows(snapshot: Snapshot) -> dict[str, list[Any]]:
 
 def until(agent: Agent, holds: Any, what: str) -> Snapshot:
     while not holds(snapshot := agent.db.snapshot()):
-        watches = [snapshot[table].watch() for table in (*TABLES, IPCache, Sources)]
+        watches = [snapshot[table].watch() for table in agent.db.tables]
         assert WatchSet(*watches).wait(30), (what, list(snapshot[Sources].values()))
     return snapshot
 
@@ -82,7 +82,8 @@ def test_a_second_cluster_through_its_own_etcd_and_through_the_cache(
 ):
     own, cache = etcds
     files = tmp_path / "second"
-    write(files, namespace("default"), node("n2"), identity(SECOND + 1), service("web"))
+    write(files, namespace("default"), node("n2"), service("web"))
+    write(files, {**identity(SECOND + 1), "security-labels": {"k8s:io.cilium.k8s.policy.cluster": "cluster2"}})
     write(files, endpoint_slice("web-1", "web", ["10.2.0.1"]), *[cep(f"10.2.0.{n}", SECOND + 1) for n in range(1, 6)])
     mine = tmp_path / "first"
     with ExitStack() as stack:

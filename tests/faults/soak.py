@@ -52,7 +52,6 @@ class Story(msgspec.Struct, kw_only=True):
     changes: int = 0
     removed: int = 0
     false_deletes: int = 0
-    relists: int = 0
 
 
 class Soak(msgspec.Struct, kw_only=True):
@@ -102,7 +101,6 @@ class _Victim(threading.Thread):
         deleted = site.deletions.now()
         story.removed = len(deleted)
         story.false_deletes = len(deleted - site.removed)
-        story.relists = site.row().relists
 
     def stop(self) -> None:
         """Let this fault be the last."""

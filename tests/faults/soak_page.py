@@ -36,11 +36,11 @@ def lines(soak: Soak) -> list[str]:
 
 def _stories(soak: Soak) -> list[str]:
     header = [
-        "| backend | faults | endpoints removed | false deletes | re-lists | healed, median | healed, longest |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| backend | faults | endpoints removed | false deletes | healed, median | healed, longest |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     return header + [
-        f"| {story.backend} | {story.faults.total()} | {story.removed} | {story.false_deletes} | {story.relists} "
+        f"| {story.backend} | {story.faults.total()} | {story.removed} | {story.false_deletes} "
         f"| {_median(story):.2f} s | {max(story.healed_s, default=0.0):.2f} s |"
         for story in soak.stories
     ]
