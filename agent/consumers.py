@@ -18,7 +18,7 @@ from consumers.meshcache import MeshCacheOptions, meshcache
 from consumers.publisher import PublisherOptions, publisher
 from consumers.routes import routes
 from consumers.selectors import selectors
-from ingest.errors import MissingDependency
+from ingest.errors import InvalidOptions, MissingDependency
 from ingest.keyspace.options import EtcdOptions, ServiceResolverOptions, TlsOptions
 from ingest.source import AnyTable
 from statedb import Database
@@ -169,6 +169,11 @@ class MeshCacheSettings(MeshCacheOptions, frozen=True, kw_only=True, forbid_unkn
 def _open_publisher(db: Database, cluster: str, cluster_id: int, options: PublisherSettings) -> Consumer:
     if options.export != "services" and not can_decompress():
         raise MissingDependency("export: endpoint slices are compressed; install 'statedb[zstd]'")
+    if options.users is not None and (options.etcd.tls is None or options.etcd.tls.cert_file is None):
+        raise InvalidOptions(
+            "users: the etcd will ask for certificates, ours too; name etcd.tls.cert-file and key-file, "
+            f"of a certificate for admin-{cluster} or root"
+        )
     return publisher(db, cluster, cluster_id, _dialer(options.etcd), options)
 
 

@@ -32,12 +32,14 @@ from .guard import Guard
 from .layout import KINDS, Layout, Object
 from .options import PublisherOptions
 from .store import Connect, KvStore
+from .users import Access, Users
 
 log = logging.getLogger("statedb.consumers")
 
 _LONGEST_WAIT_S = 1.0
 _SHORT_WAIT_S = 0.1
 _LOOK_AT_MAX = 1000
+_USERS_S = 1.0
 _OURS = "ours"
 """What stands in the etcd is all of one cluster."""
 _LEFTOVERS, _CANARIES = "leftovers", "canaries"
@@ -94,6 +96,7 @@ class Publisher:
         self._refused: dict[Object, str] = {}
         self._tries = 0
         self._own_leases: set[int] = set()
+        self._users = None if options.users is None else Users(layout.cluster, options.users)
         # Of the present connection:
         self._held = Held()
         self._keys_of: dict[Object, tuple[str, ...]] = {}
@@ -102,6 +105,8 @@ class Publisher:
         self._is_new = True
         self._left_over = False
         self._renew_at = self._beat_at = self._enforce_at = self._write_at = 0.0
+        self._allowed: Access | None = None
+        self._users_at = 0.0
 
     # --- for its owner ------------------------------------------------------------------------------------------------
 
@@ -152,6 +157,8 @@ class Publisher:
         refused = next(iter(self._refused.items()), None) if self._state == "OK" else None
         if refused is not None:
             return f"OK, but {len(self._refused)} objects cannot be written: {_told(refused[0])}: {refused[1]}"
+        if self._users is not None and self._users.problem and self._state == "OK":
+            return f"OK, but {self._users.problem}"
         return self._state
 
     @property
@@ -218,6 +225,8 @@ class Publisher:
             if self._stop.is_set():
                 return
             self._counts["connections"] += 1
+            self._allowed, self._users_at = None, 0.0
+            self._allow(store)  # before there is anything to read
             self._load(store)
             with (
                 self._db.changes(*self._layout.tables) as stream,
@@ -242,6 +251,8 @@ class Publisher:
     def _rest(self, guard: Guard) -> None:
         """Nothing is to be written: wait until the tables change, or something is due."""
         until = min(self._renew_at, self._beat_at, self._enforce_at)
+        if self._users is not None:
+            until = min(until, self._users_at)
         watches = [self._snapshot[table].watch() for table in self._layout.tables]
         WatchSet(self._bell, guard.bell, *watches).wait(max(0.0, min(until - self._clock(), _LONGEST_WAIT_S)))
 
@@ -393,6 +404,7 @@ class Publisher:
 
     def _tend(self, store: KvStore, *, tampered: bool) -> None:
         now, options = self._clock(), self._options
+        self._allow(store)
         if now >= self._renew_at:
             self._renew(store)
             self._renew_at = now + options.lease_time_s / 3
@@ -405,6 +417,16 @@ class Publisher:
         if self._left_over and self._sources_are_in_order():
             self._left_over = False
             self._queue.setdefault(_LEFTOVERS, None)
+
+    def _allow(self, store: KvStore) -> None:
+        """Users and roles, where they are wanted and are others than before."""
+        if self._users is None or self._clock() < self._users_at:
+            return
+        access = self._users.access()
+        if access != self._allowed:
+            store.ensure_users(access.roles, access.users)
+            self._allowed = access
+        self._users_at = self._clock() + _USERS_S
 
     def _renew(self, store: KvStore) -> None:
         """All leases; what went with one that had ended is written anew, and that all is there is said again."""

@@ -47,6 +47,10 @@ class KvStore(Protocol):
         """Renew a lease; 0 if it is there no more."""
         ...
 
+    def ensure_users(self, roles: Mapping[str, frozenset[tuple[bytes, bool]]], users: Mapping[str, str]) -> None:
+        """Let there be these roles, which may read keys or (True) prefixes, and these users, each with its role."""
+        ...
+
     def close(self) -> None:
         """End it."""
         ...

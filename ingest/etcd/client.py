@@ -17,6 +17,7 @@ from .errors import Closed, EtcdError, OtherCluster, is_stale_login, translated
 from .messages import CLASSES
 from .ranges import range_end
 from .types import Answer, Header, Page
+from .users import Right, ensure
 from .watch import WatchStream
 
 _METHODS = {
@@ -28,11 +29,25 @@ _METHODS = {
     "LeaseGrant": "Lease",
     "LeaseRevoke": "Lease",
     "Authenticate": "Auth",
+    "AuthEnable": "Auth",
+    "UserAdd": "Auth",
+    "UserGet": "Auth",
+    "UserList": "Auth",
+    "UserDelete": "Auth",
+    "UserGrantRole": "Auth",
+    "UserRevokeRole": "Auth",
+    "RoleAdd": "Auth",
+    "RoleGet": "Auth",
+    "RoleList": "Auth",
+    "RoleGrantPermission": "Auth",
+    "RoleRevokePermission": "Auth",
     "Status": "Maintenance",
 }
 """The unary methods that we call, and their services."""
 
-_MESSAGE_OF = {"Compact": "Compaction"}
+_MESSAGE_OF = {"Compact": "Compaction"} | {
+    name: f"Auth{name}" for name in _METHODS if name.startswith(("User", "Role"))
+}
 
 
 class Client:
@@ -190,6 +205,12 @@ class Client:
         """End a lease: its keys go at once."""
         self._call("LeaseRevoke", ID=lease)
 
+    # --- users --------------------------------------------------------------------------------------------------------
+
+    def ensure_users(self, roles: Mapping[str, frozenset[Right]], users: Mapping[str, str]) -> None:
+        """Let there be these roles, and users known by their certificates with one of them each; see `users.ensure`."""
+        ensure(self._call, roles, users)
+
     # --- watches ------------------------------------------------------------------------------------------------------
 
     def watch(self, starts: Mapping[bytes, int], keys: Collection[bytes] = ()) -> WatchStream:
@@ -236,7 +257,7 @@ class Client:
         )
         return call
 
-    def _call(self, name: str, **fields: Any) -> Any:
+    def _call(self, name: str, /, **fields: Any) -> Any:
         """One request (Any: protobuf messages). A login that has expired is renewed, once."""
         request = CLASSES[_MESSAGE_OF.get(name, name) + "Request"](**fields)
         call = self._calls[name]
