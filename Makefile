@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format lint types contracts coverage bench bench-report bench-million bench-cfp stress kube-apiserver \
-        clean
+.PHONY: help demo test check format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
+        faults soak kube-apiserver clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
@@ -16,6 +16,8 @@ help:
 	@echo "make bench-million  beside the Go original at 1 000 000 rows, written there too; some ten minutes"
 	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
 	@echo "make stress   the long forms of the randomised tests"
+	@echo "make faults   every fault at every backend, written into docs/faults.md; some 12 minutes, needs Go once"
+	@echo "make soak     20 minutes of random faults at all backends at once, written into docs/soak.md; needs Go once"
 	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -80,6 +82,12 @@ bench-cfp: $(VENV)/.bench kube-apiserver
 
 stress: $(VENV)/.dev
 	$(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600
+
+faults: $(VENV)/.dev kube-apiserver
+	$(BIN)/python -m tests.faults --page docs/faults.md
+
+soak: $(VENV)/.dev kube-apiserver
+	$(BIN)/python -m tests.faults.soak --page docs/soak.md
 
 # The one that KUBEBUILDER_ASSETS names, else built: 5 to 40 minutes the first time, nothing the next.
 kube-apiserver:

@@ -24,7 +24,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 def held() -> Held:
-    """This process, after a collection of garbage; memory that is free but kept for later is given back first. Linux."""
+    """This process, after a collection of garbage; memory kept for later is given back first. Linux."""
     gc.collect()
     _give_back(0)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
