@@ -1,7 +1,7 @@
 """Remote clusters -> the cache of a mesh: an etcd of its own, from which this cluster's agents read all the others.
 
     options store    how it is told; what it needs of an etcd
-    held             what stands in that etcd, and under which leases
+    names            its keys: whose they are, and in which order they are written
     cache            the thread that keeps it equal to the table `Mirror`
 
 Values are copied byte for byte (kvstoremesh of cilium/cilium, pkg/clustermesh/kvstoremesh).

@@ -29,8 +29,9 @@ from catalog import Mirror, MirrorKey, Rejected, SourceKey, Sources
 from catalog.wire import cluster_configs, keys
 from statedb import ChangeBatch, ChangeStream, Database, Snapshot
 
+from ..held import Held
 from ..retries import delay_s
-from .held import KINDS, Held, canaries, config_name, is_canary, is_config, owner, rank
+from .names import KINDS, canaries, config_name, is_canary, is_config, owner, rank
 from .options import MeshCacheOptions
 from .store import Connect, Store
 

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeAlias
 
-
-class Entry(Protocol):
-    """A key, its value, and the lease under which it stands (0: none)."""
-
-    key: bytes
-    value: bytes
-    lease: int
-
-
-class Page(Protocol):
-    """A part of a list."""
-
-    @property
-    def kvs(self) -> Sequence[Entry]:
-        """In key order."""
-        ...
+from ..held import Page
 
 
 class Store(Protocol):

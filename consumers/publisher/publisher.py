@@ -25,7 +25,7 @@ from catalog import EndpointSlices, SourceKey, Sources
 from catalog.wire import WireError, keys
 from statedb import Database, Snapshot, WatchSet
 
-from ..meshcache.held import Held
+from ..held import Held
 from ..retries import delay_s
 from ..steps import bell
 from .guard import Guard

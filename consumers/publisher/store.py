@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
-from ..meshcache.store import Page
+from ..held import Page
 
 
 class Changes(Protocol):

@@ -14,7 +14,7 @@ from catalog import TABLES, Mirror, Mirrored, MirrorKey, SourceKey, SourceRow, S
 from catalog.wire import keys
 from catalog.wire.cluster_configs import ClusterConfig, encode
 from consumers.meshcache import MeshCache, MeshCacheOptions, meshcache
-from consumers.meshcache.held import KINDS, canaries, config_name
+from consumers.meshcache.names import KINDS, canaries, config_name
 from ingest.etcd import Client, parse_endpoint
 from ingest.etcd.local import LocalEtcd
 from statedb import Database

@@ -16,7 +16,7 @@ from .site import IDENTITY, Site
 
 FLOOD = 10_000
 _DAY_S, _HOUR_S = 86_400.0, 3_600.0
-_HALVES = (40, 400, 2_000, 6_000)
+_HALVES = (40, 400, 2_000, 4_000)
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +141,7 @@ def half(run: Run) -> None:
 
 
 def _broken_off(run: Run, size: int) -> int:
-    """How many connections have broken off after so many bytes; it goes on until one has, or they were enough."""
+    """How many connections have broken off after so many bytes; it goes on until some have, or they were enough."""
     site = run.site
     before = sum(proxy.broken_off for proxy in site.proxies)
     site.cut()
@@ -151,7 +151,7 @@ def _broken_off(run: Run, size: int) -> int:
     for proxy in site.proxies:
         proxy.limit(size)
         proxy.open()
-    _wait(lambda: sum(proxy.broken_off for proxy in site.proxies) > before + 2)
+    _wait(lambda: sum(proxy.broken_off for proxy in site.proxies) > before + 2 or site.is_right(site.db.snapshot()))
     site.mend()
     run.heal()
     run.converge()

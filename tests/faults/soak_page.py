@@ -19,7 +19,8 @@ fault at random, waits until the tables equal the source again, pauses for up to
 faults are stands in `faults.md`.
 
 The run fails, and writes nothing, where tables do not become equal to their source, a row is deleted that was never
-removed at the source, threads or sockets are left over, or memory grows by more than 256 KB a minute.
+removed at the source, threads or sockets are left over, or memory grows by more than 512 KB a minute.
+The process has two arenas for memory (`MALLOC_ARENA_MAX=2`), and gives back what is free before each sample.
 """
 _PARTS = 8
 
@@ -70,7 +71,7 @@ def _resources(soak: Soak) -> list[str]:
         "|---|---:|---:|",
         *rows,
         "",
-        f"Memory grew by {soak.memory_a_minute / 1024:.0f} KB a minute over the last three quarters (median slope;",
+        f"Memory grew by {soak.memory_a_minute / 1024:.0f} KB a minute over the second half (median slope;",
         "what proxies, fakes and records of the tests hold is in it).",
         f"Threads {soak.before.threads} before and {soak.after.threads} after, sockets {soak.before.sockets} and "
         f"{soak.after.sockets}.",

@@ -23,9 +23,8 @@ def run(module: str, *arguments: str) -> str:
     [
         ("manifests", ("killed", "half", "clocks")),
         ("kubernetes (fake server)", ("emptied", "half", "refused")),
-        ("kvstore", ("replaced", "compacted", "credentials")),
-        ("clustermesh", ("one-of-three", "scale-up")),
-        pytest.param("kubernetes", ("compacted",), marks=pytest.mark.apiserver),
+        ("kvstore", ("replaced", "credentials")),
+        ("clustermesh", ("scale-up",)),
     ],
 )
 def test_faults_heal_and_the_page_tells_of_them(backend: str, faults: tuple[str, ...], tmp_path: Path):
