@@ -25,6 +25,7 @@ from .endpoint import Tls, parse_endpoint
 from .errors import EtcdError, PermissionDenied, Unauthenticated
 
 _START_S = 30.0
+_given: set[int] = set()
 _PORTS_FROM, _PORTS_TO = 10_000, 32_000  # below those that Linux and macOS give to outgoing connections
 
 
@@ -56,12 +57,18 @@ def free_port() -> int:
     """A TCP port of the loopback interface that nobody uses just now, and that no outgoing connection will be given.
 
     Those that the system picks by itself (port 0) could meanwhile become the near end of somebody's connection: the
-    server could not take it, nor take it again after a restart.
+    server could not take it, nor take it again after a restart. One process is given none twice, or the two ports of a
+    server that does not listen yet could be the same.
     """
+    if len(_given) > (_PORTS_TO - _PORTS_FROM) // 2:
+        _given.clear()
     while True:
         port = _PORTS_FROM + secrets.randbelow(_PORTS_TO - _PORTS_FROM)
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
 
 

@@ -340,7 +340,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=7, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_random_histories_and_fail_overs(steps: list):
     """Two replicas with one publisher; whatever happens to them, only what the publisher deleted is deleted."""

@@ -164,7 +164,7 @@ def told(etcd: LocalEtcd, first: list[Object], steps: list[tuple[str, Any]], *, 
 
 
 _SETTINGS = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
