@@ -55,8 +55,8 @@ check: lint types contracts test
 
 # Left out: the tests that trace every line of the engine themselves, for two tracers cannot run at once.
 coverage: $(VENV)/.dev
-	$(BIN)/coverage run -m pytest tests/statedb tests/regressions statedb \
-		--ignore-glob='*/test_injection*.py' --ignore=tests/statedb/test_signals.py
+	$(BIN)/coverage run -m pytest tests/statedb/engine tests/statedb/testing tests/regressions statedb/engine statedb/testing \
+		--ignore-glob='*/test_injection*.py' --ignore=tests/statedb/engine/test_signals.py
 	$(BIN)/coverage report
 
 $(VENV)/.bench: $(VENV)/.dev

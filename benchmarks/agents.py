@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.remote import Remote
-from catalog import (
+from ingest.etcd.local import LocalEtcd
+from statedb.agent.client.remote import Remote
+from statedb.catalog import (
     Backend,
     BackendKey,
     Frontend,
@@ -21,9 +22,8 @@ from catalog import (
     Service,
     ServiceKey,
 )
-from catalog.wire import cluster_configs, identities, keys, nodes, services
-from catalog.wire.cluster_configs import ClusterConfig
-from ingest.etcd.local import LocalEtcd
+from statedb.catalog.wire import cluster_configs, identities, keys, nodes, services
+from statedb.catalog.wire.cluster_configs import ClusterConfig
 
 from . import kube
 from .harness import FULL, Figure, Outcome, Size, digest, require, workload
@@ -111,7 +111,7 @@ def _words(key: ServiceKey) -> tuple[str, str, str]:
 
 def _resident(config: Path, address: str, rows: int) -> int:
     """Bytes of a synced agent's process."""
-    command = [sys.executable, "-m", "agent.main", "run", "-c", str(config)]
+    command = [sys.executable, "-m", "statedb", "run", "-c", str(config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as agent:
         try:
             assert agent.stdout is not None

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from catalog import Endpoint, Endpoints, Nodes
-from consumers.ipcache import IPCache, ipcache, lookup
+from consumers.tables.ipcache import IPCache, derive_ipcache, lookup
 from statedb import Database
+from statedb.catalog import Endpoint, Endpoints, Nodes
 
 from .harness import Figure, Outcome, Size, median, require, rounds, same, workload
 from .kvstore import endpoint_of
@@ -28,7 +28,7 @@ def look_up(size: Size) -> Iterator[Outcome]:
     endpoints = [endpoint_of(number) for number in range(entries)]
     with db.write(Endpoints) as txn:
         txn[Endpoints].insert_all(endpoints)
-    with ipcache(db) as follower:
+    with derive_ipcache(db) as follower:
         begun = time.perf_counter()
         require(db.wait_initialized(IPCache, timeout=_WAIT_S), "ipcache is derived")
         derived_s = time.perf_counter() - begun

@@ -14,9 +14,9 @@ import time
 
 import msgspec
 
-from catalog.wire import ips
 from ingest.etcd import Client
 from ingest.etcd.endpoint import parse_endpoint
+from statedb.catalog.wire import ips
 
 from .kvstore import PREFIX, endpoint_of
 

@@ -14,14 +14,14 @@ from typing import Protocol, Self
 
 import msgspec
 
-from catalog import TABLES, Endpoint, EndpointKey, Endpoints
-from catalog.wire import ips
 from ingest import KubernetesOptions, KvstoreOptions, Source
 from ingest.etcd.local import LocalEtcd
 from ingest.kubernetes.session import KubernetesSource
 from ingest.kvstore.session import KvstoreSource
 from ingest.reflect import Split
 from statedb import Database
+from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints
+from statedb.catalog.wire import ips
 
 from . import kube
 from .harness import require

@@ -12,9 +12,9 @@ from contextlib import closing
 
 import msgspec
 
-from agent.collector import collect_rarely
-from catalog import Endpoints
 from ingest.reflect import Split
+from statedb.agent.process.collector import collect_rarely
+from statedb.catalog import Endpoints
 
 from . import feeds
 from .feeds import WAIT_S, Feed, ended

@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
-from catalog.wire.crds.endpoints import _Endpoint as CiliumEndpoint
 from ingest import KubernetesOptions
 from ingest.etcd import Client
 from ingest.kubernetes.api import Api, Request
+from statedb.catalog.wire.crds.endpoints import _Endpoint as CiliumEndpoint
 from tests.apiserver.binary import Missing
 from tests.apiserver.objects import ENDPOINTS, IDENTITIES, NODES, endpoint, identity, node
 from tests.apiserver.server import ApiServer

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import msgspec
 
-from catalog import TABLES, Endpoint, EndpointKey, Endpoints
-from catalog.wire import ips, keys
 from ingest import KvstoreOptions
 from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd
 from ingest.kvstore.session import KvstoreSource
 from ingest.reflect import Split
 from statedb import Database
+from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints
+from statedb.catalog.wire import ips, keys
 
 from .harness import Digest, Figure, Outcome, Size, median, require, same, timed, workload
 

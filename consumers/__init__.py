@@ -1,1 +1,10 @@
-"""Tables into effect. Consumers see tables, and nothing of where the rows come from."""
+"""Tables into effect. Consumers see tables, and nothing of where the rows come from.
+
+``follow`` calls a function for each batch of changes, ``derive`` keeps a table equal to a function of other tables,
+``reconcile`` makes objects outside equal to rows. What is derived already is in ``consumers.tables``; what writes an
+etcd is in ``consumers.etcd``.
+"""
+
+from .running import Derivation, Follower, Reconciler, derive, follow, reconcile
+
+__all__ = ["Derivation", "Follower", "Reconciler", "derive", "follow", "reconcile"]

@@ -10,8 +10,7 @@ from typing import Any
 
 import msgspec
 
-import catalog
-from statedb import Database
+from statedb import Database, catalog
 
 from . import clustermesh, kubernetes, kvstore, manifests
 from .source import AnyTable, Source

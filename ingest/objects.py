@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalog.wire import WireError, crds
+from statedb.catalog.wire import WireError, crds
 
 
 def identity(cluster: str, value: object) -> tuple[Any, ...]:

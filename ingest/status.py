@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
 
-from catalog import Rejected, RejectedKey, RejectedRow, SourceKey, SourceRow, Sources
 from statedb import Database
+from statedb.catalog import Rejected, RejectedKey, RejectedRow, SourceKey, SourceRow, Sources
 
 from .errors import OwnedElsewhere
 from .source import AnyTable

@@ -1,24 +1,15 @@
 """Immutable, revisioned in-memory tables with watchable indexes.
 
-The layers behind this door, each knowing only those above it:
-
-    _errors _networks _keys     what goes wrong; what a key may be
-    _schema                     tables and indexes as declarations
-    _history                    commits, pins, and what lies between two of them
-    _watch _order _reserve      who waits for what; keys in order; who may write
-    _store                      the newest state of one table
-    _read _stage _commit _write views; transactions
-    _changes _dump              streams; JSON lines and back
-    _stats _observe             numbers for operators; who holds old states
-    _database                   the database itself
+The code behind this door is ``statedb.engine``; its modules are private, and their order stands there.
 
 ``statedb.testing`` is the second door: a model and strategies for property tests of programs that use this one.
 """
 
-from ._changes import Change, ChangeBatch, ChangeStream, TablesBatch, TablesStream
-from ._database import Database, Snapshot
-from ._dump import load
-from ._errors import (
+from statedb._version import __version__
+from statedb.engine.changes import Change, ChangeBatch, ChangeStream, TablesBatch, TablesStream
+from statedb.engine.database import Database, Snapshot
+from statedb.engine.dump import load
+from statedb.engine.errors import (
     DuplicateKey,
     IndexFunctionError,
     InitializerError,
@@ -36,14 +27,13 @@ from ._errors import (
     UnknownTable,
     WrongThread,
 )
-from ._history import Initializer
-from ._observe import HeldState
-from ._read import Entry, IndexView, PrefixIndexView, TableView, UniqueIndexView
-from ._schema import Index, PrefixIndex, Table, UniqueIndex
-from ._stats import TableStats
-from ._version import __version__
-from ._watch import Watch, WatchSet
-from ._write import TableWriter, WriteTransaction
+from statedb.engine.history import Initializer
+from statedb.engine.observe import HeldState
+from statedb.engine.read import Entry, IndexView, PrefixIndexView, TableView, UniqueIndexView
+from statedb.engine.schema import Index, PrefixIndex, Table, UniqueIndex
+from statedb.engine.stats import TableStats
+from statedb.engine.watch import Watch, WatchSet
+from statedb.engine.write import TableWriter, WriteTransaction
 
 __all__ = [
     "Change",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog import TABLES, Backends, Endpoints, Identities, Namespaces, Nodes, Policies, Rejected, Services
 from ingest.manifests import ManifestsOptions, open as open_manifests
 from statedb import Database, Snapshot
+from statedb.catalog import TABLES, Backends, Endpoints, Identities, Namespaces, Nodes, Policies, Rejected, Services
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agent.config import load
-from agent.demo_etcd import MirroredEtcd
+from statedb.agent.demo.etcd import MirroredEtcd
+from statedb.agent.process.config import load
 
 ROOT = Path(__file__).parents[1]
 SWAP = ROOT / "examples" / "swap"

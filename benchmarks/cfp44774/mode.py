@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from agent.errors import AgentError
-from agent.remote import Remote
 from ingest.etcd.local import LocalEtcd
+from statedb.agent.client.remote import Remote
+from statedb.agent.errors import AgentError
 from tests.apiserver.server import ApiServer
 
 from ..harness import require
@@ -221,7 +221,7 @@ def _publisher(directory: Path, ingest: str, endpoint: str, rate_limit: float) -
     ingest = ingest.replace("endpoint-slices: true", f"endpoint-slices: true, tables: [{_TABLES}]")
     consumers = f"publisher: {{etcd: {{endpoints: ['{endpoint}']}}, rate-limit: {rate_limit:g}}}"
     config = _write(directory, "publisher", ingest, consumers)
-    process = _Process(["agent.main", "run", "-c", str(config)], config, _socket(directory, "publisher"))
+    process = _Process(["statedb", "run", "-c", str(config)], config, _socket(directory, "publisher"))
     try:
         process.wait_for("synced")
         process.wait_ready()

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from agent.agent import Agent
-from agent.collector import collect_rarely
-from agent.config import load
-from consumers.ipcache import IPCache
-from consumers.selectors import Selections
+from consumers.tables.ipcache import IPCache
+from consumers.tables.selectors import Selections
+from statedb.agent.process.agent import Agent
+from statedb.agent.process.collector import collect_rarely
+from statedb.agent.process.config import load
 
 
 class Seen(msgspec.Struct):

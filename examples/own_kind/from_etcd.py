@@ -6,9 +6,9 @@ import sys
 
 from certificates import PREFIX, Certificates, decode
 
-from catalog import Rejected, Sources
 from ingest import KvstoreOptions, kvstore
 from statedb import Database
+from statedb.catalog import Rejected, Sources
 
 
 def main(endpoint: str) -> None:

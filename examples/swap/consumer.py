@@ -8,16 +8,16 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 
-from agent.agent import Agent
-from agent.config import load
-from consumers.ipcache import IPCache, ipcache
-from consumers.routes import Routes, routes
+from consumers.tables.ipcache import IPCache, derive_ipcache
+from consumers.tables.routes import Routes, derive_routes
+from statedb.agent.process.agent import Agent
+from statedb.agent.process.config import load
 
 
 def main(path: str) -> None:
     """Print every route and every address, once both tables are there."""
     with Agent(load(path)) as agent, ExitStack() as running:
-        for consumer in (ipcache(agent.db), routes(agent.db)):
+        for consumer in (derive_ipcache(agent.db), derive_routes(agent.db)):
             running.enter_context(consumer)
         if not agent.db.wait_initialized(IPCache, Routes, timeout=60):
             sys.exit("the tables did not come; see 'statedb sources'")

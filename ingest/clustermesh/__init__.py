@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from catalog.wire.endpoint_slices import can_decompress
 from statedb import Database
+from statedb.catalog.wire.endpoint_slices import can_decompress
 
 from ..errors import MissingDependency
 from ..source import Source

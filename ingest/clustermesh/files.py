@@ -16,8 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from catalog.wire import WireError
-from catalog.wire.addresses import canonical
+from statedb.catalog.wire import WireError
+from statedb.catalog.wire.addresses import canonical
 
 from ..etcd import Endpoint, Keepalive, parse_endpoint
 from ..keyspace.connect import Login, Pems, Servers

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from catalog import Backends, Endpoints, Identities, Mirror, Mirrored, MirrorKey, Nodes, Services
-from catalog.wire import WireError, endpoint_slices, identities, ips, keys, nodes, services
-from catalog.wire.cluster_configs import ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig
+from statedb.catalog import Backends, Endpoints, Identities, Mirror, Mirrored, MirrorKey, Nodes, Services
+from statedb.catalog.wire import WireError, endpoint_slices, identities, ips, keys, nodes, services
+from statedb.catalog.wire.cluster_configs import ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig
 
 from ..keyspace.kind import Copy, Kind
 from ..reflect import Feed

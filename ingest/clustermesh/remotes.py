@@ -7,9 +7,9 @@ import time
 
 import msgspec
 
-from catalog import SourceKey, SourceRow, Sources
-from catalog.wire.cluster_configs import is_cluster_name
 from statedb import Database
+from statedb.catalog import SourceKey, SourceRow, Sources
+from statedb.catalog.wire.cluster_configs import is_cluster_name
 
 from ..directory import ANY, Directory, Look, Outage, Read, Signature
 from ..errors import IngestError

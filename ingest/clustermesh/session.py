@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from catalog import Mirror
-from catalog.wire import WireError, cluster_configs
-from catalog.wire.cluster_configs import ClusterConfig
 from statedb import Database
+from statedb.catalog import Mirror
+from statedb.catalog.wire import WireError, cluster_configs
+from statedb.catalog.wire.cluster_configs import ClusterConfig
 
 from ..errors import InvalidOptions
 from ..etcd import (

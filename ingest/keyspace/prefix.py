@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from catalog.wire import WireError
+from statedb.catalog.wire import WireError
 
 from ..etcd import DELETE, KeyValue, WatchEvent
 from ..events import Bad, Delete, Upsert, excerpt

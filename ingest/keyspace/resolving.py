@@ -7,8 +7,8 @@ from functools import partial
 
 import msgspec
 
-from catalog.wire import WireError
-from catalog.wire.addresses import canonical
+from statedb.catalog.wire import WireError
+from statedb.catalog.wire.addresses import canonical
 
 from ..errors import InvalidOptions, MissingDependency
 from ..etcd import Endpoint

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from catalog.wire import WireError
 from statedb import Database, Table
+from statedb.catalog.wire import WireError
 
 from ..errors import InvalidOptions, MissingDependency
 from ..source import Source

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from catalog.wire import WireError
+from statedb.catalog.wire import WireError
 
 from ..backoff import Backoff
 from ..events import Bad, Delete, Upsert, excerpt

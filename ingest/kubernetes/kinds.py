@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from catalog import Backends, Endpoints, EndpointSlices, Identities, Namespaces, Nodes, Policies, Services
-from catalog.wire import crds
+from statedb.catalog import Backends, Endpoints, EndpointSlices, Identities, Namespaces, Nodes, Policies, Services
+from statedb.catalog.wire import crds
 
 from .. import objects
 from ..errors import InvalidOptions

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from catalog.wire import WireError
-from catalog.wire.addresses import canonical
+from statedb.catalog.wire import WireError
+from statedb.catalog.wire.addresses import canonical
 
 from ..errors import InvalidOptions
 from ..names import Place, Unresolved

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from catalog import Backend, BackendKey, EndpointSliceCopy, EndpointSliceKey, Service, ServiceKey
-from catalog.wire import crds
+from statedb.catalog import Backend, BackendKey, EndpointSliceCopy, EndpointSliceKey, Service, ServiceKey
+from statedb.catalog.wire import crds
 
 from ..events import Bad, Delete, Event, Listed, Upsert
 

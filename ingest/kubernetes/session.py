@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never
 
-from catalog import Backends, EndpointSlices, Services
 from statedb import Database
+from statedb.catalog import Backends, EndpointSlices, Services
 
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert

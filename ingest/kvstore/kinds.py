@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalog import Backends, Endpoints, Identities, Nodes, Services
-from catalog.wire import identities, ips, keys, nodes, services
+from statedb.catalog import Backends, Endpoints, Identities, Nodes, Services
+from statedb.catalog.wire import identities, ips, keys, nodes, services
 
 from ..keyspace import kind
 from ..keyspace.kind import Kind as Kind

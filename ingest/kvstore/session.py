@@ -14,16 +14,7 @@ from functools import partial
 
 from statedb import Database
 
-from ..etcd import (
-    PUT,
-    Client,
-    Compacted,
-    EtcdError,
-    PermissionDenied,
-    Unauthenticated,
-    Unavailable,
-    WatchBatch,
-)
+from ..etcd import PUT, Client, Compacted, EtcdError, PermissionDenied, Unauthenticated, Unavailable, WatchBatch
 from ..keyspace.connect import Connector, servers_of
 from ..keyspace.keyspace import Keyspace, allowed
 from ..keyspace.line import Line

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from catalog.wire import WireError
+from statedb.catalog.wire import WireError
 
 from ..events import Bad, Upsert, excerpt
 from ..status import ANY_TABLE

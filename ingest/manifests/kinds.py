@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from catalog import (
+from statedb.catalog import (
     Backend,
     Backends,
     Endpoints,
@@ -18,7 +18,7 @@ from catalog import (
     ServiceKey,
     Services,
 )
-from catalog.wire import crds
+from statedb.catalog.wire import crds
 
 from .. import objects
 from ..events import Bad, Upsert

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from catalog import Backends, EndpointSlices
 from statedb import Database
+from statedb.catalog import Backends, EndpointSlices
 
 from ..directory import Directory, Look, Outage, Read, Signature
 from ..errors import InvalidOptions

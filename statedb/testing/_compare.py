@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from itertools import pairwise
 from typing import Any
 
-from .._changes import Change
-from .._database import Database
-from .._errors import RowNotFound
-from .._invariants import check_invariants as _check
-from .._keys import fields_of
-from .._schema import AnyIndex, PrefixIndex, Table, UniqueIndex
+from statedb.engine.changes import Change
+from statedb.engine.database import Database
+from statedb.engine.errors import RowNotFound
+from statedb.engine.invariants import check_invariants as _check
+from statedb.engine.keys import fields_of
+from statedb.engine.schema import AnyIndex, PrefixIndex, Table, UniqueIndex
 
 AnyTable = type[Table[Any, Any]]
 Probes = dict[str, list[Any]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from .._errors import StateDBError
-from .._schema import Table
+from statedb.engine.errors import StateDBError
+from statedb.engine.schema import Table
 
 AnyTable = type[Table[Any, Any]]
 Kind = Literal["insert", "force", "replace", "replace at", "modify", "delete", "delete at", "clear"]

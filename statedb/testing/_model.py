@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from .._changes import Change
-from .._errors import (
+from statedb.engine.changes import Change
+from statedb.engine.errors import (
     DuplicateKey,
     InitializerError,
     InvalidRow,
@@ -20,9 +20,10 @@ from .._errors import (
     TransactionClosed,
     UnknownTable,
 )
-from .._history import Initializer
-from .._read import Entry
-from .._schema import AnyIndex, Table, UniqueIndex
+from statedb.engine.history import Initializer
+from statedb.engine.read import Entry
+from statedb.engine.schema import AnyIndex, Table, UniqueIndex
+
 from ._model_index import model_index, under
 
 AnyTable = type[Table[Any, Any]]

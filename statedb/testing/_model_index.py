@@ -7,10 +7,10 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from .._errors import RowNotFound
-from .._keys import fields_of
-from .._networks import Network
-from .._schema import AnyIndex, PrefixIndex, UniqueIndex
+from statedb.engine.errors import RowNotFound
+from statedb.engine.keys import fields_of
+from statedb.engine.networks import Network
+from statedb.engine.schema import AnyIndex, PrefixIndex, UniqueIndex
 
 Key = Any  # rows and keys are the user's
 Row = Any

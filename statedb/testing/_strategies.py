@@ -13,7 +13,8 @@ except ImportError as error:
         "the strategies of statedb.testing need the package hypothesis: pip install hypothesis"
     ) from error
 
-from .._schema import Table
+from statedb.engine.schema import Table
+
 from ._histories import Ending, Kind, Step, Writes
 from ._tables import Host, Hosts, Slot, SlotKey, Slots
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .._schema import Index, PrefixIndex, Table, UniqueIndex
+from statedb.engine.schema import Index, PrefixIndex, Table, UniqueIndex
 
 
 class Host(msgspec.Struct, frozen=True, gc=False):

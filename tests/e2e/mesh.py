@@ -11,21 +11,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from agent.agent import Agent
-from agent.config import parse
-from agent.errors import AgentError
-from agent.remote import Remote
-from catalog import Backends, Endpoints, Identities, Nodes, Policies, Services, SourceKey, SourceRow, Sources
-from consumers.ipcache import IPCache, IPEntry
-from consumers.selectors import Selections
+from consumers.tables.ipcache import IPCache, IPEntry
+from consumers.tables.selectors import Selections
 from ingest.etcd.local import LocalEtcd
 from statedb import Change, Database, Snapshot, WatchSet
-from tests.apiserver.server import READER, ApiServer
-from tests.ingest.clustermesh.publisher import token
-from tests.ingest.clusters import name_of
-from tests.ingest.kube_real import put, remove
-from tests.ingest.kube_rig import Object, cep
-from tests.ingest.kvstore_rig import Deletions
+from statedb.agent.client.remote import Remote
+from statedb.agent.errors import AgentError
+from statedb.agent.process.agent import Agent
+from statedb.agent.process.config import parse
+from statedb.catalog import Backends, Endpoints, Identities, Nodes, Policies, Services, SourceKey, SourceRow, Sources
+
+from ..apiserver.server import READER, ApiServer
+from ..ingest.clustermesh.publisher import token
+from ..ingest.clusters import name_of
+from ..ingest.kube_real import put, remove
+from ..ingest.kube_rig import Object, cep
+from ..ingest.kvstore_rig import Deletions
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 60.0
@@ -68,7 +69,7 @@ class Replica:
 
     def start_publisher(self) -> None:
         """Not waited for."""
-        command = [sys.executable, "-m", "agent.main", "run", "-c", str(self._config)]
+        command = [sys.executable, "-m", "statedb", "run", "-c", str(self._config)]
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
 
     def kill_publisher(self) -> None:

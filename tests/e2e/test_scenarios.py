@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cfp44774.probes import Metrics, difference
-from catalog import Backends, Endpoints, Identities, Nodes, Policies, Services
-from consumers.ipcache import lookup
-from consumers.selectors import Selections
-from tests.apiserver.objects import identity
-from tests.apiserver.server import ApiServer
-from tests.ingest.kube_rig import endpoint_slice, node, policy, service
-from tests.tcp_proxy import TcpProxy
+from consumers.tables.ipcache import lookup
+from consumers.tables.selectors import Selections
+from statedb.catalog import Backends, Endpoints, Identities, Nodes, Policies, Services
 
+from ..apiserver.objects import identity
+from ..apiserver.server import ApiServer
+from ..ingest.kube_rig import endpoint_slice, node, policy, service
+from ..tcp_proxy import TcpProxy
 from .mesh import Mesh, Reader, Replica, eventually
 
 pytestmark = pytest.mark.apiserver

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from agent.agent import Agent
-from agent.config import parse
-from catalog import Backends, Endpoints, Identities, Nodes, Services, Sources
-from consumers.ipcache import lookup
+from consumers.tables.ipcache import lookup
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot, WatchSet
-from tests.ingest.clustermesh.publisher import replica
-from tests.ingest.kube_rig import cep, endpoint_slice, identity, namespace, node, service
+from statedb.agent.process.agent import Agent
+from statedb.agent.process.config import parse
+from statedb.catalog import Backends, Endpoints, Identities, Nodes, Services, Sources
+
+from ..ingest.clustermesh.publisher import replica
+from ..ingest.kube_rig import cep, endpoint_slice, identity, namespace, node, service
 
 TABLES = (Nodes, Identities, Endpoints, Services, Backends)
 SECOND = 2 << 16

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tests.apiserver import binary
-
+from ..apiserver import binary
 from . import page
 from .apis import FakeApiSite, KubernetesSite
 from .cell import Cell

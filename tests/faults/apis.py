@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 from ingest import KubernetesOptions, Source
 from ingest.kubernetes import open as open_kubernetes
-from tests.apiserver.rest import Refused, eventually
-from tests.apiserver.server import ApiServer
-from tests.ingest.kube_fake import PATHS, FakeApi
-from tests.ingest.kube_rig import cep
-from tests.ingest.kvstore_rig import CLUSTER
-from tests.tcp_proxy import TcpProxy
 
+from ..apiserver.rest import Refused, eventually
+from ..apiserver.server import ApiServer
+from ..ingest.kube_fake import PATHS, FakeApi
+from ..ingest.kube_rig import cep
+from ..ingest.kvstore_rig import CLUSTER
+from ..tcp_proxy import TcpProxy
 from .site import Site
 
 _COLLECTION = "/apis/cilium.io/v2/namespaces/default/ciliumendpoints"

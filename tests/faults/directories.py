@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from ingest import ManifestsOptions, Source
 from ingest.manifests import open as open_manifests
-from tests.ingest.kube_rig import cep
-from tests.ingest.kvstore_rig import CLUSTER
 
+from ..ingest.kube_rig import cep
+from ..ingest.kvstore_rig import CLUSTER
 from .site import Site
 
 

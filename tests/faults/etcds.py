@@ -6,9 +6,6 @@ import itertools
 import time
 from typing import Any, ClassVar
 
-from catalog import Endpoint, EndpointKey
-from catalog.wire import ips
-from catalog.wire.cluster_configs import ClusterConfig, encode
 from ingest import ClusterMeshOptions, KvstoreOptions, Source
 from ingest.clustermesh import open as open_clustermesh
 from ingest.etcd import Client
@@ -16,12 +13,15 @@ from ingest.etcd.local import LocalEtcd
 from ingest.keyspace.options import ServiceResolverOptions
 from ingest.kubernetes.options import ApiServerOptions
 from ingest.kvstore import open as open_kvstore
-from tests.ingest.clustermesh.publisher import CANARIES, token
-from tests.ingest.etcd.test_security import etcdctl
-from tests.ingest.kube_fake import FakeApi
-from tests.ingest.kvstore_rig import CLUSTER, HEARTBEAT, ip_key
-from tests.tcp_proxy import TcpProxy
+from statedb.catalog import Endpoint, EndpointKey
+from statedb.catalog.wire import ips
+from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
 
+from ..ingest.clustermesh.publisher import CANARIES, token
+from ..ingest.etcd.test_security import etcdctl
+from ..ingest.kube_fake import FakeApi
+from ..ingest.kvstore_rig import CLUSTER, HEARTBEAT, ip_key
+from ..tcp_proxy import TcpProxy
 from .site import Site
 
 _ROOT = ("root", "root")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from catalog import TABLES
 from statedb import Database
+from statedb.catalog import TABLES
 
 from .resources import Held, held, held_at_most, slope
 from .site import Site

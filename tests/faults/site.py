@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from catalog import TABLES, Endpoints, SourceKey, SourceRow, Sources
 from ingest import Source
 from statedb import Database, Snapshot, WatchSet
-from tests.ingest.kvstore_rig import CLUSTER, Deletions, ip_of
-from tests.tcp_proxy import TcpProxy
+from statedb.catalog import TABLES, Endpoints, SourceKey, SourceRow, Sources
 
+from ..ingest.kvstore_rig import CLUSTER, Deletions, ip_of
+from ..tcp_proxy import TcpProxy
 from .clock import true_monotonic as monotonic
 
 WAIT_S = 60.0

@@ -17,8 +17,7 @@ from typing import Any
 
 import msgspec
 
-from tests.apiserver import binary
-
+from ..apiserver import binary
 from . import soak_page
 from .apis import FakeApiSite, KubernetesSite
 from .cell import Cell, Run

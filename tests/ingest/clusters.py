@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from catalog.wire import crds, identities, ips, keys, nodes, services
+from statedb.catalog.wire import crds, identities, ips, keys, nodes, services
 
 Object: TypeAlias = dict[str, Any]
 CLUSTER = "cluster1"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.apiserver.rest import Refused
-from tests.apiserver.server import ApiServer
-from tests.ingest.kube_fake import PATHS
-from tests.ingest.kube_rig import Object
+from ..apiserver.rest import Refused
+from ..apiserver.server import ApiServer
+from .kube_fake import PATHS
+from .kube_rig import Object
 
 
 def collection(value: Object) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalog import TABLES, SourceKey, SourceRow
 from ingest import KubernetesOptions
 from ingest.kubernetes import open as open_kubernetes
 from ingest.kubernetes.session import KubernetesSource
 from statedb import Database, Snapshot
-from tests.ingest.kvstore_rig import CLUSTER, Rig
+from statedb.catalog import TABLES, SourceKey, SourceRow
+
+from .kvstore_rig import CLUSTER, Rig
 
 Object = dict[str, Any]
 

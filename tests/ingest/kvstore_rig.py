@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from catalog import TABLES, Endpoint, EndpointKey, Endpoints, SourceKey, SourceRow, Sources
-from catalog.wire import ips, keys
 from ingest import KvstoreOptions, Source
 from ingest.etcd import Client
 from ingest.kvstore import open as open_kvstore
 from ingest.reflect import Reflector
 from statedb import Database, Snapshot, Table, WatchSet
+from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints, SourceKey, SourceRow, Sources
+from statedb.catalog.wire import ips, keys
 
 CLUSTER = "cluster1"
 WAIT_S = 30.0

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from catalog import TABLES, Backends, EndpointSliceKey, EndpointSlices, SourceKey, Sources
-from catalog.wire import endpoint_slices as wire
 from ingest import KubernetesOptions, ManifestsOptions, Source
 from ingest.kubernetes import open as open_kubernetes
 from ingest.manifests import open as open_manifests
 from statedb import Database
-from tests.ingest.kube_fake import FakeApi
-from tests.ingest.kube_rig import endpoint_slice, service
+from statedb.catalog import TABLES, Backends, EndpointSliceKey, EndpointSlices, SourceKey, Sources
+from statedb.catalog.wire import endpoint_slices as wire
+
+from .kube_fake import FakeApi
+from .kube_rig import endpoint_slice, service
 
 WAIT_S = 20.0
 KEY = EndpointSliceKey("c", "default", "web-1")

@@ -7,24 +7,15 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from catalog import TABLES, Endpoint, EndpointKey, Endpoints, Identities, Nodes, Sources
 from ingest import ManifestsOptions
 from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd
 from ingest.manifests import open as open_manifests
 from statedb import Database
-from tests.ingest.kvstore_rig import (
-    CLUSTER,
-    HEARTBEAT,
-    Deletions,
-    Rig,
-    endpoints_in,
-    ip_key,
-    ip_of,
-    put_endpoint,
-    put_endpoints,
-)
-from tests.tcp_proxy import TcpProxy
+from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints, Identities, Nodes, Sources
+
+from ..tcp_proxy import TcpProxy
+from .kvstore_rig import CLUSTER, HEARTBEAT, Deletions, Rig, endpoints_in, ip_key, ip_of, put_endpoint, put_endpoints
 
 REMOTE = Endpoint(EndpointKey("another-cluster", "10.9.9.9"), 1234)
 

@@ -20,9 +20,10 @@ from ingest.kubernetes.options import ApiServerOptions
 from ingest.kubernetes.service_names import ServiceNames
 from ingest.names import Place, Unresolved
 from statedb import Database
-from tests.ingest.clustermesh.publisher import Publisher, Rig as MeshRig
-from tests.ingest.kube_fake import FakeApi
-from tests.ingest.kvstore_rig import HEARTBEAT, Rig, put_endpoint
+
+from .clustermesh.publisher import Publisher, Rig as MeshRig
+from .kube_fake import FakeApi
+from .kvstore_rig import HEARTBEAT, Rig, put_endpoint
 
 NAME = "etcd.kube-system.svc"
 URL = f"http://{NAME}:2379"

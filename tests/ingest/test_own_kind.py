@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from catalog import Rejected, SourceKey, Sources
 from ingest import InvalidOptions, KvstoreOptions, OwnedElsewhere, Source, kvstore
 from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd
 from statedb import Database, Table, UniqueIndex
+from statedb.catalog import Rejected, SourceKey, Sources
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "examples" / "own_kind"

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from catalog import Rejected, RejectedKey, SourceKey, Sources
 from ingest.errors import OwnedElsewhere
 from ingest.events import Bad, Delete, Event, Listed, Upsert
 from ingest.reflect import Feed, Reflector
 from ingest.status import Status, declare_absent
 from statedb import Database, Index, Table, UniqueIndex
+from statedb.catalog import Rejected, RejectedKey, SourceKey, Sources
 
 
 class Key(msgspec.Struct, frozen=True, order=True, gc=False):

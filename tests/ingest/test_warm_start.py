@@ -6,11 +6,12 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from catalog import Rejected, SourceKey, Sources
 from ingest.events import Bad, Delete, Event, Listed, Upsert
 from statedb import Database
+from statedb.catalog import Rejected, SourceKey, Sources
 from statedb.testing import fold
-from tests.ingest.test_reflect import BOTH, THINGS, Parts, Rig, Things, part, thing
+
+from .test_reflect import BOTH, THINGS, Parts, Rig, Things, part, thing
 
 names = st.sampled_from("abcd")
 values = st.integers(0, 2)

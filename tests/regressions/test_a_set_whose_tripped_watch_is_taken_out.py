@@ -3,7 +3,8 @@
 import asyncio
 
 from statedb import Watch, WatchSet
-from tests.statedb.tables import Pod, Pods, database, put
+
+from ..statedb.engine.tables import Pod, Pods, database, put
 
 
 def test_a_task_is_given_no_empty_set():

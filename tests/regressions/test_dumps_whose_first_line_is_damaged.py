@@ -3,7 +3,8 @@
 import pytest
 
 from statedb import InvalidDump, load
-from tests.statedb.tables import Pod, Pods, database
+
+from ..statedb.engine.tables import Pod, Pods, database
 
 DAMAGED = {
     "a table without a name": ['{"statedb":1,"tables":[{}]}'],

@@ -5,8 +5,8 @@ It tripped a watch at its end, under a lock that the interrupted registration he
 
 import threading
 
-from consumers.follow import follow
-from consumers.steps import bell
+from consumers.running.follower import follow
+from consumers.running.steps import bell
 from statedb import Database
 from statedb.testing import Hosts
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from catalog.wire import WireError, crds
+from statedb.catalog.wire import WireError, crds
 
 
 def test_in_a_field_it_becomes_the_replacement_character():

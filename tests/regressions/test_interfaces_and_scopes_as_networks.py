@@ -5,7 +5,8 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from statedb import InvalidKey
-from tests.statedb.tables import Pod, Pods, database, names
+
+from ..statedb.engine.tables import Pod, Pods, database, names
 
 
 @pytest.mark.parametrize("text", ["10.1.2.3/8", "fd00::1/16"])

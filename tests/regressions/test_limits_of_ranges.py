@@ -3,7 +3,8 @@
 import pytest
 
 from statedb import Database
-from tests.statedb.tables import Pod, Pods, database, delete, put
+
+from ..statedb.engine.tables import Pod, Pods, database, delete, put
 
 NAMES = [f"p{number:02d}" for number in range(40)]
 

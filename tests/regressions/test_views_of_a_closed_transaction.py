@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from statedb import StateDBError, TransactionClosed
-from tests.statedb.tables import Pod, Pods, database
+
+from ..statedb.engine.tables import Pod, Pods, database
 
 USES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "revision": lambda pods, by_tag, by_network: pods.revision,

@@ -1,20 +1,8 @@
 """Misuse that a type checker must find, each line with the error expected of mypy --strict. Checked, never run."""
 
 from statedb import Index, Table, UniqueIndex
-from tests.typing.must_pass import (
-    KEY,
-    ROW,
-    Peer,
-    Peers,
-    Service,
-    Services,
-    by_address,
-    by_tag,
-    db,
-    snapshot,
-    view,
-    watch,
-)
+
+from .must_pass import KEY, ROW, Peer, Peers, Service, Services, by_address, by_tag, db, snapshot, view, watch
 
 # keys of the wrong type
 view["a"]  # expect: index

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from ingest.etcd.local import LocalEtcd
-from tests.ingest.clustermesh.publisher import replica
+
+from .publisher import replica
 
 
 @pytest.fixture

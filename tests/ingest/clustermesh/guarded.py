@@ -10,7 +10,8 @@ import trustme
 from ingest.etcd import Client, Tls, parse_endpoint
 from ingest.etcd.local import LocalEtcd, find_binary
 from ingest.keyspace.connect import Pems, Servers
-from tests.ingest.clustermesh.publisher import token
+
+from .publisher import token
 
 PREFIXES = {
     "remote": ("cilium/.heartbeat", "cilium/state/", "cilium/synced/cluster3/"),

@@ -10,9 +10,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from catalog import TABLES, Endpoint, EndpointKey, Endpoints, Mirror, Rejected, SourceKey, SourceRow, Sources
-from catalog.wire import ips, keys
-from catalog.wire.cluster_configs import ClusterConfig, encode as encode_config
 from ingest import RemoteClustersOptions
 from ingest.clustermesh.ids import ClusterIds
 from ingest.clustermesh.session import ClusterSource, remote
@@ -20,6 +17,9 @@ from ingest.etcd import Client, parse_endpoint
 from ingest.etcd.local import LocalEtcd
 from ingest.keyspace.connect import Servers
 from statedb import Database, Snapshot, WatchSet
+from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints, Mirror, Rejected, SourceKey, SourceRow, Sources
+from statedb.catalog.wire import ips, keys
+from statedb.catalog.wire.cluster_configs import ClusterConfig, encode as encode_config
 
 CLUSTER = "cluster3"
 WAIT_S = 30.0

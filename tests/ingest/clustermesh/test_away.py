@@ -2,9 +2,9 @@
 
 from ingest.clustermesh.away import Away
 from ingest.etcd.local import LocalEtcd
-from tests.ingest.clustermesh.publisher import Publisher, Rig, ip_entry
-from tests.ingest.kvstore_rig import Deletions
 
+from ..kvstore_rig import Deletions
+from .publisher import Publisher, Rig, ip_entry
 from .test_outages import gone
 
 TIMEOUT_S = 0.5

@@ -4,7 +4,8 @@ import pytest
 
 from ingest.clustermesh.files import BadFile, is_config, servers
 from ingest.etcd import Endpoint
-from tests.ingest.clustermesh.publisher import options
+
+from .publisher import options
 
 GOOD = b"""\
 endpoints:

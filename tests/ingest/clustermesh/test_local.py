@@ -1,12 +1,13 @@
 """The local cluster's own state from an etcd in ClusterMesh layout: initialization waits for it, its id is ours."""
 
-from catalog import Backends, Endpoints, Identities, Nodes, Services
-from catalog.wire.cluster_configs import ClusterConfig, encode
 from ingest import ClusterMeshOptions
 from ingest.clustermesh import open as open_clustermesh
 from ingest.etcd.local import LocalEtcd
-from tests.ingest.clustermesh.publisher import CANARIES, Publisher, Tables
-from tests.ingest.clusters import CLUSTER
+from statedb.catalog import Backends, Endpoints, Identities, Nodes, Services
+from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
+
+from ..clusters import CLUSTER
+from .publisher import CANARIES, Publisher, Tables
 
 CARRIED = (Nodes, Identities, Endpoints, Services, Backends)
 CONFIG_KEY = f"cilium/cluster-config/{CLUSTER}"

@@ -1,22 +1,13 @@
 """The table of raw values: byte for byte what the cluster keeps, by the keys of a cache; nothing where it is off."""
 
-from catalog import Endpoints, Mirror, MirrorKey, Rejected
-from catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig, encode
 from ingest.clustermesh.kinds import MIRROR_FEEDS
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot
-from tests.ingest.clustermesh.publisher import (
-    CANARIES,
-    CLUSTER,
-    CONFIG,
-    CONFIG_KEY,
-    LITERALS,
-    Publisher,
-    Rig,
-    cached,
-    ip_entry,
-)
-from tests.ingest.kvstore_rig import Deletions
+from statedb.catalog import Endpoints, Mirror, MirrorKey, Rejected
+from statedb.catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig, encode
+
+from ..kvstore_rig import Deletions
+from .publisher import CANARIES, CLUSTER, CONFIG, CONFIG_KEY, LITERALS, Publisher, Rig, cached, ip_entry
 
 SLICE = ("cilium/state/endpointslices/v1/cluster3/test/echo-1", b"\x28\xb5\x2f\xfd not a slice")
 EXPORT = ("cilium/state/serviceexports/v1/cluster3/test/echo", b'{"name": "echo"}')

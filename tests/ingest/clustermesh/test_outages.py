@@ -10,23 +10,13 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from catalog import Endpoints
 from ingest.etcd import Client, OtherCluster, parse_endpoint
 from ingest.etcd.local import LocalEtcd
-from tests.ingest.clustermesh.publisher import (
-    CANARIES,
-    CLUSTER,
-    CONFIG,
-    CONFIG_KEY,
-    IP_CANARY,
-    Publisher,
-    Rig,
-    ip_entry,
-    replica,
-    token,
-)
-from tests.ingest.kvstore_rig import Deletions
-from tests.tcp_proxy import TcpProxy
+from statedb.catalog import Endpoints
+
+from ...tcp_proxy import TcpProxy
+from ..kvstore_rig import Deletions
+from .publisher import CANARIES, CLUSTER, CONFIG, CONFIG_KEY, IP_CANARY, Publisher, Rig, ip_entry, replica, token
 
 
 def gone(*numbers: int) -> set[str]:

@@ -7,13 +7,14 @@ from typing import Self
 import pytest
 import trustme
 
-from catalog import Endpoints, Nodes, Rejected, SourceKey, Sources
-from catalog.wire.cluster_configs import ClusterConfig
 from ingest.clustermesh.remotes import RemoteClusters
 from ingest.etcd import Tls
 from ingest.etcd.local import LocalEtcd
-from tests.ingest.clustermesh.publisher import CLUSTER, Publisher, Tables, options, token
-from tests.ingest.kvstore_rig import Deletions
+from statedb.catalog import Endpoints, Nodes, Rejected, SourceKey, Sources
+from statedb.catalog.wire.cluster_configs import ClusterConfig
+
+from ..kvstore_rig import Deletions
+from .publisher import CLUSTER, Publisher, Tables, options, token
 
 DIRECTORY = SourceKey("*", "*")
 

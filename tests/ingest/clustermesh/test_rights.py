@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from catalog import Backends, Endpoints, Identities, Nodes, Services
-from catalog.wire.cluster_configs import ClusterConfig, encode
 from ingest.etcd import PermissionDenied
-from tests.ingest.clustermesh.guarded import Guarded
-from tests.ingest.clustermesh.publisher import CANARIES, CONFIG, LITERALS, Rig, cached
+from statedb.catalog import Backends, Endpoints, Identities, Nodes, Services
+from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
+
+from .guarded import Guarded
+from .publisher import CANARIES, CONFIG, LITERALS, Rig, cached
 
 
 @pytest.fixture(scope="module")

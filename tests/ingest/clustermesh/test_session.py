@@ -2,7 +2,9 @@
 
 import pytest
 
-from catalog import (
+from ingest.clustermesh.ids import ClusterIds
+from ingest.etcd.local import LocalEtcd
+from statedb.catalog import (
     Backends,
     Endpoints,
     Identities,
@@ -13,24 +15,12 @@ from catalog import (
     SourceKey,
     Sources,
 )
-from catalog.wire import endpoint_slices
-from catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, ClusterConfig
-from ingest.clustermesh.ids import ClusterIds
-from ingest.etcd.local import LocalEtcd
-from tests.catalog.test_endpoint_slices import ECHO
-from tests.ingest.clustermesh.publisher import (
-    CANARIES,
-    CLUSTER,
-    CONFIG_KEY,
-    IDENTITY,
-    IP_CANARY,
-    LITERALS,
-    Publisher,
-    Rig,
-    cached,
-    ip_entry,
-)
-from tests.ingest.kvstore_rig import Deletions
+from statedb.catalog.wire import endpoint_slices
+from statedb.catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, ClusterConfig
+
+from ...statedb.catalog.test_endpoint_slices import ECHO
+from ..kvstore_rig import Deletions
+from .publisher import CANARIES, CLUSTER, CONFIG_KEY, IDENTITY, IP_CANARY, LITERALS, Publisher, Rig, cached, ip_entry
 
 SLICE_KEY = "cilium/state/endpointslices/v1/cluster3/test/echo-kvlm2"
 

@@ -10,9 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from catalog import TABLES, Backends, Endpoints, Identities, Nodes, Services
-from catalog.wire import WireError, crds, ips, keys
-from catalog.wire.cluster_configs import ClusterConfig, encode
 from ingest import ClusterMeshOptions, KubernetesOptions, KvstoreOptions, ManifestsOptions, Source
 from ingest.clustermesh import open as open_clustermesh
 from ingest.etcd.local import LocalEtcd
@@ -20,10 +17,14 @@ from ingest.kubernetes import open as open_kubernetes
 from ingest.kvstore import open as open_kvstore
 from ingest.manifests import open as open_manifests
 from statedb import Database, Snapshot, WatchSet
-from tests.ingest.clustermesh.publisher import CANARIES
-from tests.ingest.clusters import CLUSTER, Object, etcd_entries, name_of
-from tests.ingest.kube_fake import FakeApi
-from tests.tcp_proxy import TcpProxy
+from statedb.catalog import TABLES, Backends, Endpoints, Identities, Nodes, Services
+from statedb.catalog.wire import WireError, crds, ips, keys
+from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
+
+from ...tcp_proxy import TcpProxy
+from ..clustermesh.publisher import CANARIES
+from ..clusters import CLUSTER, Object, etcd_entries, name_of
+from ..kube_fake import FakeApi
 
 CARRIED = (Nodes, Identities, Endpoints, Services, Backends)
 """What every backend carries."""

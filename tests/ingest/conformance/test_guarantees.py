@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from catalog import Endpoint, EndpointKey, Endpoints, Nodes
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot
-from tests.ingest.clusters import CLUSTER, name_of
-from tests.ingest.kube_rig import cep, node
-from tests.ingest.kvstore_rig import Deletions
+from statedb.catalog import Endpoint, EndpointKey, Endpoints, Nodes
 
+from ..clusters import CLUSTER, name_of
+from ..kube_rig import cep, node
+from ..kvstore_rig import Deletions
 from .everywhere import CARRIED, WAIT_S, Everywhere
 
 REMOTE = Endpoint(EndpointKey("another-cluster", "10.9.9.9"), 1234)

@@ -8,13 +8,14 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from catalog import TABLES, Rejected
-from catalog.wire import keys
 from ingest import ManifestsOptions
 from ingest.etcd.local import LocalEtcd
 from ingest.manifests import open as open_manifests
 from statedb import Database
-from tests.ingest.clusters import (
+from statedb.catalog import TABLES, Rejected
+from statedb.catalog.wire import keys
+
+from ..clusters import (
     CLUSTER,
     Object,
     cilium_endpoints,
@@ -26,8 +27,7 @@ from tests.ingest.clusters import (
     name_of,
     write_directory,
 )
-from tests.ingest.kube_rig import ces, node
-
+from ..kube_rig import ces, node
 from .everywhere import CARRIED, Everywhere, Rows, rows
 
 slices_of_cilium = st.builds(

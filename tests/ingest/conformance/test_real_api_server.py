@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from catalog import Rejected
-from tests.apiserver import objects
-from tests.apiserver.server import ApiServer
-from tests.ingest.clusters import Object
-from tests.ingest.kube_real import put, remove
-from tests.ingest.kube_rig import KubeRig, cep, ces, endpoint_slice, service
+from statedb.catalog import Rejected
 
+from ...apiserver import objects
+from ...apiserver.server import ApiServer
+from ..clusters import Object
+from ..kube_real import put, remove
+from ..kube_rig import KubeRig, cep, ces, endpoint_slice, service
 from .everywhere import rows
 from .test_interchange import afresh
 

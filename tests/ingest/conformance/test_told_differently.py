@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from catalog import TABLES, Backends, Endpoints, Identities, Nodes, Rejected, Services
 from ingest import ManifestsOptions
 from ingest.manifests import open as open_manifests
 from statedb import Database, Snapshot
-from tests.ingest.clusters import CLUSTER, Object, write_directory
-from tests.ingest.kube_rig import cep, ces, endpoint_slice, identity, node, service
+from statedb.catalog import TABLES, Backends, Endpoints, Identities, Nodes, Rejected, Services
+
+from ..clusters import CLUSTER, Object, write_directory
+from ..kube_rig import cep, ces, endpoint_slice, identity, node, service
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats.md"
 

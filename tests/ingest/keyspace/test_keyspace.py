@@ -1,14 +1,15 @@
 """Lists and watches of prefixes: what a list has told is not turned back by older events of the watch."""
 
-from catalog import TABLES, Endpoints
-from catalog.wire import ips, keys
 from ingest.etcd import DELETE, Client, WatchBatch, WatchEvent
 from ingest.keyspace.keyspace import Keyspace
 from ingest.keyspace.kind import Kind
 from ingest.reflect import Feed, Reflector
 from ingest.status import Status
 from statedb import Database
-from tests.ingest.kvstore_rig import CLUSTER, ip_key, ip_of, put_endpoint
+from statedb.catalog import TABLES, Endpoints
+from statedb.catalog.wire import ips, keys
+
+from ..kvstore_rig import CLUSTER, ip_key, ip_of, put_endpoint
 
 KIND = Kind(keys.IPS + "/", (Endpoints,), lambda name, value: tuple(filter(None, (ips.decode(CLUSTER, name, value),))))
 

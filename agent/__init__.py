@@ -1,1 +1,0 @@
-"""The agent: configuration, wiring, command line, HTTP. The only place that knows everybody."""

@@ -1,0 +1,1 @@
+"""Consumers that write an etcd: the publisher and the cache of a mesh."""

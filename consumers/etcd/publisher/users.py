@@ -1,0 +1,91 @@
+"""Who may read what of a published etcd: users by the names in their certificates, each with one role.
+
+Source: cilium/cilium pkg/kvstore/etcdinit/init.go, clustermesh-apiserver/clustermesh/users_mgmt.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import yaml
+
+from statedb.catalog.wire import keys
+
+from .options import UsersOptions
+
+_ROOT, _REMOTE, _LOCAL = "root", "remote", "local"
+_FILE_BYTES_MAX = 1 << 20
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Roles with what they may read, each a key or (True) a prefix; users with the role that they have."""
+
+    roles: Mapping[str, frozenset[tuple[bytes, bool]]]
+    users: Mapping[str, str]
+
+
+class _User(msgspec.Struct, frozen=True):
+    name: str
+    role: Literal["remote", "local"] = "remote"
+
+
+class _File(msgspec.Struct, frozen=True):
+    users: tuple[_User, ...] = ()
+
+
+class Users:
+    """Reads the file of users as often as it is asked. For one thread at a time."""
+
+    def __init__(self, cluster: str, options: UsersOptions) -> None:
+        """Reads nothing yet."""
+        self._cluster = cluster
+        self._options = options
+        self._good: dict[str, str] = {}
+        self.problem = ""
+        """What is wrong with the file; its last good content counts. Empty where all is well."""
+
+    def access(self) -> Access:
+        """What is wanted now."""
+        if self._options.users_file is not None:
+            try:
+                self._good = _read(Path(self._options.users_file))
+                self.problem = ""
+            except ValueError as error:
+                self.problem = str(error)
+        users = dict.fromkeys(self._options.remotes, _REMOTE) | self._good
+        users |= {_ROOT: _ROOT, f"admin-{self._cluster}": _ROOT, f"local-{self._cluster}": _LOCAL}
+        return Access(_roles(self._cluster), users)
+
+
+def _roles(cluster: str) -> dict[str, frozenset[tuple[bytes, bool]]]:
+    beat = (keys.HEARTBEAT.encode(), True)
+    return {
+        _REMOTE: frozenset(
+            {
+                beat,
+                (f"{keys.STATE}/".encode(), True),
+                (keys.join(keys.CLUSTER_CONFIG, cluster).encode(), False),
+                (f"{keys.join(keys.SYNCED, cluster)}/".encode(), True),
+            }
+        ),
+        _LOCAL: frozenset(
+            {beat, *[(f"{prefix}/".encode(), True) for prefix in (keys.CACHE, keys.CLUSTER_CONFIG, keys.SYNCED)]}
+        ),
+    }
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Raises ValueError that names the file and what is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_FILE_BYTES_MAX + 1)
+        if len(data) > _FILE_BYTES_MAX:
+            raise ValueError(f"more than {_FILE_BYTES_MAX} bytes")
+        told = msgspec.convert(yaml.safe_load(data) or {}, _File)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).replace("\n", " ")
+        raise ValueError(f"users-file {path}: {reason}") from None
+    return {user.name: user.role for user in told.users}

@@ -1,0 +1,1 @@
+"""Tables that are derived from those of the catalog: ipcache, routes, load balancer, selectors."""

@@ -1,0 +1,192 @@
+"""Which identities each label selector selects, kept up both ways: for new identities and for new selectors.
+
+    policies, asked selectors ─▶ selector-uses   one row per selector and who uses it
+    selector-uses, identities ─▶ selections      one row per selector and identity that it selects
+
+The second table is one row per match, so that an identity that comes costs the selectors that it matches, and not the
+size of their sets. A selector is named by its text; whoever wants to know when its set changes watches it in the index
+``by_selector``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from statedb import Database, Index, Snapshot, Table, UniqueIndex, Watch
+from statedb.catalog import Identities, Identity, IdentityKey, Policies, Policy, PolicyKey, Requirement, Selector
+
+from ..running.derivation import Cut, Derivation, derive
+from ..running.follower import Report
+from .labels import Requirements, anchors, anchors_of, exact_labels, selects, text_of
+
+NAMESPACE = "k8s:io.kubernetes.pod.namespace"
+_NAMESPACE_KEYS = ("io.kubernetes.pod.namespace", "io.cilium.k8s.namespace.labels.")
+_OF_ENDPOINTS = ("endpointSelector", "fromEndpoints", "toEndpoints")
+
+
+class AskedSelector(msgspec.Struct, frozen=True, gc=False):
+    """A selector that somebody other than a policy wants to know of, under a name of their own."""
+
+    name: str
+    requirements: tuple[Requirement, ...] = ()
+
+
+class AskedSelectors(Table[str, AskedSelector], name="asked-selectors"):
+    """Rows are written by those who ask."""
+
+    primary = UniqueIndex[str, AskedSelector](lambda asked: asked.name)
+
+
+class SelectorUseKey(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A selector, as text, and the policy that uses it; kind and namespace are empty for one that was asked for."""
+
+    selector: str
+    user: PolicyKey
+
+
+class SelectorUse(msgspec.Struct, frozen=True, gc=False):
+    """That a policy uses a selector. ``paths`` are its places in the policy."""
+
+    key: SelectorUseKey
+    requirements: tuple[Requirement, ...]
+    paths: tuple[str, ...] = ()
+
+
+class SelectorUses(Table[SelectorUseKey, SelectorUse], name="selector-uses"):
+    """One row per selector and user."""
+
+    primary = UniqueIndex[SelectorUseKey, SelectorUse](lambda use: use.key)
+    by_selector = Index[str, SelectorUse](lambda use: (use.key.selector,))
+    by_user = Index[PolicyKey, SelectorUse](lambda use: (use.key.user,))
+    by_anchor = Index[str, SelectorUse](lambda use: anchors(use.requirements))
+
+
+class SelectionKey(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A selector, as text, and an identity that it selects."""
+
+    selector: str
+    identity: IdentityKey
+
+
+class Selection(msgspec.Struct, frozen=True, gc=False):
+    """That a selector selects an identity."""
+
+    key: SelectionKey
+
+
+class Selections(Table[SelectionKey, Selection], name="selections"):
+    """One row per match."""
+
+    primary = UniqueIndex[SelectionKey, Selection](lambda selection: selection.key)
+    by_selector = Index[str, Selection](lambda selection: (selection.key.selector,))
+    by_identity = Index[IdentityKey, Selection](lambda selection: (selection.key.identity,))
+
+
+def selected(snapshot: Snapshot, selector: Requirements | str) -> tuple[IdentityKey, ...]:
+    """The identities that a selector (or its text) selects, sorted; empty for one that nobody uses or asked for."""
+    name = selector if isinstance(selector, str) else text_of(selector)
+    return tuple([row.key.identity for row in snapshot[Selections.by_selector][name]])
+
+
+def watch_selected(snapshot: Snapshot, selector: Requirements | str) -> Watch:
+    """A watch that trips when ``selected`` may differ, and for no other selector's sake."""
+    name = selector if isinstance(selector, str) else text_of(selector)
+    return snapshot[Selections.by_selector].watch(name)
+
+
+def effective(policy: PolicyKey, selector: Selector) -> Requirements:
+    """What a policy's selector really asks for: one of endpoints in a namespaced policy is about that namespace.
+
+    The subject of a policy always is; a peer is, unless it names a namespace, or a label of one, itself, or a reserved
+    label, which have none. Selectors of nodes and of cluster-wide policies are as they are written.
+    """
+    place = selector.path.rpartition(".")[2].partition("[")[0]
+    if not policy.namespace or place not in _OF_ENDPOINTS:
+        return selector.requirements
+    if place != "endpointSelector" and any(map(_is_about_more, selector.requirements)):
+        return selector.requirements
+    own = Requirement(NAMESPACE, "In", (policy.namespace,))
+    return tuple(sorted({*selector.requirements, own}))
+
+
+def derive_selectors(
+    db: Database, *, report: Report | None = None
+) -> tuple[Derivation[SelectorUseKey, SelectorUse], Derivation[SelectionKey, Selection]]:
+    """Keep the tables ``SelectorUses`` and ``Selections``: two followers, to be run both."""
+    db.register(AskedSelectors)
+    uses = derive(
+        db,
+        SelectorUses,
+        _use,
+        {Policies: lambda _, policy: _uses_of(policy), AskedSelectors: lambda _, asked: [_use_of(asked)]},
+        name="selector-uses",
+        report=report,
+    )
+    selections = derive(
+        db,
+        Selections,
+        _selection,
+        {SelectorUses: _matches_of_use, Identities: _matches_of_identity},
+        name="selections",
+        report=report,
+    )
+    return uses, selections
+
+
+def _is_about_more(requirement: Requirement) -> bool:
+    """Whether a requirement says of itself which namespace it is about, or is about none."""
+    source, colon, key = requirement.key.partition(":")
+    if not colon:
+        source, key = "", source
+    return source == "reserved" or (source in ("", "k8s", "any") and key.startswith(_NAMESPACE_KEYS))
+
+
+def _uses_of(policy: Policy) -> list[SelectorUseKey]:
+    return [SelectorUseKey(text_of(effective(policy.key, each)), policy.key) for each in policy.selectors]
+
+
+def _use_of(asked: AskedSelector) -> SelectorUseKey:
+    return SelectorUseKey(text_of(asked.requirements), PolicyKey("", "", asked.name))
+
+
+def _use(cut: Cut, key: SelectorUseKey) -> SelectorUse | None:
+    if not key.user.kind:
+        asked = cut[AskedSelectors].get(key.user.name)
+        return SelectorUse(key, asked.requirements) if asked is not None and _use_of(asked) == key else None
+    policy = cut[Policies].get(key.user)
+    if policy is None:
+        return None
+    found = [(each.path, effective(policy.key, each)) for each in policy.selectors]
+    paths = tuple([path for path, needed in found if text_of(needed) == key.selector])
+    needed = next((needed for _, needed in found if text_of(needed) == key.selector), ())
+    return SelectorUse(key, needed, paths) if paths else None
+
+
+def _matches_of_use(cut: Cut, use: SelectorUse) -> list[SelectionKey]:
+    """The identities that a selector selects: found by a label that they must have, or among all."""
+    exact = exact_labels(use.requirements)
+    found: list[Identity] = []
+    if exact is None:
+        found = list(cut[Identities].values())
+    else:
+        for label in exact:
+            found += cut[Identities.by_label][label]
+    return [SelectionKey(use.key.selector, row.key) for row in found if selects(use.requirements, row.labels)]
+
+
+def _matches_of_identity(cut: Cut, identity: Identity) -> list[SelectionKey]:
+    """The selectors that select an identity: found by a label of its that they must find."""
+    by_anchor = cut[SelectorUses.by_anchor]
+    found: dict[str, Requirements] = {}
+    for anchor in anchors_of(identity.labels):
+        for use in by_anchor[anchor]:
+            found[use.key.selector] = use.requirements
+    return [SelectionKey(name, identity.key) for name, needed in found.items() if selects(needed, identity.labels)]
+
+
+def _selection(cut: Cut, key: SelectionKey) -> Selection | None:
+    identity = cut[Identities].get(key.identity)
+    uses = cut[SelectorUses.by_selector][key.selector]
+    if identity is None or not uses or not selects(uses[0].requirements, identity.labels):
+        return None
+    return Selection(key)

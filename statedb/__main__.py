@@ -1,0 +1,5 @@
+"""``python -m statedb``: the command line."""
+
+from .agent.cli.main import main
+
+main()

@@ -1,0 +1,141 @@
+"""Rows as text in columns. Knows rows as JSON gives them, and which columns say most for each table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ..errors import BadRequest
+from ..process.strict import known, printable
+
+_WIDE = 48
+_TIMES = frozenset({"since", "when"})
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A header, and the field that stands below it."""
+
+    header: str
+    field: str
+
+
+def _columns(text: str) -> tuple[Column, ...]:
+    """``HEADER=field`` or just ``field``."""
+    pairs = [word.partition("=") for word in text.split()]
+    return tuple(Column(head if field else head.upper().replace("_", " "), field or head) for head, _, field in pairs)
+
+
+DEFAULT: Mapping[str, tuple[Column, ...]] = {
+    "nodes": _columns("name cluster addresses pod_cidrs source"),
+    "identities": _columns("id cluster namespace labels"),
+    "endpoints": _columns("ip identity NODE=host_ip namespace pod cluster"),
+    "services": _columns("namespace name cluster shared frontends"),
+    "backends": _columns("namespace service cluster ip port protocol PORTS=port_names ready"),
+    "namespaces": _columns("name cluster labels"),
+    "policies": _columns("kind namespace name selectors"),
+    "sources": _columns("cluster table backend state rows WITHHELD=withheld_deletes since ERROR=last_error"),
+    "rejected": _columns("cluster table object error when"),
+    "ipcache": _columns("network identity NODE=host_ip KEY=encryption_key cluster namespace pod source"),
+    "routes": _columns("pod_cidr node ipv4 ipv6 KEY=encryption_key source"),
+    "loadbalancer": _columns("namespace name frontends clusters"),
+    "tables": _columns("name rows revision initialized key indexes"),
+}
+_FEW = 7
+
+
+def flat(row: Any) -> dict[str, Any]:
+    """A row with the fields of its key among its own."""
+    if not isinstance(row, dict):
+        return {"value": row}
+    key = row.get("key")
+    if not isinstance(key, dict):
+        return dict(row)
+    return {**key, **{name: value for name, value in row.items() if name != "key"}}
+
+
+def chosen(table: str, wanted: str | None, fields: Sequence[str]) -> tuple[Column, ...]:
+    """The columns of a table: those that were asked for, by field or header, else what says most.
+
+    ``fields`` are all that its rows have. Raises BadRequest.
+    """
+    default = DEFAULT.get(table) or tuple(Column(field.upper(), field) for field in fields[:_FEW])
+    if wanted is None:
+        return default
+    by_name = {column.header.lower().replace(" ", "_"): column for column in default}
+    found: list[Column] = []
+    for name in wanted.split(","):
+        name = name.strip().lower().replace("-", "_")
+        column = Column(name.upper().replace("_", " "), name) if name in fields else by_name.get(name)
+        if column is None:
+            raise BadRequest(f"table {table!r} has no column {name[:60]!r}; {known(fields, name)}")
+        found.append(column)
+    return tuple(found)
+
+
+def aligned(columns: Sequence[Column], rows: Iterable[Any], *, whole: bool = False) -> list[str]:
+    """A line of headers, then a line for each row. Long cells are cut unless ``whole``."""
+    lines = [[column.header for column in columns], *[cells(columns, row, whole=whole) for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return [padded(line, widths) for line in lines]
+
+
+def cells(columns: Sequence[Column], row: Any, *, whole: bool = False) -> list[str]:
+    """What stands in the columns of one row."""
+    values = flat(row)
+    return [cell(column.field, values.get(column.field), whole=whole) for column in columns]
+
+
+def padded(texts: Sequence[str], widths: Sequence[int]) -> str:
+    """Texts below each other, two spaces between."""
+    return "  ".join(text.ljust(width) for text, width in zip(texts, widths)).rstrip()
+
+
+def cell(field: str, value: Any, *, whole: bool = False) -> str:
+    """One value for people, on one line, without anything that a terminal would obey."""
+    text = _text(value) if field not in _TIMES else _time(value)
+    text = printable(text) or "-"
+    return text if whole or len(text) <= _WIDE else text[: _WIDE - 3] + "..."
+
+
+def _time(value: Any) -> str:
+    if not isinstance(value, int | float) or not 0 < value < 1e11:
+        return ""
+    return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return value
+        case list():
+            return ",".join([_part(each) for each in value])
+        case dict():
+            return _part(value)
+        case _:
+            return str(value)
+
+
+def _part(value: Any) -> str:
+    """One of several values: a pair is ``key=value``, an object its own values."""
+    match value:
+        case [str() as key, str() as text]:
+            return f"{key}={text}"
+        case {"path": str() as path, "requirements": _}:
+            return path
+        case {"ip": ip, "port": port, "protocol": protocol, **more}:
+            backends = more.get("backends")
+            return f"{ip}:{port}/{protocol}" + (f"({len(backends)})" if isinstance(backends, list) else "")
+        case dict():
+            return ":".join(_text(each) for each in value.values() if each not in ("", None))
+        case list():
+            return json.dumps(value)
+        case _:
+            return _text(value)

@@ -1,0 +1,143 @@
+"""The commands that read a configuration: run an agent, or say what the configuration means."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from ingest import KubernetesOptions, Source
+from statedb import Database
+from statedb.catalog import Rejected, Sources
+
+from ..process.agent import Agent, open_consumers, open_remote_clusters, open_sources, tables_of
+from ..process.collector import collect_rarely
+from ..process.config import Config, load
+from ..process.consumers import KINDS
+from .columns import padded
+from .output import say
+
+log = logging.getLogger("statedb.agent")
+
+_LOOK_S = 0.2
+_STOP_S = 1.5
+
+
+class _Asked:
+    """Whether a signal has asked us to stop. A pipe, because a handler must not take locks."""
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._seen, self._told = os.pipe()
+        for number in numbers:
+            signal.signal(number, self._tell)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long; True as soon as it was asked."""
+        return bool(select.select([self._seen], [], [], seconds)[0])
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is given
+        os.write(self._told, b".")
+
+
+def run(path: str, warm_start: str | None = None) -> None:
+    """Run until SIGTERM or SIGINT; ``warm_start`` overrules the configuration's. Raises ConfigError, StartError."""
+    asked = _Asked(signal.SIGTERM, signal.SIGINT)
+    config = load(path)
+    if warm_start is not None:
+        config = msgspec.structs.replace(config, warm_start=Path(warm_start))
+    _log_to_stderr(config.log_level)
+    collect_rarely()
+    agent = Agent(config)
+    try:
+        agent.start()
+        say(f"serving on {agent.address}")
+        _until(asked, agent)
+    finally:
+        if not agent.stop(_STOP_S):
+            log.warning("a source did not end in time")
+    say("stopped")
+
+
+def _until(asked: _Asked, agent: Agent) -> None:
+    """Say when the tables are synced; then wait to be asked to stop. What breaks meanwhile is logged, once."""
+    started = time.monotonic()
+    synced = False
+    told: set[Source] = set()
+    while not asked.wait(_LOOK_S if synced else 0):
+        if not synced and agent.wait_synced(_LOOK_S):
+            synced = True
+            snapshot = agent.db.snapshot()
+            counts = [f"{table.name} {len(snapshot[table])}" for source in agent.sources for table in source.tables]
+            say(f"synced after {time.monotonic() - started:.1f} s: {', '.join(counts)}")
+        for source in agent.sources:
+            if source.failure is not None and source not in told:
+                told.add(source)
+                text = "source %s of cluster %s ended: %r"
+                log.error(text, source.backend, source.cluster, source.failure, exc_info=source.failure)
+
+
+def _log_to_stderr(level: str) -> None:
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=form)
+
+
+def check(path: str) -> None:
+    """Print what a configuration means. Raises ConfigError, StartError."""
+    config = load(path)
+    db = Database(*tables_of(config))
+    open_sources(config, db)  # opens nothing outside, but reads certificates and passwords
+    open_remote_clusters(config, db)
+    open_consumers(config, db)
+    say(f"{path}: good")
+    for line in _explained(config):
+        say(line)
+
+
+def _explained(config: Config) -> list[str]:
+    backend_of = {table: each.backend for each in config.ingest for table in each.tables}
+    facts = [
+        ("cluster", f"{config.cluster.name} (id {config.cluster.id})"),
+        ("listen", str(config.listen)),
+        *([] if config.warm_start is None else [("warm start", str(config.warm_start))]),
+        ("log level", config.log_level),
+        *[(f"{each.backend}", _place(each.options)) for each in config.ingest],
+        *([] if config.remote_clusters is None else [("remotes", config.remote_clusters.directory)]),
+    ]
+    filled = [
+        (table.name, backend_of.get(table.name) or "nobody: stays empty")
+        for table in tables_of(config)
+        if table not in (Sources, Rejected)
+    ]
+    lines = [padded(fact, (10, 0)) for fact in facts]
+    lines += ["", padded(("TABLE", "FILLED BY"), (10, 0)), *[padded(row, (10, 0)) for row in filled]]
+    if config.consumers:
+        lines += ["", padded(("CONSUMER", "READS"), (12, 0))]
+        lines += [padded((each.kind, ", ".join(KINDS[each.kind].needs)), (12, 0)) for each in config.consumers]
+    return lines + _notes(config)
+
+
+def _place(options: object) -> str:
+    """Where a backend looks."""
+    if isinstance(options, KubernetesOptions):
+        return options.server or options.kubeconfig or "as kubectl, or the pod's service account"
+    endpoints: tuple[str, ...] = getattr(options, "endpoints", ())
+    return str(getattr(options, "directory", "")) or ", ".join(endpoints)
+
+
+def _notes(config: Config) -> list[str]:
+    notes = []
+    for each in config.ingest:
+        directory = getattr(each.options, "directory", None)
+        if directory is not None and not Path(directory).is_dir():
+            notes.append(f"note: {directory} is no directory yet; the tables of {each.backend} wait until it is")
+    remotes = config.remote_clusters
+    if remotes is not None and not Path(remotes.directory).is_dir():
+        notes.append(f"note: {remotes.directory} is no directory yet; remote clusters wait until it is")
+    return ["", *notes] if notes else []

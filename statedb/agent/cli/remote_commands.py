@@ -1,0 +1,149 @@
+"""The commands that ask a running agent, and print what it answers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ..client.remote import Parameters, Remote
+from ..errors import BadRequest
+from . import output
+from .columns import chosen
+from .output import Format, Live
+
+
+class Asking:
+    """One agent, and how its answers are printed. All methods raise AgentError."""
+
+    def __init__(self, *, server: str, output: Format, columns: str | None) -> None:
+        """As the options of the command line are."""
+        self._remote = Remote(server)
+        self._output: Format = output
+        self._wanted = columns
+
+    def tables(self) -> None:
+        """The tables."""
+        found = self._remote.json("/tables")["tables"]
+        if self._output == "table":
+            found = [{**table, "indexes": [index["name"] for index in table["indexes"]]} for table in found]
+        fields = list(found[0]) if found else []
+        output.rows(self._output, chosen("tables", self._wanted, fields), found, picked=self._wanted is not None)
+
+    def show(self, table: str, limit: int | None) -> None:
+        """All rows, or the first ones."""
+        self._rows(table, [] if limit is None else [("limit", str(limit))])
+
+    def get(self, table: str, key: tuple[str, ...]) -> None:
+        """One row: for programs it stands alone, not in a list."""
+        self._rows(table, _each("key", key), alone=True)
+
+    def list(self, table: str, index: str, key: tuple[str, ...], match: str | None) -> None:
+        """The rows of a key of an index."""
+        self._rows(table, [("index", index), *_each("key", key), *([] if match is None else [("match", match)])])
+
+    def prefix(self, table: str, index: str | None, key: tuple[str, ...]) -> None:
+        """The rows of a prefix."""
+        self._rows(table, [*([] if index is None else [("index", index)]), *_each("prefix", key)])
+
+    def watch(self, table: str, key: tuple[str, ...], *, once: bool) -> None:
+        """Each change from now on; ``once``: only what the first transaction changes."""
+        self._follow(table, key, rows_first=False, once=once)
+
+    def changes(self, table: str) -> None:
+        """All rows, then each change."""
+        self._follow(table, (), rows_first=True, once=False)
+
+    def accept(self, table: str | None, cluster: str | None) -> None:
+        """Take what the sources see for the truth."""
+        parameters = [(name, each) for name, each in (("table", table), ("cluster", cluster)) if each is not None]
+        told = self._remote.json("/sources/accept", parameters, "POST")["accepted"]
+        if self._output != "table":
+            output.value(self._output, told)
+            return
+        for each in told:
+            output.say(f"accepted {each['backend']} of cluster {each['cluster']}: {', '.join(each['tables'])}")
+
+    def consumers(self) -> None:
+        """The consumers."""
+        found = self._remote.json("/consumers")["consumers"]
+        fields = ["consumer", "ready", "queue", "health"]
+        output.rows(self._output, chosen("consumers", self._wanted, fields), found, picked=self._wanted is not None)
+
+    def dump(self, path: str | None) -> None:
+        """All rows as JSON lines."""
+        if path is None:
+            for line in self._remote.dump():
+                sys.stdout.buffer.write(line)
+            return
+        from ..process.warm_start import write
+
+        try:
+            size = write(Path(path), self._remote.dump())
+        except OSError as error:
+            raise BadRequest(f"{path} cannot be written: {error.strerror}") from None
+        output.note(f"{size} bytes written to {path}")
+
+    def compare(self, path: str, ignore: frozenset[str], settle_s: float, timeout_s: float) -> int:
+        """How another configuration would differ: 1 where it would. Raises ConfigError as well."""
+        from ..client.comparison import compare
+        from ..process.config import load
+
+        config = load(path)
+        self._remote.json("/healthz")  # an agent that is not there is told at once
+        if self._output == "table":
+            output.note(f"comparing; at most {timeout_s:g} s")
+        found = compare(self._remote, config, settle_s=settle_s, timeout_s=timeout_s, ignore=ignore)
+        output.comparison(self._output, found)
+        return 1 if found.differences or found.young else 0
+
+    def _rows(self, table: str, parameters: Parameters, *, alone: bool = False) -> None:
+        answer = self._remote.json(_path("tables", table), parameters)
+        found = answer["rows"]
+        if alone and self._output != "table" and self._wanted is None:
+            output.value(self._output, found[0])
+            return
+        output.rows(self._output, self._columns(table), found, picked=self._wanted is not None)
+        if answer["more"]:
+            output.note(f"the table has more rows than these {len(found)}; raise --limit to see them")
+
+    def _columns(self, table: str) -> Any:
+        """The columns; an agent is only asked for the fields where the answer depends on it."""
+        from .columns import DEFAULT
+
+        if self._output != "table" and self._wanted is None:
+            return ()
+        if self._wanted is None and table in DEFAULT:
+            return DEFAULT[table]
+        for each in self._remote.json("/tables")["tables"]:
+            if each["name"] == table:
+                parts = each["key"] if "key" not in each["key"] else []  # a key of one part is some field of the row
+                return chosen(table, self._wanted, [*parts, *each["fields"], "revision"])
+        return chosen(table, self._wanted, [])
+
+    def _follow(self, table: str, key: tuple[str, ...], *, rows_first: bool, once: bool) -> None:
+        live = Live(self._output, self._columns(table), picked=self._wanted is not None)
+        begun, shown = rows_first, 0
+        for line in self._remote.lines(_path("changes", table), _each("key", key)):
+            match line["event"]:
+                case "put" | "delete" as event if begun:
+                    live.change(event, line["revision"], line["row"])
+                    shown += 1
+                case "commit":
+                    live.flush()
+                    if not begun:
+                        output.note(f"watching {' '.join([table, *key])} from revision {line['revision']}")
+                    begun = True
+                    if once and shown:
+                        return
+                case _:
+                    pass
+
+
+def _path(what: str, table: str) -> str:
+    return f"/{what}/{quote(table, safe='')}"
+
+
+def _each(name: str, texts: tuple[str, ...]) -> Any:
+    return [(name, text) for text in texts]

@@ -1,0 +1,282 @@
+"""An agent elsewhere, asked over HTTP: for the command line, and for programs that want tables of another process."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from statedb import Entry, Table
+
+from ..address import DEFAULT, Address, parse_server
+from ..errors import AgentError, BadRequest, NoRow, NotFound, Unreachable
+
+R = TypeVar("R")
+
+DEFAULT_SERVER = f"http://{DEFAULT}"
+SILENCE_S = 75.0
+"""A stream says something twice in this time, if only that it lives."""
+_TIMEOUT_S = 30.0
+
+Parameters = Iterable[tuple[str, str]]
+
+
+class Cut:
+    """Ends a request from another thread: whoever connects or waits for an answer there gets Unreachable at once.
+
+    Give it to one request at a time. It stays made: a request that is given it later ends at once as well.
+    """
+
+    def __init__(self) -> None:
+        """Not made yet."""
+        self._lock = threading.Lock()
+        self._made = False
+        self._socket: socket.socket | None = None
+
+    def make(self) -> None:
+        """End the request. A thread that was just about to connect may not hear it: make it again until it has."""
+        with self._lock:
+            self._made = True
+            if self._socket is not None:
+                with suppress(OSError):  # not connected yet, or not any more
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def take(self, connection: socket.socket) -> None:
+        """From now on it is this connection that is cut. Raises ConnectionAbortedError where the cut is made."""
+        self.release()
+        with self._lock:
+            if self._made:
+                raise ConnectionAbortedError("the request was ended")
+            self._socket = connection.dup()  # of our own: the other one's number may go to another file at any time
+
+    def release(self) -> None:
+        """The connection is over."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+
+
+class Remote:
+    """Where an agent is. Every request has a connection of its own, so that any thread may ask."""
+
+    def __init__(self, server: str | Address = DEFAULT_SERVER, *, timeout_s: float = _TIMEOUT_S) -> None:
+        """``http://host:port`` or ``unix:/path``. Raises BadRequest."""
+        try:
+            self.address = parse_server(server) if isinstance(server, str) else server
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+        self._timeout_s = timeout_s
+
+    def table(self, table: str | type[Table[Any, R]]) -> RemoteTable[R]:
+        """A table: by its class with rows of its row type, by its name with rows as dicts."""
+        return RemoteTable(self, table)
+
+    def json(self, path: str, parameters: Parameters = (), method: str = "GET") -> Any:
+        """The body of an answer. Raises BadRequest, NotFound, Unreachable."""
+        with self._response(method, path, parameters, self._timeout_s) as response:
+            return self._decoded(response.read())
+
+    def lines(
+        self, path: str, parameters: Parameters = (), *, silence_s: float = SILENCE_S, cut: Cut | None = None
+    ) -> Iterator[Any]:
+        """The lines of a stream, for ever: Unreachable is raised when it ends. Raises BadRequest, NotFound."""
+        with self._response("GET", path, parameters, silence_s, cut) as response:
+            while (line := self._line(response)).endswith(b"\n"):  # half a line: it was cut off
+                yield self._decoded(line)
+        raise Unreachable(f"{self.address} ended the stream; ask again to begin anew from the rows as they are then")
+
+    def dump(self) -> Iterator[bytes]:
+        """The tables at one instant, as lines that `statedb.load` reads. Raises Unreachable where they are cut off."""
+        line = b""
+        with self._response("GET", "/dump", (), self._timeout_s) as response:
+            while (next_line := self._line(response)).endswith(b"\n"):
+                line = next_line
+                yield line
+        if not line.startswith(b'{"end":'):
+            raise Unreachable(f"{self.address} ended in the middle of the dump; ask again")
+
+    def _line(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.readline()
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException):
+            return b""
+
+    @contextmanager
+    def _response(
+        self, method: str, path: str, parameters: Parameters, timeout_s: float, cut: Cut | None = None
+    ) -> Generator[http.client.HTTPResponse]:
+        query = urlencode(list(parameters))
+        try:
+            with closing(_Connection(self.address, timeout_s, cut)) as connection:
+                connection.request(method, f"{path}?{query}" if query else path)
+                with connection.getresponse() as response:
+                    if response.status != 200:
+                        raise self._refusal(response)
+                    yield response
+        except ConnectionRefusedError:
+            raise self._nobody("") from None
+        except FileNotFoundError:
+            raise self._nobody(": there is no such socket") from None
+        except TimeoutError:
+            raise Unreachable(
+                f"{self.address} has said nothing for {timeout_s:g} s; see whether it still runs"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise self._nobody(f": {reason}") from None
+        finally:
+            if cut is not None:
+                cut.release()
+
+    def _nobody(self, reason: str) -> Unreachable:
+        return Unreachable(
+            f"no agent answers at {self.address}{reason}; start one with 'statedb run -c agent.yaml', "
+            "or name another with --server or STATEDB_SERVER"
+        )
+
+    def _decoded(self, data: bytes) -> dict[str, Any]:
+        """Every answer of an agent, and every line of its streams, is one JSON object."""
+        try:
+            return msgspec.json.decode(data, type=dict[str, Any])
+        except msgspec.DecodeError:
+            raise Unreachable(f"what answers at {self.address} is no agent; name one with --server") from None
+
+    def _refusal(self, response: http.client.HTTPResponse) -> AgentError:
+        body = self._decoded(response.read())
+        error = str(body.get("error") or f"{self.address} answers with status {response.status}")
+        if response.status == 404:
+            return NoRow(error) if body.get("missing") == "row" else NotFound(error)
+        return BadRequest(error) if response.status == 400 else AgentError(error)
+
+
+class RemoteChange(NamedTuple, Generic[R]):
+    """One row at its newest state; where it was deleted, the row that was."""
+
+    row: R
+    revision: int
+    deleted: bool
+
+
+class RemoteBatch(NamedTuple, Generic[R]):
+    """What changed up to a revision of the table; the first batch is all rows as they were."""
+
+    changes: tuple[RemoteChange[R], ...]
+    revision: int
+    initialized: bool
+
+
+class RemoteTable(Generic[R]):
+    """A table of an agent. Keys are given as they are written: one text or number per field.
+
+    All methods raise NotFound (no such table or index), BadRequest (a wrong key), Unreachable.
+    """
+
+    def __init__(self, remote: Remote, table: str | type[Table[Any, R]]) -> None:
+        """`Remote.table` makes these."""
+        self._remote = remote
+        self.name = table if isinstance(table, str) else table.name
+        self._row_type: Any = None if isinstance(table, str) else table.row_type
+
+    def get(self, *key: str | int) -> Entry[R] | None:
+        """The row of a primary key with its revision, or None."""
+        try:
+            rows = self._rows([("key", str(part)) for part in key])
+        except NoRow:
+            return None
+        return rows[0]
+
+    def rows(self) -> tuple[Entry[R], ...]:
+        """All rows in key order."""
+        return self._rows([])
+
+    def list(self, index: str, *key: str | int) -> tuple[Entry[R], ...]:
+        """The rows of a key of an index; of an index of networks, those of the longest prefix."""
+        return self._rows([("index", index), *[("key", str(part)) for part in key]])
+
+    def prefix(self, *key: str | int, index: str | None = None) -> tuple[Entry[R], ...]:
+        """The rows whose key begins with these fields, or with this text."""
+        parameters = [] if index is None else [("index", index)]
+        return self._rows([*parameters, *[("prefix", str(part)) for part in key]])
+
+    def changes(
+        self, *key: str | int, silence_s: float = SILENCE_S, cut: Cut | None = None
+    ) -> Iterator[RemoteBatch[R]]:
+        """First all rows, then what changes, of the table or one row. Ends with Unreachable: then begin anew.
+
+        After so much silence it counts as ended; ``cut`` ends it from another thread. `agent.replica` begins anew by
+        itself.
+        """
+        changes: list[RemoteChange[R]] = []
+        path = f"/changes/{quote(self.name, safe='')}"
+        lines = cast(Any, self._remote.lines(path, _key(key), silence_s=silence_s, cut=cut))
+        with closing(lines):
+            for line in lines:
+                match line["event"]:
+                    case "put" | "delete" as event:
+                        changes.append(RemoteChange(self._row(line["row"]), line["revision"], event == "delete"))
+                    case "commit":
+                        yield RemoteBatch(tuple(changes), line["revision"], line["initialized"])
+                        changes = []
+                    case _:
+                        pass
+
+    def _rows(self, parameters: Parameters) -> tuple[Entry[R], ...]:
+        answer = self._remote.json(f"/tables/{quote(self.name, safe='')}", parameters)
+        return tuple([self._entry(row) for row in answer["rows"]])
+
+    def _entry(self, row: dict[str, Any]) -> Entry[R]:
+        revision = row.pop("revision")
+        plain = self._row_type is not None and row.keys() == {"value"} and not hasattr(self._row_type, "value")
+        return Entry(self._row(row["value"] if plain else row), revision)
+
+    def _row(self, row: Any) -> Any:
+        return row if self._row_type is None else msgspec.convert(row, self._row_type)
+
+
+class _Connection(http.client.HTTPConnection):
+    """Over TCP or to a Unix socket; it can be cut at any moment, also while it is being made."""
+
+    def __init__(self, address: Address, timeout_s: float, cut: Cut | None) -> None:
+        super().__init__("localhost" if address.path else address.host, address.port or None, timeout=timeout_s)
+        self._address = address
+        self._cut = cut
+
+    def connect(self) -> None:
+        """To the first place that takes us. Raises the last one's OSError."""
+        places = _places(self._address)
+        for family, where in places:
+            self.sock = socket.socket(family)
+            try:
+                self.sock.settimeout(self.timeout)
+                if self._cut is not None:
+                    self._cut.take(self.sock)
+                self.sock.connect(where)
+            except OSError:
+                self.sock.close()
+                if where == places[-1][1]:
+                    raise
+            else:
+                break
+        if not self._address.path:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _places(address: Address) -> list[tuple[int, Any]]:
+    """Address families and what to connect to."""
+    if address.path:
+        return [(socket.AF_UNIX, address.path)]
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    return [(family, where) for family, _, _, _, where in found]
+
+
+def _key(key: tuple[str | int, ...]) -> Parameters:
+    return [("key", str(part)) for part in key]

@@ -1,0 +1,238 @@
+"""The demonstration: an agent on the example cluster, manifests that change, a consumer that sees it, queries."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Self
+
+from statedb import Change, Database, WatchSet
+from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, SourceKey, Sources
+
+from ..errors import StartError
+from ..process.agent import Agent
+from ..process.config import Config, parse
+
+_CLUSTER = "cluster1"
+_WAIT_S = 30.0
+_POD = """\
+apiVersion: cilium.io/v2
+kind: CiliumEndpoint
+metadata: {{name: checkout-7d4, namespace: shop}}
+status:
+  identity: {{id: {identity}}}
+  networking:
+    node: {node}
+    addressing: [{{ipv4: {ip}}}]
+"""
+_IP = "10.244.2.200"
+
+
+def demo(backend: str, *, keep: bool, say: Callable[[str], None]) -> None:
+    """Run it, in half a minute at most; with ``keep`` the agent stays up until it is interrupted. Raises StartError."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="statedb-demo-") as scratch:
+        directory = Path(scratch) / "cluster"
+        shutil.copytree(_example(), directory)
+        with contextlib.ExitStack() as stack:
+            say(f"An agent on the example cluster, through {backend}.\n")
+            config = stack.enter_context(_source_of(backend, directory, say))
+            agent = Agent(config)
+            stack.enter_context(agent)
+            consumer = stack.enter_context(_Consumer(agent.db, say))
+            _show_filling(agent, say)
+            _change_manifests(agent, consumer, directory, backend, say)
+            _ask(agent.address, say)
+            if keep:
+                _stay(agent, directory, say)
+        say(f"\nDone in {time.monotonic() - began:.1f} s. {_next_steps(backend)}")
+
+
+def _example() -> Path:
+    """The example cluster: in the package where it was installed, beside it in a checkout."""
+    here = Path(__file__).parent
+    for path in (here / "example_cluster", here.parents[2] / "examples" / "cluster"):
+        if path.is_dir():
+            return path
+    raise StartError("the example cluster is missing from this installation; run the demo from a checkout")
+
+
+@contextlib.contextmanager
+def _source_of(backend: str, directory: Path, say: Callable[[str], None]) -> Generator[Config]:
+    """The configuration of the agent; with what it needs running meanwhile."""
+    if backend == "manifests":
+        yield _config("manifests: {directory: cluster, rescan-s: 0.1}", directory)
+        return
+    try:
+        from ingest.etcd.local import NoEtcd
+
+        from .etcd import MirroredEtcd
+    except ModuleNotFoundError as error:
+        raise StartError(
+            f"the demonstration of kvstore needs the package {error.name!r}; install 'statedb[etcd]'"
+        ) from None
+    try:
+        etcd = MirroredEtcd(str(directory), _CLUSTER, 1)
+        with etcd:
+            say(f"A real etcd serves {etcd.endpoint}; a control plane keeps it equal to the manifests.\n")
+            yield _config(f"kvstore: {{endpoints: ['{etcd.endpoint}']}}", directory)
+    except NoEtcd as error:
+        raise StartError(str(error)) from None
+
+
+def _config(ingest: str, directory: Path) -> Config:
+    text = f"cluster: {{name: {_CLUSTER}, id: 1}}\ningest: {{{ingest}}}\nhttp: {{listen: '127.0.0.1:0'}}\n"
+    return parse(text, directory.parent)
+
+
+class _Consumer:
+    """Follows the endpoints on a thread of its own and tells what it sees after the first rows."""
+
+    def __init__(self, db: Database, say: Callable[[str], None]) -> None:
+        self._db = db
+        self._say = say
+        self._stream = db.changes(Endpoints)
+        self._seen = threading.Condition()
+        self._revision = -1
+        self._thread = threading.Thread(target=self._follow, name="demo consumer", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._thread.join()
+
+    def catch_up(self) -> None:
+        """Wait until it has seen what the table holds now."""
+        revision = self._db.snapshot()[Endpoints].revision
+        with self._seen:
+            self._seen.wait_for(lambda: self._revision >= revision, _WAIT_S)
+
+    def _follow(self) -> None:
+        following = False
+        for batch in self._stream:
+            for change in batch if following else ():
+                with contextlib.suppress(BrokenPipeError):  # nobody reads any more: the main thread finds out too
+                    self._say(f"    consumer: {_told(change)}")
+            following = following or batch.initialized  # what came until then was the first list
+            with self._seen:
+                self._revision = batch.snapshot[Endpoints].revision
+                self._seen.notify_all()
+
+
+def _told(change: Change[Endpoint]) -> str:
+    row = change.row
+    what = "gone  " if change.deleted else "upsert"
+    return f"{what} {row.key.ip}  pod {row.namespace}/{row.pod}  identity {row.identity}  node {row.host_ip}"
+
+
+def _show_filling(agent: Agent, say: Callable[[str], None]) -> None:
+    say("The tables fill:")
+    if not agent.wait_synced(_WAIT_S):
+        raise StartError("the tables were not filled in time; see the table 'sources' of a longer run")
+    snapshot = agent.db.snapshot()
+    for table in TABLES:
+        view = snapshot[table]
+        if table is not Rejected and table is not Sources:
+            state = "" if len(view) or table in agent.sources[0].tables else "  (this backend does not carry it)"
+            say(f"    {table.name:12} {len(view):4} rows, revision {view.revision}{state}")
+
+
+def _change_manifests(
+    agent: Agent, consumer: _Consumer, directory: Path, backend: str, say: Callable[[str], None]
+) -> None:
+    """A pod comes, moves, is broken, and goes; each step is awaited in the table."""
+    consumer.catch_up()
+    say(f"    consumer: follows endpoints, and has {len(agent.db.snapshot()[Endpoints])} of them")
+    key = EndpointKey(_CLUSTER, _IP)
+    path = directory / "checkout.yaml"
+    good = _POD.format(identity=65621, node="172.18.0.3", ip=_IP)
+    moved = _POD.format(identity=65621, node="172.18.0.4", ip=_IP)
+
+    say("\nA new manifest, checkout.yaml, with one pod:")
+    _write(path, good)
+    _until(agent.db, lambda: key in agent.db.snapshot()[Endpoints])
+    consumer.catch_up()
+    say("The pod moves to another node:")
+    _write(path, moved)
+    _until(agent.db, lambda: agent.db.snapshot()[Endpoints][key].host_ip == "172.18.0.4")
+    consumer.catch_up()
+    if backend == "manifests":
+        say("Somebody breaks the manifest; the rows stay, and the table 'rejected' says why:")
+        _write(path, moved.replace(_IP, "10.244.2.2000"))
+        _until(agent.db, lambda: len(agent.db.snapshot()[Rejected]) == 1)
+        (rejected,) = agent.db.snapshot()[Rejected].values()
+        say(f"    rejected: {rejected.key.object}\n              {rejected.error}")
+        _write(path, moved)
+        _until(agent.db, lambda: not agent.db.snapshot()[Rejected])
+    say("The manifest goes:")
+    path.unlink()
+    _until(agent.db, lambda: key not in agent.db.snapshot()[Endpoints])
+    consumer.catch_up()
+    _until(agent.db, lambda: _is_counted(agent.db))  # the sources' counts are written once a second
+
+
+def _is_counted(db: Database) -> bool:
+    snapshot = db.snapshot()
+    return snapshot[Sources][SourceKey(_CLUSTER, Endpoints.name)].rows == len(snapshot[Endpoints])
+
+
+def _write(path: Path, text: str) -> None:
+    hidden = path.with_name(f".{path.name}")
+    hidden.write_text(text)
+    os.replace(hidden, path)
+
+
+def _until(db: Database, holds: Callable[[], bool]) -> None:
+    """Wait until the tables show it. Raises StartError after a while."""
+    end = time.monotonic() + _WAIT_S
+    while True:
+        snapshot = db.snapshot()
+        watches = (snapshot[Endpoints].watch(), snapshot[Rejected].watch(), snapshot[Sources].watch())
+        if holds():
+            return
+        WatchSet(*watches).wait(1.0)
+        if time.monotonic() > end:
+            raise StartError("a change did not arrive in the tables in time")
+
+
+def _ask(address: str, say: Callable[[str], None]) -> None:
+    """Ask the running agent as a user would: the real command, over HTTP."""
+    say("\nAnybody may ask the running agent:")
+    for arguments in (
+        ["show", "nodes"],
+        ["list", "endpoints", "--index", "by_pod", "shop", "cart-db-0"],
+        ["sources"],
+    ):
+        say(f"\n  $ statedb {' '.join(arguments)}")
+        command = [sys.executable, "-P", "-m", "statedb", "--server", address, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        for line in (done.stdout + done.stderr).rstrip().splitlines():
+            say(f"  {line}")
+
+
+def _stay(agent: Agent, directory: Path, say: Callable[[str], None]) -> None:
+    say(f"\nThe agent stays up until Ctrl-C. Change the manifests in {directory}, and ask it:")
+    say(f"  statedb --server {agent.address} changes endpoints")
+    with contextlib.suppress(KeyboardInterrupt):
+        agent.join()
+
+
+def _next_steps(backend: str) -> str:
+    option = "" if backend == "manifests" else f" --backend {backend}"
+    return (
+        "Try next:\n"
+        f"  statedb demo --keep{option}      the same, and the agent stays\n"
+        "  statedb run -c examples/agent.yaml    an agent of your own; then, elsewhere:\n"
+        "  statedb tables; statedb show endpoints; statedb changes endpoints -o json"
+    )

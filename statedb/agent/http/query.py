@@ -1,0 +1,131 @@
+"""Questions about tables and their answers. Knows no HTTP: texts in, rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, TypeAlias, cast
+
+import msgspec
+
+from statedb import Database, InvalidKey, PrefixIndex, Table
+
+from ..errors import BadRequest, NoRow, NotFound
+from ..keys import AnyIndex, key_form, to_texts
+from ..process.strict import known
+
+AnyTable: TypeAlias = type[Table[Any, Any]]
+Match = Literal["longest", "exact", "covering", "within"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """One question. ``key``, ``prefix`` and ``start`` are texts, one per field; at most one of key and prefix.
+
+    ``match`` says how an index of networks is asked; None: by the longest prefix, or within, for a prefix.
+    """
+
+    table: str
+    index: str | None = None
+    key: tuple[str, ...] | None = None
+    prefix: tuple[str, ...] | None = None
+    start: tuple[str, ...] | None = None
+    limit: int | None = None
+    match: Match | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The rows, and the view they come from. ``next``: where to start for more, of the whole table only."""
+
+    table: AnyTable
+    rows: Sequence[Any]
+    view: Any
+    more: bool = False
+    next: list[str] | None = None
+
+    def encoded_rows(self) -> Iterator[bytes]:
+        """Each row as JSON, its revision first."""
+        key_of, entry = self.table.key_of, self.view.entry
+        for row in self.rows:
+            found = entry(key_of(row))
+            yield encode_row(row, found.revision if found is not None else 0)
+
+
+def encode_row(row: Any, revision: int) -> bytes:
+    """A row as a JSON object with its ``revision``; rows that are no objects stand under ``value``."""
+    encoded = _encode(row)
+    if encoded[:1] != b"{":
+        return b'{"revision":%d,"value":%s}' % (revision, encoded)
+    return b'{"revision":%d,%s' % (revision, encoded[1:]) if encoded != b"{}" else b'{"revision":%d}' % revision
+
+
+def table_named(db: Database, name: str) -> AnyTable:
+    """The registered table of this name. Raises NotFound."""
+    for table in db.tables:
+        if table.name == name:
+            return table
+    raise NotFound(f"no table {name[:60]!r}; {known([table.name for table in db.tables], name)}")
+
+
+def index_named(table: AnyTable, name: str | None) -> AnyIndex:
+    """An index of the table; the primary without a name. Raises NotFound."""
+    if name is None:
+        return table.indexes["primary"]
+    index = table.indexes.get(name)
+    if index is None:
+        raise NotFound(f"table {table.name!r} has no index {name[:60]!r}; {known(table.indexes, name)}")
+    return index
+
+
+def ask(db: Database, query: Query) -> Answer:
+    """The answer, at one snapshot. Raises BadRequest, NotFound."""
+    table = table_named(db, query.table)
+    index = index_named(table, query.index)
+    if query.key is not None and query.prefix is not None:
+        raise BadRequest("give a key or a prefix, not both")
+    snapshot = db.snapshot()
+    view = snapshot[table]
+    try:
+        rows = _rows(snapshot, index, query)
+    except InvalidKey as error:
+        raise BadRequest(str(error)) from None
+    limit = query.limit
+    more = limit is not None and len(rows) > limit
+    follows = None
+    if more and index.position == 0 and query.key is None and query.prefix is None:
+        follows = to_texts(table.key_of(rows[cast(int, limit)]))
+    return Answer(table, rows[:limit], view, more, follows)
+
+
+def _rows(snapshot: Any, index: AnyIndex, query: Query) -> Sequence[Any]:
+    form, view = key_form(index), snapshot[index]
+    if isinstance(index, PrefixIndex):
+        return _network_rows(view, form.where, query)
+    if query.match is not None:
+        raise BadRequest(f"match is for indexes of networks; {form.where} is none")
+    if query.key is not None:
+        return _rows_of_key(view, index, form.parse(query.key))
+    if query.prefix is not None:
+        return tuple(view.prefix(form.parse_prefix(query.prefix)))
+    start = None if query.start is None else form.parse(query.start)
+    limit = None if query.limit is None else query.limit + 1
+    return tuple(view.range(start, None, limit=limit))
+
+
+def _rows_of_key(view: Any, index: AnyIndex, key: Any) -> Sequence[Any]:
+    if not index.unique:
+        return tuple(view[key])
+    row = view.get(key)
+    if row is None:
+        raise NoRow(f"table {index.table.name!r} has no row {' '.join(to_texts(key))!r}")
+    return (row,)
+
+
+def _network_rows(view: Any, where: str, query: Query) -> Sequence[Any]:
+    texts = query.key if query.key is not None else query.prefix
+    if texts is None or len(texts) != 1 or query.start is not None:
+        raise BadRequest(f"{where} is an index of networks; ask it for one, like 10.0.0.1 or 10.0.0.0/8")
+    match = query.match or ("longest" if query.key is not None else "within")
+    if match == "exact":
+        return tuple(view[texts[0]])
+    return tuple(getattr(view, match)(texts[0]))

@@ -1,0 +1,211 @@
+"""An agent in this process: a configuration becomes a database, sources that fill it, consumers, and a server."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from ingest import BACKENDS, IngestError, Source
+from ingest.clustermesh import RemoteSources, open_remotes
+from ingest.status import declare_absent
+from statedb import Database
+from statedb.catalog import TABLES, Rejected, Sources
+
+from ..errors import StartError
+from ..http.query import AnyTable
+from ..http.resources import Site
+from ..http.server import Server
+from ..http.streams import KEEPALIVE_S, Streams
+from .config import Config
+from .consumers import KINDS, Consumer
+from .startup import Beginning
+from .warm_start import read_into
+
+log = logging.getLogger("statedb.agent")
+
+_OWN = (Sources, Rejected)
+_SHARE_S = 0.2
+
+
+class Agent:
+    """Started once, stopped once; as a context manager both. From any thread.
+
+    ``db`` is there from the beginning and stays readable after the end. ``address`` is where the server listens, as
+    clients are told it.
+    """
+
+    def __init__(self, config: Config, *, tables: tuple[AnyTable, ...] = (), keepalive_s: float = KEEPALIVE_S) -> None:
+        """Opens the sources and the address, so that what is wrong with them is told at once. Raises StartError.
+
+        ``tables`` are more than those of the catalog and of the configuration's backends.
+        """
+        self.db = Database(*dict.fromkeys((*tables_of(config), *tables)))
+        self.sources: tuple[Source, ...] = open_sources(config, self.db)
+        self._config = config
+        self._streams = Streams(self.db, keepalive_s)
+        self.remotes: RemoteSources | None = open_remote_clusters(config, self.db)
+        self.consumers: tuple[Consumer, ...] = open_consumers(config, self.db)
+        self._beginning = Beginning(self.db, self._begin_consumers)
+        self._site = Site(self.db, self.sources, self._streams, self.remotes, self.consumers)
+        self._server = Server(config.listen, self._site.answer)
+        self._lock = threading.Lock()
+        self._state = "new"
+        self._ended = threading.Event()
+
+    @property
+    def address(self) -> str:
+        """``http://127.0.0.1:PORT`` or ``unix:/path``."""
+        return str(self._server.address)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to fill the tables and to answer. Raises StartError, then nothing runs; RuntimeError if not new."""
+        with self._lock:
+            if self._state != "new":
+                raise RuntimeError(f"this agent is {self._state}; make a new one")
+            self._state = "running"
+        filled = dict.fromkeys([table for source in self.sources for table in source.tables])
+        unfilled = [table for table in TABLES if table not in filled and table not in _OWN]
+        try:
+            self._start_warm(tuple(filled))
+            declare_absent(self.db, self._config.cluster.name, unfilled)
+            for source in self.sources:
+                source.start()
+            if self.remotes is not None:
+                self.remotes.start()
+            self._await_remotes()
+            self._server.begin()
+        except IngestError as error:
+            self.stop()
+            raise StartError(str(error)) from None
+        except BaseException:
+            self.stop()
+            raise
+
+    def _await_remotes(self) -> None:
+        remotes, options = self.remotes, self._config.remote_clusters
+        if remotes is None or options is None or not self.consumers:
+            self._beginning.start((), 0.0)
+        else:
+            self._beginning.start(remotes.clusters, options.sync_timeout_s)
+
+    def _begin_consumers(self) -> None:
+        for consumer in self.consumers:
+            consumer.start()
+
+    def _start_warm(self, tables: tuple[AnyTable, ...]) -> None:
+        path = self._config.warm_start
+        if path is None:
+            return
+        if not path.exists():
+            log.warning("warm start: %s is not there; the tables are empty until their sources have been read", path)
+            return
+        count = read_into(self.db, path, self._config.cluster.name, tables)
+        log.info("warm start: %d rows from %s, stale until their sources have been read", count, path)
+
+    def stop(self, timeout: float = 1.5) -> bool:
+        """End everything; False when something has not ended within ``timeout`` seconds. May be called again."""
+        with self._lock:
+            before, self._state = self._state, "stopped"
+        if before == "stopped":
+            return self._ended.wait(timeout)
+        deadline = time.monotonic() + timeout
+        ending: list[Source | RemoteSources | Consumer] = [*self.consumers, *self.sources]
+        if self.remotes is not None:
+            ending.append(self.remotes)
+        self._beginning.stop()
+        self._beginning.join(max(0.0, deadline - time.monotonic()))
+        for each in ending:
+            each.stop()
+        self._streams.close()
+        self._server.end()
+        running = [each for each in ending if not each.join(max(0.0, deadline - time.monotonic()))]
+        self._ended.set()
+        return not running
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until somebody has stopped it; False when ``timeout`` seconds passed before."""
+        return self._ended.wait(timeout)
+
+    def wait_synced(self, timeout: float | None = None) -> bool:
+        """Wait until every source has brought its first full list; False when the time is over, or it was stopped.
+
+        Remote clusters are not waited for: how they are stands in ``sources``.
+        """
+        tables = [table for source in self.sources for table in source.tables]
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._ended.is_set():
+            left = _SHARE_S if deadline is None else min(_SHARE_S, deadline - time.monotonic())
+            if self.db.wait_initialized(*tables, timeout=max(0.0, left)):
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+        return False
+
+
+def tables_of(config: Config) -> tuple[AnyTable, ...]:
+    """The tables of the catalog, and those that backends and consumers of the configuration have of their own."""
+    own = [table for each in config.ingest for table in BACKENDS[each.backend].own]
+    own += [table for each in config.consumers for table in KINDS[each.kind].own(each.options)]
+    return tuple(dict.fromkeys((*TABLES, *own)))
+
+
+def open_sources(config: Config, db: Database) -> tuple[Source, ...]:
+    """A source for each backend of the configuration, not yet started. Raises StartError naming all that are wrong."""
+    sources: list[Source] = []
+    problems: list[str] = []
+    for each in config.ingest:
+        cluster = config.cluster
+        try:
+            sources.append(BACKENDS[each.backend].open(db, cluster.name, cluster.id, each.options))
+        except IngestError as error:
+            problems.append(
+                f"ingest.{each.backend}.{error}" if _names_option(error) else f"ingest.{each.backend}: {error}"
+            )
+    if problems:
+        raise StartError("\n".join(problems))
+    return tuple(sources)
+
+
+def open_remote_clusters(config: Config, db: Database) -> RemoteSources | None:
+    """The remote clusters of the configuration, not yet started; None where it names none. Raises StartError."""
+    if config.remote_clusters is None:
+        return None
+    try:
+        mirror = any(KINDS[each.kind].of_remotes for each in config.consumers)
+        return open_remotes(db, config.cluster.name, config.cluster.id, config.remote_clusters, mirror=mirror)
+    except IngestError as error:
+        raise StartError(f"remote-clusters: {error}") from None
+
+
+def open_consumers(config: Config, db: Database) -> tuple[Consumer, ...]:
+    """The consumers of the configuration, not yet started. Raises StartError naming all that are wrong."""
+    opened: list[Consumer] = []
+    problems: list[str] = []
+    for each in config.consumers:
+        try:
+            opened.append(KINDS[each.kind].open(db, config.cluster.name, config.cluster.id, each.options))
+        except IngestError as error:
+            problems.append(f"consumers.{each.kind}{'.' if _names_option(error) else ': '}{error}")
+    if problems:
+        raise StartError("\n".join(problems))
+    return tuple(opened)
+
+
+def _names_option(error: IngestError) -> bool:
+    """Whether the message begins with the name of an option: ``endpoints[0]: ...``."""
+    head = str(error).partition(":")[0]
+    return " " not in head

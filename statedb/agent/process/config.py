@@ -1,0 +1,314 @@
+"""What an agent is told by its file: which cluster, which backends fill which tables, where to listen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import msgspec
+
+from ingest import BACKENDS, Backend, RemoteClustersOptions, discover
+from ingest.manifests import yaml_text
+from statedb.catalog.wire.cluster_configs import is_cluster_name
+
+from ..address import DEFAULT, Address, parse_listen
+from .consumers import KINDS
+from .strict import Problems, below, known, to_struct
+
+S = TypeVar("S", bound=msgspec.Struct)
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_CLUSTER_ID_MAX = 511
+_DEFAULT_CLUSTER = "default"
+_FILE_BYTES_MAX = 1 << 20
+_PATHS = ("directory", "kubeconfig")
+_SECTIONS = ("cluster", "ingest", "remote-clusters", "consumers", "warm-start", "http", "log-level")
+
+
+class ConfigError(ValueError):
+    """A configuration is wrong. ``problems`` are all that could be found, one line each; str() is all of them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """At least one problem."""
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose state the local sources bring."""
+
+    name: str = _DEFAULT_CLUSTER
+    id: int = 0
+
+
+class Ingest(msgspec.Struct, frozen=True, kw_only=True):
+    """One backend, with its options, and the names of the tables that it alone fills."""
+
+    backend: str
+    options: Any  # of the backend's own type
+    tables: tuple[str, ...]
+
+
+class Consumer(msgspec.Struct, frozen=True, kw_only=True):
+    """One consumer, with its options."""
+
+    kind: str
+    options: Any  # of the kind's own type
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration that has passed every check that needs no outside world."""
+
+    cluster: Cluster = Cluster()
+    ingest: tuple[Ingest, ...]
+    remote_clusters: RemoteClustersOptions | None = None
+    consumers: tuple[Consumer, ...] = ()
+    listen: Address
+    warm_start: Path | None = None
+    """A dump to start from, where it is there."""
+    log_level: LogLevel = "info"
+
+
+class _Http(msgspec.Struct, frozen=True, kw_only=True):
+    listen: str = DEFAULT
+
+
+def load(path: str | Path) -> Config:
+    """The configuration in a file. Paths in it are relative to the file's directory. Raises ConfigError."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    try:
+        return parse(data, path.parent)
+    except ConfigError as error:
+        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
+
+
+def parse(data: bytes | str, base: str | Path = ".") -> Config:
+    """The configuration in a text; paths in it are relative to ``base``. Raises ConfigError."""
+    values = _mapping(data)
+    problems = Problems()
+    for name in values:
+        if name not in _SECTIONS:
+            problems.add(below("", name), f"unknown field; {known(_SECTIONS, name)}")
+    cluster = _cluster(values, problems)
+    ingest = _ingest(values, Path(base), problems)
+    remote_clusters = _remote_clusters(values, cluster, Path(base), problems)
+    consumers = _consumers(values, ingest, remote_clusters is not None, Path(base), problems)
+    listen = _listen(values, Path(base), problems)
+    warm_start = _warm_start(values, Path(base), problems)
+    level = _log_level(values, problems)
+    if problems or cluster is None or listen is None:
+        raise ConfigError(problems)
+    return Config(
+        cluster=cluster,
+        ingest=ingest,
+        remote_clusters=remote_clusters,
+        consumers=consumers,
+        listen=listen,
+        warm_start=warm_start,
+        log_level=level,
+    )
+
+
+def _mapping(data: bytes | str) -> dict[str, Any]:
+    if len(data) > _FILE_BYTES_MAX:
+        raise ConfigError(["is larger than 1 MiB; this is no configuration"])
+    try:
+        text = data if isinstance(data, str) else data.decode()
+        values = [value for document in yaml_text.split(text) for value in yaml_text.load(document, typed=True)]
+    except UnicodeDecodeError:
+        raise ConfigError(["is not UTF-8 text; write it as YAML"]) from None
+    except yaml_text.YamlError as error:
+        raise ConfigError([f"is not YAML: {error}"]) from None
+    if not values:
+        raise ConfigError(["is empty; begin with examples/agent.yaml"])
+    if len(values) > 1:
+        raise ConfigError(["holds several documents; keep one, without '---'"])
+    if not isinstance(values[0], dict):
+        raise ConfigError([f"must be a mapping of {', '.join(_SECTIONS)}"])
+    return values[0]
+
+
+def _cluster(values: dict[str, Any], problems: Problems) -> Cluster | None:
+    cluster = to_struct(Cluster, values.get("cluster", {}), "cluster", problems)
+    if cluster is None:
+        return None
+    if not is_cluster_name(cluster.name):
+        problems.add(
+            "cluster.name",
+            "must be 1 to 32 lower-case letters, digits and dashes, no dash at either end; write it like cluster1",
+        )
+    if not 0 <= cluster.id <= _CLUSTER_ID_MAX:
+        problems.add("cluster.id", f"must be 0 to {_CLUSTER_ID_MAX}, and differ from those of other clusters")
+    elif cluster.id and cluster.name == _DEFAULT_CLUSTER:
+        problems.add("cluster.name", "'default' is only for a cluster with id 0; give the cluster a name of its own")
+    return cluster
+
+
+def _ingest(values: dict[str, Any], base: Path, problems: Problems) -> tuple[Ingest, ...]:
+    names = ", ".join(BACKENDS)
+    if "ingest" not in values:
+        problems.add("ingest", f"is missing: no table would be filled; add a backend below it, one of {names}")
+        return ()
+    section = values["ingest"]
+    if not isinstance(section, dict):
+        problems.add("ingest", f"must be a mapping with a backend, one of {names}")
+        return ()
+    if not section:
+        problems.add("ingest", f"names no backend: no table would be filled; add one of {names}")
+    found: list[Ingest | None] = []
+    for name, options in section.items():
+        path = below("ingest", name)
+        why = "" if name in BACKENDS else discover(name)
+        if name not in BACKENDS:
+            problems.add(path, why or f"unknown backend; {known(BACKENDS, name)}")
+        else:
+            found.append(_backend(BACKENDS[name], options, path, base, problems))
+    claims = tuple([each for each in found if each is not None])
+    _check_claims(claims, problems)
+    return claims
+
+
+def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Problems) -> Ingest | None:
+    before = len(problems)
+    options = to_struct(backend.options, value, path, problems)
+    if options is None:
+        return None
+    chosen: tuple[str, ...] | None = getattr(options, "tables", None)
+    if chosen is not None and not chosen:
+        problems.add(f"{path}.tables", "the list is empty; name at least one, or leave the option out to fill all")
+    for place, table in enumerate(chosen or ()):
+        if table not in backend.tables:
+            hint = known(backend.tables, table)
+            problems.add(f"{path}.tables[{place}]", f"{backend.name} carries no such table; {hint}")
+    if "@" in (getattr(options, "server", None) or ""):
+        problems.add(f"{path}.server", "an address must not hold a user; use token-file")
+    _check_endpoints(options, path, problems)
+    if len(problems) > before:
+        return None
+    tables = backend.tables if chosen is None else tuple(dict.fromkeys(chosen))
+    return Ingest(backend=backend.name, options=_anchored(options, base), tables=tables)
+
+
+def _check_endpoints(options: Any, path: str, problems: Problems) -> None:
+    for place, endpoint in enumerate(getattr(options, "endpoints", ())):
+        if "@" in endpoint:  # before anybody repeats it: it may hold a password
+            where = f"{path}.endpoints[{place}]"
+            problems.add(where, "an address must not hold a user; use username and password-file")
+
+
+def _remote_clusters(
+    values: dict[str, Any], cluster: Cluster | None, base: Path, problems: Problems
+) -> RemoteClustersOptions | None:
+    if "remote-clusters" not in values:
+        return None
+    if cluster is not None and cluster.id == 0:
+        problems.add("cluster.id", "is 0, but there are remote-clusters: a cluster of a mesh needs an id of its own")
+    options = to_struct(RemoteClustersOptions, values["remote-clusters"], "remote-clusters", problems)
+    return None if options is None else _anchored(options, base)
+
+
+def _check_claims(claims: tuple[Ingest, ...], problems: Problems) -> None:
+    """Every table of a cluster has one source of truth."""
+    for place, second in enumerate(claims):
+        for first in claims[:place]:
+            shared = [table for table in first.tables if table in second.tables]
+            if shared:
+                problems.add(
+                    "ingest",
+                    f"backends {first.backend!r} and {second.backend!r} both claim "
+                    f"{'table' if len(shared) == 1 else 'tables'} {', '.join(shared)}; "
+                    "a table has one source: share them out with the option 'tables' of each",
+                )
+
+
+def _consumers(
+    values: dict[str, Any], ingest: tuple[Ingest, ...], has_remotes: bool, base: Path, problems: Problems
+) -> tuple[Consumer, ...]:
+    """Each is a name, or a name with its options: ``[routes, ipcache: {local-node: n1}]``."""
+    wanted = values.get("consumers", [])
+    if not isinstance(wanted, list):
+        problems.add("consumers", f"must be a list of {', '.join(KINDS)}, like [ipcache, routes]")
+        return ()
+    filled = None if problems else {table for each in ingest for table in each.tables}
+    found: dict[str, Consumer] = {}
+    for place, each in enumerate(wanted):
+        path = f"consumers[{place}]"
+        one = {each: {}} if isinstance(each, str) else each
+        if not isinstance(one, dict) or len(one) != 1:
+            problems.add(path, "must be a name, or one name with its options, like 'ipcache: {local-node: node1}'")
+            continue
+        ((name, value),) = one.items()
+        if name not in KINDS:
+            problems.add(path, f"unknown consumer; {known(KINDS, str(name))}")
+        elif name in found:
+            problems.add(path, f"{name!r} is named before; name it once")
+        else:
+            kind = KINDS[name]
+            options = to_struct(kind.options, {} if value is None else value, f"{path}.{name}", problems)
+            missing = [] if filled is None else [table for table in kind.needs if table not in filled]
+            if missing:
+                problems.add(path, _unfilled(name, missing))
+            if kind.of_remotes and not has_remotes:
+                problems.add(path, f"{name!r} is about remote clusters, and there are none; add remote-clusters")
+            _check_endpoints(getattr(options, "etcd", None), f"{path}.{name}.etcd", problems)
+            if options is not None:
+                found[name] = Consumer(kind=name, options=_anchored(options, base))
+    return tuple(found.values())
+
+
+def _unfilled(name: str, missing: list[str]) -> str:
+    tables = f"table{'' if len(missing) == 1 else 's'} {', '.join(missing)}"
+    carriers = [backend.name for backend in BACKENDS.values() if set(missing) <= set(backend.tables)]
+    return (
+        f"{name!r} needs the {tables}, which no source fills; under 'ingest' add "
+        f"{carriers[0]}: {{tables: [{', '.join(missing)}]}} (or {', '.join(carriers[1:])}), or take the consumer out"
+    )
+
+
+def _listen(values: dict[str, Any], base: Path, problems: Problems) -> Address | None:
+    http = to_struct(_Http, values.get("http", {}), "http", problems)
+    if http is None:
+        return None
+    text = http.listen
+    if text.startswith("unix:") and text != "unix:" and not text.startswith("unix:/"):
+        text = f"unix:{base / text.removeprefix('unix:')}"
+    try:
+        return parse_listen(text)
+    except ValueError as error:
+        problems.add("http.listen", str(error))
+        return None
+
+
+def _warm_start(values: dict[str, Any], base: Path, problems: Problems) -> Path | None:
+    path = values.get("warm-start")
+    if path is None:
+        return None
+    if not isinstance(path, str) or not path:
+        problems.add("warm-start", "must be the path of a file that 'statedb dump' writes")
+        return None
+    return base / path
+
+
+def _log_level(values: dict[str, Any], problems: Problems) -> LogLevel:
+    level: Any = values.get("log-level", "info")
+    levels = get_args(LogLevel)
+    if level not in levels:
+        problems.add("log-level", f"must be one of {', '.join(levels)}")
+    return level  # type: ignore[no-any-return]
+
+
+def _anchored(options: S, base: Path) -> S:
+    """The options with every path made relative to the directory of the configuration."""
+    changed: dict[str, Any] = {}
+    for field in options.__struct_fields__:
+        value = getattr(options, field)
+        if isinstance(value, msgspec.Struct):
+            changed[field] = _anchored(value, base)
+        elif isinstance(value, str) and (field in _PATHS or field.endswith("_file")):
+            changed[field] = str(base / os.path.expanduser(value))
+    return msgspec.structs.replace(options, **changed)

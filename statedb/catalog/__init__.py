@@ -1,0 +1,77 @@
+"""The tables that every deployment has: row, key and table of one kind on one screen.
+
+Rows hold only immutable values: text, numbers, tuples and frozen structs; mappings are sorted tuples of pairs,
+addresses canonical text. Secondary indexes are never unique, so that one bad object cannot abort a transaction.
+How these rows are spelled outside, in etcd and in Kubernetes, is ``statedb.catalog.wire``.
+"""
+
+from typing import Any
+
+from statedb import Table
+
+from .backends import Backend, BackendKey, Backends
+from .endpoint_slices import EndpointSliceCopy, EndpointSliceKey, EndpointSlices
+from .endpoints import Endpoint, EndpointKey, Endpoints, NamedPort
+from .identities import Identities, Identity, IdentityKey
+from .mirror import Mirror, Mirrored, MirrorKey
+from .namespaces import Namespace, NamespaceKey, Namespaces
+from .nodes import Node, NodeAddress, NodeKey, Nodes
+from .policies import Policies, Policy, PolicyKey, Requirement, Selector
+from .rejected import Rejected, RejectedKey, RejectedRow
+from .services import Frontend, Service, ServiceKey, Services
+from .sources import SourceKey, SourceRow, Sources
+
+TABLES: tuple[type[Table[Any, Any]], ...] = (
+    Nodes,
+    Identities,
+    Endpoints,
+    Services,
+    Backends,
+    Namespaces,
+    Policies,
+    Sources,
+    Rejected,
+)
+"""Every table of the catalog but `Mirror` and `EndpointSlices` (Any: of many key and row types at once)."""
+
+__all__ = [
+    "TABLES",
+    "Backend",
+    "BackendKey",
+    "Backends",
+    "Endpoint",
+    "EndpointKey",
+    "EndpointSliceCopy",
+    "EndpointSliceKey",
+    "EndpointSlices",
+    "Endpoints",
+    "Frontend",
+    "Identities",
+    "Identity",
+    "IdentityKey",
+    "Mirror",
+    "MirrorKey",
+    "Mirrored",
+    "NamedPort",
+    "Namespace",
+    "NamespaceKey",
+    "Namespaces",
+    "Node",
+    "NodeAddress",
+    "NodeKey",
+    "Nodes",
+    "Policies",
+    "Policy",
+    "PolicyKey",
+    "Rejected",
+    "RejectedKey",
+    "RejectedRow",
+    "Requirement",
+    "Selector",
+    "Service",
+    "ServiceKey",
+    "Services",
+    "SourceKey",
+    "SourceRow",
+    "Sources",
+]

@@ -1,0 +1,153 @@
+"""Committing: what is staged becomes the newest state, in an order that every reader may interrupt.
+
+1. Prepare everything that allocates or calls users' code: undo, redo, index deltas, the new Commit and Pin.
+2. For each table: publish the link on the old commit; only then change rows, revisions and indexes.
+3. Swap the root, under one short lock.   4. Release the tables.   5. Trip watches, and wake.
+
+What follows a link is idempotent and is rolled *forward*: on any exception, Ctrl-C and MemoryError included, it is run
+again to its end before the exception goes on. A commit that an exception tore all the same (a second one, at the
+wrong place) is found and finished by the next writer of the table; readers are right at every point.
+"""
+
+from __future__ import annotations
+
+from threading import Lock, get_ident
+from typing import Any, Protocol, TypeAlias, cast
+
+from .errors import TransactionClosed, WrongThread
+from .history import Commit, Initializer, Pin, Redo, State, Undo
+from .reserve import HOLDER, Holder
+from .store import Moves, TableStore, difference
+from .watch import Waker, wake_all
+
+_TORN = Lock()  # one for all databases: torn commits are a rarity
+_NOTHING: Moves = {}
+_fromkeys = dict.fromkeys
+
+
+class Staged(Protocol):
+    """What a transaction has staged on one table."""
+
+    store: TableStore
+    pin: Pin
+    before: dict[Any, State]
+    redo: Redo
+    revision: int
+    count: int
+    pending: tuple[Initializer, ...]
+    moved: bool
+
+
+Part: TypeAlias = tuple[TableStore, Pin, Undo, Redo, Moves, Moves, Pin]
+"""One table's part of a commit: the table, its pin before, undo, redo, what leaves and what enters index keys, its pin
+afterwards."""
+
+
+def prepared(staged: Staged) -> Part:
+    """What turns the newest state into one with what is staged. Changes nothing yet."""
+    before, redo, base = staged.before, staged.redo, staged.pin
+    leave = enter = _NOTHING
+    if not before:
+        undo: Undo = _fromkeys(redo)
+        enter = redo
+    elif len(before) == len(redo):
+        undo = cast("Undo", before)
+    else:  # rows that were not there are named as well: merged undo must know every key
+        undo = {**_fromkeys(redo), **before}
+        enter = {key: state for key, state in redo.items() if key not in before}
+    if staged.moved:
+        leave, enter = difference(before, redo)
+    commit = Commit(base.commit.sequence + 1, staged.revision, staged.count, staged.pending)
+    return staged.store, base, undo, redo, leave, enter, Pin(commit)
+
+
+def _trip(part: Part, wakers: list[Waker]) -> None:
+    """Trip the watches that a part concerns."""
+    store, base, undo, redo, _, _, after = part
+    if store.registry.may_concern(undo, redo):
+        pending_changed = base.commit.pending != after.commit.pending
+        store.registry.trip(undo, redo, pending_changed, after.commit.sequence, wakers)
+
+
+class CommitPlan(Holder):
+    """A transaction as its tables hold it: whose they are and, once it commits, all that is still to be done.
+
+    The tables name it, so whoever wants one of them can finish a commit that exceptions tore.
+    """
+
+    __slots__ = ("_wakers", "parts", "pins")
+
+    def __init__(self, reserved: tuple[TableStore, ...]) -> None:
+        """``reserved`` are all tables of the transaction; ``parts`` become those that changed, prepared."""
+        self.reserved = reserved  # the lines of Holder, spelled out: transactions of one row feel every call
+        self.thread = get_ident()
+        self.closed = ""
+        self.torn = None
+        self.parts: list[Part] = []
+        self.pins: dict[Any, Pin] | None = None
+        """All tables of the database with this commit, once it is visible."""
+        self._wakers: list[Waker] = []
+
+    def check_open(self) -> None:
+        """Raise TransactionClosed after commit or abort, WrongThread where the transaction is not this thread's."""
+        if self.closed:
+            raise TransactionClosed(
+                f"the transaction on {self.tables} was {self.closed} already; open a new one with db.write(...)"
+            )
+        if self.thread != get_ident():
+            raise WrongThread(
+                f"the transaction on {self.tables} was opened in another thread and is that thread's alone; "
+                "open one of your own with db.write(...)"
+            )
+
+    def finish(self) -> None:
+        """All steps that are still to be done. Where it raises, call it again before anything else."""
+        self.closed = "committed"
+        parts = self.parts
+        if self.pins is None:
+            for store, base, undo, redo, leave, enter, after in parts:
+                store.apply(base, undo, redo, leave, enter, after)
+            root = parts[0][0].root
+            with root.lock:
+                pins = root.pins.copy()
+                for part in parts:
+                    pins[part[0].table] = part[6]
+                root.pins = self.pins = pins
+        for store in self.reserved:
+            reservation = store.reservation  # the lines of release(), spelled out
+            if reservation.holder.get(HOLDER) is self:
+                del reservation.holder[HOLDER]
+            if reservation.waiting:
+                reservation.release(self)
+        for part in parts:
+            if part[0].registry.entries:  # what follows costs 2 microseconds: not where nobody watches
+                _trip(part, self._wakers)
+        if self._wakers:
+            wake_all(self._wakers)
+
+    def finish_again(self) -> None:
+        """``finish``, after an exception broke it. Where another one does, the tables name the plan from then on.
+
+        Tables that are still taken stay so, and whoever wants one finishes the commit first.
+        """
+        try:
+            self.finish()
+        except BaseException:
+            self.torn = self.finish_torn
+            for part in self.parts:
+                part[0].unfinished = self.finish_torn
+            raise
+
+    def finish_torn(self) -> None:
+        """``finish``, by the next writers of the tables, one after the other.
+
+        Where it is visible already, one attempt is all: a row whose comparison always raises must not lock its table.
+        """
+        with _TORN:
+            try:
+                self.finish()
+            finally:
+                if self.pins is not None:
+                    for part in self.parts:
+                        if part[0].unfinished == self.finish_torn:
+                            part[0].unfinished = None

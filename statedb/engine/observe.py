@@ -1,0 +1,61 @@
+"""Who holds old states, and where it got them: for whoever looks for what keeps memory. Off until it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from threading import Lock
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from .history import Pin
+from .store import TableStore
+
+_OWN = __name__.rpartition(".")[0] + "."
+
+
+class HeldState(NamedTuple):
+    """An older state of one table that somebody holds: a snapshot, view, batch or stream."""
+
+    table: str
+    revision: int
+    commits_behind: int
+    taken_at: tuple[str, ...]
+    """The lines that took it, the first first, as ``file:line in function``; those that let go of it meanwhile too."""
+
+
+class Origins:
+    """Where states were handed out, for as long as anybody holds them."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._lock = Lock()
+        self._places: WeakKeyDictionary[Pin, dict[str, None]] = WeakKeyDictionary()
+
+    def note(self, pins: Iterable[Pin]) -> None:
+        """These states are handed to whoever calls the engine now."""
+        place = _caller()
+        with self._lock:
+            for pin in pins:
+                self._places.setdefault(pin, {})[place] = None
+
+    def held(self, stores: Iterable[TableStore]) -> tuple[HeldState, ...]:
+        """What is held that is not the newest state, table by table, the oldest first."""
+        with self._lock:
+            places = {pin: tuple(taken) for pin, taken in self._places.items()}
+        found = []
+        for store in stores:
+            newest = store.pin
+            alive = {pin: None for weak in list(store.replaced) if (pin := weak()) is not None and pin is not newest}
+            for pin in alive:
+                behind = newest.commit.sequence - pin.commit.sequence
+                found.append(HeldState(store.name, pin.commit.revision, behind, places.get(pin, ())))
+        return tuple(found)
+
+
+def _caller() -> str:
+    """The line outside the engine that led here."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OWN):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"

@@ -1,0 +1,217 @@
+"""Selectors: the identities of each, kept up both ways, as Kubernetes reads selectors; a watch for each."""
+
+import threading
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from consumers.tables.labels import anchors, anchors_of, exact_labels, requirements, selects, text_of
+from consumers.tables.selectors import (
+    AskedSelector,
+    AskedSelectors,
+    Selection,
+    SelectionKey,
+    SelectorUses,
+    derive_selectors,
+    effective,
+    selected,
+    watch_selected,
+)
+from statedb import Database, Snapshot
+from statedb.catalog import Identities, Identity, IdentityKey, Policies, Policy, PolicyKey, Requirement, Selector
+from statedb.testing import histories
+
+from ..running.driving import Driver
+from ..running.equation import assert_kept_up
+from . import clusters
+
+SOON = 20.0
+NS = "k8s:io.kubernetes.pod.namespace"
+asked = st.builds(
+    AskedSelector,
+    name=st.sampled_from(["x", "y"]),
+    requirements=st.lists(clusters.requirements, max_size=2).map(lambda each: tuple(sorted(each))),
+)
+
+
+def naively(requirement: Requirement, labels: tuple[str, ...]) -> bool:
+    """One requirement, read as the documentation of Kubernetes says."""
+    source, _, key = requirement.key.rpartition(":")
+    values = []
+    for label in labels:
+        before, _, value = label.partition("=")
+        of, _, name = before.rpartition(":") if not before.startswith("cidr:") else ("cidr", ":", before[5:])
+        if name == key and (source in ("", "any") or (of or "unspec") == source):
+            values.append(value)
+    if requirement.operator in ("Exists", "DoesNotExist"):
+        return bool(values) == (requirement.operator == "Exists")
+    found = bool(set(values) & set(requirement.values))
+    return found == (requirement.operator == "In")
+
+
+def naive(snapshot: Snapshot) -> dict[SelectionKey, Selection]:
+    wanted = [row.requirements for row in snapshot[AskedSelectors].values()]
+    for policy in snapshot[Policies].values():
+        wanted += [effective(policy.key, each) for each in policy.selectors]
+    keys = [
+        SelectionKey(text_of(each), identity.key)
+        for each in wanted
+        for identity in snapshot[Identities].values()
+        if all(naively(requirement, identity.labels) for requirement in each)
+    ]
+    return {key: Selection(key) for key in keys}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    history=histories(
+        {Identities: clusters.identities, Policies: clusters.policies, AskedSelectors: asked}, max_size=10
+    ),
+    rests=st.lists(st.booleans(), min_size=10, max_size=10),
+)
+def test_kept_up_incrementally_equals_computed_afresh(history, rests):
+    db = Database(Identities, Policies, AskedSelectors)
+    assert_kept_up(db, list(derive_selectors(db)), history, rests, naive)
+
+
+@settings(max_examples=500)
+@given(
+    selector=st.lists(clusters.requirements, max_size=3).map(tuple),
+    labels=st.lists(clusters.label_texts, max_size=4).map(tuple),
+)
+def test_what_is_selected_stands_under_its_anchors_and_exact_labels(selector, labels):
+    found = selects(selector, labels)
+    assert found == all(naively(requirement, labels) for requirement in selector)
+    if found:
+        assert set(anchors(selector)) & set(anchors_of(labels))
+        exact = exact_labels(selector)
+        assert exact is None or set(exact) & set(labels)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "selected_labels"),
+    [
+        (Requirement("app", "In", ("web",)), ["k8s:app=web", "any:app=web"]),
+        (Requirement("k8s:app", "In", ("web", "db")), ["k8s:app=web", "k8s:app=db"]),
+        (Requirement("app", "NotIn", ("web",)), ["k8s:app=db", "k8s:app=", "k8s:tier=front"]),
+        (Requirement("any:app", "Exists"), ["k8s:app=web", "any:app=web", "k8s:app=db", "k8s:app="]),
+        (Requirement("k8s:app", "DoesNotExist"), ["any:app=web", "k8s:tier=front"]),
+        (Requirement("app", "In", ("",)), ["k8s:app="]),
+    ],
+)
+def test_operators_mean_what_they_mean_in_kubernetes(requirement, selected_labels):
+    labels = ["k8s:app=web", "any:app=web", "k8s:app=db", "k8s:app=", "k8s:tier=front"]
+    assert [label for label in labels if selects((requirement,), (label,))] == selected_labels
+
+
+def test_an_unknown_operator_is_told():
+    with pytest.raises(ValueError, match="'Gt'"):
+        selects((Requirement("a", "Gt", ("1",)),), ())
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.db = Database(Identities, Policies)
+        self.drivers = [Driver(each) for each in derive_selectors(self.db)]
+
+    def settle(self) -> Snapshot:
+        for driver in self.drivers:
+            driver.settle()
+        return self.db.snapshot()
+
+    def identity(self, number: int, *labels: str) -> None:
+        with self.db.write(Identities) as txn:
+            txn[Identities].insert(Identity(IdentityKey("c1", number), labels))
+
+    def ask(self, name: str, selector: tuple[Requirement, ...]) -> None:
+        with self.db.write(AskedSelectors) as txn:
+            txn[AskedSelectors].insert(AskedSelector(name, selector))
+
+
+WEB, FRONT = requirements({"app": "web"}), requirements({"k8s:tier": "front"})
+
+
+def test_new_identities_and_new_selectors_both_count():
+    rig = Rig()
+    rig.identity(1, "k8s:app=web")
+    rig.settle()
+    rig.ask("web", WEB)
+    assert selected(rig.settle(), WEB) == (IdentityKey("c1", 1),)
+    rig.identity(2, "k8s:app=web", "k8s:tier=front")
+    rig.ask("front", FRONT)
+    snapshot = rig.settle()
+    assert selected(snapshot, WEB) == (IdentityKey("c1", 1), IdentityKey("c1", 2))
+    assert selected(snapshot, FRONT) == (IdentityKey("c1", 2),)
+    rig.identity(1, "k8s:app=db")
+    with rig.db.write(AskedSelectors) as txn:
+        txn[AskedSelectors].delete("front")
+    snapshot = rig.settle()
+    assert selected(snapshot, WEB) == (IdentityKey("c1", 2),)
+    assert selected(snapshot, FRONT) == ()
+
+
+def test_a_watch_trips_for_its_own_selector_only():
+    rig = Rig()
+    rig.ask("web", WEB)
+    rig.ask("front", FRONT)
+    snapshot = rig.settle()
+    web, front = watch_selected(snapshot, WEB), watch_selected(snapshot, text_of(FRONT))
+    rig.identity(1, "k8s:app=web")
+    rig.settle()
+    assert (web.tripped, front.tripped) == (True, False)
+
+
+def test_a_selector_of_several_policies_is_kept_until_the_last_one_goes():
+    rig = Rig()
+    rig.identity(1, "k8s:app=web")
+    keys = [PolicyKey("CiliumClusterwideNetworkPolicy", "", name) for name in "ab"]
+    with rig.db.write(Policies) as txn:
+        for key in keys:
+            txn[Policies].insert(Policy(key, (), (Selector("spec.endpointSelector", WEB),)))
+    snapshot = rig.settle()
+    assert selected(snapshot, WEB) == (IdentityKey("c1", 1),)
+    assert [use.key.user.name for use in snapshot[SelectorUses.by_selector][text_of(WEB)]] == ["a", "b"]
+    for key, left in zip(keys, [1, 0]):
+        with rig.db.write(Policies) as txn:
+            txn[Policies].delete(key)
+        assert len(selected(rig.settle(), WEB)) == left
+
+
+@pytest.mark.parametrize(
+    ("namespace", "path", "selector", "scoped"),
+    [
+        ("shop", "spec.endpointSelector", WEB, True),
+        ("shop", "specs[0].endpointSelector", requirements({NS: "other"}), True),
+        ("shop", "spec.ingress[0].fromEndpoints[1]", WEB, True),
+        ("shop", "spec.egress[0].toEndpoints[0]", (), True),
+        ("shop", "spec.egress[0].toEndpoints[0]", requirements({NS: "other"}), False),
+        ("shop", "spec.egress[0].toEndpoints[0]", requirements({"io.kubernetes.pod.namespace": "other"}), False),
+        ("shop", "spec.egress[0].toEndpoints[0]", requirements({"k8s:io.cilium.k8s.namespace.labels.a": "b"}), False),
+        ("shop", "spec.ingress[0].fromEndpoints[0]", requirements({"reserved:host": ""}), False),
+        ("shop", "spec.ingress[0].fromNodes[0]", WEB, False),
+        ("", "spec.endpointSelector", WEB, False),
+    ],
+)
+def test_selectors_of_a_namespaced_policy_are_about_its_namespace(namespace, path, selector, scoped):
+    own = Requirement(NS, "In", (namespace,))
+    found = effective(PolicyKey("CiliumNetworkPolicy", namespace, "p"), Selector(path, selector))
+    assert found == (tuple(sorted([*selector, own])) if scoped else selector)
+
+
+def test_threads_keep_them_up():
+    db = Database(Identities, Policies)
+    uses, selections = derive_selectors(db)
+    with uses, selections:
+        with db.write(AskedSelectors) as txn:
+            txn[AskedSelectors].insert(AskedSelector("web", WEB))
+        assert uses.wait_applied(timeout=SOON)
+        assert selections.wait_applied(timeout=SOON)
+        watch = watch_selected(db.snapshot(), WEB)
+        threading.Thread(target=lambda: insert_identity(db)).start()
+        assert watch.wait(SOON)
+        assert selected(db.snapshot(), WEB) == (IdentityKey("c1", 7),)
+
+
+def insert_identity(db: Database) -> None:
+    with db.write(Identities) as txn:
+        txn[Identities].insert(Identity(IdentityKey("c1", 7), ("k8s:app=web",)))

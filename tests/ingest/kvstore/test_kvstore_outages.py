@@ -1,0 +1,227 @@
+"""What an etcd can go through, and that no row goes which etcd did not delete."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from ingest import TlsOptions
+from ingest.etcd import Client, Tls, Unavailable
+from ingest.etcd.local import LocalEtcd
+from statedb.catalog import Endpoints
+
+from ..etcd.test_security import etcdctl
+from ..kvstore_rig import HEARTBEAT, Deletions, Rig, endpoints_in, ip_key, ip_of, put_endpoint, put_endpoints
+
+
+@pytest.fixture
+def running(own_etcd: LocalEtcd) -> Iterator[tuple[Rig, Deletions]]:
+    """A source that has 20 endpoints from a server that may be mistreated."""
+    with own_etcd.client() as client:
+        put_endpoints(client, range(20))
+    with Rig(own_etcd.endpoint) as rig, Deletions(rig.db) as deletions:
+        rig.until(lambda s: rig.state(s) == "synced" and len(s[Endpoints]) == 20)
+        yield rig, deletions
+
+
+def written_through(client: Client, number: int, identity: int) -> None:
+    """Write until the server says that it has it."""
+    while True:
+        try:
+            if number % 7:
+                put_endpoint(client, ip_of(number), identity)
+            else:
+                client.delete(ip_key(ip_of(number)))
+        except Unavailable:
+            continue
+        return
+
+
+def test_killed_and_restarted_in_the_middle_of_a_thousand_updates(own_etcd: LocalEtcd):
+    with own_etcd.client() as client:
+        put_endpoints(client, range(1000))
+    halfway = threading.Event()
+
+    def write() -> None:
+        with own_etcd.client() as client:
+            for number in range(1000):
+                if number == 500:
+                    halfway.set()
+                written_through(client, number, 90_000)
+
+    with Rig(own_etcd.endpoint) as rig, Deletions(rig.db) as deletions:
+        rig.synced()
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert halfway.wait(30)
+        own_etcd.kill()
+        own_etcd.start()
+        writer.join(60)
+        assert not writer.is_alive()
+        with own_etcd.client() as client:
+            expected = endpoints_in(client)
+        assert len(expected) == 857
+        rig.until(lambda s: rig.endpoints(s) == expected and rig.state(s) == "synced")
+        assert deletions.now() == {ip_of(number) for number in range(0, 1000, 7)}
+
+
+def test_frozen_noticed_and_thawed(own_etcd: LocalEtcd):
+    with own_etcd.client() as client:
+        put_endpoints(client, range(20))
+    with Rig(own_etcd.endpoint, keepalive_s=5.0, keepalive_timeout_s=1.0) as rig, Deletions(rig.db) as deletions:
+        rig.synced()
+        own_etcd.freeze()
+        rig.until(lambda s: rig.state(s) == "stale", "the dead connection was noticed")
+        own_etcd.thaw()
+        with own_etcd.client() as client:
+            put_endpoint(client, ip_of(20))
+        rig.until(lambda s: len(s[Endpoints]) == 21 and rig.state(s) == "synced")
+        assert deletions.now() == set()
+
+
+def test_restarted_with_an_empty_directory(own_etcd: LocalEtcd, running: tuple[Rig, Deletions]):
+    rig, deletions = running
+    own_etcd.kill()
+    own_etcd.forget()
+    own_etcd.start()
+    snapshot = rig.until(lambda s: "withholding 20 deletes" in rig.row(s).last_error)
+    assert rig.state(snapshot) == "stale"
+    assert rig.row(snapshot).withheld_deletes == 20
+    with own_etcd.client() as client:  # the writers come back, one after the other
+        put_endpoints(client, range(15))
+        put_endpoint(client, ip_of(30))
+        snapshot = rig.until(lambda s: "withholding 5 deletes" in rig.row(s).last_error and len(s[Endpoints]) == 21)
+        assert deletions.now() == set()
+        client.delete(ip_key(ip_of(3)))  # a deletion that this server did see counts
+        rig.until(lambda s: len(s[Endpoints]) == 20)
+        put_endpoints(client, range(15, 20))
+        snapshot = rig.until(lambda s: rig.state(s) == "synced")
+        assert rig.endpoints(snapshot) == endpoints_in(client)
+    assert deletions.now() == {ip_of(3)}
+
+
+def test_an_operator_may_accept_the_replacement(own_etcd: LocalEtcd, running: tuple[Rig, Deletions]):
+    rig, deletions = running
+    own_etcd.kill()
+    own_etcd.forget()
+    own_etcd.start()
+    rig.until(lambda s: rig.row(s).withheld_deletes == 20)
+    assert deletions.now() == set()
+    rig.source.accept()
+    rig.until(lambda s: not s[Endpoints] and rig.state(s) == "synced")
+    assert len(deletions.now()) == 20
+
+
+def test_one_lease_time_after_the_heartbeat_silence_counts(own_etcd: LocalEtcd):
+    with own_etcd.client() as client:
+        put_endpoints(client, range(20))
+    with Rig(own_etcd.endpoint, lease_time_s=0.5) as rig:
+        rig.synced()
+        own_etcd.kill()
+        own_etcd.forget()
+        own_etcd.start()
+        rig.until(lambda s: rig.row(s).withheld_deletes == 20)
+        with own_etcd.client() as client:
+            put_endpoints(client, range(10))
+            rig.until(lambda s: rig.row(s).withheld_deletes == 10)
+            client.put(HEARTBEAT, b"2026-01-01T00:00:00Z")
+            snapshot = rig.until(lambda s: rig.state(s) == "synced")
+            assert rig.endpoints(snapshot) == endpoints_in(client)
+
+
+def test_another_history_of_the_same_length_is_not_taken_for_ours(own_etcd: LocalEtcd):
+    with own_etcd.client() as client:
+        for number in range(20):
+            put_endpoint(client, ip_of(number))
+    with Rig(own_etcd.endpoint) as rig, Deletions(rig.db) as deletions:
+        rig.synced()
+        own_etcd.kill()
+        own_etcd.forget()
+        other = LocalEtcd()  # filled where the source cannot look, and then put in the other one's place
+        with other:
+            other.start()
+            with other.client() as client:
+                for number in range(100, 160):
+                    put_endpoint(client, ip_of(number))
+            url, other.endpoint = other.endpoint, own_etcd.endpoint
+            other.stop()
+            assert url != other.endpoint
+            other.start()
+            rig.until(lambda s: rig.row(s).withheld_deletes == 20)
+            snapshot = rig.until(lambda s: len(s[Endpoints]) == 80)
+            assert rig.state(snapshot) == "stale"
+            assert deletions.now() == set()
+
+
+def test_keys_that_were_deleted_while_we_were_away_go(own_etcd: LocalEtcd, running: tuple[Rig, Deletions]):
+    rig, deletions = running
+    with own_etcd.client() as client:
+        own_etcd.freeze()
+        own_etcd.thaw()
+        client.delete(ip_key(ip_of(0)))
+    own_etcd.kill()
+    own_etcd.start()
+    rig.until(lambda s: len(s[Endpoints]) == 19 and rig.state(s) == "synced")
+    assert deletions.now() == {ip_of(0)}
+
+
+def test_users_and_passwords(own_etcd: LocalEtcd, tmp_path: Path):
+    password = tmp_path / "password"
+    password.write_text("wrong secret\n")
+    with own_etcd.client() as client:
+        put_endpoints(client, range(5))
+    etcdctl(own_etcd, "user", "add", "root", "--new-user-password=root")
+    etcdctl(own_etcd, "user", "grant-role", "root", "root")
+    etcdctl(own_etcd, "user", "add", "agent", "--new-user-password=right")
+    etcdctl(own_etcd, "auth", "enable")
+    root = ("--user=root:root",)
+    with Rig(own_etcd.endpoint, username="agent", password_file=str(password)) as rig:
+        snapshot = rig.until(lambda s: "invalid user ID or password" in rig.row(s).last_error)
+        assert rig.state(snapshot) == "failed"
+        assert "secret" not in rig.row(snapshot).last_error
+        password.write_text("right\n")
+        rig.until(lambda s: "permission denied; the user needs the right to read cilium/" in rig.row(s).last_error)
+        etcdctl(own_etcd, *root, "role", "add", "reader")
+        etcdctl(own_etcd, *root, "role", "grant-permission", "reader", "--prefix=true", "read", "cilium/")
+        etcdctl(own_etcd, *root, "user", "grant-role", "agent", "reader")
+        rig.until(lambda s: rig.state(s) == "synced" and len(s[Endpoints]) == 5)
+        own_etcd.kill()  # tokens live in the server's memory
+        own_etcd.start()
+        with own_etcd.client(login=("root", "root")) as client:
+            put_endpoint(client, ip_of(5))
+        rig.until(lambda s: rig.state(s) == "synced" and len(s[Endpoints]) == 6)
+
+
+def test_tls_with_a_client_certificate_that_is_renewed(tmp_path: Path):
+    ca = trustme.CA()
+    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "server", "server-key", "client", "client-key")}
+    server = ca.issue_cert("127.0.0.1")
+    ca.cert_pem.write_to_path(str(files["ca"]))
+    server.cert_chain_pems[0].write_to_path(str(files["server"]))
+    server.private_key_pem.write_to_path(str(files["server-key"]))
+
+    def show(signer: trustme.CA) -> Tls:
+        certificate = signer.issue_cert("agent.example", common_name="agent")
+        certificate.cert_chain_pems[0].write_to_path(str(files["client"]))
+        certificate.private_key_pem.write_to_path(str(files["client-key"]))
+        return Tls(ca.cert_pem.bytes(), certificate.cert_chain_pems[0].bytes(), certificate.private_key_pem.bytes())
+
+    good = show(ca)
+    arguments = [
+        "--client-cert-auth",
+        f"--trusted-ca-file={files['ca']}",
+        f"--cert-file={files['server']}",
+        f"--key-file={files['server-key']}",
+    ]
+    tls = TlsOptions(ca_file=str(files["ca"]), cert_file=str(files["client"]), key_file=str(files["client-key"]))
+    with LocalEtcd(arguments=arguments, secure=True) as etcd:
+        etcd.start(good)
+        with etcd.client(good) as client:
+            put_endpoints(client, range(5))
+        show(trustme.CA())
+        with Rig(etcd.endpoint, tls=tls) as rig:
+            rig.until(lambda s: rig.row(s).last_error != "" and rig.state(s) == "connecting")
+            show(ca)
+            rig.until(lambda s: rig.state(s) == "synced" and len(s[Endpoints]) == 5)

@@ -1,0 +1,65 @@
+"""A real agent on a directory of manifests."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from statedb.agent.process.agent import Agent
+from statedb.agent.process.config import parse
+
+WAIT_S = 20.0
+
+
+def node(name: str, n: int = 1) -> str:
+    return (
+        f"apiVersion: cilium.io/v2\nkind: CiliumNode\nmetadata: {{name: {name}}}\n"
+        f"spec:\n  addresses: [{{ip: 172.18.0.{n}, type: InternalIP}}]\n  ipam: {{podCIDRs: [10.244.{n}.0/24]}}\n"
+    )
+
+
+def identity(number: int, app: str = "web") -> str:
+    return (
+        f'apiVersion: cilium.io/v2\nkind: CiliumIdentity\nmetadata: {{name: "{number}"}}\n'
+        f'security-labels: {{"k8s:app": {app}}}\n'
+    )
+
+
+def put(directory: Path, name: str, *texts: str) -> None:
+    """Write a file at once, so that nobody sees half of it."""
+    hidden = directory / f".{name}"
+    hidden.write_text("---\n".join(texts))
+    os.replace(hidden, directory / name)
+
+
+def config_text(directory: Path, listen: str = "127.0.0.1:0") -> str:
+    return (
+        "cluster: {name: c1, id: 1}\n"
+        f"ingest: {{manifests: {{directory: '{directory}', rescan-s: 0.02, settle-s: 0.01}}}}\n"
+        f"http: {{listen: '{listen}'}}\n"
+    )
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    directory = tmp_path / "manifests"
+    directory.mkdir()
+    put(directory, "all.yaml", node("a", 1), node("b", 2), identity(1000), identity(1001, "db"))
+    return directory
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Agent]]:
+    agents: list[Agent] = []
+
+    def start(directory: Path, listen: str = "127.0.0.1:0", *, synced: bool = True, **options: float) -> Agent:
+        agent = Agent(parse(config_text(directory, listen)), **options)
+        agents.append(agent)
+        agent.start()
+        assert not synced or agent.wait_synced(WAIT_S)
+        return agent
+
+    yield start
+    for agent in agents:
+        assert agent.stop()

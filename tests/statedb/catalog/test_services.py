@@ -1,0 +1,149 @@
+"""Shared services v1: cilium/cilium pkg/clustermesh/store and clustermesh-apiserver's testdata/services.txtar."""
+
+import json
+from typing import Any
+
+import pytest
+
+from statedb.catalog import Backend, BackendKey, Frontend, ServiceKey
+from statedb.catalog.wire import WireError, crds, services
+
+VALUE = (
+    b'{"cluster":"cluster3","namespace":"test","name":"echo","frontends":{"10.96.50.104":{"http":{"Protocol":"TCP",'
+    b'"Port":80}}},"backends":{"10.244.1.1":{"http":{"Protocol":"TCP","Port":8080}}},"zones":{"10.244.1.1":{"zone":'
+    b'"zone1","forZones":[{"name":"zone1"}]}},"labels":{},"selector":{"name":"echo"},"includeExternal":true,'
+    b'"shared":true,"clusterID":3}'
+)
+NAME = "cluster3/test/echo"
+KEY = ServiceKey("cluster3", "test", "echo")
+SERVICE: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "echo", "namespace": "test", "annotations": {"service.cilium.io/global": "true"}},
+    "spec": {
+        "clusterIP": "10.96.50.104",
+        "clusterIPs": ["10.96.50.104"],
+        "ports": [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080}],
+        "selector": {"name": "echo"},
+    },
+}
+SLICE: dict[str, Any] = {
+    "apiVersion": "discovery.k8s.io/v1",
+    "kind": "EndpointSlice",
+    "metadata": {"name": "echo-kvlm2", "namespace": "test", "labels": {"kubernetes.io/service-name": "echo"}},
+    "addressType": "IPv4",
+    "ports": [{"name": "http", "protocol": "TCP", "port": 8080}],
+    "endpoints": [
+        {
+            "addresses": ["10.244.1.1"],
+            "conditions": {"ready": True, "serving": True, "terminating": False},
+            "zone": "zone1",
+            "hints": {"forZones": [{"name": "zone1"}]},
+        },
+        {"addresses": ["10.244.1.2"], "conditions": {"ready": False, "serving": False, "terminating": True}},
+    ],
+}
+
+
+def changed(**fields: Any) -> bytes:
+    return json.dumps({**json.loads(VALUE), **fields}).encode()
+
+
+def test_the_literal_of_upstream_both_ways():
+    service, backends = services.decode("cluster3", NAME, VALUE, cluster_id=3)
+    assert service.key == KEY
+    assert service.frontends == (Frontend("10.96.50.104", "http", "TCP", 80),)
+    assert backends == (
+        Backend(
+            BackendKey("cluster3", "test", "echo", "10.244.1.1", 8080, "TCP"),
+            ("http",),
+            zone="zone1",
+            zone_hints=("zone1",),
+        ),
+    )
+    assert services.encode(service, backends) == VALUE
+
+
+def test_the_objects_give_the_same_rows():
+    service = crds.service(SERVICE, "cluster3", 3)
+    backends = crds.join(service, [crds.endpoint_slice(SLICE, "cluster3")])
+    assert (service, backends) == services.decode("cluster3", NAME, VALUE)
+
+
+def test_many_names_of_one_port_are_one_backend():
+    ports = {
+        "a": {"Protocol": "TCP", "Port": 80},
+        "b": {"Protocol": "TCP", "Port": 80},
+        "": {"Protocol": "UDP", "Port": 80},
+    }
+    _, backends = services.decode("cluster3", NAME, changed(backends={"10.0.0.1": ports}))
+    assert [(backend.key.protocol, backend.port_names) for backend in backends] == [("TCP", ("a", "b")), ("UDP", ("",))]
+
+
+def test_one_address_in_two_spellings_is_one_backend():
+    port = {"http": {"Protocol": "TCP", "Port": 80}}
+    _, backends = services.decode("cluster3", NAME, changed(backends={"fd00::1": port, "FD00:0::1": port}))
+    assert [backend.key.ip for backend in backends] == ["fd00::1"]
+
+
+def test_a_headless_service_has_no_frontends():
+    service, _ = services.decode("cluster3", NAME, changed(frontends={}))
+    assert service.frontends == ()
+    for change in ({"spec": {**SERVICE["spec"], "clusterIP": "None", "clusterIPs": ["None"]}},):
+        assert (crds.service({**SERVICE, **change}, "c", 1) or service).frontends == ()
+    labelled = {**SERVICE["metadata"], "labels": {"service.kubernetes.io/headless": ""}}
+    headless = crds.service({**SERVICE, "metadata": labelled}, "c", 1)
+    assert headless is not None
+    assert headless.frontends == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"cluster": ""}, "cluster is unset"),
+        ({"namespace": ""}, "namespace is unset"),
+        ({"name": ""}, "name is unset"),
+        ({"cluster": "other"}, "unexpected cluster name: got other"),
+        ({"name": "other"}, "does not match the key"),
+        ({"clusterID": 4}, "unexpected cluster ID: got 4, expected 3"),
+        ({"backends": {"10.0.0.300": {}}}, "backends: '10.0.0.300' is not an IP address"),
+        ({"frontends": {"fe80::1%eth0": {}}}, "frontends: 'fe80::1%eth0' is not an IP address"),
+        ({"backends": {"10.0.0.1": {"a": {"Protocol": "TCP", "Port": 70000}}}}, "backends"),
+        ({"backends": {"10.0.0.1": {"a": None}}}, "null"),
+    ],
+)
+def test_what_does_not_fit_is_named(fields: dict[str, Any], told: str):
+    with pytest.raises(WireError) as raised:
+        services.decode("cluster3", NAME, changed(**fields), cluster_id=3)
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "shared"),
+    [
+        ({}, False),
+        ({"service.cilium.io/global": "true"}, True),
+        ({"service.cilium.io/global": "TRUE"}, True),
+        ({"service.cilium.io/global": "yes"}, False),
+        ({"io.cilium/global-service": "true"}, True),
+        ({"service.cilium.io/global": "true", "service.cilium.io/shared": "false"}, False),
+        ({"service.cilium.io/global": "true", "service.cilium.io/shared": "True"}, True),
+        ({"service.cilium.io/global": "true", "io.cilium/shared-service": "no"}, False),
+    ],
+)
+def test_which_services_are_shared(annotations: dict[str, str], shared: bool):
+    metadata = {**SERVICE["metadata"], "annotations": annotations}
+    assert (crds.service({**SERVICE, "metadata": metadata}, "c", 1) is not None) is shared
+
+
+def test_which_endpoints_are_backends():
+    conditions: list[dict[str, Any]] = [{}, {"ready": False}, {"serving": False}, {"ready": False, "serving": False}]
+    endpoints = [{"addresses": [f"10.0.0.{n}"], "conditions": each} for n, each in enumerate(conditions)]
+    rows = crds.endpoint_slice({**SLICE, "endpoints": [*endpoints, {"addresses": ["10.0.0.9"]}]}, "c")
+    assert [row.key.ip for row in rows] == ["10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.9"]
+
+
+def test_slices_of_no_service_and_of_names_have_no_backends():
+    assert crds.endpoint_slice({**SLICE, "metadata": {"name": "x", "namespace": "test"}}, "c") == ()
+    assert crds.endpoint_slice({**SLICE, "addressType": "FQDN"}, "c") == ()
+    assert crds.join(None, [crds.endpoint_slice(SLICE, "c")]) == ()

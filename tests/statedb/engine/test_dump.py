@@ -1,0 +1,163 @@
+"""Dumps: what was written is what is loaded; what is no dump loads nothing."""
+
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import attrs
+import pytest
+from hypothesis import given, strategies as st
+
+from ingest.manifests import ManifestsOptions, open as open_manifests
+from statedb import Database, InvalidDump, Snapshot, Table, UniqueIndex, load
+from statedb.catalog import TABLES
+
+from ...test_examples import EXAMPLES
+from .tables import Account, Accounts, Pod, Pods, database, put
+
+pods = st.builds(
+    Pod,
+    name=st.text(max_size=4),
+    node=st.text(max_size=3),
+    tags=st.lists(st.text(max_size=3), max_size=2).map(tuple),
+    networks=st.lists(st.sampled_from(["10.0.0.0/8", "fd00::/8"]), max_size=2).map(tuple),
+)
+
+
+def rows(snapshot: Snapshot) -> dict[str, list[object]]:
+    return {table.name: list(snapshot[table].values()) for table in snapshot}
+
+
+@given(st.lists(pods, max_size=10), st.lists(st.integers(-5, 5), max_size=5))
+def test_what_was_dumped_is_loaded(some: list[Pod], numbers: list[int]):
+    db = database(*some)
+    with db.write(Accounts) as txn:
+        for number in numbers:
+            txn[Accounts].insert(Account(number, number * 2))
+    again = Database(Accounts, Pods)
+    lines = list(db.snapshot().dump())
+    assert load(again, lines) == len(db.snapshot()[Pods]) + len(db.snapshot()[Accounts])
+    assert rows(again.snapshot()) == {name: rows(db.snapshot())[name] for name in ("accounts", "pods")}
+    again.check()
+
+
+def test_the_lines_are_json_and_the_first_says_what_comes():
+    lines = [json.loads(line) for line in database(Pod("a"), Pod("b")).snapshot().dump()]
+    assert lines[0]["tables"][0] == {
+        "name": "pods",
+        "fields": ["name", "node", "tags", "address", "networks"],
+        "rows": 2,
+        "revision": 2,
+    }
+    assert [line.get("revision") for line in lines[1:-1]] == [1, 2]
+    assert lines[-1] == {"end": 2}
+
+
+def test_a_dump_is_of_its_snapshot_while_writers_go_on():
+    db = database(*[Pod(f"p{number}") for number in range(10)])
+    lines = db.snapshot().dump()
+    first = next(lines)
+    put(db, Pod("p3", "changed"), Pod("new"))
+    again = database()
+    load(again, [first, *lines])
+    assert {row.node for row in again.snapshot()[Pods].values()} == {"n1"}
+    assert len(again.snapshot()[Pods]) == 10
+
+
+class Tuple(NamedTuple):
+    key: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Frozen:
+    key: str
+    size: int
+
+
+@attrs.frozen
+class Attrs:
+    key: str
+    size: int
+
+
+@pytest.mark.parametrize("kind", [Tuple, Frozen, Attrs])
+def test_flat_rows_of_every_kind(kind: type):
+    class Things(Table[str, kind], name="things"):  # type: ignore[valid-type]
+        primary = UniqueIndex[str, kind](lambda row: row.key)  # type: ignore[valid-type]
+
+    db, again = Database(Things), Database(Things)
+    with db.write(Things) as txn:
+        txn[Things].insert(kind("a", 1))
+    load(again, db.snapshot().dump())
+    assert list(again.snapshot()[Things].values()) == [kind("a", 1)]
+
+
+def test_a_row_that_json_does_not_know_is_an_error_and_no_line():
+    class Values(Table[str, tuple[str, object]], name="values"):
+        primary = UniqueIndex[str, tuple[str, object]](lambda row: row[0])
+
+    db = Database(Values)
+    with db.write(Values) as txn:
+        txn[Values].insert(("a", 1))
+        txn[Values].insert(("b", frozenset("x")))
+    lines = db.dump()
+    assert json.loads(next(lines))["tables"][0]["fields"] is None
+    assert json.loads(next(lines))["row"] == ["a", 1]
+    with pytest.raises(TypeError, match="frozenset is not JSON serializable"):
+        next(lines)
+
+
+def test_plain_values_are_rows_too():
+    class Pairs(Table[str, tuple[str, int]], name="pairs"):
+        primary = UniqueIndex[str, tuple[str, int]](lambda row: row[0])
+
+    class Texts(Table[str, str], name="texts"):
+        primary = UniqueIndex[str, str](lambda row: row)
+
+    db, again = Database(Pairs, Texts), Database(Pairs, Texts)
+    with db.write(Pairs, Texts) as txn:
+        txn[Pairs].insert(("a", 1))
+        txn[Texts].insert("b")
+    assert load(again, db.dump()) == 2
+    assert rows(again.snapshot()) == {"pairs": [("a", 1)], "texts": ["b"]}
+
+
+def test_a_decoder_of_ones_own():
+    again = database()
+    load(again, database(Pod("a", "n1")).snapshot().dump(), lambda table, value: Pod(value["name"], "decoded"))
+    assert again.snapshot()[Pods]["a"] == Pod("a", "decoded")
+
+
+def test_a_whole_cluster():
+    db, again = Database(*TABLES), Database(*TABLES)
+    source = open_manifests(db, "cluster1", 1, ManifestsOptions(directory=str(EXAMPLES / "cluster")))
+    source.start()
+    assert db.wait_initialized(timeout=30)
+    source.stop()
+    assert source.join(10)
+    assert load(again, db.snapshot().dump()) > 100
+    assert rows(again.snapshot()) == rows(db.snapshot())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda lines: lines[:-1], "cut off"),
+        (lambda lines: lines[:1] + lines[2:], "line 3: 2 rows were written, 1 are there"),
+        (lambda lines: lines[1:], "line 1: this is no dump"),
+        (lambda lines: [], "line 1: not JSON"),
+        (lambda lines: [b"[]\n"], "line 1: not a JSON object"),
+        (lambda lines: [lines[0].replace(b'"pods"', b'"pids"'), *lines[1:]], "table 'pids' is not in this database"),
+        (lambda lines: [*lines[:2], b'{"table":"nope","row":1}\n', *lines[2:]], "line 3: no row of a table"),
+        (lambda lines: [*lines[:2], b'{"table":"pods","row":{"nam":1}}\n'], "line 3: table 'pods': ValidationError"),
+        (lambda lines: [*lines[:2], b"{half"], "line 3: not JSON"),
+    ],
+)
+def test_what_is_no_dump_loads_nothing(change, told: str):
+    lines = list(database(Pod("a"), Pod("b")).snapshot().dump())
+    db = database(Pod("before"))
+    with pytest.raises(InvalidDump) as raised:
+        load(db, change(lines))
+    assert told in str(raised.value)
+    assert list(db.snapshot()[Pods]) == ["before"]

@@ -1,0 +1,143 @@
+"""An exception at every line of the engine: what is committed is whole, what is not is not there, and life goes on."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from statedb import IndexFunctionError
+from statedb.engine import store as _store
+
+from ._helpers import Hosts, Interrupted, Lines, Ports, Scene, lines_of, picture, picture_after_the_change
+
+ERRORS = (Interrupted, MemoryError)
+both_errors = pytest.mark.parametrize("error", ERRORS)
+
+
+@pytest.fixture(autouse=True)
+def _transactions_may_be_dropped_open():
+    """Where ``with db.write(...)`` is broken before the block begins, nobody can close it but its own ``__del__``."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "a write transaction on .* was dropped open", ResourceWarning)
+        yield
+
+
+AFTER = picture_after_the_change()
+
+
+def check_whole(scene: Scene, place: str) -> bool:
+    """All that must hold after a broken commit; whether it is visible."""
+    scene.db.check()
+    now = picture(scene.db.snapshot())
+    visible = now == AFTER
+    assert visible or now == scene.before_picture, f"half a commit after an exception at {place}: {now}"
+    assert picture(scene.old) == scene.old_picture, place
+    tripped = [watch.tripped for watch in scene.concerned]
+    assert tripped == [visible] * len(tripped), f"watches after {place}: {tripped}"
+    assert not any(watch.tripped for watch in scene.unconcerned), place
+    scene.fold()
+    assert scene.host_rows == dict(scene.db.snapshot()[Hosts]), place
+    return visible
+
+
+def check_goes_on(scene: Scene, place: str) -> None:
+    """The tables are free, and the next commit reads, folds and wakes like any other."""
+    watch = scene.db.snapshot()[Hosts].watch("e")
+    scene.write_from_another_thread()
+    assert watch.tripped, place
+    assert scene.db.snapshot()[Hosts]["e"].address == "5", place
+    scene.db.check()
+    scene.fold()
+    assert scene.host_rows == dict(scene.db.snapshot()[Hosts]), place
+    assert picture(scene.before) == scene.before_picture, place
+
+
+def break_everywhere(
+    prepare: Callable[[Scene], Callable[[], Any]],
+    error: type[BaseException],
+    *,
+    every: bool,
+    begin: Callable[[], Scene] = Scene,
+) -> list[bool]:
+    """Break what ``prepare`` gives at each of its lines in turn; which of the broken commits were visible."""
+    scene = begin()
+    lines = lines_of(prepare(scene), every=every)
+    scene.close()
+    visible = []
+    for line in lines:
+        scene = begin()
+        breaking = Lines(line, error=error)
+        action = prepare(scene)
+        with pytest.raises((error, IndexFunctionError)):
+            breaking.run(action)
+        del action
+        visible.append(check_whole(scene, breaking.broken))
+        check_goes_on(scene, breaking.broken)
+        scene.close()
+    return visible
+
+
+def a_commit(scene: Scene) -> Callable[[], Any]:
+    txn = scene.db.write(Hosts, Ports)
+    scene.change(txn)
+    return txn.commit
+
+
+def a_with_block(scene: Scene) -> Callable[[], Any]:
+    def action() -> None:
+        with scene.db.write(Hosts, Ports) as txn:
+            scene.change(txn)
+
+    return action
+
+
+def an_abort(scene: Scene) -> Callable[[], Any]:
+    txn = scene.db.write(Hosts, Ports)
+    scene.change(txn)
+    return txn.abort
+
+
+@pytest.mark.parametrize(
+    ("error", "every"),
+    [
+        (Interrupted, True),
+        (MemoryError, False),
+        pytest.param(MemoryError, True, marks=pytest.mark.stress),
+    ],
+)
+def test_a_commit_broken_at_any_line_is_whole_or_not_there(error, every):
+    visible = break_everywhere(a_commit, error, every=every)
+    assert visible == sorted(visible), "once the first link is published, every exception leaves the commit visible"
+    assert not visible[0]
+    assert visible[-1]
+
+
+@both_errors
+def test_a_commit_that_compacts_broken_at_any_line_is_whole_or_not_there(error, monkeypatch):
+    """The links between old commits are merged while old snapshots and streams stand on them."""
+
+    def prepare(scene: Scene) -> Callable[[], Any]:
+        commit = a_commit(scene)
+        monkeypatch.setattr(_store, "_COMPACT_EVERY", 1)  # taken back when the next scene begins
+        return commit
+
+    def begin() -> Scene:
+        monkeypatch.undo()
+        return Scene()
+
+    visible = break_everywhere(prepare, error, every=False, begin=begin)
+    assert visible == sorted(visible)
+    assert visible[-1]
+
+
+@both_errors
+def test_a_whole_with_block_broken_anywhere_is_whole_or_not_there(error):
+    visible = break_everywhere(a_with_block, error, every=False)
+    assert not visible[0]
+    assert visible[-1]
+
+
+@both_errors
+def test_an_abort_broken_anywhere_leaves_nothing(error):
+    assert not any(break_everywhere(an_abort, error, every=True))
