@@ -73,7 +73,7 @@ class Commit(msgspec.Struct, frozen=True):
     """The outcome of a transaction: the ``revision`` at which it was written, or why the server refused all of it.
 
     too large    more bytes or operations than the server takes in one transaction
-    no space     its database has reached the quota; transactions that only delete still work
+    no space     its database has reached the quota; single deletes still work, transactions may not (etcd 3.5.1)
     denied       the user may not write one of the keys
     no lease     one of the leases has ended
     fenced       the key of the fence does not have the expected value
