@@ -10,8 +10,7 @@ from contextlib import ExitStack
 
 from consumers.tables.ipcache import IPCache, derive_ipcache
 from consumers.tables.routes import Routes, derive_routes
-from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import load_config
+from statedb.agent import Agent, load_config
 
 
 def main(path: str) -> None:

@@ -38,7 +38,7 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_listen(text: str) -> Address:
-    """The value of ``http.listen``: ``host:port``, ``[::1]:port`` or ``unix:/path``. Raises ValueError with the remedy."""
+    """The value of ``http.listen``: ``host:port``, ``[::1]:port`` or ``unix:/path``. Raises ValueError."""
     if text.startswith("unix:"):
         return _socket(text)
     if "@" in text:  # it may hold a password

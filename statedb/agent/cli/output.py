@@ -41,7 +41,7 @@ def rows(shape: Format, columns: Sequence[Column], found: Sequence[Any], *, sele
 def value(shape: Format, what: Any) -> None:
     """Print one value for programs."""
     if shape == "yaml":
-        import yaml
+        import yaml  # start-up time
 
         yaml.safe_dump(what, sys.stdout, sort_keys=False, allow_unicode=True, width=120)
     else:

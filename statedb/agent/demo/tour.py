@@ -72,9 +72,9 @@ def _source_of(backend: str, directory: Path, say: Callable[[str], None]) -> Gen
         yield _config("manifests: {directory: cluster, rescan-s: 0.1}", directory)
         return
     try:
-        from ingest.etcd.local import NoEtcd
+        from ingest.etcd.local import NoEtcd  # optional package: grpcio
 
-        from .etcd import MirroredEtcd
+        from .etcd import MirroredEtcd  # optional package: grpcio
     except ModuleNotFoundError as error:
         raise StartError(
             f"the demonstration of kvstore needs the package {error.name!r}; install 'statedb[etcd]'"

@@ -148,7 +148,7 @@ def _dialer(etcd: EtcdTarget) -> Callable[[], Client]:
     Raises InvalidOptions, MissingDependency.
     """
     try:
-        from ingest.keyspace.connect import Connector, servers_of
+        from ingest.keyspace.connect import Connector, servers_of  # optional package: grpcio
     except ModuleNotFoundError as error:
         raise MissingDependency(f"an etcd needs the package {error.name!r}; install 'statedb[etcd]'") from error
     where = {name: getattr(etcd, name) for name in etcd.__struct_fields__}

@@ -1,4 +1,4 @@
-"""The wheel, installed into an environment of its own and run from folders whose files have the names of our modules."""
+"""The wheel, installed into an environment of its own, and run where files have the names of our modules."""
 
 import os
 import subprocess

@@ -55,7 +55,7 @@ class Home:
                     self.pending[table] = txn[table].begin_initializer("filling")
         self.insert(*rows)
         self.streams = Streams(self.db)
-        self.server = Server(self.address, Resources(self.db, (), self.streams).answer)
+        self.server = Server(self.address, Resources(self.db, (), self.streams).respond)
         self.address = self.server.address
         self.server.begin()
 

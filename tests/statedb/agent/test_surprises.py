@@ -71,7 +71,7 @@ PARAMETERS = st.lists(
 @given(st.sampled_from(["GET", "POST"]), st.sampled_from(["tables", "changes", "sources"]), NAMES, PARAMETERS)
 def test_any_request_has_an_answer(method: str, what: str, name: str, parameters: list[tuple[str, str]]):
     with contextlib.suppress(BadRequest, NotFound):
-        for piece in SITE.answer(method, f"/{what}/{name}?{urlencode(parameters)}").body:
+        for piece in RESOURCES.respond(method, f"/{what}/{name}?{urlencode(parameters)}").body:
             assert isinstance(piece, bytes)
 
 
@@ -86,7 +86,7 @@ def _resources() -> Resources:
     return Resources(db, [], streams)
 
 
-SITE = _resources()
+RESOURCES = _resources()
 
 
 def test_what_is_no_http_is_answered_and_the_next_request_too(manifests: Path, start: Callable[..., Agent]):

@@ -100,7 +100,7 @@ def test_a_file_that_is_not_there_is_a_cold_start(manifests: Path, tmp_path: Pat
     with warm(manifests, tmp_path / "none.jsonl") as agent:
         assert agent.wait_synced(WAIT_S)
         assert len(agent.db.snapshot()[Nodes]) == 2
-    assert "none.jsonl is not there" in caplog.text
+    assert "none.jsonl does not exist" in caplog.text
 
 
 @pytest.mark.parametrize(
