@@ -20,9 +20,9 @@ class Change(NamedTuple, Generic[R]):
     deleted: bool
 
 
-_as_change: Callable[[tuple[Any, int, bool]], Change[Any]] = partial(tuple.__new__, Change)
+as_change: Callable[[tuple[Any, int, bool]], Change[Any]] = partial(tuple.__new__, Change)
 """A change made of its three values: at half the cost of calling the class, which large batches feel."""
-_WITHOUT_KEYS: Callable[[State], tuple[Any, int, bool]] = itemgetter(0, 1, 2)
+WITHOUT_KEYS: Callable[[State], tuple[Any, int, bool]] = itemgetter(0, 1, 2)
 
 
 class ChangeBatch(Sequence[Change[R]]):

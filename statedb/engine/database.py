@@ -9,7 +9,6 @@ from typing import Any, overload
 
 from .errors import InvalidTable
 from .head import Head
-from .invariants import check_stores
 from .origins import HeldState, Origins
 from .schema import K, R, Table
 from .snapshot import AnyTable, Snapshot, unhashable_table, unknown_table
@@ -94,10 +93,6 @@ class Database(Head):
         chosen = tuple([store for table, store in stores.items() if table in tables])
         self._chosen[tables] = chosen
         return chosen
-
-    def check(self) -> None:
-        """Check all invariants; raises AssertionError. Slow, and only for tests."""
-        check_stores(self._stores.values())
 
     @overload
     def changes(self, table: type[Table[K, R]], /, *, since: Snapshot | None = None) -> ChangeStream[K, R]: ...

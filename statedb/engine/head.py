@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 from .history import Pin, Root
+from .invariants import check_stores
 from .origins import Origins
 from .snapshot import Snapshot
 from .store import TableStore
@@ -37,3 +38,7 @@ class Head:
         if self._origins is not None:
             self._origins.note(pins.values())
         return Snapshot(self._stores, pins)
+
+    def check(self) -> None:
+        """Check all invariants; raises AssertionError. Slow, and only for tests."""
+        check_stores(self._stores.values())

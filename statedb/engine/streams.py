@@ -12,7 +12,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from .changes import _WITHOUT_KEYS, Change, ChangeBatch, TablesBatch, _as_change
+from .changes import WITHOUT_KEYS, Change, ChangeBatch, TablesBatch, as_change
 from .concern import table_concern
 from .errors import StreamClosed
 from .head import Head
@@ -208,9 +208,9 @@ class TablesStream(_Stream[TablesBatch]):
 
 
 def _all_rows(store: TableStore, pin: Pin) -> tuple[Change[Any], ...]:
-    return tuple([_as_change((row, revision, False)) for row, revision in Source(store, pin).since(0)])
+    return tuple([as_change((row, revision, False)) for row, revision in Source(store, pin).since(0)])
 
 
 def _changed(before: Pin, after: Pin) -> tuple[Change[Any], ...]:
     """What differs between two states of a table."""
-    return tuple(map(_as_change, map(_WITHOUT_KEYS, fold(before.commit, after.commit))))
+    return tuple(map(as_change, map(WITHOUT_KEYS, fold(before.commit, after.commit))))

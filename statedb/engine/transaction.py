@@ -13,7 +13,6 @@ from .errors import TableNotOpen
 from .head import Head
 from .history import Pin
 from .index_views import IndexView, UniqueIndexView
-from .invariants import check_stores
 from .network_view import PrefixIndexView
 from .overlay import NO_PIN, Overlay
 from .reserve import HOLDER
@@ -192,4 +191,4 @@ class ObservedTransaction(WriteTransaction):
                 store.commits_timed += 1
                 store.commits_s += seconds
         if self._head._check:
-            check_stores(self._head._stores.values())
+            self._head.check()
