@@ -21,6 +21,7 @@ from .transaction import ObservedTransaction, WriteTransaction
 class Database(Head):
     """Immutable, revisioned tables in memory. All methods may be called from any thread.
 
+    >>> from statedb import Database, Table, UniqueIndex
     >>> class Words(Table[str, str], name="words"):
     ...     primary = UniqueIndex[str, str](lambda word: word)
     >>> db = Database(Words)
