@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..events import Delete, Upsert
 
@@ -42,9 +42,14 @@ class Batch:
         if self._since is None:
             self._since = self._clock()
 
-    def drop_feed(self, feed: str) -> None:
-        """A list of the feed has come: it is newer than what waits."""
+    def superseded(self, feed: str, bad: Collection[str]) -> dict[str, Upsert | Delete]:
+        """A list of the feed has come: it is newer than what waits, which is dropped.
+
+        What waits for an object that the list has as a ``bad`` one is returned: the list does not say it again.
+        """
+        dropped = {name: event for name, event in self._events.items() if event.feed == feed}
         self._events = {name: event for name, event in self._events.items() if event.feed != feed}
+        return {name: event for name, event in dropped.items() if name in bad}
 
     def take(self) -> dict[str, Upsert | Delete]:
         """All events by object, in the order of their last word; then it is empty."""

@@ -106,7 +106,6 @@ class Reflector:
             case Bad():
                 self._reject(event)
             case Listed():
-                self._batch.drop_feed(event.feed)
                 self._list(event)
             case _:
                 assert_never(event)
@@ -226,12 +225,15 @@ class Reflector:
         """Replace what this feed has in its tables, in one transaction, and finish their initializers."""
         started = time.perf_counter()
         feed = self._feeds[listed.feed]
+        changes: Changes = {table: {} for table in feed.tables}
+        bad = [event for event in listed.objects if isinstance(event, Bad)]
+        for name, event in self._batch.superseded(feed.name, {event.object for event in bad}).items():
+            self._claim(name, event, changes)
         missing = self.names(feed.name) - {event.object for event in listed.objects}
         gone = missing if listed.full else missing & listed.gone
         self._withheld.replace(feed.name, missing - gone, listed.doubt)
         for claims in [self._claims[table] for table in feed.tables]:
             claims.trust(event.object for event in listed.objects)
-        changes: Changes = {table: {} for table in feed.tables}
         if missing - gone:  # before the list's own claims: they take what the missing ones held
             self._doubted.add(feed.name)
             self._yield(changes)
@@ -241,7 +243,7 @@ class Reflector:
         finished = self._finished(feed) if listed.full else ()
         for table in finished:
             self._disinherit(table, changes[table])
-        self._reject_anew(feed.name, [event for event in listed.objects if isinstance(event, Bad)])
+        self._reject_anew(feed.name, bad)
         for table in feed.tables:
             self._status.relisted(table)
         self._count(changes)

@@ -388,6 +388,15 @@ def test_each_change_of_state_is_one_line_in_the_log_and_rejected_objects_are_fe
     assert sum("is rejected" in record.getMessage() for record in caplog.records) == 10
 
 
+@pytest.mark.parametrize("before", [Delete("things", "a"), up("a"), up("a", thing("a", 2))])
+def test_a_bad_object_in_a_list_does_not_swallow_what_was_said_of_it_before(before: Event):
+    rig = Rig(THINGS)
+    rig.say(Listed("things", [up("a", thing("a", 1))]))
+    rig.say(before, Listed("things", [Bad("things", "a", "torn")]))
+    assert rig.things() == ({"a": 2} if isinstance(before, Upsert) and before.rows else {})
+    assert rig.rejected() == {"a": "torn"}
+
+
 # --- withheld, and refused --------------------------------------------------------------------------------------------
 
 
@@ -578,6 +587,10 @@ def test_folded_tables_equal_a_fresh_computation(history: list[Any]):
         else:
             rig.reflector.offer(step)
             if isinstance(step, Listed):
+                bad = {event.object for event in step.objects if isinstance(event, Bad)}
+                for name in [name for name in unflushed if name in bad]:
+                    event = unflushed[name]
+                    model.put(name, event.rows if isinstance(event, Upsert) else ())
                 unflushed.clear()
                 model.step(step)
             elif isinstance(step, Bad):
