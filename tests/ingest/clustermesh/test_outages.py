@@ -82,7 +82,7 @@ def test_agent_restart(server: LocalEtcd, running: tuple[Rig, Deletions]):
         second = Rig(server.endpoint)
         second.db = rig.db
         second.source = type(rig.source)(
-            rig.db, rig.source._layout, rig.source._line.connector._servers, rig.source._options, ids=rig.ids
+            rig.db, rig.source._layout, rig.source.servers, rig.source._options, ids=rig.ids
         )
         with second:
             second.until(lambda s: IP_CANARY in second.row(snapshot=s).last_error)
@@ -206,7 +206,7 @@ def test_a_canary_that_goes_before_the_list_makes_it_incomplete(server: LocalEtc
     with Publisher(server) as publisher:
         publisher.delete(*[ip_entry(number)[0] for number in range(20)], IP_CANARY)
     source = rig.source
-    again = type(source)(rig.db, source._layout, source._line.connector._servers, source._options, ids=rig.ids)
+    again = type(source)(rig.db, source._layout, source.servers, source._options, ids=rig.ids)
     missing = again._missing
     again._missing = lambda kind: [] if IP_CANARY.encode() not in again._canaries and not lied else missing(kind)
     lied: list[int] = []
