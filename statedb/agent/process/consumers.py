@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -12,6 +12,7 @@ from msgspec import Meta
 from consumers.etcd.meshcache import MeshCacheOptions, open_meshcache
 from consumers.etcd.publisher import PublisherOptions, open_publisher
 from consumers.running.derivation import Derivation
+from consumers.tables.conflicts import derive_conflicts
 from consumers.tables.ipcache import derive_ipcache
 from consumers.tables.loadbalancer import derive_loadbalancer
 from consumers.tables.routes import derive_routes
@@ -20,7 +21,7 @@ from ingest.errors import InvalidOptions, MissingDependency
 from ingest.keyspace.options import EtcdOptions, ServiceResolverOptions, TlsOptions
 from ingest.source import AnyTable
 from statedb import Database
-from statedb.catalog import EndpointSlices, Mirror, NodeKey
+from statedb.catalog import EndpointSlices, Mirror
 from statedb.catalog.wire.endpoint_slices import can_decompress
 
 if TYPE_CHECKING:
@@ -136,8 +137,7 @@ class Derived:
 
 
 def _open_ipcache(db: Database, cluster: str, _: int, options: IPCacheOptions) -> Consumer:
-    local = NodeKey(cluster, options.local_node) if options.local_node else None
-    return Derived(db, "ipcache", derive_ipcache(db, local_node=local))
+    return Derived(db, "ipcache", derive_ipcache(db, cluster, local_node=options.local_node))
 
 
 class Etcd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
@@ -206,7 +206,7 @@ def _dialer(etcd: Etcd) -> Callable[[], Client]:
 
 _KINDS = (
     Kind("ipcache", ("nodes", "endpoints"), IPCacheOptions, _open_ipcache),
-    Kind("routes", ("nodes",), NoOptions, lambda db, *_: Derived(db, "routes", derive_routes(db))),
+    Kind("routes", ("nodes",), NoOptions, lambda db, cluster, *_: Derived(db, "routes", derive_routes(db, cluster))),
     Kind(
         "loadbalancer",
         ("services", "backends"),
@@ -228,6 +228,17 @@ _KINDS = (
     ),
     Kind("meshcache", (), MeshCacheSettings, _open_meshcache, own=lambda _: (Mirror,), of_remotes=True),
 )
+
+_WITH_CLAIMS = frozenset({"ipcache", "routes", "loadbalancer"})
+"""Consumers whose tables have one winner for each key that rows of several clusters may claim."""
+
+
+def open_conflicts(db: Database, cluster: str, consumers: Iterable[str]) -> Consumer | None:
+    """What keeps the table ``conflicts`` beside consumers of these names; None where none of them needs it."""
+    if _WITH_CLAIMS.isdisjoint(consumers):
+        return None
+    return Derived(db, "conflicts", derive_conflicts(db, cluster))
+
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
 """By the name that stands under ``consumers:`` in a configuration."""
