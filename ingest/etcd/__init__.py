@@ -18,13 +18,16 @@ from .errors import (
     Compacted,
     EtcdError,
     FutureRevision,
+    LeaseGone,
+    NoSpace,
     OtherCluster,
     PermissionDenied,
+    TooLarge,
     Unauthenticated,
     Unavailable,
 )
 from .ranges import range_end
-from .types import DELETE, PUT, Answer, Header, KeyValue, Page, WatchBatch, WatchEvent
+from .types import DELETE, PUT, Answer, Commit, Header, KeyValue, Page, WatchBatch, WatchEvent
 from .watch import WatchStream
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "Answer",
     "Client",
     "Closed",
+    "Commit",
     "Compacted",
     "Endpoint",
     "EtcdError",
@@ -40,10 +44,13 @@ __all__ = [
     "Header",
     "Keepalive",
     "KeyValue",
+    "LeaseGone",
+    "NoSpace",
     "OtherCluster",
     "Page",
     "PermissionDenied",
     "Tls",
+    "TooLarge",
     "Unauthenticated",
     "Unavailable",
     "WatchBatch",

@@ -34,6 +34,18 @@ class Unauthenticated(EtcdError):
     """The server does not know who we are: check user name and password, or the client certificate."""
 
 
+class TooLarge(EtcdError):
+    """The request or its answer is larger than a limit, or a transaction has too many operations: ask for less."""
+
+
+class NoSpace(Unavailable):
+    """The database has reached its quota: only reads and deletes work until the alarm is disarmed."""
+
+
+class LeaseGone(EtcdError):
+    """The lease has expired or was revoked: grant a new one."""
+
+
 class OtherCluster(Unavailable):
     """Another etcd cluster answers on a connection than before: connect anew, and believe nothing of what was known."""
 
@@ -58,6 +70,16 @@ _BY_CODE: dict[grpc.StatusCode, type[EtcdError]] = {
 }
 
 
+_BY_WORDS: dict[str, type[EtcdError]] = {
+    "request is too large": TooLarge,
+    "too many operations in txn": TooLarge,
+    "larger than max": TooLarge,
+    "database space exceeded": NoSpace,
+    "requested lease not found": LeaseGone,
+}
+"""What etcd (api/v3rpc/rpctypes/error.go) and gRPC say; their codes alone do not tell these apart."""
+
+
 def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
     """The error of ours for one of gRPC; ``endpoint`` is who answered, or did not."""
     code: grpc.StatusCode = error.code()
@@ -67,6 +89,9 @@ def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
         return Unavailable(f"{endpoint}: no answer in time")
     if code is grpc.StatusCode.OUT_OF_RANGE:
         return Compacted(text) if "compacted" in details else FutureRevision(text)
+    for words, kind in _BY_WORDS.items():
+        if words in details:
+            return kind(text)
     if "authentication failed" in details or "invalid auth token" in details:
         return Unauthenticated(text)
     return _BY_CODE.get(code, EtcdError)(text)
