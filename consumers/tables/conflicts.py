@@ -1,7 +1,7 @@
 """Where rows of two clusters claim one key: an address, a pod network, a backend of one service.
 
-The tables `IPCache`, `Routes` and `LoadBalancers` hold the winner of each claim (`precedence`); this one says that there
-was more than one. A conflict is a fault of configuration, like two clusters with the same pod networks, or an attack.
+The tables `IPCache`, `Routes` and `LoadBalancers` hold the winner of each claim (`precedence`); this one says who lost.
+A conflict is a fault of configuration, like two clusters with the same pod networks, or an attack.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
             if (key.table, winner, loser) not in self._logged:
                 self._logged.add((key.table, winner, loser))
                 log.warning(
-                    "clusters %s and %s both claim %s; in table %s that of %s counts. Table conflicts has all such keys",
+                    "clusters %s and %s both claim %s; in table %s %s wins. The table conflicts has all such keys",
                     winner,
                     loser,
                     key.key,

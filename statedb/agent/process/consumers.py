@@ -93,6 +93,12 @@ class IPCacheOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     local_node: str = ""
 
 
+class SelectorsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """``peers_are_local``: a peer of a policy that names no cluster means the local one only (Cilium's default)."""
+
+    peers_are_local: bool = True
+
+
 class Derived:
     """One or several derived tables as a `Consumer`."""
 
@@ -138,6 +144,10 @@ class Derived:
 
 def _open_ipcache(db: Database, cluster: str, _: int, options: IPCacheOptions) -> Consumer:
     return Derived(db, "ipcache", derive_ipcache(db, cluster, local_node=options.local_node))
+
+
+def _open_selectors(db: Database, cluster: str, _: int, options: SelectorsOptions) -> Consumer:
+    return Derived(db, "selectors", *derive_selectors(db, cluster, peers_are_local=options.peers_are_local))
 
 
 class Etcd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
@@ -216,8 +226,8 @@ _KINDS = (
     Kind(
         "selectors",
         ("identities", "policies"),
-        NoOptions,
-        lambda db, *_: Derived(db, "selectors", *derive_selectors(db)),
+        SelectorsOptions,
+        _open_selectors,
     ),
     Kind(
         "publisher",

@@ -1,4 +1,4 @@
-"""Rows of remote clusters never change an answer about what the local cluster claims; who claims a key twice is told."""
+"""Rows of remote clusters never change an answer about what the local cluster claims; conflicts are a table."""
 
 from __future__ import annotations
 
@@ -16,8 +16,18 @@ from consumers.tables.loadbalancer import LoadBalancers, derive_loadbalancer
 from consumers.tables.node_ips import node_ips
 from consumers.tables.routes import Routes, derive_routes
 from statedb import Database, Snapshot
-from statedb.catalog import Backend, Backends, Endpoint, EndpointKey, Endpoints, Node, NodeAddress, NodeKey, Nodes
-from statedb.catalog import Services
+from statedb.catalog import (
+    Backend,
+    Backends,
+    Endpoint,
+    EndpointKey,
+    Endpoints,
+    Node,
+    NodeAddress,
+    NodeKey,
+    Nodes,
+    Services,
+)
 from statedb.testing import histories
 
 from ..running.driving import Driver
