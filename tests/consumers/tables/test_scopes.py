@@ -1,4 +1,4 @@
-"""What a selector asks for depends on where it stands: every place in both kinds of policies, with its implied terms."""
+"""What a selector asks for depends on where it stands: every place in both kinds of policies, and what it implies."""
 
 from __future__ import annotations
 
