@@ -21,15 +21,9 @@ from ..http.resources import Resources
 from ..http.server import Server
 from ..http.streams import KEEPALIVE_S, Streams
 from .config import Config
-<<<<<<< HEAD
-from .consumers import KINDS, Consumer, open_conflicts
-from .startup import Beginning
-from .warm_start import read_into
-=======
-from .consumers import CONSUMER_KINDS
+from .consumers import CONSUMER_KINDS, open_conflicts
 from .startup import DelayedStart
 from .warm_start import insert_dump
->>>>>>> main
 
 log = logging.getLogger("statedb.agent")
 

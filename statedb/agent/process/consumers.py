@@ -54,19 +54,14 @@ class IPCacheOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     local_node: str = ""
 
 
-<<<<<<< HEAD
 class SelectorsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """``peers_are_local``: a peer of a policy that names no cluster means the local one only (Cilium's default)."""
 
     peers_are_local: bool = True
 
 
-class Derived:
-    """One or several derived tables as a `Consumer`."""
-=======
 class DerivedTables:
     """A `Consumer` made of one or several derived tables."""
->>>>>>> main
 
     queue_size = 0
 
@@ -109,16 +104,11 @@ class DerivedTables:
 
 
 def _open_ipcache(db: Database, cluster: str, _: int, options: IPCacheOptions) -> Consumer:
-<<<<<<< HEAD
-    return Derived(db, "ipcache", derive_ipcache(db, cluster, local_node=options.local_node))
+    return DerivedTables(db, "ipcache", derive_ipcache(db, cluster, local_node=options.local_node))
 
 
 def _open_selectors(db: Database, cluster: str, _: int, options: SelectorsOptions) -> Consumer:
-    return Derived(db, "selectors", *derive_selectors(db, cluster, peers_are_local=options.peers_are_local))
-=======
-    local = NodeKey(cluster, options.local_node) if options.local_node else None
-    return DerivedTables(db, "ipcache", derive_ipcache(db, local_node=local))
->>>>>>> main
+    return DerivedTables(db, "selectors", *derive_selectors(db, cluster, peers_are_local=options.peers_are_local))
 
 
 class EtcdTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
@@ -185,17 +175,15 @@ def _dialer(etcd: EtcdTarget) -> Callable[[], Client]:
     return dial
 
 
-<<<<<<< HEAD
-_KINDS = (
-    Kind("ipcache", ("nodes", "endpoints"), IPCacheOptions, _open_ipcache),
-    Kind("routes", ("nodes",), NoOptions, lambda db, cluster, *_: Derived(db, "routes", derive_routes(db, cluster))),
-    Kind(
-=======
 _ALL_KINDS = (
     ConsumerKind("ipcache", ("nodes", "endpoints"), IPCacheOptions, _open_ipcache),
-    ConsumerKind("routes", ("nodes",), NoOptions, lambda db, *_: DerivedTables(db, "routes", derive_routes(db))),
     ConsumerKind(
->>>>>>> main
+        "routes",
+        ("nodes",),
+        NoOptions,
+        lambda db, cluster, *_: DerivedTables(db, "routes", derive_routes(db, cluster)),
+    ),
+    ConsumerKind(
         "loadbalancer",
         ("services", "backends"),
         NoOptions,
@@ -204,13 +192,8 @@ _ALL_KINDS = (
     ConsumerKind(
         "selectors",
         ("identities", "policies"),
-<<<<<<< HEAD
         SelectorsOptions,
         _open_selectors,
-=======
-        NoOptions,
-        lambda db, *_: DerivedTables(db, "selectors", *derive_selectors(db)),
->>>>>>> main
     ),
     ConsumerKind(
         "publisher",
@@ -229,7 +212,6 @@ _ALL_KINDS = (
     ),
 )
 
-<<<<<<< HEAD
 _WITH_CLAIMS = frozenset({"ipcache", "routes", "loadbalancer"})
 """Consumers whose tables have one winner for each key that rows of several clusters may claim."""
 
@@ -238,11 +220,8 @@ def open_conflicts(db: Database, cluster: str, consumers: Iterable[str]) -> Cons
     """What keeps the table ``conflicts`` beside consumers of these names; None where none of them needs it."""
     if _WITH_CLAIMS.isdisjoint(consumers):
         return None
-    return Derived(db, "conflicts", derive_conflicts(db, cluster))
+    return DerivedTables(db, "conflicts", derive_conflicts(db, cluster))
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
-=======
 CONSUMER_KINDS: Mapping[str, ConsumerKind] = MappingProxyType({kind.name: kind for kind in _ALL_KINDS})
->>>>>>> main
 """By the name that stands under ``consumers:`` in a configuration."""
