@@ -42,6 +42,7 @@ class Staged(Protocol):
 
     def learned(self) -> dict[int, Any]:
         """The shapes of keys that the table does not know yet."""
+        ...
 
 
 Part: TypeAlias = tuple[TableStore, Pin, Undo, Redo, Moves, Moves, Pin, "dict[int, Any] | None"]

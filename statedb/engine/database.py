@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from threading import Lock
 from time import monotonic
@@ -91,7 +91,7 @@ class Database(Head):
     @asynccontextmanager
     async def write_async(
         self, *tables: AnyTable, owner: Owner | None = None, timeout: float | None = None
-    ) -> AsyncIterator[WriteTransaction]:
+    ) -> AsyncGenerator[WriteTransaction]:
         """``write`` for a task: ``async with db.write_async(Services) as txn``. While it waits, the loop goes on.
 
         It waits for transactions of other tasks of this thread too; where this task itself holds a table it raises
