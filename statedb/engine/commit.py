@@ -15,10 +15,12 @@ from threading import Lock, get_ident
 from typing import Any, Protocol, TypeAlias, cast
 
 from .errors import TransactionClosed, WrongThread
-from .history import Commit, Initializer, Pin, Redo, State, Undo
+from .history import Commit, Initializer, Pin
+from .index_store import Moves, difference
 from .reserve import HOLDER, Holder
-from .store import Moves, TableStore, difference
-from .watch import Waker, wake_all
+from .states import Redo, State, Undo
+from .store import TableStore
+from .wakers import Waker, wake_all
 
 _TORN = Lock()  # one for all databases: torn commits are a rarity
 _NOTHING: Moves = {}

@@ -10,11 +10,14 @@ from typing import Any, cast
 
 from .commit import CommitPlan
 from .errors import DuplicateKey, IndexFunctionError, InvalidKey, InvalidRow
-from .history import Commit, Key, Layer, Pin, Redo, Row, State
-from .keys import PLAIN, describe, fits_of, shape_of
-from .read import Source
+from .history import Commit, Pin
+from .index_store import IndexStore, fit
+from .layers import Layer
 from .schema import Keys, check_row_type
-from .store import IndexStore, TableStore, fit
+from .shape import PLAIN, describe, fits_of, shape_of
+from .source import Source
+from .states import Key, Redo, Row, State
+from .store import TableStore
 
 REFUSED = (DuplicateKey, InvalidKey, IndexFunctionError)
 """What staging raises before it has changed anything."""
