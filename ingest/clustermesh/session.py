@@ -245,7 +245,7 @@ class ClusterSource:
         revision = 0
         for page in allowed(prefix, lambda: list(client.list(prefix, self._options.page_limit))):
             for kv in page.kvs:
-                self._writers.canary_is_there(kv)
+                self._writers.canary_is_there(kv, self._clock(), self._parts())
             revision = page.revision
         stream.add(prefix, revision + 1)
 
@@ -267,8 +267,10 @@ class ClusterSource:
         if event.type == DELETE:
             self._writers.canary_gone(event.kv.key)
             return
-        feeds = [(prefix.feed, prefix.kind.canaries) for prefix in self._keyspace.prefixes.values()]
-        self._writers.canary_put(event.kv, self._clock(), feeds)
+        self._writers.canary_is_there(event.kv, self._clock(), self._parts())
+
+    def _parts(self) -> list[tuple[str, tuple[bytes, ...]]]:
+        return [(prefix.feed, prefix.kind.canaries) for prefix in self._keyspace.prefixes.values()]
 
     def may_list(self, prefix: Prefix) -> bool:
         """Whether the prefix's canaries are there."""

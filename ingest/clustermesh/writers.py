@@ -51,6 +51,7 @@ class Writers:
         self._lease_time_s = lease_time_s
         self._parts: dict[str, _Part] = {}
         self._canaries: dict[bytes, int] = {}
+        self._versions: dict[bytes, tuple[int, int]] = {}
         self._history: History = History.NONE
         self._difference = ""
         self._etcd_id = 0
@@ -83,7 +84,9 @@ class Writers:
         if not resumed:  # else: still the other server, and what is withheld is still withheld
             self._history, self._difference = history, difference
         for feed in feeds:
-            self._part(feed).restart()
+            part = self._part(feed)
+            if history is not History.SAME or part.absence is Absence.LISTED_WITHOUT:
+                part.restart()  # else: what its writer did on this etcd since its lease ended still counts
 
     def beat(self, kv: KeyValue, now: float) -> None:
         """The heartbeat changed while we watched it."""
@@ -93,27 +96,29 @@ class Writers:
             if self._vouches():
                 part.watch.acted(now)
 
-    def canary_put(self, kv: KeyValue, now: float, feeds: Iterable[tuple[str, tuple[bytes, ...]]]) -> list[str]:
-        """A canary was written while we watched it: the feeds whose canaries have now all been written again."""
-        self.canary_is_there(kv)
-        resynced = []
-        for feed, canaries in feeds:
-            if kv.key in canaries:
-                part = self._part(feed)
-                part.watch.acted(now)
-                part.renewed.add(kv.key)
-                if part.renewed.issuperset(canaries):
-                    part.watch.resynced()
-                    resynced.append(feed)
-        return resynced
+    def canary_is_there(self, kv: KeyValue, now: float, parts: Iterable[tuple[str, tuple[bytes, ...]]]) -> None:
+        """A canary was found, or written while we watched. ``parts``: the feeds and the canaries of each.
 
-    def canary_is_there(self, kv: KeyValue) -> None:
-        """A canary was found."""
+        It counts as written anew if this very etcd had none, or an older one, when we looked last.
+        """
+        etcd_id, revision = self._versions.get(kv.key, (self._etcd_id, kv.mod_revision))
+        self._versions[kv.key] = self._etcd_id, kv.mod_revision
         self._canaries[kv.key] = kv.lease
+        if etcd_id == self._etcd_id and revision < kv.mod_revision:
+            for feed, canaries in parts:
+                if kv.key in canaries:
+                    self._renewed(self._part(feed), kv.key, canaries, now)
+
+    def _renewed(self, part: _Part, canary: bytes, canaries: tuple[bytes, ...], now: float) -> None:
+        part.watch.acted(now)
+        part.renewed.add(canary)
+        if part.renewed.issuperset(canaries):
+            part.watch.resynced()
 
     def canary_gone(self, key: bytes) -> None:
-        """A canary went: its writer is away, or has not finished."""
+        """A canary went: its writer is away, or has not finished. If it comes again, it is another one."""
         self._canaries.pop(key, None)
+        self._versions[key] = self._etcd_id, 0
 
     def wrote(self, feed: str, changes: int, now: float) -> None:
         """So many keys of a feed were written since we began to count."""

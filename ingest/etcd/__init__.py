@@ -23,6 +23,7 @@ from .errors import (
     OtherCluster,
     PermissionDenied,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "PermissionDenied",
     "Tls",
     "TooLarge",
+    "TooMany",
     "Unauthenticated",
     "Unavailable",
     "WatchBatch",
