@@ -164,9 +164,9 @@ class ClusterSource:
 
     # --- evidence -----------------------------------------------------------------------------------------------------
 
-    def continues(self) -> bool:
-        """Whether this etcd is the one that told us of the keys that we have."""
-        return self._writers.continues()
+    def explains_lists(self, prefix: Prefix) -> bool:
+        """Whether this etcd is the one that told us of the keys, and its writer has not written all anew since."""
+        return self._writers.explains_lists(prefix.feed)
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
         """Of keys that a list leaves out. Its canaries must be there at the very revision of the list."""
@@ -245,7 +245,7 @@ class ClusterSource:
         revision = 0
         for page in allowed(prefix, lambda: list(client.list(prefix, self._options.page_limit))):
             for kv in page.kvs:
-                self._writers.canary_is_there(kv, self._clock(), self._parts())
+                self._writers.canary_is_there(kv, self._clock(), self._parts(), written=False)
             revision = page.revision
         stream.add(prefix, revision + 1)
 
@@ -267,7 +267,7 @@ class ClusterSource:
         if event.type == DELETE:
             self._writers.canary_gone(event.kv.key)
             return
-        self._writers.canary_is_there(event.kv, self._clock(), self._parts())
+        self._writers.canary_is_there(event.kv, self._clock(), self._parts(), written=True)
 
     def _parts(self) -> list[tuple[str, tuple[bytes, ...]]]:
         return [(prefix.feed, prefix.kind.canaries) for prefix in self._keyspace.prefixes.values()]

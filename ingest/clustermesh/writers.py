@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..belief import Absence, Canaries, Evidence, History, Verdict, WriterWatch, may_delete
+from ..belief import Absence, Canaries, Evidence, History, Verdict, Writer, WriterWatch, may_delete
 from ..etcd import KeyValue, Lease
 from .heartbeat import Heartbeat
 
@@ -96,12 +96,17 @@ class Writers:
             if self._vouches():
                 part.watch.acted(now)
 
-    def canary_is_there(self, kv: KeyValue, now: float, parts: Iterable[tuple[str, tuple[bytes, ...]]]) -> None:
-        """A canary was found, or written while we watched. ``parts``: the feeds and the canaries of each.
+    def canary_is_there(
+        self, kv: KeyValue, now: float, parts: Iterable[tuple[str, tuple[bytes, ...]]], *, written: bool
+    ) -> None:
+        """A canary was found, or ``written`` while we watched. ``parts``: the feeds and the canaries of each.
 
         It counts as written anew if this very etcd had none, or an older one, when we looked last.
         """
-        etcd_id, revision = self._versions.get(kv.key, (self._etcd_id, kv.mod_revision))
+        unknown = (self._etcd_id, 0 if written else kv.mod_revision)
+        etcd_id, revision = self._versions.get(kv.key, unknown)
+        if written and etcd_id != self._etcd_id:
+            etcd_id, revision = unknown
         self._versions[kv.key] = self._etcd_id, kv.mod_revision
         self._canaries[kv.key] = kv.lease
         if etcd_id == self._etcd_id and revision < kv.mod_revision:
@@ -181,9 +186,12 @@ class Writers:
             )
         )
 
-    def continues(self) -> bool:
-        """Whether this etcd is the one that told us of the keys that we have."""
-        return self._history is History.SAME
+    def explains_lists(self, feed: str) -> bool:
+        """Whether to ask how each key went that a list leaves out.
+
+        Only the etcd that told us of them knows; and what its writer left out when it wrote all anew is gone.
+        """
+        return self._history is History.SAME and self._part(feed).watch.seen(0.0) is not Writer.RESYNCED
 
     def settled(self, feed: str) -> None:
         """Nothing of the feed is withheld."""

@@ -13,13 +13,7 @@ from typing import Any, Self
 import grpc
 
 from .endpoint import Endpoint, Keepalive, Tls, open_channel
-from .errors import (
-    Closed,
-    EtcdError,
-    OtherCluster,
-    is_stale_login,
-    translated,
-)
+from .errors import Closed, EtcdError, OtherCluster, TooLarge, is_stale_login, translated
 from .messages import CLASSES
 from .ranges import range_end
 from .types import Answer, Commit, Header, KeyValue, Lease, Page

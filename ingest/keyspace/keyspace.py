@@ -29,8 +29,8 @@ class Judge(Protocol):
         """Whether it matters how a key went. Else nobody is asked: etcd says that it is gone."""
         ...
 
-    def continues(self) -> bool:
-        """Whether this connection's server is the one that told us of the keys that we have."""
+    def explains_lists(self, prefix: Prefix) -> bool:
+        """Whether to ask how each key went that a list leaves out: this very server told us of it."""
         ...
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
@@ -169,7 +169,7 @@ class Keyspace:
         verdict = self._judge.list_verdict(prefix, revision)
         full = isinstance(verdict, Yes)
         doubts: dict[str, str] = dict.fromkeys(missing, "" if isinstance(verdict, Yes) else verdict.reason)
-        if missing and self._judge.asks_why and prefix.known and self._judge.continues():
+        if missing and self._judge.asks_why and prefix.known and self._judge.explains_lists(prefix):
             doubts |= self._explained(client, prefix, missing, copy)
         gone = frozenset(name for name, doubt in doubts.items() if not doubt)
         reason = next(filter(None, doubts.values()), "" if full else _doubt(verdict))

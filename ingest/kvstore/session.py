@@ -101,7 +101,7 @@ class KvstoreSource:
 
     # --- evidence -----------------------------------------------------------------------------------------------------
 
-    def continues(self) -> bool:
+    def explains_lists(self, prefix: Prefix) -> bool:  # noqa: ARG002 - all are alike
         """Not asked: it does not matter here how a key went."""
         return False
 
