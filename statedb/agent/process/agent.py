@@ -22,7 +22,7 @@ from ..http.server import Server
 from ..http.streams import KEEPALIVE_S, Streams
 from ..readiness import Readiness
 from .config import Config
-from .consumers import CONSUMER_KINDS
+from .consumers import CONSUMER_KINDS, open_conflicts
 from .monitor import Monitor
 from .startup import DelayedStart
 from .warm_start import insert_dump
@@ -208,6 +208,9 @@ def open_consumers(config: Config, db: Database) -> tuple[Consumer, ...]:
             opened.append(CONSUMER_KINDS[each.kind].open(db, config.cluster.name, config.cluster.id, each.options))
         except IngestError as error:
             problems.append(f"consumers.{each.kind}{'.' if _names_option(error) else ': '}{error}")
+    if config.remote_clusters is not None:
+        conflicts = open_conflicts(db, config.cluster.name, [each.kind for each in config.consumers])
+        opened += [] if conflicts is None else [conflicts]
     if problems:
         raise StartError("\n".join(problems))
     return tuple(opened)

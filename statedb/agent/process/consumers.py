@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ from msgspec import Meta
 from consumers.etcd.meshcache import MeshCacheOptions, open_meshcache
 from consumers.etcd.publisher import PublisherOptions, open_publisher
 from consumers.running.derivation import Derivation
+from consumers.tables.conflicts import derive_conflicts
 from consumers.tables.ipcache import derive_ipcache
 from consumers.tables.loadbalancer import derive_loadbalancer
 from consumers.tables.routes import derive_routes
@@ -20,7 +21,7 @@ from ingest.errors import InvalidOptions, MissingDependency
 from ingest.keyspace.options import EtcdOptions, ServiceResolverOptions, TlsOptions
 from ingest.source import AnyTable
 from statedb import Database
-from statedb.catalog import EndpointSlices, Mirror, NodeKey
+from statedb.catalog import EndpointSlices, Mirror
 from statedb.catalog.wire.endpoint_slices import can_decompress
 
 from ..consumer import Consumer
@@ -51,6 +52,12 @@ class IPCacheOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """``local_node``: the name of the node that this agent runs on. Without it no entry is marked as the host's."""
 
     local_node: str = ""
+
+
+class SelectorsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """``peers_are_local``: a peer of a policy that names no cluster means the local one only (Cilium's default)."""
+
+    peers_are_local: bool = True
 
 
 class DerivedTables:
@@ -97,8 +104,11 @@ class DerivedTables:
 
 
 def _open_ipcache(db: Database, cluster: str, _: int, options: IPCacheOptions) -> Consumer:
-    local = NodeKey(cluster, options.local_node) if options.local_node else None
-    return DerivedTables(db, "ipcache", derive_ipcache(db, local_node=local))
+    return DerivedTables(db, "ipcache", derive_ipcache(db, cluster, local_node=options.local_node))
+
+
+def _open_selectors(db: Database, cluster: str, _: int, options: SelectorsOptions) -> Consumer:
+    return DerivedTables(db, "selectors", *derive_selectors(db, cluster, peers_are_local=options.peers_are_local))
 
 
 class EtcdTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
@@ -167,7 +177,12 @@ def _dialer(etcd: EtcdTarget) -> Callable[[], Client]:
 
 _ALL_KINDS = (
     ConsumerKind("ipcache", ("nodes", "endpoints"), IPCacheOptions, _open_ipcache),
-    ConsumerKind("routes", ("nodes",), NoOptions, lambda db, *_: DerivedTables(db, "routes", derive_routes(db))),
+    ConsumerKind(
+        "routes",
+        ("nodes",),
+        NoOptions,
+        lambda db, cluster, *_: DerivedTables(db, "routes", derive_routes(db, cluster)),
+    ),
     ConsumerKind(
         "loadbalancer",
         ("services", "backends"),
@@ -177,8 +192,8 @@ _ALL_KINDS = (
     ConsumerKind(
         "selectors",
         ("identities", "policies"),
-        NoOptions,
-        lambda db, *_: DerivedTables(db, "selectors", *derive_selectors(db)),
+        SelectorsOptions,
+        _open_selectors,
     ),
     ConsumerKind(
         "publisher",
@@ -196,6 +211,17 @@ _ALL_KINDS = (
         needs_remote_clusters=True,
     ),
 )
+
+_WITH_CLAIMS = frozenset({"ipcache", "routes", "loadbalancer"})
+"""Consumers whose tables have one winner for each key that rows of several clusters may claim."""
+
+
+def open_conflicts(db: Database, cluster: str, consumers: Iterable[str]) -> Consumer | None:
+    """What keeps the table ``conflicts`` beside consumers of these names; None where none of them needs it."""
+    if _WITH_CLAIMS.isdisjoint(consumers):
+        return None
+    return DerivedTables(db, "conflicts", derive_conflicts(db, cluster))
+
 
 CONSUMER_KINDS: Mapping[str, ConsumerKind] = MappingProxyType({kind.name: kind for kind in _ALL_KINDS})
 """By the name that stands under ``consumers:`` in a configuration."""
