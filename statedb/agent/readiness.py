@@ -54,6 +54,7 @@ class Readiness:
         self._remotes = remotes
         self._clock = clock
         self._failing_since: dict[str, float] = {}
+        self._worked: set[str] = set()
 
     def remote_sources(self) -> Sequence[Source]:
         """The sources of remote clusters."""
@@ -67,14 +68,20 @@ class Readiness:
             lines.append(f"remote clusters ended: {self._remotes.failure!r}")
         return lines + [f"consumer {each.name} ended: {each.crash!r}" for each in self.consumers if each.crash]
 
-    def observe_consumers(self) -> None:
-        """Look at the health of each consumer. To be called about once a second, by one thread."""
-        now = self._clock()
+    def observe_consumers(self) -> list[tuple[str, float]]:
+        """Look at the health of each consumer. To be called about once a second, by one thread.
+
+        Returns those that work again, with the seconds for which they did not. The first start does not count.
+        """
+        now, recovered = self._clock(), list[tuple[str, float]]()
         for consumer in self.consumers:
-            if consumer.health.startswith("OK"):
-                self._failing_since.pop(consumer.name, None)
-            else:
+            if not consumer.health.startswith("OK"):
                 self._failing_since.setdefault(consumer.name, now)
+            elif (since := self._failing_since.pop(consumer.name, None)) is not None and consumer.name in self._worked:
+                recovered.append((consumer.name, now - since))
+            else:
+                self._worked.add(consumer.name)
+        return recovered
 
     def missing(self) -> list[dict[str, str]]:
         """What keeps the agent from being ready; empty when it is."""

@@ -53,7 +53,7 @@ class Agent:
         self.consumers: tuple[Consumer, ...] = open_consumers(config, self.db)
         self._delayed_start = DelayedStart(self.db, self._start_consumers)
         readiness = Readiness(self.db, self.sources, self.consumers, self.remotes)
-        self._monitor = Monitor(self.db, readiness)
+        self._monitor = Monitor(readiness)
         self._resources = Resources(self.db, self._streams, readiness)
         self._server = Server(config.listen, self._resources.respond)
         self._lock = threading.Lock()

@@ -13,9 +13,7 @@ from ingest.etcd.local import LocalEtcd
 from statedb import Database
 from statedb.agent import Agent, ConfigError, parse_config
 from statedb.agent.process.logs import JsonFormatter, TextFormatter
-from statedb.agent.process.monitor import SourceLog
 from statedb.agent.readiness import CONSUMER_GRACE_S, Readiness
-from statedb.catalog import SourceKey, SourceRow
 from statedb.catalog.wire import keys
 
 from .conftest import WAIT_S
@@ -58,30 +56,6 @@ def test_the_format_is_an_option_and_a_wrong_one_is_named():
         parse_config("ingest: {manifests: {directory: x}}\nlog-format: xml\n")
 
 
-def row(table: str, state: str, since: float = 0.0, error: str = "", rows: int = 0) -> SourceRow:
-    return SourceRow(SourceKey("c1", table), "kvstore", state, since, error, rows)
-
-
-def test_a_change_of_state_is_one_line_for_all_its_tables():
-    log = SourceLog()
-    assert log.lines([row("nodes", "absent")]) == []
-    assert log.lines([row("nodes", "synced"), row("services", "synced")]) == [
-        (logging.INFO, "source kvstore of cluster c1 is synced (was absent for 0 s), tables nodes"),
-        (logging.INFO, "source kvstore of cluster c1 is synced, tables services"),
-    ]
-    assert log.lines([row("nodes", "synced", rows=7)]) == []
-    away = [row(table, "stale", 12.0, "no answer\nfrom etcd") for table in ("services", "nodes")]
-    assert log.lines(away) == [
-        (
-            logging.WARNING,
-            "source kvstore of cluster c1 is stale (was synced for 12 s), tables nodes, services: no answer from etcd",
-        )
-    ]
-    assert log.lines([row("nodes", "stale", 12.0, "another error")]) == []
-    ((level, line),) = log.lines([row("nodes", "synced", 75.0)])
-    assert (level, line) == (logging.INFO, "source kvstore of cluster c1 is synced (was stale for 63 s), tables nodes")
-
-
 class Lines(logging.Handler):
     """Collects messages about sources, and waits for one."""
 
@@ -91,7 +65,7 @@ class Lines(logging.Handler):
         self._changed = threading.Condition()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage().startswith("source "):
+        if " -> " in record.getMessage():
             with self._changed:
                 self.found.append(record.getMessage())
                 self._changed.notify_all()
@@ -104,7 +78,7 @@ class Lines(logging.Handler):
 @pytest.fixture
 def lines() -> Iterator[Lines]:
     handler = Lines()
-    logger = logging.getLogger("statedb.agent")
+    logger = logging.getLogger("ingest")
     level = logger.level
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
@@ -120,20 +94,18 @@ def test_an_outage_of_etcd_is_one_line_at_its_beginning_and_one_at_its_end(lines
             client.put(keys.HEARTBEAT.encode(), b"here")
         ingest = f"ingest: {{kvstore: {{endpoints: ['{etcd.endpoint}'], retry-max-s: 0.2}}}}"
         with Agent(parse_config(f"cluster: {{name: c1, id: 1}}\n{ingest}\nhttp: {{listen: '127.0.0.1:0'}}")) as agent:
-            lines.wait("is synced")
+            lines.wait("-> synced")
             lines.found.clear()
             etcd.kill()
-            lines.wait("is stale")
+            lines.wait("-> stale")
             etcd.start()
-            lines.wait("is synced")
+            lines.wait("-> synced")
             tables = [table.name for table in agent.sources[0].tables]
     began, ended = lines.found[:2]
     names = ", ".join(sorted(tables))
-    assert began.startswith("source kvstore of cluster c1 is stale (was synced for ")
-    assert f"tables {names}: " in began
-    assert ended.startswith("source kvstore of cluster c1 is synced (was stale for ")
-    assert ended.endswith(f"tables {names}")
-    assert all(" is absent " in line for line in lines.found[2:])
+    assert began.startswith(f"kvstore/c1 {names}: synced -> stale after ")
+    assert ended.startswith(f"kvstore/c1 {names}: stale -> synced after ")
+    assert all("-> absent " in line for line in lines.found[2:])
 
 
 class Sometimes:
@@ -148,6 +120,7 @@ class Sometimes:
 def test_a_consumer_that_fails_for_long_makes_the_agent_not_ready_until_it_works_again():
     consumer, now = Sometimes(), [0.0]
     readiness = Readiness(Database(), (), [consumer], clock=lambda: now[0])  # type: ignore[list-item]
+    assert readiness.observe_consumers() == []
     consumer.health = "failing, 3 tries: no route"
     readiness.observe_consumers()
     now[0] = CONSUMER_GRACE_S - 1
@@ -156,5 +129,5 @@ def test_a_consumer_that_fails_for_long_makes_the_agent_not_ready_until_it_works
     now[0] = CONSUMER_GRACE_S
     assert readiness.missing() == [{"consumer": "publisher", "state": "failing, 3 tries: no route"}]
     consumer.health = "OK"
-    readiness.observe_consumers()
+    assert readiness.observe_consumers() == [("publisher", CONSUMER_GRACE_S)]
     assert readiness.missing() == []
