@@ -70,6 +70,11 @@ class Api:
         self._sockets = Sockets()
         self._login = Login(options, self._sockets)
 
+    @property
+    def waiting(self) -> str:
+        """What requests cannot begin without, in words; empty if they can."""
+        return self._login.waiting
+
     def close(self) -> None:
         """Cut off every request and let no other begin. From any thread, more than once."""
         self._sockets.cut()

@@ -150,9 +150,9 @@ class Client:
         with self._api.get(request, silence_s=self._options.silence_s) as answer:
             yield pieces(answer)
 
-    def _page(self, resource: Resource, parameters: Mapping[str, str], bytes_max: int = _PAGE_BYTES) -> _List:
+    def _page(self, resource: Resource, parameters: Mapping[str, str], bytes_max: int | None = None) -> _List:
         request = Request("list", resource.name, resource.path, parameters)
-        page = self._api.document(request, _List, bytes_max=bytes_max, clock=self._clock)
+        page = self._api.document(request, _List, bytes_max=bytes_max or _PAGE_BYTES, clock=self._clock)
         if not page.kind.endswith("List") or not page.metadata.version:
             raise Broken(f"list {resource.name}: the answer is not a list")
         return page

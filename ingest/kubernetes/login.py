@@ -81,6 +81,11 @@ class Login:
                 raise
         return Ticket(generation, credentials.url, credentials.pools, headers)
 
+    @property
+    def waiting(self) -> str:
+        """What a request has been waiting for longer than a second: a credential plugin, by name; else empty."""
+        return self._plugins.waiting
+
     def outdate(self, generation: int) -> None:
         """Read the configuration anew before the next request; once for all that failed with the same one."""
         with self._lock:

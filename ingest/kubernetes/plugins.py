@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
@@ -20,35 +21,48 @@ from .errors import Unauthorized
 
 T = TypeVar("T")
 
+_SLOW_S = 1.0
+
 _here = threading.local()
 
 
 class Plugins:
     """Asks one question at a time. For one thread at a time; `close` is for any."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Nothing is asked yet."""
+        self._clock = clock
         self._lock = threading.Lock()
         self._question: _Question[Any] | None = None
         self._is_closed = False
 
     def ask(self, ask: Callable[[], T], timeout_s: float) -> T:
         """The answer, or what ``ask`` raised. Raises Unauthorized after the time limit, and after `close`."""
-        question = _Question(ask)
+        question = _Question(ask, self._clock())
         with self._lock:
             if self._is_closed:
                 raise Unauthorized("stopped")
             self._question = question
         question.start()
         answered = question.answered.wait(timeout_s)
-        plugin = question.plugin
+        whom = question.whom
         question.give_up()
+        with self._lock:
+            self._question = None
         if self._is_closed:
             raise Unauthorized("stopped")
         if not answered:
-            who = f"credential plugin {plugin!r}" if plugin else "what the kubeconfig takes credentials from"
-            raise Unauthorized(f"kubeconfig: {who} gives no answer within {timeout_s:g} s; run it by hand to see why")
+            raise Unauthorized(f"kubeconfig: {whom} gives no answer within {timeout_s:g} s")
         return question.answer()
+
+    @property
+    def waiting(self) -> str:
+        """What a question has been waiting for longer than a second, in words; empty if there is no such question."""
+        with self._lock:
+            question = self._question
+        if question is None or question.answered.is_set() or self._clock() - question.asked_at < _SLOW_S:
+            return ""
+        return f"waiting for {question.whom}"
 
     def close(self) -> None:
         """Let whoever waits go, kill the plugin, and ask nothing more. From any thread, more than once."""
@@ -63,9 +77,10 @@ class Plugins:
 class _Question(Generic[T]):
     """One call on a thread that nobody joins: it ends with its plugin, or with whatever else it waits for."""
 
-    def __init__(self, ask: Callable[[], T]) -> None:
+    def __init__(self, ask: Callable[[], T], asked_at: float) -> None:
         self.answered = threading.Event()
-        self.plugin = ""
+        self.asked_at = asked_at
+        self.whom = "the identity provider that the kubeconfig names"
         self._ask = ask
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
@@ -100,7 +115,7 @@ class _Question(Generic[T]):
 
     def _started(self, process: subprocess.Popen[str], command: str) -> None:
         with self._lock:
-            self._process, self.plugin = process, os.path.basename(command)
+            self._process, self.whom = process, f"credential plugin {os.path.basename(command)!r}"
             if self._is_given_up:
                 _kill(process)
 

@@ -63,14 +63,17 @@ class Progress:
             case _:
                 pass
 
-    def says(self, name: str, withheld: int, now: float) -> tuple[State, str]:
-        """The state of the resource of this name, and why it is no better."""
+    def says(self, name: str, withheld: int, now: float, waiting: str) -> tuple[State, str]:
+        """The state of the resource of this name, and why it is no better.
+
+        ``waiting``: what requests wait for, a credential plugin for instance; empty if they do not.
+        """
         if self.state != "synced":
-            return self.state, self.error
+            return self.state, waiting or self.error
         if self.doubt:
             return "stale", f"withholding {withheld} deletes of {name}: {self.doubt}"
         if self._closed_at is not None and now - self._closed_at > _RESUMED_WITHIN_S:
-            return "stale", f"watch {name}: it has ended, and does not stand again yet"
+            return "stale", waiting or f"watch {name}: it has ended, and does not stand again yet"
         return self.state, self.error
 
     def settle(self, withheld: int) -> bool:

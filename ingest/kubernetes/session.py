@@ -214,16 +214,16 @@ class KubernetesSource:
         if self._accepted:
             self._accepted = False
             for progress in self._progress.values():
-                progress.accepted = bool(progress.doubt)
+                progress.accepted = bool(progress.doubt) or progress.state != "synced"
         for name, progress in self._progress.items():
             if progress.settle(self._withheld(name)):
                 self._release(name)
                 progress.settle(self._withheld(name))
         for of_slices in self._slice_tables:
             self._status.hold_back(of_slices, self._join.withheld_slices)
-        now = self._clock()
+        now, waiting = self._clock(), self._api.waiting
         for table, names in self._fed_by.items():
-            states = [self._progress[name].says(name, self._withheld(name), now) for name in names]
+            states = [self._progress[name].says(name, self._withheld(name), now, waiting) for name in names]
             state, error = max(states, key=lambda each: WORST.index(each[0]))
             self._status.report(state, error, (table,))
 
