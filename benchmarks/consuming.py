@@ -14,7 +14,7 @@ from statedb import Database
 from statedb.catalog import Endpoint, Endpoints, Nodes
 
 from .harness import Figure, Outcome, Size, median, require, rounds, same, workload
-from .kvstore import endpoint_of
+from .kvstore import CLUSTER, endpoint_of
 
 _ENTRIES = 50_000
 _WAIT_S = 60.0
@@ -28,7 +28,7 @@ def look_up(size: Size) -> Iterator[Outcome]:
     endpoints = [endpoint_of(number) for number in range(entries)]
     with db.write(Endpoints) as txn:
         txn[Endpoints].insert_all(endpoints)
-    with derive_ipcache(db) as follower:
+    with derive_ipcache(db, CLUSTER) as follower:
         begun = time.perf_counter()
         require(db.wait_initialized(IPCache, timeout=_WAIT_S), "ipcache is derived")
         derived_s = time.perf_counter() - begun

@@ -6,9 +6,8 @@ The code behind this door is ``statedb.engine``; its modules are private, and th
 """
 
 from statedb._version import __version__
-from statedb.engine.changes import Change, ChangeBatch, ChangeStream, TablesBatch, TablesStream
-from statedb.engine.database import Database, Snapshot
-from statedb.engine.dump import load
+from statedb.engine.changes import Change, ChangeBatch, TablesBatch
+from statedb.engine.database import Database
 from statedb.engine.errors import (
     DuplicateKey,
     IndexFunctionError,
@@ -23,17 +22,28 @@ from statedb.engine.errors import (
     StateDBError,
     StreamClosed,
     TableNotOpen,
+    TableOwned,
     TransactionClosed,
     UnknownTable,
+    WriteTimeout,
     WrongThread,
 )
 from statedb.engine.history import Initializer
-from statedb.engine.observe import HeldState
-from statedb.engine.read import Entry, IndexView, PrefixIndexView, TableView, UniqueIndexView
+from statedb.engine.index_views import IndexView, UniqueIndexView
+from statedb.engine.load import load
+from statedb.engine.network_view import PrefixIndexView
+from statedb.engine.origins import HeldState
+from statedb.engine.owner import Owner
 from statedb.engine.schema import Index, PrefixIndex, Table, UniqueIndex
+from statedb.engine.snapshot import Snapshot
+from statedb.engine.source import Entry
 from statedb.engine.stats import TableStats
-from statedb.engine.watch import Watch, WatchSet
-from statedb.engine.write import TableWriter, WriteTransaction
+from statedb.engine.streams import ChangeStream, TablesStream
+from statedb.engine.table_view import TableView
+from statedb.engine.transaction import WriteTransaction
+from statedb.engine.watch import Watch
+from statedb.engine.watch_set import WatchSet
+from statedb.engine.writer import TableWriter
 
 __all__ = [
     "Change",
@@ -53,6 +63,7 @@ __all__ = [
     "InvalidRow",
     "InvalidTable",
     "NestedWrite",
+    "Owner",
     "PrefixIndex",
     "PrefixIndexView",
     "RevisionMismatch",
@@ -62,6 +73,7 @@ __all__ = [
     "StreamClosed",
     "Table",
     "TableNotOpen",
+    "TableOwned",
     "TableStats",
     "TableView",
     "TableWriter",
@@ -73,6 +85,7 @@ __all__ = [
     "UnknownTable",
     "Watch",
     "WatchSet",
+    "WriteTimeout",
     "WriteTransaction",
     "WrongThread",
     "__version__",

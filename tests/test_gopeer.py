@@ -12,6 +12,7 @@ from benchmarks import gopeer
 from benchmarks.__main__ import Report, run
 from benchmarks.harness import SMOKE, WORKLOADS
 
+pytestmark = pytest.mark.timeout(900)  # the Go program is compiled first, for minutes where the Go cache is empty
 needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="there is no Go toolchain")
 
 

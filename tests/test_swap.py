@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from statedb.agent.demo.etcd import MirroredEtcd
-from statedb.agent.process.config import load
+from statedb.agent.process.config import load_config
 
 ROOT = Path(__file__).parents[1]
 SWAP = ROOT / "examples" / "swap"
@@ -43,4 +43,4 @@ def test_the_configurations_differ_in_one_line():
     assert len(one) == len(other)
     assert [number for number, (a, b) in enumerate(zip(one, other, strict=True)) if a != b] == [2]
     for name in ("manifests.yaml", "kvstore.yaml"):
-        assert load(SWAP / name).ingest
+        assert load_config(SWAP / name).ingest

@@ -18,7 +18,7 @@ from consumers.tables.ipcache import IPCache
 from consumers.tables.selectors import Selections
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.collector import collect_rarely
-from statedb.agent.process.config import load
+from statedb.agent.process.config import load_config
 
 
 class Seen(msgspec.Struct):
@@ -35,7 +35,7 @@ def main(config: str, result: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     collect_rarely()
     seen = Seen({}, {}, {})
-    with Agent(load(config)) as agent:
+    with Agent(load_config(config)) as agent:
         print("started", flush=True)
         while not agent.wait_synced(0.5) and not asked.is_set():
             pass

@@ -1,8 +1,9 @@
 """Which identity an address has, on which node, under which key: endpoints and nodes of all clusters in one table.
 
-Where several claim an address, the strongest source wins; of equal ones an endpoint before a node, then the first by
-name, so that the table is a function of the others and not of their order in time. Looking up is the longest match of
-a snapshot: from any thread, while updates run.
+Where several rows claim an address, one of the local cluster wins (`precedence`); of equally strong ones an endpoint
+wins over a node, then the first by cluster and name. So the table depends on the rows alone, not on the order in which
+they came. Looking up is the longest match of a snapshot: from any thread, while updates run. A network is what its
+addresses have that nobody claims by themselves.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import NamedTuple
 import msgspec
 
 from statedb import Database, Index, PrefixIndex, Snapshot, Table, UniqueIndex
-from statedb.catalog import Endpoint, Endpoints, Node, NodeKey, Nodes
+from statedb.catalog import Endpoint, Endpoints, Node, Nodes
 
 from ..running.derivation import Cut, Derivation, derive
 from ..running.follower import Report
 from .node_ips import node_ips
-from .precedence import rank
+from .precedence import precedence
 
 HOST = 1
 HEALTH = 4
@@ -62,37 +63,49 @@ def lookup(snapshot: Snapshot, address: str | bytes) -> IPEntry | None:
 
 
 def derive_ipcache(
-    db: Database, *, local_node: NodeKey | None = None, report: Report | None = None
+    db: Database, cluster: str, *, local_node: str = "", report: Report | None = None
 ) -> Derivation[str, IPEntry]:
-    """Keeps the table ``IPCache``. The addresses of ``local_node`` are the host's, those of others remote nodes'."""
+    """Keeps the table ``IPCache``. ``cluster`` is the local cluster: its claims win over those of all others.
+
+    The addresses of the node ``local_node`` of this cluster are the host's, those of all others remote nodes'.
+    """
 
     def compute(cut: Cut, network: str) -> IPEntry | None:
-        claims = [_of_endpoint(endpoint, network) for endpoint in cut[Endpoints.by_prefix][network]]
-        for node in cut[Nodes.by_ip][network]:
-            claims += _of_node(node, network, local=node.key == local_node)
+        claims = claims_of(cut, network, cluster, local_node)
         return min(claims).entry if claims else None
 
     return derive(
         db,
         IPCache,
         compute,
-        {Endpoints: lambda _, endpoint: [_plain(endpoint.key.ip)], Nodes: lambda _, node: Nodes.by_ip.keys_of(node)},
+        {
+            Endpoints: lambda _, endpoint: [plain_address(endpoint.key.ip)],
+            Nodes: lambda _, node: Nodes.by_ip.keys_of(node),
+        },
         name="ipcache",
         report=report,
     )
 
 
-class _Claim(NamedTuple):
-    """Claims sort by who wins; no two of one address are equal in what comes before the entry."""
+class Claim(NamedTuple):
+    """That a row claims an address. The winner sorts first; no two claims of one address are equal before ``entry``."""
 
-    rank: int
+    precedence: int
     kind: int
     cluster: str
     name: str
     entry: IPEntry
 
 
-def _of_endpoint(endpoint: Endpoint, network: str) -> _Claim:
+def claims_of(cut: Cut, network: str, local_cluster: str, local_node: str = "") -> list[Claim]:
+    """All claims of an address or network by endpoints and nodes, in no order."""
+    claims = [_of_endpoint(endpoint, network, local_cluster) for endpoint in cut[Endpoints.by_prefix][network]]
+    for node in cut[Nodes.by_ip][network]:
+        claims += _of_node(node, network, local_cluster, local_node)
+    return claims
+
+
+def _of_endpoint(endpoint: Endpoint, network: str, local_cluster: str) -> Claim:
     cluster = endpoint.key.cluster
     entry = IPEntry(
         network,
@@ -104,19 +117,22 @@ def _of_endpoint(endpoint: Endpoint, network: str) -> _Claim:
         endpoint.pod,
         endpoint.source,
     )
-    return _Claim(rank(endpoint.source), 0, cluster, endpoint.key.ip, entry)
+    return Claim(precedence(local_cluster, cluster, endpoint.source), 0, cluster, endpoint.key.ip, entry)
 
 
-def _of_node(node: Node, network: str, *, local: bool) -> Iterator[_Claim]:
+def _of_node(node: Node, network: str, local_cluster: str, local_node: str) -> Iterator[Claim]:
+    cluster, name = node.key.cluster, node.key.name
+    strength = precedence(local_cluster, cluster, node.source)
     host_ip = node_ips(node).of_family(network)
     own = [each.ip for each in node.addresses]
-    claimed = {HOST if local else REMOTE_NODE: own, HEALTH: node.health_ips, INGRESS: node.ingress_ips}
+    is_host = cluster == local_cluster and name == local_node
+    claimed = {HOST if is_host else REMOTE_NODE: own, HEALTH: node.health_ips, INGRESS: node.ingress_ips}
     for kind, (identity, ips) in enumerate(claimed.items(), start=1):
         if network in ips:
-            entry = IPEntry(network, identity, host_ip, node.encryption_key, node.key.cluster, source=node.source)
-            yield _Claim(rank(node.source), kind, node.key.cluster, node.key.name, entry)
+            entry = IPEntry(network, identity, host_ip, node.encryption_key, cluster, source=node.source)
+            yield Claim(strength, kind, cluster, name, entry)
 
 
-def _plain(ip: str) -> str:
+def plain_address(ip: str) -> str:
     """A network of one address is that address."""
     return ip.removesuffix("/128") if ":" in ip else ip.removesuffix("/32")

@@ -1,10 +1,13 @@
 """Services of one cluster with their backends in all clusters: which addresses a frontend's traffic may go to.
 
-A service of the local cluster (others have no address here) uses its own backends, and where it includes external ones
-those of every cluster that shares a service of its name. A frontend takes the backends of its family, its protocol and
-one of its port names; an unnamed frontend takes those of any. Of these, ready ones are used, and where there are none
-the terminating ones that still serve; affinity prefers the local cluster's or the others' as long as they have ready
-ones. Knows neither etcd nor Kubernetes.
+A service of the local cluster (others have no address here) uses its own backends. One that includes external backends
+uses those of every remote cluster too that has backends under its name, except where that cluster's service says that
+it is not shared. A remote cluster that exports endpoint slices only has backends and no service.
+
+A frontend takes the backends of its family, its protocol and one of its port names; an unnamed frontend takes those of
+any name. Of these the ready ones are used, and where there are none those that terminate and still serve. Affinity
+prefers the backends of the local cluster, or those of the others, as long as there are ready ones among them
+(cilium/cilium pkg/loadbalancer and pkg/clustermesh). Knows neither etcd nor Kubernetes.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from statedb.catalog import Backend, Backends, Frontend, Service, Services
 
 from ..running.derivation import Cut, Derivation, derive
 from ..running.follower import Report
-from .precedence import rank
+from .precedence import precedence
 
 
 class LoadBalancerKey(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -29,7 +32,7 @@ class LoadBalancerKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class LoadBalancerBackend(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Where traffic may go. ``ready`` is false for one that terminates and still serves."""
+    """Where traffic may go. ``ready`` is false for a backend that terminates and still serves."""
 
     ip: str
     port: int
@@ -90,14 +93,18 @@ def derive_loadbalancer(
     """Keeps the table ``LoadBalancers`` for the services of this cluster."""
 
     def compute(cut: Cut, key: LoadBalancerKey) -> LoadBalancer | None:
-        everywhere = cut[Services.by_name][key.namespace, key.name]
-        own = next((service for service in everywhere if service.key.cluster == cluster), None)
+        services = {each.key.cluster: each for each in cut[Services.by_name][key.namespace, key.name]}
+        own = services.get(cluster)
         if own is None:
             return None
-        used = [service for service in everywhere if service is own or (own.include_external and service.shared)]
-        found = _merged([each for service in used for each in cut[Backends.by_service][service.key]], cluster)
+        backends = cut[Backends.by_name][key.namespace, key.name]
+        used = {cluster}
+        if own.include_external:
+            used |= {*services, *[each.key.cluster for each in backends]}
+            used -= {name for name, each in services.items() if name != cluster and not each.shared}
+        found = _merged([each for each in backends if each.key.cluster in used], cluster)
         frontends = tuple([_frontend(own, place, found) for place in sorted({_place(each) for each in own.frontends})])
-        return LoadBalancer(key, frontends, tuple(found), tuple(sorted([service.key.cluster for service in used])))
+        return LoadBalancer(key, frontends, tuple(found), tuple(sorted(used)))
 
     return derive(
         db,
@@ -117,20 +124,25 @@ def _place(frontend: Frontend) -> tuple[str, int, str]:
 
 
 def _merged(backends: Iterable[Backend], cluster: str) -> list[LoadBalancerBackend]:
-    """Those that may take traffic, in order; of several with one address the local one, else the strongest source's."""
+    """Those that may take traffic, sorted. Of several with one address only the strongest claim counts (`precedence`).
+
+    That one counts also while it takes no traffic: a remote cluster never serves under an address of ours.
+    """
     claims: dict[tuple[str, int, str], Backend] = {}
 
-    def strength(backend: Backend) -> tuple[bool, int, str]:
-        return backend.key.cluster != cluster, rank(backend.source), backend.key.cluster
+    def strength(backend: Backend) -> tuple[int, str]:
+        return precedence(cluster, backend.key.cluster, backend.source), backend.key.cluster
 
     for backend in backends:
-        if not (backend.ready or backend.serving):
-            continue
         place = (backend.key.ip, backend.key.port, backend.key.protocol)
         other = claims.get(place)
         if other is None or strength(backend) < strength(other):
             claims[place] = backend
-    return sorted([_of_row(backend) for backend in claims.values()])
+    return sorted([_of_row(backend) for backend in claims.values() if _takes_traffic(backend)])
+
+
+def _takes_traffic(backend: Backend) -> bool:
+    return backend.ready or (backend.serving and backend.terminating)
 
 
 def _of_row(backend: Backend) -> LoadBalancerBackend:

@@ -1,10 +1,13 @@
 """Which node serves a pod network: the routes of all clusters, gone with their node.
 
-Where several nodes claim a network, the strongest source wins, then the first by name; a node without an address that
-others could send to serves none.
+Where several nodes claim a network, one of the local cluster wins (`precedence`), then the first by cluster and name; a
+node without an address that others could send to serves none. A network of a remote cluster inside of one of the local
+cluster gets no route: as the longer match it would take a part of ours away.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -14,7 +17,7 @@ from statedb.catalog import Node, NodeKey, Nodes
 from ..running.derivation import Cut, Derivation, derive
 from ..running.follower import Report
 from .node_ips import node_ips
-from .precedence import rank
+from .precedence import precedence
 
 
 class Route(msgspec.Struct, frozen=True, gc=False):
@@ -41,19 +44,38 @@ class Routes(Table[str, Route], name="routes"):
     by_network = PrefixIndex[str, Route](lambda route: (route.pod_cidr,))
 
 
-def derive_routes(db: Database, *, report: Report | None = None) -> Derivation[str, Route]:
-    """Keeps the table ``Routes``."""
-    return derive(db, Routes, _route, {Nodes: lambda _, node: node.pod_cidrs}, name="routes", report=report)
+def derive_routes(db: Database, cluster: str, *, report: Report | None = None) -> Derivation[str, Route]:
+    """Keeps the table ``Routes``. ``cluster`` is the local cluster: its claims win over those of all others."""
+
+    def compute(cut: Cut, pod_cidr: str) -> Route | None:
+        able = [node for node in cut[Nodes.by_pod_cidr][pod_cidr] if any(node_ips(node))]
+        if not able:
+            return None
+        node = min(able, key=lambda node: (precedence(cluster, node.key.cluster, node.source), node.key))
+        if node.key.cluster != cluster and owner_of_network(cut, cluster, pod_cidr) is not None:
+            return None
+        ips = node_ips(node)
+        return Route(pod_cidr, node.key, ips.ipv4, ips.ipv6, node.encryption_key, node.source)
+
+    return derive(
+        db,
+        Routes,
+        compute,
+        {Nodes: lambda cut, node: affected_networks(cut, cluster, node)},
+        name="routes",
+        report=report,
+    )
 
 
-def _route(cut: Cut, pod_cidr: str) -> Route | None:
-    able = [node for node in cut[Nodes.by_pod_cidr][pod_cidr] if any(node_ips(node))]
-    if not able:
-        return None
-    node = min(able, key=_who_wins)
-    ips = node_ips(node)
-    return Route(pod_cidr, node.key, ips.ipv4, ips.ipv6, node.encryption_key, node.source)
+def owner_of_network(cut: Cut, local_cluster: str, pod_cidr: str) -> Node | None:
+    """A node of the local cluster that has this network or a wider one, and an address to send to; else None."""
+    nodes = cut[Nodes.by_pod_cidr].covering(pod_cidr)
+    return next((node for node in nodes if node.key.cluster == local_cluster and any(node_ips(node))), None)
 
 
-def _who_wins(node: Node) -> tuple[int, NodeKey]:
-    return rank(node.source), node.key
+def affected_networks(cut: Cut, local_cluster: str, node: Node) -> Iterable[str]:
+    """The networks whose route a node may change: its own, and for a local node those that lie inside of them."""
+    if node.key.cluster != local_cluster:
+        return node.pod_cidrs
+    inside = [other for network in node.pod_cidrs for other in cut[Nodes.by_pod_cidr].within(network)]
+    return dict.fromkeys([*node.pod_cidrs, *[network for other in inside for network in other.pod_cidrs]])

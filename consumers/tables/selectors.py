@@ -13,15 +13,12 @@ from __future__ import annotations
 import msgspec
 
 from statedb import Database, Index, Snapshot, Table, UniqueIndex, Watch
-from statedb.catalog import Identities, Identity, IdentityKey, Policies, Policy, PolicyKey, Requirement, Selector
+from statedb.catalog import Identities, Identity, IdentityKey, Policies, Policy, PolicyKey, Requirement
 
 from ..running.derivation import Cut, Derivation, derive
 from ..running.follower import Report
 from .labels import Requirements, anchors, anchors_of, exact_labels, selects, text_of
-
-NAMESPACE = "k8s:io.kubernetes.pod.namespace"
-_NAMESPACE_KEYS = ("io.kubernetes.pod.namespace", "io.cilium.k8s.namespace.labels.")
-_OF_ENDPOINTS = ("endpointSelector", "fromEndpoints", "toEndpoints")
+from .scopes import Scope, scoped_selectors
 
 
 class AskedSelector(msgspec.Struct, frozen=True, gc=False):
@@ -94,31 +91,25 @@ def watch_selected(snapshot: Snapshot, selector: Requirements | str) -> Watch:
     return snapshot[Selections.by_selector].watch(name)
 
 
-def effective(policy: PolicyKey, selector: Selector) -> Requirements:
-    """What a policy's selector really asks for: one of endpoints in a namespaced policy is about that namespace.
-
-    The subject of a policy always is; a peer is, unless it names a namespace, or a label of one, itself, or a reserved
-    label, which have none. Selectors of nodes and of cluster-wide policies are as they are written.
-    """
-    place = selector.path.rpartition(".")[2].partition("[")[0]
-    if not policy.namespace or place not in _OF_ENDPOINTS:
-        return selector.requirements
-    if place != "endpointSelector" and any(map(_is_about_more, selector.requirements)):
-        return selector.requirements
-    own = Requirement(NAMESPACE, "In", (policy.namespace,))
-    return tuple(sorted({*selector.requirements, own}))
-
-
 def derive_selectors(
-    db: Database, *, report: Report | None = None
+    db: Database, cluster: str, *, peers_are_local: bool = True, report: Report | None = None
 ) -> tuple[Derivation[SelectorUseKey, SelectorUse], Derivation[SelectionKey, Selection]]:
-    """Keep the tables ``SelectorUses`` and ``Selections``: two followers, to be run both."""
+    """Keep the tables ``SelectorUses`` and ``Selections``: two followers, both to be run.
+
+    ``cluster`` is the local cluster, whose policies these are. ``peers_are_local``: a peer that names no cluster means
+    the local one only, as in Cilium since 1.19 (``policy-default-local-cluster``); else it means every cluster.
+    """
+    scope = Scope(cluster, peers_are_local)
     db.register(AskedSelectors)
+
+    def uses_of(policy: Policy) -> list[SelectorUseKey]:
+        return [SelectorUseKey(text_of(needed), policy.key) for _, needed in scoped_selectors(policy, scope)]
+
     uses = derive(
         db,
         SelectorUses,
-        _use,
-        {Policies: lambda _, policy: _uses_of(policy), AskedSelectors: lambda _, asked: [_use_of(asked)]},
+        lambda cut, key: _use(cut, key, scope),
+        {Policies: lambda _, policy: uses_of(policy), AskedSelectors: lambda _, asked: [_use_of(asked)]},
         name="selector-uses",
         report=report,
     )
@@ -133,30 +124,18 @@ def derive_selectors(
     return uses, selections
 
 
-def _is_about_more(requirement: Requirement) -> bool:
-    """Whether a requirement says of itself which namespace it is about, or is about none."""
-    source, colon, key = requirement.key.partition(":")
-    if not colon:
-        source, key = "", source
-    return source == "reserved" or (source in ("", "k8s", "any") and key.startswith(_NAMESPACE_KEYS))
-
-
-def _uses_of(policy: Policy) -> list[SelectorUseKey]:
-    return [SelectorUseKey(text_of(effective(policy.key, each)), policy.key) for each in policy.selectors]
-
-
 def _use_of(asked: AskedSelector) -> SelectorUseKey:
     return SelectorUseKey(text_of(asked.requirements), PolicyKey("", "", asked.name))
 
 
-def _use(cut: Cut, key: SelectorUseKey) -> SelectorUse | None:
+def _use(cut: Cut, key: SelectorUseKey, scope: Scope) -> SelectorUse | None:
     if not key.user.kind:
         asked = cut[AskedSelectors].get(key.user.name)
         return SelectorUse(key, asked.requirements) if asked is not None and _use_of(asked) == key else None
     policy = cut[Policies].get(key.user)
     if policy is None:
         return None
-    found = [(each.path, effective(policy.key, each)) for each in policy.selectors]
+    found = scoped_selectors(policy, scope)
     paths = tuple([path for path, needed in found if text_of(needed) == key.selector])
     needed = next((needed for _, needed in found if text_of(needed) == key.selector), ())
     return SelectorUse(key, needed, paths) if paths else None

@@ -10,14 +10,15 @@ from contextlib import ExitStack
 
 from consumers.tables.ipcache import IPCache, derive_ipcache
 from consumers.tables.routes import Routes, derive_routes
-from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import load
+from statedb.agent import Agent, load_config
 
 
 def main(path: str) -> None:
     """Print every route and every address, once both tables are there."""
-    with Agent(load(path)) as agent, ExitStack() as running:
-        for consumer in (derive_ipcache(agent.db), derive_routes(agent.db)):
+    config = load_config(path)
+    with Agent(config) as agent, ExitStack() as running:
+        cluster = config.cluster.name
+        for consumer in (derive_ipcache(agent.db, cluster), derive_routes(agent.db, cluster)):
             running.enter_context(consumer)
         if not agent.db.wait_initialized(IPCache, Routes, timeout=60):
             sys.exit("the tables did not come; see 'statedb sources'")

@@ -18,13 +18,17 @@ from .errors import (
     Compacted,
     EtcdError,
     FutureRevision,
+    LeaseGone,
+    NoSpace,
     OtherCluster,
     PermissionDenied,
+    TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
 )
 from .ranges import range_end
-from .types import DELETE, PUT, Answer, Header, KeyValue, Page, WatchBatch, WatchEvent
+from .types import DELETE, PUT, Answer, Commit, Header, KeyValue, Page, WatchBatch, WatchEvent
 from .watch import WatchStream
 
 __all__ = [
@@ -33,6 +37,7 @@ __all__ = [
     "Answer",
     "Client",
     "Closed",
+    "Commit",
     "Compacted",
     "Endpoint",
     "EtcdError",
@@ -40,10 +45,14 @@ __all__ = [
     "Header",
     "Keepalive",
     "KeyValue",
+    "LeaseGone",
+    "NoSpace",
     "OtherCluster",
     "Page",
     "PermissionDenied",
     "Tls",
+    "TooLarge",
+    "TooMany",
     "Unauthenticated",
     "Unavailable",
     "WatchBatch",

@@ -13,10 +13,16 @@ from typing import Any, Self
 import grpc
 
 from .endpoint import Endpoint, Keepalive, Tls, open_channel
-from .errors import Closed, EtcdError, OtherCluster, is_stale_login, translated
+from .errors import (
+    Closed,
+    EtcdError,
+    OtherCluster,
+    is_stale_login,
+    translated,
+)
 from .messages import CLASSES
 from .ranges import range_end
-from .types import Answer, Header, Page
+from .types import Answer, Commit, Header, Page
 from .users import Right, ensure
 from .watch import WatchStream
 
@@ -169,6 +175,33 @@ class Client:
         header: Header = self._call("Txn", success=writes).header
         return header
 
+    def commit(
+        self,
+        puts: Iterable[tuple[bytes, bytes, int]],
+        deletes: Iterable[bytes] = (),
+        fence: tuple[bytes, bytes] | None = None,
+    ) -> Commit:
+        """Write as `write` does, and answer a refusal instead of raising it.
+
+        ``fence`` is a key and its value: nothing is written unless the key has this value. Raises where nobody knows
+        what became of the transaction, and where the server refuses everything from us (Unavailable, Unauthenticated).
+        """
+        put, delete, operation = CLASSES["PutRequest"], CLASSES["DeleteRangeRequest"], CLASSES["RequestOp"]
+        compare = []
+        if fence is not None:
+            compare = [CLASSES["Compare"](key=fence[0], target=_VALUE, result=_EQUAL, value=fence[1])]
+        writes = [operation(request_put=put(key=key, value=value, lease=lease)) for key, value, lease in puts]
+        writes += [operation(request_delete_range=delete(key=key)) for key in deletes]
+        try:
+            response = self._call("Txn", compare=compare, success=writes)
+        except EtcdError as error:
+            if not error.refusal:
+                raise
+            return Commit(refusal=error.refusal, reason=str(error))
+        if not response.succeeded:
+            return Commit(refusal="fenced", reason=f"{self.endpoint}: another process has become the leader")
+        return Commit(response.header.revision)
+
     def create(self, key: bytes, value: bytes, lease: int = 0) -> bool:
         """Write a key only if it is not there; whether it was written."""
         write = CLASSES["RequestOp"](request_put=CLASSES["PutRequest"](key=key, value=value, lease=lease))
@@ -200,6 +233,20 @@ class Client:
         except grpc.RpcError as error:
             raise self._translated(error) from None
         return int(response.TTL)
+
+    def renew_all(self, leases: Iterable[int]) -> dict[int, int]:
+        """Renew leases in one exchange; the seconds that each lives now, 0 for those that have expired."""
+        requests = [CLASSES["LeaseKeepAliveRequest"](ID=lease) for lease in leases]
+        if not requests:
+            return {}
+        call = self._stream("Lease", "LeaseKeepAlive")
+        try:
+            responses = call(iter(requests), timeout=self._timeout_s, metadata=self._metadata())
+            return {response.ID: int(response.TTL) for response in responses}
+        except grpc.RpcError as error:
+            raise self._translated(error) from None
+        except ValueError:  # what gRPC says of a channel that was closed
+            raise Closed(f"{self.endpoint}: the client is closed") from None
 
     def revoke(self, lease: int) -> None:
         """End a lease: its keys go at once."""
@@ -319,4 +366,5 @@ class Client:
 _EQUAL = 0
 _CREATE = 1
 _MOD = 2
+_VALUE = 3
 """Enums of etcd's Compare: its result and its targets."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import grpc
 
+from .types import Refusal
+
 
 class EtcdError(Exception):
     """Base of all errors of this client: the server refused, and trying the same again will not help."""
+
+    refusal: Refusal = ""
+    """What `Client.commit` answers in place of this error; empty where it raises it."""
 
 
 class Unavailable(EtcdError):
@@ -29,9 +34,35 @@ class FutureRevision(EtcdError):
 class PermissionDenied(EtcdError):
     """The user may not do this: give the user's role the right to read the prefix."""
 
+    refusal = "denied"
+
 
 class Unauthenticated(EtcdError):
     """The server does not know who we are: check user name and password, or the client certificate."""
+
+
+class TooLarge(EtcdError):
+    """The request or its answer has more bytes than a limit: ask for less."""
+
+    refusal = "too large"
+
+
+class TooMany(EtcdError):
+    """The transaction has more operations than the server takes: split it."""
+
+    refusal = "too many"
+
+
+class NoSpace(Unavailable):
+    """The database has reached its quota: only reads and deletes work until the alarm is disarmed."""
+
+    refusal = "no space"
+
+
+class LeaseGone(EtcdError):
+    """The lease has expired or was revoked: grant a new one."""
+
+    refusal = "no lease"
 
 
 class OtherCluster(Unavailable):
@@ -58,6 +89,16 @@ _BY_CODE: dict[grpc.StatusCode, type[EtcdError]] = {
 }
 
 
+_BY_WORDS: dict[str, type[EtcdError]] = {
+    "request is too large": TooLarge,
+    "too many operations in txn": TooMany,
+    "larger than max": TooLarge,
+    "database space exceeded": NoSpace,
+    "requested lease not found": LeaseGone,
+}
+"""What etcd (api/v3rpc/rpctypes/error.go) and gRPC say; their codes alone do not tell these apart."""
+
+
 def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
     """The error of ours for one of gRPC; ``endpoint`` is who answered, or did not."""
     code: grpc.StatusCode = error.code()
@@ -67,6 +108,9 @@ def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
         return Unavailable(f"{endpoint}: no answer in time")
     if code is grpc.StatusCode.OUT_OF_RANGE:
         return Compacted(text) if "compacted" in details else FutureRevision(text)
+    for words, kind in _BY_WORDS.items():
+        if words in details:
+            return kind(text)
     if "authentication failed" in details or "invalid auth token" in details:
         return Unauthenticated(text)
     return _BY_CODE.get(code, EtcdError)(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -64,3 +64,22 @@ class WatchBatch(msgspec.Struct, frozen=True):
     prefix: bytes
     events: Sequence[WatchEvent]
     resume: int
+
+
+Refusal = Literal["", "too large", "too many", "no space", "denied", "no lease", "fenced"]
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """The outcome of a transaction: the ``revision`` at which it was written, or why the server refused all of it.
+
+    too large    more bytes than the server takes in one transaction
+    too many     more operations than that
+    no space     its database has reached the quota; single deletes still work, transactions may not (etcd 3.5.1)
+    denied       the user may not write one of the keys
+    no lease     one of the leases has ended
+    fenced       the key of the fence does not have the expected value
+    """
+
+    revision: int = 0
+    refusal: Refusal = ""
+    reason: str = ""

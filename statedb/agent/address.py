@@ -1,4 +1,4 @@
-"""Where an agent listens, and where its clients find it: loopback TCP or a Unix socket, nothing else."""
+"""Addresses of an agent: TCP on loopback, or a Unix socket."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-DEFAULT = "127.0.0.1:9974"
+DEFAULT_LISTEN = "127.0.0.1:9974"
 _PORT = re.compile(r"[0-9]{1,5}")
 _SOCKET_PATH_MAX = 100  # the kernel's limit is 107 bytes
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A Unix socket where ``path`` is set, else a host and a port (0: any free one)."""
+    """A Unix socket if ``path`` is set, else a host and a port; port 0 means any free port."""
 
     host: str = ""
     port: int = 0
     path: str = ""
 
     def __str__(self) -> str:
-        """As a client is told it: ``http://127.0.0.1:9974`` or ``unix:/run/statedb.sock``."""
+        """As clients take it: ``http://127.0.0.1:9974`` or ``unix:/run/statedb.sock``."""
         if self.path:
             return f"unix:{self.path}"
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, for certain: ``localhost`` or an address of the loopback networks."""
+    """Whether a host certainly is this machine: ``localhost``, or an address in a loopback network."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:
@@ -38,31 +38,31 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_listen(text: str) -> Address:
-    """``host:port``, ``[::1]:port`` or ``unix:/path``. Raises ValueError with the remedy."""
+    """The value of ``http.listen``: ``host:port``, ``[::1]:port`` or ``unix:/path``. Raises ValueError."""
     if text.startswith("unix:"):
         return _socket(text)
     if "@" in text:  # it may hold a password
-        raise ValueError(f"an address must not hold a user; write host:port like {DEFAULT}, or unix:/path")
+        raise ValueError(f"an address must not hold a user; write host:port like {DEFAULT_LISTEN}, or unix:/path")
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         colon = ""
     if not colon or not host or not _PORT.fullmatch(port) or int(port) > 65535:
-        raise ValueError(f"{text!r} is not an address; write host:port like {DEFAULT}, or unix:/path")
+        raise ValueError(f"{text!r} is not an address; write host:port like {DEFAULT_LISTEN}, or unix:/path")
     if not is_loopback(host):
         raise ValueError(
             f"{text!r} can be reached from other machines, which needs a token and TLS; "
-            f"use loopback like {DEFAULT}, or unix:/path"
+            f"use loopback like {DEFAULT_LISTEN}, or unix:/path"
         )
     return Address(host, int(port))
 
 
 def parse_server(text: str) -> Address:
-    """``http://host:port``, ``host:port`` or ``unix:/path``, as a client is given it. Raises ValueError."""
+    """``http://host:port``, ``host:port`` or ``unix:/path``. Raises ValueError with the remedy."""
     if text.startswith("unix:"):
         return _socket(text)
-    wrong = ValueError(f"{text!r} is not a server; write http://{DEFAULT} or unix:/path")
+    wrong = ValueError(f"{text!r} is not a server; write http://{DEFAULT_LISTEN} or unix:/path")
     try:
         parts = urlsplit(text if "//" in text else f"http://{text}")
         host, port = parts.hostname, parts.port

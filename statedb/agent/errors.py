@@ -1,27 +1,38 @@
-"""What a request to an agent can be refused for; every message names the thing and the remedy, on one line."""
+"""Errors of the agent that its user can act on. Each message names the thing and the remedy, on one line."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class AgentError(Exception):
-    """Base of all errors of the agent that are told to its user."""
+    """Base class of the errors that the agent reports to its user."""
 
 
 class BadRequest(AgentError):
-    """The request cannot be understood."""
+    """The request is malformed."""
 
 
 class NotFound(AgentError):
-    """There is no such table, index or row."""
+    """No such table, index or row."""
 
 
 class NoRow(NotFound):
-    """The table is there, the row is not."""
+    """The table exists, the row does not."""
 
 
 class StartError(AgentError):
-    """The agent cannot be started: its address is taken, a backend cannot be opened."""
+    """The agent cannot start, for example because its address is in use or a backend cannot be opened."""
 
 
 class Unreachable(AgentError):
-    """No agent answers at this address, or it went away."""
+    """No agent answers at this address, or the connection broke."""
+
+
+class ConfigError(AgentError, ValueError):
+    """A configuration is wrong. ``problems`` lists every mistake that was found, one line each; str() joins them."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        """``problems`` has at least one line."""
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)

@@ -1,4 +1,4 @@
-"""Keys as people write them: one text per field, or all fields in one text with slashes between."""
+"""Keys written as text: one word per field, or all fields in one word, separated by slashes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from statedb import PrefixIndex
 from .errors import BadRequest
 
 AnyIndex: TypeAlias = Any
-"""An index of some table (Any: of any key and row type)."""
+"""An index with any key and row type."""
 
 _PARTS = {"endpoints.by_pod": ("namespace", "pod"), "services.by_name": ("namespace", "name")}
-"""Names for the parts of keys that are plain tuples."""
+"""Field names for keys that are plain tuples."""
 
 _INT = re.compile(r"[-+]?[0-9]{1,30}")
 
 
 class KeyForm(msgspec.Struct, frozen=True):
-    """How the keys of one index are written: the names and types of their fields, and what makes a key of them.
+    """The text form of the keys of one index: the names and types of the fields, and the type of the key.
 
-    ``compound`` False: the one field is the key.
+    If ``compound`` is False, the only field is the key itself.
     """
 
     where: str
@@ -34,36 +34,36 @@ class KeyForm(msgspec.Struct, frozen=True):
     kind: Any = tuple
 
     def parse(self, texts: Sequence[str]) -> Any:
-        """A whole key. Raises BadRequest naming the fields."""
+        """Parse a whole key. Raises BadRequest, which names the fields."""
         parts = self._split(texts)
         if len(parts) != len(self.names):
-            raise BadRequest(f"{self._needs()}; {len(parts)} given: write it like {self.example()}")
+            raise BadRequest(f"{self._expectation()}; {len(parts)} given: write it like {self.example()}")
         values = self._convert(parts)
         if not self.compound:
             return values[0]
         return tuple(values) if self.kind is tuple else self.kind(*values)
 
     def parse_prefix(self, texts: Sequence[str]) -> Any:
-        """The leading fields of a key, or the beginning of a text key. Raises BadRequest."""
+        """Parse the leading fields of a key, or the beginning of a text key. Raises BadRequest."""
         parts = self._split(texts)
         if not 0 < len(parts) <= len(self.names):
-            raise BadRequest(f"{self._needs()}; a prefix is at least one and at most all of them, in this order")
+            raise BadRequest(f"{self._expectation()}; a prefix is at least one and at most all of them, in this order")
         if self.compound:
             return tuple(self._convert(parts))
         if self.types[0] is not str:
-            raise BadRequest(f"{self._needs()}, a number: it has no prefix; ask for whole keys, or for a range")
+            raise BadRequest(f"{self._expectation()}, a number: it has no prefix; ask for whole keys, or for a range")
         return parts[0]
 
     def example(self) -> str:
-        """The names of the fields, as an example of a key."""
+        """An example of a key: the names of its fields in capitals."""
         return " ".join(name.upper() for name in self.names)
 
-    def _needs(self) -> str:
+    def _expectation(self) -> str:
         fields = f"{len(self.names)} fields ({', '.join(self.names)})" if self.compound else f"one {self.names[0]}"
         return f"a key of {self.where} has {fields}"
 
     def _split(self, texts: Sequence[str]) -> list[str]:
-        """One text for several fields is split at slashes; the last field keeps its own."""
+        """Split a single text for several fields at its slashes; the last field may contain more of them."""
         if len(texts) == 1 and self.compound:
             return texts[0].split("/", len(self.names) - 1)
         return list(texts)
@@ -82,7 +82,7 @@ class KeyForm(msgspec.Struct, frozen=True):
 
 
 def key_form(index: AnyIndex) -> KeyForm:
-    """How keys of this index are written. Without type arguments they are taken for text."""
+    """The text form of the keys of an index. An index without type arguments is taken to have text keys."""
     where = index.table.name if index.position == 0 else f"{index.table.name}.{index.name}"
     if isinstance(index, PrefixIndex):
         return KeyForm(where, ("network",), (str,), compound=False)
@@ -99,7 +99,7 @@ def key_form(index: AnyIndex) -> KeyForm:
 
 
 def to_texts(key: Any) -> list[str]:
-    """A key as its texts, one per field: what `KeyForm.parse` takes."""
+    """A key as texts, one per field, as `KeyForm.parse` takes them."""
     if isinstance(key, msgspec.Struct):
         return [str(value) for value in msgspec.structs.astuple(key)]
     return [str(value) for value in key] if isinstance(key, tuple) else [str(key)]

@@ -16,7 +16,7 @@ from .identities import Identities, Identity, IdentityKey
 from .mirror import Mirror, Mirrored, MirrorKey
 from .namespaces import Namespace, NamespaceKey, Namespaces
 from .nodes import Node, NodeAddress, NodeKey, Nodes
-from .policies import Policies, Policy, PolicyKey, Requirement, Selector
+from .policies import Entity, Policies, Policy, PolicyKey, Requirement, Selector
 from .rejected import Rejected, RejectedKey, RejectedRow
 from .services import Frontend, Service, ServiceKey, Services
 from .sources import SourceKey, SourceRow, Sources
@@ -45,6 +45,7 @@ __all__ = [
     "EndpointSliceKey",
     "EndpointSlices",
     "Endpoints",
+    "Entity",
     "Frontend",
     "Identities",
     "Identity",

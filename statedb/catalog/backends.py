@@ -1,4 +1,4 @@
-"""Backends: where a shared service is served. Knows neither etcd nor Kubernetes."""
+"""Backends: the addresses that serve a service. Knows neither etcd nor Kubernetes."""
 
 import msgspec
 
@@ -21,8 +21,10 @@ class BackendKey(msgspec.Struct, frozen=True, order=True, gc=False):
 class Backend(msgspec.Struct, frozen=True, gc=False):
     """One layer 4 address, under all the port names that lead to it (sorted; the empty name is an unnamed port).
 
-    ``ready``, ``serving`` and ``terminating`` are conditions of Kubernetes; announcements of form v1 hold only
-    backends that take traffic. ``zone_hints`` are the zones that should use it, in the order of their source.
+    ``ready``, ``serving`` and ``terminating`` are the conditions of Kubernetes: one that is not set is read as ready,
+    serving and not terminating. Values of form v1 (`statedb.catalog.wire.services`) have none, so that all their
+    backends are ready. ``node``, ``hostname`` and ``zone`` are empty where the source does not tell them.
+    ``zone_hints`` are the zones that should use the backend, in the order of the source.
     """
 
     key: BackendKey
@@ -48,4 +50,5 @@ class Backends(Table[BackendKey, Backend], name="backends"):
 
     primary = UniqueIndex[BackendKey, Backend](lambda backend: backend.key)
     by_service = Index[ServiceKey, Backend](lambda backend: (backend.service,))
+    by_name = Index[tuple[str, str], Backend](lambda backend: ((backend.key.namespace, backend.key.service),))
     by_address = Index[str, Backend](lambda backend: (backend.key.ip,))

@@ -31,12 +31,24 @@ class Selector(msgspec.Struct, frozen=True, gc=False):
     requirements: tuple[Requirement, ...] = ()
 
 
+class Entity(msgspec.Struct, frozen=True, gc=False):
+    """A name that stands for a set of identities, like ``world`` or ``cluster``, and its place in the policy."""
+
+    path: str
+    name: str
+
+
 class Policy(msgspec.Struct, frozen=True, gc=False):
-    """One policy object. ``specs`` is the canonical JSON (compact, sorted keys) of each of its rules, in order."""
+    """One policy object. ``specs`` is the canonical JSON (compact, sorted keys) of each of its rules, in order.
+
+    ``selectors`` and ``entities`` are those of the rules, as they are written. What a selector asks for depends on its
+    place (`consumers.tables.scopes`).
+    """
 
     key: PolicyKey
     specs: tuple[str, ...] = ()
     selectors: tuple[Selector, ...] = ()
+    entities: tuple[Entity, ...] = ()
 
 
 class Policies(Table[PolicyKey, Policy], name="policies"):

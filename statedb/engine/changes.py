@@ -1,31 +1,15 @@
-"""Change streams: whole transactions, folded, at the reader's own pace. Know commits, pins and watches.
-
-A stream keeps the Pin it has consumed up to. It first takes a snapshot, then folds the table from its own pin to
-exactly that snapshot's, and stays there. Nothing is recorded for it meanwhile: the commit chain is its log, and
-compaction bounds that by the rows changed, however slow the reader is.
-"""
+"""What change streams give: one change, and batches of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
-from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, overload
+from typing import Any, Generic, NamedTuple, overload
 
-from .errors import StreamClosed
-from .history import Pin, State, fold
-from .read import Source
 from .schema import K, R, Table
-from .store import TableStore
-from .watch import Watch, WatchSet, table_concern
-
-if TYPE_CHECKING:
-    from .database import Database, Snapshot
-
-
-B = TypeVar("B")
+from .snapshot import Snapshot
+from .states import State
 
 
 class Change(NamedTuple, Generic[R]):
@@ -36,9 +20,9 @@ class Change(NamedTuple, Generic[R]):
     deleted: bool
 
 
-_as_change: Callable[[tuple[Any, int, bool]], Change[Any]] = partial(tuple.__new__, Change)
+as_change: Callable[[tuple[Any, int, bool]], Change[Any]] = partial(tuple.__new__, Change)
 """A change made of its three values: at half the cost of calling the class, which large batches feel."""
-_WITHOUT_KEYS: Callable[[State], tuple[Any, int, bool]] = itemgetter(0, 1, 2)
+WITHOUT_KEYS: Callable[[State], tuple[Any, int, bool]] = itemgetter(0, 1, 2)
 
 
 class ChangeBatch(Sequence[Change[R]]):
@@ -109,192 +93,3 @@ class TablesBatch(Mapping[Any, tuple[Change[Any], ...]]):
     def __repr__(self) -> str:
         """How many changes of which table."""
         return f"<TablesBatch {', '.join([f'{table.name}: {len(each)}' for table, each in self._changes.items()])}>"
-
-
-class _Stream(Generic[B]):
-    """What streams of one table and of several share: reading at one's own pace, waiting, and the end.
-
-    Iterate it in a thread (``for``), in a task (``async for``), or take batches with ``next``. Changes of a row
-    between two batches count once; a row that came and went in between does not appear. One reader at a time.
-    ``close`` may be called from any thread and ends the iteration; a closed stream holds nothing back.
-    """
-
-    __slots__ = ("__weakref__", "_closed", "_database", "_pins", "_stores", "_waiting")
-
-    def __init__(self, database: Database, stores: tuple[TableStore, ...], since: Snapshot | None) -> None:
-        """``Database.changes`` makes these."""
-        self._database = database
-        self._stores = stores
-        self._pins: tuple[Pin, ...] | None = None if since is None else tuple(map(since._pin_of, stores))
-        self._waiting: tuple[Watch, ...] = ()
-        self._closed = False
-
-    def __repr__(self) -> str:
-        """Which tables, and whether it is open."""
-        return f"<{type(self).__name__} of {self._names()}, {'closed' if self._closed else 'open'}>"
-
-    def __enter__(self) -> Self:
-        """The stream itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._closed
-
-    def close(self) -> None:
-        """End the stream; whoever waits for its next batch goes on. Idempotent."""
-        self._closed = True
-        self._pins = None
-        for watch in self._waiting:
-            watch.trip()
-
-    def next(self, timeout: float | None = None) -> B | None:
-        """The next batch, waiting for it; None when ``timeout`` (seconds) is over first.
-
-        Raises StreamClosed where the stream is closed, or is closed meanwhile.
-        """
-        deadline = None if timeout is None else monotonic() + timeout
-        while True:
-            batch = self._take()
-            if batch is not None:
-                return batch
-            watches = self._watch()
-            left = None if deadline is None else deadline - monotonic()
-            try:
-                if not (watches[0].wait(left) if len(watches) == 1 else WatchSet(*watches).wait(left)):
-                    return None
-            finally:
-                self._waiting = ()
-
-    def __iter__(self) -> Iterator[B]:
-        """The batches, for ever, until the stream is closed."""
-        while True:
-            try:
-                batch = self.next()
-            except StreamClosed:
-                return
-            if batch is not None:
-                yield batch
-            del batch  # and its snapshot, before waiting for the next one
-
-    def __aiter__(self) -> Self:
-        """The batches, for ``async for``."""
-        return self
-
-    async def __anext__(self) -> B:
-        """The next batch; the iteration ends when the stream is closed."""
-        try:
-            while True:
-                batch = self._take()
-                if batch is not None:
-                    return batch
-                watches = self._watch()
-                try:
-                    if len(watches) == 1:
-                        await watches[0]
-                    else:
-                        await WatchSet(*watches)
-                finally:
-                    self._waiting = ()
-        except StreamClosed:
-            raise StopAsyncIteration from None
-
-    def _watch(self) -> tuple[Watch, ...]:
-        """Watches of which one trips when there may be a batch, or when the stream is closed."""
-        pins = self._pins
-        if pins is not None:
-            sources = map(Source, self._stores, pins)
-            self._waiting = tuple([source.watch(table_concern()) for source in sources])
-        if self._closed or not self._waiting:
-            raise self._closed_error()
-        return self._waiting
-
-    def _names(self) -> str:
-        return ", ".join([store.name for store in self._stores])
-
-    def _closed_error(self) -> StreamClosed:
-        tables = "table" if len(self._stores) == 1 else "tables"
-        return StreamClosed(
-            f"the change stream of {tables} {self._names()!r} is closed; open a new one with db.changes(...)"
-        )
-
-    def _take(self) -> B | None:
-        """The batch up to this moment; None where there is nothing to tell. Moves on to that state."""
-        if self._closed:
-            raise self._closed_error()
-        snapshot = self._database.snapshot()
-        pins = tuple(map(snapshot._pin_of, self._stores))
-        before = self._pins
-        if before == pins:
-            return None
-        batch = self._batch(before, pins, snapshot)
-        self._pins = pins
-        if self._closed:
-            self._pins = None
-            raise self._closed_error()
-        return batch
-
-    def _batch(self, before: tuple[Pin, ...] | None, pins: tuple[Pin, ...], snapshot: Snapshot) -> B | None:
-        """The batch between two states; None where nothing is to be told."""
-        raise NotImplementedError
-
-
-class ChangeStream(_Stream[ChangeBatch[R]], Generic[K, R]):
-    """Follows one table: first its rows as they are, then what changes, one batch after another.
-
-    Opened ``since`` a snapshot it begins with what changed after that, deletions included. Iterate it in a thread
-    (``for``), in a task (``async for``), or take batches with ``next``. Changes of a row between two batches count
-    once; a row that came and went in between does not appear. One reader at a time. ``close`` may be called from any
-    thread and ends the iteration; a closed stream holds nothing back.
-    """
-
-    __slots__ = ()
-
-    def _batch(
-        self, before: tuple[Pin, ...] | None, pins: tuple[Pin, ...], snapshot: Snapshot
-    ) -> ChangeBatch[R] | None:
-        (pin,) = pins
-        initialized = not pin.commit.pending
-        if before is None:
-            return ChangeBatch(_all_rows(self._stores[0], pin), snapshot, initialized=initialized)
-        changes = _changed(before[0], pin)
-        if not changes and not (initialized and before[0].commit.pending):
-            return None
-        return ChangeBatch(changes, snapshot, initialized=initialized)
-
-
-class TablesStream(_Stream[TablesBatch]):
-    """Follows several tables as one: every batch is a consistent cut, with the changes of each table.
-
-    First the rows as they are (or what changed ``since`` a snapshot), then what changes; otherwise as `ChangeStream`.
-    """
-
-    __slots__ = ()
-
-    def _batch(self, before: tuple[Pin, ...] | None, pins: tuple[Pin, ...], snapshot: Snapshot) -> TablesBatch | None:
-        stores = self._stores
-        initialized = not any(pin.commit.pending for pin in pins)
-        if before is None:
-            changes = {store.table: _all_rows(store, pin) for store, pin in zip(stores, pins)}
-            return TablesBatch(changes, snapshot, initialized=initialized)
-        changes = {store.table: _changed(old, new) for store, old, new in zip(stores, before, pins)}
-        pending_before = any(pin.commit.pending for pin in before)
-        if not any(changes.values()) and not (initialized and pending_before):
-            return None
-        return TablesBatch(changes, snapshot, initialized=initialized)
-
-
-def _all_rows(store: TableStore, pin: Pin) -> tuple[Change[Any], ...]:
-    return tuple([_as_change((row, revision, False)) for row, revision in Source(store, pin).since(0)])
-
-
-def _changed(before: Pin, after: Pin) -> tuple[Change[Any], ...]:
-    """What differs between two states of a table."""
-    return tuple(map(_as_change, map(_WITHOUT_KEYS, fold(before.commit, after.commit))))

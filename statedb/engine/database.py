@@ -1,119 +1,29 @@
-"""The database: its tables, its one root, snapshots of it, and the doors to writing and following.
-
-    Database ─▶ Root.pins   table ─▶ Pin ─▶ Commit        replaced whole at every commit: a snapshot is that mapping
-             └▶ TableStore  rows, revisions, indexes      the newest state, which all snapshots share
-
-To look a row up: read it from the newest dict, then look whether the snapshot's commit has a link (``_read``).
-To write: stage in an overlay (``_write``), then link, change, swap the root, release, wake (``_commit``).
-To follow: fold the links between two pins (``_changes``).
-"""
+"""The database as users see it: a `Head`, and the ways to write it, to follow it and to look after it."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from threading import Lock
 from time import monotonic
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
-from .changes import ChangeStream, TablesStream
-from .dump import dump
-from .errors import InvalidTable, UnknownTable
-from .history import Pin, Root
-from .observe import HeldState, Origins
-from .read import IndexView, PrefixIndexView, Source, TableView, UniqueIndexView, view_of
-from .schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
+from .errors import InvalidTable
+from .head import Head
+from .origins import HeldState, Origins
+from .owner import Owner
+from .schema import K, R, Table
+from .snapshot import AnyTable, Snapshot, unhashable_table, unknown_table
 from .stats import TableStats, table_stats
 from .store import TableStore
-from .write import ObservedTransaction, WriteTransaction
-
-I = TypeVar("I")  # noqa: E741 - the key type of an index
-AnyTable = type[Table[Any, Any]]
+from .streams import ChangeStream, TablesStream
+from .transaction import ObservedTransaction, WriteTransaction
 
 
-class Snapshot:
-    """All tables at one instant, for ever: a mapping from table to view, and from index to view.
-
-    Cheap to take and to keep: it holds on to nothing but the rows that were changed or deleted since. May be shared
-    by threads.
-    """
-
-    __slots__ = ("_pins", "_stores")
-
-    def __init__(self, stores: Mapping[Any, TableStore], pins: dict[Any, Pin]) -> None:
-        """``Database.snapshot`` and ``WriteTransaction.commit`` make these."""
-        self._stores = stores
-        self._pins = pins
-
-    @overload
-    def __getitem__(self, table: type[Table[K, R]]) -> TableView[K, R]: ...
-    @overload
-    def __getitem__(self, table: UniqueIndex[I, R]) -> UniqueIndexView[I, R]: ...
-    @overload
-    def __getitem__(self, table: Index[I, R]) -> IndexView[I, R]: ...
-    @overload
-    def __getitem__(self, table: PrefixIndex[N, R]) -> PrefixIndexView[N, R]: ...
-    def __getitem__(self, table: Any) -> Any:
-        """The view of a table or of an index. Raises UnknownTable."""
-        try:
-            pin = self._pins.get(table)
-        except TypeError:
-            raise _unhashable([table], self._pins) from None
-        if pin is not None:
-            return TableView(Source(self._stores[table], pin))
-        if isinstance(table, AnyIndex) and (pin := self._pins.get(getattr(table, "table", None))) is not None:
-            return view_of(TableView(Source(self._stores[table.table], pin)), table)
-        raise _unknown(table, self._pins)
-
-    def __contains__(self, table: object) -> bool:
-        """Whether this table was registered when the snapshot was taken."""
-        return table in self._pins
-
-    def __iter__(self) -> Iterator[AnyTable]:
-        """The tables, in order of registration."""
-        return iter(self._pins)
-
-    def __len__(self) -> int:
-        """How many tables."""
-        return len(self._pins)
-
-    def __repr__(self) -> str:
-        """Every table with its revision."""
-        return f"<Snapshot {', '.join([f'{t.name}@{pin.commit.revision}' for t, pin in self._pins.items()])}>"
-
-    def dump(self, *tables: AnyTable) -> Iterator[bytes]:
-        """These tables, or all, as JSON lines, each with its newline, for `statedb.load`. Writers go on meanwhile.
-
-        Rows of msgspec may be nested; dataclasses too; what else they hold must be what JSON knows: raises TypeError.
-        Raises UnknownTable.
-        """
-        return dump(self, tables)
-
-    def _pin_of(self, store: TableStore) -> Pin:
-        return self._pins[store.table]
-
-
-def _unhashable(tables: Iterable[Any], known: Mapping[Any, Any]) -> UnknownTable:
-    """What to raise where a table was asked for by what no dict can hold, as a list of tables is."""
-    found = [table for table in tables if type(table).__hash__ is None] or list(tables)
-    return UnknownTable(
-        f"{found[0]!r} is no table; name tables themselves, one after the other "
-        f"(tables: {', '.join([table.name for table in known])})"
-    )
-
-
-def _unknown(table: Any, known: Mapping[Any, Any]) -> UnknownTable:
-    if isinstance(table, AnyIndex):
-        table = getattr(table, "table", table)
-    name = getattr(table, "name", None)
-    names = ", ".join([other.name for other in known]) or "none"
-    what = f"table {name!r}" if isinstance(table, type) and name else f"{table!r}"
-    return UnknownTable(f"{what} is not part of this database (tables: {names}); register it, or take a new snapshot")
-
-
-class Database:
+class Database(Head):
     """Immutable, revisioned tables in memory. All methods may be called from any thread.
 
+    >>> from statedb import Database, Table, UniqueIndex
     >>> class Words(Table[str, str], name="words"):
     ...     primary = UniqueIndex[str, str](lambda word: word)
     >>> db = Database(Words)
@@ -123,20 +33,17 @@ class Database:
     ['hello']
     """
 
-    __slots__ = ("__weakref__", "_check", "_chosen", "_lock", "_origins", "_root", "_stores", "_transaction")
+    __slots__ = ("_chosen", "_lock", "_transaction")
 
     def __init__(self, *tables: AnyTable) -> None:
         """A database of these tables, empty. More may be registered later.
 
         With ``STATEDB_CHECK=1`` in the environment all invariants are checked after every commit: slow, for tests.
         """
-        self._root = Root()
+        super().__init__()
         self._lock = Lock()
-        self._stores: dict[Any, TableStore] = {}
         self._chosen: dict[tuple[AnyTable, ...], tuple[TableStore, ...]] = {}  # what ``write`` was asked for, in order
-        self._check = os.environ.get("STATEDB_CHECK", "0") not in ("", "0")
         self._transaction = ObservedTransaction if self._check else WriteTransaction
-        self._origins: Origins | None = None
         for table in tables:
             self.register(table)
 
@@ -168,42 +75,64 @@ class Database:
             with self._root.lock:
                 self._root.pins = {**self._root.pins, table: store.first_pin()}
 
-    def snapshot(self) -> Snapshot:
-        """All tables at this instant. Cost: one attribute read and one small object."""
-        return self._snapshot_of(self._root.pins)  # the root first: a table in it is in the stores already
-
-    def write(self, *tables: AnyTable) -> WriteTransaction:
+    def write(self, *tables: AnyTable, owner: Owner | None = None, timeout: float | None = None) -> WriteTransaction:
         """Open a write transaction on these tables, waiting for others that write them. Naming one twice does no harm.
 
-        Tables are taken in one order, so that transactions never wait for each other in a circle. Raises UnknownTable,
-        and NestedWrite where this thread itself holds one of them.
+        Tables are taken in one order, so that transactions never wait for each other in a circle. With ``timeout``
+        (seconds) it waits no longer than that. Raises UnknownTable, NestedWrite where this thread itself holds one of
+        them, WriteTimeout, and TableOwned where one belongs to another ``owner``.
         """
         try:
             chosen = self._chosen.get(tables) or self._choose(tables)
         except TypeError:
-            raise _unhashable(tables, self._stores) from None
-        return self._transaction(self, chosen)
+            raise unhashable_table(tables, self._stores) from None
+        return self._transaction(self, chosen, owner, timeout)
+
+    @asynccontextmanager
+    async def write_async(
+        self, *tables: AnyTable, owner: Owner | None = None, timeout: float | None = None
+    ) -> AsyncGenerator[WriteTransaction]:
+        """``write`` for a task: ``async with db.write_async(Services) as txn``. While it waits, the loop goes on.
+
+        It waits for transactions of other tasks of this thread too; where this task itself holds a table it raises
+        NestedWrite. The block itself may await; keep it short, for others wait.
+        """
+        try:
+            chosen = self._chosen.get(tables) or self._choose(tables)
+        except TypeError:
+            raise unhashable_table(tables, self._stores) from None
+        with await self._transaction.in_task(self, chosen, owner, timeout) as txn:
+            yield txn
+
+    def own(self, *tables: AnyTable, name: str) -> Owner:
+        """Make these tables writable by the returned owner alone; transactions that are open on them end first.
+
+        ``name`` says who it is, for messages. Raises TableOwned where another one owns a table, UnknownTable,
+        NestedWrite, and ValueError without a table.
+        """
+        if not tables:
+            raise ValueError("name at least one table to own, as in db.own(Services, name='source kvstore')")
+        owner = Owner(name, tables, (self.write, self.write_async, self._disown))
+        with self.write(*tables):
+            for table in tables:
+                self._stores[table].owner = owner
+        return owner
+
+    def _disown(self, owner: Owner) -> None:
+        for table in owner.tables:
+            store = self._stores[table]
+            if store.owner is owner:
+                store.owner = None
 
     def _choose(self, tables: tuple[AnyTable, ...]) -> tuple[TableStore, ...]:
         """The stores of tables in the one order, remembered. Raises UnknownTable."""
         stores = self._stores
         for table in tables:
             if table not in stores:
-                raise _unknown(table, stores)
+                raise unknown_table(table, stores)
         chosen = tuple([store for table, store in stores.items() if table in tables])
         self._chosen[tables] = chosen
         return chosen
-
-    def _snapshot_of(self, pins: dict[Any, Pin]) -> Snapshot:
-        if self._origins is not None:
-            self._origins.note(pins.values())
-        return Snapshot(self._stores, pins)
-
-    def check(self) -> None:
-        """Check all invariants; raises AssertionError. Slow, and only for tests."""
-        from .invariants import check_invariants
-
-        check_invariants(self)
 
     @overload
     def changes(self, table: type[Table[K, R]], /, *, since: Snapshot | None = None) -> ChangeStream[K, R]: ...
@@ -223,12 +152,12 @@ class Database:
         try:
             chosen = tuple(dict.fromkeys(tables))
         except TypeError:
-            raise _unhashable(tables, self._stores) from None
+            raise unhashable_table(tables, self._stores) from None
         for table in chosen:
             if table not in self._stores:
-                raise _unknown(table, self._stores)
+                raise unknown_table(table, self._stores)
             if since is not None and since._stores.get(table) is not self._stores[table]:
-                raise _unknown(table, since._pins)
+                raise unknown_table(table, since._pins)
         stores = tuple([self._stores[table] for table in chosen])
         stream: ChangeStream[Any, Any] | TablesStream
         stream = (ChangeStream if len(tables) == 1 else TablesStream)(self, stores, since)

@@ -13,102 +13,36 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from .errors import InvalidDump
-
-if TYPE_CHECKING:
-    from .database import Database, Snapshot
-
-Decoder: TypeAlias = Callable[[Any, Any], Any]
-"""(table, plain value) -> row (Any: JSON in, the user's row out)."""
+from .table_view import TableView
 
 _VERSION = 1
 
 
-def dump(snapshot: Snapshot, tables: Iterable[Any]) -> Iterator[bytes]:
+def dump(views: Mapping[Any, TableView[Any, Any]]) -> Iterator[bytes]:
     """The lines, each with its newline. Made as they are asked for: writers go on, and nothing is held twice.
 
-    ``tables`` are Table classes (Any: of all key and row types); none means all.
+    ``views`` are the tables' views, all of one snapshot (Any: of all key and row types).
     """
-    tables = list(tables) or list(snapshot)
     shapes = [
         {
             "name": table.name,
             "fields": _fields_of(table.row_type),
-            "rows": len(snapshot[table]),
-            "revision": snapshot[table].revision,
+            "rows": len(view),
+            "revision": view.revision,
         }
-        for table in tables
+        for table, view in views.items()
     ]
     yield _line({"statedb": _VERSION, "tables": shapes})
     total = 0
-    for table in tables:
-        view = snapshot[table]
+    for table, view in views.items():
         for key, row in view.items():
             entry = view.entry(key)
             yield _line({"table": table.name, "revision": entry.revision if entry else 0, "row": _plain(row)})
             total += 1
     yield _line({"end": total})
-
-
-def load(db: Database, lines: Iterable[bytes | str], decoder: Decoder | None = None) -> int:
-    """Insert the rows of a dump, all in one transaction; how many. Tables that the dump lacks stay as they are.
-
-    Revisions are counted anew. ``decoder`` makes a row of a plain value; without one rows are made by their type,
-    which for other rows than msgspec's must be flat. Raises InvalidDump naming the line; then nothing is loaded.
-    """
-    decode = _decode if decoder is None else decoder
-    numbered = enumerate(lines, 1)
-    tables = _tables_in(db, next(numbered, (1, b"")))
-    count = 0
-    with db.write(*tables.values()) as txn:
-        for number, line in numbered:
-            value = _parsed(number, line)
-            if "end" in value:
-                if value["end"] != count:
-                    raise InvalidDump(f"line {number}: {value['end']} rows were written, {count} are there")
-                return count
-            name = value.get("table")
-            table = tables.get(name) if isinstance(name, str) else None
-            if table is None or "row" not in value:
-                raise InvalidDump(f"line {number}: no row of a table that the first line names")
-            try:
-                txn[table].insert(decode(table, value["row"]))
-            except Exception as error:
-                raise InvalidDump(f"line {number}: table {table.name!r}: {type(error).__name__}: {error}") from error
-            count += 1
-        raise InvalidDump(f"the dump ends after {count} rows without its last line: it was cut off")
-
-
-def _tables_in(db: Database, first: tuple[int, bytes | str]) -> dict[Any, Any]:
-    """The tables that a dump's first line names, by name."""
-    header = _parsed(*first)
-    if header.get("statedb") != _VERSION:
-        raise InvalidDump(f"line 1: this is no dump of version {_VERSION}")
-    known = {table.name: table for table in db.tables}
-    shapes = header.get("tables", [])
-    shapes = shapes if isinstance(shapes, list) else [shapes]
-    named: list[str] = [
-        name for shape in shapes if isinstance(shape, dict) and isinstance(name := shape.get("name"), str)
-    ]
-    if len(named) != len(shapes):
-        raise InvalidDump("line 1: its tables are not a list of objects with names; it is damaged")
-    for name in named:
-        if name not in known:
-            raise InvalidDump(f"line 1: table {name!r} is not in this database ({', '.join(known)}); register it first")
-    return {name: known[name] for name in named}
-
-
-def _parsed(number: int, line: bytes | str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InvalidDump(f"line {number}: not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidDump(f"line {number}: not a JSON object")
-    return value
 
 
 def _line(value: Any) -> bytes:
@@ -134,12 +68,3 @@ def _plain(row: Any) -> Any:
         return dataclasses.asdict(row)
     fields = _fields_of(type(row))
     return row if fields is None else {name: getattr(row, name) for name in fields}
-
-
-def _decode(table: Any, value: Any) -> Any:
-    kind = table.row_type
-    if hasattr(kind, "__struct_fields__"):
-        return sys.modules["msgspec"].convert(value, kind)
-    if isinstance(value, dict):
-        return kind(**value)
-    return tuple(value) if isinstance(value, list) else value

@@ -12,28 +12,17 @@ Links hold Commits only, never Pins: what nobody pins is freed by reference coun
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from operator import itemgetter
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any
 from weakref import ref
 
-from .schema import Keys
+from .layers import Layer, stacked
+from .states import Redo, Row, State, Undo
 
 _REVISION = itemgetter(1)
-Row: TypeAlias = Any  # rows and keys are the user's; the typed door is in front of the engine
-Key: TypeAlias = Any
-
-State: TypeAlias = tuple[Row, int, bool, tuple[Keys, ...]]
-"""One row as it stood: (row, revision, deleted, its keys in every secondary index)."""
-
-Undo: TypeAlias = dict[Key, State | None]
-"""What the rows changed by a commit were before it; None where there was no row."""
-
-Redo: TypeAlias = dict[Key, State]
-"""What a commit made of the rows; a deletion carries the deleted row and the deletion's own revision."""
 
 
 class Initializer:
@@ -88,73 +77,6 @@ class Pin:
         self.layers: tuple[tuple[Layer, ...], Pin] | None = None
 
 
-class Layer:
-    """A set of row states that lies over the newest rows: merged undo, or what a transaction has staged.
-
-    ``states`` says of each key it holds what the row is, or that there is none. Its own index by secondary key is
-    built on first use and then kept; for a growing overlay it is brought up to date from ``log``.
-    """
-
-    __slots__ = ("_done", "_indexes", "_log", "_ordered", "states")
-
-    def __init__(self, states: dict[Key, State | None], log: list[Key] | None = None) -> None:
-        """``log`` names every key at each change of its state, where the layer still grows (one thread only)."""
-        self.states = states
-        self._log = log
-        self._indexes: dict[int, dict[Key, list[Key]]] = {}
-        self._done: dict[int, int] = {}
-        self._ordered: dict[int, list[Key]] = {}
-
-    def row(self, key: Key) -> Row | None:
-        """The row under a key that this layer holds; None where the layer says there is none."""
-        state = self.states[key]
-        return None if state is None or state[2] else state[0]
-
-    def index(self, position: int) -> dict[Key, list[Key]]:
-        """Secondary key -> primary keys, of the index at this position. Lists may repeat or hold outdated keys."""
-        if self._log is None:
-            return self._indexes.get(position) or self._indexes.setdefault(position, self._built(position, self.states))
-        index = self._indexes.setdefault(position, {})
-        self._add(index, position, self._log[self._done.get(position, 0) :])
-        self._done[position] = len(self._log)
-        return index
-
-    def between(self, position: int, low: Any, high: Any, last: Any = None) -> Iterable[Key]:
-        """The keys with ``low <= key < high`` that the layer holds: primary ones at position 0, else of that index.
-
-        None leaves a side open; of those beyond ``last`` none.
-
-        In no order; some may have no row. Cost: O(log n + result) once sorted, and O(n) in a layer that still grows.
-        """
-        keys: Iterable[Key] = self.index(position) if position else self.states
-        if self._log is not None:
-            keys = [key for key in list(keys) if (low is None or not key < low) and (high is None or key < high)]
-            return keys if last is None else [key for key in keys if not last < key]
-        ordered = self._ordered.get(position) or self._ordered.setdefault(position, sorted(keys))
-        start = 0 if low is None else bisect_left(ordered, low)
-        stop = len(ordered) if high is None else bisect_left(ordered, high)
-        if last is not None:
-            stop = min(stop, bisect_right(ordered, last))
-        return ordered[start:stop]
-
-    def _built(self, position: int, keys: Iterable[Key]) -> dict[Key, list[Key]]:
-        index: dict[Key, list[Key]] = {}
-        self._add(index, position, keys)
-        return index
-
-    def _add(self, index: dict[Key, list[Key]], position: int, keys: Iterable[Key]) -> None:
-        for key in keys:
-            state = self.states[key]
-            if state is not None and not state[2]:
-                for secondary in state[3][position - 1]:
-                    index.setdefault(secondary, []).append(key)
-
-    def has(self, key: Key, position: int, secondary: Key) -> bool:
-        """Whether the row under ``key`` is there, and stands under ``secondary`` in the index."""
-        state = self.states[key]
-        return state is not None and not state[2] and secondary in state[3][position - 1]
-
-
 def links(start: Commit, end: Commit | None) -> Iterator[tuple[Undo, Redo, Commit]]:
     """The links from one commit to a later one, or to the end of the chain (None).
 
@@ -175,18 +97,6 @@ def merged_undo(start: Commit, end: Commit | None) -> Undo:
     for step, _, _ in reversed(list(links(start, end))):
         undo.update(step)
     return undo
-
-
-def stacked(layers: tuple[Layer, ...], newest: Layer) -> tuple[Layer, ...]:
-    """The layers with one more on top, small ones merged, so that their sizes at least double downwards.
-
-    Like a log-structured merge tree: reading an old snapshot once after every commit costs O(log n) amortised for
-    each change, where one merged dict would be copied every time.
-    """
-    stack = list(layers)
-    while stack and len(stack[-1].states) <= 2 * len(newest.states):
-        newest = Layer({**newest.states, **stack.pop().states})
-    return (*stack, newest)
 
 
 class Root:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
+from .bucket import Bucket
 from .history import Pin
-from .store import Bucket, IndexStore, TableStore
-
-if TYPE_CHECKING:
-    from .database import Database
+from .index_store import IndexStore
+from .store import TableStore
 
 _TRIES = 1000
 
 
-def check_invariants(database: Database) -> None:
+def check_stores(stores: Iterable[TableStore]) -> None:
     """Raise AssertionError where a table's newest state contradicts itself.
 
     May be called at any time, from any thread: a table that is being committed to meanwhile is looked at again.
     """
-    for store in database._stores.values():
+    for store in stores:
         for _ in range(_TRIES):
             pin = store.pin
             problem = _problem(store, pin)

@@ -1,23 +1,13 @@
-"""Keys: which ones may stand in one index, and where a prefix of them begins and ends. Knows no tables.
-
-A comparison must never fail in a reader, so the writer demands of every new key the exact recursive type
-shape of the index's first key.
-"""
+"""Keys of rows: the fields that a compound key compares by, and where a prefix begins and ends. Knows no tables."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from datetime import datetime, time
-from decimal import Decimal
-from operator import attrgetter, lt
+from operator import attrgetter
 from typing import Any
 
 from .errors import InvalidKey
-
-_UNORDERED = (set, frozenset, dict, complex)
-PLAIN = frozenset({str, bytes, int, bool})
-"""Types whose values are all hashable and totally ordered: a key of one of them needs no look inside."""
 
 
 def _no_fields(_: Any) -> None:
@@ -56,7 +46,7 @@ def _getter(kind: type) -> Callable[[Any], tuple[Any, ...] | None]:
     return lambda key: tuple([getattr(key, name) for name in names])
 
 
-_GETTERS = _Getters()
+GETTERS = _Getters()
 
 
 def fields_of(key: Any) -> tuple[Any, ...] | None:  # Any: keys are the user's
@@ -64,69 +54,7 @@ def fields_of(key: Any) -> tuple[Any, ...] | None:  # Any: keys are the user's
 
     Compound are tuples (NamedTuples too), msgspec Structs, dataclasses and attrs classes.
     """
-    return _GETTERS[type(key)](key)
-
-
-def _shape(key: Any) -> Any:
-    # A type without an order raises here, once, and not in a reader. Every field is asked: tuples pass equal ones over.
-    lt(key, key)
-    fields = fields_of(key)
-    if fields is not None:
-        return (type(key), *map(_shape, fields))
-    if isinstance(key, _UNORDERED):
-        raise InvalidKey(f"{type(key).__name__} has no total order; use a sorted tuple")
-    if isinstance(key, (float, Decimal)) and key != key:
-        raise InvalidKey("NaN cannot be found again; leave the row out of the index instead")
-    if isinstance(key, (datetime, time)):
-        return (type(key), type(key.utcoffset()))  # naive and aware ones do not compare
-    return type(key)
-
-
-def shape_of(key: Any) -> Any:
-    """The recursive type shape of a key; keys of equal shape can be ordered. Raises InvalidKey.
-
-    >>> shape_of("a")
-    <class 'str'>
-    >>> shape_of(("a", 1)) == shape_of(("b", 2))
-    True
-    """
-    try:
-        hash(key)
-        return _shape(key)
-    except TypeError as error:
-        if isinstance(error, InvalidKey):
-            raise
-        raise InvalidKey(
-            f"{error}; keys must be hashable and ordered, like str, int, tuples and ordered Structs"
-        ) from error
-
-
-def fits_none(_: Any) -> bool:
-    """The test of an index without a cheap one."""
-    return False
-
-
-def fits_of(shape: Any) -> Callable[[Any], bool]:
-    """A cheap test that says yes only to keys of exactly this shape: for compounds of plain fields, else `fits_none`.
-
-    >>> fits = fits_of(shape_of(("a", 1)))
-    >>> fits(("b", 2)), fits(("b", "c")), fits("b")
-    (True, False, False)
-    """
-    if not isinstance(shape, tuple) or not PLAIN.issuperset(shape[1:]):
-        return fits_none
-    kind, *of = shape
-    types = tuple(of)
-    fields: Callable[[Any], Any] = _GETTERS[kind]
-    return lambda key: type(key) is kind and tuple(map(type, fields(key))) == types
-
-
-def describe(shape: Any) -> str:
-    """A shape for people: ``str``, ``tuple[str, int]``."""
-    if isinstance(shape, tuple):
-        head, *rest = shape
-        return f"{head.__name__}[{', '.join(map(describe, rest))}]"
-    return str(shape.__name__)
+    return GETTERS[type(key)](key)
 
 
 class PrefixEdge:

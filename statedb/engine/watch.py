@@ -13,87 +13,17 @@ Whoever comes second sees the other. The registry holds watches weakly, and stro
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from threading import Lock
-from time import monotonic, sleep
-from typing import Any, Protocol
+from typing import Any
 from weakref import ref
 
-from .history import Key, Redo, State, Undo
+from .concern import Concern
 from .keys import prefix_of
 from .networks import covering
-
-
-class Waker(Protocol):
-    """What a watch wakes when it trips."""
-
-    def wake(self) -> None:
-        """Called once or more, from any thread; must not raise into the committer and must not block."""
-
-
-class ThreadWaker:
-    """Wakes one thread. A bare lock is the fastest thing to wait on."""
-
-    __slots__ = ("_gate",)
-
-    def __init__(self) -> None:
-        """Closed until ``wake``."""
-        self._gate = Lock()
-        self._gate.acquire()
-
-    def wake(self) -> None:
-        """Open the gate; a second time does nothing."""
-        try:
-            self._gate.release()
-        except RuntimeError:
-            pass
-
-    def wait(self, timeout: float | None) -> bool:
-        """Block until woken; False when the time (seconds) is over."""
-        return self._gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
-
-
-class TaskWaker:
-    """Wakes one asyncio task through its loop."""
-
-    __slots__ = ("future", "loop")
-
-    def __init__(self) -> None:
-        """For the running task."""
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[None] = self.loop.create_future()
-
-    def wake(self) -> None:
-        """Have the loop resume the task; a loop that is closed has nobody to resume."""
-        wake_tasks(self.loop, [self])
-
-
-def _resolve(wakers: list[TaskWaker]) -> None:
-    for waker in wakers:
-        if not waker.future.done():
-            waker.future.set_result(None)
-
-
-def wake_tasks(loop: asyncio.AbstractEventLoop, wakers: list[TaskWaker]) -> None:
-    """Resume tasks of one loop with one callback: the hand-over is what costs, not the number of tasks."""
-    try:
-        loop.call_soon_threadsafe(_resolve, wakers)
-    except RuntimeError:
-        pass
-
-
-def wake_all(wakers: Iterable[Waker]) -> None:
-    """Wake every waiter, each on its own: one that fails does not keep the others asleep."""
-    tasks: dict[asyncio.AbstractEventLoop, list[TaskWaker]] = {}
-    for waker in wakers:
-        if isinstance(waker, TaskWaker):
-            tasks.setdefault(waker.loop, []).append(waker)
-        else:
-            waker.wake()
-    for loop, waiting in tasks.items():
-        wake_tasks(loop, waiting)
+from .states import Key, Redo, Undo, keys_before_and_after, really_changed
+from .wakers import TaskWaker, ThreadWaker, Waker, wake_all
 
 
 class Watch:
@@ -169,65 +99,6 @@ class _Entry(ref[Watch]):
     position: int
     keys: list[Key]
     sequence: int
-
-
-def really_changed(before: State | None, after: State) -> bool:
-    """Whether a row came, went or differs; a forced write of an equal row is none of these."""
-    if before is None or before[2]:
-        return not after[2]
-    return after[2] or bool(before[0] != after[0])
-
-
-class Concern:
-    """What one watch is about: where it stands in the registry, and how to find it in a commit afterwards."""
-
-    __slots__ = ("keys", "matches", "place", "position")
-
-    def __init__(self, place: str, position: int, keys: list[Key], matches: Callable[[Key], bool] | None) -> None:
-        """``place`` is table, key or prefix; ``matches`` tells an index key at ``position``."""
-        self.place = place
-        self.position = position
-        self.keys = keys
-        self.matches = matches
-
-    def touched_by(self, undo: Undo, redo: Redo) -> bool:
-        """Whether a commit changed something this watch is about. Cost: O(changed rows)."""
-        if self.place == "key" and self.position == 0:
-            return any(key in redo and really_changed(undo[key], redo[key]) for key in self.keys)
-        return any(
-            self._stands_in(key, undo[key], after) and really_changed(undo[key], after) for key, after in redo.items()
-        )
-
-    def _stands_in(self, key: Key, before: State | None, after: State) -> bool:
-        matches = self.matches
-        if matches is None:
-            return True
-        if self.position == 0:
-            return matches(key)
-        return any(map(matches, keys_before_and_after(before, after, self.position)))
-
-
-def keys_before_and_after(before: State | None, after: State, position: int) -> tuple[Key, ...]:
-    """The index keys of a row before and after a change."""
-    old = () if before is None or before[2] else before[3][position - 1]
-    new = () if after[2] else after[3][position - 1]
-    return old if old == new else old + new
-
-
-def table_concern() -> Concern:
-    """Any change of the table, initializers included."""
-    return Concern("table", 0, [None], None)
-
-
-def key_concern(position: int, keys: list[Key]) -> Concern:
-    """The rows under any of these keys of an index (position 0: the primary)."""
-    wanted = frozenset(keys)
-    return Concern("key", position, keys, wanted.__contains__)
-
-
-def prefix_concern(position: int, prefix: Key, matches: Callable[[Key], bool]) -> Concern:
-    """The rows under a prefix of an index."""
-    return Concern("prefix", position, [prefix], matches)
 
 
 def _touches(watched: dict[Key, set[_Entry]], place: int, undo: Undo, redo: Redo) -> bool:
@@ -435,112 +306,3 @@ class Registry:
             standing = prefixes.get(prefix)
             if standing is not None:
                 yield standing
-
-
-class WatchSet:
-    """Several watches, of any tables, waited for as one; tripped ones are handed out and leave the set.
-
-    ``settle`` (seconds) is how long to go on collecting after the first one tripped. Watches may be added from any
-    thread while another waits; one waiter at a time.
-    """
-
-    __slots__ = ("_lock", "_settle", "_waker", "_watches")
-
-    def __init__(self, *watches: Watch, settle: float = 0.0) -> None:
-        """A set of these watches."""
-        self._watches: dict[Watch, None] = dict.fromkeys(watches)
-        self._settle = settle
-        self._waker: Waker | None = None
-        self._lock = Lock()
-
-    def __len__(self) -> int:
-        """How many are in the set, tripped ones included until they are handed out."""
-        return len(self._watches)
-
-    def __contains__(self, watch: object) -> bool:
-        """Whether this watch is in the set."""
-        return watch in self._watches
-
-    def __iter__(self) -> Iterator[Watch]:
-        """The watches at this moment."""
-        return iter(list(self._watches))
-
-    def add(self, *watches: Watch) -> None:
-        """Add watches; a waiting thread or task waits for them as well. Those in the set already stay as they are."""
-        with self._lock:
-            for watch in watches:
-                if watch in self._watches:
-                    continue
-                self._watches[watch] = None
-                if self._waker is not None and not watch._registry.attach(watch, self._waker):
-                    self._waker.wake()
-
-    def discard(self, *watches: Watch) -> None:
-        """Take watches out; those that are not in the set are passed over."""
-        with self._lock:
-            for watch in watches:
-                self._watches.pop(watch, None)
-                if self._waker is not None:
-                    watch._registry.detach(watch, self._waker)
-
-    def clear(self) -> None:
-        """Take all watches out. A waiter goes on waiting, for what is added later."""
-        self.discard(*self)
-
-    def wait(self, timeout: float | None = None) -> set[Watch]:
-        """Block until one has tripped and the settle time is over; the tripped ones, taken out of the set.
-
-        The empty set when ``timeout`` (seconds) is over first; with no watches at all it waits for the timeout.
-        """
-        deadline = None if timeout is None else monotonic() + timeout
-        while not self._any_tripped():  # again where the one that tripped was taken out before we ran
-            waker = ThreadWaker()
-            try:
-                self._attach(waker)
-                if not self._any_tripped() and not waker.wait(None if deadline is None else deadline - monotonic()):
-                    break
-            finally:
-                self._detach(waker)
-        if self._settle and self._any_tripped():
-            left = self._settle if deadline is None else min(self._settle, deadline - monotonic())
-            sleep(max(0.0, left))
-        return self._taken()
-
-    def __await__(self) -> Generator[Any, None, set[Watch]]:
-        """The same for a task."""
-        while not self._any_tripped():
-            waker = TaskWaker()
-            try:
-                self._attach(waker)
-                if not self._any_tripped():
-                    yield from waker.future.__await__()
-            finally:
-                self._detach(waker)
-        if self._settle and self._any_tripped():
-            yield from asyncio.sleep(self._settle).__await__()
-        return self._taken()
-
-    def _any_tripped(self) -> bool:
-        return any(watch._tripped for watch in self)
-
-    def _attach(self, waker: Waker) -> None:
-        with self._lock:
-            if self._waker is not None:
-                raise RuntimeError("another thread or task waits on this WatchSet; make one for each waiter")
-            self._waker = waker
-            for watch in self._watches:
-                watch._registry.attach(watch, waker)
-
-    def _detach(self, waker: Waker) -> None:
-        with self._lock:
-            if self._waker is waker:
-                self._waker = None
-            for watch in self._watches:
-                watch._registry.detach(watch, waker)
-
-    def _taken(self) -> set[Watch]:
-        with self._lock:
-            tripped = {watch for watch in self._watches if watch._tripped}
-            for watch in tripped:
-                del self._watches[watch]
-            return tripped

@@ -9,7 +9,6 @@ from typing import Any
 from statedb.engine.changes import Change
 from statedb.engine.database import Database
 from statedb.engine.errors import RowNotFound
-from statedb.engine.invariants import check_invariants as _check
 from statedb.engine.keys import fields_of
 from statedb.engine.schema import AnyIndex, PrefixIndex, Table, UniqueIndex
 
@@ -25,7 +24,7 @@ def check_invariants(database: Database) -> None:
 
     Slow. May be called at any time, from any thread.
     """
-    _check(database)
+    database.check()
 
 
 def fold(changes: Iterable[Change[Any]], into: MutableMapping[Any, Any], table: AnyTable) -> None:

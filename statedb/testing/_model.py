@@ -21,8 +21,8 @@ from statedb.engine.errors import (
     UnknownTable,
 )
 from statedb.engine.history import Initializer
-from statedb.engine.read import Entry
 from statedb.engine.schema import AnyIndex, Table, UniqueIndex
+from statedb.engine.source import Entry
 
 from ._model_index import model_index, under
 

@@ -18,7 +18,7 @@ from statedb import Change, Database, Snapshot, WatchSet
 from statedb.agent.client.remote import Remote
 from statedb.agent.errors import AgentError
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import parse
+from statedb.agent.process.config import parse_config
 from statedb.catalog import Backends, Endpoints, Identities, Nodes, Policies, Services, SourceKey, SourceRow, Sources
 
 from ..apiserver.server import READER, ApiServer
@@ -186,7 +186,7 @@ class Reader:
         )
         self._mesh = mesh
         self.agent = Agent(
-            parse(
+            parse_config(
                 f"cluster: {{name: {CLUSTER}, id: 1}}\ningest: {{{ingest}}}\n"
                 "consumers: [ipcache, selectors, loadbalancer]\nhttp: {listen: '127.0.0.1:0'}\n"
             )

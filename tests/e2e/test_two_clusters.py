@@ -14,7 +14,7 @@ from consumers.tables.ipcache import lookup
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot, WatchSet
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import parse
+from statedb.agent.process.config import parse_config
 from statedb.catalog import Backends, Endpoints, Identities, Nodes, Services, Sources
 
 from ..ingest.clustermesh.publisher import replica
@@ -54,7 +54,7 @@ def write(directory: Path, *values: dict[str, Any]) -> None:
 def second_cluster(directory: Path, etcd: LocalEtcd) -> Agent:
     """Its clustermesh-apiserver, which has its state from files."""
     return Agent(
-        parse(
+        parse_config(
             f"cluster: {{name: cluster2, id: 2}}\ningest: {{manifests: {{directory: '{directory}', rescan-s: 0.05}}}}\n"
             f"consumers: [publisher: {{etcd: {{endpoints: ['{etcd.endpoint}']}}, heartbeat-s: 1}}]\n" + HTTP
         )
@@ -70,7 +70,7 @@ def named(directory: Path, etcd: LocalEtcd) -> Path:
 def first_cluster(own: Path, clusters: Path, consumers: str) -> Agent:
     own.mkdir(exist_ok=True)
     return Agent(
-        parse(
+        parse_config(
             f"cluster: {{name: cluster1, id: 1}}\ningest: {{manifests: {{directory: '{own}'}}}}\n"
             f"remote-clusters: {{directory: '{clusters}', rescan-s: 0.05, retry-max-s: 0.2}}\n"
             f"consumers: [{consumers}]\n" + HTTP

@@ -1,4 +1,4 @@
-"""Rows as text in columns. Knows rows as JSON gives them, and which columns say most for each table."""
+"""Rows as text in columns. It takes rows as decoded from JSON, and knows the default columns of each table."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 
 from ..errors import BadRequest
-from ..process.strict import known, printable
+from ..wording import printable, suggestion
 
 _WIDE = 48
 _TIMES = frozenset({"since", "when"})
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A header, and the field that stands below it."""
+    """A header and the name of the field below it."""
 
     header: str
     field: str
@@ -29,7 +29,7 @@ def _columns(text: str) -> tuple[Column, ...]:
     return tuple(Column(head if field else head.upper().replace("_", " "), field or head) for head, _, field in pairs)
 
 
-DEFAULT: Mapping[str, tuple[Column, ...]] = {
+DEFAULT_COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "nodes": _columns("name cluster addresses pod_cidrs source"),
     "identities": _columns("id cluster namespace labels"),
     "endpoints": _columns("ip identity NODE=host_ip namespace pod cluster"),
@@ -47,8 +47,8 @@ DEFAULT: Mapping[str, tuple[Column, ...]] = {
 _FEW = 7
 
 
-def flat(row: Any) -> dict[str, Any]:
-    """A row with the fields of its key among its own."""
+def flatten_row(row: Any) -> dict[str, Any]:
+    """A row with the fields of its key moved to the top level."""
     if not isinstance(row, dict):
         return {"value": row}
     key = row.get("key")
@@ -57,12 +57,12 @@ def flat(row: Any) -> dict[str, Any]:
     return {**key, **{name: value for name, value in row.items() if name != "key"}}
 
 
-def chosen(table: str, wanted: str | None, fields: Sequence[str]) -> tuple[Column, ...]:
-    """The columns of a table: those that were asked for, by field or header, else what says most.
+def select_columns(table: str, wanted: str | None, fields: Sequence[str]) -> tuple[Column, ...]:
+    """The columns to print: those in ``wanted``, by field or header, else the default columns of the table.
 
-    ``fields`` are all that its rows have. Raises BadRequest.
+    ``fields`` are the fields of its rows. Raises BadRequest for an unknown one.
     """
-    default = DEFAULT.get(table) or tuple(Column(field.upper(), field) for field in fields[:_FEW])
+    default = DEFAULT_COLUMNS.get(table) or tuple(Column(field.upper(), field) for field in fields[:_FEW])
     if wanted is None:
         return default
     by_name = {column.header.lower().replace(" ", "_"): column for column in default}
@@ -71,31 +71,31 @@ def chosen(table: str, wanted: str | None, fields: Sequence[str]) -> tuple[Colum
         name = name.strip().lower().replace("-", "_")
         column = Column(name.upper().replace("_", " "), name) if name in fields else by_name.get(name)
         if column is None:
-            raise BadRequest(f"table {table!r} has no column {name[:60]!r}; {known(fields, name)}")
+            raise BadRequest(f"table {table!r} has no column {name[:60]!r}; {suggestion(fields, name)}")
         found.append(column)
     return tuple(found)
 
 
-def aligned(columns: Sequence[Column], rows: Iterable[Any], *, whole: bool = False) -> list[str]:
-    """A line of headers, then a line for each row. Long cells are cut unless ``whole``."""
+def align_rows(columns: Sequence[Column], rows: Iterable[Any], *, whole: bool = False) -> list[str]:
+    """A line of headers, then a line for each row. Long cells are truncated unless ``whole``."""
     lines = [[column.header for column in columns], *[cells(columns, row, whole=whole) for row in rows]]
     widths = [max(map(len, column)) for column in zip(*lines)]
-    return [padded(line, widths) for line in lines]
+    return [pad_cells(line, widths) for line in lines]
 
 
 def cells(columns: Sequence[Column], row: Any, *, whole: bool = False) -> list[str]:
-    """What stands in the columns of one row."""
-    values = flat(row)
+    """The cells of one row."""
+    values = flatten_row(row)
     return [cell(column.field, values.get(column.field), whole=whole) for column in columns]
 
 
-def padded(texts: Sequence[str], widths: Sequence[int]) -> str:
-    """Texts below each other, two spaces between."""
+def pad_cells(texts: Sequence[str], widths: Sequence[int]) -> str:
+    """Pad texts to these widths, with two spaces between them."""
     return "  ".join(text.ljust(width) for text, width in zip(texts, widths)).rstrip()
 
 
 def cell(field: str, value: Any, *, whole: bool = False) -> str:
-    """One value for people, on one line, without anything that a terminal would obey."""
+    """One value as text, on one line and without control characters."""
     text = _text(value) if field not in _TIMES else _time(value)
     text = printable(text) or "-"
     return text if whole or len(text) <= _WIDE else text[: _WIDE - 3] + "..."
@@ -124,7 +124,7 @@ def _text(value: Any) -> str:
 
 
 def _part(value: Any) -> str:
-    """One of several values: a pair is ``key=value``, an object its own values."""
+    """One element of a list: a pair becomes ``key=value``, an object its values joined with colons."""
     match value:
         case [str() as key, str() as text]:
             return f"{key}={text}"

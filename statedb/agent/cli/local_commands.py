@@ -1,4 +1,4 @@
-"""The commands that read a configuration: run an agent, or say what the configuration means."""
+"""The commands that read a configuration: ``run`` and ``check``."""
 
 from __future__ import annotations
 
@@ -19,37 +19,40 @@ from statedb.catalog import Rejected, Sources
 
 from ..process.agent import Agent, open_consumers, open_remote_clusters, open_sources, tables_of
 from ..process.collector import collect_rarely
-from ..process.config import Config, load
-from ..process.consumers import KINDS
-from .columns import padded
+from ..process.config import Config, load_config
+from ..process.consumers import CONSUMER_KINDS
+from .columns import pad_cells
 from .output import say
 
 log = logging.getLogger("statedb.agent")
 
-_LOOK_S = 0.2
+_POLL_S = 0.2
 _STOP_S = 1.5
 
 
-class _Asked:
-    """Whether a signal has asked us to stop. A pipe, because a handler must not take locks."""
+class _StopSignal:
+    """Waits for a signal. It uses a pipe, because a signal handler must not take locks."""
 
     def __init__(self, *numbers: signal.Signals) -> None:
-        self._seen, self._told = os.pipe()
+        self._read_end, self._write_end = os.pipe()
         for number in numbers:
-            signal.signal(number, self._tell)
+            signal.signal(number, self._on_signal)
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long; True as soon as it was asked."""
-        return bool(select.select([self._seen], [], [], seconds)[0])
+        """Wait so long; True as soon as it was signals."""
+        return bool(select.select([self._read_end], [], [], seconds)[0])
 
-    def _tell(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is given
-        os.write(self._told, b".")
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is given
+        os.write(self._write_end, b".")
 
 
 def run(path: str, warm_start: str | None = None) -> None:
-    """Run until SIGTERM or SIGINT; ``warm_start`` overrules the configuration's. Raises ConfigError, StartError."""
-    asked = _Asked(signal.SIGTERM, signal.SIGINT)
-    config = load(path)
+    """Run an agent until SIGTERM or SIGINT. Raises ConfigError, StartError.
+
+    ``warm_start`` replaces that of the configuration.
+    """
+    signals = _StopSignal(signal.SIGTERM, signal.SIGINT)
+    config = load_config(path)
     if warm_start is not None:
         config = msgspec.structs.replace(config, warm_start=Path(warm_start))
     _log_to_stderr(config.log_level)
@@ -58,27 +61,27 @@ def run(path: str, warm_start: str | None = None) -> None:
     try:
         agent.start()
         say(f"serving on {agent.address}")
-        _until(asked, agent)
+        _wait_for_stop(signals, agent)
     finally:
         if not agent.stop(_STOP_S):
             log.warning("a source did not end in time")
     say("stopped")
 
 
-def _until(asked: _Asked, agent: Agent) -> None:
-    """Say when the tables are synced; then wait to be asked to stop. What breaks meanwhile is logged, once."""
+def _wait_for_stop(signals: _StopSignal, agent: Agent) -> None:
+    """Wait for a signal. Print when the tables are synced, and log each source that ends with an error, once."""
     started = time.monotonic()
     synced = False
-    told: set[Source] = set()
-    while not asked.wait(_LOOK_S if synced else 0):
-        if not synced and agent.wait_synced(_LOOK_S):
+    reported: set[Source] = set()
+    while not signals.wait(_POLL_S if synced else 0):
+        if not synced and agent.wait_synced(_POLL_S):
             synced = True
             snapshot = agent.db.snapshot()
             counts = [f"{table.name} {len(snapshot[table])}" for source in agent.sources for table in source.tables]
             say(f"synced after {time.monotonic() - started:.1f} s: {', '.join(counts)}")
         for source in agent.sources:
-            if source.failure is not None and source not in told:
-                told.add(source)
+            if source.failure is not None and source not in reported:
+                reported.add(source)
                 text = "source %s of cluster %s ended: %r"
                 log.error(text, source.backend, source.cluster, source.failure, exc_info=source.failure)
 
@@ -89,10 +92,10 @@ def _log_to_stderr(level: str) -> None:
 
 
 def check(path: str) -> None:
-    """Print what a configuration means. Raises ConfigError, StartError."""
-    config = load(path)
+    """Check a configuration and print what it means. Raises ConfigError, StartError."""
+    config = load_config(path)
     db = Database(*tables_of(config))
-    open_sources(config, db)  # opens nothing outside, but reads certificates and passwords
+    open_sources(config, db)  # makes no connection, but reads certificates and passwords
     open_remote_clusters(config, db)
     open_consumers(config, db)
     say(f"{path}: good")
@@ -115,16 +118,18 @@ def _explained(config: Config) -> list[str]:
         for table in tables_of(config)
         if table not in (Sources, Rejected)
     ]
-    lines = [padded(fact, (10, 0)) for fact in facts]
-    lines += ["", padded(("TABLE", "FILLED BY"), (10, 0)), *[padded(row, (10, 0)) for row in filled]]
+    lines = [pad_cells(fact, (10, 0)) for fact in facts]
+    lines += ["", pad_cells(("TABLE", "FILLED BY"), (10, 0)), *[pad_cells(row, (10, 0)) for row in filled]]
     if config.consumers:
-        lines += ["", padded(("CONSUMER", "READS"), (12, 0))]
-        lines += [padded((each.kind, ", ".join(KINDS[each.kind].needs)), (12, 0)) for each in config.consumers]
+        lines += ["", pad_cells(("CONSUMER", "READS"), (12, 0))]
+        lines += [
+            pad_cells((each.kind, ", ".join(CONSUMER_KINDS[each.kind].needs)), (12, 0)) for each in config.consumers
+        ]
     return lines + _notes(config)
 
 
 def _place(options: object) -> str:
-    """Where a backend looks."""
+    """The server or directory that a backend reads."""
     if isinstance(options, KubernetesOptions):
         return options.server or options.kubeconfig or "as kubectl, or the pod's service account"
     endpoints: tuple[str, ...] = getattr(options, "endpoints", ())

@@ -1,4 +1,4 @@
-"""What commands print: aligned columns for people, JSON and YAML for programs."""
+"""Output of commands: aligned columns for people, JSON and YAML for programs."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from .columns import Column, aligned, cells, flat, padded
+from .columns import Column, align_rows, cells, flatten_row, pad_cells
 
 if TYPE_CHECKING:
-    from ..client.comparison import Comparison
+    from ..process.comparison import Comparison
 
 Format = Literal["table", "json", "yaml"]
 _LIVE_WIDTH = 16
 
 
 def say(line: str) -> None:
-    """A line that whoever waits for it sees at once."""
+    """Print a line and flush it."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def note(line: str) -> None:
-    """A line for people who watch, out of the way of programs that read."""
+    """Print a line for people to standard error, so that programs do not read it."""
     sys.stderr.write(f"statedb: {line}\n")
     sys.stderr.flush()
 
 
-def rows(shape: Format, columns: Sequence[Column], found: Sequence[Any], *, picked: bool) -> None:
-    """Print rows. ``picked``: the columns were asked for; then they are all that programs get, and nothing is cut."""
+def rows(shape: Format, columns: Sequence[Column], found: Sequence[Any], *, selected: bool) -> None:
+    """Print rows. ``selected``: the user chose the columns, so print only these, in full, in every format."""
     if shape == "table":
-        sys.stdout.write("\n".join(aligned(columns, found, whole=picked)) + "\n")
+        sys.stdout.write("\n".join(align_rows(columns, found, whole=selected)) + "\n")
     else:
-        value(shape, [_picked(columns, row) for row in found] if picked else list(found))
+        value(shape, [_selected(columns, row) for row in found] if selected else list(found))
 
 
 def value(shape: Format, what: Any) -> None:
     """Print one value for programs."""
     if shape == "yaml":
-        import yaml
+        import yaml  # start-up time
 
         yaml.safe_dump(what, sys.stdout, sort_keys=False, allow_unicode=True, width=120)
     else:
@@ -49,17 +49,17 @@ def value(shape: Format, what: Any) -> None:
 
 
 def comparison(shape: Format, found: Comparison) -> None:
-    """Print how two sides differ: a line for each field that does, or for a row that one side lacks."""
+    """Print a comparison: a line for each field that differs, or for a row that one side lacks."""
     plain = [{**msgspec.json.decode(msgspec.json.encode(each)), "fields": each.fields} for each in found.differences]
     if shape != "table":
         value(shape, plain)
     elif plain:
         columns = [Column(name.upper(), name) for name in ("table", "key", "field", "running", "other")]
-        rows("table", columns, [line for each in plain for line in _lines_of(each)], picked=False)
+        rows("table", columns, [line for each in plain for line in _lines_of(each)], selected=False)
     counts = ", ".join([f"{table} {one} and {other}" for table, (one, other) in found.rows.items()])
     note(f"{_counted(len(plain))}; rows of the two: {counts}")
-    if found.young:
-        note(f"{found.young} more differed at the end, for too short a time to count; raise --timeout")
+    if found.unsettled:
+        note(f"{found.unsettled} more differed at the end, for too short a time to count; raise --timeout")
 
 
 def _lines_of(difference: dict[str, Any]) -> list[dict[str, Any]]:
@@ -74,22 +74,22 @@ def _counted(count: int) -> str:
     return {0: "no row differs", 1: "1 row differs"}.get(count, f"{count} rows differ")
 
 
-class Live:
-    """Prints changes as they come, one line each; YAML as documents."""
+class ChangePrinter:
+    """Prints changes as they arrive, one line each, or one YAML document each."""
 
-    def __init__(self, shape: Format, columns: Sequence[Column], *, picked: bool) -> None:
-        """For people, the headers come before the first change."""
+    def __init__(self, shape: Format, columns: Sequence[Column], *, selected: bool) -> None:
+        """In columns, the headers are printed before the first change."""
         self._shape = shape
         self._columns = columns
-        self._picked = picked
+        self._selected = selected
         self._widths: list[int] | None = None
 
     def change(self, event: str, revision: int, row: Any) -> None:
         """One change: ``put`` or ``delete``."""
         if self._shape == "table":
-            self._line([event, str(revision), *cells(self._columns, row, whole=self._picked)])
+            self._line([event, str(revision), *cells(self._columns, row, whole=self._selected)])
             return
-        shown = {"event": event, "revision": revision, "row": _picked(self._columns, row) if self._picked else row}
+        shown = {"event": event, "revision": revision, "row": _selected(self._columns, row) if self._selected else row}
         if self._shape == "yaml":
             sys.stdout.write("---\n")
             value("yaml", shown)
@@ -97,19 +97,19 @@ class Live:
             sys.stdout.write(json.dumps(shown, ensure_ascii=False) + "\n")
 
     def flush(self) -> None:
-        """Whoever reads sees what was printed."""
+        """Flush standard output."""
         sys.stdout.flush()
 
     def _line(self, texts: list[str]) -> None:
-        """The widths are those of the first line, and grow: what was printed cannot be moved."""
+        """Widths start as those of the first line and only grow, because printed lines cannot be changed."""
         if self._widths is None:
             headers = ["EVENT", "REVISION", *[column.header for column in self._columns]]
             self._widths = [max(len(h), len(t)) for h, t in zip(headers, texts)]
-            sys.stdout.write(padded(headers, self._widths) + "\n")
+            sys.stdout.write(pad_cells(headers, self._widths) + "\n")
         self._widths = [max(width, min(len(text), _LIVE_WIDTH)) for width, text in zip(self._widths, texts)]
-        sys.stdout.write(padded(texts, self._widths) + "\n")
+        sys.stdout.write(pad_cells(texts, self._widths) + "\n")
 
 
-def _picked(columns: Sequence[Column], row: Any) -> dict[str, Any]:
-    values = flat(row)
+def _selected(columns: Sequence[Column], row: Any) -> dict[str, Any]:
+    values = flatten_row(row)
     return {column.field: values.get(column.field) for column in columns}

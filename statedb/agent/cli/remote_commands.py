@@ -1,24 +1,26 @@
-"""The commands that ask a running agent, and print what it answers."""
+"""The commands that query a running agent and print its answers."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ..client.remote import Parameters, Remote
 from ..errors import BadRequest
+from ..files import write_atomically
 from . import output
-from .columns import chosen
-from .output import Format, Live
+from .columns import DEFAULT_COLUMNS, Column, select_columns
+from .output import ChangePrinter, Format
 
 
-class Asking:
-    """One agent, and how its answers are printed. All methods raise AgentError."""
+class RemoteCommands:
+    """The commands for one agent, with the options for their output. All methods raise AgentError."""
 
     def __init__(self, *, server: str, output: Format, columns: str | None) -> None:
-        """As the options of the command line are."""
+        """Takes the values of the options ``--server``, ``--output`` and ``--columns``."""
         self._remote = Remote(server)
         self._output: Format = output
         self._wanted = columns
@@ -29,7 +31,7 @@ class Asking:
         if self._output == "table":
             found = [{**table, "indexes": [index["name"] for index in table["indexes"]]} for table in found]
         fields = list(found[0]) if found else []
-        output.rows(self._output, chosen("tables", self._wanted, fields), found, picked=self._wanted is not None)
+        self._print(select_columns("tables", self._wanted, fields), found)
 
     def show(self, table: str, limit: int | None) -> None:
         """All rows, or the first ones."""
@@ -56,20 +58,20 @@ class Asking:
         self._follow(table, (), rows_first=True, once=False)
 
     def accept(self, table: str | None, cluster: str | None) -> None:
-        """Take what the sources see for the truth."""
+        """Carry out the deletes that the sources withhold."""
         parameters = [(name, each) for name, each in (("table", table), ("cluster", cluster)) if each is not None]
-        told = self._remote.json("/sources/accept", parameters, "POST")["accepted"]
+        accepted = self._remote.json("/sources/accept", parameters, "POST")["accepted"]
         if self._output != "table":
-            output.value(self._output, told)
+            output.value(self._output, accepted)
             return
-        for each in told:
+        for each in accepted:
             output.say(f"accepted {each['backend']} of cluster {each['cluster']}: {', '.join(each['tables'])}")
 
     def consumers(self) -> None:
         """The consumers."""
         found = self._remote.json("/consumers")["consumers"]
         fields = ["consumer", "ready", "queue", "health"]
-        output.rows(self._output, chosen("consumers", self._wanted, fields), found, picked=self._wanted is not None)
+        self._print(select_columns("consumers", self._wanted, fields), found)
 
     def dump(self, path: str | None) -> None:
         """All rows as JSON lines."""
@@ -77,26 +79,24 @@ class Asking:
             for line in self._remote.dump():
                 sys.stdout.buffer.write(line)
             return
-        from ..process.warm_start import write
-
         try:
-            size = write(Path(path), self._remote.dump())
+            size = write_atomically(Path(path), self._remote.dump())
         except OSError as error:
             raise BadRequest(f"{path} cannot be written: {error.strerror}") from None
         output.note(f"{size} bytes written to {path}")
 
     def compare(self, path: str, ignore: frozenset[str], settle_s: float, timeout_s: float) -> int:
-        """How another configuration would differ: 1 where it would. Raises ConfigError as well."""
-        from ..client.comparison import compare
-        from ..process.config import load
+        """Print how another configuration would differ. Returns 1 if it would, else 0. Raises ConfigError too."""
+        from ..process.comparison import compare  # start-up time: these import every source
+        from ..process.config import load_config  # start-up time
 
-        config = load(path)
-        self._remote.json("/healthz")  # an agent that is not there is told at once
+        config = load_config(path)
+        self._remote.json("/healthz")  # fails at once when there is no agent
         if self._output == "table":
             output.note(f"comparing; at most {timeout_s:g} s")
         found = compare(self._remote, config, settle_s=settle_s, timeout_s=timeout_s, ignore=ignore)
         output.comparison(self._output, found)
-        return 1 if found.differences or found.young else 0
+        return 1 if found.differences or found.unsettled else 0
 
     def _rows(self, table: str, parameters: Parameters, *, alone: bool = False) -> None:
         answer = self._remote.json(_path("tables", table), parameters)
@@ -104,26 +104,27 @@ class Asking:
         if alone and self._output != "table" and self._wanted is None:
             output.value(self._output, found[0])
             return
-        output.rows(self._output, self._columns(table), found, picked=self._wanted is not None)
+        self._print(self._columns(table), found)
         if answer["more"]:
             output.note(f"the table has more rows than these {len(found)}; raise --limit to see them")
 
-    def _columns(self, table: str) -> Any:
-        """The columns; an agent is only asked for the fields where the answer depends on it."""
-        from .columns import DEFAULT
+    def _print(self, columns: Sequence[Column], found: Sequence[Any]) -> None:
+        output.rows(self._output, columns, found, selected=self._wanted is not None)
 
+    def _columns(self, table: str) -> Any:
+        """The columns to print. The fields of the table are requested from the agent only when they are needed."""
         if self._output != "table" and self._wanted is None:
             return ()
-        if self._wanted is None and table in DEFAULT:
-            return DEFAULT[table]
+        if self._wanted is None and table in DEFAULT_COLUMNS:
+            return DEFAULT_COLUMNS[table]
         for each in self._remote.json("/tables")["tables"]:
             if each["name"] == table:
                 parts = each["key"] if "key" not in each["key"] else []  # a key of one part is some field of the row
-                return chosen(table, self._wanted, [*parts, *each["fields"], "revision"])
-        return chosen(table, self._wanted, [])
+                return select_columns(table, self._wanted, [*parts, *each["fields"], "revision"])
+        return select_columns(table, self._wanted, [])
 
     def _follow(self, table: str, key: tuple[str, ...], *, rows_first: bool, once: bool) -> None:
-        live = Live(self._output, self._columns(table), picked=self._wanted is not None)
+        live = ChangePrinter(self._output, self._columns(table), selected=self._wanted is not None)
         begun, shown = rows_first, 0
         for line in self._remote.lines(_path("changes", table), _each("key", key)):
             match line["event"]:

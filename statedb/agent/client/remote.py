@@ -1,4 +1,4 @@
-"""An agent elsewhere, asked over HTTP: for the command line, and for programs that want tables of another process."""
+"""A client for the HTTP interface of an agent."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ import msgspec
 
 from statedb import Entry, Table
 
-from ..address import DEFAULT, Address, parse_server
+from ..address import DEFAULT_LISTEN, Address, parse_server
 from ..errors import AgentError, BadRequest, NoRow, NotFound, Unreachable
 
 R = TypeVar("R")
 
-DEFAULT_SERVER = f"http://{DEFAULT}"
+DEFAULT_SERVER = f"http://{DEFAULT_LISTEN}"
 SILENCE_S = 75.0
-"""A stream says something twice in this time, if only that it lives."""
+"""A stream that sends nothing for so long counts as lost. An agent sends a keepalive line twice in this time."""
 _TIMEOUT_S = 30.0
 
 Parameters = Iterable[tuple[str, str]]
 
 
-class Cut:
-    """Ends a request from another thread: whoever connects or waits for an answer there gets Unreachable at once.
+class Cancellation:
+    """Ends a request from another thread. The thread that makes the request gets Unreachable at once.
 
-    Give it to one request at a time. It stays made: a request that is given it later ends at once as well.
+    Use it for one request at a time. It cannot be reset: a request that starts after `cancel` ends at once as well.
     """
 
     def __init__(self) -> None:
-        """Not made yet."""
+        """Not cancelled yet."""
         self._lock = threading.Lock()
-        self._made = False
+        self._cancelled = False
         self._socket: socket.socket | None = None
 
-    def make(self) -> None:
-        """End the request. A thread that was just about to connect may not hear it: make it again until it has."""
+    def cancel(self) -> None:
+        """End the request. A thread that is about to connect may miss it: call it again until the request has ended."""
         with self._lock:
-            self._made = True
+            self._cancelled = True
             if self._socket is not None:
                 with suppress(OSError):  # not connected yet, or not any more
                     self._socket.shutdown(socket.SHUT_RDWR)
 
-    def take(self, connection: socket.socket) -> None:
-        """From now on it is this connection that is cut. Raises ConnectionAbortedError where the cut is made."""
-        self.release()
+    def attach(self, connection: socket.socket) -> None:
+        """Apply to this connection from now on. Raises ConnectionAbortedError if it is already cancelled."""
+        self.detach()
         with self._lock:
-            if self._made:
+            if self._cancelled:
                 raise ConnectionAbortedError("the request was ended")
-            self._socket = connection.dup()  # of our own: the other one's number may go to another file at any time
+            self._socket = connection.dup()  # a descriptor of our own: the original number may be reused at any time
 
-    def release(self) -> None:
-        """The connection is over."""
+    def detach(self) -> None:
+        """Forget the connection; it has been closed."""
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
@@ -64,7 +64,7 @@ class Cut:
 
 
 class Remote:
-    """Where an agent is. Every request has a connection of its own, so that any thread may ask."""
+    """The address of an agent. Each request opens a connection of its own, so any thread may use it."""
 
     def __init__(self, server: str | Address = DEFAULT_SERVER, *, timeout_s: float = _TIMEOUT_S) -> None:
         """``http://host:port`` or ``unix:/path``. Raises BadRequest."""
@@ -75,7 +75,7 @@ class Remote:
         self._timeout_s = timeout_s
 
     def table(self, table: str | type[Table[Any, R]]) -> RemoteTable[R]:
-        """A table: by its class with rows of its row type, by its name with rows as dicts."""
+        """A table of the agent. Given the table's class, rows have its row type; given its name, rows are dicts."""
         return RemoteTable(self, table)
 
     def json(self, path: str, parameters: Parameters = (), method: str = "GET") -> Any:
@@ -84,16 +84,21 @@ class Remote:
             return self._decoded(response.read())
 
     def lines(
-        self, path: str, parameters: Parameters = (), *, silence_s: float = SILENCE_S, cut: Cut | None = None
+        self,
+        path: str,
+        parameters: Parameters = (),
+        *,
+        silence_s: float = SILENCE_S,
+        cancellation: Cancellation | None = None,
     ) -> Iterator[Any]:
-        """The lines of a stream, for ever: Unreachable is raised when it ends. Raises BadRequest, NotFound."""
-        with self._response("GET", path, parameters, silence_s, cut) as response:
-            while (line := self._line(response)).endswith(b"\n"):  # half a line: it was cut off
+        """The lines of an endless stream. Raises Unreachable when it ends, and BadRequest, NotFound at the start."""
+        with self._response("GET", path, parameters, silence_s, cancellation) as response:
+            while (line := self._line(response)).endswith(b"\n"):  # half a line means that the connection broke
                 yield self._decoded(line)
         raise Unreachable(f"{self.address} ended the stream; ask again to begin anew from the rows as they are then")
 
     def dump(self) -> Iterator[bytes]:
-        """The tables at one instant, as lines that `statedb.load` reads. Raises Unreachable where they are cut off."""
+        """All tables at one instant, as lines for `statedb.load`. Raises Unreachable when the dump is incomplete."""
         line = b""
         with self._response("GET", "/dump", (), self._timeout_s) as response:
             while (next_line := self._line(response)).endswith(b"\n"):
@@ -112,39 +117,39 @@ class Remote:
 
     @contextmanager
     def _response(
-        self, method: str, path: str, parameters: Parameters, timeout_s: float, cut: Cut | None = None
+        self, method: str, path: str, parameters: Parameters, timeout_s: float, cancellation: Cancellation | None = None
     ) -> Generator[http.client.HTTPResponse]:
         query = urlencode(list(parameters))
         try:
-            with closing(_Connection(self.address, timeout_s, cut)) as connection:
+            with closing(_Connection(self.address, timeout_s, cancellation)) as connection:
                 connection.request(method, f"{path}?{query}" if query else path)
                 with connection.getresponse() as response:
                     if response.status != 200:
                         raise self._refusal(response)
                     yield response
         except ConnectionRefusedError:
-            raise self._nobody("") from None
+            raise self._unreachable("") from None
         except FileNotFoundError:
-            raise self._nobody(": there is no such socket") from None
+            raise self._unreachable(": there is no such socket") from None
         except TimeoutError:
             raise Unreachable(
                 f"{self.address} has said nothing for {timeout_s:g} s; see whether it still runs"
             ) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise self._nobody(f": {reason}") from None
+            raise self._unreachable(f": {reason}") from None
         finally:
-            if cut is not None:
-                cut.release()
+            if cancellation is not None:
+                cancellation.detach()
 
-    def _nobody(self, reason: str) -> Unreachable:
+    def _unreachable(self, reason: str) -> Unreachable:
         return Unreachable(
             f"no agent answers at {self.address}{reason}; start one with 'statedb run -c agent.yaml', "
             "or name another with --server or STATEDB_SERVER"
         )
 
     def _decoded(self, data: bytes) -> dict[str, Any]:
-        """Every answer of an agent, and every line of its streams, is one JSON object."""
+        """One JSON object: every answer of an agent and every line of its streams is one."""
         try:
             return msgspec.json.decode(data, type=dict[str, Any])
         except msgspec.DecodeError:
@@ -208,16 +213,16 @@ class RemoteTable(Generic[R]):
         return self._rows([*parameters, *[("prefix", str(part)) for part in key]])
 
     def changes(
-        self, *key: str | int, silence_s: float = SILENCE_S, cut: Cut | None = None
+        self, *key: str | int, silence_s: float = SILENCE_S, cancellation: Cancellation | None = None
     ) -> Iterator[RemoteBatch[R]]:
-        """First all rows, then what changes, of the table or one row. Ends with Unreachable: then begin anew.
+        """All rows as the first batch, then each change, of the table or of one row.
 
-        After so much silence it counts as ended; ``cut`` ends it from another thread. `agent.replica` begins anew by
-        itself.
+        It ends with Unreachable when the connection is lost, when nothing has come for ``silence_s`` seconds, or when
+        ``cancellation`` ends it; call it again to start over. `Replica` does that for you.
         """
         changes: list[RemoteChange[R]] = []
         path = f"/changes/{quote(self.name, safe='')}"
-        lines = cast(Any, self._remote.lines(path, _key(key), silence_s=silence_s, cut=cut))
+        lines = cast(Any, self._remote.lines(path, _key(key), silence_s=silence_s, cancellation=cancellation))
         with closing(lines):
             for line in lines:
                 match line["event"]:
@@ -243,26 +248,26 @@ class RemoteTable(Generic[R]):
 
 
 class _Connection(http.client.HTTPConnection):
-    """Over TCP or to a Unix socket; it can be cut at any moment, also while it is being made."""
+    """Over TCP or to a Unix socket. It can be cancelled at any moment, also while it connects."""
 
-    def __init__(self, address: Address, timeout_s: float, cut: Cut | None) -> None:
+    def __init__(self, address: Address, timeout_s: float, cancellation: Cancellation | None) -> None:
         super().__init__("localhost" if address.path else address.host, address.port or None, timeout=timeout_s)
         self._address = address
-        self._cut = cut
+        self._cancellation = cancellation
 
     def connect(self) -> None:
-        """To the first place that takes us. Raises the last one's OSError."""
-        places = _places(self._address)
-        for family, where in places:
+        """Try each address of the host in turn. Raises the OSError of the last one."""
+        addresses = _socket_addresses(self._address)
+        for family, where in addresses:
             self.sock = socket.socket(family)
             try:
                 self.sock.settimeout(self.timeout)
-                if self._cut is not None:
-                    self._cut.take(self.sock)
+                if self._cancellation is not None:
+                    self._cancellation.attach(self.sock)
                 self.sock.connect(where)
             except OSError:
                 self.sock.close()
-                if where == places[-1][1]:
+                if where == addresses[-1][1]:
                     raise
             else:
                 break
@@ -270,8 +275,8 @@ class _Connection(http.client.HTTPConnection):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _places(address: Address) -> list[tuple[int, Any]]:
-    """Address families and what to connect to."""
+def _socket_addresses(address: Address) -> list[tuple[int, Any]]:
+    """Pairs of an address family and what `socket.connect` takes for it."""
     if address.path:
         return [(socket.AF_UNIX, address.path)]
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)

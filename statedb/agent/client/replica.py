@@ -1,6 +1,6 @@
-"""Tables of another process, followed: a database here is kept equal to them, over interruptions and restarts there.
+"""Replicas: a local database that follows tables of a remote agent, across lost connections and restarts of the agent.
 
-Knows batches of changes and when to ask again; of HTTP only that a request can be refused, lost or cut.
+It handles batches of changes and retries. Of HTTP it only knows that a request can be refused, lost or cancelled.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any, Self, cast
 import msgspec
 
 from ingest.backoff import Backoff
+from ingest.source import AnyTable
 from ingest.worker import Worker
 from statedb import Database, DuplicateKey, StateDBError, Table, TableView, UniqueIndex, WriteTransaction
 
 from ..errors import AgentError, BadRequest, NotFound
-from ..http.query import AnyTable
-from .remote import SILENCE_S, Cut, Remote, RemoteBatch
+from .remote import SILENCE_S, Cancellation, Remote, RemoteBatch
 
 log = logging.getLogger("statedb.agent")
 
-_RETRY_MIN_S, _RETRY_MAX_S = 0.1, 10.0
 _END_S = 1.0
-_CUT_AGAIN_S = 0.02
+_CANCEL_AGAIN_S = 0.02
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
-    """How one table of a replica is connected.
+    """The connection of one table of a replica.
 
-    ``connected``: the rows are those of the remote table, as far as it has told; else they are as they last were.
-    ``since`` when that is so (Unix seconds). ``last_error`` is what last went wrong, also after it has healed.
-    ``revision`` is the remote table's, to which the rows here belong; ``connections`` counts how often it began anew.
+    ``connected``: whether changes of the remote table arrive. If not, the rows are those that last arrived.
+    ``since``: when ``connected`` last changed, in Unix seconds. ``last_error``: the latest error, kept after recovery.
+    ``revision``: the revision of the remote table that the local rows correspond to.
+    ``connections``: how often a connection has been made.
     """
 
     table: str
@@ -45,53 +45,54 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
 
 class Links(Table[str, Link], name="replica_links"):
-    """One row for each table of a replica, under that table's name. It can be watched like any other."""
+    """One row for each table of a replica, under the name of that table. It can be watched like any other table."""
 
     primary = UniqueIndex[str, Link](lambda link: link.table)
 
 
-class Replica:
-    """Tables of an agent elsewhere, in a database here; a context manager that follows them while it is open.
+class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of a replica, in seconds.
 
-    ``db`` has the same tables and `Links`: snapshots, indexes, watches and change streams work as they do there. Read
-    it only; revisions in it are its own. It stays readable after the end, as do its rows while the agent is away.
-
-    - A table is initialized once the remote one is and all its rows are in: ``db.wait_initialized(...)``.
-    - What came as one batch is one transaction, and the remote revision in `Links` is written with it. Tables are
-      followed one by one: two of them may be at different moments of the agent.
-    - When the connection is lost, it is made again for ever, at growing intervals; then only differences are written.
-    - **Absence counts only where the remote table is initialized.** An agent that was restarted has few rows at first;
-      until it says that its table is initialized, what it has not told since the connection began stays here. Then
-      that is deleted, in one transaction. What it says is deleted is deleted at once.
-    - A table that the agent does not have, or whose rows do not fit, is told in `Links` and tried again at the longest
-      interval: its rows stay as they were.
+    ``retry_min_s`` and ``retry_max_s``: the shortest and the longest wait before a connection is made again.
+    ``silence_s``: a connection that brings nothing for so long counts as lost.
     """
 
-    def __init__(
-        self,
-        remote: Remote,
-        *tables: AnyTable,
-        retry_min_s: float = _RETRY_MIN_S,
-        retry_max_s: float = _RETRY_MAX_S,
-        silence_s: float = SILENCE_S,
-    ) -> None:
-        """Nothing is asked before `start`. ``silence_s``: so long without a word, and the connection counts as lost.
+    retry_min_s: float = 0.1
+    retry_max_s: float = 10.0
+    silence_s: float = SILENCE_S
 
-        Raises ValueError without a table, and InvalidTable for what is no table.
+
+class Replica:
+    """Tables of a remote agent in a local database. As a context manager it follows them while it is open.
+
+    ``db`` has the same tables and `Links`. Snapshots, indexes, watches and change streams work as usual; do not write
+    to it. Its revisions are its own. It stays readable while the agent is away and after the end.
+
+    - A table is initialized once the remote one is and all its rows have arrived: ``db.wait_initialized(...)``.
+    - Each remote batch is one local transaction, which also writes the remote revision to `Links`. Each table is
+      followed separately, so two tables may show different moments of the agent.
+    - A lost connection is made again, at growing intervals and without a limit. Then only differences are written.
+    - **A missing row is deleted only once the remote table is initialized.** An agent that has just restarted has few
+      rows. Until its table is initialized, rows that it has not sent stay here; then they are deleted in one
+      transaction. An explicit delete is applied at once.
+    - A table that the agent does not have, or whose rows do not fit the local row type, is reported in `Links` and
+      tried again at the longest interval. Its rows stay.
+    """
+
+    def __init__(self, remote: Remote, *tables: AnyTable, options: ReplicaOptions | None = None) -> None:
+        """Nothing is requested before `start`.
+
+        Raises ValueError without a table, and InvalidTable for an argument that is not a table.
         """
         if not tables:
             raise ValueError("name at least one table to follow, as in Replica(remote, Endpoints)")
         self.db = Database(*tables, Links)
-        self._followers = tuple(
-            [
-                _Follower(self.db, remote, table, retry_min_s, retry_max_s, silence_s)
-                for table in self.db.tables
-                if table is not Links
-            ]
-        )
+        options = options or ReplicaOptions()
+        followed = [table for table in self.db.tables if table is not Links]
+        self._followers = tuple([_Follower(self.db, remote, table, options) for table in followed])
 
     def __repr__(self) -> str:
-        """Which tables."""
+        """With the names of its tables."""
         return f"<Replica of {', '.join([table.name for table in self.db.tables if table is not Links])}>"
 
     def __enter__(self) -> Self:
@@ -111,12 +112,12 @@ class Replica:
         return self.db.snapshot()[Links]
 
     def start(self) -> None:
-        """Begin to follow. Raises RuntimeError the second time: make a new one."""
+        """Start to follow. Raises RuntimeError when it was started before; make a new replica instead."""
         for follower in self._followers:
             follower.worker.start()
 
     def close(self, timeout: float = _END_S) -> bool:
-        """End it, whatever it waits for; False where it is still looking a host's name up. May be called again."""
+        """End it, whatever it waits for. False if a thread still looks up a host name. May be called again."""
         for follower in self._followers:
             follower.stop()
         deadline = time.monotonic() + timeout
@@ -125,23 +126,21 @@ class Replica:
 
 
 class _Ended(Exception):
-    """The replica is being closed."""
+    """The replica is being closed, in the middle of a batch."""
 
 
 class _Follower:
     """One table and the thread that follows it."""
 
-    def __init__(
-        self, db: Database, remote: Remote, table: AnyTable, retry_min_s: float, retry_max_s: float, silence_s: float
-    ) -> None:
+    def __init__(self, db: Database, remote: Remote, table: AnyTable, options: ReplicaOptions) -> None:
         self._db = db
         self._remote = remote
         self._table = table
-        self._silence_s = silence_s
+        self._silence_s = options.silence_s
         self._unique = [index for index in table.indexes.values() if index.unique and index.position]
-        self._waits = Backoff(retry_min_s, retry_max_s, healthy_s=0.0)
-        self._long_waits = Backoff(retry_max_s, retry_max_s)
-        self._cut = Cut()
+        self._waits = Backoff(options.retry_min_s, options.retry_max_s, healthy_s=0.0)
+        self._long_waits = Backoff(options.retry_max_s, options.retry_max_s)
+        self._cancellation = Cancellation()
         self.worker = Worker(f"replica-{table.name}", self._run, self._ended)
         with db.write(table, Links) as txn:
             self._initializer = txn[table].begin_initializer("replica")
@@ -150,14 +149,14 @@ class _Follower:
     def stop(self) -> None:
         """Ask it to end."""
         self.worker.stop()
-        self._cut.make()
+        self._cancellation.cancel()
 
     def join(self, deadline: float) -> bool:
         """Wait until it has ended, for as long as the monotonic clock allows."""
-        while not self.worker.join(min(_CUT_AGAIN_S, max(0.0, deadline - time.monotonic()))):
+        while not self.worker.join(min(_CANCEL_AGAIN_S, max(0.0, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:
                 return False
-            self._cut.make()
+            self._cancellation.cancel()
         return True
 
     # -- connections -----------------------------------------------------------------------------------------
@@ -186,68 +185,73 @@ class _Follower:
     def _follow(self) -> None:
         """One connection, until it ends with an exception."""
         remote = self._remote.table(self._table)
-        told: set[Any] | None = set()
-        with closing(cast(Any, remote.changes(silence_s=self._silence_s, cut=self._cut))) as batches:
+        seen: set[Any] | None = set()
+        with closing(cast(Any, remote.changes(silence_s=self._silence_s, cancellation=self._cancellation))) as batches:
             first = True
             for batch in batches:
-                told = self._write(batch, told, first=first)
+                seen = self._write(batch, seen, first=first)
                 first = False
                 self._waits.lasted(0.0)
                 del batch  # before waiting for the next one: the first one is the whole table
 
     def _lost(self, error: str) -> None:
-        """It is not connected, because of this; while it is being closed, because of that."""
+        """Record that the connection is lost, and why. Not while it is being closed: the cause is known then."""
         if not self.worker.stopping:
-            self._tell(connected=False, last_error=" ".join(error.split()))
+            self._update_link(connected=False, last_error=" ".join(error.split()))
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is None:
-            self._tell(connected=False)
+            self._update_link(connected=False)
         else:
-            self._tell(connected=False, last_error=f"following has ended: {failure!r}; make a new replica")
+            self._update_link(connected=False, last_error=f"following has ended: {failure!r}; make a new replica")
 
-    def _tell(self, *, connected: bool, **changed: Any) -> None:
+    def _update_link(self, *, connected: bool, **changed: Any) -> None:
         with self._db.write(Links) as txn:
-            txn[Links].modify(self._table.name, lambda link: _told(link, connected=connected, **changed))
+            txn[Links].modify(self._table.name, lambda link: _changed(link, connected=connected, **changed))
 
     # -- batches ---------------------------------------------------------------------------------------------
 
-    def _write(self, batch: RemoteBatch[Any], told: set[Any] | None, *, first: bool) -> set[Any] | None:
-        """One transaction. ``told``: the keys told since the connection began; None as soon as absence counts."""
+    def _write(self, batch: RemoteBatch[Any], seen: set[Any] | None, *, first: bool) -> set[Any] | None:
+        """Write a batch in one transaction, and return the new ``seen``.
+
+        ``seen`` holds the keys that came since the connection began. It is None once missing rows have been deleted.
+        """
         table, key_of = self._table, self._table.key_of
         with self._db.write(table, Links) as txn:
-            coming = {key_of(change.row) for change in batch.changes} if self._unique else set[Any]()
+            pending = {key_of(change.row) for change in batch.changes} if self._unique else set[Any]()
             rows = txn[table]
             for row, _, deleted in batch.changes:
                 if self.worker.stopping:
                     raise _Ended
                 key = key_of(row)
-                coming.discard(key)
+                pending.discard(key)
                 if deleted:
                     rows.delete(key)
                     continue
-                if told is not None:
-                    told.add(key)
+                if seen is not None:
+                    seen.add(key)
                 try:
                     rows.insert(row)
                 except DuplicateKey:
-                    self._make_room(txn, row, coming, told)
+                    self._release_unique_keys(txn, row, pending, seen)
                     rows.insert(row)
-            if told is not None and batch.initialized:
-                for key in [key for key in self._db.snapshot()[table] if key not in told]:
+            if seen is not None and batch.initialized:
+                for key in [key for key in self._db.snapshot()[table] if key not in seen]:
                     rows.delete(key)
                 rows.finish_initializer(self._initializer)
-                told = None
+                seen = None
             txn[Links].modify(
                 table.name,
-                lambda link: _told(link, connected=True, revision=batch.revision, connections=link.connections + first),
+                lambda link: _changed(
+                    link, connected=True, revision=batch.revision, connections=link.connections + first
+                ),
             )
-        return told
+        return seen
 
-    def _make_room(self, txn: WriteTransaction, row: Any, coming: set[Any], told: set[Any] | None) -> None:
-        """Take out who still holds a unique key of this row here and not there any more.
+    def _release_unique_keys(self, txn: WriteTransaction, row: Any, pending: set[Any], seen: set[Any] | None) -> None:
+        """Delete the local rows that still hold a unique key of ``row`` but no longer do at the agent.
 
-        That is a row whose newest state comes later in this batch, or one that the agent has not told of at all.
+        Such a row either comes again later in this batch (``pending``), or the agent has not sent it at all.
         """
         key_of = self._table.key_of
         for index in self._unique:
@@ -255,10 +259,10 @@ class _Follower:
                 holder = txn[cast("UniqueIndex[Any, Any]", index)].get(unique)
                 if holder is not None:
                     key = key_of(holder)
-                    if key in coming or (told is not None and key not in told):
+                    if key in pending or (seen is not None and key not in seen):
                         txn[self._table].delete(key)
 
 
-def _told(link: Link, *, connected: bool, **changed: Any) -> Link:
+def _changed(link: Link, *, connected: bool, **changed: Any) -> Link:
     since = link.since if link.connected == connected else time.time()
     return msgspec.structs.replace(link, connected=connected, since=since, **changed)

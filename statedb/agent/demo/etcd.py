@@ -1,4 +1,4 @@
-"""A real etcd for the demonstration, kept equal to a directory of manifests, as a cluster's control plane would."""
+"""A real etcd for the demonstration that mirrors a directory of manifests, as the control plane of a cluster would."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOOK_S = 0.05
 
 
 def entries_of(snapshot: Snapshot) -> dict[bytes, bytes]:
-    """The tables of a cluster as an etcd in Cilium's KVStore layout holds them."""
+    """The rows of a cluster as keys and values in Cilium's KVStore layout."""
     entries = {f"{keys.NODES}/{nodes.name(row)}": nodes.encode(row) for row in snapshot[Nodes].values()}
     for identity in snapshot[Identities].values():
         entries[f"{keys.IDENTITIES}/{identities.name(identity)}"] = identities.encode(identity)
@@ -29,7 +29,7 @@ def entries_of(snapshot: Snapshot) -> dict[bytes, bytes]:
 
 
 class MirroredEtcd:
-    """An etcd that a thread keeps equal to a directory; a context manager. Raises NoEtcd where there is no binary."""
+    """An etcd that a thread keeps equal to a directory. A context manager; raises NoEtcd without an etcd binary."""
 
     def __init__(self, directory: str, cluster: str, cluster_id: int) -> None:
         """Not yet started."""
@@ -43,11 +43,11 @@ class MirroredEtcd:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return self._etcd.endpoint
 
     def __enter__(self) -> Self:
-        """Start it, and wait until it holds what the directory says."""
+        """Start it, and wait until it holds everything in the directory."""
         try:
             self._etcd.start()
             self._source.start()

@@ -1,4 +1,4 @@
-"""The demonstration: an agent on the example cluster, manifests that change, a consumer that sees it, queries."""
+"""The demonstration: an agent on the example cluster, changes of manifests, a follower that prints them, queries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, 
 
 from ..errors import StartError
 from ..process.agent import Agent
-from ..process.config import Config, parse
+from ..process.config import Config, parse_config
 
 _CLUSTER = "cluster1"
 _WAIT_S = 30.0
@@ -36,8 +36,8 @@ status:
 _IP = "10.244.2.200"
 
 
-def demo(backend: str, *, keep: bool, say: Callable[[str], None]) -> None:
-    """Run it, in half a minute at most; with ``keep`` the agent stays up until it is interrupted. Raises StartError."""
+def run_demo(backend: str, *, keep: bool, say: Callable[[str], None]) -> None:
+    """Run the demonstration, in half a minute at most. With ``keep`` the agent runs until Ctrl-C. Raises StartError."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="statedb-demo-") as scratch:
         directory = Path(scratch) / "cluster"
@@ -47,17 +47,17 @@ def demo(backend: str, *, keep: bool, say: Callable[[str], None]) -> None:
             config = stack.enter_context(_source_of(backend, directory, say))
             agent = Agent(config)
             stack.enter_context(agent)
-            consumer = stack.enter_context(_Consumer(agent.db, say))
+            consumer = stack.enter_context(_EndpointPrinter(agent.db, say))
             _show_filling(agent, say)
             _change_manifests(agent, consumer, directory, backend, say)
-            _ask(agent.address, say)
+            _show_queries(agent.address, say)
             if keep:
-                _stay(agent, directory, say)
+                _keep_running(agent, directory, say)
         say(f"\nDone in {time.monotonic() - began:.1f} s. {_next_steps(backend)}")
 
 
 def _example() -> Path:
-    """The example cluster: in the package where it was installed, beside it in a checkout."""
+    """The example cluster: inside an installed package, or in the ``examples`` folder of a checkout."""
     here = Path(__file__).parent
     for path in (here / "example_cluster", here.parents[2] / "examples" / "cluster"):
         if path.is_dir():
@@ -67,14 +67,14 @@ def _example() -> Path:
 
 @contextlib.contextmanager
 def _source_of(backend: str, directory: Path, say: Callable[[str], None]) -> Generator[Config]:
-    """The configuration of the agent; with what it needs running meanwhile."""
+    """The configuration of the agent. The etcd that it may need runs inside the ``with`` block."""
     if backend == "manifests":
         yield _config("manifests: {directory: cluster, rescan-s: 0.1}", directory)
         return
     try:
-        from ingest.etcd.local import NoEtcd
+        from ingest.etcd.local import NoEtcd  # optional package: grpcio
 
-        from .etcd import MirroredEtcd
+        from .etcd import MirroredEtcd  # optional package: grpcio
     except ModuleNotFoundError as error:
         raise StartError(
             f"the demonstration of kvstore needs the package {error.name!r}; install 'statedb[etcd]'"
@@ -90,11 +90,11 @@ def _source_of(backend: str, directory: Path, say: Callable[[str], None]) -> Gen
 
 def _config(ingest: str, directory: Path) -> Config:
     text = f"cluster: {{name: {_CLUSTER}, id: 1}}\ningest: {{{ingest}}}\nhttp: {{listen: '127.0.0.1:0'}}\n"
-    return parse(text, directory.parent)
+    return parse_config(text, directory.parent)
 
 
-class _Consumer:
-    """Follows the endpoints on a thread of its own and tells what it sees after the first rows."""
+class _EndpointPrinter:
+    """Follows the endpoints on a thread of its own and prints each change after the first rows."""
 
     def __init__(self, db: Database, say: Callable[[str], None]) -> None:
         self._db = db
@@ -113,7 +113,7 @@ class _Consumer:
         self._thread.join()
 
     def catch_up(self) -> None:
-        """Wait until it has seen what the table holds now."""
+        """Wait until it has printed everything up to the present revision."""
         revision = self._db.snapshot()[Endpoints].revision
         with self._seen:
             self._seen.wait_for(lambda: self._revision >= revision, _WAIT_S)
@@ -122,15 +122,15 @@ class _Consumer:
         following = False
         for batch in self._stream:
             for change in batch if following else ():
-                with contextlib.suppress(BrokenPipeError):  # nobody reads any more: the main thread finds out too
-                    self._say(f"    consumer: {_told(change)}")
-            following = following or batch.initialized  # what came until then was the first list
+                with contextlib.suppress(BrokenPipeError):  # standard output is closed; the main thread notices too
+                    self._say(f"    consumer: {_description(change)}")
+            following = following or batch.initialized  # everything before belongs to the first list
             with self._seen:
                 self._revision = batch.snapshot[Endpoints].revision
                 self._seen.notify_all()
 
 
-def _told(change: Change[Endpoint]) -> str:
+def _description(change: Change[Endpoint]) -> str:
     row = change.row
     what = "gone  " if change.deleted else "upsert"
     return f"{what} {row.key.ip}  pod {row.namespace}/{row.pod}  identity {row.identity}  node {row.host_ip}"
@@ -149,9 +149,9 @@ def _show_filling(agent: Agent, say: Callable[[str], None]) -> None:
 
 
 def _change_manifests(
-    agent: Agent, consumer: _Consumer, directory: Path, backend: str, say: Callable[[str], None]
+    agent: Agent, consumer: _EndpointPrinter, directory: Path, backend: str, say: Callable[[str], None]
 ) -> None:
-    """A pod comes, moves, is broken, and goes; each step is awaited in the table."""
+    """Create, move, break and delete a pod. After each step, wait for it in the table."""
     consumer.catch_up()
     say(f"    consumer: follows endpoints, and has {len(agent.db.snapshot()[Endpoints])} of them")
     key = EndpointKey(_CLUSTER, _IP)
@@ -194,7 +194,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _until(db: Database, holds: Callable[[], bool]) -> None:
-    """Wait until the tables show it. Raises StartError after a while."""
+    """Wait until ``holds`` is true. Raises StartError after 30 seconds."""
     end = time.monotonic() + _WAIT_S
     while True:
         snapshot = db.snapshot()
@@ -206,8 +206,8 @@ def _until(db: Database, holds: Callable[[], bool]) -> None:
             raise StartError("a change did not arrive in the tables in time")
 
 
-def _ask(address: str, say: Callable[[str], None]) -> None:
-    """Ask the running agent as a user would: the real command, over HTTP."""
+def _show_queries(address: str, say: Callable[[str], None]) -> None:
+    """Query the running agent with the real command, over HTTP, as a user would."""
     say("\nAnybody may ask the running agent:")
     for arguments in (
         ["show", "nodes"],
@@ -221,7 +221,7 @@ def _ask(address: str, say: Callable[[str], None]) -> None:
             say(f"  {line}")
 
 
-def _stay(agent: Agent, directory: Path, say: Callable[[str], None]) -> None:
+def _keep_running(agent: Agent, directory: Path, say: Callable[[str], None]) -> None:
     say(f"\nThe agent stays up until Ctrl-C. Change the manifests in {directory}, and ask it:")
     say(f"  statedb --server {agent.address} changes endpoints")
     with contextlib.suppress(KeyboardInterrupt):

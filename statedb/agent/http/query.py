@@ -11,7 +11,7 @@ from statedb import Database, InvalidKey, PrefixIndex, Table
 
 from ..errors import BadRequest, NoRow, NotFound
 from ..keys import AnyIndex, key_form, to_texts
-from ..process.strict import known
+from ..wording import suggestion
 
 AnyTable: TypeAlias = type[Table[Any, Any]]
 Match = Literal["longest", "exact", "covering", "within"]
@@ -64,7 +64,7 @@ def table_named(db: Database, name: str) -> AnyTable:
     for table in db.tables:
         if table.name == name:
             return table
-    raise NotFound(f"no table {name[:60]!r}; {known([table.name for table in db.tables], name)}")
+    raise NotFound(f"no table {name[:60]!r}; {suggestion([table.name for table in db.tables], name)}")
 
 
 def index_named(table: AnyTable, name: str | None) -> AnyIndex:
@@ -73,7 +73,7 @@ def index_named(table: AnyTable, name: str | None) -> AnyIndex:
         return table.indexes["primary"]
     index = table.indexes.get(name)
     if index is None:
-        raise NotFound(f"table {table.name!r} has no index {name[:60]!r}; {known(table.indexes, name)}")
+        raise NotFound(f"table {table.name!r} has no index {name[:60]!r}; {suggestion(table.indexes, name)}")
     return index
 
 

@@ -15,10 +15,10 @@ from ingest.clustermesh import RemoteSources
 from statedb import Database, PrefixIndex, Table
 from statedb.catalog import Rejected, SourceKey, Sources
 
+from ..consumer import Consumer
 from ..errors import BadRequest, NotFound
 from ..keys import key_form
-from ..process.consumers import Consumer
-from ..process.strict import known
+from ..wording import suggestion
 from .query import Answer, Match, Query, ask, table_named
 from .streams import Streams
 
@@ -38,7 +38,7 @@ class Reply(msgspec.Struct, frozen=True):
     lines: bool = False
 
 
-class Site:
+class Resources:
     """The tables and the sources of an agent, for requests. For any thread."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Site:
         self._streams = streams
         self._ready = False
 
-    def answer(self, method: str, target: str) -> Reply:
+    def respond(self, method: str, target: str) -> Reply:
         """The reply to a request. Raises BadRequest, NotFound."""
         parts = urlsplit(target)
         path = tuple(unquote(part) for part in parts.path.strip("/").split("/"))
@@ -81,7 +81,7 @@ class Site:
                 return Reply(200, self._streams.lines(table_named(self._db, name), parameters.texts("key")), lines=True)
             case ("consumers",):
                 parameters.only()
-                return _json(200, {"consumers": [_told_of(each) for each in self._consumers]})
+                return _json(200, {"consumers": [_consumer_status(each) for each in self._consumers]})
             case ("dump",):
                 parameters.only()
                 return Reply(200, self._dump(), lines=True)
@@ -192,7 +192,7 @@ class _Parameters:
         """Raises BadRequest for any other parameter."""
         for name in self._values:
             if name not in names:
-                hint = known(names, name) if names else "none is known here"
+                hint = suggestion(names, name) if names else "none is known here"
                 raise BadRequest(f"unknown parameter {name[:60]!r}; {hint}")
 
     def texts(self, name: str) -> tuple[str, ...] | None:
@@ -216,7 +216,7 @@ def _query(table: str, parameters: _Parameters) -> Query:
     if limit is not None and not _LIMIT.fullmatch(limit):
         raise BadRequest(f"limit {limit[:60]!r} is not a whole number from 1 to 999999999")
     if match is not None and match not in get_args(Match):
-        raise BadRequest(f"match {match[:60]!r} is none; {known(get_args(Match), match)}")
+        raise BadRequest(f"match {match[:60]!r} is none; {suggestion(get_args(Match), match)}")
     values: Mapping[str, Any] = {"index": parameters.text("index"), "match": match}
     return Query(
         table=table,
@@ -228,7 +228,7 @@ def _query(table: str, parameters: _Parameters) -> Query:
     )
 
 
-def _told_of(consumer: Consumer) -> dict[str, Any]:
+def _consumer_status(consumer: Consumer) -> dict[str, Any]:
     return {
         "consumer": consumer.name,
         "ready": consumer.ready,

@@ -30,7 +30,7 @@ _BODY_BYTES_MAX = 64 * 1024
 _POLL_S = 0.1
 _END_S = 1.0
 
-Answering = Callable[[str, str], Reply]
+Handler = Callable[[str, str], Reply]
 """(method, target) -> reply; raises BadRequest, NotFound."""
 
 
@@ -44,13 +44,13 @@ class Server(ThreadingMixIn, TCPServer):
     def __init__(
         self,
         address: Address,
-        answering: Answering,
+        handler: Handler,
         *,
         connections_max: int = CONNECTIONS_MAX,
         timeout_s: float = _SOCKET_TIMEOUT_S,
     ) -> None:
         """Raises StartError, naming ``http.listen``. ``timeout_s``: a reader that takes nothing for so long is cut."""
-        self.answering = answering
+        self.handler = handler
         self.timeout_s = timeout_s
         self._connections_max = connections_max
         self._connections: set[socket.socket] = set()
@@ -199,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(*(refusal or (413, f"a body has at most {_BODY_BYTES_MAX} bytes; none is needed")))
             return
         try:
-            reply = self.server.answering(self.command, self.path)
+            reply = self.server.handler(self.command, self.path)
         except NoRow as error:
             self._send_json(404, str(error), missing="row")
         except NotFound as error:

@@ -1,4 +1,4 @@
-"""An agent in this process: a configuration becomes a database, sources that fill it, consumers, and a server."""
+"""An agent: the database, sources, consumers and HTTP server that a configuration describes."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ from typing import Self
 
 from ingest import BACKENDS, IngestError, Source
 from ingest.clustermesh import RemoteSources, open_remotes
+from ingest.source import AnyTable
 from ingest.status import declare_absent
 from statedb import Database
 from statedb.catalog import TABLES, Rejected, Sources
 
+from ..consumer import Consumer
 from ..errors import StartError
-from ..http.query import AnyTable
-from ..http.resources import Site
+from ..http.resources import Resources
 from ..http.server import Server
 from ..http.streams import KEEPALIVE_S, Streams
 from .config import Config
-from .consumers import KINDS, Consumer
-from .startup import Beginning
-from .warm_start import read_into
+from .consumers import CONSUMER_KINDS, open_conflicts
+from .startup import DelayedStart
+from .warm_start import insert_dump
 
 log = logging.getLogger("statedb.agent")
 
-_OWN = (Sources, Rejected)
-_SHARE_S = 0.2
+_AGENT_TABLES = (Sources, Rejected)
+_POLL_S = 0.2
 
 
 class Agent:
-    """Started once, stopped once; as a context manager both. From any thread.
+    """An agent in this process. It is started once and stopped once, from any thread; ``with`` does both.
 
-    ``db`` is there from the beginning and stays readable after the end. ``address`` is where the server listens, as
-    clients are told it.
+    ``db`` can be read before the start and after the end. ``address`` is the address of its server.
     """
 
     def __init__(self, config: Config, *, tables: tuple[AnyTable, ...] = (), keepalive_s: float = KEEPALIVE_S) -> None:
-        """Opens the sources and the address, so that what is wrong with them is told at once. Raises StartError.
+        """Opens the sources and binds the address. Raises StartError when either fails.
 
-        ``tables`` are more than those of the catalog and of the configuration's backends.
+        ``tables`` are added to those of the catalog and of the configuration. ``keepalive_s``: a change stream that has
+        been silent for so long sends a keepalive line.
         """
         self.db = Database(*dict.fromkeys((*tables_of(config), *tables)))
         self.sources: tuple[Source, ...] = open_sources(config, self.db)
@@ -48,9 +49,9 @@ class Agent:
         self._streams = Streams(self.db, keepalive_s)
         self.remotes: RemoteSources | None = open_remote_clusters(config, self.db)
         self.consumers: tuple[Consumer, ...] = open_consumers(config, self.db)
-        self._beginning = Beginning(self.db, self._begin_consumers)
-        self._site = Site(self.db, self.sources, self._streams, self.remotes, self.consumers)
-        self._server = Server(config.listen, self._site.answer)
+        self._delayed_start = DelayedStart(self.db, self._start_consumers)
+        self._resources = Resources(self.db, self.sources, self._streams, self.remotes, self.consumers)
+        self._server = Server(config.listen, self._resources.respond)
         self._lock = threading.Lock()
         self._state = "new"
         self._ended = threading.Event()
@@ -72,13 +73,13 @@ class Agent:
         self.stop()
 
     def start(self) -> None:
-        """Begin to fill the tables and to answer. Raises StartError, then nothing runs; RuntimeError if not new."""
+        """Start everything. Raises StartError, after which nothing runs; RuntimeError if it was started before."""
         with self._lock:
             if self._state != "new":
                 raise RuntimeError(f"this agent is {self._state}; make a new one")
             self._state = "running"
         filled = dict.fromkeys([table for source in self.sources for table in source.tables])
-        unfilled = [table for table in TABLES if table not in filled and table not in _OWN]
+        unfilled = [table for table in TABLES if table not in filled and table not in _AGENT_TABLES]
         try:
             self._start_warm(tuple(filled))
             declare_absent(self.db, self._config.cluster.name, unfilled)
@@ -86,7 +87,7 @@ class Agent:
                 source.start()
             if self.remotes is not None:
                 self.remotes.start()
-            self._await_remotes()
+            self._start_consumers_when_ready()
             self._server.begin()
         except IngestError as error:
             self.stop()
@@ -95,14 +96,14 @@ class Agent:
             self.stop()
             raise
 
-    def _await_remotes(self) -> None:
+    def _start_consumers_when_ready(self) -> None:
         remotes, options = self.remotes, self._config.remote_clusters
         if remotes is None or options is None or not self.consumers:
-            self._beginning.start((), 0.0)
+            self._delayed_start.start((), 0.0)
         else:
-            self._beginning.start(remotes.clusters, options.sync_timeout_s)
+            self._delayed_start.start(remotes.clusters, options.sync_timeout_s)
 
-    def _begin_consumers(self) -> None:
+    def _start_consumers(self) -> None:
         for consumer in self.consumers:
             consumer.start()
 
@@ -111,13 +112,13 @@ class Agent:
         if path is None:
             return
         if not path.exists():
-            log.warning("warm start: %s is not there; the tables are empty until their sources have been read", path)
+            log.warning("warm start: %s does not exist; the tables are empty until their sources have been read", path)
             return
-        count = read_into(self.db, path, self._config.cluster.name, tables)
+        count = insert_dump(self.db, path, self._config.cluster.name, tables)
         log.info("warm start: %d rows from %s, stale until their sources have been read", count, path)
 
     def stop(self, timeout: float = 1.5) -> bool:
-        """End everything; False when something has not ended within ``timeout`` seconds. May be called again."""
+        """Stop everything; False when a part has not ended within ``timeout`` seconds. May be called again."""
         with self._lock:
             before, self._state = self._state, "stopped"
         if before == "stopped":
@@ -126,8 +127,8 @@ class Agent:
         ending: list[Source | RemoteSources | Consumer] = [*self.consumers, *self.sources]
         if self.remotes is not None:
             ending.append(self.remotes)
-        self._beginning.stop()
-        self._beginning.join(max(0.0, deadline - time.monotonic()))
+        self._delayed_start.stop()
+        self._delayed_start.join(max(0.0, deadline - time.monotonic()))
         for each in ending:
             each.stop()
         self._streams.close()
@@ -137,18 +138,18 @@ class Agent:
         return not running
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until somebody has stopped it; False when ``timeout`` seconds passed before."""
+        """Wait until `stop` has been called; False when ``timeout`` seconds have passed before."""
         return self._ended.wait(timeout)
 
     def wait_synced(self, timeout: float | None = None) -> bool:
-        """Wait until every source has brought its first full list; False when the time is over, or it was stopped.
+        """Wait until every source has delivered its first full list; False after ``timeout`` seconds or a stop.
 
-        Remote clusters are not waited for: how they are stands in ``sources``.
+        It does not wait for remote clusters; the table ``sources`` shows their state.
         """
         tables = [table for source in self.sources for table in source.tables]
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._ended.is_set():
-            left = _SHARE_S if deadline is None else min(_SHARE_S, deadline - time.monotonic())
+            left = _POLL_S if deadline is None else min(_POLL_S, deadline - time.monotonic())
             if self.db.wait_initialized(*tables, timeout=max(0.0, left)):
                 return True
             if deadline is not None and time.monotonic() >= deadline:
@@ -157,14 +158,14 @@ class Agent:
 
 
 def tables_of(config: Config) -> tuple[AnyTable, ...]:
-    """The tables of the catalog, and those that backends and consumers of the configuration have of their own."""
-    own = [table for each in config.ingest for table in BACKENDS[each.backend].own]
-    own += [table for each in config.consumers for table in KINDS[each.kind].own(each.options)]
-    return tuple(dict.fromkeys((*TABLES, *own)))
+    """The tables of the catalog, and those that the backends and consumers of the configuration add."""
+    added = [table for each in config.ingest for table in BACKENDS[each.backend].own]
+    added += [table for each in config.consumers for table in CONSUMER_KINDS[each.kind].extra_tables(each.options)]
+    return tuple(dict.fromkeys((*TABLES, *added)))
 
 
 def open_sources(config: Config, db: Database) -> tuple[Source, ...]:
-    """A source for each backend of the configuration, not yet started. Raises StartError naming all that are wrong."""
+    """Open a source for each backend of the configuration, without starting it. Raises StartError with all errors."""
     sources: list[Source] = []
     problems: list[str] = []
     for each in config.ingest:
@@ -181,25 +182,28 @@ def open_sources(config: Config, db: Database) -> tuple[Source, ...]:
 
 
 def open_remote_clusters(config: Config, db: Database) -> RemoteSources | None:
-    """The remote clusters of the configuration, not yet started; None where it names none. Raises StartError."""
+    """Open the remote clusters of the configuration, without starting them; None if it has none. Raises StartError."""
     if config.remote_clusters is None:
         return None
     try:
-        mirror = any(KINDS[each.kind].of_remotes for each in config.consumers)
+        mirror = any(CONSUMER_KINDS[each.kind].needs_remote_clusters for each in config.consumers)
         return open_remotes(db, config.cluster.name, config.cluster.id, config.remote_clusters, mirror=mirror)
     except IngestError as error:
         raise StartError(f"remote-clusters: {error}") from None
 
 
 def open_consumers(config: Config, db: Database) -> tuple[Consumer, ...]:
-    """The consumers of the configuration, not yet started. Raises StartError naming all that are wrong."""
+    """Open the consumers of the configuration, without starting them. Raises StartError with all errors."""
     opened: list[Consumer] = []
     problems: list[str] = []
     for each in config.consumers:
         try:
-            opened.append(KINDS[each.kind].open(db, config.cluster.name, config.cluster.id, each.options))
+            opened.append(CONSUMER_KINDS[each.kind].open(db, config.cluster.name, config.cluster.id, each.options))
         except IngestError as error:
             problems.append(f"consumers.{each.kind}{'.' if _names_option(error) else ': '}{error}")
+    if config.remote_clusters is not None:
+        conflicts = open_conflicts(db, config.cluster.name, [each.kind for each in config.consumers])
+        opened += [] if conflicts is None else [conflicts]
     if problems:
         raise StartError("\n".join(problems))
     return tuple(opened)

@@ -1,4 +1,4 @@
-"""What an agent is told by its file: which cluster, which backends fill which tables, where to listen."""
+"""The configuration file: the cluster, the backends and the tables they fill, the consumers, the address."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from ingest import BACKENDS, Backend, RemoteClustersOptions, discover
 from ingest.manifests import yaml_text
 from statedb.catalog.wire.cluster_configs import is_cluster_name
 
-from ..address import DEFAULT, Address, parse_listen
-from .consumers import KINDS
-from .strict import Problems, below, known, to_struct
+from ..address import DEFAULT_LISTEN, Address, parse_listen
+from ..errors import ConfigError
+from ..wording import suggestion
+from .consumers import CONSUMER_KINDS
+from .strict import Problems, field_path, to_struct
 
 S = TypeVar("S", bound=msgspec.Struct)
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -26,74 +28,65 @@ _PATHS = ("directory", "kubeconfig")
 _SECTIONS = ("cluster", "ingest", "remote-clusters", "consumers", "warm-start", "http", "log-level")
 
 
-class ConfigError(ValueError):
-    """A configuration is wrong. ``problems`` are all that could be found, one line each; str() is all of them."""
-
-    def __init__(self, problems: list[str]) -> None:
-        """At least one problem."""
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
-
-
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose state the local sources bring."""
+    """The cluster whose state the local sources read."""
 
     name: str = _DEFAULT_CLUSTER
     id: int = 0
 
 
-class Ingest(msgspec.Struct, frozen=True, kw_only=True):
-    """One backend, with its options, and the names of the tables that it alone fills."""
+class IngestConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A backend, its options, and the names of the tables that it fills; no other backend fills them."""
 
     backend: str
     options: Any  # of the backend's own type
     tables: tuple[str, ...]
 
 
-class Consumer(msgspec.Struct, frozen=True, kw_only=True):
-    """One consumer, with its options."""
+class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A consumer and its options."""
 
     kind: str
     options: Any  # of the kind's own type
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration that has passed every check that needs no outside world."""
+    """A valid configuration: it has passed every check that needs no access to files, servers or the network."""
 
     cluster: Cluster = Cluster()
-    ingest: tuple[Ingest, ...]
+    ingest: tuple[IngestConfig, ...]
     remote_clusters: RemoteClustersOptions | None = None
-    consumers: tuple[Consumer, ...] = ()
+    consumers: tuple[ConsumerConfig, ...] = ()
     listen: Address
     warm_start: Path | None = None
-    """A dump to start from, where it is there."""
+    """A dump to start from; it need not exist."""
     log_level: LogLevel = "info"
 
 
 class _Http(msgspec.Struct, frozen=True, kw_only=True):
-    listen: str = DEFAULT
+    listen: str = DEFAULT_LISTEN
 
 
-def load(path: str | Path) -> Config:
-    """The configuration in a file. Paths in it are relative to the file's directory. Raises ConfigError."""
+def load_config(path: str | Path) -> Config:
+    """Read a configuration file. Paths in it are relative to its directory. Raises ConfigError."""
     path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     try:
-        return parse(data, path.parent)
+        return parse_config(data, path.parent)
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
 
 
-def parse(data: bytes | str, base: str | Path = ".") -> Config:
-    """The configuration in a text; paths in it are relative to ``base``. Raises ConfigError."""
+def parse_config(data: bytes | str, base: str | Path = ".") -> Config:
+    """Parse the text of a configuration. Paths in it are relative to ``base``. Raises ConfigError."""
     values = _mapping(data)
     problems = Problems()
     for name in values:
         if name not in _SECTIONS:
-            problems.add(below("", name), f"unknown field; {known(_SECTIONS, name)}")
+            problems.add(field_path("", name), f"unknown field; {suggestion(_SECTIONS, name)}")
     cluster = _cluster(values, problems)
     ingest = _ingest(values, Path(base), problems)
     remote_clusters = _remote_clusters(values, cluster, Path(base), problems)
@@ -149,7 +142,7 @@ def _cluster(values: dict[str, Any], problems: Problems) -> Cluster | None:
     return cluster
 
 
-def _ingest(values: dict[str, Any], base: Path, problems: Problems) -> tuple[Ingest, ...]:
+def _ingest(values: dict[str, Any], base: Path, problems: Problems) -> tuple[IngestConfig, ...]:
     names = ", ".join(BACKENDS)
     if "ingest" not in values:
         problems.add("ingest", f"is missing: no table would be filled; add a backend below it, one of {names}")
@@ -160,12 +153,12 @@ def _ingest(values: dict[str, Any], base: Path, problems: Problems) -> tuple[Ing
         return ()
     if not section:
         problems.add("ingest", f"names no backend: no table would be filled; add one of {names}")
-    found: list[Ingest | None] = []
+    found: list[IngestConfig | None] = []
     for name, options in section.items():
-        path = below("ingest", name)
+        path = field_path("ingest", name)
         why = "" if name in BACKENDS else discover(name)
         if name not in BACKENDS:
-            problems.add(path, why or f"unknown backend; {known(BACKENDS, name)}")
+            problems.add(path, why or f"unknown backend; {suggestion(BACKENDS, name)}")
         else:
             found.append(_backend(BACKENDS[name], options, path, base, problems))
     claims = tuple([each for each in found if each is not None])
@@ -173,7 +166,7 @@ def _ingest(values: dict[str, Any], base: Path, problems: Problems) -> tuple[Ing
     return claims
 
 
-def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Problems) -> Ingest | None:
+def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Problems) -> IngestConfig | None:
     before = len(problems)
     options = to_struct(backend.options, value, path, problems)
     if options is None:
@@ -183,7 +176,7 @@ def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Prob
         problems.add(f"{path}.tables", "the list is empty; name at least one, or leave the option out to fill all")
     for place, table in enumerate(chosen or ()):
         if table not in backend.tables:
-            hint = known(backend.tables, table)
+            hint = suggestion(backend.tables, table)
             problems.add(f"{path}.tables[{place}]", f"{backend.name} carries no such table; {hint}")
     if "@" in (getattr(options, "server", None) or ""):
         problems.add(f"{path}.server", "an address must not hold a user; use token-file")
@@ -191,12 +184,12 @@ def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Prob
     if len(problems) > before:
         return None
     tables = backend.tables if chosen is None else tuple(dict.fromkeys(chosen))
-    return Ingest(backend=backend.name, options=_anchored(options, base), tables=tables)
+    return IngestConfig(backend=backend.name, options=_with_resolved_paths(options, base), tables=tables)
 
 
 def _check_endpoints(options: Any, path: str, problems: Problems) -> None:
     for place, endpoint in enumerate(getattr(options, "endpoints", ())):
-        if "@" in endpoint:  # before anybody repeats it: it may hold a password
+        if "@" in endpoint:  # checked first, because it may hold a password that no later message may repeat
             where = f"{path}.endpoints[{place}]"
             problems.add(where, "an address must not hold a user; use username and password-file")
 
@@ -209,11 +202,11 @@ def _remote_clusters(
     if cluster is not None and cluster.id == 0:
         problems.add("cluster.id", "is 0, but there are remote-clusters: a cluster of a mesh needs an id of its own")
     options = to_struct(RemoteClustersOptions, values["remote-clusters"], "remote-clusters", problems)
-    return None if options is None else _anchored(options, base)
+    return None if options is None else _with_resolved_paths(options, base)
 
 
-def _check_claims(claims: tuple[Ingest, ...], problems: Problems) -> None:
-    """Every table of a cluster has one source of truth."""
+def _check_claims(claims: tuple[IngestConfig, ...], problems: Problems) -> None:
+    """Check that no table is claimed by two backends: each table has one source of truth."""
     for place, second in enumerate(claims):
         for first in claims[:place]:
             shared = [table for table in first.tables if table in second.tables]
@@ -227,15 +220,15 @@ def _check_claims(claims: tuple[Ingest, ...], problems: Problems) -> None:
 
 
 def _consumers(
-    values: dict[str, Any], ingest: tuple[Ingest, ...], has_remotes: bool, base: Path, problems: Problems
-) -> tuple[Consumer, ...]:
-    """Each is a name, or a name with its options: ``[routes, ipcache: {local-node: n1}]``."""
+    values: dict[str, Any], ingest: tuple[IngestConfig, ...], has_remotes: bool, base: Path, problems: Problems
+) -> tuple[ConsumerConfig, ...]:
+    """Each entry is a name, or a name with options: ``[routes, ipcache: {local-node: n1}]``."""
     wanted = values.get("consumers", [])
     if not isinstance(wanted, list):
-        problems.add("consumers", f"must be a list of {', '.join(KINDS)}, like [ipcache, routes]")
+        problems.add("consumers", f"must be a list of {', '.join(CONSUMER_KINDS)}, like [ipcache, routes]")
         return ()
     filled = None if problems else {table for each in ingest for table in each.tables}
-    found: dict[str, Consumer] = {}
+    found: dict[str, ConsumerConfig] = {}
     for place, each in enumerate(wanted):
         path = f"consumers[{place}]"
         one = {each: {}} if isinstance(each, str) else each
@@ -243,21 +236,21 @@ def _consumers(
             problems.add(path, "must be a name, or one name with its options, like 'ipcache: {local-node: node1}'")
             continue
         ((name, value),) = one.items()
-        if name not in KINDS:
-            problems.add(path, f"unknown consumer; {known(KINDS, str(name))}")
+        if name not in CONSUMER_KINDS:
+            problems.add(path, f"unknown consumer; {suggestion(CONSUMER_KINDS, str(name))}")
         elif name in found:
             problems.add(path, f"{name!r} is named before; name it once")
         else:
-            kind = KINDS[name]
+            kind = CONSUMER_KINDS[name]
             options = to_struct(kind.options, {} if value is None else value, f"{path}.{name}", problems)
             missing = [] if filled is None else [table for table in kind.needs if table not in filled]
             if missing:
                 problems.add(path, _unfilled(name, missing))
-            if kind.of_remotes and not has_remotes:
+            if kind.needs_remote_clusters and not has_remotes:
                 problems.add(path, f"{name!r} is about remote clusters, and there are none; add remote-clusters")
             _check_endpoints(getattr(options, "etcd", None), f"{path}.{name}.etcd", problems)
             if options is not None:
-                found[name] = Consumer(kind=name, options=_anchored(options, base))
+                found[name] = ConsumerConfig(kind=name, options=_with_resolved_paths(options, base))
     return tuple(found.values())
 
 
@@ -302,13 +295,13 @@ def _log_level(values: dict[str, Any], problems: Problems) -> LogLevel:
     return level  # type: ignore[no-any-return]
 
 
-def _anchored(options: S, base: Path) -> S:
-    """The options with every path made relative to the directory of the configuration."""
+def _with_resolved_paths(options: S, base: Path) -> S:
+    """The options with each relative path resolved against the directory of the configuration."""
     changed: dict[str, Any] = {}
     for field in options.__struct_fields__:
         value = getattr(options, field)
         if isinstance(value, msgspec.Struct):
-            changed[field] = _anchored(value, base)
+            changed[field] = _with_resolved_paths(value, base)
         elif isinstance(value, str) and (field in _PATHS or field.endswith("_file")):
             changed[field] = str(base / os.path.expanduser(value))
     return msgspec.structs.replace(options, **changed)

@@ -1,10 +1,10 @@
-"""The consumers that a configuration can name: which tables they need, and how they are made."""
+"""The kinds of consumers that a configuration can name: their options, the tables they need, how they are opened."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,7 @@ from msgspec import Meta
 from consumers.etcd.meshcache import MeshCacheOptions, open_meshcache
 from consumers.etcd.publisher import PublisherOptions, open_publisher
 from consumers.running.derivation import Derivation
+from consumers.tables.conflicts import derive_conflicts
 from consumers.tables.ipcache import derive_ipcache
 from consumers.tables.loadbalancer import derive_loadbalancer
 from consumers.tables.routes import derive_routes
@@ -20,92 +21,59 @@ from ingest.errors import InvalidOptions, MissingDependency
 from ingest.keyspace.options import EtcdOptions, ServiceResolverOptions, TlsOptions
 from ingest.source import AnyTable
 from statedb import Database
-from statedb.catalog import EndpointSlices, Mirror, NodeKey
+from statedb.catalog import EndpointSlices, Mirror
 from statedb.catalog.wire.endpoint_slices import can_decompress
+
+from ..consumer import Consumer
 
 if TYPE_CHECKING:
     from ingest.etcd import Client
 
 
-class Consumer(Protocol):
-    """Does something with the tables on threads of its own. One life: made, started once, stopped once."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in the configuration."""
-        ...
-
-    @property
-    def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where it does well."""
-        ...
-
-    @property
-    def ready(self) -> bool:
-        """Whether it has done all that there was to do when the tables were first complete."""
-        ...
-
-    @property
-    def queue_size(self) -> int:
-        """What it still has to do: keys to write, or 0 for those whose work is done as soon as it is there."""
-        ...
-
-    @property
-    def crash(self) -> BaseException | None:
-        """What ended it against all expectation: a bug. Else None."""
-        ...
-
-    def start(self) -> None:
-        """Begin."""
-        ...
-
-    def stop(self) -> None:
-        """Ask it to end, and return at once."""
-        ...
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; False when ``timeout`` seconds passed before."""
-        ...
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """A kind of consumer: its name and options in the configuration, and the tables that a source must fill for it."""
+class ConsumerKind(msgspec.Struct, frozen=True):
+    """A kind of consumer: its name and options in the configuration, and the tables that sources must fill for it."""
 
     name: str
     needs: tuple[str, ...]
     options: type[msgspec.Struct]
     open: Callable[[Database, str, int, Any], Consumer]
     """(db, cluster name, cluster id, options) -> a consumer not yet started; raises InvalidOptions."""
-    own: Callable[[Any], tuple[AnyTable, ...]] = lambda _: ()
-    """options -> the tables that the database must have for it, beside those of the catalog."""
-    of_remotes: bool = False
-    """Whether it is about remote clusters, so that there must be some."""
+    extra_tables: Callable[[Any], tuple[AnyTable, ...]] = lambda _: ()
+    """options -> the tables that the database must have in addition to those of the catalog."""
+    needs_remote_clusters: bool = False
+    """Whether the configuration must have ``remote-clusters`` for it."""
 
 
 class NoOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """Of consumers that have nothing to choose."""
+    """For consumers without options."""
 
 
 class IPCacheOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """``local_node`` is the name of the node whose addresses are the host's own; none if not given."""
+    """``local_node``: the name of the node that this agent runs on. Without it no entry is marked as the host's."""
 
     local_node: str = ""
 
 
-class Derived:
-    """One or several derived tables as a `Consumer`."""
+class SelectorsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """``peers_are_local``: a peer of a policy that names no cluster means the local one only (Cilium's default)."""
+
+    peers_are_local: bool = True
+
+
+class DerivedTables:
+    """A `Consumer` made of one or several derived tables."""
 
     queue_size = 0
 
     def __init__(self, db: Database, name: str, *parts: Derivation[Any, Any]) -> None:
-        """All of them are started and stopped together."""
+        """``parts`` are started and stopped together."""
         self.name = name
         self._db = db
         self._parts = parts
 
     @property
     def health(self) -> str:
-        """Of the first part that is not well."""
+        """The health of the first part that is not OK."""
         return next((part.health for part in self._parts if part.health != "OK"), "OK")
 
     @property
@@ -116,32 +84,35 @@ class Derived:
 
     @property
     def crash(self) -> BaseException | None:
-        """Of the first part that crashed."""
+        """The exception of the first part that crashed."""
         return next((part.crash for part in self._parts if part.crash is not None), None)
 
     def start(self) -> None:
-        """Begin."""
+        """Start each part."""
         for part in self._parts:
             part.start()
 
     def stop(self) -> None:
-        """Ask them to end; the tables stay."""
+        """Ask each part to end; the tables stay."""
         for part in self._parts:
             part.stop()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until all have ended; ``timeout`` is for each."""
+        """Wait until all parts have ended, ``timeout`` seconds for each; False when one has not."""
         ended = [part.join(timeout) for part in self._parts]
         return all(ended)
 
 
 def _open_ipcache(db: Database, cluster: str, _: int, options: IPCacheOptions) -> Consumer:
-    local = NodeKey(cluster, options.local_node) if options.local_node else None
-    return Derived(db, "ipcache", derive_ipcache(db, local_node=local))
+    return DerivedTables(db, "ipcache", derive_ipcache(db, cluster, local_node=options.local_node))
 
 
-class Etcd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """The etcd that is written, told as those that backends read."""
+def _open_selectors(db: Database, cluster: str, _: int, options: SelectorsOptions) -> Consumer:
+    return DerivedTables(db, "selectors", *derive_selectors(db, cluster, peers_are_local=options.peers_are_local))
+
+
+class EtcdTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """The etcd to write to, with the same options as an etcd that backends read from."""
 
     endpoints: Annotated[tuple[str, ...], Meta(min_length=1)]
     tls: TlsOptions | None = None
@@ -155,15 +126,15 @@ class Etcd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class PublisherSettings(PublisherOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """Where and how to publish."""
+    """The options of the publisher, with the etcd to publish to."""
 
-    etcd: Etcd
+    etcd: EtcdTarget
 
 
 class MeshCacheSettings(MeshCacheOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """Where and how to copy remote clusters."""
+    """The options of the mesh cache, with the etcd to copy remote clusters to."""
 
-    etcd: Etcd
+    etcd: EtcdTarget
 
 
 def _open_publisher(db: Database, cluster: str, cluster_id: int, options: PublisherSettings) -> Consumer:
@@ -181,13 +152,13 @@ def _open_meshcache(db: Database, _: str, __: int, options: MeshCacheSettings) -
     return open_meshcache(db, _dialer(options.etcd), options)
 
 
-def _dialer(etcd: Etcd) -> Callable[[], Client]:
-    """Each call gives a new connection, to the next server where the last one failed.
+def _dialer(etcd: EtcdTarget) -> Callable[[], Client]:
+    """A function that returns a new connection at each call, to the next server each time.
 
     Raises InvalidOptions, MissingDependency.
     """
     try:
-        from ingest.keyspace.connect import Connector, servers_of
+        from ingest.keyspace.connect import Connector, servers_of  # optional package: grpcio
     except ModuleNotFoundError as error:
         raise MissingDependency(f"an etcd needs the package {error.name!r}; install 'statedb[etcd]'") from error
     where = {name: getattr(etcd, name) for name in etcd.__struct_fields__}
@@ -204,30 +175,53 @@ def _dialer(etcd: Etcd) -> Callable[[], Client]:
     return dial
 
 
-_KINDS = (
-    Kind("ipcache", ("nodes", "endpoints"), IPCacheOptions, _open_ipcache),
-    Kind("routes", ("nodes",), NoOptions, lambda db, *_: Derived(db, "routes", derive_routes(db))),
-    Kind(
+_ALL_KINDS = (
+    ConsumerKind("ipcache", ("nodes", "endpoints"), IPCacheOptions, _open_ipcache),
+    ConsumerKind(
+        "routes",
+        ("nodes",),
+        NoOptions,
+        lambda db, cluster, *_: DerivedTables(db, "routes", derive_routes(db, cluster)),
+    ),
+    ConsumerKind(
         "loadbalancer",
         ("services", "backends"),
         NoOptions,
-        lambda db, cluster, *_: Derived(db, "loadbalancer", derive_loadbalancer(db, cluster)),
+        lambda db, cluster, *_: DerivedTables(db, "loadbalancer", derive_loadbalancer(db, cluster)),
     ),
-    Kind(
+    ConsumerKind(
         "selectors",
         ("identities", "policies"),
-        NoOptions,
-        lambda db, *_: Derived(db, "selectors", *derive_selectors(db)),
+        SelectorsOptions,
+        _open_selectors,
     ),
-    Kind(
+    ConsumerKind(
         "publisher",
         ("nodes", "identities", "endpoints", "services", "backends", "namespaces"),
         PublisherSettings,
         _open_publisher,
-        own=lambda options: () if options.export == "services" else (EndpointSlices,),
+        extra_tables=lambda options: () if options.export == "services" else (EndpointSlices,),
     ),
-    Kind("meshcache", (), MeshCacheSettings, _open_meshcache, own=lambda _: (Mirror,), of_remotes=True),
+    ConsumerKind(
+        "meshcache",
+        (),
+        MeshCacheSettings,
+        _open_meshcache,
+        extra_tables=lambda _: (Mirror,),
+        needs_remote_clusters=True,
+    ),
 )
 
-KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
+_WITH_CLAIMS = frozenset({"ipcache", "routes", "loadbalancer"})
+"""Consumers whose tables have one winner for each key that rows of several clusters may claim."""
+
+
+def open_conflicts(db: Database, cluster: str, consumers: Iterable[str]) -> Consumer | None:
+    """What keeps the table ``conflicts`` beside consumers of these names; None where none of them needs it."""
+    if _WITH_CLAIMS.isdisjoint(consumers):
+        return None
+    return DerivedTables(db, "conflicts", derive_conflicts(db, cluster))
+
+
+CONSUMER_KINDS: Mapping[str, ConsumerKind] = MappingProxyType({kind.name: kind for kind in _ALL_KINDS})
 """By the name that stands under ``consumers:`` in a configuration."""

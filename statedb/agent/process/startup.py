@@ -1,4 +1,4 @@
-"""Consumers begin when the remote clusters known at the start have been read, or after a while without them."""
+"""Delays the start of consumers until remote clusters have been read, or a timeout has passed."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from statedb.catalog import SourceKey, Sources
 log = logging.getLogger("statedb.agent")
 
 
-class Beginning:
-    """Calls ``begin`` once: as soon as these clusters are synced, at the latest after ``timeout_s`` seconds.
+class DelayedStart:
+    """Calls ``start_consumers`` once: when the given clusters are synced, or after a timeout.
 
-    So that a consumer does not take away, at every start, what belongs to a cluster that is read a moment later; and a
-    cluster that is away holds nobody up for long (cilium/cilium ``clustermesh-sync-timeout``). On a thread of its own;
-    without clusters at once.
+    A consumer that started earlier would remove the entries of a cluster that is read a moment later. The timeout
+    keeps an unreachable cluster from blocking the start (as ``clustermesh-sync-timeout`` of cilium/cilium does). It
+    waits on a thread of its own; without clusters it calls ``start_consumers`` at once.
     """
 
-    def __init__(self, db: Database, begin: Callable[[], None]) -> None:
-        """Not yet started."""
+    def __init__(self, db: Database, start_consumers: Callable[[], None]) -> None:
+        """Nothing is called before `start`."""
         self._db = db
-        self._begin = begin
+        self._start_consumers = start_consumers
         self._stopped = bell()
         self._clusters: tuple[Source, ...] = ()
         self._timeout_s = 0.0
-        self._worker = Worker("beginning", self._run, self._ended)
+        self._worker = Worker("delayed start", self._run, self._ended)
 
     def start(self, clusters: Sequence[Source], timeout_s: float) -> None:
-        """Wait for these."""
+        """Wait for these clusters, at most ``timeout_s`` seconds."""
         self._clusters, self._timeout_s = tuple(clusters), timeout_s
         if self._clusters and timeout_s:
             self._worker.start()
         else:
-            self._begin()
+            self._start_consumers()
 
     def stop(self) -> None:
-        """Do not begin any more."""
+        """Stop waiting; the consumers are not started any more."""
         self._worker.stop()
         self._stopped.trip()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it will not begin any more."""
+        """Wait until the thread has ended; False when ``timeout`` seconds have passed before."""
         return self._worker.join(timeout)
 
     def _run(self) -> None:
@@ -57,8 +57,12 @@ class Beginning:
             left = deadline - time.monotonic()
             if not missing or left <= 0:
                 if missing:
-                    log.warning("consumers begin without %s: not read after %g s", ", ".join(missing), self._timeout_s)
-                self._begin()
+                    log.warning(
+                        "consumers start without the clusters %s, which were not read within %g s",
+                        ", ".join(missing),
+                        self._timeout_s,
+                    )
+                self._start_consumers()
                 return
             watch = snapshot[Sources].watch()
             del snapshot
@@ -66,11 +70,11 @@ class Beginning:
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is not None:
-            log.error("consumers did not begin: %r", failure, exc_info=failure)
+            log.error("consumers were not started: %r", failure, exc_info=failure)
 
 
 def _missing(snapshot: Snapshot, clusters: Sequence[Source]) -> list[str]:
-    """Clusters of which some table has not been read."""
+    """The clusters that have a table which is not synced."""
     sources = snapshot[Sources]
     return [
         each.cluster

@@ -1,14 +1,14 @@
-"""A mapping from a configuration into a struct, with every mistake named by its path. Knows no particular fields."""
+"""Converts a mapping of a configuration to a struct, and reports every mistake with its path."""
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
-from collections.abc import Iterable
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
+
+from ..wording import printable, suggestion
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -28,34 +28,21 @@ _NAME = re.compile(r"[A-Za-z_][-\w.]{0,59}")
 
 
 class Problems(list[str]):
-    """What is wrong, one line each, in the order found."""
+    """The mistakes found so far, one line each."""
 
     def add(self, path: str, text: str) -> None:
-        """``path`` is the dotted name of a field, or empty where it is about the whole."""
+        """``path`` is the dotted name of the field, or empty for a mistake that is not in one field."""
         self.append(printable(f"{path}: {text}" if path else text))
 
 
-def printable(text: str) -> str:
-    """A text on one line, without anything that a terminal would obey."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def known(names: Iterable[str], wrong: str) -> str:
-    """What could have been meant: a close name first, then all."""
-    names = tuple(names)
-    close = difflib.get_close_matches(wrong, names, 1, 0.6)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}known are {', '.join(names)}"
-
-
-def below(path: str, name: str) -> str:
-    """The path of a field. What does not look like a name may be a secret in the wrong place, and is not repeated."""
+def field_path(path: str, name: str) -> str:
+    """The path of a field. A name that does not look like one may be a misplaced secret, so it is not repeated."""
     shown = name if _NAME.fullmatch(name) else "?"
     return f"{path}.{shown}" if path else shown
 
 
 def to_struct(kind: type[S], value: Any, path: str, problems: Problems) -> S | None:
-    """``value`` as this struct; None after adding at least one problem. Values are never repeated in a problem."""
+    """Convert ``value`` to this struct, or add to ``problems`` and return None. Problems never repeat values."""
     if not isinstance(value, dict):
         problems.add(path, f"must be a mapping of {', '.join(_names(kind))}, not {_word_of(value)}")
         return None
@@ -63,10 +50,10 @@ def to_struct(kind: type[S], value: Any, path: str, problems: Problems) -> S | N
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name in value:
         if name not in fields:
-            problems.add(below(path, name), f"unknown field; {known(fields, name)}")
+            problems.add(field_path(path, name), f"unknown field; {suggestion(fields, name)}")
     values: dict[str, Any] = {}
     for name, field in fields.items():
-        where = below(path, name)
+        where = field_path(path, name)
         if name in value:
             values[field.name] = _to_field(field.type, value[name], where, problems)
         elif field.required:
@@ -85,12 +72,12 @@ def _to_field(kind: Any, value: Any, path: str, problems: Problems) -> Any:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        problems.add(*_told(path, str(error)))
+        problems.add(*_explained(path, str(error)))
         return None
 
 
 def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
-    """The struct of ``Struct`` or ``Struct | None``."""
+    """The struct type in ``Struct`` or ``Struct | None``; None for other types."""
     kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     for each in kinds:
         if isinstance(each, type) and issubclass(each, msgspec.Struct):
@@ -98,8 +85,8 @@ def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
     return None
 
 
-def _told(path: str, error: str) -> tuple[str, str]:
-    """An error of msgspec as a path and a sentence with a remedy."""
+def _explained(path: str, error: str) -> tuple[str, str]:
+    """Turn a msgspec error into a path and a sentence with a remedy."""
     match = _EXPECTED.fullmatch(error)
     if match is None:
         return path, error

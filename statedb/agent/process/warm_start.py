@@ -1,49 +1,22 @@
-"""A dump as a file: written whole or not at all, and what an agent starts from until its sources have spoken."""
+"""Warm start: an agent begins with the rows of a dump until its sources have been read."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ingest.source import AnyTable
 from statedb import Database, InvalidDump, load
 from statedb.catalog import TABLES
 
 from ..errors import StartError
-from ..http.query import AnyTable
 
 
-def write(path: Path, lines: Iterable[bytes]) -> int:
-    """Put the lines into a file, which is the old one until it is the whole new one; how many bytes. Raises OSError."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    _sync_directory(path.parent)
-    return size
+def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTable]) -> int:
+    """Insert rows from a dump in one transaction and return their number. Raises StartError.
 
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def read_into(db: Database, path: Path, cluster: str, tables: Iterable[AnyTable]) -> int:
-    """Insert a file's rows of these tables and this cluster, in one transaction; how many. Raises StartError.
-
-    Rows of other clusters and of other tables are left out: their sources are not here to confirm them.
+    Only rows of ``tables`` and ``cluster`` are inserted: this agent has no source that could confirm or delete others.
     """
     whole = Database(*dict.fromkeys((*TABLES, *db.tables)))
     try:

@@ -10,7 +10,7 @@ import pytest
 from ingest.etcd import Client, PermissionDenied, Unauthenticated
 from statedb.agent.errors import StartError
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import parse
+from statedb.agent.process.config import parse_config
 from statedb.catalog import Endpoints
 
 from ...ingest.clustermesh.guarded import Guarded
@@ -47,7 +47,7 @@ def publishing(guarded: Guarded, directory: Path, users: str) -> Agent:
         )
     )
     return Agent(
-        parse(
+        parse_config(
             f"cluster: {{name: {CLUSTER}, id: 3}}\nhttp: {{listen: '127.0.0.1:0'}}\n"
             f"ingest: {{manifests: {{directory: '{files}'}}}}\n"
             f"consumers: [publisher: {{etcd: {{endpoints: ['{guarded.etcd.endpoint}'], tls: {{{tls}}}}},"
@@ -126,4 +126,4 @@ def test_without_a_certificate_of_our_own_we_would_lock_ourselves_out(tmp_path: 
     with pytest.raises(
         StartError, match=r"users: .*name etcd\.tls\.cert-file and key-file, of a certificate for admin-c"
     ):
-        Agent(parse(text))
+        Agent(parse_config(text))

@@ -9,6 +9,7 @@ from statedb.catalog import (
     BackendKey,
     Endpoint,
     EndpointKey,
+    Entity,
     Frontend,
     Identity,
     IdentityKey,
@@ -65,12 +66,15 @@ label_texts = st.sampled_from(
         "reserved:host=",
         "cidr:10.0.0.0/8=",
         "bare",
+        "reserved:remote-node=",
+        "k8s:io.kubernetes.pod.namespace=default",
+        "k8s:io.cilium.k8s.policy.cluster=c1",
     ]
 )
 identities = st.builds(
     Identity,
     key=st.builds(IdentityKey, clusters, st.integers(1, 4)),
-    labels=st.lists(label_texts, max_size=3, unique=True).map(tuple),
+    labels=st.lists(label_texts, max_size=4, unique=True).map(tuple),
 )
 _keys = st.sampled_from(["app", "k8s:app", "any:app", "tier", "reserved:host", "none", "k8s:bare", "bare"])
 _values = st.lists(st.sampled_from(["", "web", "db", "front"]), min_size=1, max_size=2).map(
@@ -82,13 +86,19 @@ requirements = st.one_of(
 )
 selectors = st.builds(
     Selector,
-    path=st.sampled_from(["spec.endpointSelector", "spec.ingress[0].fromEndpoints[0]"]),
+    path=st.sampled_from(
+        ["spec.endpointSelector", "spec.ingress[0].fromEndpoints[0]", "spec.egress[0].toNodes[0]", "spec.nodeSelector"]
+    ),
     requirements=st.lists(requirements, max_size=2).map(lambda each: tuple(sorted(each))),
 )
 policies = st.builds(
     Policy,
     key=st.builds(PolicyKey, st.just("CiliumNetworkPolicy"), st.sampled_from(["", "default"]), st.sampled_from("ab")),
     selectors=st.lists(selectors, max_size=3).map(tuple),
+    entities=st.lists(
+        st.builds(Entity, st.just("spec.ingress[0].fromEntities[0]"), st.sampled_from(["all", "cluster", "host"])),
+        max_size=1,
+    ).map(tuple),
 )
 
 _ports = st.sampled_from([80, 80, 443])

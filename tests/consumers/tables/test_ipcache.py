@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings, strategies as st
 
 from consumers.tables.ipcache import IPCache, IPEntry, derive_ipcache, lookup
-from consumers.tables.precedence import rank
+from consumers.tables.precedence import precedence
 from statedb import Database, Snapshot
 from statedb.catalog import Endpoint, EndpointKey, Endpoints, Node, NodeAddress, NodeKey, Nodes
 from statedb.testing import histories
@@ -17,7 +17,8 @@ from ..running.equation import assert_kept_up
 from .clusters import endpoints, nodes
 
 SOON = 20.0
-LOCAL = NodeKey("c1", "n1")
+CLUSTER = "c2"
+LOCAL = NodeKey(CLUSTER, "n1")
 rests = st.lists(st.booleans(), min_size=10, max_size=10)
 
 
@@ -30,8 +31,11 @@ def naive(snapshot: Snapshot) -> dict[str, IPEntry]:
         entry = IPEntry(
             network, row.identity, row.host_ip, row.encryption_key, row.key.cluster, row.namespace, row.pod, row.source
         )
-        claims.setdefault(network, []).append((rank(row.source), 0, row.key.cluster, row.key.ip, entry))
+        claims.setdefault(network, []).append(
+            (precedence(CLUSTER, row.key.cluster, row.source), 0, row.key.cluster, row.key.ip, entry)
+        )
     for node in snapshot[Nodes].values():
+        strength = precedence(CLUSTER, node.key.cluster, node.source)
         whose = [(1, 1 if node.key == LOCAL else 6, [each.ip for each in node.addresses if each.ip])]
         whose += [(2, 4, list(node.health_ips)), (3, 8, list(node.ingress_ips))]
         for order, identity, ips in whose:
@@ -41,7 +45,7 @@ def naive(snapshot: Snapshot) -> dict[str, IPEntry]:
                 external = [each.ip for each in same if each.type == "ExternalIP"]
                 host_ip = (internal + external + [""])[0]
                 entry = IPEntry(ip, identity, host_ip, node.encryption_key, node.key.cluster, source=node.source)
-                claims.setdefault(ip, []).append((rank(node.source), order, node.key.cluster, node.key.name, entry))
+                claims.setdefault(ip, []).append((strength, order, node.key.cluster, node.key.name, entry))
     return {network: min(found, key=lambda claim: claim[:4])[4] for network, found in claims.items()}
 
 
@@ -49,7 +53,7 @@ def naive(snapshot: Snapshot) -> dict[str, IPEntry]:
 @given(history=histories({Endpoints: endpoints, Nodes: nodes}, max_size=10), rests=rests)
 def test_kept_up_incrementally_equals_computed_afresh(history, rests):
     db = Database(Endpoints, Nodes)
-    assert_kept_up(db, [derive_ipcache(db, local_node=LOCAL)], history, rests, naive)
+    assert_kept_up(db, [derive_ipcache(db, CLUSTER, local_node=LOCAL.name)], history, rests, naive)
 
 
 @settings(max_examples=60, deadline=None)
@@ -62,7 +66,7 @@ def test_the_longest_match_is_found(rows, asked):
     with db.write(Endpoints) as txn:
         for row in rows:
             txn[Endpoints].insert(row)
-    Driver(derive_ipcache(db)).settle()
+    Driver(derive_ipcache(db, CLUSTER)).settle()
     snapshot = db.snapshot()
     for text in asked:
         address = ip_address(text)
@@ -75,10 +79,10 @@ def claim(cluster: str, identity: int, source: str) -> Endpoint:
     return Endpoint(EndpointKey(cluster, "10.0.0.1"), identity, source=source)
 
 
-def test_a_weaker_source_does_not_overwrite_a_stronger_one_and_takes_over_when_that_goes():
+def test_the_local_cluster_wins_whatever_remote_ones_say_of_their_sources_and_they_take_over_when_it_goes():
     db = Database(Endpoints, Nodes)
-    driver = Driver(derive_ipcache(db))
-    for row in (claim("c1", 1, "clustermesh"), claim("c2", 2, "custom-resource"), claim("c3", 3, "k8s")):
+    driver = Driver(derive_ipcache(db, CLUSTER))
+    for row in (claim("c1", 1, "clustermesh"), claim("c2", 2, "unspec"), claim("c3", 3, "local")):
         with db.write(Endpoints) as txn:
             txn[Endpoints].insert(row)
         driver.settle()
@@ -86,7 +90,7 @@ def test_a_weaker_source_does_not_overwrite_a_stronger_one_and_takes_over_when_t
     with db.write(Endpoints) as txn:
         txn[Endpoints].delete(EndpointKey("c2", "10.0.0.1"))
     driver.settle()
-    assert found(db).identity == 3
+    assert found(db).identity == 1  # of two remote clusters the first by name
     with db.write(Endpoints) as txn:
         txn[Endpoints].clear()
     driver.settle()
@@ -101,13 +105,13 @@ def found(db: Database) -> IPEntry:
 
 def test_nodes_have_their_reserved_identities():
     db = Database(Endpoints, Nodes)
-    driver = Driver(derive_ipcache(db, local_node=LOCAL))
+    driver = Driver(derive_ipcache(db, CLUSTER, local_node=LOCAL.name))
     with db.write(Nodes) as txn:
         for name in ("n1", "n2"):
             last = name[1]
             txn[Nodes].insert(
                 Node(
-                    NodeKey("c1", name),
+                    NodeKey(CLUSTER, name),
                     (NodeAddress("InternalIP", f"172.18.0.{last}"), NodeAddress("CiliumInternalIP", f"10.0.{last}.1")),
                     health_ips=(f"10.0.{last}.2",),
                     ingress_ips=(f"10.0.{last}.3",),
@@ -144,7 +148,7 @@ def test_many_threads_look_up_while_updates_run():
             if entry is None or (entry.cluster, entry.identity) not in {("c1", 1), ("c2", 2)}:
                 wrong.append(entry)
 
-    with derive_ipcache(db) as derivation:
+    with derive_ipcache(db, CLUSTER) as derivation:
         assert derivation.wait_applied(timeout=SOON)
         readers = [threading.Thread(target=look) for _ in range(4)]
         for reader in readers:

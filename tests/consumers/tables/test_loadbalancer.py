@@ -14,7 +14,6 @@ from consumers.tables.loadbalancer import (
     backends_of,
     derive_loadbalancer,
 )
-from consumers.tables.precedence import rank
 from statedb import Database, Snapshot
 from statedb.catalog import Backend, BackendKey, Backends, Frontend, Service, ServiceKey, Services
 from statedb.testing import histories
@@ -36,19 +35,24 @@ def naive(snapshot: Snapshot) -> dict[LoadBalancerKey, LoadBalancer]:
         clusters = [HERE]
         for other in ("c1", THERE):
             service = snapshot[Services].get(ServiceKey(other, key.namespace, key.name))
-            if service is not None and service.shared and own.include_external:
+            has_backends = any(
+                (row.key.cluster, row.key.namespace, row.key.service) == (other, key.namespace, key.name)
+                for row in snapshot[Backends].values()
+            )
+            if own.include_external and (has_backends if service is None else service.shared):
                 clusters.append(other)
         rows = [
             row
             for row in snapshot[Backends].values()
             if row.key.cluster in clusters and (row.key.namespace, row.key.service) == (key.namespace, key.name)
         ]
-        rows = [row for row in rows if row.ready or row.serving]
         rows.sort(key=lambda row: row.key.cluster, reverse=True)
-        rows.sort(key=lambda row: (row.key.cluster == HERE, -rank(row.source)))  # who wins comes last
+        rows.sort(key=lambda row: row.key.cluster == HERE)  # the winner comes last
         by_place = {(row.key.ip, row.key.port, row.key.protocol): row for row in rows}
         usable = sorted(
-            LoadBalancerBackend(*place, row.port_names, row.key.cluster, row.ready) for place, row in by_place.items()
+            LoadBalancerBackend(*place, row.port_names, row.key.cluster, row.ready)
+            for place, row in by_place.items()
+            if row.ready or (row.terminating and row.serving)
         )
         frontends = {}
         for each in own.frontends:
@@ -145,10 +149,25 @@ def test_external_ones_only_where_they_are_included(rig):
     assert rig.used() == ["10.244.1.1:8080"]
 
 
-def test_backends_of_a_service_that_has_gone_do_not_count(rig):
+def test_a_cluster_that_exports_slices_only_has_backends_and_no_service(rig):
     with rig.db.write(Services) as txn:
         txn[Services].delete(ServiceKey(THERE, "test", "echo"))
+    assert rig.used() == ["10.244.1.1:8080", "10.245.1.1:8080"]
+    with rig.db.write(Backends) as txn:
+        txn[Backends].delete(BackendKey(THERE, "test", "echo", "10.245.1.1", 8080, "TCP"))
     assert rig.used() == ["10.244.1.1:8080"]
+
+
+def test_an_address_of_ours_that_takes_no_traffic_is_not_served_by_a_remote_claim_of_it(rig):
+    rig.backend(HERE, "10.244.1.1", ready=False, serving=False)
+    rig.backend(THERE, "10.244.1.1")
+    assert rig.used() == ["10.245.1.1:8080"]
+
+
+def test_a_backend_that_is_not_ready_and_does_not_terminate_is_never_used(rig):
+    rig.backend(HERE, "10.244.1.1", ready=False, serving=True)
+    rig.backend(THERE, "10.245.1.1", ready=False, serving=True)
+    assert rig.used() == []
 
 
 @pytest.mark.parametrize(
@@ -217,13 +236,10 @@ def test_a_headless_service_has_backends_and_no_frontends():
     assert [(each.ip, each.hostname) for each in row.backends] == [("10.244.1.1", "web-0")]
 
 
-def test_one_address_in_two_other_clusters_is_that_of_the_stronger_source(rig):
+def test_one_address_in_two_remote_clusters_is_that_of_the_first_by_name(rig):
     rig.service("c1")
     rig.backend("c1", "10.245.1.1", source="clustermesh")
-    row = rig.row()
-    assert row is not None
-    assert [each.cluster for each in row.backends] == [HERE, THERE]
-    rig.backend(THERE, "10.245.1.1", source="api")
+    rig.backend(THERE, "10.245.1.1", source="local")
     row = rig.row()
     assert row is not None
     assert [each.cluster for each in row.backends] == [HERE, "c1"]

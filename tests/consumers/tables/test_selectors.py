@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from consumers.tables.labels import anchors, anchors_of, exact_labels, requirements, selects, text_of
+from consumers.tables.scopes import Scope, scoped_selectors
 from consumers.tables.selectors import (
     AskedSelector,
     AskedSelectors,
@@ -13,7 +14,6 @@ from consumers.tables.selectors import (
     SelectionKey,
     SelectorUses,
     derive_selectors,
-    effective,
     selected,
     watch_selected,
 )
@@ -26,7 +26,7 @@ from ..running.equation import assert_kept_up
 from . import clusters
 
 SOON = 20.0
-NS = "k8s:io.kubernetes.pod.namespace"
+LOCAL = "c1"
 asked = st.builds(
     AskedSelector,
     name=st.sampled_from(["x", "y"]),
@@ -52,7 +52,7 @@ def naively(requirement: Requirement, labels: tuple[str, ...]) -> bool:
 def naive(snapshot: Snapshot) -> dict[SelectionKey, Selection]:
     wanted = [row.requirements for row in snapshot[AskedSelectors].values()]
     for policy in snapshot[Policies].values():
-        wanted += [effective(policy.key, each) for each in policy.selectors]
+        wanted += [needed for _, needed in scoped_selectors(policy, Scope(LOCAL))]
     keys = [
         SelectionKey(text_of(each), identity.key)
         for each in wanted
@@ -71,7 +71,7 @@ def naive(snapshot: Snapshot) -> dict[SelectionKey, Selection]:
 )
 def test_kept_up_incrementally_equals_computed_afresh(history, rests):
     db = Database(Identities, Policies, AskedSelectors)
-    assert_kept_up(db, list(derive_selectors(db)), history, rests, naive)
+    assert_kept_up(db, list(derive_selectors(db, LOCAL)), history, rests, naive)
 
 
 @settings(max_examples=500)
@@ -112,7 +112,7 @@ def test_an_unknown_operator_is_told():
 class Rig:
     def __init__(self) -> None:
         self.db = Database(Identities, Policies)
-        self.drivers = [Driver(each) for each in derive_selectors(self.db)]
+        self.drivers = [Driver(each) for each in derive_selectors(self.db, LOCAL)]
 
     def settle(self) -> Snapshot:
         for driver in self.drivers:
@@ -169,38 +169,18 @@ def test_a_selector_of_several_policies_is_kept_until_the_last_one_goes():
         for key in keys:
             txn[Policies].insert(Policy(key, (), (Selector("spec.endpointSelector", WEB),)))
     snapshot = rig.settle()
-    assert selected(snapshot, WEB) == (IdentityKey("c1", 1),)
-    assert [use.key.user.name for use in snapshot[SelectorUses.by_selector][text_of(WEB)]] == ["a", "b"]
+    (_, subject), *_ = scoped_selectors(snapshot[Policies][keys[0]], Scope(LOCAL))
+    assert selected(snapshot, subject) == (IdentityKey("c1", 1),)
+    assert [use.key.user.name for use in snapshot[SelectorUses.by_selector][text_of(subject)]] == ["a", "b"]
     for key, left in zip(keys, [1, 0]):
         with rig.db.write(Policies) as txn:
             txn[Policies].delete(key)
-        assert len(selected(rig.settle(), WEB)) == left
-
-
-@pytest.mark.parametrize(
-    ("namespace", "path", "selector", "scoped"),
-    [
-        ("shop", "spec.endpointSelector", WEB, True),
-        ("shop", "specs[0].endpointSelector", requirements({NS: "other"}), True),
-        ("shop", "spec.ingress[0].fromEndpoints[1]", WEB, True),
-        ("shop", "spec.egress[0].toEndpoints[0]", (), True),
-        ("shop", "spec.egress[0].toEndpoints[0]", requirements({NS: "other"}), False),
-        ("shop", "spec.egress[0].toEndpoints[0]", requirements({"io.kubernetes.pod.namespace": "other"}), False),
-        ("shop", "spec.egress[0].toEndpoints[0]", requirements({"k8s:io.cilium.k8s.namespace.labels.a": "b"}), False),
-        ("shop", "spec.ingress[0].fromEndpoints[0]", requirements({"reserved:host": ""}), False),
-        ("shop", "spec.ingress[0].fromNodes[0]", WEB, False),
-        ("", "spec.endpointSelector", WEB, False),
-    ],
-)
-def test_selectors_of_a_namespaced_policy_are_about_its_namespace(namespace, path, selector, scoped):
-    own = Requirement(NS, "In", (namespace,))
-    found = effective(PolicyKey("CiliumNetworkPolicy", namespace, "p"), Selector(path, selector))
-    assert found == (tuple(sorted([*selector, own])) if scoped else selector)
+        assert len(selected(rig.settle(), subject)) == left
 
 
 def test_threads_keep_them_up():
     db = Database(Identities, Policies)
-    uses, selections = derive_selectors(db)
+    uses, selections = derive_selectors(db, LOCAL)
     with uses, selections:
         with db.write(AskedSelectors) as txn:
             txn[AskedSelectors].insert(AskedSelector("web", WEB))

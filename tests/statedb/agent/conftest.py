@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import parse
+from statedb.agent.process.config import parse_config
 
 WAIT_S = 20.0
 
@@ -54,7 +54,7 @@ def start() -> Iterator[Callable[..., Agent]]:
     agents: list[Agent] = []
 
     def start(directory: Path, listen: str = "127.0.0.1:0", *, synced: bool = True, **options: float) -> Agent:
-        agent = Agent(parse(config_text(directory, listen)), **options)
+        agent = Agent(parse_config(config_text(directory, listen)), **options)
         agents.append(agent)
         agent.start()
         assert not synced or agent.wait_synced(WAIT_S)

@@ -6,7 +6,7 @@ import time
 
 from ingest.etcd.local import LocalEtcd
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import parse
+from statedb.agent.process.config import parse_config
 from statedb.catalog import Endpoints, SourceKey, SourceRow, Sources
 
 from ...ingest.kvstore_rig import put_endpoints
@@ -36,7 +36,7 @@ def test_an_emptied_etcd_is_believed_when_an_operator_says_so():
         etcd.start()
         with etcd.client() as client:
             put_endpoints(client, range(20))
-        config = parse(
+        config = parse_config(
             "cluster: {name: cluster1, id: 1}\n"
             f"ingest: {{kvstore: {{endpoints: ['{etcd.endpoint}'], retry-min-s: 0.02, retry-max-s: 0.2}}}}\n"
             "http: {listen: '127.0.0.1:0'}\n"

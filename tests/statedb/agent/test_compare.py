@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from statedb.agent.client.comparison import compare
 from statedb.agent.client.remote import Remote
 from statedb.agent.errors import StartError, Unreachable
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import parse
+from statedb.agent.process.comparison import compare
+from statedb.agent.process.config import parse_config
 from statedb.catalog import IdentityKey, NodeKey, Nodes
 
 from .conftest import WAIT_S, config_text, identity, node, put
@@ -67,30 +67,30 @@ def test_a_difference_that_heals_is_none(start: Callable[..., Agent], manifests:
     agent = start(manifests)
     put(manifests, "more.yaml", node("late", 9))
     assert agent.db.snapshot()[Nodes].watch(NodeKey("c1", "late")).wait(WAIT_S)
-    config = parse((other.parent / "other.yaml").read_text())
+    config = parse_config((other.parent / "other.yaml").read_text())
     healing = threading.Timer(0.3, put, [other, "more.yaml", node("late", 9)])
     healing.start()
     found = compare(Remote(agent.address), config, settle_s=5.0, timeout_s=WAIT_S, ignore=frozenset())
     healing.join()
-    assert (found.differences, found.young) == ((), 0)
+    assert (found.differences, found.unsettled) == ((), 0)
 
 
 def test_one_that_lasts_counts_and_a_young_one_does_not(start: Callable[..., Agent], manifests: Path, other: Path):
     agent = start(manifests)
     put(other, "all.yaml", node("a", 1), node("b", 2), identity(1000), identity(1001, "db"), identity(5))
-    config = parse((other.parent / "other.yaml").read_text())
+    config = parse_config((other.parent / "other.yaml").read_text())
     remote = Remote(agent.address)
     lasting = compare(remote, config, settle_s=0.1, timeout_s=WAIT_S, ignore=frozenset())
     assert [(each.table, each.key) for each in lasting.differences] == [("identities", IdentityKey("c1", 5))]
-    young = compare(remote, config, settle_s=60.0, timeout_s=2.0, ignore=frozenset())
-    assert (young.differences, young.young) == ((), 1)
+    unsettled = compare(remote, config, settle_s=60.0, timeout_s=2.0, ignore=frozenset())
+    assert (unsettled.differences, unsettled.unsettled) == ((), 1)
 
 
 def test_what_cannot_be_compared_is_told(start: Callable[..., Agent], manifests: Path, tmp_path: Path, other: Path):
     agent = start(manifests)
     (tmp_path / "absent.yaml").write_text(config_text(tmp_path / "absent"))
     with pytest.raises(StartError, match=r"did not sync in time; its sources are connecting: .*absent"):
-        config = parse((tmp_path / "absent.yaml").read_text())
+        config = parse_config((tmp_path / "absent.yaml").read_text())
         compare(Remote(agent.address), config, settle_s=0.1, timeout_s=3.0, ignore=frozenset())
     agent.stop()
     path = str(other.parent / "other.yaml")
@@ -99,7 +99,10 @@ def test_what_cannot_be_compared_is_told(start: Callable[..., Agent], manifests:
     assert "no agent answers" in done.stderr or "Connection refused" in done.stderr
     with pytest.raises(Unreachable, match="did not come in time"):
         compare(
-            Remote(agent.address), parse((other.parent / "other.yaml").read_text()), timeout_s=0.5, ignore=frozenset()
+            Remote(agent.address),
+            parse_config((other.parent / "other.yaml").read_text()),
+            timeout_s=0.5,
+            ignore=frozenset(),
         )
     done = statedb("compare", str(tmp_path / "none.yaml"), "-s", agent.address)
     assert done.returncode == 2

@@ -9,7 +9,8 @@ import pytest
 
 from ingest import BACKENDS
 from statedb.agent.address import Address, parse_listen, parse_server
-from statedb.agent.process.config import ConfigError, load, parse
+from statedb.agent.errors import ConfigError
+from statedb.agent.process.config import load_config, parse_config
 
 GOOD = """\
 cluster: {name: cluster1, id: 1}
@@ -23,12 +24,12 @@ MANIFESTS = "ingest: {manifests: {directory: d}}\n"
 
 def problems(text: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
-        parse(text, "/etc/statedb")
+        parse_config(text, "/etc/statedb")
     return caught.value.problems
 
 
 def test_a_whole_configuration_is_taken():
-    config = parse(GOOD, "/etc/statedb")
+    config = parse_config(GOOD, "/etc/statedb")
     assert (config.cluster.name, config.cluster.id, config.log_level) == ("cluster1", 1, "debug")
     assert config.listen == Address("127.0.0.1", 9974)
     (ingest,) = config.ingest
@@ -38,13 +39,13 @@ def test_a_whole_configuration_is_taken():
 
 
 def test_all_but_the_backend_has_a_default():
-    config = parse(MANIFESTS)
+    config = parse_config(MANIFESTS)
     assert (config.cluster.name, config.cluster.id, config.log_level) == ("default", 0, "info")
     assert str(config.listen) == "http://127.0.0.1:9974"
 
 
 def test_every_path_is_relative_to_the_file():
-    config = parse(
+    config = parse_config(
         "ingest: {kvstore: {endpoints: ['https://e:1'], username: u, password-file: p,"
         " tls: {ca-file: ca.pem, cert-file: /abs/c.pem, key-file: k.pem}}}\nhttp: {listen: 'unix:run/s.sock'}",
         "/base",
@@ -60,7 +61,7 @@ def test_every_path_is_relative_to_the_file():
 
 
 def test_two_backends_may_share_the_tables_out():
-    config = parse(
+    config = parse_config(
         "ingest: {manifests: {directory: d, tables: [nodes, policies]},"
         " kvstore: {endpoints: ['http://e:1'], tables: [identities]}}"
     )
@@ -68,8 +69,8 @@ def test_two_backends_may_share_the_tables_out():
 
 
 def test_kubernetes_needs_no_options_and_may_bring_what_a_kvstore_does_not_carry():
-    assert parse("ingest: {kubernetes: {}}").ingest[0].tables == BACKENDS["kubernetes"].tables
-    config = parse("ingest: {kvstore: {endpoints: ['http://e:1']}, kubernetes: {tables: [policies]}}")
+    assert parse_config("ingest: {kubernetes: {}}").ingest[0].tables == BACKENDS["kubernetes"].tables
+    config = parse_config("ingest: {kvstore: {endpoints: ['http://e:1']}, kubernetes: {tables: [policies]}}")
     assert [each.tables for each in config.ingest] == [BACKENDS["kvstore"].tables, ("policies",)]
     assert problems("ingest: {kvstore: {endpoints: ['http://e:1']}, kubernetes: {}}") == (
         "ingest: backends 'kvstore' and 'kubernetes' both claim tables nodes, identities, endpoints, services, backends; "
@@ -80,7 +81,7 @@ def test_kubernetes_needs_no_options_and_may_bring_what_a_kvstore_does_not_carry
 def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", "/home/me")
     for written, meant in (("k", "/base/k"), ("/abs/k", "/abs/k"), ("~/.kube/config", "/home/me/.kube/config")):
-        config = parse(f"ingest: {{kubernetes: {{kubeconfig: {written}}}}}", "/base")
+        config = parse_config(f"ingest: {{kubernetes: {{kubeconfig: {written}}}}}", "/base")
         assert config.ingest[0].options.kubeconfig == meant
 
 
@@ -138,18 +139,18 @@ def test_an_unknown_field_names_the_close_one_and_all_others():
 
 
 def test_remote_clusters_are_named_by_a_directory():
-    config = parse(
+    config = parse_config(
         "cluster: {name: c, id: 1}\n" + MANIFESTS + "remote-clusters: {directory: mesh, max-connected-clusters: 511}",
         "/etc",
     )
     assert config.remote_clusters is not None
     assert config.remote_clusters.directory == "/etc/mesh"
     assert config.remote_clusters.max_connected_clusters == 511
-    assert parse(MANIFESTS).remote_clusters is None
+    assert parse_config(MANIFESTS).remote_clusters is None
 
 
 def test_the_options_of_a_local_clustermesh():
-    config = parse(
+    config = parse_config(
         "cluster: {name: c, id: 1}\ningest: {clustermesh: {endpoints: ['https://e:1'], tls: {ca-file: ca.pem}},"
         " manifests: {directory: d, tables: [policies]}}",
         "/etc",
@@ -208,7 +209,7 @@ def test_no_error_repeats_a_secret(text: str):
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path):
     for path, reason in ((tmp_path / "none.yaml", "No such file or directory"), (tmp_path, "Is a directory")):
         with pytest.raises(ConfigError) as caught:
-            load(path)
+            load_config(path)
         assert caught.value.problems == (f"{path}: cannot be read: {reason}",)
 
 
@@ -216,7 +217,7 @@ def test_each_problem_of_a_file_begins_with_its_name(tmp_path: Path):
     path = tmp_path / "a.yaml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError) as caught:
-        load(path)
+        load_config(path)
     assert caught.value.problems == (f"{path}: is not UTF-8 text; write it as YAML",)
 
 
@@ -238,7 +239,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.mark.parametrize("name", ["agent.yaml", "agent-kvstore.yaml"])
 def test_the_examples_are_good(name: str):
-    assert load(ROOT / "examples" / name).cluster.name == "cluster1"
+    assert load_config(ROOT / "examples" / name).cluster.name == "cluster1"
 
 
 def test_every_option_is_in_the_documentation():

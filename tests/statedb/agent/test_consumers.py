@@ -9,8 +9,9 @@ import pytest
 from consumers.tables.ipcache import HOST, IPCache
 from consumers.tables.routes import Routes
 from statedb.agent.cli.local_commands import check
+from statedb.agent.errors import ConfigError
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import ConfigError, parse
+from statedb.agent.process.config import parse_config
 from statedb.catalog import NodeKey
 
 from .conftest import config_text, node, put
@@ -23,15 +24,15 @@ KVSTORE = "ingest: {kvstore: {endpoints: ['http://e:1']}}\n"
 
 def problems(text: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
-        parse(text, "/etc/statedb")
+        parse_config(text, "/etc/statedb")
     return caught.value.problems
 
 
 def test_consumers_are_names_or_names_with_options():
-    config = parse(MANIFESTS + "consumers: [routes, {ipcache: {local-node: n1}}, selectors: , loadbalancer: {}]")
+    config = parse_config(MANIFESTS + "consumers: [routes, {ipcache: {local-node: n1}}, selectors: , loadbalancer: {}]")
     assert [each.kind for each in config.consumers] == ["routes", "ipcache", "selectors", "loadbalancer"]
     assert config.consumers[1].options.local_node == "n1"
-    assert parse(MANIFESTS).consumers == ()
+    assert parse_config(MANIFESTS).consumers == ()
 
 
 @pytest.mark.parametrize(
@@ -55,13 +56,15 @@ def test_a_consumer_of_a_table_that_no_source_fills_is_refused():
     assert problems(KVSTORE + "consumers: [selectors]") == (
         "consumers[0]: 'selectors' needs the table policies, which no source fills; under 'ingest' add manifests: {tables: [policies]} (or kubernetes), or take the consumer out",
     )
-    parse("ingest: {kvstore: {endpoints: ['http://e:1']}, kubernetes: {tables: [policies]}}\nconsumers: [selectors]")
+    parse_config(
+        "ingest: {kvstore: {endpoints: ['http://e:1']}, kubernetes: {tables: [policies]}}\nconsumers: [selectors]"
+    )
 
 
 def test_an_agent_runs_them_and_shows_what_they_derive(manifests: Path):
     put(manifests, "all.yaml", node("a", 1), node("b", 2))
     text = config_text(manifests) + "consumers: [routes, ipcache: {local-node: a}, selectors, loadbalancer]\n"
-    with Agent(parse(text)) as agent:
+    with Agent(parse_config(text)) as agent:
         assert agent.db.wait_initialized(Routes, IPCache, timeout=WAIT_S)
         assert agent.db.snapshot()[Routes]["10.244.2.0/24"].node == NodeKey("c1", "b")
         _, answer = request(agent, "/tables/ipcache?index=by_network&key=172.18.0.1")
@@ -79,7 +82,7 @@ def test_an_agent_runs_them_and_shows_what_they_derive(manifests: Path):
 
 
 def test_readiness_waits_for_consumers_and_a_crashed_one_is_no_health(manifests: Path):
-    with Agent(parse(config_text(manifests) + "consumers: [routes]\n")) as agent:
+    with Agent(parse_config(config_text(manifests) + "consumers: [routes]\n")) as agent:
         wait_ready(agent)
         (routes,) = agent.consumers
         routes.stop()
@@ -93,7 +96,7 @@ def test_readiness_waits_for_consumers_and_a_crashed_one_is_no_health(manifests:
 
 
 def test_until_tables_are_there_consumers_are_not_ready(tmp_path: Path):
-    with Agent(parse(config_text(tmp_path / "away") + "consumers: [routes]\n")) as agent:
+    with Agent(parse_config(config_text(tmp_path / "away") + "consumers: [routes]\n")) as agent:
         status, answer = request(agent, "/readyz")
         assert status == 503
         assert {"consumer": "routes", "state": "waiting until initialized: nodes"} in answer["missing"]

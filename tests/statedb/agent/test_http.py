@@ -12,7 +12,7 @@ import pytest
 
 from statedb.agent.errors import StartError
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import parse
+from statedb.agent.process.config import parse_config
 from statedb.catalog import Nodes
 
 from .conftest import WAIT_S, config_text, node, put
@@ -189,7 +189,7 @@ def test_a_unix_socket_serves_too_and_is_its_owners(manifests: Path, tmp_path: P
         with client.makefile("rb") as answer:
             assert answer.read().endswith(b'\r\n\r\n{"status":"ok"}\n')
     with pytest.raises(StartError, match="another program listens on"):
-        Agent(parse(config_text(manifests, f"unix:{path}")))
+        Agent(parse_config(config_text(manifests, f"unix:{path}")))
     assert agent.stop()
     assert not path.exists()
 
@@ -201,13 +201,13 @@ def test_a_socket_that_a_dead_agent_left_is_taken_over(manifests: Path, tmp_path
     start(manifests, f"unix:{path}")
     (tmp_path / "file").touch()
     with pytest.raises(StartError, match="is there and no socket"):
-        Agent(parse(config_text(manifests, f"unix:{tmp_path / 'file'}")))
+        Agent(parse_config(config_text(manifests, f"unix:{tmp_path / 'file'}")))
 
 
 def test_an_address_that_is_taken_is_named(manifests: Path, start: Callable[..., Agent]):
     agent = start(manifests)
     with pytest.raises(StartError) as caught:
-        Agent(parse(config_text(manifests, agent.address.removeprefix("http://"))))
+        Agent(parse_config(config_text(manifests, agent.address.removeprefix("http://"))))
     assert str(caught.value).startswith(f"http.listen: {agent.address} is in use; stop the other program, or choose")
 
 
@@ -241,5 +241,5 @@ def test_a_reader_that_takes_nothing_is_cut_off(manifests: Path, start: Callable
 
 def test_a_configuration_that_no_source_can_be_made_of_names_the_option():
     with pytest.raises(StartError) as caught:
-        Agent(parse("ingest: {kvstore: {endpoints: ['etcd:1'], username: u}}"))
+        Agent(parse_config("ingest: {kvstore: {endpoints: ['etcd:1'], username: u}}"))
     assert str(caught.value).startswith("ingest.kvstore.endpoints[0]: 'etcd:1' is not an address like http://")

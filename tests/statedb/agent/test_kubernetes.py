@@ -7,7 +7,7 @@ import pytest
 
 from statedb.agent.errors import StartError
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import parse
+from statedb.agent.process.config import parse_config
 from statedb.catalog import Identities, Nodes, Policies
 
 from ...ingest.kube_fake import FakeApi
@@ -27,7 +27,7 @@ def test_an_agent_takes_everything_from_the_api_server_that_a_kubeconfig_names(
             "contexts: [{name: c, context: {cluster: k, user: u}}]\nusers: [{name: u, user: {token: t}}]\n"
         )
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-        with Agent(parse("ingest: {kubernetes: {}}\nhttp: {listen: '127.0.0.1:0'}")) as agent:
+        with Agent(parse_config("ingest: {kubernetes: {}}\nhttp: {listen: '127.0.0.1:0'}")) as agent:
             assert agent.wait_synced(WAIT_S)
             snapshot = agent.db.snapshot()
             assert (len(snapshot[Nodes]), len(snapshot[Identities]), len(snapshot[Policies])) == (1, 1, 1)
@@ -41,7 +41,7 @@ def test_policies_come_from_the_api_server_beside_another_backend(tmp_path: Path
             f"ingest: {{manifests: {{directory: '{tmp_path}', tables: [nodes]}},"
             f" kubernetes: {{server: '{api.url}', tables: [policies]}}}}\nhttp: {{listen: '127.0.0.1:0'}}"
         )
-        with Agent(parse(text)) as agent:
+        with Agent(parse_config(text)) as agent:
             assert agent.wait_synced(WAIT_S)
             assert len(agent.db.snapshot()[Policies]) == 1
             assert not agent.db.snapshot()[Nodes]
@@ -54,11 +54,11 @@ def test_the_missing_package_is_one_line_with_the_remedy(monkeypatch: pytest.Mon
         monkeypatch.delitem(sys.modules, f"ingest.kubernetes.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "kubernetes.client", None)
     with pytest.raises(StartError, match=r"^ingest.kubernetes: .* install 'statedb\[kubernetes\]'$"):
-        Agent(parse("ingest: {kubernetes: {server: 'http://127.0.0.1:1'}}\nhttp: {listen: '127.0.0.1:0'}"))
+        Agent(parse_config("ingest: {kubernetes: {server: 'http://127.0.0.1:1'}}\nhttp: {listen: '127.0.0.1:0'}"))
 
 
 def test_no_kubeconfig_and_no_pod_is_one_line_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(StartError, match=r"no API server is known.*give kubeconfig, or server"):
-        Agent(parse("ingest: {kubernetes: {}}\nhttp: {listen: '127.0.0.1:0'}"))
+        Agent(parse_config("ingest: {kubernetes: {}}\nhttp: {listen: '127.0.0.1:0'}"))

@@ -8,7 +8,7 @@ import msgspec
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot, WatchSet
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import parse
+from statedb.agent.process.config import parse_config
 from statedb.catalog import Endpoints, SourceKey, Sources
 from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
 
@@ -53,7 +53,7 @@ def test_an_agent_is_ready_without_its_remote_clusters_and_shows_them_in_sources
             publisher.put(("cilium/state/ip/v1/default/10.1.0.1", b'{"IP":"10.1.0.1","ID":65536}'))
         (tmp_path / CLUSTER).write_text(f"endpoints: ['{other.endpoint}']\n")
         (tmp_path / "cluster1").write_text(f"endpoints: ['{other.endpoint}']\n")
-        with Agent(parse(config_of(own, tmp_path))) as agent:
+        with Agent(parse_config(config_of(own, tmp_path))) as agent:
             assert agent.wait_synced(30)
             assert urlopen(agent.address + "/readyz", timeout=10).status == 200
             key = SourceKey(CLUSTER, "endpoints")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ingest import BACKENDS
+from statedb.agent.errors import ConfigError
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import ConfigError, parse
+from statedb.agent.process.config import parse_config
 
 REQUIRED: dict[str, dict[str, Any]] = {
     "manifests": {"directory": "d"},
@@ -42,12 +43,12 @@ def test_a_table_has_one_owner_or_the_configuration_is_refused(ingest: dict[str,
     twice = [(a, b, table) for a, b in combinations(carried, 2) for table in carried[a] & carried[b]]
     if twice:
         with pytest.raises(ConfigError) as caught:
-            parse(text_of(ingest))
+            parse_config(text_of(ingest))
         told = caught.value.problems
         for first, second, table in twice:
             assert any(table in line and repr(first) in line and repr(second) in line for line in told), (table, told)
         return
-    agent = Agent(parse(text_of(ingest)))  # opened, and not started: a second owner would be refused here too
+    agent = Agent(parse_config(text_of(ingest)))  # opened, and not started: a second owner would be refused here too
     owned = [(source.cluster, table) for source in agent.sources for table in source.tables]
     assert len(owned) == len(set(owned))
     assert {table.name for _, table in owned} == set().union(*carried.values())

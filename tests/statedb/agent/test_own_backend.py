@@ -16,7 +16,8 @@ import pytest
 from ingest import BACKENDS, Backend, register
 from ingest.etcd.local import LocalEtcd
 from statedb import Table, UniqueIndex
-from statedb.agent.process.config import ConfigError, parse
+from statedb.agent.errors import ConfigError
+from statedb.agent.process.config import parse_config
 from statedb.catalog import Nodes
 
 ROOT = Path(__file__).parents[3]
@@ -134,7 +135,7 @@ def test_what_cannot_be_registered(wrong: Callable[[], Backend], told: str):
 def test_a_registered_one_is_a_backend_as_any():
     register(backend(tables=("words", "nodes")))
     register(BACKENDS["words"])  # twice does no harm
-    (each,) = parse("ingest: {words: {directory: d}}").ingest
+    (each,) = parse_config("ingest: {words: {directory: d}}").ingest
     assert each.tables == ("words", "nodes")
     with pytest.raises(ConfigError, match=r"backends 'words' and 'manifests' both claim table nodes"):
-        parse("ingest: {words: {}, manifests: {directory: d}}")
+        parse_config("ingest: {words: {}, manifests: {directory: d}}")

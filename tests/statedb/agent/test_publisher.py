@@ -6,8 +6,9 @@ import pytest
 
 from ingest.etcd.local import LocalEtcd
 from statedb import WatchSet
+from statedb.agent.errors import ConfigError
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import ConfigError, parse
+from statedb.agent.process.config import parse_config
 from statedb.catalog import Backends, EndpointKey, Endpoints, Identities, Nodes, Policies, Services
 
 from ...ingest.clustermesh.publisher import replica
@@ -41,14 +42,16 @@ def api() -> Iterator[FakeApi]:
 def publishing(api: FakeApi, etcd: LocalEtcd) -> Agent:
     """A clustermesh-apiserver."""
     options = f"{{etcd: {{endpoints: ['{etcd.endpoint}']}}, heartbeat-s: 0.5}}"
-    return Agent(parse(f"{HEAD}ingest: {{kubernetes: {{server: '{api.url}'}}}}\nconsumers: [publisher: {options}]"))
+    return Agent(
+        parse_config(f"{HEAD}ingest: {{kubernetes: {{server: '{api.url}'}}}}\nconsumers: [publisher: {options}]")
+    )
 
 
 def reading(api: FakeApi, etcd: LocalEtcd) -> Agent:
     """An agent that reads nothing of the API server but the policies."""
     mesh = f"clustermesh: {{endpoints: ['{etcd.endpoint}'], retry-min-s: 0.02, retry-max-s: 0.1}}"
     policies = f"kubernetes: {{server: '{api.url}', tables: [policies]}}"
-    return Agent(parse(f"{HEAD}ingest: {{{mesh}, {policies}}}\nconsumers: [ipcache, selectors]"))
+    return Agent(parse_config(f"{HEAD}ingest: {{{mesh}, {policies}}}\nconsumers: [ipcache, selectors]"))
 
 
 def keys(agent: Agent) -> list[list[object]]:
@@ -114,7 +117,7 @@ def test_while_the_publisher_is_restarted_under_churn_no_consumer_sees_a_false_d
 )
 def test_each_mistake_has_its_line(text: str, told: str):
     with pytest.raises(ConfigError) as caught:
-        parse("cluster: {name: c, id: 1}\ningest: {manifests: {directory: d}}\n" + text)
+        parse_config("cluster: {name: c, id: 1}\ningest: {manifests: {directory: d}}\n" + text)
     (problem,) = caught.value.problems
     assert problem.startswith(told)
     assert "u:p" not in problem

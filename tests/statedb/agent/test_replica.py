@@ -14,10 +14,10 @@ from hypothesis import given, settings, strategies as st
 
 from statedb import Database, InvalidTable, Snapshot, Table, UniqueIndex, WatchSet
 from statedb.agent.address import Address
-from statedb.agent.client.remote import Cut, Remote
-from statedb.agent.client.replica import Link, Links, Replica
+from statedb.agent.client.remote import Cancellation, Remote
+from statedb.agent.client.replica import Link, Links, Replica, ReplicaOptions
 from statedb.agent.errors import Unreachable
-from statedb.agent.http.resources import Site
+from statedb.agent.http.resources import Resources
 from statedb.agent.http.server import Server
 from statedb.agent.http.streams import Streams
 from statedb.agent.process.agent import Agent
@@ -28,6 +28,7 @@ from ...tcp_proxy import TcpProxy
 from .conftest import WAIT_S, identity, node, put
 
 QUICK = {"retry_min_s": 0.01, "retry_max_s": 0.05}
+QUICKLY = ReplicaOptions(**QUICK)
 
 
 class Home:
@@ -54,7 +55,7 @@ class Home:
                     self.pending[table] = txn[table].begin_initializer("filling")
         self.insert(*rows)
         self.streams = Streams(self.db)
-        self.server = Server(self.address, Site(self.db, (), self.streams).answer)
+        self.server = Server(self.address, Resources(self.db, (), self.streams).respond)
         self.address = self.server.address
         self.server.begin()
 
@@ -79,7 +80,7 @@ class Home:
         return txn.commit()[self.tables[0]].revision
 
     def replica(self, **options: float) -> Replica:
-        return Replica(Remote(self.address), *self.tables, **{**QUICK, **options})
+        return Replica(Remote(self.address), *self.tables, options=ReplicaOptions(**{**QUICK, **options}))
 
 
 def until(replica: Replica, wanted: Callable[[Snapshot], bool]) -> Snapshot:
@@ -182,7 +183,7 @@ def test_unique_keys_that_changed_hands_within_one_batch_arrive(pending: bool):
 def test_after_a_restart_the_stream_has_exactly_the_difference(manifests: Path, start: Callable[..., Agent]):
     agent = start(manifests)
     address = agent.address
-    with Replica(Remote(address), Nodes, **QUICK) as replica:
+    with Replica(Remote(address), Nodes, options=QUICKLY) as replica:
         assert replica.db.wait_initialized(timeout=WAIT_S)
         stream = replica.db.changes(Nodes, since=replica.db.snapshot())
         assert agent.stop()
@@ -239,7 +240,7 @@ def test_a_whole_agent_that_restarts_empty_handed_empties_nothing(
 ):
     agent = start(manifests)
     address = agent.address
-    with Replica(Remote(address), Nodes, **QUICK) as replica:
+    with Replica(Remote(address), Nodes, options=QUICKLY) as replica:
         assert replica.db.wait_initialized(timeout=WAIT_S)
         assert agent.stop()
         later = tmp_path / "later"
@@ -265,7 +266,7 @@ def test_a_row_that_is_kept_gives_way_to_the_one_that_has_its_unique_key_now():
 def test_a_cut_connection_is_made_again():
     with Home(Nodes) as home, TcpProxy(str(home.address)) as proxy:
         home.insert(Node(NodeKey("c", "a")))
-        with Replica(Remote(proxy.endpoint), Nodes, **QUICK) as replica:
+        with Replica(Remote(proxy.endpoint), Nodes, options=QUICKLY) as replica:
             assert replica.db.wait_initialized(timeout=WAIT_S)
             proxy.cut()
             link = until_link(replica, connected=False)
@@ -312,7 +313,7 @@ class Addressed(Table[NodeKey, Node], name="nodes"):
 
 
 def test_a_table_that_is_not_there_is_told_and_found_when_it_comes():
-    with Home(Hosts) as home, Replica(Remote(home.address), Nodes, Hosts, **QUICK) as replica:
+    with Home(Hosts) as home, Replica(Remote(home.address), Nodes, Hosts, options=QUICKLY) as replica:
         until_link(replica, Hosts, connected=True)
         link = until_link(replica, last_error="no table 'nodes'; known are sample-hosts")
         assert not link.connected
@@ -329,7 +330,7 @@ def test_a_table_that_is_not_there_is_told_and_found_when_it_comes():
     ],
 )
 def test_rows_that_do_not_fit_are_told_and_the_table_stays(table: Any, error: str):
-    with Home(Nodes) as home, Replica(Remote(home.address), table, **QUICK) as replica:
+    with Home(Nodes) as home, Replica(Remote(home.address), table, options=QUICKLY) as replica:
         until_link(replica, connected=True)
         home.insert(Node(NodeKey("c", "a")), Node(NodeKey("c", "b")))
         until(replica, lambda snapshot: snapshot[Links]["nodes"].last_error.startswith(error))
@@ -372,7 +373,7 @@ def test_half_a_line_is_the_end_of_the_stream():
     half = b'{"event":"put","revision":1,"ro'
     with (
         answering(b"HTTP/1.1 200 OK\r\n\r\n" + half, None) as server,
-        Replica(Remote(server), Nodes, **QUICK) as replica,
+        Replica(Remote(server), Nodes, options=QUICKLY) as replica,
     ):
         until_link(
             replica,
@@ -392,7 +393,7 @@ def test_too_many_connections_are_an_outage_like_any_other():
 def test_what_is_no_agent_is_told():
     with (
         answering(b"HTTP/1.1 200 OK\r\n\r\n[1]\n", None) as server,
-        Replica(Remote(server), Nodes, **QUICK) as replica,
+        Replica(Remote(server), Nodes, options=QUICKLY) as replica,
     ):
         link = until(replica, lambda snapshot: snapshot[Links]["nodes"].last_error != "")[Links]["nodes"]
         assert link.last_error == f"what answers at http://{server} is no agent; name one with --server"
@@ -402,7 +403,8 @@ def test_what_is_no_agent_is_told():
 
 
 def test_a_silent_agent_is_left_at_once_and_given_up_after_a_while():
-    with answering(None, None) as server, Replica(Remote(server), Nodes, silence_s=0.05, **QUICK) as replica:
+    impatient = ReplicaOptions(silence_s=0.05, **QUICK)
+    with answering(None, None) as server, Replica(Remote(server), Nodes, options=impatient) as replica:
         until_link(replica, last_error=f"http://{server} has said nothing for 0.05 s; see whether it still runs")
     with answering(None) as server:
         replica = Replica(Remote(server), Nodes)
@@ -427,7 +429,9 @@ def test_closing_does_not_wait_for_a_connection_that_nobody_takes():
 
 
 def test_closing_does_not_wait_for_the_next_try(tmp_path: Path):
-    with Replica(Remote(f"unix:{tmp_path}/none.sock"), Nodes, retry_min_s=60, retry_max_s=60) as replica:
+    with Replica(
+        Remote(f"unix:{tmp_path}/none.sock"), Nodes, options=ReplicaOptions(retry_min_s=60, retry_max_s=60)
+    ) as replica:
         until(replica, lambda snapshot: "there is no such socket" in snapshot[Links]["nodes"].last_error)
         assert replica.close()
 
@@ -461,18 +465,18 @@ def test_mistakes_are_told_before_anything_runs():
 
 def test_a_cut_ends_what_waits_and_what_comes_later():
     with answering(None) as server:
-        cut = Cut()
+        cancellation = Cancellation()
         raised = []
 
         def follow() -> None:
             with pytest.raises(Unreachable) as caught:
-                next(Remote(server).table(Nodes).changes(cut=cut))
+                next(Remote(server).table(Nodes).changes(cancellation=cancellation))
             raised.append(str(caught.value))
 
         thread = threading.Thread(target=follow, daemon=True)
         thread.start()
         while thread.is_alive():
-            cut.make()
+            cancellation.cancel()
             thread.join(0.01)
         follow()
         assert raised[1].startswith(f"no agent answers at http://{server}: the request was ended; ")
@@ -550,7 +554,7 @@ class Trial:
 @given(events(), st.booleans())
 def test_a_replica_is_the_remote_table_after_any_history(history: list[Event], pending: bool):
     with Home(Hosts, Slots, pending=pending) as home, TcpProxy(str(home.address)) as proxy:
-        with Replica(Remote(proxy.endpoint), Hosts, Slots, **QUICK) as replica:
+        with Replica(Remote(proxy.endpoint), Hosts, Slots, options=QUICKLY) as replica:
             trial = Trial(home, proxy, replica)
             for event in history:
                 trial.happen(event)

@@ -10,11 +10,11 @@ import yaml
 from hypothesis import given, settings, strategies as st
 
 from statedb import Database
-from statedb.agent.errors import BadRequest, NotFound
-from statedb.agent.http.resources import Site
+from statedb.agent.errors import BadRequest, ConfigError, NotFound
+from statedb.agent.http.resources import Resources
 from statedb.agent.http.streams import Streams
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import Config, ConfigError, parse
+from statedb.agent.process.config import Config, parse_config
 from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints
 
 from .conftest import WAIT_S
@@ -35,7 +35,7 @@ SECTIONS = st.fixed_dictionaries({}, optional=dict.fromkeys(("cluster", "ingest"
 
 def problems(text: str | bytes) -> tuple[str, ...]:
     try:
-        assert isinstance(parse(text, "/base"), Config)
+        assert isinstance(parse_config(text, "/base"), Config)
     except ConfigError as error:
         return error.problems
     return ()
@@ -71,11 +71,11 @@ PARAMETERS = st.lists(
 @given(st.sampled_from(["GET", "POST"]), st.sampled_from(["tables", "changes", "sources"]), NAMES, PARAMETERS)
 def test_any_request_has_an_answer(method: str, what: str, name: str, parameters: list[tuple[str, str]]):
     with contextlib.suppress(BadRequest, NotFound):
-        for piece in SITE.answer(method, f"/{what}/{name}?{urlencode(parameters)}").body:
+        for piece in RESOURCES.respond(method, f"/{what}/{name}?{urlencode(parameters)}").body:
             assert isinstance(piece, bytes)
 
 
-def _site() -> Site:
+def _resources() -> Resources:
     db = Database(*TABLES)
     with db.write(Endpoints) as txn:
         for n in range(3):
@@ -83,10 +83,10 @@ def _site() -> Site:
         txn.commit()
     streams = Streams(db)
     streams.close()  # so that a stream of changes ends at once
-    return Site(db, [], streams)
+    return Resources(db, [], streams)
 
 
-SITE = _site()
+RESOURCES = _resources()
 
 
 def test_what_is_no_http_is_answered_and_the_next_request_too(manifests: Path, start: Callable[..., Agent]):

@@ -15,10 +15,10 @@ import pytest
 from ingest.etcd.local import LocalEtcd
 from statedb import Database
 from statedb.agent.client.remote import Remote
-from statedb.agent.errors import StartError
+from statedb.agent.errors import ConfigError, StartError
+from statedb.agent.files import write_atomically
 from statedb.agent.process.agent import Agent
-from statedb.agent.process.config import ConfigError, parse
-from statedb.agent.process.warm_start import write
+from statedb.agent.process.config import parse_config
 from statedb.catalog import Endpoints, Nodes, SourceKey, Sources
 
 from ...ingest.kvstore_rig import put_endpoints
@@ -31,7 +31,7 @@ def statedb(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def warm(directory: Path, file: Path) -> Agent:
-    return Agent(parse(f"{config_text(directory)}warm-start: '{file}'\n"))
+    return Agent(parse_config(f"{config_text(directory)}warm-start: '{file}'\n"))
 
 
 @pytest.fixture
@@ -81,11 +81,11 @@ def test_a_warm_start_on_an_etcd(tmp_path: Path):
             f"ingest: {{kvstore: {{endpoints: ['{etcd.endpoint}'], retry-min-s: 0.02, retry-max-s: 0.2}}}}\n"
             "http: {listen: '127.0.0.1:0'}\n"
         )
-        with Agent(parse(text)) as agent:
+        with Agent(parse_config(text)) as agent:
             assert agent.wait_synced(WAIT_S)
-            write(file, Remote(agent.address).dump())
+            write_atomically(file, Remote(agent.address).dump())
         etcd.kill()
-        with Agent(parse(f"{text}warm-start: '{file}'\n")) as agent:
+        with Agent(parse_config(f"{text}warm-start: '{file}'\n")) as agent:
             assert len(agent.db.snapshot()[Endpoints]) == 20
             assert not agent.wait_synced(0.2)
             etcd.start()
@@ -100,7 +100,7 @@ def test_a_file_that_is_not_there_is_a_cold_start(manifests: Path, tmp_path: Pat
     with warm(manifests, tmp_path / "none.jsonl") as agent:
         assert agent.wait_synced(WAIT_S)
         assert len(agent.db.snapshot()[Nodes]) == 2
-    assert "none.jsonl is not there" in caplog.text
+    assert "none.jsonl does not exist" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_command_line(manifests: Path, dumped: Path, tmp_path: Path):
     assert done.stderr.count("\n") == 1
     assert "warm start: " in done.stderr
     with pytest.raises(ConfigError, match="warm-start: must be the path of a file"):
-        parse(f"{config_text(manifests)}warm-start: 7\n")
+        parse_config(f"{config_text(manifests)}warm-start: 7\n")
 
 
 def test_a_dump_replaces_the_file_whole_or_not_at_all(tmp_path: Path):
@@ -153,9 +153,9 @@ def test_a_dump_replaces_the_file_whole_or_not_at_all(tmp_path: Path):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        write(file, (line for _ in "x" for line in lines()))
+        write_atomically(file, (line for _ in "x" for line in lines()))
     assert (file.read_bytes(), os.listdir(tmp_path)) == (b"old", ["state.jsonl"])
-    write(file, [b"new"])
+    write_atomically(file, [b"new"])
     assert (file.read_bytes(), os.listdir(tmp_path)) == (b"new", ["state.jsonl"])
     done = statedb("dump", "-f", str(tmp_path / "no" / "file"), "-s", "http://127.0.0.1:9")
     assert done.returncode == 2

@@ -50,9 +50,31 @@ def test_several_rules_and_the_kind_that_spans_the_cluster():
     assert policy.selectors[0].requirements == ()
 
 
+def test_every_place_of_selectors_and_entities_is_read():
+    ways = {"from": ("ingress", "ingressDeny"), "to": ("egress", "egressDeny")}
+    rule: dict[str, Any] = {"endpointSelector": {}, "nodeSelector": {}}
+    wanted = ["spec.endpointSelector", "spec.nodeSelector"]
+    for way, directions in ways.items():
+        for direction in directions:
+            rule[direction] = [{f"{way}{kind}": [{}, {}] for kind in ("Endpoints", "Nodes", "Requires")}]
+            rule[direction][0][f"{way}Entities"] = ["world"]
+            places = [f"spec.{direction}[0].{way}{kind}" for kind in ("Endpoints", "Nodes", "Requires")]
+            wanted += [f"{place}[{number}]" for place in places for number in (0, 1)]
+    policy = crds.policy({**POLICY, "spec": rule})
+    assert sorted(selector.path for selector in policy.selectors) == sorted(wanted)
+    assert {entity.path.rpartition(".")[2] for entity in policy.entities} == {"fromEntities[0]", "toEntities[0]"}
+    assert [entity.name for entity in policy.entities] == ["world"] * 4
+
+
+def test_a_null_label_is_an_empty_text():
+    policy = crds.policy({**POLICY, "spec": {"endpointSelector": {"matchLabels": {"reserved:host": None}}}})
+    assert policy.selectors[0].requirements == (Requirement("reserved:host", "In", ("",)),)
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
+        ({"ingress": [{"fromEntities": ["hosts"]}]}, "spec.ingress[0].fromEntities[0]: 'hosts' is no entity"),
         (None, "neither a spec nor specs"),
         ([], "spec: expected object, got list"),
         ({"ingress": {}}, "spec.ingress: expected array, got dict"),

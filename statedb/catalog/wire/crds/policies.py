@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from statedb.catalog.policies import Policy, PolicyKey, Requirement, Selector
+from statedb.catalog.policies import Entity, Policy, PolicyKey, Requirement, Selector
 
 from .._errors import WireError
 from .._gojson import located
@@ -16,7 +16,27 @@ CLUSTERWIDE = "CiliumClusterwideNetworkPolicy"
 
 _SUBJECTS = ("endpointSelector", "nodeSelector")
 _DIRECTIONS = ("ingress", "ingressDeny", "egress", "egressDeny")
-_PEERS = ("fromEndpoints", "toEndpoints", "fromNodes", "toNodes")
+_PEERS = ("fromEndpoints", "toEndpoints", "fromNodes", "toNodes", "fromRequires", "toRequires")
+"""``fromRequires`` and ``toRequires`` are of releases up to 1.18."""
+_ENTITIES = ("fromEntities", "toEntities")
+ENTITIES = frozenset(
+    {
+        "all",
+        "cluster",
+        "health",
+        "host",
+        "ingress",
+        "init",
+        "kube-apiserver",
+        "none",
+        "remote-node",
+        "unmanaged",
+        "world",
+        "world-ipv4",
+        "world-ipv6",
+    }
+)
+"""The names that an entity may have (cilium/cilium pkg/policy/api/entity.go)."""
 _WITH_VALUES = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
 
 
@@ -32,7 +52,8 @@ class _Expression(msgspec.Struct, gc=False):
 
 
 class _LabelSelector(msgspec.Struct, rename="camel", gc=False):
-    match_labels: dict[str, str] | None = None
+    match_labels: dict[str, str | None] | None = None
+    """A null is an empty text, as Go reads it."""
     match_expressions: list[_Expression] | None = None
 
 
@@ -51,6 +72,7 @@ def policy(of: object) -> Policy:
         PolicyKey(found.kind, namespace, named(found.metadata)),
         tuple([_canonical(rule, path) for path, rule in rules]),
         tuple([selector for path, rule in rules for selector in _selectors(path, rule)]),
+        tuple([entity for path, rule in rules for entity in _entities(path, rule)]),
     )
 
 
@@ -81,12 +103,23 @@ def _selectors(path: str, rule: dict[str, Any]) -> Iterator[Selector]:
                     yield _selector(selector, peer)
 
 
+def _entities(path: str, rule: dict[str, Any]) -> Iterator[Entity]:
+    for direction in _DIRECTIONS:
+        for place, traffic in _mappings(rule.get(direction), f"{path}.{direction}"):
+            for name in _ENTITIES:
+                for number, entity in enumerate(_array(traffic.get(name), f"{place}.{name}")):
+                    where = f"{place}.{name}[{number}]"
+                    if entity not in ENTITIES:
+                        raise WireError(f"{where}: {entity!r} is no entity; there are {', '.join(sorted(ENTITIES))}")
+                    yield Entity(where, entity)
+
+
 def _selector(value: object, path: str) -> Selector:
     try:
         found = msgspec.convert(value, _LabelSelector)
     except msgspec.ValidationError as error:
         raise WireError(f"{path}.{located(error)}") from None
-    requirements = [Requirement(key, "In", (text,)) for key, text in (found.match_labels or {}).items()]
+    requirements = [Requirement(key, "In", (text or "",)) for key, text in (found.match_labels or {}).items()]
     requirements += [_requirement(each, f"{path}.matchExpressions") for each in found.match_expressions or ()]
     return Selector(path, tuple(sorted(requirements)))
 
@@ -108,12 +141,17 @@ def _mapping(value: object, path: str) -> dict[str, Any]:
 
 
 def _mappings(value: object, path: str) -> Iterable[tuple[str, dict[str, Any]]]:
+    for place, each in enumerate(_array(value, path)):
+        yield f"{path}[{place}]", _mapping(each, f"{path}[{place}]")
+
+
+def _array(value: object, path: str) -> list[Any]:
+    """A list, empty where there is none (Any: JSON)."""
     if value is None:
-        return
+        return []
     if not isinstance(value, list):
         raise WireError(f"{path}: expected array, got {type(value).__name__}")
-    for place, each in enumerate(value):
-        yield f"{path}[{place}]", _mapping(each, f"{path}[{place}]")
+    return value
 
 
 def _canonical(rule: dict[str, Any], path: str) -> str:

@@ -1,4 +1,4 @@
-"""Who holds old states, and where it got them: for whoever looks for what keeps memory. Off until it is asked for."""
+"""Who holds old states, and where the program took them. Off until `Database.observe(origins=True)`."""
 
 from __future__ import annotations
 

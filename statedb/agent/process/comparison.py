@@ -1,7 +1,7 @@
-"""A shadow of another source beside a running agent: what would differ if one were swapped for the other.
+"""Compares the tables of a running agent with those that another configuration would give.
 
-The running agent's tables are followed by a replica; the other configuration's sources fill a database of their own
-in this process. Both move while they are compared: what counts is a difference that lasts.
+A replica follows the tables of the running agent. The sources of the other configuration fill a second database, in
+this process. Both change while they are compared, so a difference counts only once it has lasted for a while.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any
 import msgspec
 
 from ingest import IngestError, Source
+from ingest.source import AnyTable
 from statedb import Database, Snapshot, WatchSet
 from statedb.catalog import Sources
 
+from ..client.remote import Remote
+from ..client.replica import Links, Replica
 from ..errors import StartError, Unreachable
-from ..http.query import AnyTable
-from ..process.agent import open_sources, tables_of
-from ..process.config import Config
-from .remote import Remote
-from .replica import Links, Replica
+from .agent import open_sources, tables_of
+from .config import Config
 
 _END_S = 2.0
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One row that is not the same on both sides; None where a side has none under this key."""
+    """One row that differs. A side that has no row under this key is None."""
 
     table: str
     key: Any
@@ -37,7 +37,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields that differ; none where one side lacks the row."""
+        """The fields that differ; empty when one side has no row."""
         if self.running is None or self.other is None:
             return ()
         names = type(self.running).__struct_fields__
@@ -45,24 +45,26 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What lasted, in the order of tables and keys. ``rows``: how many rows each table has, running and other.
+    """The result of a comparison.
 
-    ``young`` differences had not lasted long enough when the time was over.
+    ``differences``: those that lasted, ordered by table and key. ``rows``: for each table its number of rows in the
+    running agent and in the other configuration. ``unsettled``: how many differences had not lasted long enough when
+    the time was over.
     """
 
     differences: tuple[Difference, ...]
     rows: dict[str, tuple[int, int]]
-    young: int = 0
+    unsettled: int = 0
 
 
 def compare(
     remote: Remote, config: Config, *, settle_s: float = 2.0, timeout_s: float = 60.0, ignore: frozenset[str]
 ) -> Comparison:
-    """Compare a running agent with what another configuration brings, in the tables which that one fills.
+    """Compare a running agent with another configuration, in the tables that the other configuration fills.
 
-    A difference counts once it has lasted ``settle_s``; ``ignore`` are fields that may differ. Raises StartError where
-    the other configuration cannot be opened or does not sync within ``timeout_s``, Unreachable where the agent does not
-    answer meanwhile.
+    A difference counts once it has lasted for ``settle_s`` seconds. Fields named in ``ignore`` may differ. Raises
+    StartError when the other configuration cannot be opened or does not sync within ``timeout_s`` seconds, and
+    Unreachable when the agent does not answer in that time.
     """
     deadline = time.monotonic() + timeout_s
     db = Database(*tables_of(config))
@@ -70,20 +72,20 @@ def compare(
     tables = tuple(dict.fromkeys(table for source in sources for table in source.tables))
     with _running(sources), Replica(remote, *tables) as replica:
         _wait(db, replica, tables, deadline)
-        differing = _Differing(tables, config.cluster.name, ignore)
+        tracker = _DifferenceTracker(tables, config.cluster.name, ignore)
         while True:
             now = time.monotonic()
             running, other = replica.db.snapshot(), db.snapshot()
-            differing.look(running, other, now)
-            young = differing.younger_than(settle_s, now)
-            if now >= deadline or not young:
-                return Comparison(differing.older_than(settle_s, now), _counts(tables, running, other), len(young))
+            tracker.update(running, other, now)
+            unsettled = tracker.unsettled_since(settle_s, now)
+            if now >= deadline or not unsettled:
+                return Comparison(tracker.settled(settle_s, now), _counts(tables, running, other), len(unsettled))
             watches = [snapshot[table].watch() for snapshot in (running, other) for table in tables]
-            WatchSet(*watches, settle=0.05).wait(min(min(young) + settle_s, deadline) - now)
+            WatchSet(*watches, settle=0.05).wait(min(min(unsettled) + settle_s, deadline) - now)
 
 
-class _Differing:
-    """The differences of this moment, and since when each has been one."""
+class _DifferenceTracker:
+    """The current differences, and when each was first seen."""
 
     def __init__(self, tables: tuple[AnyTable, ...], cluster: str, ignore: frozenset[str]) -> None:
         self._tables = tables
@@ -92,18 +94,18 @@ class _Differing:
         self._since: dict[tuple[str, Any], float] = {}
         self._found: dict[tuple[str, Any], Difference] = {}
 
-    def look(self, running: Snapshot, other: Snapshot, now: float) -> None:
-        """Compare again."""
+    def update(self, running: Snapshot, other: Snapshot, now: float) -> None:
+        """Compare two snapshots, taken at ``now``."""
         found = {(each.table, each.key): each for table in self._tables for each in self._in(table, running, other)}
         self._since = {place: self._since.get(place, now) for place in found}
         self._found = found
 
-    def younger_than(self, seconds: float, now: float) -> list[float]:
-        """Since when those differ that have not lasted so long."""
+    def unsettled_since(self, seconds: float, now: float) -> list[float]:
+        """When each difference was first seen that has not lasted for ``seconds``."""
         return [since for since in self._since.values() if now - since < seconds]
 
-    def older_than(self, seconds: float, now: float) -> tuple[Difference, ...]:
-        """Those that have."""
+    def settled(self, seconds: float, now: float) -> tuple[Difference, ...]:
+        """The differences that have lasted for ``seconds``."""
         return tuple([each for place, each in self._found.items() if now - self._since[place] >= seconds])
 
     def _in(self, table: AnyTable, running: Snapshot, other: Snapshot) -> Iterator[Difference]:
@@ -113,7 +115,7 @@ class _Differing:
                 yield Difference(table.name, key, here.get(key), there.get(key))
 
     def _rows(self, view: Any) -> dict[Any, Any]:
-        """Those of the cluster: a running agent may have others as well."""
+        """The rows of the compared cluster; a running agent may hold those of other clusters too."""
         return {key: row for key, row in view.items() if getattr(key, "cluster", self._cluster) == self._cluster}
 
     def _same(self, one: Any, other: Any) -> bool:
@@ -139,7 +141,7 @@ def _running(sources: tuple[Source, ...]) -> Generator[None]:
 
 
 def _wait(db: Database, replica: Replica, tables: tuple[AnyTable, ...], deadline: float) -> None:
-    """Until both sides have all rows. Raises StartError, Unreachable."""
+    """Wait until both sides have all rows. Raises StartError, Unreachable."""
     if not db.wait_initialized(*tables, timeout=max(0.0, deadline - time.monotonic())):
         rows = [row for row in db.snapshot()[Sources].values() if row.state != "synced"]
         states = dict.fromkeys([f"{row.state}: {row.last_error}" for row in rows])

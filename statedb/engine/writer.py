@@ -1,31 +1,18 @@
-"""Write transactions: changes are staged in a private overlay; everything that can fail fails there."""
+"""The writing half of a transaction: one table, read and written over what is staged."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
-from threading import Lock, get_ident
-from time import perf_counter
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
+from threading import get_ident
+from typing import Any, cast
 
-from .commit import CommitPlan, prepared
-from .errors import InitializerError, InvalidRow, RevisionMismatch, RowNotFound, TableNotOpen
-from .history import Initializer, Key, Pin, State
-from .read import Entry, IndexView, PrefixIndexView, TableView, UniqueIndexView, view_of
-from .reserve import HOLDER
-from .schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
-from .stage import NO_PIN, Overlay
-from .store import TableStore
-
-if TYPE_CHECKING:
-    from .database import Database, Snapshot
-
-I = TypeVar("I")  # noqa: E741 - the key type of an index
-_TIMES = Lock()
-_NO_PINS: dict[Any, Pin] = {}
-_NO_WRITERS: dict[Any, Any] = {}
-_NO_PARTS: list[Any] = []
+from .errors import InitializerError, InvalidRow, RevisionMismatch, RowNotFound
+from .history import Initializer
+from .overlay import NO_PIN, Overlay
+from .schema import K, R
+from .source import Entry
+from .states import Key, State
+from .table_view import TableView
 
 
 class TableWriter(TableView[K, R]):
@@ -66,7 +53,7 @@ class TableWriter(TableView[K, R]):
             raise source.key_error(row, error) from error
         old: R | None
         if staged is not None:
-            old = _live(staged)
+            old = live_row(staged)
         elif key is not None:
             old = self._get(key)
             if old is None and source.stage_new(row, key):
@@ -93,12 +80,16 @@ class TableWriter(TableView[K, R]):
         source = self._source
         revision = source.revision
         staged_before: dict[Any, State | None] = {}
+        learning = any(shape.shape is None for shape in (source.key_shape, *source.index_shapes))
         try:
             for row in rows:
                 key, staged, old = self._located(row)
                 if old is None or old != row:
                     staged_before.setdefault(key, staged)
                     source.stage(row, key, old, staged)
+                if learning and source.stage_all_new(rows[1:]):  # the first row had the first keys of the table
+                    break
+                learning = False
         except BaseException:
             source.unstage(staged_before)
             raise
@@ -145,7 +136,7 @@ class TableWriter(TableView[K, R]):
         if self._source.plan.closed or self._source.plan.thread != get_ident():
             self._source.check_open()
         staged = self._redo.get(key)
-        old: R | None = self._get(key) if staged is None else _live(staged)
+        old: R | None = self._get(key) if staged is None else live_row(staged)
         if old is None:
             return None
         if at is not None:
@@ -212,7 +203,7 @@ class TableWriter(TableView[K, R]):
         except Exception as error:
             raise source.key_error(row, error) from error
         if staged is not None:
-            return key, staged, _live(staged)
+            return key, staged, live_row(staged)
         if key is None:
             raise source.no_key(row)
         return key, None, self._get(key)
@@ -235,7 +226,7 @@ class TableWriter(TableView[K, R]):
         if self._source.plan.closed or self._source.plan.thread != get_ident():
             self._source.check_open()
         staged = self._redo.get(key)
-        row = self._get(key) if staged is None else _live(staged)
+        row = self._get(key) if staged is None else live_row(staged)
         return default if row is None else row
 
     def entry(self, key: K) -> Entry[R] | None:
@@ -270,173 +261,6 @@ class TableWriter(TableView[K, R]):
         return self._source.ordered() if self._redo else list(super()._rows_in_order())
 
 
-def _live(staged: State) -> Any:
+def live_row(staged: State) -> Any:
     """The row of a staged state; None where it is staged as deleted."""
     return None if staged[2] else staged[0]
-
-
-class WriteTransaction:
-    """Writes to one or several tables that become visible together, or not at all.
-
-    A context manager: commits at the end of the block, aborts if the block raises. Its tables are locked from
-    ``db.write`` on until then; readers never wait. One that is dropped open aborts with a ResourceWarning. It is for
-    the thread that opened it: elsewhere every call but ``abort`` raises WrongThread.
-    """
-
-    __slots__ = ("__weakref__", "_database", "_pins", "_plan", "_writers")
-
-    def __init__(self, database: Database, stores: tuple[TableStore, ...]) -> None:
-        """Take all tables, in the order given; ``Database.write`` sorts them."""
-        self._database = database
-        self._writers: dict[Any, TableWriter[Any, Any]] = {}
-        self._pins = _NO_PINS
-        self._plan = plan = CommitPlan(stores)
-        try:
-            for store in stores:
-                if store.reservation.holder.setdefault(HOLDER, plan) is not plan:
-                    store.reservation.take(plan)
-                if store.unfinished is not None:
-                    store.unfinished()
-            self._pins = database._root.pins  # after the last table was taken
-        except BaseException:
-            self.abort()
-            raise
-
-    @overload
-    def __getitem__(self, table: type[Table[K, R]]) -> TableWriter[K, R]: ...
-    @overload
-    def __getitem__(self, table: UniqueIndex[I, R]) -> UniqueIndexView[I, R]: ...
-    @overload
-    def __getitem__(self, table: Index[I, R]) -> IndexView[I, R]: ...
-    @overload
-    def __getitem__(self, table: PrefixIndex[N, R]) -> PrefixIndexView[N, R]: ...
-    def __getitem__(self, table: Any) -> Any:
-        """The writer of a table, or the view of an index, both seeing what is staged. Raises TableNotOpen."""
-        if self._plan.closed or self._plan.thread != get_ident():
-            self._plan.check_open()
-        try:
-            writer = self._writers.get(table)
-        except TypeError:
-            raise TableNotOpen(f"{table!r} is no table and no index; give the class, or an index of it") from None
-        if writer is not None:
-            return writer
-        for store in self._plan.reserved:
-            if store.table is table:
-                writer = self._writers[table] = TableWriter(Overlay(store, self._pins[table], self._plan))
-                return writer
-        if isinstance(table, AnyIndex) and getattr(table, "table", None) is not None:
-            return view_of(self[table.table], table)
-        raise TableNotOpen(
-            f"table {getattr(table, 'name', table)!r} is not open for writing in this transaction "
-            f"(open: {self._plan.tables}); name it in db.write(...), or read it from a snapshot"
-        )
-
-    def __repr__(self) -> str:
-        """Its tables and whether it is open."""
-        return f"<WriteTransaction on {self._plan.tables}, {self._plan.closed or 'open'}>"
-
-    def __enter__(self) -> Self:
-        """The transaction itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> Literal[False]:
-        """Commit, or abort where the block raised. Nothing where that was done by hand."""
-        try:
-            if kind is None and not self._plan.closed:
-                self._plan.check_open()
-                self._commit()
-        finally:
-            if not self._plan.closed:
-                self.abort()
-        return False
-
-    def commit(self) -> Snapshot:
-        """Make the writes visible, all at once; the snapshot of the database with them.
-
-        A second time gives the same snapshot. Raises TransactionClosed after an abort.
-        """
-        if self._plan.pins is None:
-            self._plan.check_open()
-            self._commit()
-        assert self._plan.pins is not None
-        return self._database._snapshot_of(self._plan.pins)
-
-    def _commit(self) -> None:
-        plan = self._plan
-        try:
-            for writer in self._writers.values():
-                source = writer._source
-                if source.redo or source.pending != source.pin.commit.pending:
-                    plan.parts.append(prepared(source))
-                source.pin = NO_PIN
-            if not plan.parts:
-                plan.pins = self._database._root.pins
-            try:
-                plan.finish()
-            except BaseException:
-                plan.finish_again()  # forward: what follows the first link is idempotent
-                raise
-        finally:
-            if not plan.closed:
-                self.abort()
-            self._writers = _NO_WRITERS
-            self._pins = _NO_PINS
-            if plan.torn is None:
-                plan.parts = _NO_PARTS
-
-    def abort(self) -> None:
-        """Drop the writes and free the tables. Nothing happens where the transaction is closed. From any thread."""
-        try:
-            self._let_go()
-        except BaseException:
-            self._let_go()  # an interrupt must not leave a table taken by a transaction that is closed
-            raise
-
-    def _let_go(self) -> None:
-        """Idempotent."""
-        if not self._plan.closed:
-            self._plan.closed = "aborted"
-        if self._plan.torn is None:
-            for store in self._plan.reserved:
-                store.reservation.release(self._plan)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Let go of the base snapshot and of what was staged, so that a closed transaction pins nothing."""
-        for writer in self._writers.values():
-            writer._source.pin = NO_PIN
-        self._writers.clear()
-        self._pins = _NO_PINS
-        if self._plan.torn is None:
-            self._plan.parts = []
-
-    def __del__(self) -> None:
-        """Abort where nobody did."""
-        plan = getattr(self, "_plan", None)
-        if plan is not None and not plan.closed:
-            self.abort()
-            warnings.warn(
-                f"a write transaction on {plan.tables} was dropped open and is aborted; use `with db.write(...)`",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
-
-
-class ObservedTransaction(WriteTransaction):
-    """One of a database whose commits are timed, or checked."""
-
-    __slots__ = ()
-
-    def _commit(self) -> None:
-        begun = perf_counter()
-        super()._commit()
-        seconds = perf_counter() - begun
-        with _TIMES:
-            for store in self._plan.reserved:
-                store.commits_timed += 1
-                store.commits_s += seconds
-        if self._database._check:
-            self._database.check()

@@ -1,0 +1,166 @@
+"""Where rows of two clusters claim one key: an address, a pod network, a backend of one service.
+
+The tables `IPCache`, `Routes` and `LoadBalancers` hold the winner of each claim (`precedence`); this one says who lost.
+A conflict is a fault of configuration, like two clusters with the same pod networks, or an attack.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from statedb import Database, Index, Table, UniqueIndex
+from statedb.catalog import Backend, Backends, Endpoint, Endpoints, Node, Nodes
+
+from ..running.derivation import Cut, Derivation
+from ..running.follower import Report
+from .ipcache import IPCache, claims_of, plain_address
+from .loadbalancer import LoadBalancers
+from .node_ips import node_ips
+from .routes import Routes, affected_networks, owner_of_network
+
+log = logging.getLogger("statedb.consumers")
+
+_ADDRESS, _NETWORK, _BACKEND = IPCache.name, Routes.name, LoadBalancers.name
+
+
+class ConflictKey(msgspec.Struct, frozen=True, order=True, gc=False):
+    """``table`` holds the winner: ``ipcache``, ``routes`` or ``loadbalancer``; ``key`` is what is claimed there.
+
+    An address or network, a pod network, or ``NAMESPACE/NAME IP PORT PROTOCOL`` of a service's backend.
+    """
+
+    table: str
+    key: str
+
+
+class Conflict(msgspec.Struct, frozen=True, gc=False):
+    """``winner`` and ``losers`` (sorted) are clusters; ``since`` is when it was noticed, in Unix seconds.
+
+    A change of winner or losers keeps ``since``.
+    """
+
+    key: ConflictKey
+    winner: str
+    losers: tuple[str, ...]
+    since: float = 0.0
+
+
+class Conflicts(Table[ConflictKey, Conflict], name="conflicts"):
+    """One row per key that more than one cluster claims now."""
+
+    primary = UniqueIndex[ConflictKey, Conflict](lambda conflict: conflict.key)
+    by_loser = Index[str, Conflict](lambda conflict: conflict.losers)
+
+
+class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
+    """Keeps the table `Conflicts`; `derive_conflicts` makes it."""
+
+    def __init__(
+        self, db: Database, cluster: str, *, report: Report | None = None, wall: Callable[[], float] = time.time
+    ) -> None:
+        """``wall`` dates the rows, in Unix seconds."""
+        super().__init__(
+            db,
+            Conflicts,
+            self._compute_row,
+            {
+                Endpoints: lambda _, endpoint: _of_endpoint(endpoint),
+                Nodes: lambda cut, node: _of_node(cut, cluster, node),
+                Backends: lambda _, backend: [_of_backend(backend)],
+            },
+            name="conflicts",
+            report=report,
+        )
+        self.total = 0
+        """How many conflicts were noticed since the start, those that have ended included."""
+        self._cluster = cluster
+        self._wall = wall
+        self._since: dict[ConflictKey, float] = {}
+        self._logged: set[tuple[str, str, str]] = set()
+
+    def _compute_row(self, cut: Cut, key: ConflictKey) -> Conflict | None:
+        clusters = _CLAIMANTS[key.table](cut, key.key, self._cluster)
+        if len(clusters) < 2:
+            self._since.pop(key, None)
+            return None
+        if key not in self._since:
+            self.total += 1
+            self._since[key] = self._wall()
+        winner, losers = clusters[0], tuple(sorted(clusters[1:]))
+        self._warn(key, winner, losers)
+        return Conflict(key, winner, losers, self._since[key])
+
+    def _warn(self, key: ConflictKey, winner: str, losers: tuple[str, ...]) -> None:
+        """Once for each pair of clusters and each table: there may be thousands of conflicts."""
+        for loser in losers:
+            if (key.table, winner, loser) not in self._logged:
+                self._logged.add((key.table, winner, loser))
+                log.warning(
+                    "clusters %s and %s both claim %s; in table %s %s wins. The table conflicts has all such keys",
+                    winner,
+                    loser,
+                    key.key,
+                    key.table,
+                    winner,
+                )
+
+
+def derive_conflicts(
+    db: Database, cluster: str, *, report: Report | None = None, wall: Callable[[], float] = time.time
+) -> ConflictsDerivation:
+    """Keeps the table `Conflicts`. ``cluster`` is the local cluster, ``wall`` dates the rows."""
+    return ConflictsDerivation(db, cluster, report=report, wall=wall)
+
+
+# --- which keys a row claims ------------------------------------------------------------------------------------------
+
+
+def _of_endpoint(endpoint: Endpoint) -> list[ConflictKey]:
+    return [ConflictKey(_ADDRESS, plain_address(endpoint.key.ip))]
+
+
+def _of_node(cut: Cut, local_cluster: str, node: Node) -> list[ConflictKey]:
+    networks = affected_networks(cut, local_cluster, node)
+    return [
+        *[ConflictKey(_ADDRESS, ip) for ip in Nodes.by_ip.keys_of(node)],
+        *[ConflictKey(_NETWORK, network) for network in networks],
+    ]
+
+
+def _of_backend(backend: Backend) -> ConflictKey:
+    key = backend.key
+    return ConflictKey(_BACKEND, f"{key.namespace}/{key.service} {key.ip} {key.port} {key.protocol}")
+
+
+# --- which clusters claim a key, each once, the winner first ----------------------------------------------------------
+
+
+def _claimants_of_address(cut: Cut, address: str, local_cluster: str) -> list[str]:
+    return list(dict.fromkeys([claim.cluster for claim in sorted(claims_of(cut, address, local_cluster))]))
+
+
+def _claimants_of_network(cut: Cut, network: str, local_cluster: str) -> list[str]:
+    found = {node.key.cluster for node in cut[Nodes.by_pod_cidr][network] if any(node_ips(node))}
+    if found and owner_of_network(cut, local_cluster, network) is not None:
+        found.add(local_cluster)
+    return _local_first(found, local_cluster)
+
+
+def _claimants_of_backend(cut: Cut, text: str, local_cluster: str) -> list[str]:
+    rows = cut[Backends.by_address][text.split(" ")[1]]
+    return _local_first({row.key.cluster for row in rows if _of_backend(row).key == text}, local_cluster)
+
+
+def _local_first(clusters: set[str], local_cluster: str) -> list[str]:
+    return sorted(clusters, key=lambda cluster: (cluster != local_cluster, cluster))
+
+
+_CLAIMANTS: Mapping[str, Callable[[Cut, str, str], list[str]]] = {
+    _ADDRESS: _claimants_of_address,
+    _NETWORK: _claimants_of_network,
+    _BACKEND: _claimants_of_backend,
+}

@@ -1,0 +1,136 @@
+"""What a selector of a policy asks for at the place where it stands. Pure.
+
+The same labels mean different sets of identities as the subject of a policy, as a peer, or in a clusterwide policy; the
+table in docs/consumers.md lists every place. Source: cilium/cilium pkg/policy/utils (ParseCiliumRule,
+getEndpointSelector, getNodeSelector), pkg/policy/api/entity.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from statedb.catalog import Policy, Requirement, Selector
+
+from .labels import Requirements
+
+NAMESPACE = "k8s:io.kubernetes.pod.namespace"
+CLUSTER = "k8s:io.cilium.k8s.policy.cluster"
+
+_NAMESPACE_KEY = NAMESPACE.partition(":")[2]
+_CLUSTER_KEY = CLUSTER.partition(":")[2]
+_NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels."
+_PEERS = frozenset({"fromEndpoints", "toEndpoints"})
+_REQUIRES = frozenset({"fromRequires", "toRequires"})
+_NODES = frozenset({"fromNodes", "toNodes"})
+_IS_POD = Requirement(NAMESPACE, "Exists")
+_IS_HOST = Requirement("reserved:host", "Exists")
+_IS_NOT_HOST = Requirement("reserved:host", "DoesNotExist")
+_IS_REMOTE_NODE = Requirement("reserved:remote-node", "Exists")
+
+
+class Scope(msgspec.Struct, frozen=True, gc=False):
+    """The local cluster, and whether a peer that names no cluster means this one (Cilium's default since 1.19)."""
+
+    cluster: str
+    peers_are_local: bool = True
+
+
+def scoped_selectors(policy: Policy, scope: Scope) -> list[tuple[str, Requirements]]:
+    """Every selector of a policy, entities included: its place, and all that it asks for there.
+
+    An entity may stand for several selectors, which then have one place.
+    """
+    found = [(each.path, effective(policy, each, scope)) for each in policy.selectors]
+    found += [(each.path, needed) for each in policy.entities for needed in entity_selectors(each.name, scope.cluster)]
+    return found
+
+
+def effective(policy: Policy, selector: Selector, scope: Scope) -> Requirements:
+    """What one of a policy's selectors asks for at its place: its own requirements and the implied ones, sorted."""
+    place = selector.path.rpartition(".")[2].partition("[")[0]
+    own, namespace = selector.requirements, policy.key.namespace
+    implied: list[Requirement] = []
+    if place == "nodeSelector":
+        implied = [_IS_HOST]
+    elif place == "endpointSelector":
+        own, implied = _of_subject(own, namespace)
+    elif place in _NODES:
+        implied = [_IS_REMOTE_NODE, *_of_cluster(own, scope)]
+    elif place in _REQUIRES or (place in _PEERS and not _names_source(own, "reserved")):
+        implied = [*_of_namespace(own, namespace, _is_about_init(policy, selector)), *_of_cluster(own, scope)]
+    return tuple(sorted({*own, *implied}))
+
+
+def entity_selectors(name: str, cluster: str) -> tuple[Requirements, ...]:
+    """The selectors that an entity stands for in this cluster: what one of them selects belongs to it.
+
+    Raises KeyError for a name that is no entity.
+    """
+    if name == "cluster":
+        return (*map(_reserved, _IN_CLUSTER), (Requirement(CLUSTER, "In", (cluster,)),))
+    return ENTITIES[name]
+
+
+def _reserved(name: str) -> Requirements:
+    return (Requirement(f"reserved:{name}", "In", ("",)),)
+
+
+_IN_CLUSTER = ("health", "host", "ingress", "init", "kube-apiserver", "remote-node", "unmanaged")
+ENTITIES: Mapping[str, tuple[Requirements, ...]] = {
+    "all": ((),),
+    "world": tuple(map(_reserved, ("world", "world-ipv4", "world-ipv6"))),
+    **{name: (_reserved(name),) for name in (*_IN_CLUSTER, "none", "world-ipv4", "world-ipv6")},
+}
+"""The selectors of every entity but ``cluster``, which depends on the cluster's name."""
+
+
+def _of_subject(own: Requirements, namespace: str) -> tuple[Requirements, list[Requirement]]:
+    """The subject of a namespaced policy is of its namespace, whatever it says itself; it is never the host."""
+    if not namespace:
+        return own, [_IS_NOT_HOST]
+    kept = tuple([each for each in own if not (each.key == NAMESPACE and each.operator == "In")])
+    return kept, [Requirement(NAMESPACE, "In", (namespace,))]
+
+
+def _of_namespace(own: Requirements, namespace: str, is_about_init: bool) -> list[Requirement]:
+    """A peer that names no namespace is of the policy's; in a clusterwide policy a pod of any namespace.
+
+    A pod that is being started has no labels yet, so that a clusterwide policy about such pods (``reserved:init``) asks
+    for no namespace.
+    """
+    if _names(own, _NAMESPACE_KEY):
+        return []
+    if not namespace:
+        return [] if is_about_init else [_IS_POD]
+    if any(key.startswith(_NAMESPACE_LABELS) and source in ("any", "k8s") for source, key in map(_split, own)):
+        return []
+    return [Requirement(NAMESPACE, "In", (namespace,))]
+
+
+def _of_cluster(own: Requirements, scope: Scope) -> list[Requirement]:
+    if not scope.peers_are_local or _names(own, _CLUSTER_KEY):
+        return []
+    return [Requirement(CLUSTER, "In", (scope.cluster,))]
+
+
+def _is_about_init(policy: Policy, selector: Selector) -> bool:
+    """Whether the subject of a selector's rule names pods that are being started."""
+    rule = selector.path.partition(".")[0]
+    subjects = [each for each in policy.selectors if each.path in (f"{rule}.endpointSelector", f"{rule}.nodeSelector")]
+    return any(_split(each) == ("reserved", "init") for subject in subjects for each in subject.requirements)
+
+
+def _names(own: Iterable[Requirement], wanted: str) -> bool:
+    return any(key == wanted and source in ("any", "k8s") for source, key in map(_split, own))
+
+
+def _names_source(own: Iterable[Requirement], wanted: str) -> bool:
+    return any(source == wanted for source, _ in map(_split, own))
+
+
+def _split(requirement: Requirement) -> tuple[str, str]:
+    """Source and key; no source is ``any``."""
+    source, colon, key = requirement.key.partition(":")
+    return (source or "any", key) if colon else ("any", source)

@@ -1,0 +1,19 @@
+"""Pieces of messages for people: text that is safe on a terminal, and suggestions for a misspelled name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with a question mark for each character that a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def suggestion(names: Iterable[str], wrong: str) -> str:
+    """The name that was probably meant instead of ``wrong``, if one is close, then all ``names``."""
+    names = tuple(names)
+    close = difflib.get_close_matches(wrong, names, 1, 0.6)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known are {', '.join(names)}"

@@ -1,0 +1,44 @@
+"""The head of a database: its tables, the newest state of each, and snapshots of them.
+
+    Head ─▶ Root.pins   table ─▶ Pin ─▶ Commit        replaced whole at every commit: a snapshot is that mapping
+         └▶ TableStore  rows, revisions, indexes      the newest state, which all snapshots share
+
+Transactions and streams work on this; users see it as `Database`, which adds the ways in.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .history import Pin, Root
+from .invariants import check_stores
+from .origins import Origins
+from .snapshot import Snapshot
+from .store import TableStore
+
+
+class Head:
+    """The part of a database that transactions and streams need."""
+
+    __slots__ = ("__weakref__", "_check", "_origins", "_root", "_stores")
+
+    def __init__(self) -> None:
+        """No tables yet."""
+        self._root = Root()
+        self._stores: dict[Any, TableStore] = {}
+        self._check = os.environ.get("STATEDB_CHECK", "0") not in ("", "0")
+        self._origins: Origins | None = None
+
+    def snapshot(self) -> Snapshot:
+        """All tables at this instant. Cost: one attribute read and one small object."""
+        return self._snapshot_of(self._root.pins)  # the root first: a table in it is in the stores already
+
+    def _snapshot_of(self, pins: dict[Any, Pin]) -> Snapshot:
+        if self._origins is not None:
+            self._origins.note(pins.values())
+        return Snapshot(self._stores, pins)
+
+    def check(self) -> None:
+        """Check all invariants; raises AssertionError. Slow, and only for tests."""
+        check_stores(self._stores.values())

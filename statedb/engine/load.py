@@ -1,0 +1,82 @@
+"""Reading a dump back into a database."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from .database import Database
+from .dump import _VERSION
+from .errors import InvalidDump
+
+Decoder: TypeAlias = Callable[[Any, Any], Any]
+"""(table, plain value) -> row (Any: JSON in, the user's row out)."""
+
+
+def load(db: Database, lines: Iterable[bytes | str], decoder: Decoder | None = None) -> int:
+    """Insert the rows of a dump, all in one transaction; how many. Tables that the dump lacks stay as they are.
+
+    Revisions are counted anew. ``decoder`` makes a row of a plain value; without one rows are made by their type,
+    which for other rows than msgspec's must be flat. Raises InvalidDump naming the line; then nothing is loaded.
+    """
+    decode = _decode if decoder is None else decoder
+    numbered = enumerate(lines, 1)
+    tables = _tables_in(db, next(numbered, (1, b"")))
+    count = 0
+    with db.write(*tables.values()) as txn:
+        for number, line in numbered:
+            value = _parsed(number, line)
+            if "end" in value:
+                if value["end"] != count:
+                    raise InvalidDump(f"line {number}: {value['end']} rows were written, {count} are there")
+                return count
+            name = value.get("table")
+            table = tables.get(name) if isinstance(name, str) else None
+            if table is None or "row" not in value:
+                raise InvalidDump(f"line {number}: no row of a table that the first line names")
+            try:
+                txn[table].insert(decode(table, value["row"]))
+            except Exception as error:
+                raise InvalidDump(f"line {number}: table {table.name!r}: {type(error).__name__}: {error}") from error
+            count += 1
+        raise InvalidDump(f"the dump ends after {count} rows without its last line: it was cut off")
+
+
+def _tables_in(db: Database, first: tuple[int, bytes | str]) -> dict[Any, Any]:
+    """The tables that a dump's first line names, by name."""
+    header = _parsed(*first)
+    if header.get("statedb") != _VERSION:
+        raise InvalidDump(f"line 1: this is no dump of version {_VERSION}")
+    known = {table.name: table for table in db.tables}
+    shapes = header.get("tables", [])
+    shapes = shapes if isinstance(shapes, list) else [shapes]
+    named: list[str] = [
+        name for shape in shapes if isinstance(shape, dict) and isinstance(name := shape.get("name"), str)
+    ]
+    if len(named) != len(shapes):
+        raise InvalidDump("line 1: its tables are not a list of objects with names; it is damaged")
+    for name in named:
+        if name not in known:
+            raise InvalidDump(f"line 1: table {name!r} is not in this database ({', '.join(known)}); register it first")
+    return {name: known[name] for name in named}
+
+
+def _parsed(number: int, line: bytes | str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDump(f"line {number}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidDump(f"line {number}: not a JSON object")
+    return value
+
+
+def _decode(table: Any, value: Any) -> Any:
+    kind = table.row_type
+    if hasattr(kind, "__struct_fields__"):
+        return sys.modules["msgspec"].convert(value, kind)
+    if isinstance(value, dict):
+        return kind(**value)
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,91 @@
+"""Indexes of IP networks at one instant."""
+
+from __future__ import annotations
+
+from .concern import key_concern, prefix_concern
+from .index_views import AnyIndexView
+from .networks import covering, length_of, pack, span, unpack
+from .schema import N, R
+from .watch import Watch
+
+
+class PrefixIndexView(AnyIndexView[N, R]):
+    """An index of IP networks at one instant.
+
+    Networks and addresses are given as text, 4 or 16 packed bytes, or ipaddress objects. Raises InvalidKey for others.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, network: N) -> tuple[R, ...]:
+        """The rows of exactly this network, in primary key order."""
+        return self._listed(self._index.index.normal(network))
+
+    def get(self, network: N) -> tuple[R, ...]:
+        """The same as ``view[network]``."""
+        return self[network]
+
+    def keys(self) -> tuple[str, ...]:
+        """The networks that have rows, as text: by family, address, and the wider first."""
+        self._source.check_open()
+        return tuple([str(unpack(key)) for key in self._keys()])
+
+    def longest(self, address: N) -> tuple[R, ...]:
+        """The rows of the longest network that covers this address or network; empty where none does.
+
+        Several rows may share it: they come in primary key order. Cost: one lookup for each prefix length present.
+        """
+        rows = self._rows_of(self._index.nearest(pack(address)))
+        if self._commit.link is None:
+            return rows
+        self._source.check_open()
+        if not self._source.layers():
+            return rows
+        for key in reversed(self._covering(address)):
+            rows = self._listed(key)
+            if rows:
+                return rows
+        return ()
+
+    def covering(self, network: N) -> tuple[R, ...]:
+        """The rows of every network that covers this one, itself included, the widest first."""
+        self._source.check_open()
+        return self._over(self._covering(network))
+
+    def within(self, network: N) -> tuple[R, ...]:
+        """The rows of every network inside this one, itself included, parents before children."""
+        self._source.check_open()
+        outer = self._index.index.normal(network)
+        first, last = span(outer)
+        size = length_of(outer)
+        keys = self._source.index_keys(self._index, first, last + b"\0")
+        return self._over([key for key in keys if length_of(key) >= size])
+
+    def _covering(self, network: N) -> list[bytes]:
+        """The packed networks that may cover this one, the widest first."""
+        packed = self._index.index.normal(network)
+        lengths = set(self._index.lengths or ())
+        for layer in self._source.layers():
+            lengths.update(map(length_of, layer.index(self._index.position)))
+        return covering(packed, list(lengths))
+
+    def watch(self, network: N) -> Watch:
+        """A watch on the rows of exactly this network."""
+        return self._source.watch(key_concern(self._index.position, [self._index.index.normal(network)]))
+
+    def watch_longest(self, address: N) -> Watch:
+        """A watch on every network that covers this address: trips when ``longest`` or ``covering`` may differ."""
+        packed = self._index.index.normal(address)
+        return self._source.watch(
+            key_concern(self._index.position, covering(packed, list(range(length_of(packed) + 1))))
+        )
+
+    def watch_within(self, network: N) -> Watch:
+        """A watch on every network inside this one."""
+        outer = self._index.index.normal(network)
+        first, last = span(outer)
+        size = length_of(outer)
+        concern = prefix_concern(
+            self._index.position, outer, lambda key: first <= key <= last and length_of(key) >= size
+        )
+        return self._source.watch(concern, size)

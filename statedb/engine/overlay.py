@@ -1,0 +1,236 @@
+"""Staging: what a transaction changes, in a private overlay over the newest state. Everything that can fail fails here.
+
+Knows one table; knows no locks and no commits beyond the plan that says whether the transaction is open.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import Any, cast
+
+from .commit import CommitPlan
+from .errors import DuplicateKey, IndexFunctionError, InvalidKey
+from .history import Commit, Pin
+from .layers import Layer
+from .schema import Keys
+from .staged_keys import StagedKeys
+from .states import Key, Redo, Row, State
+from .store import TableStore
+
+REFUSED = (DuplicateKey, InvalidKey, IndexFunctionError)
+"""What staging raises before it has changed anything."""
+NO_PIN = Pin(Commit(0, 0, 0, ()))
+"""What closed transactions hold: no history."""
+_LINKED = Commit(0, 0, 0, ())
+_LINKED.link = ({}, {}, NO_PIN.commit)
+
+
+class Overlay(StagedKeys):
+    """What a transaction has staged on one table, over the newest state, which it alone may change."""
+
+    __slots__ = (
+        "count",
+        "layer",
+        "log",
+        "moved",
+        "pending",
+        "plan",
+        "revision",
+    )
+
+    def __init__(self, store: TableStore, pin: Pin, plan: CommitPlan) -> None:
+        """Nothing staged."""
+        commit = pin.commit
+        self.store = store
+        self.pin = pin
+        self.plan = plan
+        self.before: dict[Key, State] = {}  # what the rows were that are staged over; new rows are not among them
+        self.redo: Redo = {}
+        self.revision = commit.revision
+        self.count = commit.count
+        self.pending = commit.pending
+        self.moved = False  # whether a row leaves an index key: others are spared the comparison
+        self.begin()
+        self.layer: Layer | None = None  # made for the first read that needs one, and kept up to date by the log
+        self.log: list[Key] | None = None
+
+    @property
+    def commit(self) -> Commit:
+        """One with a link: the newest rows may be staged over, or not ours to read any more."""
+        return _LINKED
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The staged rows, if there are any."""
+        if not self.redo:
+            return ()
+        if self.layer is None:
+            self.log = list(self.redo)
+            self.layer = Layer(cast("dict[Key, Any]", self.redo), self.log)
+        return (self.layer,)
+
+    def check_open(self) -> None:
+        """Raise TransactionClosed after commit or abort, WrongThread where the transaction is not this thread's."""
+        self.plan.check_open()
+
+    # -- staging ---------------------------------------------------------------------------------------------
+
+    def stage(self, row: Row, key: Key, old: Row | None, staged: State | None) -> None:
+        """Stage a row over ``old``, the one that is there now; ``staged`` is what is staged for its key already.
+
+        Everything that can fail comes first: where this raises, nothing has changed.
+        """
+        store = self.store
+        try:
+            keys = store.keys_of(row)
+        except MemoryError:
+            raise
+        except Exception:
+            raise self.explained(row) from None
+        stored: State | None = None
+        old_keys: tuple[Keys, ...] | None = None
+        shapes: dict[int, Any] | None = None
+        try:
+            if staged is not None:
+                if not staged[2]:
+                    old_keys = staged[3]
+            elif old is not None:
+                old_keys = self.keys_of_stored(old)
+                stored = (old, store.revisions[key], False, old_keys)
+            elif type(key) is not self.key_shape.plain and not self.key_shape.fits(key):
+                shapes = self.checked(shapes, self.key_shape, key, row)
+            if old_keys is None or keys != old_keys:
+                for shape, new in zip(self.index_shapes, keys):
+                    for secondary in new:
+                        if type(secondary) is not shape.plain and not shape.fits(secondary):
+                            shapes = self.checked(shapes, shape, secondary, row)
+                if old is not None or staged is not None:
+                    self.moved = True
+                    if stored is not None:
+                        self.check_pure(key, keys, stored[3])
+                if self.claims is not None:
+                    self.claim(key, keys, old_keys)
+            else:
+                keys = old_keys  # history keeps them once
+            if stored is not None:
+                self.before[key] = stored
+            self.revision = revision = self.revision + 1
+            self.redo[key] = (row, revision, False, keys)
+            if old is None:
+                self.count += 1
+            if self.log is not None:
+                self.log.append(key)
+            if shapes is not None:
+                self.learn(shapes)
+        except REFUSED:
+            raise
+        except BaseException:
+            self.unstage({key: staged})
+            self.plan.check_open()  # aborted from another thread, whose next writer may have changed the rows already
+            raise
+
+    def stage_new(self, row: Row, key: Key) -> bool:
+        """Stage a row where there is none and nothing is staged: what bulk loads are made of.
+
+        False, with nothing staged, where any of its keys is the first, or unlike others, or claimed, or cannot be
+        taken: ``stage`` sees to all that, and tells what is wrong.
+        """
+        if self.claims is not None or (type(key) is not self.key_shape.plain and not self.key_shape.fits(key)):
+            return False
+        try:
+            keys = self.known_keys_of(row)
+        except MemoryError:
+            raise
+        except Exception:  # told by stage
+            return False
+        if keys is None:
+            return False
+        try:
+            self.revision = revision = self.revision + 1
+            self.redo[key] = (row, revision, False, keys)
+            self.count += 1
+            if self.log is not None:
+                self.log.append(key)
+        except BaseException:
+            self.unstage({key: None})
+            raise
+        return True
+
+    def stage_all_new(self, rows: list[Row]) -> bool:
+        """`stage_new` for many rows at once, nearly all of it at C speed. False, with nothing staged, as there.
+
+        Keys of unique indexes may be among them, where none of them is taken.
+        """
+        store, redo = self.store, self.redo
+        if not store.row_types.issuperset(map(type, rows)):
+            return False
+        try:
+            keys = list(map(store.key_of, rows))
+            if not self.key_shape.all_fit(keys) or not (
+                store.rows.keys().isdisjoint(keys) and redo.keys().isdisjoint(keys)
+            ):
+                return False
+            columns = [index.known_column_of(rows, shape) for index, shape in zip(store.indexes, self.index_shapes)]
+            claims = None if None in columns else self.new_claims(keys, cast("list[list[Keys]]", columns))
+        except MemoryError:
+            raise
+        except Exception:  # told by stage
+            return False
+        if claims is None:
+            return False
+        revisions = range(self.revision + 1, self.revision + 1 + len(rows))
+        index_keys = zip(*cast("list[list[Keys]]", columns)) if columns else repeat(())
+        staged: Redo = dict(zip(keys, zip(rows, revisions, repeat(False), index_keys)))
+        if len(staged) != len(rows):
+            return False
+        try:
+            redo.update(staged)
+            self.revision += len(rows)
+            self.count += len(rows)
+            for taken, new in zip(self.claims or (), claims):
+                taken.update(new)
+            if self.log is not None:
+                self.log += keys
+        except BaseException:
+            self.unstage(dict.fromkeys(keys))
+            raise
+        return True
+
+    def stage_deletion(self, key: Key, old: Row, staged: State | None) -> None:
+        """Stage that the row, which is there, is gone."""
+        keys = staged[3] if staged is not None else self.keys_of_stored(old)
+        try:
+            self.moved = True
+            if self.claims is not None:
+                self.claim(key, None, keys)
+            if staged is None:
+                self.before[key] = (old, self.store.revisions[key], False, keys)
+            self.revision = revision = self.revision + 1
+            self.redo[key] = (old, revision, True, keys)
+            self.count -= 1
+            if self.log is not None:
+                self.log.append(key)
+        except BaseException:
+            self.unstage({key: staged})
+            self.plan.check_open()
+            raise
+
+    def unstage(self, staged: dict[Key, State | None]) -> None:
+        """Put back what was staged for these keys before a call that failed, or was interrupted (Ctrl-C, MemoryError).
+
+        Cost: O(staged rows).
+        """
+        before, redo = self.before, self.redo
+        for key, state in staged.items():
+            if state is None:
+                before.pop(key, None)
+                redo.pop(key, None)
+            else:
+                redo[key] = state
+        commit = self.pin.commit
+        self.revision = max([commit.revision, *[state[1] for state in redo.values()]])
+        self.count = commit.count + sum([(k not in before) - state[2] for k, state in redo.items()])
+        self.layer = self.log = None
+        if self.learning:
+            self.learn(self.learned())
+        if self.claims is not None:
+            self.claims = [self._claimed(store.place) for store in self.store.unique_indexes]

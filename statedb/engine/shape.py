@@ -1,0 +1,106 @@
+"""Key shapes: the exact recursive type of a key.
+
+A comparison must never fail in a reader, so all keys of one index have one shape: the writer checks every new key
+against the shape of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, time
+from operator import lt
+from typing import Any
+
+from .errors import InvalidKey
+from .keys import GETTERS, fields_of
+
+_UNORDERED = (set, frozenset, dict, complex)
+PLAIN = frozenset({str, bytes, int, bool})
+"""Types whose values are all hashable and totally ordered: a key of one of them needs no look inside."""
+
+
+def _shape(key: Any) -> Any:
+    # A type without an order raises here, once, and not in a reader. Every field is asked: tuples pass equal ones over.
+    lt(key, key)
+    fields = fields_of(key)
+    if fields is not None:
+        return (type(key), *map(_shape, fields))
+    if isinstance(key, _UNORDERED):
+        raise InvalidKey(f"{type(key).__name__} has no total order; use a sorted tuple")
+    if key != key:  # floats and decimals; a signalling NaN raises, see shape_of
+        raise InvalidKey("NaN cannot be found again; leave the row out of the index instead")
+    if isinstance(key, (datetime, time)):
+        return (type(key), type(key.utcoffset()))  # naive and aware ones do not compare
+    return type(key)
+
+
+def shape_of(key: Any) -> Any:
+    """The recursive type shape of a key; keys of equal shape can be ordered. Raises InvalidKey.
+
+    >>> shape_of("a")
+    <class 'str'>
+    >>> shape_of(("a", 1)) == shape_of(("b", 2))
+    True
+    """
+    try:
+        hash(key)
+        return _shape(key)
+    except InvalidKey:
+        raise
+    except (TypeError, ArithmeticError) as error:
+        raise InvalidKey(
+            f"{error}; keys must be hashable and ordered, like str, int, tuples and ordered Structs"
+        ) from error
+
+
+def fits_none(_: Any) -> bool:
+    """The test of an index without a cheap one."""
+    return False
+
+
+def fits_of(shape: Any) -> Callable[[Any], bool]:
+    """A cheap test that says yes only to keys of exactly this shape: for compounds of plain fields, else `fits_none`.
+
+    >>> fits = fits_of(shape_of(("a", 1)))
+    >>> fits(("b", 2)), fits(("b", "c")), fits("b")
+    (True, False, False)
+    """
+    if not isinstance(shape, tuple) or not PLAIN.issuperset(shape[1:]):
+        return fits_none
+    kind, *of = shape
+    types = tuple(of)
+    fields: Callable[[Any], Any] = GETTERS[kind]
+    return lambda key: type(key) is kind and tuple(map(type, fields(key))) == types
+
+
+class KeyShape:
+    """What the keys of one index look like: nothing is known, or the shape of the first one; every other must have it.
+
+    The shape of a table's keys is learned when a transaction with its first key commits, and is never forgotten: old
+    snapshots compare with keys of today. Hot paths ask ``type(key) is shape.plain or shape.fits(key)``.
+    """
+
+    __slots__ = ("fits", "plain", "position", "shape")
+
+    def __init__(self, position: int, shape: Any = None) -> None:
+        """Of the index at this position, the primary at 0."""
+        self.position = position
+        self.learn(shape)
+
+    def learn(self, shape: Any) -> None:
+        """Demand this shape from now on; None demands nothing. Idempotent."""
+        self.shape = shape
+        self.plain: type | None = shape if isinstance(shape, type) and shape in PLAIN else None
+        self.fits = fits_of(shape)
+
+    def all_fit(self, keys: list[Any]) -> bool:
+        """Whether all of these keys surely have the shape; at C speed where they are of a plain type."""
+        return {self.plain}.issuperset(map(type, keys)) or all(map(self.fits, keys))
+
+
+def describe(shape: Any) -> str:
+    """A shape for people: ``str``, ``tuple[str, int]``."""
+    if isinstance(shape, tuple):
+        head, *rest = shape
+        return f"{head.__name__}[{', '.join(map(describe, rest))}]"
+    return str(shape.__name__)

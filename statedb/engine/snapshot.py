@@ -1,0 +1,112 @@
+"""All tables at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, cast, overload
+
+from .dump import dump
+from .errors import UnknownTable
+from .history import Pin
+from .index_views import IndexView, PrimaryIndexView, UniqueIndexView
+from .network_view import PrefixIndexView
+from .schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
+from .source import Source
+from .store import TableStore
+from .table_view import TableView
+
+
+def view_of(table: TableView[Any, Any], index: AnyIndex[Any, Any]) -> Any:
+    """The view of any index of a table."""
+    if index.position == 0:
+        return PrimaryIndexView(table)
+    source = table._source
+    if isinstance(index, PrefixIndex):
+        return PrefixIndexView(source, index)
+    if isinstance(index, UniqueIndex):
+        return UniqueIndexView(source, index)
+    return IndexView(source, cast("Index[Any, Any]", index))
+
+
+I = TypeVar("I")  # noqa: E741 - the key type of an index
+AnyTable = type[Table[Any, Any]]
+
+
+class Snapshot:
+    """All tables at one instant, for ever: a mapping from table to view, and from index to view.
+
+    Cheap to take and to keep: it holds on to nothing but the rows that were changed or deleted since. May be shared
+    by threads.
+    """
+
+    __slots__ = ("_pins", "_stores")
+
+    def __init__(self, stores: Mapping[Any, TableStore], pins: dict[Any, Pin]) -> None:
+        """``Database.snapshot`` and ``WriteTransaction.commit`` make these."""
+        self._stores = stores
+        self._pins = pins
+
+    @overload
+    def __getitem__(self, table: type[Table[K, R]]) -> TableView[K, R]: ...
+    @overload
+    def __getitem__(self, table: UniqueIndex[I, R]) -> UniqueIndexView[I, R]: ...
+    @overload
+    def __getitem__(self, table: Index[I, R]) -> IndexView[I, R]: ...
+    @overload
+    def __getitem__(self, table: PrefixIndex[N, R]) -> PrefixIndexView[N, R]: ...
+    def __getitem__(self, table: Any) -> Any:
+        """The view of a table or of an index. Raises UnknownTable."""
+        try:
+            pin = self._pins.get(table)
+        except TypeError:
+            raise unhashable_table([table], self._pins) from None
+        if pin is not None:
+            return TableView(Source(self._stores[table], pin))
+        if isinstance(table, AnyIndex) and (pin := self._pins.get(getattr(table, "table", None))) is not None:
+            return view_of(TableView(Source(self._stores[table.table], pin)), table)
+        raise unknown_table(table, self._pins)
+
+    def __contains__(self, table: object) -> bool:
+        """Whether this table was registered when the snapshot was taken."""
+        return table in self._pins
+
+    def __iter__(self) -> Iterator[AnyTable]:
+        """The tables, in order of registration."""
+        return iter(self._pins)
+
+    def __len__(self) -> int:
+        """How many tables."""
+        return len(self._pins)
+
+    def __repr__(self) -> str:
+        """Every table with its revision."""
+        return f"<Snapshot {', '.join([f'{t.name}@{pin.commit.revision}' for t, pin in self._pins.items()])}>"
+
+    def dump(self, *tables: AnyTable) -> Iterator[bytes]:
+        """These tables, or all, as JSON lines, each with its newline, for `statedb.load`. Writers go on meanwhile.
+
+        Rows of msgspec may be nested; dataclasses too; what else they hold must be what JSON knows: raises TypeError.
+        Raises UnknownTable.
+        """
+        return dump({table: self[table] for table in tables or self})
+
+    def _pin_of(self, store: TableStore) -> Pin:
+        return self._pins[store.table]
+
+
+def unhashable_table(tables: Iterable[Any], known: Mapping[Any, Any]) -> UnknownTable:
+    """What to raise where a table was asked for by what no dict can hold, as a list of tables is."""
+    found = [table for table in tables if type(table).__hash__ is None] or list(tables)
+    return UnknownTable(
+        f"{found[0]!r} is no table; name tables themselves, one after the other "
+        f"(tables: {', '.join([table.name for table in known])})"
+    )
+
+
+def unknown_table(table: Any, known: Mapping[Any, Any]) -> UnknownTable:
+    if isinstance(table, AnyIndex):
+        table = getattr(table, "table", table)
+    name = getattr(table, "name", None)
+    names = ", ".join([other.name for other in known]) or "none"
+    what = f"table {name!r}" if isinstance(table, type) and name else f"{table!r}"
+    return UnknownTable(f"{what} is not part of this database (tables: {names}); register it, or take a new snapshot")

@@ -1,0 +1,191 @@
+"""Reading: one rule for every query, every age of snapshot, and a commit that is half done.
+
+A reader waits for no transaction. It reads the newest structure first, in single atomic steps, and only then looks
+whether its commit has a link. No link: the answer is right. A link: the rows that changed since are dropped from
+the candidates, and the older states of those rows that match are added (``layers_over``).
+
+Atomic are ``dict.get``, ``list(set)``, ``list(dict)``, ``dict.copy``; never ``.items()``, a comprehension or a loop
+over a shared container: the collector can run Python code, and with it a writer, in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from operator import itemgetter
+from typing import Any, Generic, NamedTuple, cast
+
+from .concern import Concern
+from .errors import InvalidKey
+from .history import Commit, Pin, layers_over, links
+from .index_store import IndexStore
+from .layers import Layer
+from .schema import R
+from .states import Key, Row
+from .store import TableStore
+from .watch import Watch
+
+_REVISION = itemgetter(1)
+
+
+class Entry(NamedTuple, Generic[R]):
+    """A row and the revision of the table at which it was written."""
+
+    row: R
+    revision: int
+
+
+class Source:
+    """What a view reads from: a table's newest state and the layers over it. One for each view."""
+
+    __slots__ = ("pin", "store")
+
+    def __init__(self, store: TableStore, pin: Pin) -> None:
+        """The state of ``store`` at ``pin``."""
+        self.store = store
+        self.pin = pin
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers over the newest rows, the strongest first. Asked for after the newest rows were read."""
+        if self.pin.commit.link is None:
+            return ()
+        return layers_over(self.pin, self.store.root, self.store.table)
+
+    @property
+    def commit(self) -> Commit:
+        """What views ask whether the newest rows are the answer: they are not once it has a link."""
+        return self.pin.commit
+
+    def check_open(self) -> None:
+        """Raise where nothing may be read any more: snapshots can be read for ever."""
+
+    def not_comparable(self, index: str, error: TypeError) -> InvalidKey:
+        """What to raise for a bound or prefix of another type than the keys'."""
+        if isinstance(error, InvalidKey):
+            return error
+        return InvalidKey(
+            f"table {self.store.name!r}, index {index!r}: {error}; give bounds and prefixes of the keys' own type"
+        )
+
+    # -- by primary key --------------------------------------------------------------------------------------
+
+    def row(self, key: Key) -> Row | None:
+        """The row under a primary key."""
+        row = self.store.rows.get(key)
+        for layer in self.layers():
+            if key in layer.states:
+                return layer.row(key)
+        return row
+
+    def entry(self, key: Key) -> Entry[Any] | None:
+        """The row and its revision."""
+        row = self.store.rows.get(key)
+        revision = self.store.revisions.get(key)
+        for layer in self.layers():
+            if key in layer.states:
+                state = layer.states[key]
+                return None if state is None or state[2] else Entry(state[0], state[1])
+        return None if row is None or revision is None else Entry(row, revision)
+
+    # -- several rows ----------------------------------------------------------------------------------------
+
+    def resolve(self, keys: list[Key], matching: Callable[[Layer], Iterable[Key]]) -> dict[Key, Row]:
+        """Rows for candidates of the newest structure, corrected by the layers; in no order.
+
+        ``matching`` gives the keys of a layer's rows that belong to the answer.
+        """
+        rows = list(map(self.store.rows.get, keys))
+        layers = self.layers()
+        if not layers:
+            return dict(zip(keys, rows))
+        found: dict[Key, Row] = {key: row for key, row in zip(keys, rows) if row is not None}
+        for layer in layers:
+            for key in found.keys() & layer.states.keys():  # at C speed, over the smaller of the two
+                del found[key]
+        for depth, layer in enumerate(layers):
+            for key in matching(layer):
+                row = layer.row(key)
+                if row is not None and not shadowed(key, layers[:depth]):
+                    found[key] = row
+        return found
+
+    def ordered(self, low: Any = None, high: Any = None, limit: int | None = None) -> list[Row]:
+        """The rows with ``low <= primary key < high``, in order, at most ``limit``."""
+        wanted = limit
+        while True:
+            keys = self.store.order.between(low, high, limit=wanted)
+            rows = list(map(self.store.rows.get, keys))
+            if not self.layers():
+                return cast("list[Row]", rows)
+            # Where candidates were cut off, there may be rows beyond the last one that we have not seen.
+            last = keys[-1] if keys and len(keys) == wanted else None
+            found = self.resolve(keys, partial(Layer.between, position=0, low=low, high=high, last=last))
+            in_order = sorted(found)[:limit]
+            if limit is None or last is None or len(in_order) == limit:
+                return [found[key] for key in in_order]
+            wanted = 2 * len(keys)
+
+    def since(self, revision: int) -> list[tuple[Row, int]]:
+        """The rows written after a revision, with theirs, in revision order. Cost: O(n), there is no revision index."""
+        rows = self.store.rows.copy()
+        revisions = self.store.revisions.copy()
+        layers = self.layers()
+        for layer in reversed(layers):
+            for key in list(layer.states):
+                state = layer.states[key]
+                if state is None or state[2]:
+                    rows.pop(key, None)
+                else:
+                    rows[key], revisions[key] = state[0], state[1]
+        found = list(zip(rows.values(), map(revisions.__getitem__, rows)))  # a row without one would lie in a layer
+        if revision > 0:
+            found = [each for each in found if each[1] > revision]
+        found.sort(key=_REVISION)
+        return found
+
+    # -- by a secondary index --------------------------------------------------------------------------------
+
+    def listed(self, index: IndexStore, key: Key) -> dict[Key, Row]:
+        """The rows under one index key."""
+        position = index.position
+        return self.resolve(
+            index.primary_keys(key),
+            lambda layer: [k for k in layer.index(position).get(key, ()) if layer.has(k, position, key)],
+        )
+
+    def index_keys(self, index: IndexStore, low: Any, high: Any) -> list[Key]:
+        """The index keys of a range that may have rows, in order; some may turn out to have none."""
+        keys = index.order.between(low, high)
+        layers = self.layers()
+        if not layers:
+            return keys
+        more = {key for layer in layers for key in layer.between(index.position, low, high)}
+        return sorted(more.union(keys))
+
+    def watch(self, concern: Concern, size: int = 0) -> Watch:
+        """A watch on what this view shows: registered first, then compared with what happened since."""
+        self.check_open()
+        store, commit = self.store, self.pin.commit
+        watch = store.registry.add(concern, commit.sequence, size)
+        head = store.pin  # held, so that compaction does not jump over it: the walk must not go beyond the root
+        for undo, redo, following in links(commit, head.commit):
+            if concern.touched_by(undo, redo) or (concern.place == "table" and commit.pending != following.pending):
+                watch.trip()
+                break
+            commit = following
+        return watch
+
+
+def shadowed(key: Key, layers: Iterable[Layer]) -> bool:
+    """Whether a layer says something else about the key."""
+    return any(key in layer.states for layer in layers)
+
+
+def check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise ValueError(f"a limit must be 0 or more, or None for no limit, and not {limit}")
+
+
+def check_key(key: Key) -> None:
+    """Raise TypeError for a key that no dict can hold."""
+    hash(key)

@@ -1,0 +1,229 @@
+"""Write transactions: they take their tables, stage through a writer for each, and commit or abort."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from threading import Lock, get_ident
+from time import monotonic, perf_counter
+from types import TracebackType
+from typing import Any, Literal, Self, overload
+
+from .commit import CommitPlan, prepared
+from .errors import TableNotOpen
+from .head import Head
+from .history import Pin
+from .index_views import IndexView, UniqueIndexView
+from .network_view import PrefixIndexView
+from .overlay import NO_PIN, Overlay
+from .reserve import ABORTED, COMMITTED, HOLDER, HOW
+from .schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
+from .snapshot import I, Snapshot, view_of
+from .store import TableStore
+from .writer import TableWriter
+
+_TIMES = Lock()
+_NO_PINS: dict[Any, Pin] = {}
+_NO_WRITERS: dict[Any, Any] = {}
+_NO_PARTS: list[Any] = []
+
+
+class WriteTransaction:
+    """Writes to one or several tables that become visible together, or not at all.
+
+    A context manager: commits at the end of the block, aborts if the block raises. Its tables are locked from
+    ``db.write`` on until then; readers never wait. One that is dropped open aborts with a ResourceWarning. It is for
+    the thread that opened it: elsewhere every call but ``abort`` raises WrongThread.
+    """
+
+    __slots__ = ("__weakref__", "_head", "_pins", "_plan", "_writers")
+
+    def __init__(
+        self,
+        head: Head,
+        stores: tuple[TableStore, ...],
+        owner: object | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Take all tables, in the order given; ``Database.write`` sorts them."""
+        deadline = None if timeout is None else monotonic() + timeout
+        self._head = head
+        self._writers: dict[Any, TableWriter[Any, Any]] = {}
+        self._pins = _NO_PINS
+        self._plan = plan = CommitPlan(stores)
+        try:
+            for store in stores:
+                if store.reservation.holder.setdefault(HOLDER, plan) is not plan:
+                    store.check_owner(owner)  # before waiting, and once more after it
+                    store.reservation.take(plan, deadline)
+                if store.owner is not None:
+                    store.check_owner(owner)
+                if store.unfinished is not None:
+                    store.unfinished()
+            self._pins = head._root.pins  # after the last table was taken
+        except BaseException:
+            self.abort()
+            raise
+
+    @classmethod
+    async def in_task(
+        cls, head: Head, stores: tuple[TableStore, ...], owner: object | None, timeout: float | None
+    ) -> Self:
+        """Take all tables, in the order given, while the loop goes on. Raises as the blocking form does."""
+        deadline = None if timeout is None else monotonic() + timeout
+        txn = cls(head, ())
+        plan = txn._plan
+        plan.reserved = stores
+        plan.task = asyncio.current_task()
+        try:
+            for store in stores:
+                store.check_owner(owner)
+                await store.reservation.take_in_task(plan, deadline)
+                store.check_owner(owner)
+                if store.unfinished is not None:
+                    store.unfinished()
+            txn._pins = head._root.pins  # after the last table was taken
+        except BaseException:
+            txn.abort()
+            raise
+        return txn
+
+    @overload
+    def __getitem__(self, table: type[Table[K, R]]) -> TableWriter[K, R]: ...
+    @overload
+    def __getitem__(self, table: UniqueIndex[I, R]) -> UniqueIndexView[I, R]: ...
+    @overload
+    def __getitem__(self, table: Index[I, R]) -> IndexView[I, R]: ...
+    @overload
+    def __getitem__(self, table: PrefixIndex[N, R]) -> PrefixIndexView[N, R]: ...
+    def __getitem__(self, table: Any) -> Any:
+        """The writer of a table, or the view of an index, both seeing what is staged. Raises TableNotOpen."""
+        if self._plan.closed or self._plan.thread != get_ident():
+            self._plan.check_open()
+        try:
+            writer = self._writers.get(table)
+        except TypeError:
+            raise TableNotOpen(f"{table!r} is no table and no index; give the class, or an index of it") from None
+        if writer is not None:
+            return writer
+        for store in self._plan.reserved:
+            if store.table is table:
+                writer = self._writers[table] = TableWriter(Overlay(store, self._pins[table], self._plan))
+                return writer
+        if isinstance(table, AnyIndex) and getattr(table, "table", None) is not None:
+            return view_of(self[table.table], table)
+        raise TableNotOpen(
+            f"table {getattr(table, 'name', table)!r} is not open for writing in this transaction "
+            f"(open: {self._plan.tables}); name it in db.write(...), or read it from a snapshot"
+        )
+
+    def __repr__(self) -> str:
+        """Its tables and whether it is open."""
+        return f"<WriteTransaction on {self._plan.tables}, {self._plan.closed or 'open'}>"
+
+    def __enter__(self) -> Self:
+        """The transaction itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> Literal[False]:
+        """Commit, or abort where the block raised. Nothing where that was done by hand."""
+        try:
+            if kind is None and not self._plan.closed:
+                self._plan.check_open()
+                self._commit()
+        finally:
+            if not self._plan.closed:
+                self.abort()
+        return False
+
+    def commit(self) -> Snapshot:
+        """Make the writes visible, all at once; the snapshot of the database with them.
+
+        A second time gives the same snapshot. Raises TransactionClosed after an abort.
+        """
+        if self._plan.pins is None:
+            self._plan.check_open()
+            self._commit()
+        assert self._plan.pins is not None
+        return self._head._snapshot_of(self._plan.pins)
+
+    def _commit(self) -> None:
+        plan = self._plan
+        try:
+            for writer in list(self._writers.values()):
+                source = writer._source
+                if source.redo or source.pending != source.pin.commit.pending:
+                    plan.parts.append(prepared(source))
+                source.pin = NO_PIN
+            try:
+                plan.finish()
+                if plan.pins is None:
+                    plan.pins = self._head._root.pins
+            except BaseException:
+                if plan.outcome.get(HOW) is COMMITTED:
+                    plan.finish_again()  # forward: what follows the first link is idempotent
+                raise
+        finally:
+            if not plan.closed:
+                self.abort()
+            self._writers = _NO_WRITERS
+            self._pins = _NO_PINS
+            if plan.torn is None:
+                plan.parts = _NO_PARTS
+
+    def abort(self) -> None:
+        """Drop the writes and free the tables. Nothing happens where the transaction is closed. From any thread.
+
+        Where another thread commits at this moment, one of the two wins: see ``Holder.decide``.
+        """
+        try:
+            self._let_go()
+        except BaseException:
+            self._let_go()  # an interrupt must not leave a table taken by a transaction that is closed
+            raise
+
+    def _let_go(self) -> None:
+        """Idempotent. Touches nothing where a commit was decided."""
+        plan = self._plan
+        if not plan.decide(ABORTED):
+            return
+        # The writers are left to the thread that may be staging: it finds the transaction closed at its next call.
+        # So that a closed transaction pins nothing, all that is reachable from here is replaced, and not emptied.
+        for writer in list(self._writers.values()):
+            writer._source.pin = NO_PIN
+        self._writers = {}
+        self._pins = _NO_PINS
+        plan.parts = []
+        for store in plan.reserved:  # last: from here on the next writer is in
+            store.reservation.release(plan)
+
+    def __del__(self) -> None:
+        """Abort where nobody did."""
+        plan = getattr(self, "_plan", None)
+        if plan is not None and not plan.closed:
+            self.abort()
+            warnings.warn(
+                f"a write transaction on {plan.tables} was dropped open and is aborted; use `with db.write(...)`",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+
+class ObservedTransaction(WriteTransaction):
+    """One of a database whose commits are timed, or checked."""
+
+    __slots__ = ()
+
+    def _commit(self) -> None:
+        begun = perf_counter()
+        super()._commit()
+        seconds = perf_counter() - begun
+        with _TIMES:
+            for store in self._plan.reserved:
+                store.commits_timed += 1
+                store.commits_s += seconds
+        if self._head._check:
+            self._head.check()

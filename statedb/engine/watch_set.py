@@ -1,0 +1,121 @@
+"""Several watches waited for as one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Iterator
+from threading import Lock
+from time import monotonic, sleep
+from typing import Any
+
+from .wakers import TaskWaker, ThreadWaker, Waker
+from .watch import Watch
+
+
+class WatchSet:
+    """Several watches, of any tables, waited for as one; tripped ones are handed out and leave the set.
+
+    ``settle`` (seconds) is how long to go on collecting after the first one tripped. Watches may be added from any
+    thread while another waits; one waiter at a time.
+    """
+
+    __slots__ = ("_lock", "_settle", "_waker", "_watches")
+
+    def __init__(self, *watches: Watch, settle: float = 0.0) -> None:
+        """A set of these watches."""
+        self._watches: dict[Watch, None] = dict.fromkeys(watches)
+        self._settle = settle
+        self._waker: Waker | None = None
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        """How many are in the set, tripped ones included until they are handed out."""
+        return len(self._watches)
+
+    def __contains__(self, watch: object) -> bool:
+        """Whether this watch is in the set."""
+        return watch in self._watches
+
+    def __iter__(self) -> Iterator[Watch]:
+        """The watches at this moment."""
+        return iter(list(self._watches))
+
+    def add(self, *watches: Watch) -> None:
+        """Add watches; a waiting thread or task waits for them as well. Those in the set already stay as they are."""
+        with self._lock:
+            for watch in watches:
+                if watch in self._watches:
+                    continue
+                self._watches[watch] = None
+                if self._waker is not None and not watch._registry.attach(watch, self._waker):
+                    self._waker.wake()
+
+    def discard(self, *watches: Watch) -> None:
+        """Take watches out; those that are not in the set are passed over."""
+        with self._lock:
+            for watch in watches:
+                self._watches.pop(watch, None)
+                if self._waker is not None:
+                    watch._registry.detach(watch, self._waker)
+
+    def clear(self) -> None:
+        """Take all watches out. A waiter goes on waiting, for what is added later."""
+        self.discard(*self)
+
+    def wait(self, timeout: float | None = None) -> set[Watch]:
+        """Block until one has tripped and the settle time is over; the tripped ones, taken out of the set.
+
+        The empty set when ``timeout`` (seconds) is over first; with no watches at all it waits for the timeout.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        while not self._any_tripped():  # again where the one that tripped was taken out before we ran
+            waker = ThreadWaker()
+            try:
+                self._attach(waker)
+                if not self._any_tripped() and not waker.wait(None if deadline is None else deadline - monotonic()):
+                    break
+            finally:
+                self._detach(waker)
+        if self._settle and self._any_tripped():
+            left = self._settle if deadline is None else min(self._settle, deadline - monotonic())
+            sleep(max(0.0, left))
+        return self._taken()
+
+    def __await__(self) -> Generator[Any, None, set[Watch]]:
+        """The same for a task."""
+        while not self._any_tripped():
+            waker = TaskWaker()
+            try:
+                self._attach(waker)
+                if not self._any_tripped():
+                    yield from waker.future.__await__()
+            finally:
+                self._detach(waker)
+        if self._settle and self._any_tripped():
+            yield from asyncio.sleep(self._settle).__await__()
+        return self._taken()
+
+    def _any_tripped(self) -> bool:
+        return any(watch._tripped for watch in self)
+
+    def _attach(self, waker: Waker) -> None:
+        with self._lock:
+            if self._waker is not None:
+                raise RuntimeError("another thread or task waits on this WatchSet; make one for each waiter")
+            self._waker = waker
+            for watch in self._watches:
+                watch._registry.attach(watch, waker)
+
+    def _detach(self, waker: Waker) -> None:
+        with self._lock:
+            if self._waker is waker:
+                self._waker = None
+            for watch in self._watches:
+                watch._registry.detach(watch, waker)
+
+    def _taken(self) -> set[Watch]:
+        with self._lock:
+            tripped = {watch for watch in self._watches if watch._tripped}
+            for watch in tripped:
+                del self._watches[watch]
+            return tripped
