@@ -11,6 +11,6 @@ Decoders take what real writers wrote, the way Go's JSON reader does: field name
 nothing. Encoders write what Cilium writes, byte for byte. What cannot be read raises WireError.
 """
 
-from ._errors import WireError
+from ._errors import DECODE_ERRORS, WireError
 
-__all__ = ["WireError"]
+__all__ = ["DECODE_ERRORS", "WireError"]
