@@ -159,7 +159,7 @@ def test_ready_after_the_first_list_and_still_ready_while_stale(tmp_path: Path, 
     status, body = request(agent, "/readyz")
     assert (status, body["status"]) == (200, "ready")
     assert (body["stale"][0]["table"], body["stale"][0]["state"]) == ("nodes", "stale")
-    assert "later is no directory" in body["stale"][0]["error"]
+    assert "later" in body["stale"][0]["error"]
 
 
 def test_a_source_that_broke_makes_the_agent_unhealthy(manifests: Path, start: Callable[..., Agent]):
