@@ -82,7 +82,8 @@ class MeshCache:
             (Mirror,),
             self._apply,
             name=self.name,
-            tend=self._tend,
+            unique=False,
+            maintain=self._maintain,
             woken_by=(Sources, Rejected),
             from_start=True,
             report=self._on_failure,
@@ -170,7 +171,7 @@ class MeshCache:
         if review:
             self._writer.review()
 
-    def _tend(self, _: Snapshot) -> float | None:
+    def _maintain(self, _: Snapshot) -> float | None:
         """Sources have changed, or the time of a cluster that has left is over."""
         self._writer.review()
         return self._departures.due_in()
@@ -205,7 +206,7 @@ class MeshCache:
         may, is_news = self._departures.may_delete(cluster, at_once=is_config(name))
         if is_news:
             log.info("meshcache: cluster %s has left; its keys go in %g s", cluster, self._options.grace_s)
-            self._follower.ring()
+            self._follower.wake()
         return may
 
     def _gone_before(self, name: str, value: bytes, present: Present) -> Iterable[str]:

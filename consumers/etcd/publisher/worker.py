@@ -85,7 +85,8 @@ class Publisher:
             layout.tables,
             self._apply,
             name=self.name,
-            tend=self._review,
+            unique=False,
+            maintain=self._review,
             woken_by=(Sources,),
             report=self._on_failure,
         )
