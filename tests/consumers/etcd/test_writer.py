@@ -194,6 +194,29 @@ def test_what_is_wanted_and_out_of_date_stops_the_heartbeat_too(etcd: LocalEtcd)
         assert writer.wait_ready(WAIT_S)
 
 
+def test_the_heartbeat_comes_back_and_is_never_taken_for_a_key_that_may_go(etcd: LocalEtcd):
+    asked: list[str] = []
+
+    def may_delete(key: str) -> bool:
+        asked.append(key)
+        return True
+
+    rules = Rules(prefixes=(PREFIX,), heartbeat="beat", may_delete=may_delete)
+    options = {"heartbeat_s": 3600.0, "lease_keys_max": 1, "lease_time_s": 1.0, "repair_min_s": 0.02}
+    with Writing(etcd, numbered(2), rules, **options) as writer, etcd.client() as client:
+        assert writer.wait_ready(WAIT_S)
+        for _ in range(3):  # first at once, then after a pause
+            kv = client.get(b"beat").kv
+            assert kv is not None
+            client.revoke(kv.lease)
+            eventually(lambda: client.get(b"beat").kv is not None, "the heartbeat")
+        writer.put(f"{PREFIX}new", b"")
+        eventually(lambda: f"{PREFIX}new" in stands(etcd))
+        assert client.get(b"beat").kv is not None
+        assert writer.stats().connections == 1
+    assert "beat" not in asked
+
+
 # --- what others do ---------------------------------------------------------------------------------------------------
 
 
