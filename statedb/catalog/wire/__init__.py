@@ -12,5 +12,6 @@ nothing. Encoders write what Cilium writes, byte for byte. What cannot be read r
 """
 
 from ._errors import WireError
+from .partly import PartlyRead, faults_of
 
-__all__ = ["WireError"]
+__all__ = ["PartlyRead", "WireError", "faults_of"]
