@@ -22,8 +22,10 @@ from statedb.engine.errors import (
     StateDBError,
     StreamClosed,
     TableNotOpen,
+    TableOwned,
     TransactionClosed,
     UnknownTable,
+    WriteTimeout,
     WrongThread,
 )
 from statedb.engine.history import Initializer
@@ -31,6 +33,7 @@ from statedb.engine.index_views import IndexView, UniqueIndexView
 from statedb.engine.load import load
 from statedb.engine.network_view import PrefixIndexView
 from statedb.engine.origins import HeldState
+from statedb.engine.owner import Owner
 from statedb.engine.schema import Index, PrefixIndex, Table, UniqueIndex
 from statedb.engine.snapshot import Snapshot
 from statedb.engine.source import Entry
@@ -60,6 +63,7 @@ __all__ = [
     "InvalidRow",
     "InvalidTable",
     "NestedWrite",
+    "Owner",
     "PrefixIndex",
     "PrefixIndexView",
     "RevisionMismatch",
@@ -69,6 +73,7 @@ __all__ = [
     "StreamClosed",
     "Table",
     "TableNotOpen",
+    "TableOwned",
     "TableStats",
     "TableView",
     "TableWriter",
@@ -80,6 +85,7 @@ __all__ = [
     "UnknownTable",
     "Watch",
     "WatchSet",
+    "WriteTimeout",
     "WriteTransaction",
     "WrongThread",
     "__version__",

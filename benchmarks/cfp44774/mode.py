@@ -219,7 +219,8 @@ def _agent(directory: Path, number: int, ingest: str) -> Iterator[_Process]:
 @contextmanager
 def _publisher(directory: Path, ingest: str, endpoint: str, rate_limit: float) -> Iterator[_Process]:
     ingest = ingest.replace("endpoint-slices: true", f"endpoint-slices: true, tables: [{_TABLES}]")
-    consumers = f"publisher: {{etcd: {{endpoints: ['{endpoint}']}}, rate-limit: {rate_limit:g}}}"
+    limit = f", writes-per-s: {rate_limit:g}" if rate_limit else ""
+    consumers = f"publisher: {{etcd: {{endpoints: ['{endpoint}']}}{limit}}}"
     config = _write(directory, "publisher", ingest, consumers)
     process = _Process(["statedb", "run", "-c", str(config)], config, _socket(directory, "publisher"))
     try:

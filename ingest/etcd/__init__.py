@@ -23,6 +23,7 @@ from .errors import (
     OtherCluster,
     PermissionDenied,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "PermissionDenied",
     "Tls",
     "TooLarge",
+    "TooMany",
     "Unauthenticated",
     "Unavailable",
     "WatchBatch",

@@ -16,17 +16,13 @@ from .endpoint import Endpoint, Keepalive, Tls, open_channel
 from .errors import (
     Closed,
     EtcdError,
-    LeaseGone,
-    NoSpace,
     OtherCluster,
-    PermissionDenied,
-    TooLarge,
     is_stale_login,
     translated,
 )
 from .messages import CLASSES
 from .ranges import range_end
-from .types import Answer, Commit, Header, Page, Refusal
+from .types import Answer, Commit, Header, Page
 from .users import Right, ensure
 from .watch import WatchStream
 
@@ -198,8 +194,10 @@ class Client:
         writes += [operation(request_delete_range=delete(key=key)) for key in deletes]
         try:
             response = self._call("Txn", compare=compare, success=writes)
-        except tuple(_REFUSALS) as error:
-            return Commit(refusal=_REFUSALS[type(error)], reason=str(error))
+        except EtcdError as error:
+            if not error.refusal:
+                raise
+            return Commit(refusal=error.refusal, reason=str(error))
         if not response.succeeded:
             return Commit(refusal="fenced", reason=f"{self.endpoint}: another process has become the leader")
         return Commit(response.header.revision)
@@ -364,13 +362,6 @@ class Client:
             return Closed(f"{self.endpoint}: the client is closed")
         return translated(error, str(self.endpoint))
 
-
-_REFUSALS: dict[type[EtcdError], Refusal] = {
-    TooLarge: "too large",
-    NoSpace: "no space",
-    PermissionDenied: "denied",
-    LeaseGone: "no lease",
-}
 
 _EQUAL = 0
 _CREATE = 1

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import grpc
 
+from .types import Refusal
+
 
 class EtcdError(Exception):
     """Base of all errors of this client: the server refused, and trying the same again will not help."""
+
+    refusal: Refusal = ""
+    """What `Client.commit` answers in place of this error; empty where it raises it."""
 
 
 class Unavailable(EtcdError):
@@ -29,21 +34,35 @@ class FutureRevision(EtcdError):
 class PermissionDenied(EtcdError):
     """The user may not do this: give the user's role the right to read the prefix."""
 
+    refusal = "denied"
+
 
 class Unauthenticated(EtcdError):
     """The server does not know who we are: check user name and password, or the client certificate."""
 
 
 class TooLarge(EtcdError):
-    """The request or its answer is larger than a limit, or a transaction has too many operations: ask for less."""
+    """The request or its answer has more bytes than a limit: ask for less."""
+
+    refusal = "too large"
+
+
+class TooMany(EtcdError):
+    """The transaction has more operations than the server takes: split it."""
+
+    refusal = "too many"
 
 
 class NoSpace(Unavailable):
     """The database has reached its quota: only reads and deletes work until the alarm is disarmed."""
 
+    refusal = "no space"
+
 
 class LeaseGone(EtcdError):
     """The lease has expired or was revoked: grant a new one."""
+
+    refusal = "no lease"
 
 
 class OtherCluster(Unavailable):
@@ -72,7 +91,7 @@ _BY_CODE: dict[grpc.StatusCode, type[EtcdError]] = {
 
 _BY_WORDS: dict[str, type[EtcdError]] = {
     "request is too large": TooLarge,
-    "too many operations in txn": TooLarge,
+    "too many operations in txn": TooMany,
     "larger than max": TooLarge,
     "database space exceeded": NoSpace,
     "requested lease not found": LeaseGone,

@@ -66,13 +66,14 @@ class WatchBatch(msgspec.Struct, frozen=True):
     resume: int
 
 
-Refusal = Literal["", "too large", "no space", "denied", "no lease", "fenced"]
+Refusal = Literal["", "too large", "too many", "no space", "denied", "no lease", "fenced"]
 
 
 class Commit(msgspec.Struct, frozen=True):
     """The outcome of a transaction: the ``revision`` at which it was written, or why the server refused all of it.
 
-    too large    more bytes or operations than the server takes in one transaction
+    too large    more bytes than the server takes in one transaction
+    too many     more operations than that
     no space     its database has reached the quota; single deletes still work, transactions may not (etcd 3.5.1)
     denied       the user may not write one of the keys
     no lease     one of the leases has ended

@@ -203,8 +203,11 @@ class ServiceJoin:
             if isinstance(each, Upsert)
         ]
         events += [*self._bad.values(), *self._bad_slices.values()]
+        # What was said of a service before it could not be read counts: the list does not say it again.
+        before = [event for event in self._told if not isinstance(event, Listed) and event.object in self._bad]
+        before += [self._joined(name) for name in self._changed if name in self._bad and name in self._services]
         self._changed.clear()
-        self._told = [Listed(self._feed, events, full)]
+        self._told = [*before, Listed(self._feed, events, full)]
 
     def _name_of(self, service: ServiceKey) -> str:
         return f"{self._feed}/{service.namespace}/{service.name}"

@@ -8,15 +8,15 @@ import contract in pyproject.toml checks it. From the bottom:
     schema, shape               tables and indexes as declarations; the one type shape of the keys of an index
     states, order, bucket       a row at one moment; keys in sorted order; the primary keys under one index key
     layers, history             old states as layers over the newest rows; the chain of commits
-    concern, wakers             what a watch is about; what it wakes
+    wakers, concern             what a watch wakes; what it is about
     watch, watch_set            watches and their registry; several watches waited for as one
     reserve                     which transaction may write a table now
     index_store, extract, store the newest state of one index, and of one table
     source                      the rule by which every read is right, also during a commit
     table_view, index_views, network_view    what users read
     dump, snapshot, origins     tables as lines; all tables at one instant; who holds old states
-    commit, overlay, writer, transaction     how a change is staged and becomes the newest state
+    commit, staged_keys, overlay, writer, transaction     how a change is staged and becomes the newest state
     changes, streams            what changed since, batch by batch
     head, stats, invariants     the parts of a database that transactions need; numbers; checks
-    database, load              what users open; reading a dump back
+    owner, database, load            what users open; reading a dump back
 """

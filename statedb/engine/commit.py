@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from .errors import TransactionClosed, WrongThread
 from .history import Commit, Initializer, Pin
 from .index_store import Moves, difference
-from .reserve import HOLDER, Holder
+from .reserve import ABORTED, COMMITTED, HOLDER, HOW, Holder
 from .states import Redo, State, Undo
 from .store import TableStore
 from .wakers import Waker, wake_all
@@ -38,11 +38,16 @@ class Staged(Protocol):
     count: int
     pending: tuple[Initializer, ...]
     moved: bool
+    learning: bool
+
+    def learned(self) -> dict[int, Any]:
+        """The shapes of keys that the table does not know yet."""
+        ...
 
 
-Part: TypeAlias = tuple[TableStore, Pin, Undo, Redo, Moves, Moves, Pin]
+Part: TypeAlias = tuple[TableStore, Pin, Undo, Redo, Moves, Moves, Pin, "dict[int, Any] | None"]
 """One table's part of a commit: the table, its pin before, undo, redo, what leaves and what enters index keys, its pin
-afterwards."""
+afterwards, and the shapes of keys that the table learns, if any."""
 
 
 def prepared(staged: Staged) -> Part:
@@ -60,12 +65,13 @@ def prepared(staged: Staged) -> Part:
     if staged.moved:
         leave, enter = difference(before, redo)
     commit = Commit(base.commit.sequence + 1, staged.revision, staged.count, staged.pending)
-    return staged.store, base, undo, redo, leave, enter, Pin(commit)
+    shapes = staged.learned() if staged.learning else None
+    return staged.store, base, undo, redo, leave, enter, Pin(commit), shapes
 
 
 def _trip(part: Part, wakers: list[Waker]) -> None:
     """Trip the watches that a part concerns."""
-    store, base, undo, redo, _, _, after = part
+    store, base, undo, redo, _, _, after, _ = part
     if store.registry.may_concern(undo, redo):
         pending_changed = base.commit.pending != after.commit.pending
         store.registry.trip(undo, redo, pending_changed, after.commit.sequence, wakers)
@@ -83,6 +89,8 @@ class CommitPlan(Holder):
         """``reserved`` are all tables of the transaction; ``parts`` become those that changed, prepared."""
         self.reserved = reserved  # the lines of Holder, spelled out: transactions of one row feel every call
         self.thread = get_ident()
+        self.task = None
+        self.outcome = {}
         self.closed = ""
         self.torn = None
         self.parts: list[Part] = []
@@ -103,11 +111,18 @@ class CommitPlan(Holder):
             )
 
     def finish(self) -> None:
-        """All steps that are still to be done. Where it raises, call it again before anything else."""
-        self.closed = "committed"
+        """Decide for commit, and do all steps that are still to be done. Where it raises after the decision, call it
+        again before anything else. Raises TransactionClosed where an abort was first; then nothing was done.
+        """
+        if self.outcome.setdefault(HOW, COMMITTED) is not COMMITTED:  # the lines of decide(), spelled out
+            self.closed = ABORTED
+            self.check_open()
+        self.closed = COMMITTED
         parts = self.parts
-        if self.pins is None:
-            for store, base, undo, redo, leave, enter, after in parts:
+        if self.pins is None and parts:
+            for store, base, undo, redo, leave, enter, after, shapes in parts:
+                if shapes:
+                    store.learn(shapes)
                 store.apply(base, undo, redo, leave, enter, after)
             root = parts[0][0].root
             with root.lock:

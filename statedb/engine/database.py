@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from threading import Lock
 from time import monotonic
 from typing import Any, overload
@@ -10,6 +11,7 @@ from typing import Any, overload
 from .errors import InvalidTable
 from .head import Head
 from .origins import HeldState, Origins
+from .owner import Owner
 from .schema import K, R, Table
 from .snapshot import AnyTable, Snapshot, unhashable_table, unknown_table
 from .stats import TableStats, table_stats
@@ -73,17 +75,54 @@ class Database(Head):
             with self._root.lock:
                 self._root.pins = {**self._root.pins, table: store.first_pin()}
 
-    def write(self, *tables: AnyTable) -> WriteTransaction:
+    def write(self, *tables: AnyTable, owner: Owner | None = None, timeout: float | None = None) -> WriteTransaction:
         """Open a write transaction on these tables, waiting for others that write them. Naming one twice does no harm.
 
-        Tables are taken in one order, so that transactions never wait for each other in a circle. Raises UnknownTable,
-        and NestedWrite where this thread itself holds one of them.
+        Tables are taken in one order, so that transactions never wait for each other in a circle. With ``timeout``
+        (seconds) it waits no longer than that. Raises UnknownTable, NestedWrite where this thread itself holds one of
+        them, WriteTimeout, and TableOwned where one belongs to another ``owner``.
         """
         try:
             chosen = self._chosen.get(tables) or self._choose(tables)
         except TypeError:
             raise unhashable_table(tables, self._stores) from None
-        return self._transaction(self, chosen)
+        return self._transaction(self, chosen, owner, timeout)
+
+    @asynccontextmanager
+    async def write_async(
+        self, *tables: AnyTable, owner: Owner | None = None, timeout: float | None = None
+    ) -> AsyncGenerator[WriteTransaction]:
+        """``write`` for a task: ``async with db.write_async(Services) as txn``. While it waits, the loop goes on.
+
+        It waits for transactions of other tasks of this thread too; where this task itself holds a table it raises
+        NestedWrite. The block itself may await; keep it short, for others wait.
+        """
+        try:
+            chosen = self._chosen.get(tables) or self._choose(tables)
+        except TypeError:
+            raise unhashable_table(tables, self._stores) from None
+        with await self._transaction.in_task(self, chosen, owner, timeout) as txn:
+            yield txn
+
+    def own(self, *tables: AnyTable, name: str) -> Owner:
+        """Make these tables writable by the returned owner alone; transactions that are open on them end first.
+
+        ``name`` says who it is, for messages. Raises TableOwned where another one owns a table, UnknownTable,
+        NestedWrite, and ValueError without a table.
+        """
+        if not tables:
+            raise ValueError("name at least one table to own, as in db.own(Services, name='source kvstore')")
+        owner = Owner(name, tables, (self.write, self.write_async, self._disown))
+        with self.write(*tables):
+            for table in tables:
+                self._stores[table].owner = owner
+        return owner
+
+    def _disown(self, owner: Owner) -> None:
+        for table in owner.tables:
+            store = self._stores[table]
+            if store.owner is owner:
+                store.owner = None
 
     def _choose(self, tables: tuple[AnyTable, ...]) -> tuple[TableStore, ...]:
         """The stores of tables in the one order, remembered. Raises UnknownTable."""

@@ -30,6 +30,14 @@ class TableNotOpen(StateDBError):
     """The table was not named when the transaction was opened. Name it in ``db.write``."""
 
 
+class TableOwned(StateDBError):
+    """The table is written by its owner alone, whom the message names. Read it, or write it through that owner."""
+
+
+class WriteTimeout(StateDBError, TimeoutError):
+    """Another transaction held a table for longer than ``timeout``; the message names it. Nothing is left taken."""
+
+
 class NestedWrite(StateDBError):
     """The same thread already holds a table of this write: waiting for it would never end."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .index_store import IndexStore
 from .schema import AnyIndex, Keys
+from .shape import KeyShape
 from .states import Row
 
 
@@ -41,12 +41,14 @@ def extractor_of(indexes: list[AnyIndex[Any, Any]]) -> Callable[[Row], tuple[Key
     return several
 
 
-def checking_extractor_of(indexes: tuple[IndexStore, ...]) -> Callable[[Row], tuple[Keys, ...] | None]:
-    """One function that gives a row's keys in all of these indexes, or None where not all are of the indexes' types.
+def checking_extractor_of(
+    indexes: list[AnyIndex[Any, Any]], shapes: tuple[KeyShape, ...]
+) -> Callable[[Row], tuple[Keys, ...] | None]:
+    """One function that gives a row's keys in all of these indexes, or None where not all have their index's shape.
 
     Spelled out for two indexes, as above.
     """
-    parts = [(store, *store.index.extractor()) for store in indexes]
+    parts = [(shape, *index.extractor()) for index, shape in zip(indexes, shapes)]
     if len(parts) == 2:
         (one, first, first_tuple), (other, second, second_tuple) = parts
 
@@ -68,12 +70,12 @@ def checking_extractor_of(indexes: tuple[IndexStore, ...]) -> Callable[[Row], tu
 
     def several(row: Row) -> tuple[Keys, ...] | None:
         found = []
-        for store, keys_of, as_tuple in parts:
+        for shape, keys_of, as_tuple in parts:
             keys = keys_of(row)
             if type(keys) is not tuple:
                 keys = as_tuple(keys)
             for key in keys:
-                if type(key) is not store.plain and not store.fits(key):
+                if type(key) is not shape.plain and not shape.fits(key):
                     return None
             found.append(keys)
         return tuple(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -10,17 +9,12 @@ from .bucket import Bucket, bucket_of
 from .networks import Steps, length_of, nearest, steps_of
 from .order import Order
 from .schema import AnyIndex, Keys, PrefixIndex
-from .shape import fits_none
+from .shape import KeyShape
 from .states import Key, Redo, Row, State
 
 _NO_STEPS: tuple[int, Steps] = (0, ())
 Moves: TypeAlias = dict[Key, State]
 """Rows that leave index keys, or that enter them, by primary key: those that the state names."""
-
-
-def fit(store: Any, keys: list[Key]) -> bool:
-    """Whether all of these keys have the types of those that are there."""
-    return {store.plain}.issuperset(map(type, keys)) or all(map(store.fits, keys))
 
 
 class IndexStore:
@@ -29,16 +23,13 @@ class IndexStore:
     __slots__ = (
         "as_tuple",
         "entries",
-        "fits",
         "index",
         "keys_of",
         "lengths",
         "order",
         "place",
-        "plain",
         "position",
         "shape",
-        "shaped_at",
         "steps",
         "unique",
     )
@@ -52,10 +43,7 @@ class IndexStore:
         self.unique = index.unique
         self.entries: dict[Key, Any] = {}
         self.order = Order(self.entries)
-        self.shape: Any = None
-        self.shaped_at = 0
-        self.plain: type | None = None
-        self.fits: Callable[[Key], bool] = fits_none
+        self.shape = KeyShape(index.position)
         # The prefix lengths ever present, at most 129. Only for prefix indexes.
         self.lengths: dict[int, None] | None = {} if isinstance(index, PrefixIndex) else None
         self.steps: dict[int, tuple[int, Steps]] = {}  # by size of key: for how many lengths, and how to try them
@@ -88,12 +76,12 @@ class IndexStore:
             return primary in entry
         return entry is not None and bool(entry == primary)
 
-    def known_column_of(self, rows: list[Row]) -> list[Keys] | None:
-        """The keys of each row, or None where not all are of the index's types. Raises what the index function does."""
+    def known_column_of(self, rows: list[Row], shape: KeyShape) -> list[Keys] | None:
+        """The keys of each row, or None where not all have the shape. Raises what the index function does."""
         column = list(map(self.keys_of, rows))
         if set(map(type, column)) != {tuple}:
             column = [keys if type(keys) is tuple else self.as_tuple(keys) for keys in column]
-        return column if fit(self, list(chain.from_iterable(column))) else None
+        return column if shape.all_fit(list(chain.from_iterable(column))) else None
 
     def leave(self, moves: Moves) -> None:
         """Take rows out from under keys. Idempotent.

@@ -6,34 +6,76 @@ atomic step: ``dict.setdefault`` puts the holder in, or finds another one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from threading import Lock, get_ident
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
-from .errors import NestedWrite
+from .errors import NestedWrite, WriteTimeout
+from .wakers import TaskWaker
 
 HOLDER = "holder"
+HOW = "how"
+COMMITTED = "committed"
+ABORTED = "aborted"
+_RECHECK_S = 1.0
+"""The longest sleep between two looks at a table: it covers an interrupt that swallowed a release."""
+
+
+class Gate(Protocol):
+    """What a waiting transaction sleeps on: a lock, or what resumes a task."""
+
+    def release(self) -> None:
+        """Wake the waiter. RuntimeError where it was woken already."""
 
 
 class Holder:
     """One write transaction as its tables see it: whose it is, and whether it still may write."""
 
-    __slots__ = ("closed", "reserved", "thread", "torn")
+    __slots__ = ("closed", "outcome", "reserved", "task", "thread", "torn")
 
     def __init__(self, reserved: tuple[Any, ...]) -> None:
         """``reserved`` are the tables it writes; each has a name."""
         self.reserved = reserved
         self.thread = get_ident()
+        self.task: Any = None
+        """The asyncio task that opened it without blocking; None where a thread did."""
+        self.outcome: dict[str, str] = {}
+        """Its one outcome under ``HOW``, once there is one: see `decide`."""
         self.closed: str = ""
-        """How it was closed, ``committed`` or ``aborted``; empty while it is open."""
+        """The outcome once more, for the hot checks; empty while it is open."""
         self.torn: Callable[[], None] | None = None
         """Finishes its commit and frees its tables, where exceptions kept it from doing so itself."""
+
+    def decide(self, how: str) -> bool:
+        """Commit or abort: the first to decide wins, from whatever thread; the others touch nothing. Idempotent.
+
+        ``dict.setdefault`` is one atomic step, so there is no gap in which both could win, and an interrupt before or
+        after it leaves the question answered or open, never in between:
+
+            commit in thread A          abort in thread B
+            setdefault -> committed     setdefault -> committed: not ours, return
+            changes the tables          (frees nothing, so no second writer comes in)
+        """
+        decided = self.outcome.setdefault(HOW, how)
+        self.closed = decided
+        return decided == how
 
     @property
     def tables(self) -> str:
         """The names of its tables, for messages."""
         return ", ".join([table.name for table in self.reserved]) or "no tables"
+
+
+class _TaskGate(TaskWaker):
+    """What a waiting task sleeps on."""
+
+    __slots__ = ()
+
+    def release(self) -> None:
+        """Resume the task."""
+        self.wake()
 
 
 class Reservation:
@@ -45,41 +87,46 @@ class Reservation:
         """``name`` is the table's, for messages."""
         self._name = name
         self.holder: dict[str, Holder] = {}
-        self.waiting: dict[Lock, None] = {}
+        self.waiting: dict[Gate, None] = {}
         """The gates of those who wait, the longest first. No Condition: an interrupt could leave its lock held."""
         self.waits = 0
         self.waited_s = 0.0
 
-    def take(self, holder: Holder) -> None:
+    def take(self, holder: Holder, deadline: float | None = None) -> None:
         """Wait until the table is free, and take it. Raises NestedWrite where that could never happen.
 
-        ``holder`` is in the open for callers on the hot path, who try the one atomic step themselves.
+        ``deadline`` is on the monotonic clock: raises WriteTimeout when it has passed. ``holder`` is in the open for
+        callers on the hot path, who try the one atomic step themselves.
         """
         current = self.holder.setdefault(HOLDER, holder)
         if current is not holder:
             if current.torn is None:
-                self._refuse_nested(current, holder)
-            self._wait(holder)
+                self.refuse_nested(current, holder)
+            self._wait(holder, deadline)
 
     def release(self, holder: Holder) -> None:
         """Let the next one in. Nothing happens where the table is not this holder's. Idempotent."""
         if self.holder.get(HOLDER) is holder:
             del self.holder[HOLDER]
         if self.waiting:
-            for gate in list(self.waiting)[:1]:
-                try:
-                    gate.release()
-                except RuntimeError:
-                    pass  # it is open already
+            self._open_next_gate()
 
-    def _refuse_nested(self, current: Holder, holder: Holder) -> None:
-        if current.thread == holder.thread:
+    def refuse_nested(self, current: Holder, holder: Holder) -> None:
+        """Raise NestedWrite where the one that holds the table cannot go on before the one that waits for it."""
+        if current.thread == holder.thread and (holder.task is None or holder.task is current.task):
             raise NestedWrite(
                 f"table {self._name!r} is being written by an open transaction of this same thread "
                 f"(on {current.tables}); commit or abort it first, or name all tables in one db.write(...)"
             )
 
-    def _wait(self, holder: Holder) -> None:
+    def timed_out(self, current: Holder) -> WriteTimeout:
+        """What to raise where waiting took too long."""
+        return WriteTimeout(
+            f"table {self._name!r} is still being written by another transaction (on {current.tables}); "
+            "try again, or wait longer"
+        )
+
+    def _wait(self, holder: Holder, deadline: float | None) -> None:
         gate = Lock()
         begun = monotonic()
         try:
@@ -87,9 +134,50 @@ class Reservation:
             while (current := self.holder.setdefault(HOLDER, holder)) is not holder:
                 if current.torn is not None:
                     current.torn()
-                else:
-                    gate.acquire(timeout=1.0)  # the bound covers an interrupt that swallowed a release
-            self.waits += 1  # by the holder alone
-            self.waited_s += monotonic() - begun
+                    continue
+                left = _RECHECK_S if deadline is None else min(_RECHECK_S, deadline - monotonic())
+                if left <= 0:
+                    raise self.timed_out(current)
+                gate.acquire(timeout=left)
+            self._waited(begun)
         finally:
-            self.waiting.pop(gate, None)
+            self._stop_waiting(gate)
+
+    async def take_in_task(self, holder: Holder, deadline: float | None) -> None:
+        """`take`, while the loop goes on. A transaction of another task of this thread is waited for as well."""
+        begun = 0.0
+        while (current := self.holder.setdefault(HOLDER, holder)) is not holder:
+            begun = begun or monotonic()
+            if current.torn is not None:
+                current.torn()
+                continue
+            self.refuse_nested(current, holder)
+            gate = _TaskGate()
+            self.waiting[gate] = None  # first the gate, then the look, as above
+            try:
+                left = _RECHECK_S if deadline is None else min(_RECHECK_S, deadline - monotonic())
+                if left <= 0:
+                    raise self.timed_out(current)
+                if HOLDER in self.holder:
+                    await asyncio.wait([gate.future], timeout=left)
+            finally:
+                self._stop_waiting(gate)
+        if begun:
+            self._waited(begun)
+
+    def _waited(self, begun: float) -> None:
+        self.waits += 1  # by the holder alone
+        self.waited_s += monotonic() - begun
+
+    def _stop_waiting(self, gate: Gate) -> None:
+        """Forget a gate. One that gave up, or was cancelled, just when it was opened passes that on to the next."""
+        self.waiting.pop(gate, None)
+        if HOLDER not in self.holder:
+            self._open_next_gate()
+
+    def _open_next_gate(self) -> None:
+        for gate in list(self.waiting)[:1]:
+            try:
+                gate.release()
+            except RuntimeError:
+                pass  # it is open already

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, time
-from decimal import Decimal
 from operator import lt
 from typing import Any
 
@@ -28,7 +27,7 @@ def _shape(key: Any) -> Any:
         return (type(key), *map(_shape, fields))
     if isinstance(key, _UNORDERED):
         raise InvalidKey(f"{type(key).__name__} has no total order; use a sorted tuple")
-    if isinstance(key, (float, Decimal)) and key != key:
+    if key != key:  # floats and decimals; a signalling NaN raises, see shape_of
         raise InvalidKey("NaN cannot be found again; leave the row out of the index instead")
     if isinstance(key, (datetime, time)):
         return (type(key), type(key.utcoffset()))  # naive and aware ones do not compare
@@ -46,9 +45,9 @@ def shape_of(key: Any) -> Any:
     try:
         hash(key)
         return _shape(key)
-    except TypeError as error:
-        if isinstance(error, InvalidKey):
-            raise
+    except InvalidKey:
+        raise
+    except (TypeError, ArithmeticError) as error:
         raise InvalidKey(
             f"{error}; keys must be hashable and ordered, like str, int, tuples and ordered Structs"
         ) from error
@@ -72,6 +71,31 @@ def fits_of(shape: Any) -> Callable[[Any], bool]:
     types = tuple(of)
     fields: Callable[[Any], Any] = GETTERS[kind]
     return lambda key: type(key) is kind and tuple(map(type, fields(key))) == types
+
+
+class KeyShape:
+    """What the keys of one index look like: nothing is known, or the shape of the first one; every other must have it.
+
+    The shape of a table's keys is learned when a transaction with its first key commits, and is never forgotten: old
+    snapshots compare with keys of today. Hot paths ask ``type(key) is shape.plain or shape.fits(key)``.
+    """
+
+    __slots__ = ("fits", "plain", "position", "shape")
+
+    def __init__(self, position: int, shape: Any = None) -> None:
+        """Of the index at this position, the primary at 0."""
+        self.position = position
+        self.learn(shape)
+
+    def learn(self, shape: Any) -> None:
+        """Demand this shape from now on; None demands nothing. Idempotent."""
+        self.shape = shape
+        self.plain: type | None = shape if isinstance(shape, type) and shape in PLAIN else None
+        self.fits = fits_of(shape)
+
+    def all_fit(self, keys: list[Any]) -> bool:
+        """Whether all of these keys surely have the shape; at C speed where they are of a plain type."""
+        return {self.plain}.issuperset(map(type, keys)) or all(map(self.fits, keys))
 
 
 def describe(shape: Any) -> str:

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from typing import Any, cast
 from weakref import ref
 
+from .errors import TableOwned
 from .extract import checking_extractor_of, extractor_of
 from .history import Commit, Pin, Root, compact
 from .index_store import IndexStore, Moves
 from .order import Order
 from .reserve import Reservation
 from .schema import Table, UniqueIndex
-from .shape import fits_none
+from .shape import KeyShape
 from .states import Key, Redo, Row, Undo
 from .watch import Registry
 
@@ -33,14 +34,15 @@ class TableStore:
     __slots__ = (
         "commits_s",
         "commits_timed",
-        "fits",
+        "index_shapes",
         "indexes",
         "key_of",
+        "key_shape",
         "keys_of",
         "known_keys_of",
         "name",
         "order",
-        "plain",
+        "owner",
         "registry",
         "replaced",
         "reservation",
@@ -48,8 +50,6 @@ class TableStore:
         "root",
         "row_types",
         "rows",
-        "shape",
-        "shaped_at",
         "streams",
         "table",
         "unfinished",
@@ -65,18 +65,19 @@ class TableStore:
         self.rows: dict[Key, Row] = {}
         self.revisions: dict[Key, int] = {}
         self.order = Order(self.rows)
-        self.shape: Any = None
-        self.shaped_at = 0
-        self.plain: type | None = None
-        self.fits: Callable[[Key], bool] = fits_none
+        self.key_shape = KeyShape(0)
         self.indexes = tuple([IndexStore(index) for index in list(table.indexes.values())[1:]])
-        self.keys_of = extractor_of([store.index for store in self.indexes])
-        self.known_keys_of = checking_extractor_of(self.indexes)
+        self.index_shapes = tuple([store.shape for store in self.indexes])
+        declared = [store.index for store in self.indexes]
+        self.keys_of = extractor_of(declared)
+        self.known_keys_of = checking_extractor_of(declared, self.index_shapes)
         self.unique_indexes = tuple([store for store in self.indexes if store.unique])
         self.row_types: set[type] = {table.row_type} if isinstance(table.row_type, type) else set()
         self.reservation = Reservation(table.name)
         self.replaced: list[ref[Pin]] = []
         self.registry = Registry([False, *[store.lengths is not None for store in self.indexes]])
+        self.owner: Any = None
+        """Who alone may write the table, by identity, with a name; None where everybody may."""
         self.unfinished: Callable[[], None] | None = None  # finishes a commit that exceptions tore
         self.streams: list[ref[Any]] = []
         self.commits_timed = 0
@@ -86,6 +87,15 @@ class TableStore:
     def pin(self) -> Pin:
         """The pin of the newest committed state."""
         return self.root.pins[self.table]
+
+    def check_owner(self, owner: object | None) -> None:
+        """Raise TableOwned where another one owns the table."""
+        own = self.owner
+        if own is not None and own is not owner:
+            raise TableOwned(
+                f"table {self.name!r} is written by its owner alone, {own.name!r}; "
+                "read it, or write it through that owner"
+            )
 
     def follow(self, stream: Any) -> None:
         """Remember an open stream, weakly; those that are closed or gone are forgotten. One caller at a time."""
@@ -99,6 +109,12 @@ class TableStore:
     def first_pin(self) -> Pin:
         """The pin of the empty table at revision 0."""
         return Pin(Commit(0, 0, 0, ()))
+
+    def learn(self, shapes: dict[int, Any]) -> None:
+        """Demand these shapes of all keys to come, by the position of the index. Idempotent."""
+        for shape in (self.key_shape, *self.index_shapes):
+            if shape.position in shapes:
+                shape.learn(shapes[shape.position])
 
     def apply(self, base: Pin, undo: Undo, redo: Redo, leave: Moves, enter: Moves, after: Pin) -> None:
         """Publish the link on the old commit, then change the newest state. Idempotent, so it can be run again.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from threading import Lock, get_ident
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
@@ -15,7 +16,7 @@ from .history import Pin
 from .index_views import IndexView, UniqueIndexView
 from .network_view import PrefixIndexView
 from .overlay import NO_PIN, Overlay
-from .reserve import HOLDER
+from .reserve import ABORTED, COMMITTED, HOLDER, HOW
 from .schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
 from .snapshot import I, Snapshot, view_of
 from .store import TableStore
@@ -37,8 +38,15 @@ class WriteTransaction:
 
     __slots__ = ("__weakref__", "_head", "_pins", "_plan", "_writers")
 
-    def __init__(self, head: Head, stores: tuple[TableStore, ...]) -> None:
+    def __init__(
+        self,
+        head: Head,
+        stores: tuple[TableStore, ...],
+        owner: object | None = None,
+        timeout: float | None = None,
+    ) -> None:
         """Take all tables, in the order given; ``Database.write`` sorts them."""
+        deadline = None if timeout is None else monotonic() + timeout
         self._head = head
         self._writers: dict[Any, TableWriter[Any, Any]] = {}
         self._pins = _NO_PINS
@@ -46,13 +54,39 @@ class WriteTransaction:
         try:
             for store in stores:
                 if store.reservation.holder.setdefault(HOLDER, plan) is not plan:
-                    store.reservation.take(plan)
+                    store.check_owner(owner)  # before waiting, and once more after it
+                    store.reservation.take(plan, deadline)
+                if store.owner is not None:
+                    store.check_owner(owner)
                 if store.unfinished is not None:
                     store.unfinished()
             self._pins = head._root.pins  # after the last table was taken
         except BaseException:
             self.abort()
             raise
+
+    @classmethod
+    async def in_task(
+        cls, head: Head, stores: tuple[TableStore, ...], owner: object | None, timeout: float | None
+    ) -> Self:
+        """Take all tables, in the order given, while the loop goes on. Raises as the blocking form does."""
+        deadline = None if timeout is None else monotonic() + timeout
+        txn = cls(head, ())
+        plan = txn._plan
+        plan.reserved = stores
+        plan.task = asyncio.current_task()
+        try:
+            for store in stores:
+                store.check_owner(owner)
+                await store.reservation.take_in_task(plan, deadline)
+                store.check_owner(owner)
+                if store.unfinished is not None:
+                    store.unfinished()
+            txn._pins = head._root.pins  # after the last table was taken
+        except BaseException:
+            txn.abort()
+            raise
+        return txn
 
     @overload
     def __getitem__(self, table: type[Table[K, R]]) -> TableWriter[K, R]: ...
@@ -118,17 +152,18 @@ class WriteTransaction:
     def _commit(self) -> None:
         plan = self._plan
         try:
-            for writer in self._writers.values():
+            for writer in list(self._writers.values()):
                 source = writer._source
                 if source.redo or source.pending != source.pin.commit.pending:
                     plan.parts.append(prepared(source))
                 source.pin = NO_PIN
-            if not plan.parts:
-                plan.pins = self._head._root.pins
             try:
                 plan.finish()
+                if plan.pins is None:
+                    plan.pins = self._head._root.pins
             except BaseException:
-                plan.finish_again()  # forward: what follows the first link is idempotent
+                if plan.outcome.get(HOW) is COMMITTED:
+                    plan.finish_again()  # forward: what follows the first link is idempotent
                 raise
         finally:
             if not plan.closed:
@@ -139,7 +174,10 @@ class WriteTransaction:
                 plan.parts = _NO_PARTS
 
     def abort(self) -> None:
-        """Drop the writes and free the tables. Nothing happens where the transaction is closed. From any thread."""
+        """Drop the writes and free the tables. Nothing happens where the transaction is closed. From any thread.
+
+        Where another thread commits at this moment, one of the two wins: see ``Holder.decide``.
+        """
         try:
             self._let_go()
         except BaseException:
@@ -147,22 +185,19 @@ class WriteTransaction:
             raise
 
     def _let_go(self) -> None:
-        """Idempotent."""
-        if not self._plan.closed:
-            self._plan.closed = "aborted"
-        if self._plan.torn is None:
-            for store in self._plan.reserved:
-                store.reservation.release(self._plan)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Let go of the base snapshot and of what was staged, so that a closed transaction pins nothing."""
-        for writer in self._writers.values():
+        """Idempotent. Touches nothing where a commit was decided."""
+        plan = self._plan
+        if not plan.decide(ABORTED):
+            return
+        # The writers are left to the thread that may be staging: it finds the transaction closed at its next call.
+        # So that a closed transaction pins nothing, all that is reachable from here is replaced, and not emptied.
+        for writer in list(self._writers.values()):
             writer._source.pin = NO_PIN
-        self._writers.clear()
+        self._writers = {}
         self._pins = _NO_PINS
-        if self._plan.torn is None:
-            self._plan.parts = []
+        plan.parts = []
+        for store in plan.reserved:  # last: from here on the next writer is in
+            store.reservation.release(plan)
 
     def __del__(self) -> None:
         """Abort where nobody did."""

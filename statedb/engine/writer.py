@@ -80,12 +80,16 @@ class TableWriter(TableView[K, R]):
         source = self._source
         revision = source.revision
         staged_before: dict[Any, State | None] = {}
+        learning = any(shape.shape is None for shape in (source.key_shape, *source.index_shapes))
         try:
             for row in rows:
                 key, staged, old = self._located(row)
                 if old is None or old != row:
                     staged_before.setdefault(key, staged)
                     source.stage(row, key, old, staged)
+                if learning and source.stage_all_new(rows[1:]):  # the first row had the first keys of the table
+                    break
+                learning = False
         except BaseException:
             source.unstage(staged_before)
             raise

@@ -40,6 +40,12 @@ def rank(name: str) -> int:
     return 0 if is_config(name) else 2 if is_canary(name) else 1
 
 
+def cluster_of(name: str) -> str:
+    """The cluster in a key of a cache: a config, a canary, or data."""
+    parts = name.split("/")
+    return parts[4] if name.startswith(keys.CACHE + "/") else parts[2]
+
+
 def owner(name: str, value: bytes) -> str:
     """The cluster whose copy a key is; empty where it is none: another may write into the same etcd.
 

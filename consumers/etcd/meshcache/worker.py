@@ -1,62 +1,43 @@
-"""The thread that keeps the etcd of a cache equal to the table `Mirror`: level-triggered, one connection at a time.
-
-connect ─▶ what stands there? ─▶ what is wanted (all rows, then changes) ─▶ queue of keys ─▶ batches, paced
-   ▲                                                                                            │
-   └── any error: pause, and all of that anew ◀─────────────────────────────────────────────────┘
-
-The queue holds each key once; what is written is what the table says then. Keys are written in the order in which they
-came in, and the key that tells that a prefix is complete comes in behind all of it.
+"""Follows the table `Mirror` and tells a writer which keys the etcd of a cache should hold.
 
 Nothing is deleted because it is unknown. A single key goes when the mirror of its prefix is complete and lacks it; that
 finds also what an earlier process left. A cluster goes when the mirror has let go of it, or when it is in no
-configuration any more: first what it says of itself, so that nobody begins to read it, and after a grace all of it.
-Keys of an earlier process whose cluster is still on its way stay, and their leases are renewed.
+configuration any more: first its config, so that nobody begins to read it, and after a grace all of it. Keys of an
+earlier process whose cluster has not answered yet stay, and their leases are renewed.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Self
 
 import msgspec
 
-from consumers.running.retries import delay_s
-from statedb import ChangeBatch, ChangeStream, Database, Snapshot
-from statedb.catalog import Mirror, MirrorKey, Rejected, SourceKey, Sources
+from consumers.running.follower import Failure, Follower
+from statedb import ChangeBatch, Database, Snapshot
+from statedb.catalog import Mirror, Mirrored, MirrorKey, Rejected, SourceKey, Sources
 from statedb.catalog.wire import cluster_configs, keys
 
-from ..held import Held
-from .names import KINDS, canaries, config_name, is_canary, is_config, owner, rank
+from ..desired import Refusal
+from ..present import Present
+from ..rules import Rules
+from ..statistics import WriterStats
+from ..store import Connect
+from ..unwritten import UnwrittenRows
+from ..writer import EtcdWriter
+from .names import canaries, cluster_of, config_name, is_canary, is_config, owner, rank
 from .options import MeshCacheOptions
-from .store import Connect, Store
 
 log = logging.getLogger("statedb.consumers")
 
 _DIRECTORY = SourceKey("*", "*")
-_SELF = ""
-"""Stands for the cluster of the heartbeat."""
-_LONGEST_WAIT_S = 1.0
-
-
-class Stats(msgspec.Struct, frozen=True):
-    """Since the start, but for ``clusters``, ``keys`` and ``leases``: those are now."""
-
-    puts: int
-    deletes: int
-    transactions: int
-    connections: int
-    clusters: int
-    keys: int
-    leases: int
+_PREFIXES = (f"{keys.CACHE}/", f"{keys.CLUSTER_CONFIG}/", f"{keys.SYNCED}/")
 
 
 class MeshCache:
-    """Started once, stopped once; from any thread. `meshcache` makes it."""
+    """Started once, stopped once; from any thread. `open_meshcache` makes it. A context manager."""
 
     name = "meshcache"
 
@@ -69,335 +50,213 @@ class MeshCache:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``clock`` paces it, ``wall`` dates heartbeat and canaries."""
-        for table in (Mirror, Sources, Rejected):
-            db.snapshot()[table]  # one that is not there is told here and not in the thread
-        self.crash: BaseException | None = None
-        """What ended its thread against expectation, or None."""
+        """``clock`` paces it, ``wall`` dates heartbeat and canaries. Raises LookupError for a table that is missing."""
         self._db = db
-        self._connect = connect
         self._options = options
         self._clock = clock
-        self._wall = wall
-        self._thread = threading.Thread(target=self._run, name="meshcache", daemon=True)
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._store: Store | None = None
-        self._stream: ChangeStream[Any, Any] | None = None
-        self._state = "not started"
-        self._ready = threading.Event()
         self._began = 0.0
-        self._counts: Counter[str] = Counter()
-        self._tries = 0
-        # What outlives a connection:
-        self._own_leases: set[int] = set()
-        self._seen: set[str] = set()
-        self._ids: dict[str, int] = {}
-        self._leaving: dict[str, float] = {}
-        # Of the present connection:
-        self._held = Held()
+        self._was_complete = False
         self._snapshot: Snapshot = db.snapshot()
-        self._queue: dict[str, str] = {}
-        self._renew_at = self._beat_at = self._enforce_at = self._write_at = 0.0
+        self._marked: set[str] = set()
+        self._departures = Departures(db, options.grace_s, clock)
+        self._ids: dict[str, int] = {}  # for the writer's thread
+        self._unwritten = UnwrittenRows(db, self.name, wall)
+        self._writer = EtcdWriter(
+            connect,
+            Rules(
+                prefixes=_PREFIXES,
+                is_own=lambda name, value: owner(name, value) != "",
+                may_delete=self._may_delete,
+                rank=rank,
+                gone_before=self._gone_before,
+                heartbeat=keys.HEARTBEAT,
+            ),
+            options,
+            name=self.name,
+            report=self._on_refusals,
+            clock=clock,
+            wall=wall,
+        )
+        self._follower = Follower(
+            db,
+            (Mirror,),
+            self._apply,
+            name=self.name,
+            tend=self._tend,
+            woken_by=(Sources, Rejected),
+            from_start=True,
+            report=self._on_failure,
+        )
 
     # --- for its owner ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin. Raises RuntimeError the second time."""
         self._began = self._clock()
-        self._thread.start()
+        self._follower.start()
+        self._writer.start()
 
     def stop(self) -> None:
         """Ask it to end; a request under way is cut off. What it has written stays for the time of its leases."""
-        self._stop.set()
-        with self._lock:
-            store, stream = self._store, self._stream
-        if stream is not None:
-            stream.close()
-        if store is not None:
-            store.close()
+        self._follower.stop()
+        self._writer.stop()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; True at once if it never started."""
-        if self._thread.ident is None:
-            return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        """Wait until it has ended; True at once if it never started. ``timeout`` is for each of its threads."""
+        return self._follower.join(timeout) and self._writer.join(timeout)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it, and wait for its end."""
+        self.stop()
+        self.join()
+
+    @property
+    def crash(self) -> BaseException | None:
+        """What ended one of its threads against expectation: a bug. Else None."""
+        return self._follower.crash or self._writer.crash
 
     @property
     def ready(self) -> bool:
-        """Whether all that is to be waited for was written once; from then on for ever."""
-        return self._ready.is_set()
+        """Whether all that is to be waited for was written once, and all is well now."""
+        if not self._was_complete:
+            self._was_complete = self._is_complete()
+        return self._was_complete and self._writer.ready
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait for that; False when ``timeout`` seconds passed before."""
-        return self._ready.wait(timeout)
+        """Wait until it is `ready`; False when ``timeout`` seconds passed before, or when it has ended."""
+        return self._writer.wait_ready(timeout, also=lambda: self.ready)
 
     @property
     def health(self) -> str:
         """How it is doing, in one line, which begins with OK where it does well."""
-        return f"crashed: {self.crash!r}" if self.crash is not None else self._state
+        following = self._follower.health
+        return following if following not in ("OK", "ended", "not started") else self._writer.health
 
     @property
     def queue_size(self) -> int:
-        """How many keys wait to be written."""
-        return len(self._queue)
+        """How many keys wait to be written; never more than there are."""
+        return self._writer.queue_size
 
-    @property
-    def stats(self) -> Stats:
+    def stats(self) -> WriterStats:
         """What it has done."""
-        count, held = self._counts, self._held
-        return Stats(
-            count["puts"],
-            count["deletes"],
-            count["transactions"],
-            count["connections"],
-            len([cluster for cluster in held.clusters() if cluster != _SELF]),
-            len(held),
-            len(held.leases()),
-        )
+        return self._writer.stats()
 
-    # --- the thread ---------------------------------------------------------------------------------------------------
+    # --- following the table ------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._state = "connecting" if not self._tries else self._state
-                try:
-                    self._session()
-                except Exception as error:  # whatever an etcd, or the way to it, can raise: all is done anew
-                    if self._stop.is_set():
-                        break
-                    self._tries += 1
-                    self._state = f"failing, {self._tries} tries: {error}"
-                    log.warning("meshcache: %s", self._state)
-                    self._stop.wait(delay_s(self._tries - 1, self._options.retry_min_s, self._options.retry_max_s))
-            self._state = "stopped"
-        except BaseException as error:
-            self.crash = error
-            raise
-
-    def _session(self) -> None:
-        store = self._connect()
-        stream = self._db.changes(Mirror)
-        with self._lock:
-            self._store, self._stream = store, stream
-        try:
-            if self._stop.is_set():
-                return
-            self._counts["connections"] += 1
-            self._load(store)
-            while not self._stop.is_set():
-                batch = stream.next(0 if self._queue else self._due_in())
-                if batch is not None:
-                    self._take(batch)
-                self._tend(store)
-                if self._write(store):
-                    self._tries, self._state = 0, "OK"
-                self._look_if_ready()
-        finally:
-            with self._lock:
-                self._store = self._stream = None
-            stream.close()
-            store.close()
-
-    def _load(self, store: Store) -> None:
-        """What stands there, of whichever process."""
-        self._held, self._queue = Held(), {}
-        for prefix in (keys.CACHE, keys.CLUSTER_CONFIG, keys.SYNCED):
-            for page in store.list(f"{prefix}/".encode(), self._options.page_limit):
-                for kv in page.kvs:
-                    name = kv.key.decode("utf-8", "surrogateescape")
-                    cluster = owner(name, kv.value)
-                    if cluster:
-                        self._held.put(cluster, name, kv.value, kv.lease)
-                        if is_config(name):
-                            self._ids.setdefault(cluster, cluster_configs.decode(kv.value).id)
-        self._renew_at = self._beat_at = self._write_at = 0.0
-        self._enforce_at = self._clock() + self._options.enforce_s
-
-    def _due_in(self) -> float:
-        """For how long there is nothing to do unless the table changes."""
-        until = min(self._renew_at, self._beat_at, self._enforce_at, *self._leaving.values())
-        return max(0.0, min(until - self._clock(), _LONGEST_WAIT_S))
-
-    # --- what is wanted -----------------------------------------------------------------------------------------------
-
-    def _take(self, batch: ChangeBatch[Any]) -> None:
-        """Changes of the table into the queue; a key that waits already keeps its place."""
+    def _apply(self, batch: ChangeBatch[Mirrored]) -> None:
+        """Tell the writer which keys have changed: configs first, then data, and behind them that they are complete."""
         self._snapshot = batch.snapshot
+        review = False
         for change in sorted(batch, key=lambda each: rank(each.row.key.name)):
             cluster, name = change.row.key.cluster, change.row.key.name
-            if not change.deleted:
-                if is_config(name):
-                    self._seen.add(cluster)
-                if is_canary(name):
-                    self._queue.pop(name, None)
-                    self._prune(cluster, name)
-            self._queue.setdefault(name, cluster)
+            review = review or rank(name) != 1
+            if change.deleted:
+                self._marked.discard(name)
+                self._writer.release(name)
+            elif is_canary(name):
+                if name not in self._marked:
+                    self._marked.add(name)
+                    self._writer.mark(name)
+            elif is_config(name):
+                self._departures.arrived(cluster)
+                self._writer.put(name, _cached(change.row.value))
+            else:
+                self._writer.put(name, change.row.value)
+        if review:
+            self._writer.review()
 
-    def _prune(self, cluster: str, canary: str) -> None:
-        """The mirror of a prefix is complete: what stands there and is not in it is to go."""
-        mirror = self._snapshot[Mirror]
-        for name in self._held.names(cluster):
-            if rank(name) == 1 and keys.synced(cluster, name) == canary and MirrorKey(cluster, name) not in mirror:
-                self._queue.setdefault(name, cluster)
+    def _tend(self, _: Snapshot) -> float | None:
+        """Sources have changed, or the time of a cluster that has left is over."""
+        self._writer.review()
+        return self._departures.due_in()
 
     def _is_there(self, cluster: str) -> bool:
         return MirrorKey(cluster, config_name(cluster)) in self._snapshot[Mirror]
 
-    def _wanted(self, cluster: str, name: str) -> bytes | None:
-        """The value that a key should have; None: it should not be there."""
-        row = self._snapshot[Mirror].get(MirrorKey(cluster, name))
-        if row is None:
-            return None
-        if is_canary(name):
-            held = self._held.get(cluster, name)
-            return self._now() if held is None else held.value
-        return _cached(row.value) if is_config(name) else row.value
+    def _is_complete(self) -> bool:
+        """Whether every cluster that is configured is written, or need not be waited for."""
+        sources = self._db.snapshot()[Sources]
+        waited_s = self._clock() - self._began
+        return _DIRECTORY in sources and all(
+            all(self._writer.is_written(name) for name in canaries(row.key.cluster))
+            or waited_s > self._options.sync_wait_s
+            or (waited_s > self._options.connect_wait_s and not self._is_there(row.key.cluster))
+            for row in sources.values()
+            if row.key.table == Mirror.name
+        )
 
-    # --- writing ------------------------------------------------------------------------------------------------------
+    def _on_failure(self, failure: Failure | None) -> None:
+        self._writer.outdated("" if failure is None else str(failure.error))
+        if failure is not None:
+            log.warning("meshcache: the mirror cannot be followed: %s", failure.error)
 
-    def _write(self, store: Store) -> bool:
-        """The first keys of the queue, if it is time. True when nothing waits any more."""
-        if not self._queue:
-            return True
-        pause = self._write_at - self._clock()
-        if pause > 0 and self._stop.wait(min(pause, _LONGEST_WAIT_S)):
-            return False
-        if pause > _LONGEST_WAIT_S:
-            return False
-        names = list(islice(self._queue, self._options.batch_keys_max))
-        written = 0
-        for wanted_rank in (0, 1, 2):
-            some = [name for name in names if rank(name) == wanted_rank and name in self._queue]
-            written += self._write_some(store, [(self._queue[name], name) for name in some])
-        for name in names:
-            self._queue.pop(name, None)
-        if self._options.writes_per_s is not None:
-            self._write_at = self._clock() + written / self._options.writes_per_s
-        return not self._queue
+    # --- on the writer's thread ---------------------------------------------------------------------------------------
 
-    def _write_some(self, store: Store, names: list[tuple[str, str]]) -> int:
-        """Keys of one rank; how many had to be written."""
-        puts: list[tuple[str, str, bytes]] = []
-        deletes: list[tuple[str, str]] = []
-        for cluster, name in names:
-            if not self._is_there(cluster):
-                continue  # it leaves as a whole, or has never been ours
-            if is_config(name):
-                self._admit(store, cluster, name)
-            value, held = self._wanted(cluster, name), self._held.get(cluster, name)
-            if value is not None:
-                if held is None or held.value != value or held.lease not in self._own_leases:
-                    puts.append((cluster, name, value))
-            elif held is not None and rank(name) == 1 and self._is_complete(cluster, name):
-                deletes.append((cluster, name))
-        self._put(store, puts)
-        for cluster, name in deletes:
-            store.delete(_key(name))
-            self._held.drop(cluster, name)
-        self._counts["deletes"] += len(deletes)
-        self._counts["transactions"] += len(deletes)
-        return len(puts) + len(deletes)
+    def _may_delete(self, name: str) -> bool:
+        """Whether a key that stands in the etcd and not in the mirror may go."""
+        cluster = cluster_of(name)
+        if self._is_there(cluster):
+            return rank(name) == 1 and MirrorKey(cluster, keys.synced(cluster, name)) in self._snapshot[Mirror]
+        may, is_news = self._departures.may_delete(cluster, at_once=is_config(name))
+        if is_news:
+            log.info("meshcache: cluster %s has left; its keys go in %g s", cluster, self._options.grace_s)
+            self._follower.ring()
+        return may
 
-    def _is_complete(self, cluster: str, name: str) -> bool:
-        return MirrorKey(cluster, keys.synced(cluster, name)) in self._snapshot[Mirror]
+    def _gone_before(self, name: str, value: bytes, present: Present) -> Iterable[str]:
+        """A cluster under another id is another cluster: what the old one had goes before the config."""
+        if not is_config(name):
+            return ()
+        cluster = cluster_of(name)
+        entry = present.get(name)
+        if entry is not None:
+            self._ids[cluster] = cluster_configs.decode(entry.value).id
+        if self._ids.get(cluster) in (None, cluster_configs.decode(value).id):
+            return ()
+        return [each for each in present.names() if each != name and _is_of(each, cluster)]
 
-    def _put(self, store: Store, puts: list[tuple[str, str, bytes]]) -> None:
-        by_lease: dict[int, list[tuple[str, str, bytes]]] = {}
-        coming: Counter[int] = Counter()
-        for each in puts:
-            held = self._held.get(each[0], each[1])
-            lease = held.lease if held is not None and held.lease in self._own_leases else self._lease(store, coming)
-            by_lease.setdefault(lease, []).append(each)
-            coming[lease] += 1
-        for lease, some in by_lease.items():
-            store.put_many([(_key(name), value) for _, name, value in some], lease)
-            for cluster, name, value in some:
-                self._held.put(cluster, name, value, lease)
-            self._counts["puts"] += len(some)
-            self._counts["transactions"] += 1
+    def _on_refusals(self, refused: dict[str, Refusal]) -> None:
+        self._unwritten.replace({name: refusal.reason for name, refusal in refused.items()})
 
-    def _admit(self, store: Store, cluster: str, name: str) -> None:
-        """A cluster under another id is another cluster: what the old one had goes before it says so."""
-        row = self._snapshot[Mirror].get(MirrorKey(cluster, name))
-        if row is None:
-            return
-        number = cluster_configs.decode(row.value).id
-        if self._ids.get(cluster, number) != number:
-            self._remove(store, cluster)
-            for each in sorted(self._snapshot[Mirror.by_cluster][cluster], key=lambda row: rank(row.key.name)):
-                self._queue.setdefault(each.key.name, cluster)
-        self._ids[cluster] = number
 
-    # --- leases -------------------------------------------------------------------------------------------------------
+class Departures:
+    """Clusters that are in the mirror no more, and when their keys may go.
 
-    def _lease(self, store: Store, coming: Counter[int]) -> int:
-        """A lease with room for one more key beside those that come."""
-        most = self._options.lease_keys_max
-        for lease in self._own_leases:
-            if self._held.keys_of(lease) + coming[lease] < most:
-                return lease
-        lease = store.grant(max(1, round(self._options.lease_time_s)))
-        self._own_leases.add(lease)
-        return lease
+    `arrived` and `due_in` are for the follower's thread, `may_delete` for the writer's.
+    """
 
-    def _renew(self, store: Store) -> None:
-        """All leases that have keys, an earlier process's too; what went with one that ended is written anew."""
-        lost: list[tuple[str, str]] = []
-        for lease in set(self._held.leases()):
-            if not store.renew(lease):
-                self._own_leases.discard(lease)
-                lost += self._held.drop_lease(lease)
-        self._own_leases &= set(self._held.leases())
-        for cluster, name in sorted(lost, key=lambda each: rank(each[1])):
-            self._queue.setdefault(name, cluster)
-        if lost:
-            log.warning("meshcache: a lease has ended, %d keys are written anew", len(lost))
-            self._beat_at = 0.0
+    def __init__(self, db: Database, grace_s: float, clock: Callable[[], float]) -> None:
+        """``grace_s`` is how long the keys of a cluster stay."""
+        self._db = db
+        self._grace_s = grace_s
+        self._clock = clock
+        self._seen: set[str] = set()
+        self._due: dict[str, float] = {}
 
-    # --- what is due by time ------------------------------------------------------------------------------------------
+    def arrived(self, cluster: str) -> None:
+        """The cluster is in the mirror."""
+        self._seen.add(cluster)
+        self._due.pop(cluster, None)
 
-    def _tend(self, store: Store) -> None:
-        now, options = self._clock(), self._options
-        if now >= self._renew_at:
-            self._renew(store)
-            self._renew_at = now + options.lease_time_s / 3
-        if now >= self._beat_at:
-            value, lease = self._now(), self._lease(store, Counter())
-            store.put(keys.HEARTBEAT.encode(), value, lease)
-            self._held.put(_SELF, keys.HEARTBEAT, value, lease)
-            self._beat_at = now + options.heartbeat_s
-        if now >= self._enforce_at:
-            self._enforce()
-            self._enforce_at = now + options.enforce_s
-        self._part(store, now)
+    def may_delete(self, cluster: str, *, at_once: bool) -> tuple[bool, bool]:
+        """Whether keys of a cluster that is not in the mirror may go, and whether its departure is news."""
+        if cluster not in self._seen and not self._is_forgotten(cluster):
+            return False, False
+        now = self._clock()
+        is_news = cluster not in self._due
+        due = self._due.setdefault(cluster, now + self._grace_s)
+        return at_once or now >= due, is_news
 
-    def _enforce(self) -> None:
-        """Write again what clusters say of themselves: somebody else may have touched it."""
-        for cluster in self._held.clusters():
-            if cluster != _SELF and self._is_there(cluster):
-                self._held.drop(cluster, config_name(cluster))
-                self._queue.setdefault(config_name(cluster), cluster)
-
-    def _part(self, store: Store, now: float) -> None:
-        """Clusters that are none of ours any more."""
-        for cluster in self._held.clusters():
-            if cluster == _SELF:
-                continue
-            if self._is_there(cluster):
-                self._leaving.pop(cluster, None)
-            elif cluster not in self._leaving and (cluster in self._seen or self._is_forgotten(cluster)):
-                self._leaving[cluster] = now + self._options.grace_s
-                log.info("meshcache: cluster %s has left; its keys go in %g s", cluster, self._options.grace_s)
-            if cluster in self._leaving and self._held.get(cluster, config_name(cluster)) is not None:
-                store.delete(_key(config_name(cluster)))
-                self._held.drop(cluster, config_name(cluster))
-        for cluster in [cluster for cluster, at in self._leaving.items() if now >= at]:
-            self._remove(store, cluster)
-            del self._leaving[cluster]
-            self._ids.pop(cluster, None)
+    def due_in(self) -> float | None:
+        """In how many seconds the keys of the next cluster may go; None where none has left."""
+        now = self._clock()
+        left = [due - now for due in list(self._due.values()) if due > now]
+        return min(left) if left else None
 
     def _is_forgotten(self, cluster: str) -> bool:
         """Whether a cluster of an earlier process is in no configuration. In doubt it is not."""
@@ -409,41 +268,6 @@ class MeshCache:
             return False
         return not any(row.key.cluster == cluster for row in snapshot[Sources].values())
 
-    def _remove(self, store: Store, cluster: str) -> None:
-        """All keys of a cluster, those first that say that they are all there."""
-        prefixes = [keys.join(keys.SYNCED, cluster), *[f"{kind}/{cluster}" for kind in KINDS]]
-        for prefix in prefixes:
-            self._counts["deletes"] += store.delete_prefix(f"{prefix}/".encode())
-            self._counts["transactions"] += 1
-        for name in list(self._held.names(cluster)):
-            if not is_config(name):
-                self._held.drop(cluster, name)
-
-    # --- what we say of ourselves -------------------------------------------------------------------------------------
-
-    def _look_if_ready(self) -> None:
-        """Whether every cluster that was configured when we looked is written, or need not be waited for."""
-        if self._ready.is_set():
-            return
-        sources = self._db.snapshot()[Sources]
-        waited_s = self._clock() - self._began
-        if _DIRECTORY in sources and all(
-            self._is_written(row.key.cluster)
-            or waited_s > self._options.sync_wait_s
-            or (waited_s > self._options.connect_wait_s and not self._is_there(row.key.cluster))
-            for row in sources.values()
-            if row.key.table == Mirror.name
-        ):
-            self._ready.set()
-
-    def _is_written(self, cluster: str) -> bool:
-        """Whether all canaries of a cluster were written by us."""
-        entries = [self._held.get(cluster, name) for name in canaries(cluster)]
-        return all(entry is not None and entry.lease in self._own_leases for entry in entries)
-
-    def _now(self) -> bytes:
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._wall())).encode()
-
 
 def open_meshcache(db: Database, connect: Connect, options: MeshCacheOptions = MeshCacheOptions()) -> MeshCache:  # noqa: B008
     """Keep the etcd behind ``connect`` equal to the table `Mirror`; not yet started.
@@ -454,11 +278,11 @@ def open_meshcache(db: Database, connect: Connect, options: MeshCacheOptions = M
     return MeshCache(db, connect, options)
 
 
-def _key(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
+def _is_of(name: str, cluster: str) -> bool:
+    return name != keys.HEARTBEAT and cluster_of(name) == cluster
 
 
 def _cached(value: bytes) -> bytes:
-    """What a cluster says of itself, as a cache says it."""
+    """A cluster's config as a cache has it."""
     config = cluster_configs.decode(value)
     return cluster_configs.encode(msgspec.structs.replace(config, synced_canaries=True, cached=True))

@@ -1,11 +1,15 @@
 """The tables of the local cluster into an etcd in ClusterMesh layout, as Cilium's clustermesh-apiserver writes it.
 
-    options     what a configuration says
-    layout      what stands where: a pure function of a snapshot
-    publisher   the thread that keeps an etcd equal to it
+    options      what a configuration says
+    layout       what stands where: a pure function of a snapshot
+    ownership    which keys of an etcd are the cluster's
+    users        who may read what
+    worker       follows the tables and tells an `EtcdWriter` what the etcd should hold
 
 With ``ingest: kubernetes`` a process that runs it is a clustermesh-apiserver.
 """
 
-from .options import PublisherOptions as PublisherOptions
-from .worker import Publisher as Publisher, Stats as Stats, open_publisher as open_publisher
+from .options import PublisherOptions, UsersOptions
+from .worker import Publisher, open_publisher
+
+__all__ = ["Publisher", "PublisherOptions", "UsersOptions", "open_publisher"]

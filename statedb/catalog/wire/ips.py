@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from ..endpoints import Endpoint, EndpointKey, NamedPort
 from . import _gojson, cidr
-from ._errors import WireError
+from ._errors import DECODE_ERRORS, WireError
 from .addresses import canonical_or_empty, is_canonical
 from .identities import HOST, REMOTE_NODE
 
@@ -69,7 +69,6 @@ class _Pair(
 
 _read = _gojson.Reader(_Pair)
 _exactly = _read.exactly
-_INEXACT = _gojson.INEXACT
 
 
 def decode(cluster: str, name: str, value: bytes) -> Endpoint | None:
@@ -80,7 +79,7 @@ def decode(cluster: str, name: str, value: bytes) -> Endpoint | None:
     # Written out for speed: this runs for every address of the cluster at every full list.
     try:
         pair = _exactly(value)
-    except _INEXACT:
+    except DECODE_ERRORS:
         pair = _read.leniently(value)
     ip = pair.ip
     if pair.mask or ip != name or not is_canonical(ip):

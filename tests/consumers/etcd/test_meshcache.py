@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import pytest
 
-from consumers.etcd.meshcache import MeshCache, MeshCacheOptions, Store, open_meshcache
+from consumers.etcd.meshcache import MeshCache, MeshCacheOptions, open_meshcache
 from ingest.clustermesh.remotes import RemoteClusters
 from ingest.etcd import Client, parse_endpoint
 from ingest.etcd.local import LocalEtcd, find_binary
@@ -82,7 +82,7 @@ class Cacher(Tables):
         defaults = {"heartbeat_s": 0.2, "retry_min_s": 0.02, "retry_max_s": 0.2, "grace_s": 0.0}
         self.cache: MeshCache = open_meshcache(self.db, self.connect, MeshCacheOptions(**(defaults | values)))
 
-    def connect(self) -> Store:
+    def connect(self) -> Client:
         return Client(self.endpoint, login=self.login, timeout_s=5.0)
 
     def names(self, cluster: str, etcd: LocalEtcd) -> Self:
@@ -177,8 +177,8 @@ def test_keys_stand_under_leases_of_bounded_size(origin: LocalEtcd, cache: Local
             leases = [kv.lease for page in client.list(b"cilium/") for kv in page.kvs]
         assert all(leases)
         assert max(map(leases.count, leases)) <= 30
-        assert cacher.cache.stats.keys == len(leases)
-        assert cacher.cache.stats.leases == len(set(leases))
+        assert cacher.cache.stats().keys == len(leases)
+        assert cacher.cache.stats().leases == len(set(leases))
 
 
 def test_a_cluster_that_left_goes_after_the_grace_and_not_before(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path):
@@ -298,7 +298,7 @@ def test_a_lost_lease_is_made_good(origin: LocalEtcd, cache: LocalEtcd, tmp_path
             client.revoke(lease)
         eventually(lambda: data(cache) == before)
         eventually(lambda: set(held(cache)) >= {*SYNCED, CONFIG_KEY})
-        assert cacher.cache.stats.connections == 1
+        assert cacher.cache.stats().connections == 1
 
 
 def test_leases_are_renewed(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path):
@@ -314,7 +314,7 @@ def test_leases_are_renewed(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path)
 
 def test_what_a_cluster_says_of_itself_is_enforced(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path):
     fill(origin, 1)
-    with Cacher(tmp_path, cache, enforce_s=0.2).names(CLUSTER, origin) as cacher:
+    with Cacher(tmp_path, cache).names(CLUSTER, origin) as cacher:
         assert cacher.cache.wait_ready(WAIT_S)
         before = held(cache)[CONFIG_KEY]
         with cache.client() as client:

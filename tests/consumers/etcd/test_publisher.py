@@ -209,7 +209,7 @@ def test_nothing_is_written_before_the_tables_are_complete(own_etcd: LocalEtcd):
 
 
 def test_an_etcd_that_is_replaced_by_an_empty_one_is_filled_and_its_canaries_come_last(own_etcd: LocalEtcd):
-    with Publishing(own_etcd, batch_keys=10) as publishing:
+    with Publishing(own_etcd, batch_keys_max=10) as publishing:
         publishing.put(DEFAULT, *map(row, range(200)))
         eventually(lambda: publishing.is_written(own_etcd))
         own_etcd.kill()
@@ -223,7 +223,7 @@ def test_an_etcd_that_is_replaced_by_an_empty_one_is_filled_and_its_canaries_com
 
 
 def test_leases_hold_so_many_keys_and_what_goes_with_a_lost_one_comes_back(own_etcd: LocalEtcd):
-    with Publishing(own_etcd, lease_keys=10, lease_time_s=1.0) as publishing:
+    with Publishing(own_etcd, lease_keys_max=10, lease_time_s=1.0) as publishing:
         publishing.put(DEFAULT, *map(row, range(30)))
         eventually(lambda: publishing.is_written(own_etcd))
         with own_etcd.client() as client:
@@ -236,7 +236,7 @@ def test_leases_hold_so_many_keys_and_what_goes_with_a_lost_one_comes_back(own_e
 
 
 def test_what_the_cluster_says_of_itself_is_put_right_at_once(own_etcd: LocalEtcd):
-    with Publishing(own_etcd, enforce_s=1000.0) as publishing:
+    with Publishing(own_etcd) as publishing:
         assert publishing.publisher.wait_ready(WAIT_S)
         with own_etcd.client() as client:
             client.put(CONFIG_KEY.encode(), b"{}")
@@ -270,7 +270,7 @@ def test_a_namespace_that_is_not_global_takes_its_keys_with_it(own_etcd: LocalEt
 
 
 def test_the_rate_limit_holds(own_etcd: LocalEtcd):
-    publishing = Publishing(own_etcd, rate_limit=100.0)
+    publishing = Publishing(own_etcd, writes_per_s=100.0)
     publishing.put(DEFAULT, *map(row, range(100)))
     begun = time.monotonic()
     with publishing:
@@ -332,15 +332,22 @@ steps = st.one_of(put, put, delete, settle, st.tuples(st.sampled_from(["restart"
 @given(
     history=st.lists(steps, min_size=10, max_size=40),
     export=st.sampled_from(["services", BOTH, "endpointslices-only"]),
-    limit=st.sampled_from([0.0, 2000.0]),
+    limit=st.sampled_from([None, 2000.0]),
 )
 def test_after_any_history_there_stands_what_the_tables_say(
-    etcd: LocalEtcd, history: list[tuple[Any, ...]], export: str, limit: float
+    etcd: LocalEtcd, history: list[tuple[Any, ...]], export: str, limit: float | None
 ):
     with etcd.client() as client:
         client.delete_prefix(b"")
     with Publishing(
-        etcd, cluster="c1", cluster_id=1, export=export, rate_limit=limit, batch_keys=3, lease_keys=4, lease_time_s=1.0
+        etcd,
+        cluster="c1",
+        cluster_id=1,
+        export=export,
+        writes_per_s=limit,
+        batch_keys_max=3,
+        lease_keys_max=4,
+        lease_time_s=1.0,
     ) as publishing:
         publishing.put(Namespace(NamespaceKey("c1", "default")))
         for what, *arguments in history:

@@ -4,6 +4,7 @@ a database in the middle of its life, and exceptions raised at a chosen line of 
 from __future__ import annotations
 
 import dis
+import inspect
 import sys
 import threading
 from collections.abc import Callable
@@ -271,3 +272,39 @@ def lines_of(action: Callable[[], Any], *, every: bool = True) -> list[int]:
         if every
         else sorted({place: at for at, place in enumerate(counting.places)}.values())
     )
+
+
+# -- another thread in a chosen gap -----------------------------------------------------------------------------------
+
+
+def in_the_gap(function: Any, text: str, during: Callable[[], Any], action: Callable[[], Any]) -> Any:
+    """Run ``action``, and ``during`` once in the middle: in front of the first line of ``function`` with ``text``.
+
+    ``during`` runs in this thread, as a signal handler or a finalizer would; wrap it in ``in_a_thread`` for another
+    one. Raises AssertionError where the line was never reached, so that a test cannot pass by missing its gap.
+    """
+    source, first = inspect.getsourcelines(function)
+    found = [first + at for at, line in enumerate(source) if text in line]
+    assert found, f"{text!r} is not in {function.__qualname__}"
+    code = function.__code__
+    reached: list[int] = []
+
+    def line(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line" and frame.f_lineno == found[0] and not reached:
+            reached.append(frame.f_lineno)
+            sys.settrace(None)
+            during()
+            sys.settrace(call)
+        return line
+
+    def call(frame: FrameType, event: str, _: Any) -> Any:
+        return line if frame.f_code is code else None
+
+    previous = sys.gettrace()
+    sys.settrace(call)
+    try:
+        answer = action()
+    finally:
+        sys.settrace(previous)
+    assert reached, f"{text!r} in {function.__qualname__} was never reached"
+    return answer

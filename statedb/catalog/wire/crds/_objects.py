@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .._errors import WireError
+from .._errors import DECODE_ERRORS, WireError
 from .._gojson import located, whole
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -34,7 +34,7 @@ def read(value: object, kind: type[S]) -> S:
         try:
             decode: Callable[[bytes | msgspec.Raw], S] = _decoder(kind)
             return decode(value)
-        except (msgspec.MsgspecError, RecursionError):
+        except DECODE_ERRORS:
             value = plain(value)
     try:
         return msgspec.convert(_cleaned(value), kind, strict=False)
@@ -89,7 +89,7 @@ def plain(value: Any) -> Any:
     if not isinstance(value, (bytes, msgspec.Raw)):
         return value
     try:
-        return json.loads(bytes(value), parse_constant=_refuse_constant)
+        return json.loads(bytes(value).decode("utf-8", "replace"), parse_constant=_refuse_constant)
     except RecursionError:
         raise WireError("the object is nested too deep") from None
     except ValueError as error:

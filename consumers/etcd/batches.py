@@ -1,0 +1,56 @@
+"""Writes sorted into transactions that a server takes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+_OVERHEAD_BYTES = 40
+"""Of one operation in a request beside key and value, rounded up: tags, lengths and the lease."""
+
+
+class Operation(NamedTuple):
+    """A key to put (``value``) or to delete (None). ``rank`` orders puts: lower ones first."""
+
+    key: str
+    value: bytes | None
+    rank: int = 0
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes in a request, at least."""
+        return len(self.key) + len(self.value or b"") + _OVERHEAD_BYTES
+
+
+def ordered(operations: Iterable[Operation]) -> list[Operation]:
+    """Deletes from the highest rank to the lowest, then puts from the lowest to the highest.
+
+    So a reader never sees a key of a high rank ("all of it is there") beside an incomplete lower one.
+    """
+    return sorted(
+        operations, key=lambda each: (each.value is not None, each.rank if each.value is not None else -each.rank)
+    )
+
+
+def batches(operations: Iterable[Operation], keys_max: int, bytes_max: int) -> Iterator[list[Operation]]:
+    """Transactions, in the order of the operations. None holds two ranks, or more than the bounds unless it is one key.
+
+    >>> [[each.key for each in batch] for batch in batches([Operation("a", b"x" * 90), Operation("b", b"")], 10, 100)]
+    [['a'], ['b']]
+    """
+    batch: list[Operation] = []
+    size = 0
+    for each in operations:
+        if batch and (len(batch) >= keys_max or size + each.size > bytes_max or each.rank != batch[-1].rank):
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += each.size
+    if batch:
+        yield batch
+
+
+def halves(batch: Sequence[Operation]) -> tuple[Sequence[Operation], Sequence[Operation]]:
+    """A batch that was refused, in two. Of at least two operations."""
+    middle = len(batch) // 2
+    return batch[:middle], batch[middle:]

@@ -1,0 +1,228 @@
+"""What an etcd should hold, and the keys that are not known to be as they should: a queue that holds each key once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from .batches import Operation
+from .present import Present
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A key that the server refuses: with which value, and why."""
+
+    value: bytes | None
+    reason: str
+
+
+class Desired:
+    """For any thread. Values are shared with whoever gave them, not copied.
+
+    A key is in one of these states:
+
+        wanted      `put` gave a value, or `mark` asked that it be there
+        unwanted    `delete` said that it is to go
+        unspoken    nobody said anything, or `release` took back what was said: it goes only where ``may_delete`` agrees
+    """
+
+    def __init__(self, rank: Callable[[str], int], may_delete: Callable[[str], bool]) -> None:
+        """``rank`` orders keys that are written together; ``may_delete`` decides about unspoken keys that stand."""
+        self.lock = threading.RLock()
+        self._rank = rank
+        self._may_delete = may_delete
+        self._values: dict[str, bytes] = {}
+        self._marks: dict[str, None] = {}
+        self._unwanted: set[str] = set()
+        self._queue: dict[str, None] = {}
+        self._unwritten_marks: set[str] = set()
+        self._doomed: set[str] = set()
+        self._unspoken: set[str] = set()
+        self._refused: dict[str, Refusal] = {}
+        self.refusals = 0
+        """Grows whenever `refused` changes."""
+
+    # --- for the owner of the keys ------------------------------------------------------------------------------------
+
+    def put(self, key: str, value: bytes) -> bool:
+        """The key should have this value. Whether there may be something to write."""
+        with self.lock:
+            self._marks.pop(key, None)
+            if self._values.get(key) == value:
+                return False
+            self._unwanted.discard(key)
+            self._accept(key)
+            self._values[key] = value
+            self._queue.setdefault(key)
+            return True
+
+    def mark(self, key: str) -> None:
+        """The key should be written once more, behind all that waits; its value does not matter."""
+        with self.lock:
+            self._values.pop(key, None)
+            self._unwanted.discard(key)
+            self._accept(key)
+            self._marks[key] = None
+            self._unwritten_marks.add(key)
+            self._move_to_end(key)
+
+    def mark_again(self) -> None:
+        """All marks are to be written once more, behind all that waits."""
+        with self.lock:
+            for key in self._marks:
+                self.mark(key)
+
+    def delete(self, key: str) -> None:
+        """The key should not be there."""
+        with self.lock:
+            self._forget(key)
+            self._unwanted.add(key)
+            self._queue.setdefault(key)
+
+    def release(self, key: str) -> None:
+        """Nothing is said about the key any more."""
+        with self.lock:
+            self._forget(key)
+            self._unwanted.discard(key)
+            self._queue.setdefault(key)
+
+    def review(self) -> bool:
+        """Ask ``may_delete`` again about all unspoken keys that stand. Whether there are any."""
+        with self.lock:
+            found, self._unspoken = self._unspoken, set()
+            for key in sorted(found, key=self._rank, reverse=True):
+                self._queue.setdefault(key)
+            return bool(found)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the key is wanted."""
+        return key in self._values or key in self._marks
+
+    def __len__(self) -> int:
+        """How many keys wait to be looked at."""
+        return len(self._queue)
+
+    def refused(self) -> dict[str, Refusal]:
+        """The keys that the server refuses."""
+        with self.lock:
+            return dict(self._refused)
+
+    def is_written(self, key: str, present: Present) -> bool:
+        """Whether a wanted key stands as it should, as far as is known."""
+        with self.lock:
+            return key in self and key in present and key not in self._queue and key not in self._refused
+
+    # --- for the writer -----------------------------------------------------------------------------------------------
+
+    def load(self, present: Present) -> None:
+        """A new connection, on which these keys stand: all is to be looked at. What was refused is tried again."""
+        with self.lock:
+            self._unwanted.intersection_update(present.names())
+            self._unspoken.clear()
+            self._doomed.clear()
+            for key in list(self._refused):
+                self._accept(key)
+            self._queue = dict.fromkeys(sorted([*self._values, *self._unwanted], key=self._rank))
+            left = [key for key in present.names() if key not in self and key not in self._unwanted]
+            self._queue.update(dict.fromkeys(sorted(left, key=self._rank, reverse=True)))
+            self.mark_again()
+
+    def look_at(self, keys: Iterable[str]) -> None:
+        """These keys may not be as they should."""
+        with self.lock:
+            for key in sorted(keys, key=self._rank):
+                self._queue.setdefault(key)
+                if key in self._marks:
+                    self._unwritten_marks.add(key)
+
+    def doom(self, keys: Iterable[str]) -> None:
+        """These keys are deleted before anything else, and only then looked at."""
+        with self.lock:
+            self._doomed.update(keys)
+            waiting = self._queue
+            self._queue = dict.fromkeys(sorted(self._doomed, key=self._rank, reverse=True))
+            for key in waiting:
+                self._queue.setdefault(key)
+
+    def operation(self, key: str, present: Present, is_good: Callable[[int], bool]) -> Operation | None:
+        """What is to be done so that the key is as it should be; None where it is, or where nothing can be done."""
+        entry, rank = present.get(key), self._rank(key)
+        if key in self._doomed and entry is not None:
+            return Operation(key, None, rank)
+        value = self._values.get(key)
+        if value is not None:
+            if entry is not None and entry.value == value and is_good(entry.lease):
+                return None
+            return None if key in self._refused else Operation(key, value, rank)
+        if key in self._marks:
+            if entry is not None and is_good(entry.lease) and key not in self._unwritten_marks:
+                return None
+            return None if key in self._refused else Operation(key, b"", rank)
+        if entry is None:
+            return None
+        if key in self._unwanted or self._may_delete(key):
+            return None if key in self._refused else Operation(key, None, rank)
+        self._unspoken.add(key)
+        return None
+
+    def waiting(self) -> list[str]:
+        """The keys that wait, in order. Cost: O(all of them)."""
+        with self.lock:
+            return list(self._queue)
+
+    def first(self, count: int) -> list[str]:
+        """The first keys that wait."""
+        with self.lock:
+            return [key for key, _ in zip(self._queue, range(count))]
+
+    def is_mark(self, key: str) -> bool:
+        """Whether only the key's presence matters."""
+        return key in self._marks
+
+    def is_doomed(self, key: str) -> bool:
+        """Whether the key is to be deleted before it is looked at."""
+        return key in self._doomed
+
+    def settle(self, key: str) -> None:
+        """Nothing is to be done about a key."""
+        with self.lock:
+            self._queue.pop(key, None)
+
+    def written(self, operation: Operation, present: Present, is_good: Callable[[int], bool]) -> None:
+        """The operation was done, and ``present`` knows. The key leaves the queue unless it has changed meanwhile."""
+        key = operation.key
+        with self.lock:
+            self._accept(key)
+            self._unwritten_marks.discard(key)
+            was_doomed = key in self._doomed
+            self._doomed.discard(key)
+            if operation.value is None and not was_doomed:
+                self._unwanted.discard(key)
+            self._queue.pop(key, None)
+            if self.operation(key, present, is_good) is not None:
+                self._queue[key] = None
+
+    def refuse(self, operation: Operation, reason: str) -> None:
+        """The server refuses the key as it should be: it is left alone until that changes, or a new connection."""
+        with self.lock:
+            self._refused[operation.key] = Refusal(operation.value, reason)
+            self.refusals += 1
+            self._doomed.discard(operation.key)
+            self._queue.pop(operation.key, None)
+
+    def _forget(self, key: str) -> None:
+        self._values.pop(key, None)
+        self._marks.pop(key, None)
+        self._unwritten_marks.discard(key)
+        self._accept(key)
+
+    def _accept(self, key: str) -> None:
+        """What was refused is not wanted any more, was written, or is to be tried again."""
+        if self._refused.pop(key, None) is not None:
+            self.refusals += 1
+
+    def _move_to_end(self, key: str) -> None:
+        self._queue.pop(key, None)
+        self._queue[key] = None

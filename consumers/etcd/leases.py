@@ -1,0 +1,61 @@
+"""The leases under which a writer's keys stand. Pure: who grants and renews them is told.
+
+Keys that a former or a second process of the same options has written may stay under its leases: they are *adopted* and
+renewed like our own. A restart, and a second process beside the first, then write nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from .present import Present
+
+
+class Leases:
+    """Those of one writer; they outlive its connections. For one thread."""
+
+    def __init__(self, ttl_s: int, keys_max: int) -> None:
+        """``ttl_s`` is the time that every lease must have; ``keys_max`` the keys of one."""
+        self.ttl_s = ttl_s
+        self._keys_max = keys_max
+        self._own: set[int] = set()
+        self._too_short: set[int] = set()
+        self._ended: set[int] = set()
+        self._seen: set[int] = set()
+        self._current = 0
+
+    def granted(self, lease: int) -> None:
+        """A new lease of ours."""
+        self._own.add(lease)
+        self._current = lease
+
+    def is_good(self, lease: int) -> bool:
+        """Whether a key may stay under it. One that nobody has renewed yet may."""
+        return lease != 0 and lease not in self._too_short and lease not in self._ended
+
+    def is_new(self, lease: int) -> bool:
+        """Whether nothing is known about a lease that somebody else granted."""
+        return lease != 0 and lease not in self._own and lease not in self._seen
+
+    def with_room(self, present: Present, coming: Counter[int]) -> int:
+        """A lease of ours with room for one key beside those that come; 0 if one must be granted."""
+        for lease in (self._current, *self._own):
+            if lease in self._own and present.keys_of(lease) + coming[lease] < self._keys_max:
+                self._current = lease
+                return lease
+        return 0
+
+    def to_renew(self, present: Present) -> set[int]:
+        """All that have keys, whoever granted them, and those of ours that have none yet."""
+        return self._own | set(present.leases())
+
+    def renewed(self, lives: Mapping[int, int]) -> tuple[set[int], set[int]]:
+        """What a renewal said: leases that have ended, and those that are found to be too short for us only now."""
+        ended = {lease for lease, ttl_s in lives.items() if ttl_s <= 0}
+        short = {lease for lease, ttl_s in lives.items() if 0 < ttl_s < self.ttl_s} - self._own - self._too_short
+        self._own -= ended
+        self._ended = ended
+        self._seen = set(lives)
+        self._too_short = (self._too_short - ended) | short
+        return ended, short

@@ -1,0 +1,59 @@
+"""How fast keys are written, and whether any are. Pure; the time comes in as an argument."""
+
+from __future__ import annotations
+
+_BURST_S = 0.1
+"""A paced writer writes what it may write in so long a time at once."""
+
+
+class Pace:
+    """At most so many keys a second; no bound if None.
+
+    >>> pace = Pace(100.0); pace.keys_max(1000), pace.wait_s(0.0); pace.written(10, 0.0); round(pace.wait_s(0.05), 2)
+    (10, 0.0)
+    0.05
+    """
+
+    def __init__(self, writes_per_s: float | None) -> None:
+        """The bound."""
+        self._writes_per_s = writes_per_s
+        self._free_at = 0.0
+
+    def keys_max(self, batch_keys_max: int) -> int:
+        """How many keys may be written at once."""
+        if self._writes_per_s is None:
+            return batch_keys_max
+        return max(1, min(batch_keys_max, int(self._writes_per_s * _BURST_S)))
+
+    def wait_s(self, now: float) -> float:
+        """How long to wait before the next write."""
+        return max(0.0, self._free_at - now)
+
+    def written(self, keys: int, now: float) -> None:
+        """So many keys were written."""
+        if self._writes_per_s is not None:
+            self._free_at = max(self._free_at, now - _BURST_S) + keys / self._writes_per_s
+
+
+class Progress:
+    """Since when keys have waited without any being written. It outlives a connection."""
+
+    def __init__(self) -> None:
+        """Nothing waits."""
+        self._waiting_since: float | None = None
+
+    def look(self, waiting: bool, now: float) -> None:
+        """Whether keys wait at the moment."""
+        if not waiting:
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = now
+
+    def advance(self, now: float) -> None:
+        """Something was written, or nothing may be written yet because of the pace."""
+        if self._waiting_since is not None:
+            self._waiting_since = now
+
+    def waited_s(self, now: float) -> float:
+        """For how long nothing was written though keys wait; 0 where none wait."""
+        return 0.0 if self._waiting_since is None else now - self._waiting_since

@@ -1,0 +1,85 @@
+"""What stands in an etcd, as far as a writer knows: keys, values, leases, revisions. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A value, its lease (0: none), and the revision of the key's last change."""
+
+    value: bytes
+    lease: int
+    revision: int
+
+
+class Present:
+    """Keys and their entries. For one thread; others may call `get`, ``in``, `len` and `leases`.
+
+    >>> present = Present(); present.put("a/x", b"1", lease=7, revision=5)
+    >>> "a/x" in present, present.keys_of(7), present.drop_lease(7), len(present)
+    (True, 1, ['a/x'], 0)
+    """
+
+    def __init__(self) -> None:
+        """Nothing stands there."""
+        self._entries: dict[str, Entry] = {}
+        self._leases: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        """How many keys."""
+        return len(self._entries)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the key stands there."""
+        return key in self._entries
+
+    def get(self, key: str) -> Entry | None:
+        """What stands under the key."""
+        return self._entries.get(key)
+
+    def names(self) -> list[str]:
+        """All keys, as they are now."""
+        return list(self._entries)
+
+    def leases(self) -> list[int]:
+        """The leases under which keys stand."""
+        return [lease for lease in list(self._leases) if lease]
+
+    def keys_of(self, lease: int) -> int:
+        """How many keys stand under a lease."""
+        return self._leases[lease]
+
+    def put(self, key: str, value: bytes, lease: int, revision: int) -> None:
+        """The key was written."""
+        old = self._entries.get(key)
+        if old is None or old.lease != lease:
+            self._forget_lease(old)
+            self._leases[lease] += 1
+        self._entries[key] = Entry(value, lease, revision)
+
+    def drop(self, key: str) -> None:
+        """The key was deleted; nothing happens where it was not there."""
+        self._forget_lease(self._entries.pop(key, None))
+
+    def under(self, leases: Iterable[int]) -> list[str]:
+        """The keys that stand under any of these leases. Cost: O(all keys)."""
+        wanted = set(leases)
+        return [key for key, entry in self._entries.items() if entry.lease in wanted]
+
+    def drop_lease(self, lease: int) -> list[str]:
+        """A lease has ended: the keys that went with it. Cost: O(all keys)."""
+        gone = self.under([lease])
+        for key in gone:
+            self.drop(key)
+        return gone
+
+    def _forget_lease(self, entry: Entry | None) -> None:
+        if entry is None:
+            return
+        self._leases[entry.lease] -= 1
+        if not self._leases[entry.lease]:
+            del self._leases[entry.lease]

@@ -1,0 +1,83 @@
+"""Keys that somebody else has changed: when they are written again. Pure; the time comes in as an argument.
+
+The first repair is at once. A key that is changed again waits longer each time, with jitter, so that two writers of
+different opinion do not write against each other for ever.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from sortedcontainers import SortedList
+
+from consumers.running.retries import delay_s
+
+_CONTESTED = 3
+"""A key that was changed so often is told in the health of the writer."""
+
+
+class Repairs:
+    """Keys by how often they were changed lately. For one thread; others may ask for `contested`.
+
+    >>> repairs = Repairs(1.0, 60.0, chance=lambda: 1.0)
+    >>> [repairs.disturbed("a", now) for now in (0.0, 0.1, 0.2)], repairs.next_due
+    ([True, False, False], 2.2)
+    >>> repairs.pop_due(3.0), repairs.pop_due(3.0)
+    ('a', None)
+    """
+
+    def __init__(self, min_s: float, max_s: float, chance: Callable[[], float] = random.random) -> None:
+        """``chance`` gives numbers from 0 to 1: a wait is between a half of its size and all of it."""
+        self._wait_s = (min_s, max_s)
+        self._chance = chance
+        self._changes: dict[str, tuple[int, float]] = {}
+        self._due: dict[str, float] = {}
+        self._queue: Any = SortedList()  # Any: the package has no types
+
+    def disturbed(self, key: str, now: float) -> bool:
+        """Somebody changed the key. True if it is to be written again at once, False if it has to wait."""
+        count = 0 if self._is_quiet(key, now) else self._changes[key][0]
+        self._changes[key] = (count + 1, now)
+        if not count and key not in self._due:
+            return True
+        self._cancel(key)
+        due = now + delay_s(count - 1, *self._wait_s) * (0.5 + 0.5 * self._chance())
+        self._due[key] = due
+        self._queue.add((due, key))
+        return False
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first waiting key is to be written; None where none waits."""
+        return self._queue[0][0] if self._queue else None
+
+    def pop_due(self, now: float) -> str | None:
+        """Take out a key that is to be written now; None where none is."""
+        if not self._queue or self._queue[0][0] > now:
+            return None
+        key: str = self._queue[0][1]
+        self._cancel(key)
+        return key
+
+    def forget_quiet(self, now: float) -> None:
+        """Drop what nobody has changed for long. Cost: O(keys that were changed)."""
+        for key in list(self._changes):
+            if key not in self._due and self._is_quiet(key, now):
+                del self._changes[key]
+
+    def contested(self, now: float) -> dict[str, int]:
+        """The keys that are changed again and again, and how often they were."""
+        changes = list(self._changes.items())
+        return {key: count for key, (count, _) in changes if count >= _CONTESTED and not self._is_quiet(key, now)}
+
+    def _is_quiet(self, key: str, now: float) -> bool:
+        """Whether nobody has changed the key for much longer than its last repair waited."""
+        count, last = self._changes.get(key, (0, now))
+        return not count or now - last > 10 * delay_s(count, *self._wait_s)
+
+    def _cancel(self, key: str) -> None:
+        due = self._due.pop(key, None)
+        if due is not None:
+            self._queue.remove((due, key))

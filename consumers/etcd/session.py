@@ -1,0 +1,396 @@
+"""One connection of a writer: what stands there is read, then made equal to what is wanted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from consumers.running.retries import delay_s
+
+from .batches import Operation, batches, halves, ordered
+from .desired import Desired
+from .election import Election
+from .leases import Leases
+from .options import WriterOptions
+from .pacing import Pace, Progress
+from .present import Present
+from .repairs import Repairs
+from .rules import Rules
+from .store import DELETE, Event, Store, decode, encode
+from .watching import OwnKeys
+
+log = logging.getLogger("statedb.consumers")
+
+_LONGEST_WAIT_S = 60.0
+_LOOK_AT_MAX = 1000
+_RENEWALS = 3
+"""Leases are renewed so often in their time."""
+
+
+class WriteDenied(Exception):
+    """The etcd lets us write none of the keys: give the user's role the right to write these prefixes."""
+
+
+class Memory:
+    """What a writer keeps from one connection to the next."""
+
+    def __init__(self, options: WriterOptions, desired: Desired, chance: Callable[[], float]) -> None:
+        """Nothing has happened yet."""
+        self.desired = desired
+        self.leases = Leases(max(1, round(options.lease_time_s)), options.lease_keys_max)
+        self.repairs = Repairs(options.repair_min_s, options.repair_max_s, chance)
+        self.progress = Progress()
+        self.counts: Counter[str] = Counter()
+        self.wake = threading.Event()
+        self.stop = threading.Event()
+
+
+class Session:
+    """Made anew for each connection. `run` is for the writer's thread; what it shows is for any."""
+
+    def __init__(
+        self,
+        store: Store,
+        memory: Memory,
+        rules: Rules,
+        options: WriterOptions,
+        *,
+        election: Election | None,
+        outdated_s: Callable[[], float],
+        tell_refusals: Callable[[], None],
+        clock: Callable[[], float],
+        now: Callable[[], bytes],
+    ) -> None:
+        """``outdated_s`` says for how long what is wanted has been out of date; ``now`` is the time as a value.
+
+        ``tell_refusals`` is called after each round of writing.
+        """
+        self.present = Present()
+        self.loaded = False
+        """Whether it is known what stands there."""
+        self.complete = False
+        """Whether all that was wanted when the connection began has been looked at."""
+        self.no_space = ""
+        """The server's words while its database is full; else empty."""
+        self._store = store
+        self._memory = memory
+        self._desired = memory.desired
+        self._leases = memory.leases
+        self._rules = rules
+        self._options = options
+        self._election = election
+        self._outdated_s = outdated_s
+        self._tell_refusals = tell_refusals
+        self._clock = clock
+        self._now = now
+        self._pace = Pace(options.writes_per_s)
+        self._starts: dict[str, int] = {}
+        self._first_left: set[str] = set()
+        self._led = False
+        self._wrote = False
+        self._keys_max = options.batch_keys_max
+        self._no_space_tries = 0
+        self._puts_at = self._renew_at = self._beat_at = self._chore_at = 0.0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is to write: always, unless another one was elected."""
+        return self._election is None or self._election.leads
+
+    @property
+    def stuck_s(self) -> float:
+        """For how long keys have waited without any being written, where that is longer than the bound; else 0."""
+        waited_s = max(self._memory.progress.waited_s(self._clock()), self._outdated_s())
+        return waited_s if waited_s > self._options.stuck_s else 0.0
+
+    def run(self) -> None:
+        """Until stopped; returns then. Raises whatever ends the connection."""
+        if self._rules.prepare is not None:
+            self._rules.prepare(self._store)
+        self._load()
+        self.loaded = True
+        keys = [self._rules.heartbeat] if self._rules.heartbeat else []
+        with OwnKeys(self._store, self._starts, keys, self._memory.wake) as own_keys:
+            while not self._memory.stop.is_set():
+                self._memory.wake.clear()  # first this, then the look: what comes in between is not lost
+                for event in own_keys.take():
+                    self._on_event(event)
+                if self._election is not None:
+                    self._election.check()
+                if self.leads:
+                    self._lead()
+                else:
+                    self._memory.progress.look(False, self._clock())
+                self._memory.wake.wait(self._rest_s())
+
+    def _lead(self) -> None:
+        if not self._led:
+            self._led = True
+            self._desired.load(self.present)  # another process may have led until now
+            self._first_left = set(self._desired.waiting())
+            self._renew_at = 0.0
+        self._do_what_is_due()
+        self._write()
+        self._tell_refusals()
+        if not self.leads:
+            self._led = False
+
+    def _rest_s(self) -> float:
+        """For how long there is nothing to do unless something wakes us."""
+        now = self._clock()
+        if not self.leads:
+            return _LONGEST_WAIT_S
+        until = [self._renew_at, now + _LONGEST_WAIT_S]
+        if self._rules.heartbeat:
+            until.append(self._beat_at)
+        if self._rules.chore is not None:
+            until.append(self._chore_at)
+        if (repair := self._memory.repairs.next_due) is not None:
+            until.append(repair)
+        if len(self._desired):
+            until.append(max(self._puts_at, now + self._pace.wait_s(now)))
+        return max(0.0, min(until) - now)
+
+    # --- what stands there --------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Read all own keys, whichever process wrote them."""
+        for prefix in self._rules.prefixes:
+            for page in self._store.list(encode(prefix), self._options.page_limit):
+                for kv in page.kvs:
+                    key = decode(kv.key)
+                    if key in self._desired or self._rules.is_own(key, kv.value):
+                        self.present.put(key, kv.value, kv.lease, kv.mod_revision)
+                self._starts[prefix] = page.revision + 1
+        if self._rules.heartbeat:
+            self._starts[self._rules.heartbeat] = max(self._starts.values(), default=1)
+
+    def _on_event(self, event: Event) -> None:
+        """A key has changed. Our own writes come back as well: they tell nothing new."""
+        kv = event.kv
+        key = decode(kv.key)
+        entry = self.present.get(key)
+        if entry is not None and kv.mod_revision <= entry.revision:
+            return
+        if key == self._rules.heartbeat:
+            self._on_heartbeat(event)
+        elif event.type == DELETE:
+            if entry is None:
+                return
+            self.present.drop(key)
+        elif key in self._desired or self._rules.is_own(key, kv.value):
+            self.present.put(key, kv.value, kv.lease, kv.mod_revision)
+            if self._leases.is_new(kv.lease):
+                self._renew_at = min(self._renew_at, self._clock() + 1.0)
+        else:
+            return
+        if (
+            key != self._rules.heartbeat
+            and self.leads
+            and self._desired.operation(key, self.present, self._leases.is_good) is not None
+        ):
+            self._memory.counts["repairs"] += 1
+            if self._memory.repairs.disturbed(key, self._clock()):
+                self._desired.look_at([key])
+
+    def _on_heartbeat(self, event: Event) -> None:
+        """Another process told that it is alive, which is enough; or somebody deleted the heartbeat."""
+        kv, now = event.kv, self._clock()
+        if event.type != DELETE:
+            self.present.put(self._rules.heartbeat, kv.value, kv.lease, kv.mod_revision)
+            self._beat_at = now + self._options.heartbeat_s
+        elif self._rules.heartbeat in self.present:
+            self.present.drop(self._rules.heartbeat)
+            if self._memory.repairs.disturbed(self._rules.heartbeat, now):
+                self._beat_at = 0.0
+
+    # --- what is due by time ------------------------------------------------------------------------------------------
+
+    def _do_what_is_due(self) -> None:
+        now = self._clock()
+        if self._rules.chore is not None and now >= self._chore_at:
+            self._chore_at = now + self._rules.chore(self._store)
+        if now >= self._renew_at:
+            self._renew()
+        while (key := self._memory.repairs.pop_due(now)) is not None:
+            self._desired.look_at([key])
+        if self._rules.heartbeat and now >= self._beat_at:
+            self._beat(now)
+
+    def _renew(self) -> None:
+        """Renew all leases that have keys, those of an earlier or another process too."""
+        self._renew_at = self._clock() + self._options.lease_time_s / _RENEWALS
+        ended, short = self._leases.renewed(self._store.renew_all(self._leases.to_renew(self.present)))
+        lost = [key for lease in ended for key in self.present.drop_lease(lease)]
+        if short:
+            self._desired.look_at(self.present.under(short))
+        if lost:
+            log.warning("%d keys were lost with their lease and are written anew", len(lost))
+            self._desired.look_at(lost)
+            self._desired.mark_again()
+            self._beat_at = 0.0
+        self._memory.repairs.forget_quiet(self._clock())
+
+    def _beat(self, now: float) -> None:
+        """Tell readers that we are alive, unless what they read is out of date."""
+        self._beat_at = now + 1.0  # unless it is written
+        if not self.stuck_s and now >= self._puts_at:
+            self._commit([Operation(self._rules.heartbeat, self._now())])
+            if self._rules.heartbeat in self.present:
+                self._beat_at = now + self._options.heartbeat_s
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        """The first keys that wait, if it is time."""
+        now = self._clock()
+        progress = self._memory.progress
+        progress.look(bool(len(self._desired)), now)
+        if self._pace.wait_s(now) > 0:
+            progress.advance(now)
+            return
+        written = 0
+        chosen = ordered(self._choose(puts_too=now >= self._puts_at))
+        for batch in batches(chosen, self._keys_max, self._options.batch_bytes_max):
+            done = self._commit(batch)
+            if done is None:
+                break
+            written += done
+        if written:
+            self._wrote = True
+            progress.advance(self._clock())
+        self._pace.written(written, self._clock())
+        self.complete = self.complete or not self._first_left
+        progress.look(bool(len(self._desired)), self._clock())
+
+    def _choose(self, *, puts_too: bool) -> list[Operation]:
+        """The next operations. Keys that are as they should be leave the queue on the way."""
+        most = self._pace.keys_max(self._keys_max)
+        chosen: list[Operation] = []
+        with self._desired.lock:
+            for key in self._desired.first(_LOOK_AT_MAX) if puts_too else self._desired.waiting():
+                operation = self._desired.operation(key, self.present, self._leases.is_good)
+                if operation is None:
+                    self._desired.settle(key)
+                    self._first_left.discard(key)
+                elif operation.value is None or puts_too:
+                    if self._must_wait(operation):
+                        return []
+                    chosen.append(operation)
+                    if len(chosen) >= most:
+                        break
+        return chosen
+
+    def _must_wait(self, operation: Operation) -> bool:
+        """Whether other keys must be gone before this one is put; they are then deleted first."""
+        if operation.value is None or self._rules.gone_before is None:
+            return False
+        before = self._rules.gone_before(operation.key, operation.value, self.present)
+        doomed = [key for key in before if not self._desired.is_doomed(key)]
+        self._desired.doom(doomed)
+        return bool(doomed)
+
+    def _commit(self, batch: list[Operation]) -> int | None:
+        """Write a batch, by halves where it is too much for the server; how many keys were written.
+
+        None where nothing more can be written for the moment. Keys that are refused by themselves are set aside.
+        """
+        written, denied, rest = 0, 0, [batch]
+        while rest:
+            part = rest.pop()
+            refusal, reason = self._commit_part(part)
+            match refusal:
+                case "":
+                    written += len(part)
+                case "too large" | "too many" | "denied" if len(part) > 1:
+                    if refusal == "too many":
+                        self._keys_max = max(1, len(part) // 2)
+                    rest += [list(half) for half in reversed(halves(part))]
+                case "too large" | "too many" | "denied":
+                    denied += refusal == "denied"
+                    if denied == len(batch) and not self._wrote:
+                        raise WriteDenied(reason)
+                    log.warning("key %s is not written: %s", part[0].key, reason)
+                    self._desired.refuse(part[0], reason)
+                    self._first_left.discard(part[0].key)
+                case _:
+                    self._wait_for(refusal, reason, part)
+                    return None
+        return written
+
+    def _commit_part(self, part: list[Operation]) -> tuple[str, str]:
+        """One transaction; the refusal and its reason, both empty where it was written."""
+        puts: list[tuple[bytes, bytes, int]] = []
+        values: dict[str, tuple[bytes, int]] = {}
+        try:
+            for each, lease in self._leased([each for each in part if each.value is not None]):
+                value = self._now() if self._desired.is_mark(each.key) else each.value or b""
+                values[each.key] = (value, lease)
+                puts.append((encode(each.key), value, lease))
+        except Exception as error:
+            if getattr(error, "refusal", "") != "no space":
+                raise
+            return "no space", str(error)  # no lease is granted either
+        fence = None if self._election is None else self._election.fence
+        commit = self._store.commit(puts, [encode(each.key) for each in part if each.value is None], fence)
+        if not commit.refusal:
+            self._record(part, values, commit.revision)
+        return commit.refusal, commit.reason
+
+    def _leased(self, puts: list[Operation]) -> list[tuple[Operation, int]]:
+        """The lease of each key: the one that it has if that is good, else one of ours with room."""
+        coming: Counter[int] = Counter()
+        found: list[tuple[Operation, int]] = []
+        for each in puts:
+            entry = self.present.get(each.key)
+            lease = entry.lease if entry is not None and self._leases.is_good(entry.lease) else 0
+            lease = lease or self._leases.with_room(self.present, coming)
+            if not lease:
+                lease = self._store.grant(self._leases.ttl_s)
+                self._leases.granted(lease)
+            coming[lease] += 1
+            found.append((each, lease))
+        return found
+
+    def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
+        """What was written stands there now."""
+        counts = self._memory.counts
+        counts["transactions"] += 1
+        counts["puts"] += len(values)
+        counts["deletes"] += len(part) - len(values)
+        if values:
+            self.no_space, self._no_space_tries = "", 0
+        for each in part:
+            if each.value is None:
+                self.present.drop(each.key)
+            else:
+                value, lease = values[each.key]
+                self.present.put(each.key, value, lease, revision)
+            if each.key != self._rules.heartbeat:
+                self._first_left.discard(each.key)
+                self._desired.written(each, self.present, self._leases.is_good)
+
+    def _wait_for(self, refusal: str, reason: str, part: list[Operation]) -> None:
+        """The server takes no such transaction now: what is to be done about that."""
+        if refusal == "fenced":
+            if self._election is not None:
+                self._election.depose()
+        elif refusal == "no lease":
+            self._renew_at = 0.0
+        elif refusal == "no space":
+            self.no_space = reason
+            options = self._options
+            self._puts_at = self._clock() + delay_s(self._no_space_tries, options.retry_min_s, options.retry_max_s)
+            self._no_space_tries += 1
+            for each in part:  # transactions are refused now, even those that only delete (etcd 3.5.1)
+                if each.value is None and self._election is None:
+                    self._store.delete(encode(each.key))
+                    self._record([each], {}, 0)
+
+
+def time_value(seconds: float) -> bytes:
+    """A time (Unix seconds) as Cilium writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)).encode()

@@ -1,0 +1,76 @@
+"""A thread that watches what a writer has written, so that the writer itself need not wait for it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Collection, Mapping
+from typing import Self
+
+from .store import Changes, Event, Store, encode
+
+_BATCHES_MAX = 64
+_LOOK_S = 1.0
+
+
+class OwnKeys:
+    """Events under some prefixes, while the block runs. ``wake`` is set when there is something to `take`.
+
+    It also notices a connection that is lost while nothing is to be written.
+    """
+
+    def __init__(self, store: Store, starts: Mapping[str, int], keys: Collection[str], wake: threading.Event) -> None:
+        """``starts`` has the first revision of each prefix; those among ``keys`` are single keys."""
+        self._store = store
+        self._starts = {encode(prefix): revision for prefix, revision in starts.items()}
+        self._keys = {encode(key) for key in keys}
+        self._wake = wake
+        self._batches: queue.Queue[list[Event] | Exception] = queue.Queue(_BATCHES_MAX)
+        self._over = False
+        self._changes: Changes | None = None
+        self._thread = threading.Thread(target=self._run, name="etcd writer watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin. Raises what the store raises."""
+        self._changes = self._store.watch(self._starts, self._keys)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._over = True
+        if self._changes is not None:
+            self._changes.close()
+        self._thread.join()
+
+    def take(self) -> list[Event]:
+        """What has come; empty where nothing has. Raises what ended the watch."""
+        events: list[Event] = []
+        while True:
+            try:
+                batch = self._batches.get_nowait()
+            except queue.Empty:
+                return events
+            if isinstance(batch, Exception):
+                raise batch
+            events += batch
+
+    def _run(self) -> None:
+        assert self._changes is not None
+        try:
+            while not self._over:
+                batch = self._changes.next(_LOOK_S)
+                if batch is not None and batch.events:
+                    self._hand_over(list(batch.events))
+        except Exception as error:  # whatever a connection raises is for the writer, which asks with `take`
+            if not self._over:
+                self._hand_over(error)
+
+    def _hand_over(self, batch: list[Event] | Exception) -> None:
+        while not self._over:
+            try:
+                self._batches.put(batch, timeout=_LOOK_S)
+            except queue.Full:  # the writer waits for an answer; flow control holds the server back
+                continue
+            self._wake.set()
+            return

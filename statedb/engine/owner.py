@@ -1,0 +1,61 @@
+"""Owners: the right to write tables that nobody else may write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Self
+
+from .snapshot import AnyTable
+from .transaction import WriteTransaction
+
+
+class Owner:
+    """Who alone writes some tables: a source, a derivation. Everybody may read them, and watch them, as always.
+
+    ``Database.own`` makes one. Write with ``owner.write()``; ``db.write`` of an owned table raises TableOwned, which
+    names the owner. ``release`` gives the tables back; a ``with`` block does it at its end. Dropping an owner does not.
+    """
+
+    __slots__ = ("_release", "_write", "_write_async", "name", "tables")
+
+    def __init__(self, name: str, tables: tuple[AnyTable, ...], ways: tuple[Callable[..., Any], ...]) -> None:
+        """``Database.own`` makes these."""
+        self.name = name
+        """Who it is, for messages."""
+        self.tables = tables
+        """What it owns, or owned before ``release``."""
+        self._write, self._write_async, self._release = ways
+
+    def __repr__(self) -> str:
+        """Its name and tables."""
+        return f"<Owner {self.name} of {', '.join([table.name for table in self.tables])}>"
+
+    def write(self, *tables: AnyTable, timeout: float | None = None) -> WriteTransaction:
+        """Open a transaction on these tables, or on all that it owns; other tables may be named as well."""
+        txn: WriteTransaction = self._write(*(tables or self.tables), owner=self, timeout=timeout)
+        return txn
+
+    def write_async(
+        self, *tables: AnyTable, timeout: float | None = None
+    ) -> AbstractAsyncContextManager[WriteTransaction]:
+        """The same for a task: ``async with owner.write_async() as txn``."""
+        opening: AbstractAsyncContextManager[WriteTransaction] = self._write_async(
+            *(tables or self.tables), owner=self, timeout=timeout
+        )
+        return opening
+
+    def release(self) -> None:
+        """Let everybody write the tables again. Twice does no harm."""
+        self._release(self)
+
+    def __enter__(self) -> Self:
+        """The owner itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Release the tables."""
+        self.release()

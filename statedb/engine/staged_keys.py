@@ -1,0 +1,209 @@
+"""The keys of what a transaction stages: their shapes, who has which unique one, and what is wrong with a row.
+
+Knows one table. Everything here either leaves what is staged as it was, or says why a row is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import DuplicateKey, IndexFunctionError, InvalidKey, InvalidRow
+from .extract import checking_extractor_of
+from .schema import Keys, check_row_type
+from .shape import KeyShape, describe, shape_of
+from .source import Source
+from .states import Key, Redo, Row, State
+
+_NOT_CLAIMED: Any = object()
+
+
+class StagedKeys(Source):
+    """The part of an overlay that knows keys; `Overlay` adds the rows."""
+
+    __slots__ = (
+        "before",
+        "claims",
+        "index_shapes",
+        "key_shape",
+        "known_keys_of",
+        "learning",
+        "redo",
+    )
+
+    before: dict[Key, State]
+    redo: Redo
+
+    def begin(self) -> None:
+        """Nothing is claimed, and the shapes are the table's own; they become the table's with the commit alone."""
+        store = self.store
+        self.key_shape = store.key_shape
+        self.index_shapes = store.index_shapes
+        self.known_keys_of = store.known_keys_of
+        self.learning = False
+        # Unique secondary keys that this transaction gave to a row, or took from one (None).
+        self.claims: list[dict[Key, Key | None]] | None = None
+        if store.unique_indexes:
+            self.claims = [{} for _ in store.unique_indexes]
+
+    def new_claims(self, keys: list[Key], columns: list[list[Keys]]) -> list[dict[Key, Key]] | None:
+        """Whose the unique keys of new rows will be; None where one is taken, or is there twice."""
+        claims = []
+        for taken, store in zip(self.claims or (), self.store.unique_indexes):
+            column = columns[store.place]
+            new = {secondary: key for key, secondaries in zip(keys, column) for secondary in secondaries}
+            if len(new) != sum(map(len, column)) or not (
+                store.entries.keys().isdisjoint(new) and taken.keys().isdisjoint(new)
+            ):
+                return None
+            claims.append(new)
+        return claims
+
+    def keys_of_stored(self, row: Row) -> tuple[Keys, ...]:
+        """The index keys of a row that is there. Raises IndexFunctionError: the functions gave them once."""
+        try:
+            return self.store.keys_of(row)
+        except MemoryError:
+            raise
+        except Exception:
+            raise self.explained(row) from None
+
+    def _claimed(self, place: int) -> dict[Key, Key | None]:
+        """The unique keys that the staged rows left (None) or took."""
+        claims: dict[Key, Key | None] = {}
+        for before in self.before.values():
+            claims.update(dict.fromkeys(before[3][place]))
+        for key, state in self.redo.items():
+            if not state[2]:
+                claims.update(dict.fromkeys(state[3][place], key))
+        return claims
+
+    # -- checking --------------------------------------------------------------------------------------------
+
+    def key_error(self, row: Row, error: Exception) -> Exception:
+        """Why the primary key of a row could not be taken or looked up."""
+        name = self.store.name
+        if isinstance(error, TypeError) and "unhashable" in str(error):
+            return InvalidKey(f"table {name!r}, index 'primary': {error}; keys must be hashable; row {row!r}")
+        return self.index_error("primary", row, error)
+
+    def no_key(self, row: Row) -> IndexFunctionError:
+        """The primary index function gave None."""
+        return IndexFunctionError(f"table {self.store.name!r}: the primary index has no key for {row!r}")
+
+    def check_row_type(self, row: Row) -> None:
+        """Accept a row's type once it is known to be frozen, and of the table's own."""
+        store = self.store
+        kind = type(row)
+        declared = store.table.row_type
+        if row is None or (isinstance(declared, type) and not isinstance(row, declared)):
+            wanted = declared.__name__ if isinstance(declared, type) else "immutable values"
+            raise InvalidRow(f"table {store.name!r} holds rows of {wanted}, not {kind.__name__}: {row!r}")
+        check_row_type(store.name, kind)
+        store.row_types.add(kind)
+
+    def index_error(self, index: str, row: Row, error: Exception) -> Exception:
+        """An index function's exception, told with table, index and row; ours keep their class."""
+        if isinstance(error, InvalidKey):
+            return InvalidKey(f"table {self.store.name!r}, index {index!r}: {error}; row {row!r}")
+        reason = str(error) if isinstance(error, IndexFunctionError) else f"{type(error).__name__}: {error}"
+        return IndexFunctionError(f"table {self.store.name!r}, index {index!r}: {reason}; row {row!r}")
+
+    def explained(self, row: Row) -> Exception:
+        """The exception of the index function that fails for this row."""
+        for store in self.store.indexes:
+            try:
+                store.index.keys_of(row)
+            except Exception as error:
+                explained = self.index_error(store.index.name, row, error)
+                explained.__cause__ = error
+                return explained
+        return IndexFunctionError(
+            f"table {self.store.name!r}: an index function failed once for row {row!r}; it must be pure"
+        )
+
+    def checked(self, shapes: dict[int, Any] | None, known: KeyShape, key: Key, row: Row) -> dict[int, Any] | None:
+        """Demand of a new key the one shape of its index's keys, so that no comparison fails in a reader.
+
+        ``shapes`` are those that this row is the first to have, by position; returned with one more where this key is
+        the first. They count from ``learn`` on: a row that is refused leaves nothing behind.
+        """
+        position = known.position
+        keys: dict[Key, Any] = self.store.indexes[position - 1].entries if position else self.store.rows
+        try:
+            if key in keys:
+                return shapes
+            shape = shape_of(key)
+        except TypeError as error:  # unhashable, or InvalidKey
+            raise self.index_error(self._name_of(position), row, _as_invalid_key(error)) from error
+        wanted = known.shape if known.shape is not None else (shapes or {}).get(position)
+        if wanted is None:
+            return {**(shapes or {}), position: shape}
+        if shape != wanted:
+            raise InvalidKey(
+                f"table {self.store.name!r}, index {self._name_of(position)!r}: the key {key!r} is {describe(shape)}, "
+                f"but the others are {describe(wanted)}; all keys of an index must have one type; row {row!r}"
+            )
+        return shapes
+
+    def learn(self, shapes: dict[int, Any]) -> None:
+        """Demand these shapes, besides the table's own, of what is staged from now on. Those of before are dropped."""
+        store = self.store
+        if self.learning:
+            shapes = {**self.learned(), **shapes}
+        self.learning = True
+        own = (store.key_shape, *store.index_shapes)
+        new = [KeyShape(s.position, shapes[s.position]) if s.position in shapes else s for s in own]
+        self.key_shape = new[0]
+        self.index_shapes = tuple(new[1:])
+        self.known_keys_of = checking_extractor_of([index.index for index in store.indexes], self.index_shapes)
+
+    def learned(self) -> dict[int, Any]:
+        """The shapes of the staged rows' keys where the table has none. Rows that are gone again do not count."""
+        shapes: dict[int, Any] = {}
+        for known in (self.store.key_shape, *self.store.index_shapes):
+            if known.shape is None:
+                place = known.position - 1
+                for key, state in self.redo.items():
+                    keys = () if state[2] else (key,) if place < 0 else state[3][place]
+                    if keys:
+                        shapes[known.position] = shape_of(keys[0])
+                        break
+        return shapes
+
+    def _name_of(self, position: int) -> str:
+        return self.store.indexes[position - 1].index.name if position else "primary"
+
+    def check_pure(self, key: Key, keys: tuple[Keys, ...], old_keys: tuple[Keys, ...]) -> None:
+        """Raise where an index does not hold the stored row under the keys that its function gives for it now."""
+        for index, new, old in zip(self.store.indexes, keys, old_keys):
+            if new == old:
+                continue
+            for secondary in old:
+                if not index.names(secondary, key):
+                    raise IndexFunctionError(
+                        f"table {self.store.name!r}, index {index.index.name!r}: the function gives {secondary!r} "
+                        f"now and did not when row {key!r} was stored; it must be pure"
+                    )
+
+    def claim(self, key: Key, keys: tuple[Keys, ...] | None, old_keys: tuple[Keys, ...] | None) -> None:
+        """Give and take unique secondary keys, against the transaction's own state. Raises DuplicateKey."""
+        assert self.claims is not None
+        for claims, store in zip(self.claims, self.store.unique_indexes):
+            for secondary in keys[store.place] if keys is not None else ():
+                owner = claims.get(secondary, _NOT_CLAIMED)
+                if owner is _NOT_CLAIMED:
+                    owner = store.entries.get(secondary)
+                if owner is not None and owner != key:
+                    raise DuplicateKey(
+                        f"table {self.store.name!r}, unique index {store.index.name!r}: {secondary!r} belongs to row "
+                        f"{owner!r} and cannot go to {key!r} as well; delete or change the other row first"
+                    )
+        for claims, store in zip(self.claims, self.store.unique_indexes):
+            for secondary in old_keys[store.place] if old_keys is not None else ():
+                claims[secondary] = None
+            for secondary in keys[store.place] if keys is not None else ():
+                claims[secondary] = key
+
+
+def _as_invalid_key(error: TypeError) -> InvalidKey:
+    return error if isinstance(error, InvalidKey) else InvalidKey(f"{error}; keys must be hashable and ordered")

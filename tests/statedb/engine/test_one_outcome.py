@@ -1,0 +1,114 @@
+"""A transaction has one outcome: commit and abort from two threads, at every gap between their steps."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from statedb import Database, TransactionClosed
+from statedb.engine.commit import CommitPlan
+from statedb.engine.overlay import Overlay
+from statedb.engine.store import TableStore
+from statedb.engine.transaction import WriteTransaction
+
+from ._helpers import Host, Hosts, Port, Ports, Scene, in_a_thread, in_the_gap, picture, picture_after_the_change
+
+AFTER = picture_after_the_change()
+
+
+def steps(function: Any) -> list[str]:
+    """The statements of a function, each by its text, where that is found once: the gaps lie in front of them."""
+    lines = [line.strip() for line in inspect.getsourcelines(function)[0]]
+    words = ("def ", "try", "finally", "except", "else", '"""', "#", ")", "raise", "again", "if not plan.closed")
+    found = [line for line in lines if line and not line.startswith(words) and not line.endswith("done.")]
+    return [line for line in found if sum(line in other for other in lines) == 1]
+
+
+GAPS = [
+    *[(WriteTransaction._commit, text) for text in steps(WriteTransaction._commit)],
+    *[(CommitPlan.finish, text) for text in steps(CommitPlan.finish)],
+    *[(TableStore.apply, text) for text in steps(TableStore.apply)],
+]
+
+
+def _reached(gap: tuple[Any, str]) -> bool:
+    scene = Scene()
+    try:
+        txn = scene.db.write(Hosts, Ports)
+        scene.change(txn)
+        in_the_gap(*gap, lambda: None, txn.commit)
+    except AssertionError:
+        return False
+    finally:
+        scene.close()
+    return True
+
+
+REACHED = [gap for gap in GAPS if _reached(gap)]
+
+
+def test_the_gaps_are_there():
+    assert len(REACHED) > 20
+
+
+@pytest.mark.parametrize("gap", REACHED, ids=[f"{function.__name__}: {text}" for function, text in REACHED])
+def test_an_abort_from_another_thread_in_a_commit_wins_whole_or_does_nothing(gap):
+    scene = Scene()
+    txn = scene.db.write(Hosts, Ports)
+    scene.change(txn)
+
+    try:
+        in_the_gap(*gap, lambda: in_a_thread(txn.abort), txn.commit)
+        committed = True
+    except TransactionClosed as error:
+        assert "aborted already" in str(error)  # noqa: PT017  # which of the two it is depends on the gap
+        committed = False
+    scene.db.check()
+    assert picture(scene.db.snapshot()) == (AFTER if committed else scene.before_picture)
+    assert [watch.tripped for watch in scene.concerned] == [committed] * len(scene.concerned)
+    scene.fold()
+    assert scene.host_rows == dict(scene.db.snapshot()[Hosts])
+    assert picture(scene.before) == scene.before_picture
+    scene.write_from_another_thread()
+    scene.db.check()
+    scene.close()
+
+
+def test_no_second_writer_comes_in_while_the_first_commits():
+    """The attack that showed it: an abort in the middle of a commit freed the table, and two writers changed it."""
+    db = Database(Ports)
+    held: list[bool] = []
+
+    def other() -> None:
+        txn.abort()
+        held.append(bool(db._stores[Ports].reservation.holder))
+
+    txn = db.write(Ports)
+    txn[Ports].insert(Port(1, "a"))
+    in_the_gap(TableStore.apply, "rows[key] = row", lambda: in_a_thread(other), txn.commit)
+    assert held == [True]
+    assert db.snapshot()[Ports][1] == Port(1, "a")
+
+
+def test_an_abort_while_its_thread_stages_closes_the_transaction_and_leaves_nothing():
+    db = Database(Hosts)
+    with db.write(Hosts) as txn:
+        txn[Hosts].insert(Host("a", "1"))
+    txn = db.write(Hosts)
+    hosts = txn[Hosts]
+
+    def other() -> None:
+        txn.abort()
+        with db.write(Hosts) as late:
+            late[Hosts].delete("a")
+
+    with pytest.raises(TransactionClosed):
+        in_the_gap(
+            Overlay.stage, "stored = (old", lambda: in_a_thread(other), lambda: hosts.insert(Host("a", "1", amount=1))
+        )
+    with pytest.raises(TransactionClosed):
+        hosts.insert(Host("b", "2"))
+    db.check()
+    assert dict(db.snapshot()[Hosts]) == {}
