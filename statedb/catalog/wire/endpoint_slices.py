@@ -97,7 +97,8 @@ def backends_of(of: EndpointSlice, faults: list[str]) -> tuple[Backend, ...]:
     """A row for each layer 4 address; none where the slice is of no service, or holds names instead of addresses.
 
     A condition that is not set is read as Kubernetes says: ready, serving, and not terminating. An address that cannot
-    be read is left out, and named among ``faults``: those and the earlier ones make the rows `PartlyRead`.
+    be read is left out, and named among ``faults``: those and the earlier ones make the rows `PartlyRead`. Raises
+    WireError where they leave no row: then the last good ones are better than none.
     """
     service = of.service
     if not service or of.address_type == "FQDN":
@@ -119,6 +120,8 @@ def backends_of(of: EndpointSlice, faults: list[str]) -> tuple[Backend, ...]:
         for port in of.ports
         if port.port is not None
     ]
+    if faults and not rows:
+        raise WireError("; ".join(faults))
     return PartlyRead.of(merged(rows), faults)
 
 

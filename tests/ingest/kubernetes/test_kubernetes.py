@@ -115,9 +115,9 @@ def test_slices_count_while_their_service_is_there(api: FakeApi):
         snapshot = rig.synced()
         assert backends(rig, snapshot) == []
         api.put(service("web", shared=False))
-        rig.until(lambda s: backends(rig, s) == ["10.0.0.1"] and not s[Services].values()[0].shared)
+        rig.until(lambda s: backends(rig, s) == ["10.0.0.1"] and not next(iter(s[Services].values())).shared)
         api.put(service("web"))
-        rig.until(lambda s: backends(rig, s) == ["10.0.0.1"] and s[Services].values()[0].shared)
+        rig.until(lambda s: backends(rig, s) == ["10.0.0.1"] and next(iter(s[Services].values())).shared)
         api.put(endpoint_slice("web-2", "web", ["10.0.0.2"]))
         rig.until(lambda s: backends(rig, s) == ["10.0.0.1", "10.0.0.2"])
         api.put(endpoint_slice("web-2", "other", ["10.0.0.2"]))
