@@ -31,6 +31,7 @@ from statedb.catalog import (
     Identities,
     Namespace,
     NamespaceKey,
+    Namespaces,
     Nodes,
     Service,
     Services,
@@ -297,10 +298,22 @@ def test_it_ends_while_nobody_answers():
     assert it.health == "stopped"
 
 
+@pytest.mark.parametrize(
+    ("said", "is_seen"), [("true", True), ("TRUE", True), (" true ", False), ("1", False), ("", False)]
+)
+def test_the_annotation_of_a_namespace_is_read_exactly(said: str, is_seen: bool):
+    db = Database(*NEEDED)
+    with db.write(Endpoints, Namespaces) as txn:
+        txn[Endpoints].insert(Endpoint(EndpointKey("c1", "10.0.0.1"), namespace="shop"))
+        txn[Namespaces].insert(Namespace(NamespaceKey("c1", "shop"), annotations=((GLOBAL, said),)))
+    layout = Layout("c1", 1, PublisherOptions(default_global_namespace=True))
+    assert bool(published(db.snapshot(), layout)) is is_seen
+
+
 namespaces = st.builds(
     Namespace,
     st.builds(NamespaceKey, st.just("c1"), st.just("default")),
-    annotations=st.sampled_from([(), ((GLOBAL, "true"),), ((GLOBAL, "false"),)]),
+    annotations=st.sampled_from([(), ((GLOBAL, "true"),), ((GLOBAL, "false"),), ((GLOBAL, " true "),)]),
 )
 
 

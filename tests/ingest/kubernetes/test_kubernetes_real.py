@@ -145,7 +145,14 @@ def test_started_again_empty_it_deletes_nothing_until_the_operator_accepts(serve
         assert deletions.now() == set()
         rig.until(lambda s: all(rig.of(t.name, s).state in ("synced", "stale") for t in rig.source.tables))
         rig.source.accept()
-        rig.until(lambda s: not s[Endpoints] and not s[Services] and not s[Backends] and len(s[Identities]) == 1)
+        rig.until(
+            lambda s: (
+                not s[Endpoints]
+                and [key.name for key in s[Services]] == ["kubernetes"]
+                and not backends_of_web(s)
+                and len(s[Identities]) == 1
+            )
+        )
         rig.synced()
 
 
