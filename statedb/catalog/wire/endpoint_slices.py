@@ -16,7 +16,7 @@ from ..backends import Backend, BackendKey
 from . import _zstd
 from ._errors import WireError
 from ._protobuf import fields, length, varint
-from .partly import PartlyRead, readable_addresses
+from .partly import PartlyRead, readable_address
 from .services import merged
 
 T = TypeVar("T")
@@ -116,7 +116,8 @@ def backends_of(of: EndpointSlice, faults: list[str]) -> tuple[Backend, ...]:
             node=_or_topology(each.node, each, _HOSTNAME),
         )
         for place, each in enumerate(of.endpoints)
-        for ip in readable_addresses(_addresses(each, place), faults)
+        for number, text in enumerate(each.addresses)
+        if (ip := readable_address(text, faults, "endpoints[{}].addresses[{}]", place, number)) is not None
         for port in of.ports
         if port.port is not None
     ]
@@ -125,12 +126,10 @@ def backends_of(of: EndpointSlice, faults: list[str]) -> tuple[Backend, ...]:
     return PartlyRead.of(merged(rows), faults)
 
 
-def _addresses(endpoint: SliceEndpoint, place: int) -> list[tuple[str, str]]:
-    return [(f"endpoints[{place}].addresses[{number}]", text) for number, text in enumerate(endpoint.addresses)]
-
-
 def _or_topology(text: str | None, endpoint: SliceEndpoint, label: str) -> str:
-    return dict(endpoint.topology).get(label, "") if text is None else text
+    if text is None:
+        return dict(endpoint.topology).get(label, "") if endpoint.topology else ""
+    return text
 
 
 def encode(of: EndpointSlice) -> bytes:

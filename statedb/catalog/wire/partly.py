@@ -32,15 +32,13 @@ def faults_of(rows: tuple[Any, ...]) -> tuple[str, ...]:
     return rows.faults if isinstance(rows, PartlyRead) else ()
 
 
-def readable_addresses(texts: Iterable[tuple[str, str]], faults: list[str]) -> list[str]:
-    """The canonical form of those texts that are addresses, in order; each text comes with its field.
+def readable_address(text: str, faults: list[str], field: str, *places: int) -> str | None:
+    """The canonical form of an address, or None where it is none: that is added to ``faults``.
 
-    The others are added to ``faults``. An empty text is one of them.
+    ``places`` are filled into ``field``, which is only spelled out where it is needed: ``endpoints[{}].addresses[{}]``.
     """
-    found: list[str] = []
-    for field, text in texts:
-        try:
-            found.append(canonical(text))
-        except WireError as error:
-            faults.append(f"{field}: {error}")
-    return found
+    try:
+        return canonical(text)
+    except WireError as error:
+        faults.append(f"{field.format(*places)}: {error}")
+        return None

@@ -134,13 +134,12 @@ def merged(backends: Iterable[Backend]) -> tuple[Backend, ...]:
     by its other fields. So the row does not depend on the order of the pods.
     """
     best: dict[BackendKey, Backend] = {}
-    names: dict[BackendKey, set[str]] = {}
     for backend in backends:
         other = best.setdefault(backend.key, backend)
-        if other is not backend and _order(backend) < _order(other):
-            best[backend.key] = backend
-        names.setdefault(backend.key, set()).update(backend.port_names)
-    return tuple([msgspec.structs.replace(best[key], port_names=tuple(sorted(names[key]))) for key in sorted(best)])
+        if other is not backend:
+            names = tuple(sorted({*other.port_names, *backend.port_names}))
+            best[backend.key] = msgspec.structs.replace(min(backend, other, key=_order), port_names=names)
+    return tuple([best[key] for key in sorted(best)])
 
 
 def _order(backend: Backend) -> tuple[object, ...]:

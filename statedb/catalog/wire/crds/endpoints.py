@@ -10,7 +10,7 @@ from statedb.catalog.endpoints import Endpoint, EndpointKey, NamedPort
 from .._errors import WireError
 from ..addresses import canonical
 from ..identities import HOST, REMOTE_NODE
-from ..partly import PartlyRead, readable_addresses
+from ..partly import PartlyRead, readable_address
 from ._objects import Metadata, Parts, named, namespace_of, read_parts
 
 _IdentityNumber = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
@@ -117,10 +117,11 @@ class _Pod(msgspec.Struct, frozen=True, gc=False):
 
 def _rows(pod: _Pod, of: _Status | _CoreEndpoint, field: str, faults: list[str]) -> tuple[Endpoint, ...]:
     """One row per address."""
-    ips = _ips(of.networking, f"{field}.networking", faults)
+    ips = _ips(of.networking, field, faults)
     if not ips:
         return ()
-    host_ip = _host(of.networking.node, f"{field}.networking.node", faults)
+    node = of.networking.node
+    host_ip = (readable_address(node, faults, f"{field}.networking.node") or "") if node else ""
     identity = REMOTE_NODE if pod.identity == HOST else pod.identity  # as read from etcd
     ports = tuple([NamedPort(port.name, port.port, port.protocol) for port in of.named_ports])
     return tuple(
@@ -142,21 +143,12 @@ def _rows(pod: _Pod, of: _Status | _CoreEndpoint, field: str, faults: list[str])
 
 def _ips(networking: _Networking, field: str, faults: list[str]) -> list[str]:
     """The addresses, in order, each once."""
-    texts = [
-        (f"{field}.addressing[{place}].{name}", text)
-        for place, pair in enumerate(networking.addressing)
-        for name, text in (("ipv4", pair.ipv4), ("ipv6", pair.ipv6))
-        if text
-    ]
-    return list(dict.fromkeys(readable_addresses(texts, faults)))
-
-
-def _host(text: str, field: str, faults: list[str]) -> str:
-    """The node's address; one that cannot be read is as good as none."""
-    if not text:
-        return ""
-    try:
-        return canonical(text)
-    except WireError as error:
-        faults.append(f"{field}: {error}")
-        return ""
+    ips: dict[str, None] = {}
+    for place, pair in enumerate(networking.addressing):
+        for name, text in (("ipv4", pair.ipv4), ("ipv6", pair.ipv6)):
+            if text:
+                try:
+                    ips[canonical(text)] = None
+                except WireError as error:
+                    faults.append(f"{field}.networking.addressing[{place}].{name}: {error}")
+    return list(ips)

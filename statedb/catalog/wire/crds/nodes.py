@@ -9,7 +9,7 @@ from statedb.catalog.nodes import Node, NodeAddress, NodeKey
 from .. import cidr
 from .._errors import WireError
 from ..addresses import ipv4_first
-from ..partly import PartlyRead, readable_addresses
+from ..partly import PartlyRead, readable_address
 from ._objects import Metadata, first_of, named, pairs, read_parts
 
 _WIREGUARD_KEY = ("network.cilium.io/wg-pub-key", "io.cilium.network.wg-pub-key")
@@ -88,9 +88,10 @@ def _addresses(addresses: Iterable[_Address], faults: list[str]) -> tuple[NodeAd
     found: list[NodeAddress] = []
     for place, each in enumerate(addresses):
         unread: list[str] = []
-        ips = readable_addresses([(f"spec.addresses[{place}].ip", each.ip)], unread)
-        found += [NodeAddress(each.type, ip) for ip in ips]
-        if each.type not in _NAMES:
+        ip = readable_address(each.ip, unread, "spec.addresses[{}].ip", place)
+        if ip is not None:
+            found.append(NodeAddress(each.type, ip))
+        elif each.type not in _NAMES:
             faults += unread
     return tuple(found)
 
@@ -110,5 +111,9 @@ def _pod_cidrs(ipam: _Ipam, faults: list[str]) -> tuple[str, ...]:
 
 
 def _ips(ips: _Ips, field: str, faults: list[str]) -> tuple[str, ...]:
-    texts = [(f"{field}.ipv4", ips.ipv4), (f"{field}.ipv6", ips.ipv6)]
-    return ipv4_first(readable_addresses([(where, text) for where, text in texts if text], faults))
+    found = [
+        readable_address(text, faults, f"{field}.{name}")
+        for name, text in (("ipv4", ips.ipv4), ("ipv6", ips.ipv6))
+        if text
+    ]
+    return ipv4_first([ip for ip in found if ip is not None])

@@ -14,7 +14,7 @@ from statedb.catalog.endpoint_slices import EndpointSliceCopy, EndpointSliceKey
 from statedb.catalog.services import Frontend, Service, ServiceKey
 
 from .. import endpoint_slices as v2, services as v1
-from ..partly import PartlyRead, readable_addresses
+from ..partly import PartlyRead, readable_address
 from ._objects import Metadata, first_of, named, namespace_of, pairs, read_parts
 
 _GLOBAL = ("service.cilium.io/global", "io.cilium/global-service")
@@ -186,6 +186,10 @@ def _cluster_ips(metadata: Metadata, spec: _Spec, faults: list[str]) -> list[str
     """The addresses of the service in its cluster; a headless one has none."""
     if _HEADLESS in metadata.labels or spec.cluster_ip == "None":
         return []
-    texts = [(f"spec.clusterIPs[{place}]", each) for place, each in enumerate(spec.cluster_ips)]
-    texts = texts or [("spec.clusterIP", spec.cluster_ip)]
-    return readable_addresses([(where, text) for where, text in texts if text not in ("", "None")], faults)
+    texts, field = (
+        (spec.cluster_ips, "spec.clusterIPs[{}]") if spec.cluster_ips else ([spec.cluster_ip], "spec.clusterIP")
+    )
+    found = [
+        readable_address(text, faults, field, place) for place, text in enumerate(texts) if text not in ("", "None")
+    ]
+    return [ip for ip in found if ip is not None]
