@@ -238,13 +238,13 @@ class Status:
         """Write what is waiting into a transaction that has both tables open (Any: it may have others besides)."""
         changed, self._changed = self._changed, set()
         rejections, self._rejections = self._rejections, {}
-        turned: dict[tuple[State, State, str, float], list[str]] = {}
+        turned: dict[tuple[State, State, str], dict[str, float]] = {}
         for name in sorted(changed):
             health = self._health[name]
             before, since = health.shown, health.since
             row = self._row(name)
             if health.shown != before:
-                turned.setdefault((before, health.shown, row.last_error, health.since - since), []).append(name)
+                turned.setdefault((before, health.shown, row.last_error), {})[name] = health.since - since
             txn[Sources].insert(row)
         for key, rejected in rejections.items():
             if rejected is None:
@@ -284,18 +284,18 @@ class Status:
 
     # --- the log ------------------------------------------------------------------------------------------------------
 
-    def _log_turns(self, turned: dict[tuple[State, State, str, float], list[str]]) -> None:
-        """One line for all tables that turn in the same way."""
-        for (before, after, error, lasted_s), names in turned.items():
+    def _log_turns(self, turned: dict[tuple[State, State, str], dict[str, float]]) -> None:
+        """One line for all tables that turn in the same way, with the longest time that the old state lasted."""
+        for (before, after, error), lasted_s in turned.items():
             _log.log(
                 logging.WARNING if after in ("stale", "failed") else logging.INFO,
                 "%s/%s %s: %s -> %s after %.1f s%s",
                 self._backend,
                 self._cluster,
-                ", ".join(names),
+                ", ".join(lasted_s),
                 before,
                 after,
-                lasted_s,
+                max(lasted_s.values()),
                 f": {error}" if error else "",
             )
 

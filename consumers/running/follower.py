@@ -258,7 +258,8 @@ class Follower:
         if failure is None:
             log.info("%s: works again", self.name)
         else:
-            log.warning("%s: %s; again in %.1f s", self.name, _told(failure.error), failure.again_s)
+            level = logging.WARNING if failure.tries == 1 else logging.DEBUG  # one line an outage, however long it is
+            log.log(level, "%s: %s; again in %.1f s", self.name, _told(failure.error), failure.again_s)
 
     def _reach(self, snapshot: Snapshot) -> None:
         """All changes up to this state are applied: whoever waits for that goes on."""
