@@ -191,7 +191,7 @@ class _Builder:
         frame = self._stack.pop()
         for merged in frame.merges:
             for key, value in merged.items():
-                frame.value.setdefault(key, value)  # type: ignore[union-attr]  # merges stand in mappings only
+                frame.value.setdefault(key, value)  # merges stand in mappings only
         done = (frame.value, frame.size)
         if frame.anchor is not None:
             self._anchors[frame.anchor] = done
