@@ -55,8 +55,8 @@ class ServiceJoin:
 
     # --- Services -----------------------------------------------------------------------------------------------------
 
-    def list_services(self, objects: Sequence[Upsert | Bad], *, full: bool) -> None:
-        """These are all Services."""
+    def list_services(self, objects: Sequence[Upsert | Bad], *, full: bool, doubt: str = "") -> None:
+        """These are all Services; ``doubt``: why those that are missing may still be there, if it is not ``full``."""
         present = {event.object for event in objects}
         missing = {name for name in self._services if name not in present}
         self._doubtful = set() if full else missing
@@ -68,7 +68,7 @@ class ServiceJoin:
                 self._keep(event)
         self._services_listed = True
         if self._slices_listed:
-            self._tell_all(objects, full)
+            self._tell_all(objects, full, doubt)
 
     def take_service(self, event: Upsert | Bad | Delete) -> None:
         """What happened to a Service."""
@@ -195,7 +195,7 @@ class ServiceJoin:
         if self._is_ready:
             self._told.append(event)
 
-    def _tell_all(self, objects: Sequence[Upsert | Bad], full: bool) -> None:
+    def _tell_all(self, objects: Sequence[Upsert | Bad], full: bool, doubt: str = "") -> None:
         """A list of the feed: the services of this list as they are now."""
         events: list[Upsert | Bad] = [
             self._joined(each.object) if self._is_open(each.object) else each
@@ -207,7 +207,7 @@ class ServiceJoin:
         before = [event for event in self._told if not isinstance(event, Listed) and event.object in self._bad]
         before += [self._joined(name) for name in self._changed if name in self._bad and name in self._services]
         self._changed.clear()
-        self._told = [*before, Listed(self._feed, events, full)]
+        self._told = [*before, Listed(self._feed, events, full, doubt)]
 
     def _name_of(self, service: ServiceKey) -> str:
         return f"{self._feed}/{service.namespace}/{service.name}"
