@@ -31,7 +31,19 @@ _log = logging.getLogger("ingest")
 class _Health:
     """The changing part of one row of ``sources``: what the connection reports, and what is shown."""
 
-    __slots__ = ("doubt", "error", "held_back", "inherited", "relists", "rows", "shown", "since", "state", "withheld")
+    __slots__ = (
+        "doubt",
+        "error",
+        "held_back",
+        "held_doubt",
+        "inherited",
+        "relists",
+        "rows",
+        "shown",
+        "since",
+        "state",
+        "withheld",
+    )
 
     def __init__(self, since: float) -> None:
         self.state: State = "connecting"
@@ -42,11 +54,13 @@ class _Health:
         self.withheld = 0
         self.doubt = ""
         self.held_back = 0
+        self.held_doubt = ""
         self.relists = 0
         self.inherited = False
 
     def derived(self) -> tuple[State, str]:
-        return derived(self.state, self.error, self.withheld + self.held_back, self.doubt, inherited=self.inherited)
+        doubt = self.doubt or self.held_doubt
+        return derived(self.state, self.error, self.withheld + self.held_back, doubt, inherited=self.inherited)
 
 
 class Status:
@@ -149,11 +163,11 @@ class Status:
             health.rows, health.withheld, health.doubt = rows, withheld, doubt
             self._changed.add(table.name)
 
-    def hold_back(self, table: AnyTable, objects: int) -> None:
-        """So many objects more would go that the source itself keeps, besides those that are counted."""
+    def hold_back(self, table: AnyTable, objects: int, doubt: str = "") -> None:
+        """So many objects more would go that the source itself keeps, besides those that are counted; why they stay."""
         health = self._health[table.name]
-        if health.held_back != objects:
-            health.held_back = objects
+        if (health.held_back, health.held_doubt) != (objects, doubt):
+            health.held_back, health.held_doubt = objects, doubt
             self._changed.add(table.name)
 
     def relisted(self, table: AnyTable) -> None:
@@ -224,13 +238,13 @@ class Status:
         """Write what is waiting into a transaction that has both tables open (Any: it may have others besides)."""
         changed, self._changed = self._changed, set()
         rejections, self._rejections = self._rejections, {}
-        turned: dict[tuple[State, State, str], list[tuple[str, float]]] = {}
+        turned: dict[tuple[State, State, str], dict[str, float]] = {}
         for name in sorted(changed):
             health = self._health[name]
             before, since = health.shown, health.since
             row = self._row(name)
             if health.shown != before:
-                turned.setdefault((before, health.shown, row.last_error), []).append((name, health.since - since))
+                turned.setdefault((before, health.shown, row.last_error), {})[name] = health.since - since
             txn[Sources].insert(row)
         for key, rejected in rejections.items():
             if rejected is None:
@@ -270,18 +284,18 @@ class Status:
 
     # --- the log ------------------------------------------------------------------------------------------------------
 
-    def _log_turns(self, turned: dict[tuple[State, State, str], list[tuple[str, float]]]) -> None:
-        """One line for all tables that turn in the same way."""
-        for (before, after, error), tables in turned.items():
+    def _log_turns(self, turned: dict[tuple[State, State, str], dict[str, float]]) -> None:
+        """One line for all tables that turn in the same way, with the longest time that the old state lasted."""
+        for (before, after, error), lasted_s in turned.items():
             _log.log(
                 logging.WARNING if after in ("stale", "failed") else logging.INFO,
                 "%s/%s %s: %s -> %s after %.1f s%s",
                 self._backend,
                 self._cluster,
-                ", ".join(name for name, _ in tables),
+                ", ".join(lasted_s),
                 before,
                 after,
-                max(lasted_s for _, lasted_s in tables),
+                max(lasted_s.values()),
                 f": {error}" if error else "",
             )
 
