@@ -134,8 +134,7 @@ class KvstoreSource:
         if history is not History.SAME:
             self._keyspace.begin(header)
         self._keyspace.check(client, header)
-        relist_s = self._options.relist_s
-        self._relist_at = None if relist_s is None else self._clock() + relist_s
+        self._relist_at = None
         return {HEARTBEAT: header.revision + 1}
 
     def admit(self, client: Client, stream: WatchStream) -> bool:  # noqa: ARG002 - the protocol's
@@ -166,12 +165,15 @@ class KvstoreSource:
         return False
 
     def waits(self) -> Iterable[float | None]:
-        """Until the writers have had a lease time."""
-        return (self._writer.due_in(self._clock()),)
+        """Until the writers have had a lease time, or a list is due."""
+        now = self._clock()
+        return self._writer.due_in(now), None if self._relist_at is None else self._relist_at - now
 
     def settle(self) -> None:
         """Judge again what is withheld, and report. What may go now goes with a list: events may still be under way."""
         self._loop.mark_healthy()
+        if self._relist_at is None and self._options.relist_s is not None:  # counted from the end of the lists
+            self._relist_at = self._clock() + self._options.relist_s
         doubtful = [each for each in self._keyspace.prefixes.values() if self._reflector.withheld(each.feed)]
         self._accepted, self._believed = False, self._accepted
         if not doubtful:
