@@ -20,7 +20,6 @@ from statedb.catalog import Mirror
 from statedb.catalog.wire.cluster_configs import ClusterConfig
 
 from ..belief import Absence, History, Verdict, Yes
-from ..errors import InvalidOptions
 from ..etcd import (
     DELETE,
     PUT,
@@ -34,26 +33,27 @@ from ..etcd import (
     WatchStream,
 )
 from ..events import Listed, Upsert
-from ..keyspace.connect import Connector, Servers, servers_of
+from ..keyspace.connect import Connector, Servers
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed, completion
 from ..keyspace.kind import check_names, chosen
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
-from ..reflect import Feed, Reflector, Split
+from ..reflect import Reflector, Split
 from ..source import AnyTable
 from ..status import State, Status
 from .admission import Admission, Unfit
+from .connection import Connection
 from .ids import ClusterIds
 from .kinds import (
     COPIES,
-    FEEDS,
     HEARTBEAT,
     MIRROR_CONFIG,
     MIRROR_FEEDS,
     TABLES,
     Layout,
     copy_of,
+    feeds_of,
     kinds,
     mirrored_config,
 )
@@ -61,13 +61,12 @@ from .options import ClusterMeshOptions, RemoteClustersOptions
 from .writers import Writers
 
 _LONGEST_WAIT_S = 1.0
-_LEASES_S = 10.0
 _WORSE: tuple[State, ...] = ("synced", "stale", "syncing")
 _REFUSALS = (PermissionDenied, Unauthenticated, Unfit)
 
 
 class ClusterSource:
-    """One cluster of a mesh as a `Source`; made by `local` and `remote`."""
+    """One cluster of a mesh as a `Source`; made by `local` and `remote` of `factory`."""
 
     backend = "clustermesh"
     asks_why = True
@@ -93,7 +92,7 @@ class ClusterSource:
         self._waited_for = ids is None
         self._clock = clock
         self._status = Status(db, self.cluster, self.backend, self.tables)
-        self._reflector = Reflector(db, self.cluster, self.backend, _feeds(layout, self.tables), self._status)
+        self._reflector = Reflector(db, self.cluster, self.backend, feeds_of(layout, self.tables), self._status)
         self._admission = Admission(layout, own_id, ids)
         self._writers = Writers(options.heartbeat_timeout_s, options.lease_time_s)
         self._loop = ConnectionLoop(
@@ -111,7 +110,7 @@ class ClusterSource:
         )
         self._keyspace = Keyspace((), self._reflector, options.page_limit, self, lambda: self._loop.stopping)
         self._asked = _Asked()
-        self._connection = _Connection()
+        self._connection = Connection()
 
     @property
     def failure(self) -> BaseException | None:
@@ -156,12 +155,6 @@ class ClusterSource:
         """Connect to other servers, or in another way, from now on; rows stay. Raises InvalidOptions."""
         self._loop.replace(Connector(servers))
 
-    @property
-    def _client(self) -> Client:
-        """That of the present connection."""
-        assert self._connection.client is not None
-        return self._connection.client
-
     # --- evidence -----------------------------------------------------------------------------------------------------
 
     def explains_lists(self, prefix: Prefix) -> bool:
@@ -171,7 +164,7 @@ class ClusterSource:
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
         """Of keys that a list leaves out. Its canaries must be there at the very revision of the list."""
         for canary in () if self._writers.accepted else prefix.kind.canaries:
-            if self._client.get(canary, revision).kv is None:
+            if self._connection.client.get(canary, revision).kv is None:
                 self._writers.canary_gone(canary)
         is_first = not prefix.listed and not self._reflector.has_inherited
         history = History.NONE if is_first else None if prefix.listed else History.UNPROVEN
@@ -187,7 +180,7 @@ class ClusterSource:
 
     def identify(self, client: Client) -> Mapping[bytes, int]:
         """The heartbeat and the cluster config as they are now."""
-        self._connection = _Connection(client, self._clock(), self._options.renewal_s)
+        self._connection = Connection(client, self._clock(), self._options.renewal_s)
         heartbeat = allowed(HEARTBEAT, partial(client.get, HEARTBEAT))
         self._writers.connected(heartbeat.header.cluster_id, heartbeat.kv, self._clock())
         key = self._layout.config_key
@@ -292,19 +285,9 @@ class ClusterSource:
                 prefix.due = True
         heartbeat = self._writers.heartbeat
         if heartbeat.is_silent(now) and now - self._connection.since > heartbeat.timeout_s:
-            raise Unavailable(f"{self._client.endpoint}: {self._writers.silence(now)}")
-        if now >= self._connection.renewal_at:
-            self._connection.renewal_at = now + self._options.renewal_s
-            self._look_for_renewal()
+            raise Unavailable(f"{self._connection.client.endpoint}: {self._writers.silence(now)}")
+        self._connection.look_for_renewal(self._loop.connector, now)
         return not self._connection.ends
-
-    def _look_for_renewal(self) -> None:
-        """Whether certificates or password have changed: then a new connection is made, if they are in order."""
-        try:
-            self._connection.ends |= self._loop.connector.renewed()
-            self._connection.warning = ""
-        except OSError as error:
-            self._connection.warning = f"renewed credentials are not used: {error}"
 
     def waits(self) -> Iterable[float | None]:
         """Until certificates are looked at, a heartbeat is late, or a writer has caught up."""
@@ -315,7 +298,7 @@ class ClusterSource:
         kinds_used = [prefix.kind for prefix in self._keyspace.prefixes.values()]
         used = {kind.feed for kind in kinds_used if kind.tables}
         used |= {kind.copy.feed for kind in kinds_used if kind.copy is not None}
-        for feed in _feeds(self._layout, self.tables):
+        for feed in feeds_of(self._layout, self.tables):
             if feed.name not in used and feed not in MIRROR_FEEDS:
                 self._reflector.offer(Listed(feed.name, ()))
         for name in COPIES if self._layout.mirror else ():
@@ -332,7 +315,7 @@ class ClusterSource:
         if not any(prefix.due for prefix in prefixes):
             self._loop.mark_healthy()
         doubtful = [prefix for prefix in prefixes if self._withheld(prefix)]
-        self._look_at_leases(doubtful or prefixes[:1], now)
+        self._connection.look_at_leases(self._writers, doubtful or prefixes[:1], now)
         for prefix in prefixes:
             self._writers.wrote(prefix.feed, prefix.changes, now)
         for prefix in doubtful:
@@ -350,34 +333,14 @@ class ClusterSource:
         of_rows = self._reflector.withheld(prefix.feed) if prefix.kind.tables else 0
         return of_rows + (0 if copy is None else self._reflector.withheld(copy.feed))
 
-    def _look_at_leases(self, prefixes: Sequence[Prefix], now: float) -> None:
-        """Whether the writers of these prefixes renew their leases, and whether those are long enough."""
-        connection = self._connection
-        if now < connection.leases_at:
-            return
-        connection.leases_at = now + _LEASES_S
-        for prefix in prefixes:
-            for lease in self._writers.leases(prefix.kind.canaries):
-                try:
-                    found = self._client.time_to_live(lease)
-                except PermissionDenied:
-                    return
-                self._writers.lease_seen(prefix.feed, lease, found, now)
-                if found is not None and found.granted_s < self._options.heartbeat_timeout_s:
-                    connection.short_lease = (
-                        f"its writer's leases last {found.granted_s} s, less than heartbeat-timeout-s: its keys expire "
-                        "before its silence is noticed"
-                    )
-
     def _report(self, prefixes: Sequence[Prefix], now: float) -> None:
         worst: dict[AnyTable, tuple[State, str]] = dict.fromkeys(self.tables, ("synced", ""))
         for prefix in prefixes:
             judged = self._state(prefix, now)
             for table in prefix.kind.fills:
                 worst[table] = max(worst[table], judged, key=lambda each: _WORSE.index(each[0]))
-        warning = self._connection.warning or self._connection.short_lease
         for table, (state, error) in worst.items():
-            self._status.report(state, error or warning, (table,))
+            self._status.report(state, error or self._connection.warning, (table,))
 
     def _state(self, prefix: Prefix, now: float) -> tuple[State, str]:
         missing = self._writers.missing(prefix.kind.canaries)
@@ -420,55 +383,3 @@ class _Asked:
 
     accept = False
     remove = False
-
-
-class _Connection:
-    """What is true of one connection only."""
-
-    def __init__(self, client: Client | None = None, since: float = 0.0, renewal_s: float = 0.0) -> None:
-        self.client = client
-        self.since = since
-        self.ends = False
-        self.renewal_at = since + renewal_s
-        self.leases_at = 0.0
-        self.warning = ""
-        self.short_lease = ""
-
-
-def _feeds(layout: Layout, tables: tuple[AnyTable, ...]) -> tuple[Feed, ...]:
-    """The feeds of these tables."""
-    found = [Feed(feed.name, tuple(t for t in feed.tables if t in tables), mixed=feed.mixed) for feed in FEEDS]
-    return tuple(feed for feed in found if feed.tables) + (MIRROR_FEEDS if layout.mirror else ())
-
-
-def local(db: Database, cluster: str, cluster_id: int, options: ClusterMeshOptions) -> ClusterSource:
-    """The local cluster's own state. Raises InvalidOptions."""
-    layout = Layout(
-        cluster=cluster,
-        max_clusters=options.max_connected_clusters,
-        checked=False,
-        prefer_endpoint_slices=options.prefer_endpoint_slices,
-    )
-    servers = servers_of(options, locked=True)
-    return ClusterSource(db, layout, servers, options, own_id=cluster_id, tables=options.tables)
-
-
-def remote(
-    db: Database,
-    cluster: str,
-    servers: Servers,
-    options: RemoteClustersOptions,
-    ids: ClusterIds,
-    *,
-    mirror: bool = False,
-) -> ClusterSource:
-    """Another cluster; with ``mirror`` its raw values too, in the table `Mirror`. Raises InvalidOptions."""
-    if not servers.locked:
-        raise InvalidOptions("a connection to another cluster must be locked to one etcd")
-    layout = Layout(
-        cluster=cluster,
-        max_clusters=options.max_connected_clusters,
-        prefer_endpoint_slices=options.prefer_endpoint_slices,
-        mirror=mirror,
-    )
-    return ClusterSource(db, layout, servers, options, ids=ids)

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import Self
 
 from ingest import RemoteClustersOptions
+from ingest.clustermesh.factory import remote
 from ingest.clustermesh.ids import ClusterIds
-from ingest.clustermesh.session import ClusterSource, remote
+from ingest.clustermesh.session import ClusterSource
 from ingest.etcd import Client, EtcdError, parse_endpoint
 from ingest.etcd.local import LocalEtcd
 from ingest.keyspace.connect import Servers
