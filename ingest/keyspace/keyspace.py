@@ -178,11 +178,15 @@ class Keyspace:
         self._reflector.offer(Listed(listed.feed, objects, believed, reason, gone))
 
     def _explained(self, client: Client, prefix: Prefix, names: Iterable[str], copy: Copy | None) -> dict[str, str]:
-        """Of keys that went while we were not connected to this very server: how they went decides."""
+        """Of keys that went while we were not connected to this very server: how they went decides.
+
+        Of those that etcd knows nothing about any more, the list alone does.
+        """
         keys = {prefix.key_of(name, copy): name for name in names}
         causes = explain(client, [(key, prefix.known) for key in keys])
-        doubts = {absence: _doubt(self._judge.verdict(prefix, absence)) for absence in set(causes.values())}
-        return {keys[key]: doubts[absence] for key, absence in causes.items() if absence is not Absence.UNEXPLAINED}
+        known = {key: absence for key, absence in causes.items() if absence is not Absence.UNEXPLAINED}
+        doubts = {absence: _doubt(self._judge.verdict(prefix, absence)) for absence in set(known.values())}
+        return {keys[key]: doubts[absence] for key, absence in known.items()}
 
     def _look_again(self, client: Client, prefix: Prefix) -> None:
         """Before anything is deleted: did one server give the whole list? Its address may have turned meanwhile."""
