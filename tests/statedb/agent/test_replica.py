@@ -17,6 +17,7 @@ from statedb.agent.address import Address
 from statedb.agent.client.remote import Cancellation, Remote
 from statedb.agent.client.replica import Link, Links, Replica, ReplicaOptions
 from statedb.agent.errors import Unreachable
+from statedb.agent.http.app import make_app
 from statedb.agent.http.resources import Resources
 from statedb.agent.http.server import Server
 from statedb.agent.http.streams import Streams
@@ -56,7 +57,7 @@ class Home:
                     self.pending[table] = txn[table].begin_initializer("filling")
         self.insert(*rows)
         self.streams = Streams(self.db)
-        self.server = Server(self.address, Resources(self.db, self.streams, Readiness(self.db)).respond)
+        self.server = Server(self.address, make_app(Resources(self.db, Readiness(self.db)), self.streams))
         self.address = self.server.address
         self.server.begin()
 
