@@ -13,12 +13,16 @@ import msgspec
 
 
 class Upsert(msgspec.Struct, frozen=True, gc=False):
-    """The object is there, and these are its rows: all of them, of every table of its feed."""
+    """The object is there, and these are its rows: all of them, of every table of its feed.
+
+    ``rows`` may be `PartlyRead` (Any: a feed may fill several tables). ``table`` is the one that the faults are told of
+    in ``rejected``; the feed's first where it is not given.
+    """
 
     feed: str
     object: str
     rows: tuple[Any, ...]
-    """Any: a feed may fill several tables."""
+    table: str = ""
 
 
 class Bad(msgspec.Struct, frozen=True, gc=False):

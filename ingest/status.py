@@ -31,7 +31,19 @@ _log = logging.getLogger("ingest")
 class _Health:
     """The changing part of one row of ``sources``: what the connection reports, and what is shown."""
 
-    __slots__ = ("doubt", "error", "held_back", "inherited", "relists", "rows", "shown", "since", "state", "withheld")
+    __slots__ = (
+        "doubt",
+        "error",
+        "held_back",
+        "held_doubt",
+        "inherited",
+        "relists",
+        "rows",
+        "shown",
+        "since",
+        "state",
+        "withheld",
+    )
 
     def __init__(self, since: float) -> None:
         self.state: State = "connecting"
@@ -42,11 +54,13 @@ class _Health:
         self.withheld = 0
         self.doubt = ""
         self.held_back = 0
+        self.held_doubt = ""
         self.relists = 0
         self.inherited = False
 
     def derived(self) -> tuple[State, str]:
-        return derived(self.state, self.error, self.withheld + self.held_back, self.doubt, inherited=self.inherited)
+        doubt = self.doubt or self.held_doubt
+        return derived(self.state, self.error, self.withheld + self.held_back, doubt, inherited=self.inherited)
 
 
 class Status:
@@ -149,11 +163,11 @@ class Status:
             health.rows, health.withheld, health.doubt = rows, withheld, doubt
             self._changed.add(table.name)
 
-    def hold_back(self, table: AnyTable, objects: int) -> None:
-        """So many objects more would go that the source itself keeps, besides those that are counted."""
+    def hold_back(self, table: AnyTable, objects: int, doubt: str = "") -> None:
+        """So many objects more would go that the source itself keeps, besides those that are counted; why they stay."""
         health = self._health[table.name]
-        if health.held_back != objects:
-            health.held_back = objects
+        if (health.held_back, health.held_doubt) != (objects, doubt):
+            health.held_back, health.held_doubt = objects, doubt
             self._changed.add(table.name)
 
     def relisted(self, table: AnyTable) -> None:

@@ -13,6 +13,8 @@ class Absence(Enum):
     DELETED = "the server says that somebody deleted it"
     """A delete event of a server without leases; or of one where the key had no lease, or its lease lives on."""
     LISTED_WITHOUT = "a list at one revision leaves it out"
+    UNREAD = "a list leaves it out, and holds objects that cannot be told apart"
+    """It may be one of them."""
     EXPIRED = "its lease ended"
     """Nobody deleted it: whoever vouched for it has gone. A revoked lease looks the same."""
     UNEXPLAINED = "it is gone, and the server no longer knows why"

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 
 from ..backoff import Backoff
+from ..belief import History
 from ..worker import Worker
 from .client import Client
 from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent
@@ -28,7 +29,7 @@ from .reading import Reading
 from .resource import Resource
 from .stream import Item
 
-log = logging.getLogger("statedb.ingest")
+log = logging.getLogger("ingest")
 
 _LIST_ANEW = (Expired, Broken, Replaced, Missing)
 _HEALTHY_S = 5.0
@@ -167,9 +168,9 @@ class Follower:
         It is asked after the watch stands, so that no change of servers comes in between.
         """
         uid, version = self._client.identity(), self._client.version(self.resource)
-        broken = self._lineage.broken_by(uid, version)
-        if broken:
-            raise Replaced(f"watch {self.resource.name}: the server was replaced: {broken}")
+        difference = self._lineage.broken_by(uid, version)
+        if difference:
+            raise Replaced(f"watch {self.resource.name}: the server was replaced: {difference}")
         return version
 
     def _list(self) -> None:
@@ -178,11 +179,14 @@ class Follower:
         if self._worker.stopping:
             return
         uid = self._client.identity()  # asked after it came: so the list is not that of a later server
-        broken = self._lineage.broken_by(uid, listed.version)
+        difference = self._lineage.broken_by(uid, listed.version)
+        history = History.OTHER if difference else History.SAME
         self._lineage.begin(uid, listed.version)
         self._place.version, self._place.is_in_step = listed.version, True
         client_s = time.perf_counter() - started - listed.decode_s
-        self._say(Snapshot(self.resource, listed.objects, broken, listed.unnamed, client_s, listed.decode_s))
+        self._say(
+            Snapshot(self.resource, listed.objects, history, difference, listed.unnamed, client_s, listed.decode_s)
+        )
 
     def _take(self, items: list[Item]) -> None:
         place = self._place

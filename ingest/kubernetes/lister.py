@@ -14,7 +14,7 @@ from .errors import Broken, Endless, Expired, Invalid, Silent
 from .reading import Reading
 from .resource import Resource
 
-log = logging.getLogger("statedb.ingest")
+log = logging.getLogger("ingest")
 
 
 class List(msgspec.Struct, frozen=True):

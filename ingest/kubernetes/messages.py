@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from ..belief import History
 from ..events import Bad, Delete, Upsert
 from .resource import Resource
 
@@ -19,14 +20,15 @@ class Listing(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     """All objects of the resource.
 
-    ``broken``: why the server cannot be the one that we knew; empty if it can. ``unnamed``: how many objects of the
-    list cannot be told apart, so that an object which is missing may be one of them. ``decode_s``: how long decoding
-    took; ``client_s``: everything before it.
+    ``history`` and ``difference``: whether the server is the one that we knew, asked after the list came; if not, why.
+    ``unnamed``: how many objects of the list cannot be told apart, so that an object which is missing may be one of
+    them. ``decode_s``: how long decoding took; ``client_s``: everything before it.
     """
 
     resource: Resource
     objects: list[Upsert | Bad]
-    broken: str
+    history: History
+    difference: str
     unnamed: int = 0
     client_s: float = 0.0
     decode_s: float = 0.0

@@ -25,7 +25,7 @@ class Reading:
         if item.type == "DELETED":
             return Delete(self._feed, name)
         try:
-            return Upsert(self._feed, name, self._resource.decode(item.value))
+            return Upsert(self._feed, name, self._resource.decode(item.value), self._resource.tables[0].name)
         except WireError as error:
             shown = excerpt(bytes(item.value)[:_EXCERPT])
             return Bad(self._feed, name, str(error), shown, self._resource.tables[0].name)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from statedb import Database
 from statedb.catalog import Backends, EndpointSlices, Services
 
+from ..belief import No, Verdict, Yes
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
 from ..reflect import Feed, Reflector, Split
@@ -161,10 +162,8 @@ class KubernetesSource:
             case Snapshot():
                 self.split.client_s += message.client_s
                 self.split.decode_s += message.decode_s
-                is_first = not progress.listed
                 progress.take(message, self._clock())
-                # A first list replaces nothing: there is nothing to doubt about it.
-                self._replace(message, full=is_first or not progress.doubt)
+                self._replace(message, progress.verdict())
             case Ended():
                 raise message.failure
             case _:
@@ -182,16 +181,17 @@ class KubernetesSource:
         for event in message.events:
             take(event)
 
-    def _replace(self, message: Snapshot, *, full: bool) -> None:
-        name = message.resource.name
+    def _replace(self, message: Snapshot, verdict: Verdict) -> None:
+        """``verdict`` is that of the objects which the list leaves out."""
+        name, full, doubt = message.resource.name, isinstance(verdict, Yes), _reason(verdict)
         if name == self._services:
-            self._join.list_services(message.objects, full=full)
+            self._join.list_services(message.objects, full=full, doubt=doubt)
         elif name == self._slices:
             self._join.list_slices(message.objects, full=full)
             for table in self._slice_tables:
                 self._status.relisted(table)
         else:
-            self._reflector.offer(Listed(name, message.objects, full))
+            self._reflector.offer(Listed(name, message.objects, full, doubt))
             return
         self._flush()  # a list is written at once, whichever way it takes
 
@@ -210,20 +210,22 @@ class KubernetesSource:
     # --- the state of the tables --------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Carry out what was withheld where the operator says so, and report how much of what we see is believed."""
+        """Carry out what the operator accepted, and report how the connections are."""
         if self._accepted:
             self._accepted = False
             for progress in self._progress.values():
-                progress.accepted = bool(progress.doubt) or progress.state != "synced"
+                progress.accepted = True
         for name, progress in self._progress.items():
-            if progress.settle(self._withheld(name)):
+            if self._withheld(name) and progress.state == "synced" and isinstance(progress.verdict(), Yes):
                 self._release(name)
-                progress.settle(self._withheld(name))
+            if not self._withheld(name):
+                progress.settled()
         for of_slices in self._slice_tables:
-            self._status.hold_back(of_slices, self._join.withheld_slices)
+            doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else ""
+            self._status.hold_back(of_slices, self._join.withheld_slices, doubt)
         now, waiting = self._clock(), self._api.waiting
         for table, names in self._fed_by.items():
-            states = [self._progress[name].says(name, self._withheld(name), now, waiting) for name in names]
+            states = [self._progress[name].connection(name, now, waiting) for name in names]
             state, error = max(states, key=lambda each: WORST.index(each[0]))
             self._status.report(state, error, (table,))
 
@@ -254,6 +256,11 @@ class KubernetesSource:
             name=f"kubernetes {self.cluster} {resource.plural}",
             clock=self._clock,
         )
+
+
+def _reason(verdict: Verdict) -> str:
+    """Why not; empty for a yes."""
+    return verdict.reason if isinstance(verdict, No) else ""
 
 
 def _connected(options: KubernetesOptions) -> Api:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, assert_never
 
 from statedb import Database
+from statedb.catalog.wire import faults_of
 
 from ..events import Bad, Delete, Event, Listed, Upsert, excerpt
 from ..source import AnyTable
@@ -99,7 +100,7 @@ class Reflector:
             case Delete(doubt=doubt) if doubt:
                 self._withhold(event)
             case Upsert() | Delete():
-                self._status.heal(event.feed, event.object)
+                self._heal(event)
                 if self._withheld:
                     self._confirm(event.feed, event.object)
                 self._batch.add(event)
@@ -206,6 +207,15 @@ class Reflector:
         for table in self._feeds[feed].tables:
             self._claims[table].trust((name,))
 
+    def _heal(self, event: Upsert | Delete) -> None:
+        """The object could be read, or is gone; of one that was read in part its faults are told."""
+        faults = faults_of(event.rows) if isinstance(event, Upsert) else ()
+        if isinstance(event, Upsert) and faults:
+            table = event.table or self._feeds[event.feed].tables[0].name
+            self._status.reject(event.feed, table, event.object, "; ".join(faults), "")
+        else:
+            self._status.heal(event.feed, event.object)
+
     def _reject(self, event: Bad) -> None:
         if self._withheld:
             self._confirm(event.feed, event.object)
@@ -243,7 +253,7 @@ class Reflector:
         finished = self._finished(feed) if listed.full else ()
         for table in finished:
             self._disinherit(table, changes[table])
-        self._reject_anew(feed.name, bad)
+        self._reject_anew(feed.name, listed.objects)
         for table in feed.tables:
             self._status.relisted(table)
         self._count(changes)
@@ -261,12 +271,16 @@ class Reflector:
             of_table = [(name, rows) for name, rows in of_table if rows or name in known]
         claims.relist(feed.name, gone, of_table, changes)
 
-    def _reject_anew(self, feed: str, bad: Sequence[Bad]) -> None:
-        """These are all objects of the feed that cannot be read."""
-        for name in set(self._status.rejected(feed)) - {event.object for event in bad}:
+    def _reject_anew(self, feed: str, objects: Sequence[Upsert | Bad]) -> None:
+        """Tell which of all objects of the feed cannot be read, wholly or in part; the others are healed."""
+        faulty = [event for event in objects if isinstance(event, Bad) or faults_of(event.rows)]
+        for name in set(self._status.rejected(feed)) - {event.object for event in faulty}:
             self._status.heal(feed, name)
-        for event in bad:
-            self._reject(event)
+        for event in faulty:
+            if isinstance(event, Bad):
+                self._reject(event)
+            else:
+                self._heal(event)
 
     def _finished(self, feed: Feed) -> tuple[AnyTable, ...]:
         """The tables that this list was the last one missing for; each once."""

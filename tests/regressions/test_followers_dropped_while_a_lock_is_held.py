@@ -6,7 +6,7 @@ It tripped a watch at its end, under a lock that the interrupted registration he
 import threading
 
 from consumers.running.follower import follow
-from consumers.running.steps import bell
+from consumers.running.steps import manual_watch
 from statedb import Database
 from statedb.testing import Hosts
 
@@ -18,7 +18,7 @@ def test_dropping_a_loop_takes_no_lock_of_a_watch():
     ended = threading.Event()
 
     def drop() -> None:
-        with bell()._registry._lock:  # as in the middle of a registration
+        with manual_watch()._registry._lock:  # as in the middle of a registration
             steps.clear()
         ended.set()
 

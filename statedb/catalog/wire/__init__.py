@@ -12,5 +12,6 @@ nothing. Encoders write what Cilium writes, byte for byte. What cannot be read r
 """
 
 from ._errors import DECODE_ERRORS, WireError
+from .partly import PartlyRead, faults_of
 
-__all__ = ["DECODE_ERRORS", "WireError"]
+__all__ = ["DECODE_ERRORS", "PartlyRead", "WireError", "faults_of"]

@@ -55,7 +55,8 @@ class _Pair(
     """The value. Required are the fields that are always written."""
 
     ip: str
-    mask: bytes | None = None
+    mask: bytes | msgspec.UnsetType | None = msgspec.UNSET
+    """Of releases up to 1.20, which write null for an address; later ones have no such field."""
     host_ip: str
     id: _Uint32
     key: _Uint8
@@ -81,7 +82,7 @@ def decode(cluster: str, name: str, value: bytes) -> Endpoint | None:
     except DECODE_ERRORS:
         pair = _read.leniently(value)
     ip = pair.ip
-    if pair.mask is not None or ip != name or not is_canonical(ip):
+    if pair.mask or ip != name or not is_canonical(ip):
         if name == _NIL and ip in ("", _NIL):
             return None
         ip = _address(pair, name)
@@ -125,7 +126,7 @@ def name(endpoint: Endpoint) -> str:
 def _address(pair: _Pair, key: str) -> str:
     """The address or network of a value that is not simply its key's text. Raises WireError where they differ."""
     address = canonical_or_empty(pair.ip, "IP")
-    if address and pair.mask is not None:
+    if address and pair.mask:
         address = f"{address}/{cidr.mask_length(pair.mask, address)}"
     if not address or address != key:
         raise WireError(f"IP: {address or 'nothing'} does not match the key, {key}")

@@ -109,22 +109,22 @@ def test_slices_of_cilium_in_place_of_endpoints(api: FakeApi):
         assert api.requests["list", CEPS] == 0
 
 
-def test_slices_count_when_their_service_becomes_global_and_no_longer(api: FakeApi):
-    api.put(service("web", shared=False))
+def test_slices_count_while_their_service_is_there(api: FakeApi):
     api.put(endpoint_slice("web-1", "web", ["10.0.0.1"]))
     with KubeRig(api.url) as rig:
         snapshot = rig.synced()
-        assert not snapshot[Services]
         assert backends(rig, snapshot) == []
+        api.put(service("web", shared=False))
+        rig.until(lambda s: backends(rig, s) == ["10.0.0.1"] and not next(iter(s[Services].values())).shared)
         api.put(service("web"))
-        rig.until(lambda s: backends(rig, s) == ["10.0.0.1"] and len(s[Services]) == 1)
+        rig.until(lambda s: backends(rig, s) == ["10.0.0.1"] and next(iter(s[Services].values())).shared)
         api.put(endpoint_slice("web-2", "web", ["10.0.0.2"]))
         rig.until(lambda s: backends(rig, s) == ["10.0.0.1", "10.0.0.2"])
         api.put(endpoint_slice("web-2", "other", ["10.0.0.2"]))
         rig.until(lambda s: backends(rig, s) == ["10.0.0.1"])
         api.put(service("other"))
         rig.until(lambda s: backends(rig, s) == ["10.0.0.2", "10.0.0.1"])  # other's, then web's
-        api.put(service("web", shared=False))
+        api.remove(service("web"))
         rig.until(lambda s: backends(rig, s) == ["10.0.0.2"])
         api.remove(service("other"))
         rig.until(lambda s: backends(rig, s) == [] and not s[Services])

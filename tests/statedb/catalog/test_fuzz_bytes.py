@@ -15,12 +15,11 @@ from .test_crds_fuzz import KINDS
 
 Decode = Callable[[bytes], object]
 
-_NODE = crds.node(KINDS["CiliumNode"][1], "c", 1)
+(_NODE,) = crds.node(KINDS["CiliumNode"][1], "c", 1)
 _ENDPOINT = crds.endpoint(KINDS["CiliumEndpoint"][1], "c")[0]
 _IDENTITY = crds.identity(KINDS["CiliumIdentity"][1], "c")
-_SERVICE = crds.service(KINDS["Service"][1], "c", 1)
+(_SERVICE,) = crds.service(KINDS["Service"][1], "c", 1)
 assert _IDENTITY is not None
-assert _SERVICE is not None
 _BACKENDS = crds.join(_SERVICE, [crds.endpoint_slice(KINDS["EndpointSlice"][1], "c")])
 _MESSAGE = next(
     row.message for row in crds.whole_endpoint_slice(KINDS["EndpointSlice"][1], "c", 1) if hasattr(row, "message")
