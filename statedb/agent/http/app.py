@@ -32,12 +32,14 @@ from .streams import THREADS, Streams
 
 log = logging.getLogger("statedb.agent")
 
+_OPENAPI_PATH = "/openapi.json"
+
 
 def make_app(resources: Resources, streams: Streams, limits: Limits | None = None, *, browsers: bool = True) -> Guard:
     """The application. ``browsers``: whether its address can be reached by a browser, so that it must refuse some."""
     answers = _Answers(resources, streams, limits or Limits())
-    routes = [Route(each.path, answers.endpoint(each), methods=[each.method]) for each in RESOURCES]
-    routes.append(Route("/openapi.json", answers.openapi, methods=["GET"]))
+    routes = [Route(_pattern(each), answers.endpoint(each), methods=[each.method]) for each in RESOURCES]
+    routes.append(Route(_OPENAPI_PATH, answers.openapi, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False
     return Guard(app, browsers=browsers)
@@ -116,6 +118,11 @@ class _Streaming(StreamingResponse):
                 self._ended()
 
 
+def _pattern(resource: Resource) -> str:
+    """For Starlette. The name of a table may have slashes, so that a wrong one gets the error of a wrong table."""
+    return resource.path.replace("{table}", "{table:path}")
+
+
 async def _nothing() -> AsyncIterator[bytes]:
     return
     yield b""
@@ -139,12 +146,12 @@ async def _no_route(request: Request, error: Exception) -> Response:
     """Starlette found no resource, or not with this method."""
     path = request.url.path
     if isinstance(error, HTTPException) and error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         message = f"{path} does not take {request.method[:20]}; it takes {allowed}"
         response = _complete(as_json(405, {"error": message}))
         response.headers["Allow"] = allowed
         return response
-    paths = [each.path for each in RESOURCES]
+    paths = [*[each.path for each in RESOURCES], _OPENAPI_PATH]
     return _complete(as_json(404, {"error": f"nothing is at {path[:60]!r}; {suggestion(paths, path)}"}))
 
 

@@ -7,7 +7,9 @@ a response must be taken within one, the number of connections is bounded, and e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -21,6 +23,7 @@ log = logging.getLogger("statedb.agent")
 _protocol_log = logging.getLogger("statedb.agent.http.protocol")
 _protocol_log.setLevel(logging.ERROR)  # every malformed request is a warning of uvicorn
 
+_ROUNDS = 5
 _WRITE_BUFFER_BYTES = 32 * 1024
 
 
@@ -69,17 +72,22 @@ class Connections(ServerState):
                 return True
         return False
 
+    async def all_made(self) -> None:
+        """Wait for the connections that asyncio has accepted: it makes them in the next rounds of its loop."""
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
+
     async def close(self) -> None:
         """Let responses end, for a moment; then abort the rest."""
-        for _ in range(3):
-            await asyncio.sleep(0)  # connections that asyncio has just accepted are made in its next rounds
         for connection in list(self.connections):
-            connection.shutdown()
+            with contextlib.suppress(h11.LocalProtocolError):  # it is closing because of an error
+                connection.shutdown()
         deadline = asyncio.get_running_loop().time() + self.limits.stop_s
         while self.connections and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
         for connection in list(self.connections):
             connection.transport.abort()
+        await asyncio.sleep(0)  # asyncio closes the sockets in its next round
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -158,7 +166,7 @@ class Connection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self.busy:
             body = msgspec.json.encode({"error": error}) + b"\n"
             head = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
-            response = h11.Response(status_code=status, headers=head)
+            response = h11.Response(status_code=status, headers=head, reason=HTTPStatus(status).phrase.encode())
             for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

@@ -40,6 +40,11 @@ class Server:
         """What has happened to connections since the start."""
         return self._connections.counts
 
+    @property
+    def connection_count(self) -> int:
+        """How many connections are open."""
+        return len(self._connections.connections)
+
     def begin(self) -> None:
         """Answer requests from now on."""
         self._thread.start()
@@ -64,6 +69,9 @@ class Server:
         server = await self._loop.create_server(lambda: Connection(config, self._connections), sock=listening)
         self._started.set()
         await self._stopping.wait()
+        # Order: asyncio loses a connection that it has accepted, but not yet made, when the server closes meanwhile.
+        self._loop.remove_reader(listening.fileno())
+        await self._connections.all_made()
         server.close()
         await self._connections.close()
 

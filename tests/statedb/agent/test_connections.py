@@ -5,6 +5,7 @@ import http.client
 import json
 import logging
 import queue
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -139,6 +140,48 @@ def test_streams_have_a_limit_of_their_own(manifests: Path, start: Start):
         assert time.monotonic() < end
 
 
+class Raw:
+    """A change stream on a bare socket: cheaper than Lines, so that thousands can be open."""
+
+    def __init__(self, agent: Agent, path: str) -> None:
+        self.socket = connected(agent)
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        self._taken = b""
+
+    def until(self, text: bytes) -> None:
+        while text not in self._taken:
+            more = self.socket.recv(65536)
+            assert more, f"ended before {text!r}"
+            self._taken += more
+        self._taken = self._taken.partition(text)[2]
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(5000, marks=pytest.mark.stress)])
+def test_many_streams_are_open_at_once(manifests: Path, start: Start, count: int):
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2 * count + 200:
+        pytest.skip(f"{count} streams need more open files: ulimit -n {2 * count + 200}")
+    agent = start(manifests)
+    with contextlib.ExitStack() as stack:
+        streams = [Raw(agent, "/changes/nodes") for _ in range(count)]
+        for each in streams:
+            stack.enter_context(each.socket)
+            each.until(b'"commit"')
+        for n in range(3):
+            with agent.db.write(Nodes) as txn:
+                row = next(iter(txn[Nodes].values()))
+                txn[Nodes].insert(type(row)(type(row.key)("c9", f"n{n}")))
+                txn.commit()
+            assert latency_s(agent, "/livez") < count * 0.001  # a probe waits until all streams have the change
+            for each in streams:
+                each.until(f'"name":"n{n}"'.encode())
+        assert sorted(latency_s(agent, "/livez") for _ in range(20))[10] < 0.1
+        began = time.monotonic()
+        assert agent.stop()
+        assert time.monotonic() - began < 2.0
+        for each in streams:
+            each.until(b"0\r\n\r\n")  # an end in good order
+
+
 def request_status(agent: Agent, path: str, method: str = "GET") -> int:
     parts = urlsplit(agent.address)
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=WAIT_S)
@@ -151,6 +194,8 @@ def request_status(agent: Agent, path: str, method: str = "GET") -> int:
 def test_an_agent_with_open_streams_and_silent_clients_stops_within_two_seconds(manifests: Path, start: Start):
     agent = start(manifests)
     streams = [Lines(agent, "/changes/nodes") for _ in range(20)]
+    for each in streams:
+        each.until_commit()
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(connected(agent))
@@ -158,7 +203,6 @@ def test_an_agent_with_open_streams_and_silent_clients_stops_within_two_seconds(
         assert agent.stop()
         assert time.monotonic() - began < 2.0
     for each in streams:
-        each.until_commit()
         assert each.response.read() == b""  # an end in good order
         each.close()
 
