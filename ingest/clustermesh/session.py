@@ -231,7 +231,7 @@ class ClusterSource:
         self._keyspace.replan(plan)
         self._keyspace.begin(header, same=history is History.SAME)
         feeds = [prefix.feed for prefix in self._keyspace.prefixes.values()]
-        self._writers.identified(history, why, feeds, cached=config.cached)
+        self._writers.identified(history, why, feeds)
 
     def _watch_canaries(self, client: Client, stream: WatchStream) -> None:
         prefix = self._layout.synced_prefix
@@ -317,7 +317,7 @@ class ClusterSource:
         doubtful = [prefix for prefix in prefixes if self._withheld(prefix)]
         self._connection.look_at_leases(self._writers, doubtful or prefixes[:1], now)
         for prefix in prefixes:
-            self._writers.wrote(prefix.feed, prefix.changes, now)
+            self._writers.wrote(prefix.feed, prefix.changes, prefix.lease, now)
         for prefix in doubtful:
             if isinstance(self._writers.verdict(prefix.feed, prefix.kind.canaries, None, now), Yes):
                 prefix.due = True

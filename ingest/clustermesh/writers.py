@@ -55,8 +55,6 @@ class Writers:
         self._history: History = History.NONE
         self._difference = ""
         self._etcd_id = 0
-        self._heartbeat_lease = 0
-        self._cached = False
         self._leases: dict[int, _LeaseSeen] = {}
         self._connected_at = 0.0
         self.accepted = False
@@ -74,12 +72,10 @@ class Writers:
         if heartbeat is None:
             self.heartbeat.absent()
         else:
-            self._heartbeat_lease = heartbeat.lease
             self.heartbeat.beat(etcd_id, heartbeat.mod_revision, now)
 
-    def identified(self, history: History, difference: str, feeds: Iterable[str], *, cached: bool) -> None:
-        """Who answers, and which feeds will be listed. ``cached``: a kvstoremesh copies them."""
-        self._cached = cached
+    def identified(self, history: History, difference: str, feeds: Iterable[str]) -> None:
+        """Who answers, and which feeds will be listed."""
         resumed = history is History.SAME and self._history in (History.OTHER, History.UNPROVEN)
         if not resumed:  # else: still the other server, and what is withheld is still withheld
             self._history, self._difference = history, difference
@@ -91,9 +87,8 @@ class Writers:
     def beat(self, kv: KeyValue, now: float) -> None:
         """The heartbeat changed while we watched it."""
         self.heartbeat.beat(self._etcd_id, kv.mod_revision, now)
-        self._heartbeat_lease = kv.lease
-        for part in self._parts.values():
-            if self._vouches():
+        if self._vouches(kv.lease):
+            for part in self._parts.values():
                 part.watch.acted(now)
 
     def canary_is_there(
@@ -125,12 +120,13 @@ class Writers:
         self._canaries.pop(key, None)
         self._versions[key] = self._etcd_id, 0
 
-    def wrote(self, feed: str, changes: int, now: float) -> None:
-        """So many keys of a feed were written since we began to count."""
+    def wrote(self, feed: str, changes: int, lease: int, now: float) -> None:
+        """So many keys of a feed were written since we began to count, the last one under this lease."""
         part = self._part(feed)
         if changes != part.changes:
             part.changes = changes
-            part.watch.acted(now)
+            if self._vouches(lease):
+                part.watch.acted(now)
 
     def doubted(self, feed: str, absence: Absence) -> None:
         """A key of the feed went with its lease, or nobody knows how: what was seen before does not count."""
@@ -224,7 +220,11 @@ class Writers:
             part = self._parts[feed] = _Part(self._lease_time_s)
         return part
 
-    def _vouches(self) -> bool:
-        """Whether the heartbeat is of the program that writes the feeds."""
+    def _vouches(self, lease: int) -> bool:
+        """Whether who writes under this lease also wrote the canaries.
+
+        Else it may be another program; or the same one, started again, that has not written all anew yet, beside
+        canaries of its former life. Those tell that they live when their own lease is renewed.
+        """
         leases = set(self._canaries.values())
-        return not self._cached or 0 in leases or not leases or self._heartbeat_lease in leases
+        return not leases or 0 in leases or lease in leases

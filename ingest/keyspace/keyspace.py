@@ -240,7 +240,9 @@ class Keyspace:
             prefix.changes += len(events) - len(deleted)
             for event in events[-_WITNESSES:]:
                 kv = event.kv
-                self.lineage.witness(kv.key, kv.mod_revision, None if event.type == DELETE else print_of(kv))
+                is_put = event.type != DELETE
+                prefix.lease = kv.lease if is_put else prefix.lease
+                self.lineage.witness(kv.key, kv.mod_revision, print_of(kv) if is_put else None)
 
     def _doubts(self, client: Client, prefix: Prefix, deleted: Sequence[KeyValue]) -> Mapping[bytes, str]:
         """Why deletes are not believed, by key; nothing for those that are."""

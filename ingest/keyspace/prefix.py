@@ -15,7 +15,7 @@ class Prefix:
     """Where we are with one kind.
 
     ``known`` is the revision up to which we know it. ``listed``: it was listed once. ``due``: it must be (again).
-    ``changes`` counts the puts that a watch has told: somebody writes here.
+    ``changes`` counts the puts that a watch has told: somebody writes here; ``lease`` is that of the last one.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -28,6 +28,7 @@ class Prefix:
         self.listed = False
         self.due = True
         self.changes = 0
+        self.lease = 0
 
     def key_of(self, name: str, copy: Copy | None = None) -> bytes:
         """The key of an object of this prefix, or of its copy."""
