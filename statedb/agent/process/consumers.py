@@ -138,6 +138,11 @@ class MeshCacheSettings(MeshCacheOptions, frozen=True, kw_only=True, forbid_unkn
 
 
 def _open_publisher(db: Database, cluster: str, cluster_id: int, options: PublisherSettings) -> Consumer:
+    if not 1 <= cluster_id <= options.max_connected_clusters:
+        raise InvalidOptions(
+            f"cluster.id is {cluster_id}; a cluster that is published has an id of 1 to {options.max_connected_clusters} "
+            "(max-connected-clusters)"
+        )
     if options.export != "services" and not can_decompress():
         raise MissingDependency("export: endpoint slices are compressed; install 'statedb[zstd]'")
     if options.users is not None and (options.etcd.tls is None or options.etcd.tls.cert_file is None):
