@@ -138,10 +138,10 @@ class MeshCacheSettings(MeshCacheOptions, frozen=True, kw_only=True, forbid_unkn
 
 
 def _open_publisher(db: Database, cluster: str, cluster_id: int, options: PublisherSettings) -> Consumer:
-    if not 1 <= cluster_id <= options.max_connected_clusters:
+    ids = options.max_connected_clusters
+    if not 1 <= cluster_id <= ids:
         raise InvalidOptions(
-            f"cluster.id is {cluster_id}; a cluster that is published has an id of 1 to {options.max_connected_clusters} "
-            "(max-connected-clusters)"
+            f"max-connected-clusters: cluster.id is {cluster_id}; one that is published has 1 to {ids}"
         )
     if options.export != "services" and not can_decompress():
         raise MissingDependency("export: endpoint slices are compressed; install 'statedb[zstd]'")
