@@ -226,7 +226,9 @@ class Session:
     def _renew(self) -> None:
         """Renew all leases that have keys, those of an earlier or another process too."""
         self._renew_at = self._clock() + self._options.lease_time_s / _RENEWALS
-        ended, short = self._leases.renewed(self._store.renew_all(self._leases.to_renew(self.present)))
+        asked_at = self._clock()  # before the question: a lease never lasts less than this says
+        lives = self._store.renew_all(self._leases.to_renew(self.present))
+        ended, short = self._leases.renewed(lives, asked_at)
         lost = [key for lease in ended for key in self.present.drop_lease(lease)]
         if short:
             self._desired.look_at(self.present.under(short))
@@ -353,7 +355,7 @@ class Session:
             lease = lease or self._leases.with_room(self.present, coming)
             if not lease:
                 lease = self._store.grant(self._leases.ttl_s)
-                self._leases.granted(lease)
+                self._leases.granted(lease, self._clock())
             coming[lease] += 1
             found.append((each, lease))
         return found
@@ -363,6 +365,7 @@ class Session:
         counts = self._memory.counts
         counts["transactions"] += 1
         counts["puts"] += len(values)
+        counts["bytes"] += sum([len(value) for value, _ in values.values()])
         counts["deletes"] += len(part) - len(values)
         if values:
             self.no_space, self._no_space_tries = "", 0

@@ -33,6 +33,7 @@ from ..etcd import (
     WatchStream,
 )
 from ..events import Listed, Upsert
+from ..figures import SourceFigures
 from ..keyspace.connect import Connector, Servers
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed, completion
@@ -116,6 +117,11 @@ class ClusterSource:
     def failure(self) -> BaseException | None:
         """What ended the thread against expectation, or None."""
         return self._loop.failure
+
+    @property
+    def figures(self) -> SourceFigures:
+        """What it has done."""
+        return self._status.figures
 
     @property
     def split(self) -> Split:
