@@ -119,11 +119,6 @@ class ClusterSource:
         return self._loop.failure
 
     @property
-    def figures(self) -> SourceFigures:
-        """What it has done."""
-        return self._status.figures
-
-    @property
     def split(self) -> Split:
         """Where the time went."""
         return self._reflector.split
@@ -132,6 +127,11 @@ class ClusterSource:
     def servers(self) -> Servers:
         """Where it connects to."""
         return self._loop.connector.servers
+
+    @property
+    def figures(self) -> SourceFigures:
+        """What it has done."""
+        return self._status.figures
 
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere. Nobody waits for a remote cluster's lists."""
