@@ -35,8 +35,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 demo: $(if $(BACKEND),$(VENV)/.dev,$(VENV)/.run)
 	$(BIN)/statedb demo $(if $(BACKEND),--backend $(BACKEND))
 
+# Most tests wait for servers, so more processes than cores pay. JOBS=0 runs all in one, for a debugger.
+JOBS ?= 4
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
