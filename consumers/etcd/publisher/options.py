@@ -28,8 +28,8 @@ class PublisherOptions(WriterOptions, frozen=True, kw_only=True, forbid_unknown_
     ``export``: services whole, as endpoint slices, or both as Cilium does since 1.20. ``default_global_namespace``:
     whether a namespace without the annotation ``clustermesh.cilium.io/global`` is shared. ``max_connected_clusters`` is
     the same in a whole mesh. ``users``: make users and roles, and let the etcd ask for them; it is left as it is if not
-    given. ``take_over``: an etcd in which another cluster has its config becomes ours, and what that cluster has there is
-    deleted; else nothing is written.
+    given. ``take_over``: an etcd in which another cluster has its config becomes ours, and what that cluster has there
+    is deleted; else nothing is written.
     """
 
     export: ServiceForm = "services-and-endpointslices"
