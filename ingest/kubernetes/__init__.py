@@ -15,7 +15,7 @@ from ..errors import InvalidOptions, MissingDependency
 from ..own_rows import own_rows
 from ..source import AnyTable, Source
 from .options import KubernetesOptions as KubernetesOptions
-from .resource import Resource, Value
+from .resource_spec import Resource, Value
 from .selection import Named, Only, ResourceOptions as ResourceOptions, tables_of, typed, untyped
 
 R = TypeVar("R")

@@ -22,7 +22,7 @@ from .errors import Broken, Endless, Expired, Forbidden, Missing, TooLarge
 from .located import Located
 from .options import KubernetesOptions
 from .request import Request
-from .resource import Resource
+from .resource_spec import Resource
 from .stream import Item, ends_list, item_of, pieces
 
 _PAGES_MAX = 1_000_000

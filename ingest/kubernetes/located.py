@@ -11,7 +11,7 @@ import msgspec
 from .discovery import Discovery
 from .errors import Invalid, Missing
 from .request import Request
-from .resource import Resource
+from .resource_spec import Resource
 
 _METADATA = "application/json;as=PartialObjectMetadata{list};g=meta.k8s.io;v=v1"
 

@@ -10,7 +10,7 @@ from statedb.catalog.objects import Object, ObjectKey, Owner, pairs
 from statedb.catalog.wire import DECODE_ERRORS, WireError
 
 from .paths import Path, kept, keys_at, remove
-from .resource import Value
+from .resource_spec import Value
 
 _TYPED = ("apiVersion", "kind", "metadata")
 """What is not in the rest: items of lists have the first two only sometimes, and equal objects must give equal rows."""

@@ -15,7 +15,7 @@ from ..errors import InvalidOptions
 from ..own_rows import own_rows
 from .object_rows import ObjectReader
 from .paths import Path, parse
-from .resource import Resource, Scope, Value
+from .resource_spec import Resource, Scope, Value
 
 Only: TypeAlias = Literal["metadata"]
 

@@ -33,7 +33,7 @@ from .kinds import SERVICES, SLICES, chosen, resources
 from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, WatchEnded, weight
 from .options import KubernetesOptions
 from .progress import BEST_FIRST, Progress
-from .resource import Resource
+from .resource_spec import Resource
 from .services import ServiceJoin
 
 _INBOX_MESSAGES = 1000
