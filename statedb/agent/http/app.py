@@ -27,7 +27,7 @@ from .guard import Guard
 from .openapi import document
 from .parameters import Parameters
 from .query import table_named
-from .resource_spec import RESOURCES, Resource
+from .resource import RESOURCES, Resource
 from .resources import Reply, Resources, as_json
 from .streams import THREADS, Streams
 from .traffic import Traffic, route_of

@@ -10,7 +10,7 @@ import msgspec
 from statedb import Database, __version__
 
 from .query import Match
-from .resource_spec import Resource
+from .resource import Resource
 
 _DESCRIPTIONS = {
     "index": "The name of an index; without it the primary key is meant.",
