@@ -164,11 +164,11 @@ class Client:
         resource: Resource,
         parameters: Mapping[str, str],
         *,
-        bytes_max: int = _PAGE_BYTES,
+        bytes_max: int | None = None,
         by_label: bool = True,
     ) -> _List:
         with self._located.request("list", resource, parameters, by_label=by_label) as request:
-            page = self._api.document(request, _List, bytes_max=bytes_max, clock=self._clock)
+            page = self._api.document(request, _List, bytes_max=bytes_max or _PAGE_BYTES, clock=self._clock)
         if not page.kind.endswith("List") or not page.metadata.version:
             raise Broken(f"list {resource.name}: the answer is not a list")
         return page
