@@ -14,6 +14,7 @@ from statedb.catalog import Rejected, Sources
 from ..errors import InvalidOptions, MissingDependency
 from ..own_rows import own_rows
 from ..source import AnyTable, Source
+from .election import Election as Election
 from .errors import Unauthorized
 from .options import ApiServerOptions, KubernetesOptions as KubernetesOptions
 from .resource_spec import Resource, Value
