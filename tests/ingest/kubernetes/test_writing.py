@@ -86,6 +86,22 @@ def test_finalizers_owners_and_events(apiserver: ApiServer, writer: Writer):
     assert (event["reason"], event["note"], event["regarding"]["name"]) == ("Went", "it is gone", "a")
 
 
+def test_who_writes_can_wait_until_the_table_has_it(apiserver: ApiServer, writer: Writer):
+    namespace, db = new_namespace(apiserver), Database()
+    chosen = kubernetes.ResourceOptions(resource="cm", namespaces=(namespace,))
+    source = kubernetes.resources(db, chosen, options=options(apiserver))
+    (maps,) = source.tables
+    written = writer.apply(named(namespace, "a", {"x": "1"}))
+    assert not kubernetes.wait_seen(db, maps, written, timeout=0)
+    with running(source):
+        for number in range(20):
+            written = writer.apply(named(namespace, "a", {"x": str(number)}))
+            assert kubernetes.wait_seen(db, maps, written, timeout=30)
+            assert db.snapshot()[maps][ObjectKey("default", namespace, "a")].at("data") == {"x": str(number)}
+        other = {"metadata": {**written["metadata"], "name": "of-nobody"}}
+        assert not kubernetes.wait_seen(db, maps, other, timeout=0.01)
+
+
 def test_a_closed_writer_says_so(apiserver: ApiServer):
     writer = kubernetes.writer("tests", options(apiserver))
     writer.close()
