@@ -1,4 +1,4 @@
-"""Prints constraints for pip: the lowest versions that pyproject.toml allows, and those of constraints.txt for the rest.
+"""Prints constraints for pip: the lowest versions that pyproject.toml allows; for the rest those of constraints.txt.
 
 ``make test-lowest`` installs them, so that a lower bound which does not work fails a test.
 """
@@ -38,4 +38,4 @@ def _normalized(name: str) -> str:
 
 
 if __name__ == "__main__":
-    print(*constraints((_ROOT / "pyproject.toml").read_text(), (_ROOT / "constraints.txt").read_text()), sep="\n")  # noqa: T201
+    print(*constraints((_ROOT / "pyproject.toml").read_text(), (_ROOT / "constraints.txt").read_text()), sep="\n")
