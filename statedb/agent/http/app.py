@@ -24,6 +24,8 @@ from .admission import Admissions
 from .connections import Limits
 from .guard import Guard
 from .openapi import document
+from .page import files
+from .page.live import Live
 from .parameters import Parameters
 from .query import table_named
 from .resource import RESOURCES, Resource
@@ -35,11 +37,23 @@ log = logging.getLogger("statedb.agent")
 _OPENAPI_PATH = "/openapi.json"
 
 
-def make_app(resources: Resources, streams: Streams, limits: Limits | None = None, *, browsers: bool = True) -> Guard:
-    """The application. ``browsers``: whether its address can be reached by a browser, so that it must refuse some."""
-    answers = _Answers(resources, streams, limits or Limits())
+def make_app(
+    resources: Resources,
+    streams: Streams,
+    limits: Limits | None = None,
+    *,
+    browsers: bool = True,
+    live: Live | None = None,
+) -> Guard:
+    """The application.
+
+    ``browsers``: whether its address can be reached by a browser, so that it must refuse some. Without ``live`` the
+    web page stays empty.
+    """
+    answers = _Answers(resources, streams, limits or Limits(), live)
     routes = [Route(_pattern(each), answers.endpoint(each), methods=[each.method]) for each in RESOURCES]
     routes.append(Route(_OPENAPI_PATH, answers.openapi, methods=["GET"]))
+    routes += files.routes()
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False
     return Guard(app, browsers=browsers)
@@ -48,8 +62,9 @@ def make_app(resources: Resources, streams: Streams, limits: Limits | None = Non
 class _Answers:
     """Answers requests to resources. Used on one event loop."""
 
-    def __init__(self, resources: Resources, streams: Streams, limits: Limits) -> None:
+    def __init__(self, resources: Resources, streams: Streams, limits: Limits, live: Live | None) -> None:
         self._resources = resources
+        self._live = live
         self._streams = streams
         self._threads = anyio.CapacityLimiter(THREADS)
         self._queries = Admissions(limits.queries)
@@ -75,6 +90,9 @@ class _Answers:
 
     async def _answer(self, resource: Resource, request: Request) -> Response:
         parameters = Parameters(request.query_params.multi_items())
+        if resource.kind == "page" and self._live is not None:
+            parameters.only()
+            return _Streaming(request, self._live.lines(), lines=True)
         if resource.respond is None:
             parameters.only(*resource.parameters)
             table = table_named(self._resources.db, request.path_params["table"])
