@@ -151,7 +151,8 @@ class TableView(Mapping[K, R]):
     def key_at(self, position: int) -> K | None:
         """The key that stands at a position in key order, from 0; None beyond the last row.
 
-        Cost: O(log n) on the newest state once the order is up to date, O(n) on an older one. Raises ValueError below 0.
+        Cost: O(log n) on the newest state once the order is up to date, O(n) on an older one.
+        Raises ValueError below 0.
         """
         self._source.check_open()
         if position < 0:

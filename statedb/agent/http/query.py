@@ -25,8 +25,8 @@ SEARCHED_MAX = 20_000
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """One question. ``key``, ``prefix`` and ``start`` are texts, one per field; at most one of key and prefix.
 
-    ``offset`` is a position in key order, in place of ``start``. ``contains`` is looked for in each row's JSON. ``keys``:
-    the answer is to have the keys of the rows.
+    ``offset`` is a position in key order, in place of ``start``. ``contains`` is looked for in each row's JSON.
+    ``keys``: the answer is to have the keys of the rows.
     ``match`` says how an index of networks is asked; None: by the longest prefix, or within, for a prefix.
     """
 

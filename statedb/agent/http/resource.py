@@ -16,7 +16,7 @@ Respond: TypeAlias = Callable[[Resources, dict[str, str], Parameters], Reply]
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """A path, what it gives, and the parameters that it takes. Streams, of a table or for a page, have no ``respond``."""
+    """A path, what it gives, and the parameters that it takes. Streams have no ``respond``."""
 
     path: str
     summary: str

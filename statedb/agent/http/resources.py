@@ -172,8 +172,9 @@ def as_json(status: int, value: Any) -> Reply:
 
 def _relation(snapshot: Snapshot, relation: References) -> dict[str, Any]:
     key_of, view = relation.table.key_of, snapshot[relation.table]
-    rows = [msgspec.Raw(encode_row(row, view.entry(key_of(row)).revision)) for row in relation.rows]
-    keys = [to_texts(key_of(row)) for row in relation.rows]
+    entries = [entry for row in relation.rows if (entry := view.entry(key_of(row))) is not None]
+    rows = [msgspec.Raw(encode_row(entry.row, entry.revision)) for entry in entries]
+    keys = [to_texts(key_of(entry.row)) for entry in entries]
     return {
         "title": relation.title,
         "table": relation.table.name,

@@ -34,7 +34,7 @@ class Live:
     """The streams of all open pages. Used on one event loop; `close` may be called from any thread."""
 
     def __init__(self, db: Database, history: History, status: Callable[[], dict[str, Any]], cluster: str = "") -> None:
-        """``status`` gives what a sample says beside the figures; it is called about once a second if a page is open."""
+        """``status`` gives what a sample says beside the figures; called once a second while a page is open."""
         self._db = db
         self._history = history
         self._status = status
