@@ -82,7 +82,7 @@ async function begin() {
   const names = (each) => each.map(({ name }) => name).join();
   const others = names(found.tables) !== names(tables);
   tables = found.tables;
-  setText(document.getElementById("cluster"), live.hello?.cluster ? `cluster ${live.hello.cluster}` : "");
+  setText(document.getElementById("cluster"), live.hello?.cluster ?? "");
   if (!others && page) {
     page.refresh();
     return;

@@ -4,7 +4,7 @@ import { h, setText, svg } from "./dom.js";
 import { clock, short } from "./format.js";
 
 const SIZE = { width: 460, height: 168, left: 46, right: 10, top: 10, bottom: 22 };
-const SPAN_S = 3600;
+const SPANS_S = [60, 300, 900, 3600];
 
 /** A small line without axes, of `{t, value}`; its width stands for one minute. */
 export function sparkline(points) {
@@ -18,7 +18,7 @@ export function sparkline(points) {
     last.length > 1 && svg("path", { d, class: last.some((each) => each.value > 0) ? "moving" : "" }));
 }
 
-/** One chart of the last hour. `set` gives it lines: `[{name, points: [{t, value}]}]`, five at most. */
+/** One chart, of the last hour or of what there is of it. `set` gives it lines: `[{name, points: [{t, value}]}]`, five at most. */
 export class Chart {
   constructor(title, unit) {
     this.title = title;
@@ -42,23 +42,27 @@ export class Chart {
     const all = this._lines.flatMap((line) => line.points);
     const end = Math.max(Date.now() / 1000, ...all.map((each) => each.t));
     const top = niceTop(Math.max(0, ...all.map((each) => each.value)));
-    const start = end - SPAN_S;
-    this._x = (t) => SIZE.left + ((t - start) / SPAN_S) * (SIZE.width - SIZE.left - SIZE.right);
+    const begin = Math.min(end, ...all.map((each) => each.t));
+    const span = SPANS_S.find((each) => each >= end - begin) ?? SPANS_S.at(-1);
+    const start = end - span;
+    this._x = (t) => SIZE.left + ((t - start) / span) * (SIZE.width - SIZE.left - SIZE.right);
     this._y = (value) => SIZE.height - SIZE.bottom - (value / top) * (SIZE.height - SIZE.top - SIZE.bottom);
-    this._t = (x) => start + ((x - SIZE.left) / (SIZE.width - SIZE.left - SIZE.right)) * SPAN_S;
-    this._plot.replaceChildren(...this._axes(top, start), ...this._lines.map((line, place) => this._path(line, place)), ...this._mark());
+    this._t = (x) => start + ((x - SIZE.left) / (SIZE.width - SIZE.left - SIZE.right)) * span;
+    this._plot.replaceChildren(...this._axes(top, start, span), ...this._lines.map((line, place) => this._path(line, place)), ...this._mark());
     this._plot.setAttribute("aria-label", `${this.title}: ${this._lines.map((line) => `${line.name} ${short(line.points.at(-1)?.value ?? 0)} ${this.unit}`).join(", ")}`);
     this._name();
   }
 
-  _axes(top, start) {
+  _axes(top, start, span) {
     const parts = [0, top / 2, top].flatMap((value) => [
       svg("line", { x1: SIZE.left, x2: SIZE.width - SIZE.right, y1: this._y(value), y2: this._y(value), class: "rule" }),
       svg("text", { x: SIZE.left - 7, y: this._y(value) + 3.5, "text-anchor": "end" }, short(value)),
     ]);
-    const marks = [60, 45, 30, 15, 0].map((minutes) => {
-      const anchor = minutes === 60 ? "start" : minutes === 0 ? "end" : "middle";
-      return svg("text", { x: this._x(start + SPAN_S - minutes * 60), y: SIZE.height - 5, "text-anchor": anchor }, minutes ? `−${minutes} min` : "now");
+    const marks = [0, 1 / 3, 2 / 3, 1].map((share) => {
+      const anchor = share === 0 ? "start" : share === 1 ? "end" : "middle";
+      const ago = span * (1 - share);
+      const text = share === 1 ? "now" : span > 60 ? `−${Math.round(ago / 6) / 10} min` : `−${ago} s`;
+      return svg("text", { x: this._x(start + span * share), y: SIZE.height - 5, "text-anchor": anchor }, text);
     });
     return [...parts, ...marks];
   }

@@ -22,10 +22,12 @@ export class Flow {
     this._shape = "";
     this._resized = new ResizeObserver(() => this._draw());
     this._resized.observe(this.element);
+    this._carded = new ResizeObserver(() => this._draw()); // a card that grows moves those below it
   }
 
   close() {
     this._resized.disconnect();
+    this._carded.disconnect();
   }
 
   /** The rows of the table `sources`. */
@@ -71,6 +73,7 @@ export class Flow {
 
   _build(groups, consumers) {
     this._cards.clear();
+    this._carded.disconnect();
     const derived = new Set(consumers.flatMap((each) => each.fills));
     const filled = new Set(groups.flatMap((each) => each.tables));
     const known = new Set(this.tables.map((each) => each.name));
@@ -92,6 +95,7 @@ export class Flow {
 
   _card(name, element, parts) {
     this._cards.set(name, { element, ...parts });
+    this._carded.observe(element);
     return element;
   }
 

@@ -16,6 +16,7 @@ export class Grid {
     this.columns = columns;
     this.rows = null;
     this.active = 0;
+    this.opened = null; // the key of the row that is open beside the grid
     this._onOpen = onOpen;
     this._lines = [];
     this._flashes = new Map(); // key -> when it changed
@@ -39,6 +40,12 @@ export class Grid {
     this.rows = rows;
     this.active = 0;
     this.element.scrollTop = 0;
+    this._soon();
+  }
+
+  /** This row is open, or none. */
+  open(key) {
+    this.opened = key;
     this._soon();
   }
 
@@ -117,6 +124,7 @@ export class Grid {
     element.setAttribute("aria-selected", position === this.active);
     const found = this.rows.at(position);
     element.classList.toggle("loading", !found);
+    element.classList.toggle("opened", this.opened !== null && found !== undefined && keyText(found.key) === keyText(this.opened));
     line.key = found?.key ?? null;
     const values = found ? flat(found.row) : {};
     this.columns.forEach((name, place) => {
@@ -145,7 +153,7 @@ export class Grid {
 
   /** Columns only grow, so that they do not jump while rows change. */
   _fit() {
-    const widths = this._widths.map((chars, place) => `minmax(${chars + 3}ch, ${place === this._widths.length - 1 ? 3 : 1}fr)`).join(" ");
+    const widths = this._widths.map((chars) => `minmax(calc(${chars}ch + 26px), ${chars + 2}fr)`).join(" ");
     if (widths !== this._columnsNow) this.element.style.setProperty("--columns", (this._columnsNow = widths));
   }
 

@@ -46,9 +46,10 @@ export class Overview {
 
   onSample() {
     this.flow.update();
-    if (performance.now() - this._drawn < CHART_MS && this._drawn) return;
-    this._drawn = this.live.kept.length ? performance.now() : 0;
-    this._draw(this.live.kept);
+    if (this._drawn && performance.now() - this._drawn < CHART_MS) return;
+    this._drawn = this.live.fine.length > 10 ? performance.now() : 0;
+    const { kept, fine } = this.live;
+    this._draw(kept.length && fine.length && fine.at(-1).t - kept[0].t > 60 ? kept : fine);
   }
 
   async _sources() {

@@ -25,7 +25,7 @@ export class TablePage {
     this._makeTools();
     this.element = h("div", { class: "page table-page" },
       h("div", { class: "section-head" }, h("h1", {}, table.name), this._facts),
-      h("form", { class: "tools", role: "search", onsubmit: (event) => { event.preventDefault(); this._ask(); } }, this._index, this._match, this._key, this._filter, this._clear),
+      h("form", { class: "tools", role: "search", onsubmit: (event) => { event.preventDefault(); this._ask(); } }, this._index, this._match, this._key, this._go, this._filter, this._clear),
       this._problem,
       h("div", { class: "table-body" }, h("div", { class: "card grid-card" }, this.grid.element), this.panel.element));
     this._reread = throttled(() => this._rereadNow(), 400);
@@ -36,6 +36,7 @@ export class TablePage {
   /** Opens a row, or none. */
   show(key) {
     this.element.classList.toggle("with-row", key !== null);
+    this.grid.open(key);
     this.panel.show(key);
   }
 
@@ -82,6 +83,7 @@ export class TablePage {
     this._index = h("select", { "aria-label": "Index", onchange: () => this._onIndex() }, options.map(([value, text]) => h("option", { value }, text)));
     this._match = h("select", { "aria-label": "Match", onchange: () => this._ask() });
     this._key = h("input", { "aria-label": "Key", spellcheck: "false", autocomplete: "off", class: "mono key-input" });
+    this._go = h("button", { type: "submit" }, "Look up");
     this._filter = h("input", { type: "search", "aria-label": "Filter: text in any field", placeholder: "Filter: text in any field  ( / )", spellcheck: "false", autocomplete: "off", class: "filter", oninput: () => this._onFilter() });
     this._clear = h("button", { type: "button", class: "plain", onclick: () => this._reset() }, "Clear");
     this._onIndex(false);
@@ -90,7 +92,7 @@ export class TablePage {
   _onIndex(focus = true) {
     const chosen = this._index.value;
     const index = chosen === "primary" ? { key: this.table.key, networks: false } : this.table.indexes.find((each) => each.name === chosen);
-    this._match.hidden = this._key.hidden = !index;
+    this._match.hidden = this._key.hidden = this._go.hidden = !index;
     if (index) {
       const choices = index.networks ? MATCHES : { exact: "exactly", prefix: "beginning with" };
       this._match.replaceChildren(...Object.entries(choices).map(([value, text]) => h("option", { value }, text)));
