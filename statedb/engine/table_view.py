@@ -166,7 +166,7 @@ class TableView(Mapping[K, R]):
                 key = None  # a commit has come meanwhile
             if self._commit.link is None:  # after the look: no commit came before it, so the order was this state's
                 return key
-        return self._source.store.key_of(self._rows_in_order()[position])
+        return cast(K, self._source.store.key_of(self._rows_in_order()[position]))
 
     def since(self, revision: int) -> tuple[Entry[R], ...]:
         """The rows written after a revision, in revision order. Cost: O(n); to follow a table use ``db.changes``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,7 +26,7 @@ HEADERS = {
 
 def routes() -> list[Route]:
     """A route for each file, which is read once, here."""
-    folder = files(__package__) / "static"
+    folder = Path(__file__).parent / "static"
     return [
         _route(f"/page/{each.name}" if each.name != _FIRST else "/", each.read_bytes(), _TYPES[kind])
         for each in folder.iterdir()

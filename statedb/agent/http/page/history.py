@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from statedb import Database
 from statedb.catalog import SourceRow, Sources
 
 from ...consumer import Consumer
+from ...periodic import Periodic
 
 KEPT = 720
 """An hour."""
@@ -24,7 +24,7 @@ _IN_ORDER = ("synced", "absent")
 _encode = msgspec.json.Encoder().encode
 
 
-class History:
+class History(Periodic):
     """Takes samples on a thread of its own. Each is kept as encoded JSON, about 50 bytes for a table.
 
     A sample is ``{"t": Unix seconds, "tables": {name: [rows, revision, commits]}, "queues": {consumer: keys},
@@ -33,28 +33,13 @@ class History:
 
     def __init__(self, db: Database, consumers: Sequence[Consumer], clock: Callable[[], float] = time.time) -> None:
         """``clock`` returns Unix seconds."""
+        super().__init__("history", self.sample, _INTERVAL_S)
         self._db = db
         self._consumers = consumers
         self._clock = clock
         self._kept: deque[bytes] = deque(maxlen=KEPT)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self.latest: tuple[int, bytes] = (0, b"{}")
         """The number of the newest sample, from 1, and the sample."""
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask it to end. Returns at once."""
-        self._stopping.set()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; False when ``timeout`` seconds have passed before."""
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
 
     def kept(self) -> list[msgspec.Raw]:
         """The samples of the last hour, oldest first."""
@@ -67,11 +52,6 @@ class History:
         if number % _KEEP_EVERY == 1:
             self._kept.append(sample)
         self.latest = (number, sample)
-
-    def _run(self) -> None:
-        self.sample()
-        while not self._stopping.wait(_INTERVAL_S):
-            self.sample()
 
     def _figures(self) -> dict[str, Any]:
         now = self._clock()
