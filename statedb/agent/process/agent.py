@@ -19,11 +19,13 @@ from ..consumer import Consumer
 from ..errors import StartError
 from ..http.app import make_app
 from ..http.connections import Counts, Limits
+from ..http.figures import ServerCollector
 from ..http.page.history import History
 from ..http.page.live import Live
 from ..http.resources import Resources
 from ..http.server import Server
 from ..http.streams import KEEPALIVE_S, Streams
+from ..metrics.exposition import Metrics
 from ..readiness import Readiness
 from .config import Config
 from .consumers import CONSUMER_KINDS, flows, open_conflicts
@@ -66,12 +68,14 @@ class Agent:
         self._delayed_start = DelayedStart(self.db, self._start_consumers)
         readiness = Readiness(self.db, self.sources, self.consumers, self.remotes)
         self._monitor = Monitor(readiness)
+        metrics = Metrics(self.db, readiness)
         resources = Resources(self.db, readiness, flows(self.consumers))
         self._history = History(self.db, self.consumers)
         self._live = Live(self.db, self._history, resources.live_status, config.cluster.name)
         browsers = not config.listen.path
-        app = make_app(resources, self._streams, limits, browsers=browsers, live=self._live)
+        app = make_app(resources, self._streams, limits, metrics=metrics, browsers=browsers, live=self._live)
         self._server = Server(config.listen, app, limits)
+        metrics.register(ServerCollector(self._server, app, self._streams, limits))
         self._lock = threading.Lock()
         self._state = "new"
         self._ended = threading.Event()

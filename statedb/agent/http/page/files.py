@@ -8,8 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..traffic import route_of
+
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _FIRST = "index.html"
+_COUNTED_AS = "/page"
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -35,7 +38,8 @@ def routes() -> list[Route]:
 
 
 def _route(path: str, content: bytes, media_type: str) -> Route:
-    async def answer(_: Request) -> Response:
+    async def answer(request: Request) -> Response:
+        route_of(request.scope, _COUNTED_AS)
         return Response(content, media_type=media_type, headers=HEADERS)
 
     return Route(path, answer, methods=["GET"])
