@@ -31,7 +31,7 @@ def tables(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
 
 def indexes(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
     """Names of the indexes of the table that was named before."""
-    wanted = context.params.get("table")
+    wanted = context.params.get("table") or next(iter(context.args), None)  # click stops where a value is missing
     found = [index["name"] for each in _described(context) if each["name"] == wanted for index in each["indexes"]]
     return [name for name in found if name.startswith(begun)]
 

@@ -22,6 +22,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 _ENDLESS = ("changes", "watch", "top")
 _INTERRUPTED = 130
+_DEMO_STAYS_S = 600.0
 
 
 class _Group(click.Group):
@@ -290,13 +291,14 @@ def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, 
 def demo(backend: str, *, keep: bool) -> None:
     """Watch it work, in half a minute.
 
-    It runs an agent on an example cluster, changes manifests, follows the changes, and queries the agent.
+    It runs an agent on an example cluster, changes manifests, follows the changes, and queries the agent. On a terminal
+    the agent then stays for ten minutes, so that what was printed can be tried, and its web page be opened.
     """
     from ..demo.tour import run_demo  # start-up time: every source and consumer
     from .output import say  # start-up time: yaml
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as after Ctrl-C
-    run_demo(backend, keep=keep, say=say)
+    run_demo(backend, keep=keep, say=say, stay_s=_DEMO_STAYS_S if sys.stdout.isatty() else 0.0)
 
 
 def main(arguments: list[str] | None = None) -> None:
