@@ -59,7 +59,7 @@ export class RowPanel {
   }
 
   /** Rows of another table changed: references may be others. */
-  onOther() {
+  onForeignChanges() {
     if (this.key !== null) this._rereadReferences();
   }
 

@@ -56,7 +56,7 @@ export class TablePage {
 
   onChanges({ table, changes }) {
     if (table !== this.table.name) {
-      this.panel.onOther();
+      this.panel.onForeignChanges();
       return;
     }
     for (const change of changes) {
