@@ -14,7 +14,7 @@ import click
 
 from ..errors import AgentError, NoRow
 from ..wording import printable, suggestion
-from .options import agent_commands, complete_by, configured, remote_options, selecting, server
+from .options import Seconds, agent_commands, complete_by, configured, remote_options, selecting, server
 from .shadowing import shadowed_packages
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -98,7 +98,7 @@ def run(config: str, warm_start: str | None) -> None:
 @cli.command()
 @configured
 @click.option("--connect", is_flag=True, help="Also try each source once, and say which tables can be read.")
-@click.option("--timeout", type=click.FloatRange(0.0), default=10.0, show_default=True, help="Seconds, of --connect.")
+@click.option("--timeout", type=Seconds(), default=10.0, show_default=True, help="Seconds, of --connect.")
 def check(config: str, *, connect: bool, timeout: float) -> int:
     """Check a configuration and explain what it means. With --connect: exit status 1 if a source cannot be read."""
     from .local_commands import check as check_config, connect as try_sources  # start-up time: every source
@@ -232,7 +232,7 @@ def health(*, ready: bool, **options: Any) -> int:  # noqa: ARG001
 @click.argument("table", shell_complete=complete_by("tables"))
 @click.argument("key", nargs=-1, shell_complete=complete_by("keys"))
 @click.option("--for", "wanted", metavar="CONDITION", help="filled (default), rows=N, or with a key present or gone.")
-@click.option("--timeout", type=click.FloatRange(0.0), default=60.0, show_default=True, help="Seconds.")
+@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="Seconds.")
 @server
 def wait(table: str, key: tuple[str, ...], wanted: str | None, timeout: float, **options: Any) -> int:  # noqa: ARG001
     """Wait until a table is filled, has so many rows, or has or lacks a row.
@@ -273,8 +273,8 @@ def dump(file: str | None, **options: Any) -> None:  # noqa: ARG001
 @cli.command()
 @click.argument("other", metavar="OTHER")
 @click.option("--ignore", multiple=True, metavar="FIELD", help="A field that may differ, as 'source'; repeatable.")
-@click.option("--settle", type=click.FloatRange(0.0), default=2.0, show_default=True, help="Seconds.")
-@click.option("--timeout", type=click.FloatRange(0.0), default=60.0, show_default=True, help="Seconds.")
+@click.option("--settle", type=Seconds(), default=2.0, show_default=True, help="Seconds.")
+@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="Seconds.")
 @remote_options
 def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, **options: Any) -> int:  # noqa: ARG001
     """Show what would change if a running agent were started with the configuration OTHER.

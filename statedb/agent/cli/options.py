@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,25 @@ if TYPE_CHECKING:
     from .remote_commands import RemoteCommands
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_YEAR_S = 365 * 86_400.0
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds from 0 to a year: neither infinite nor NaN, which compares with nothing."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        """The bounds are the same for all."""
+        super().__init__(0.0, _YEAR_S)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number. Raises BadParameter."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return number
 
 
 def complete_by(what: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:

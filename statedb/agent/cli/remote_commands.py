@@ -128,6 +128,8 @@ class RemoteCommands:
             for line in self._remote.dump():
                 sys.stdout.write(escaped(line.decode()))
             return
+        if Path(path).is_dir():
+            raise BadRequest(f"{path or '.'} is a folder; name a file to write to")
         try:
             size = write_atomically(Path(path), counted(self._remote.dump(), "rows written"))
         except OSError as error:

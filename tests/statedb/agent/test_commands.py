@@ -239,6 +239,18 @@ def test_a_configuration_comes_from_standard_input_and_takes_variables(
         parse_config(text)
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e300", "x"])
+def test_a_number_of_seconds_is_one_that_can_be_waited_for(capsys: pytest.CaptureFixture, seconds: str):
+    for arguments in (
+        ("compare", "x.yaml", "--settle"),
+        ("compare", "x.yaml", "--timeout"),
+        ("wait", "nodes", "--timeout"),
+    ):
+        status, out, errors = told(capsys, *arguments, seconds)
+        assert (status, out, len(errors)) == (2, "", 1)
+        assert "Invalid value" in errors[0]
+
+
 def test_sorting_puts_numbers_in_their_order_and_empty_values_last():
     rows = [{"a": 10}, {"a": None}, {"a": 9}, {"a": ""}]
     assert Selection(sort="a").of(rows) == [{"a": 9}, {"a": 10}, {"a": None}, {"a": ""}]
