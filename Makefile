@@ -94,7 +94,7 @@ dist: $(VENV)/.release
 SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs deploy statedb ingest consumers examples
 
 docs: $(VENV)/.dev
-	$(BIN)/codespell --skip '*.svg' --ignore-words-list NotIn $(SPELLED)
+	$(BIN)/codespell --skip '*.svg,*.js,*.css,*.png' --ignore-words-list NotIn $(SPELLED)
 	$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs
 
 check: lint types contracts docs test
