@@ -8,17 +8,20 @@ table. A bad object is recorded, keeps its last good rows and stops nobody.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, assert_never
 
 from statedb import Database
+from statedb.catalog import Backends
+from statedb.catalog.backends import takes_traffic_first
 from statedb.catalog.wire import faults_of
 
 from ..events import Bad, Delete, Event, Listed, Upsert, excerpt
 from ..source import AnyTable
 from ..status import Status
 from .batch import Batch
-from .claims import Claims
+from .claims import Claims, Preference
 from .feed import Feed, Split
 from .inherited import Initializers, Owns, rows_of_before
 from .withheld import Withheld
@@ -26,6 +29,7 @@ from .writer import Changes, TableWriter
 
 _BATCH_S = 0.05
 _BATCH_ROWS = 10_000
+_PREFERENCES: Mapping[AnyTable, Preference[Any]] = {Backends: takes_traffic_first}
 
 
 class Reflector:
@@ -59,7 +63,9 @@ class Reflector:
         self._status = status
         self._owns = owns
         tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
-        self._claims: dict[AnyTable, Claims[Any, Any]] = {table: Claims(table.key_of) for table in tables}
+        self._claims: dict[AnyTable, Claims[Any, Any]] = {
+            table: Claims(table.key_of, partial(self._standing, table), _PREFERENCES.get(table)) for table in tables
+        }
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
         self._inherited: dict[AnyTable, list[Any]] = {}
         self._initializers = Initializers(db, cluster)
@@ -101,8 +107,7 @@ class Reflector:
                 self._withhold(event)
             case Upsert() | Delete():
                 self._heal(event)
-                if self._withheld:
-                    self._confirm(event.feed, event.object)
+                self._confirm(event.feed, event.object)
                 self._batch.add(event)
             case Bad():
                 self._reject(event)
@@ -127,7 +132,7 @@ class Reflector:
         started = time.perf_counter()
         for name, event in self._batch.take().items():
             self._claim(name, event, changes)
-        self._yield(changes)
+        self._doubt(changes)
         self._count(changes)
         self.split.claims_s += time.perf_counter() - started
         self._writer.commit(changes, finished)
@@ -202,10 +207,10 @@ class Reflector:
             self._doubted.add(event.feed)
 
     def _confirm(self, feed: str, name: str) -> None:
-        """The server spoke of this object: whatever it said holds."""
-        self._withheld.confirm(feed, name)
-        for table in self._feeds[feed].tables:
-            self._claims[table].trust((name,))
+        """The server spoke of this object: whatever it said holds. Cheap where nothing is withheld."""
+        if self._withheld and name in self._withheld.names(feed):
+            self._withheld.confirm(feed, name)
+            self._doubted.add(feed)
 
     def _heal(self, event: Upsert | Delete) -> None:
         """The object could be read, or is gone; of one that was read in part its faults are told."""
@@ -217,14 +222,12 @@ class Reflector:
             self._status.heal(event.feed, event.object)
 
     def _reject(self, event: Bad) -> None:
-        if self._withheld:
-            self._confirm(event.feed, event.object)
-            self._doubted.add(event.feed)  # what this object waits for, and one in doubt holds, is its own now
+        self._confirm(event.feed, event.object)
         table = event.table or self._feeds[event.feed].tables[0].name
         self._status.reject(event.feed, table, event.object, event.error, event.excerpt)
 
-    def _yield(self, changes: Changes) -> None:
-        """Objects that are withheld since the last commit yield to those that are not."""
+    def _doubt(self, changes: Changes) -> None:
+        """Objects that are withheld yield to those that are not; of feeds where that changed since the last commit."""
         for feed in self._doubted:
             for table in self._feeds[feed].tables:
                 self._claims[table].doubt(feed, self._withheld.names(feed), changes.setdefault(table, {}))
@@ -243,13 +246,10 @@ class Reflector:
         missing = self.names(feed.name) - {event.object for event in listed.objects}
         gone = missing if listed.full else missing & listed.gone
         self._withheld.replace(feed.name, missing - gone, listed.doubt)
-        for claims in [self._claims[table] for table in feed.tables]:
-            claims.trust(event.object for event in listed.objects)
-        if missing - gone:  # before the list's own claims: they take what the missing ones held
-            self._doubted.add(feed.name)
-            self._yield(changes)
+        self._doubted.add(feed.name)
         for table in feed.tables:
             self._relist(table, feed, listed, gone, changes[table])
+        self._doubt(changes)
         (self._unconfirmed.discard if listed.full else self._unconfirmed.add)(feed.name)
         finished = self._finished(feed) if listed.full else ()
         for table in finished:
@@ -306,6 +306,11 @@ class Reflector:
         if found is not None:
             self._status.reject(found[0], table.name, found[1], str(error), excerpt(repr(row)))
 
+    def _standing(self, table: AnyTable, key: Any) -> Any:
+        """The row that the table has under a key, or would have if it did not refuse it."""
+        refused = self._writer.refused(table, key)
+        return self._db.snapshot()[table].get(key) if refused is None else refused
+
     def _accepted(self, table: AnyTable, key: Any) -> None:
         found = self._object_of(table, key)
         if found is not None:
@@ -326,7 +331,7 @@ class Reflector:
             claims = self._claims[table]
             count, doubt = 0, ""
             for feed in withheld.feeds():
-                of_table = len(set(withheld.names(feed)).intersection(claims.names(feed)))
+                of_table = sum(claims.holds(feed, name) for name in withheld.names(feed))
                 count += of_table
                 doubt = withheld.reason(feed) if of_table else doubt
             self._status.count(table, len(claims), count, doubt)

@@ -49,6 +49,10 @@ class TableWriter:
         self._refused: dict[AnyTable, dict[Any, Any]] = {}
         self._retry_at = 0.0
 
+    def refused(self, table: AnyTable, key: Any) -> Any:
+        """The row that the table refused under this key, or None."""
+        return self._refused.get(table, {}).get(key)
+
     def retry(self) -> None:
         """Once a second, try again what was refused: the row that stood against it may have gone, whoever wrote it."""
         if self._refused and self._clock() >= self._retry_at:
