@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test check format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
-        faults soak kube-apiserver clean
+        faults soak kube-apiserver helm clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
@@ -19,6 +19,7 @@ help:
 	@echo "make faults   every fault at every backend, written into docs/faults.md; some 12 minutes, needs Go once"
 	@echo "make soak     20 minutes of random faults at all backends at once, written into docs/soak.md; needs Go once"
 	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
+	@echo "make helm     build Helm, which the tests of the chart need, once, into the cache folder (needs Go)"
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -92,6 +93,10 @@ soak: $(VENV)/.dev kube-apiserver
 # The one that KUBEBUILDER_ASSETS names, else built: 5 to 40 minutes the first time, nothing the next.
 kube-apiserver:
 	$(PYTHON) -m tests.apiserver.binary
+
+# The one in the cache folder, else built: some 5 minutes the first time.
+helm:
+	$(PYTHON) -m tests.deploy.helm
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

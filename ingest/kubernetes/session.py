@@ -29,9 +29,9 @@ from .errors import Unauthorized
 from .follow import Follower
 from .inbox import Inbox
 from .kinds import SERVICES, SLICES, chosen, resources
-from .messages import Ended, Happened, Message, Snapshot, weight
+from .messages import Changes, Crashed, FullList, Message, weight
 from .options import KubernetesOptions
-from .progress import WORST, Progress
+from .progress import BEST_FIRST, Progress
 from .resource import Resource
 from .services import ServiceJoin
 
@@ -156,22 +156,22 @@ class KubernetesSource:
     def _take(self, message: Message) -> None:
         progress = self._progress[message.resource.name]
         match message:
-            case Happened():
+            case Changes():
                 self.split.decode_s += message.decode_s
                 self._forward(message)
-            case Snapshot():
+            case FullList():
                 self.split.client_s += message.client_s
                 self.split.decode_s += message.decode_s
-                progress.take(message, self._clock())
+                progress.apply(message, self._clock())
                 self._replace(message, progress.verdict())
-            case Ended():
+            case Crashed():
                 raise message.failure
             case _:
-                progress.take(message, self._clock())
+                progress.apply(message, self._clock())
 
     # --- to the reflector ---------------------------------------------------------------------------------------------
 
-    def _forward(self, message: Happened) -> None:
+    def _forward(self, message: Changes) -> None:
         name = message.resource.name
         take: Callable[[Upsert | Bad | Delete], None] = self._reflector.offer
         if name == self._services:
@@ -181,7 +181,7 @@ class KubernetesSource:
         for event in message.events:
             take(event)
 
-    def _replace(self, message: Snapshot, verdict: Verdict) -> None:
+    def _replace(self, message: FullList, verdict: Verdict) -> None:
         """``verdict`` is that of the objects which the list leaves out."""
         name, full, doubt = message.resource.name, isinstance(verdict, Yes), _reason(verdict)
         if name == self._services:
@@ -219,14 +219,14 @@ class KubernetesSource:
             if self._withheld(name) and progress.state == "synced" and isinstance(progress.verdict(), Yes):
                 self._release(name)
             if not self._withheld(name):
-                progress.settled()
+                progress.nothing_withheld()
         for of_slices in self._slice_tables:
             doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else ""
             self._status.hold_back(of_slices, self._join.withheld_slices, doubt)
         now, waiting = self._clock(), self._api.waiting
         for table, names in self._fed_by.items():
             states = [self._progress[name].connection(name, now, waiting) for name in names]
-            state, error = max(states, key=lambda each: WORST.index(each[0]))
+            state, error = max(states, key=lambda each: BEST_FIRST.index(each[0]))
             self._status.report(state, error, (table,))
 
     def _feeding(self, table: AnyTable) -> tuple[str, ...]:
