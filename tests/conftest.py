@@ -11,9 +11,9 @@ from .apiserver.server import ApiServer
 
 collect_ignore = ["typing"]  # checked by mypy (statedb/test_typing.py), never imported
 
-# `make test` tries the same examples each time, so that a run says of a change what it said before. CI and `make stress`
-# search with fresh ones. An example's time says more about who else uses the machine than about our code:
-# benchmarks judge speed, tests do not.
+# `make test` tries the same examples each time, so that a run says of a change what it said before. CI and
+# `make stress` search with fresh ones. An example's time says more about who else uses the machine than about our
+# code: benchmarks judge speed, tests do not.
 settings.register_profile("fixed", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None)
 settings.load_profile("search" if os.environ.get("CI") or os.environ.get("STATEDB_SEARCH") else "fixed")

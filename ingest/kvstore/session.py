@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from statedb import Database
 
@@ -43,9 +44,10 @@ class KvstoreSource:
         options: KvstoreOptions,
         *,
         kinds: Sequence[Kind] | None = None,
+        owns: Callable[[Any], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Not yet started. ``kinds`` are for prefixes of your own. Raises InvalidOptions."""
+        """Not yet started. ``kinds`` are your own prefixes, ``owns`` is for a shared table. Raises InvalidOptions."""
         kinds = chosen(cluster_name, cluster_id, options.tables) if kinds is None else tuple(kinds)
         self.cluster = cluster_name
         self.tables: tuple[AnyTable, ...] = tuple(dict.fromkeys(table for kind in kinds for table in kind.tables))
@@ -53,7 +55,7 @@ class KvstoreSource:
         self._clock = clock
         self._status = Status(db, cluster_name, self.backend, self.tables)
         feeds = [Feed(kind.prefix, kind.tables, mixed=kind.mixed) for kind in kinds]
-        self._reflector = Reflector(db, cluster_name, self.backend, feeds, self._status)
+        self._reflector = Reflector(db, cluster_name, self.backend, feeds, self._status, owns=owns)
         self._loop = ConnectionLoop(
             f"kvstore {cluster_name}",
             Connector(servers_of(options, locked=True)),

@@ -23,7 +23,8 @@ from ..status import Status
 from .batch import Batch
 from .claims import Claims, Preference
 from .feed import Feed, Split
-from .inherited import Initializers, Owns, rows_of_before
+from .initializers import Initializers
+from .ownership import Owns, is_whole, owned
 from .withheld import Withheld
 from .writer import Changes, TableWriter
 
@@ -47,13 +48,16 @@ class Reflector:
         status: Status,
         *,
         owns: Owns | None = None,
+        gates: bool = True,
         clock: Callable[[], float] = time.monotonic,
         batch_s: float = _BATCH_S,
         batch_rows: int = _BATCH_ROWS,
     ) -> None:
         """``feeds`` are all that will ever be offered; a table may be filled by several of them.
 
-        ``owns`` says which rows of a table that several sources share are this source's.
+        ``owns`` says which rows of a table that several sources share are this source's; without it they are those of
+        the cluster, or all where the table's keys do not begin with one. From now on the tables are not initialized
+        before the first full list, unless another source fills them. Without ``gates`` nobody waits for this source.
         """
         self.split = Split()
         self._db = db
@@ -62,6 +66,7 @@ class Reflector:
         self._feeds = {feed.name: feed for feed in feeds}
         self._status = status
         self._owns = owns
+        self._gates = gates
         tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
         self._claims: dict[AnyTable, Claims[Any, Any]] = {
             table: Claims(table.key_of, partial(self._standing, table), _PREFERENCES.get(table)) for table in tables
@@ -74,24 +79,32 @@ class Reflector:
         self._doubted: set[str] = set()
         self._unconfirmed: set[str] = set()
         self._writer = TableWriter(db, status, self._initializers, self.split, self._refused, self._accepted, clock)
+        if gates:
+            self._promise([table for table in tables if not status.is_filled(table)])
 
     @property
     def tables(self) -> tuple[AnyTable, ...]:
         """The tables that the feeds fill."""
         return tuple(self._claims)
 
-    def begin(self, *, gates: bool = True) -> None:
+    def _promise(self, tables: Sequence[AnyTable]) -> None:
+        """Nobody takes a table for filled that waits for its source to start."""
+        if tables:
+            with self._db.write(*tables) as txn:
+                for table in tables:
+                    self._initializers.begin(txn[table], table, self._name, gate=True)
+
+    def begin(self) -> None:
         """Become the tables' source and register their initializers. Raises OwnedElsewhere.
 
-        Without ``gates`` nobody waits for this source: the tables may be initialized before it has brought a list.
         Rows that an earlier source left, or a warm start brought, stay until the first full list tells which are true;
         until then the table is stale. What an earlier source promised and never brought, this one does.
         """
-        self._status.own()
+        self._status.own([table.name for table in self._claims if is_whole(table, self._owns)])
         with self._db.write(*self._claims) as txn:
             for table in self._claims:
-                self._initializers.begin(txn[table], table, self._name, gate=gates)
-                before = rows_of_before(txn[table], self._cluster, self._owns)
+                self._initializers.begin(txn[table], table, self._name, gate=self._gates)
+                before = owned(txn[table], table, self._cluster, self._owns)
                 self._inherited[table] = [table.key_of(row) for row in before]
         self._status.inherit([table for table, keys in self._inherited.items() if keys])
 

@@ -12,7 +12,7 @@ from statedb.catalog import Rejected, Sources
 from ..source import AnyTable
 from ..status import Status
 from .feed import Split
-from .inherited import Initializers
+from .initializers import Initializers
 
 Changes: TypeAlias = dict[AnyTable, dict[Any, Any]]
 """table -> key -> row or None (Any: tables of many key and row types)."""
