@@ -18,6 +18,7 @@ from statedb.catalog import Backends, EndpointSlices, Services
 from ..belief import No, Verdict, Yes
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
+from ..figures import SourceFigures
 from ..reflect import Feed, Reflector, Split
 from ..source import AnyTable
 from ..status import Status
@@ -29,7 +30,7 @@ from .errors import Unauthorized
 from .follow import Follower
 from .inbox import Inbox
 from .kinds import SERVICES, SLICES, chosen, resources
-from .messages import Changes, Crashed, FullList, Message, weight
+from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, WatchEnded, weight
 from .options import KubernetesOptions
 from .progress import BEST_FIRST, Progress
 from .resource import Resource
@@ -71,6 +72,7 @@ class KubernetesSource:
         self._fed_by = {table: self._feeding(table) for table in self.tables}
         self._join = ServiceJoin(SERVICES, with_slices=self._slices in self._progress)
         self._status = Status(db, cluster_name, self.backend, self.tables)
+        self._api.on_answer = self._status.figures.answered
         self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status)
         self._accepted = False
         self._worker = Worker(f"kubernetes {cluster_name}", self._run, self._ended)
@@ -79,6 +81,11 @@ class KubernetesSource:
     def failure(self) -> BaseException | None:
         """What ended one of the threads against expectation, or None."""
         return self._worker.failure
+
+    @property
+    def figures(self) -> SourceFigures:
+        """What it has done."""
+        return self._status.figures
 
     @property
     def split(self) -> Split:
@@ -167,7 +174,16 @@ class KubernetesSource:
             case Crashed():
                 raise message.failure
             case _:
+                self._count(message)
                 progress.apply(message, self._clock())
+
+    def _count(self, message: Message) -> None:
+        """A watch that ends, in good order or not, is followed by another one."""
+        figures = self._status.figures
+        figures.reconnects += isinstance(message, WatchEnded | Interrupted)
+        figures.failures += isinstance(message, Interrupted)
+        if isinstance(message, Synced):
+            figures.heard()
 
     # --- to the reflector ---------------------------------------------------------------------------------------------
 

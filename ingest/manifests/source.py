@@ -11,6 +11,7 @@ from ..belief import Absence, Evidence, History, No, Verdict, may_delete
 from ..directory import Directory, Look, Outage, Read, Signature, difference
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
+from ..figures import SourceFigures
 from ..reflect import Feed, Reflector, Split
 from ..source import AnyTable
 from ..status import ANY_TABLE, Status
@@ -60,6 +61,11 @@ class ManifestsSource:
         return self._worker.failure
 
     @property
+    def figures(self) -> SourceFigures:
+        """What it has done."""
+        return self._status.figures
+
+    @property
     def split(self) -> Split:
         """Where the time went."""
         return self._reflector.split
@@ -86,6 +92,7 @@ class ManifestsSource:
             try:
                 self._look()
             except Outage as outage:
+                self._status.figures.failures += 1
                 self._status.report("connecting" if self._told is None else "stale", str(outage))
             self._status.write_if_due()
             due_in = self._status.due_in()
@@ -114,6 +121,7 @@ class ManifestsSource:
         self._tell(join_services(events, self._good), self._verdict(look, events))
         if not self._reflector.withheld(FEED):
             self._known, self._is_doubtful = look, False
+        self._status.figures.heard()
         self._status.report("synced")
 
     def _verdict(self, look: Look, events: dict[str, Upsert | Bad]) -> Verdict:
