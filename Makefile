@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
+.PHONY: help demo test check docs format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
         faults soak kube-apiserver helm clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
 	@echo "make test     the whole test suite, doctests and README examples included"
-	@echo "make check    format, lint, types, import contracts, then the tests"
+	@echo "make check    format, lint, types, import contracts, documentation, then the tests"
+	@echo "make docs     the documentation site, into build/docs; fails at any warning, misspelling or dead link"
 	@echo "make coverage branch coverage of statedb/, with the lines that no test runs; fails under 95 percent"
 	@echo "make bench    benchmarks, full size"
 	@echo "make bench-report   the same at 40 000 rows, written into docs/performance.md"
@@ -52,7 +53,13 @@ types: $(VENV)/.dev
 contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-check: lint types contracts test
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs deploy statedb ingest consumers examples
+
+docs: $(VENV)/.dev
+	$(BIN)/codespell --skip '*.svg' --ignore-words-list NotIn $(SPELLED)
+	$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs
+
+check: lint types contracts docs test
 
 # Left out: the tests that trace every line of the engine themselves, for two tracers cannot run at once.
 coverage: $(VENV)/.dev
