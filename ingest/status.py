@@ -113,7 +113,7 @@ class Status:
         with self._db.write(Sources) as txn:
             sources = txn[Sources]
             filling = [row for row in sources.values() if row.key.table in self._health and row.state != "absent"]
-            for other in filling:
+            for other in sorted(filling, key=lambda row: list(self._health).index(row.key.table)):
                 self._check_owner(other, whole)
             for name in self._health:
                 sources.insert(self._row(name))
