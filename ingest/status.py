@@ -42,6 +42,7 @@ class _Health:
         "held_back",
         "held_doubt",
         "inherited",
+        "origin",
         "relists",
         "rows",
         "shown",
@@ -62,6 +63,7 @@ class _Health:
         self.held_doubt = ""
         self.relists = 0
         self.inherited = False
+        self.origin = ""
 
     def derived(self) -> tuple[State, str]:
         doubt = self.doubt or self.held_doubt
@@ -115,7 +117,9 @@ class Status:
             filling = [row for row in sources.values() if row.key.table in self._health and row.state != "absent"]
             for other in sorted(filling, key=lambda row: list(self._health).index(row.key.table)):
                 self._check_owner(other, whole)
-            for name in self._health:
+            for name, health in self._health.items():
+                before = sources.get(SourceKey(self._cluster, name))
+                health.origin = "" if before is None else before.origin
                 sources.insert(self._row(name))
         owners = _whole.setdefault(self._db, {})
         for name in self._health:
@@ -197,6 +201,18 @@ class Status:
         if (health.held_back, health.held_doubt) != (objects, doubt):
             health.held_back, health.held_doubt = objects, doubt
             self._changed.add(table.name)
+
+    @property
+    def origin(self) -> str:
+        """What identified the place that the rows of before are from; empty if nobody has said."""
+        return next((health.origin for health in self._health.values() if health.origin), "")
+
+    def came_from(self, origin: str) -> None:
+        """What identifies the place that all rows are from now, for whoever begins with them. Kept beside a dump."""
+        for name, health in self._health.items():
+            if health.origin != origin:
+                health.origin = origin
+                self._changed.add(name)
 
     def relisted(self, table: AnyTable) -> None:
         """The table was listed anew."""
@@ -296,6 +312,7 @@ class Status:
             rows=health.rows,
             withheld_deletes=health.withheld + health.held_back,
             relists=health.relists,
+            origin=health.origin,
         )
 
     def _withdraw(self, row: RejectedRow) -> None:

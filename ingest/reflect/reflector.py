@@ -77,7 +77,7 @@ class Reflector:
         self._batch = Batch(clock, batch_s, batch_rows)
         self._withheld = Withheld()
         self._doubted: set[str] = set()
-        self._unconfirmed: set[str] = set()
+        self._unconfirmed: dict[str, str] = {}
         self._writer = TableWriter(db, status, self._initializers, self.split, self._refused, self._accepted, clock)
         if gates:
             self._promise([table for table in tables if not status.is_filled(table)])
@@ -158,8 +158,11 @@ class Reflector:
         return set().union(*(self._claims[table].names(feed) for table in self._feeds[feed].tables))
 
     def withheld(self, feed: str) -> int:
-        """How many objects of a feed would go if the server were believed."""
-        return len(self._withheld.names(feed))
+        """How many objects of a feed, and rows of before, would go if the server were believed."""
+        orphans = (
+            sum(len(self._orphans(table)) for table in self._feeds[feed].tables) if feed in self._unconfirmed else 0
+        )
+        return len(self._withheld.names(feed)) + orphans
 
     def release(self, feed: str | None = None) -> None:
         """Believe the server after all, of one feed or all: what was withheld is deleted."""
@@ -169,7 +172,7 @@ class Reflector:
             for name in self._withheld.release(each):
                 self._batch.add(Delete(each, name))
             if each in self._unconfirmed:  # its list counts as full now
-                self._unconfirmed.discard(each)
+                del self._unconfirmed[each]
                 finished += self._finished(self._feeds[each])
         for table in finished:
             self._disinherit(table, changes.setdefault(table, {}))
@@ -265,8 +268,10 @@ class Reflector:
         for table in feed.tables:
             self._relist(table, feed, listed, gone, changes[table])
         self._doubt(changes)
-        (self._unconfirmed.discard if listed.full else self._unconfirmed.add)(feed.name)
-        finished = self._finished(feed) if listed.full else ()
+        self._unconfirmed[feed.name] = listed.doubt
+        if listed.full or not self.withheld(feed.name):  # a list that leaves nothing out needs nobody to vouch for it
+            del self._unconfirmed[feed.name]
+        finished = () if feed.name in self._unconfirmed else self._finished(feed)
         for table in finished:
             self._disinherit(table, changes[table])
         self._reject_anew(feed.name, listed.objects)
@@ -306,6 +311,14 @@ class Reflector:
             if not self._unlisted[table] and table in self._inherited:
                 finished.append(table)
         return tuple(finished)
+
+    def _orphans(self, table: AnyTable) -> Sequence[Any]:
+        """Keys of rows of before that nobody claims, though all lists have come; as some of those are not believed."""
+        if table not in self._inherited or not self._unlisted[table] <= self._unconfirmed.keys():
+            return ()
+        claims = self._claims[table]
+        self._inherited[table] = orphans = [key for key in self._inherited[table] if key not in claims]
+        return orphans
 
     def _disinherit(self, table: AnyTable, changes: dict[Any, Any]) -> None:
         """Rows that an earlier source left and nobody claims now are orphans."""
@@ -349,6 +362,8 @@ class Reflector:
                 of_table = sum(claims.holds(feed, name) for name in withheld.names(feed))
                 count += of_table
                 doubt = withheld.reason(feed) if of_table else doubt
+            if self._unconfirmed and (orphans := len(self._orphans(table))):
+                count, doubt = count + orphans, doubt or next(iter(self._unconfirmed.values()))
             self._status.count(table, len(claims), count, doubt)
 
 

@@ -464,6 +464,27 @@ def test_a_row_refused_for_a_row_of_somebody_else_is_tried_again_every_second():
     assert rig.rejected() == {}
 
 
+def test_rows_of_before_that_a_doubtful_list_leaves_out_are_withheld():
+    db = Database(Things, Parts, Sources, Rejected)
+    with db.write(Things) as txn:
+        txn[Things].insert_all([thing("a"), thing("b")])
+    rig = Rig(THINGS, db=db)
+
+    def withheld() -> tuple[int, str]:
+        row = db.snapshot()[Sources][SourceKey("c", "things")]
+        return row.withheld_deletes, row.last_error
+
+    rig.status.report("synced")
+    rig.say(Listed("things", [up("a", thing("a"))], full=False, doubt="it is another server"))
+    assert rig.things() == {"a": 0, "b": 0}
+    assert withheld() == (1, "withholding 1 deletes: it is another server")
+    assert rig.reflector.withheld("things") == 1
+    assert not db.snapshot()[Things].initialized
+    rig.say(Listed("things", [up("a", thing("a")), up("b", thing("b"))], full=False, doubt="it is another server"))
+    assert withheld() == (0, "")
+    assert db.snapshot()[Things].initialized, "it leaves nothing out: nobody has to vouch for it"
+
+
 def test_a_doubtful_first_list_finishes_its_table_when_it_is_believed():
     db = Database(Things, Parts, Sources, Rejected)
     with db.write(Things) as txn:

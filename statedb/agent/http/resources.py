@@ -10,7 +10,7 @@ import msgspec
 
 from ingest import Source
 from statedb import Database, PrefixIndex, Table
-from statedb.catalog import Rejected, Sources
+from statedb.catalog import Rejected
 
 from ..consumer import Consumer
 from ..errors import NotFound
@@ -55,9 +55,9 @@ class Resources:
         return as_json(200, {"consumers": [_consumer_status(each) for each in self.readiness.consumers]})
 
     def dump(self, parameters: Parameters) -> Reply:
-        """All rows at one instant, as `statedb.load` reads them, without the tables about this process."""
+        """All rows at one instant, as `statedb.load` reads them; those of ``sources`` say where they are from."""
         parameters.only()
-        tables = [table for table in self.db.tables if table not in (Sources, Rejected)]
+        tables = [table for table in self.db.tables if table is not Rejected]
         return Reply(200, _joined(self.db.dump(*tables)), lines=True)
 
     def health(self, parameters: Parameters) -> Reply:
