@@ -11,6 +11,8 @@ import msgspec
 from . import clock
 from .apis import FakeApiSite, KubernetesSite
 from .cell import Run
+from .directories import ManifestsSite
+from .doubts import dead_replica, dead_writer, restored, swapped, turned, unmounted
 from .etcds import KvstoreSite, MeshSite
 from .site import IDENTITY, Site
 
@@ -369,6 +371,8 @@ _HURRY: dict[str, dict[str, Any]] = {
 _NETWORKED = (KubernetesSite, FakeApiSite, KvstoreSite, MeshSite)
 _NO_NETWORK = "a directory has no network"
 _REPLICAS = "about replicas behind a publisher"
+_WRITERS = "about etcds with one writer, whose keys are on its lease"
+_MOUNTS = "nothing is mounted"
 
 FAULTS = (
     Fault(name="killed", about="server killed and restarted", happen=killed),
@@ -420,6 +424,51 @@ FAULTS = (
         replicas=3,
         only=(MeshSite,),
         why="its servers are one cluster",
+    ),
+    Fault(
+        name="dead-writer",
+        about="its writer dead before we connect, then its keys expire",
+        happen=dead_writer,
+        only=(MeshSite,),
+        why=_WRITERS,
+    ),
+    Fault(
+        name="dead-replica",
+        about="fail-over to replicas whose writer is dead",
+        happen=dead_replica,
+        replicas=2,
+        options={"clustermesh": {"heartbeat_timeout_s": 2.0}},
+        only=(MeshSite,),
+        why=_WRITERS,
+    ),
+    Fault(
+        name="turned",
+        about="its address turns to another etcd in the midst of a list",
+        happen=turned,
+        only=(KvstoreSite, MeshSite),
+        why="here the servers are etcds",
+    ),
+    Fault(
+        name="restored",
+        about="restored from a backup, and written on past our revision",
+        happen=restored,
+        only=(KvstoreSite,),
+        why="here the server is an etcd whose writers do not write all anew",
+    ),
+    Fault(
+        name="unmounted",
+        about="mount lost at random moments",
+        happen=unmounted,
+        only=(ManifestsSite,),
+        why=_MOUNTS,
+    ),
+    Fault(
+        name="swapped",
+        about="mount swapped at random moments",
+        happen=swapped,
+        once=True,
+        only=(ManifestsSite,),
+        why=_MOUNTS,
     ),
     Fault(name="clocks", about="clock jumps", happen=clocks),
     Fault(name="flood", about="flood of 10 000 updates during a re-list", happen=flood),
