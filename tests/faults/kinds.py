@@ -14,6 +14,7 @@ from .cell import Run
 from .directories import ManifestsSite
 from .doubts import dead_replica, dead_writer, restored, swapped, turned, unmounted
 from .etcds import KvstoreSite, MeshSite
+from .members import MembersSite, leader_frozen, leader_lost, our_member_frozen, quorum_lost
 from .site import IDENTITY, Site
 
 FLOOD = 10_000
@@ -369,10 +370,12 @@ _HURRY: dict[str, dict[str, Any]] = {
 }
 
 _NETWORKED = (KubernetesSite, FakeApiSite, KvstoreSite, MeshSite)
+_AND_MEMBERS = (*_NETWORKED, MembersSite)
 _NO_NETWORK = "a directory has no network"
 _REPLICAS = "about replicas behind a publisher"
 _WRITERS = "about etcds with one writer, whose keys are on its lease"
 _MOUNTS = "nothing is mounted"
+_MEMBERS = "about the members of one etcd"
 
 FAULTS = (
     Fault(name="killed", about="server killed and restarted", happen=killed),
@@ -394,10 +397,10 @@ FAULTS = (
         name="compacted",
         about="compaction while disconnected",
         happen=compacted,
-        only=_NETWORKED,
+        only=_AND_MEMBERS,
         why="a directory has no history",
     ),
-    Fault(name="cut", about="connection cut", happen=cut, only=_NETWORKED, why=_NO_NETWORK),
+    Fault(name="cut", about="connection cut", happen=cut, only=_AND_MEMBERS, why=_NO_NETWORK),
     Fault(
         name="frozen",
         about="frozen: packets dropped without a reset",
@@ -469,6 +472,34 @@ FAULTS = (
         once=True,
         only=(ManifestsSite,),
         why=_MOUNTS,
+    ),
+    Fault(
+        name="leader-lost",
+        about="leader lost under writes",
+        happen=leader_lost,
+        only=(MembersSite,),
+        why=_MEMBERS,
+    ),
+    Fault(
+        name="member-frozen",
+        about="our member cut off from its peers and from us (SIGSTOP)",
+        happen=our_member_frozen,
+        only=(MembersSite,),
+        why=_MEMBERS,
+    ),
+    Fault(
+        name="leader-frozen",
+        about="leader cut off from its peers and from us (SIGSTOP)",
+        happen=leader_frozen,
+        only=(MembersSite,),
+        why=_MEMBERS,
+    ),
+    Fault(
+        name="quorum-lost",
+        about="quorum lost",
+        happen=quorum_lost,
+        only=(MembersSite,),
+        why=_MEMBERS,
     ),
     Fault(name="clocks", about="clock jumps", happen=clocks),
     Fault(name="flood", about="flood of 10 000 updates during a re-list", happen=flood),
