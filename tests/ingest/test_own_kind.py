@@ -145,6 +145,7 @@ def test_two_sources_fill_one_table_and_each_deletes_only_what_it_owns(etcd: Loc
     ]
     try:
         sources[0].start()
+        sources[0].accept()  # nothing tells from which etcd these rows are
         with db.changes(Pairs) as stream:
             names: set[str] = set()
             while names != {"a0", "a1", "b0"}:
