@@ -99,13 +99,13 @@ class WatchStream:
             raise self._translated(got)
         return self._read(CLASSES["WatchResponse"].FromString(got))
 
-    def add(self, prefix: bytes, start: int) -> None:
-        """Follow one prefix more, from that revision on; `ready` is false until the server has taken it up.
+    def add(self, prefix: bytes, start: int, *, is_key: bool = False) -> None:
+        """Follow one prefix or key more, from that revision on; `ready` is false until the server has taken it up.
 
         For the thread that calls `next`.
         """
         number = len(self._watched) + 1
-        self._watched[number] = watched = _Watched(prefix, start, is_key=False)
+        self._watched[number] = watched = _Watched(prefix, start, is_key=is_key)
         self._waiting.add(number)
         if self._running is not None:
             self._running.requests.put(_create(number, watched))
