@@ -8,8 +8,8 @@ that changed last: an older backup has them not, whatever was written to it sinc
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Protocol, TypeAlias
+from zlib import crc32
 
 import msgspec
 
@@ -62,17 +62,15 @@ class Versioned(Protocol):
 
 
 Print: TypeAlias = tuple[int, int, int] | None
-"""What a key looked like: last change, creation, and a hash of the value. None: the key is deleted."""
+"""What a key looked like: last change, creation, and a sum of the value that is the same in every process.
+
+None: the key is deleted.
+"""
 
 
 def print_of(kv: Versioned | None) -> Print:
     """What tells one version of a key from all others."""
-    return None if kv is None else (kv.mod_revision, kv.create_revision, _digest(kv.value))
-
-
-def _digest(value: bytes) -> int:
-    """The same in every process, as it is kept beside a dump."""
-    return int.from_bytes(blake2b(value, digest_size=7).digest())
+    return None if kv is None else (kv.mod_revision, kv.create_revision, crc32(kv.value))
 
 
 class _Kept(msgspec.Struct, frozen=True):
