@@ -127,7 +127,7 @@ bench-cfp: $(VENV)/.bench kube-apiserver
 	$(BIN)/python -m benchmarks.cfp44774 --json build/cfp44774.jsonl --report
 
 stress: $(VENV)/.dev
-	$(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600
+	STATEDB_SEARCH=1 $(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600
 
 faults: $(VENV)/.dev kube-apiserver
 	$(BIN)/python -m tests.faults --page docs/faults.md
