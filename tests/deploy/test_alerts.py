@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import yaml
 
 from consumers import reconcile
 from consumers.etcd.statistics import WriterStats
+from ingest.etcd.local import LocalEtcd
 from statedb.agent.metrics.exposition import Metrics
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config
@@ -22,9 +24,11 @@ from statedb.agent.readiness import Readiness
 from statedb.catalog import Nodes
 
 from .alerts import Fault, quiet, unit_tests
+from .prometheus import NO_PROMETHEUS, Prometheus
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/alerts.yaml"
+DASHBOARD = ROOT / "deploy/dashboard.json"
 PAGE = ROOT / "docs/monitoring.md"
 
 needs_promtool = pytest.mark.skipif(
@@ -121,11 +125,17 @@ def scraped() -> Iterator[dict]:
         assert agent.wait_synced(WAIT_S)
         assert agent.db.wait_initialized(timeout=WAIT_S)
         beside = Metrics(agent.db, Readiness(agent.db, (), (Publisher(),)))
+        urllib.request.urlopen(f"{agent.address}/readyz", timeout=WAIT_S).close()
         request = urllib.request.Request(f"{agent.address}/metrics", headers={"Accept": OPENMETRICS})
         with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
             yield quiet(beside.expose(OPENMETRICS)[0].decode()) | quiet(
                 answer.read().decode().replace('"manifests"', '"kvstore"')
             )
+
+
+def dashboard_queries() -> list[str]:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
 def test_each_rule_has_a_fault_and_a_remedy():
@@ -141,3 +151,45 @@ def test_every_alert_fires_on_its_fault_alone_and_none_in_a_quiet_hour(scraped: 
     tests.write_text(unit_tests(RULES, scraped, FAULTS))
     run = subprocess.run(["promtool", "test", "rules", str(tests)], capture_output=True, text=True, timeout=100)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_rules_and_dashboard_are_about_metrics_that_exist(scraped: dict):
+    expressions = [rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    expressions += dashboard_queries()
+    assert len(expressions) > 50
+    used = set().union(*(re.findall(r"\b(?:statedb|process)_\w+", each) for each in expressions))
+    assert used <= {name for name, _ in scraped}
+
+
+@needs_promtool
+def test_the_queries_of_the_dashboard_are_promql(tmp_path: Path):
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    queries = [
+        target["expr"].replace("$__rate_interval", "5m") for each in panels for target in each.get("targets", ())
+    ]
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "queries.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    run = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason=NO_PROMETHEUS)
+def test_a_real_prometheus_tells_of_an_etcd_that_is_killed(tmp_path: Path):
+    with LocalEtcd() as etcd:
+        etcd.start()
+        config = (
+            f"cluster: {{name: c1, id: 1}}\ningest: {{kvstore: {{endpoints: ['{etcd.endpoint}'], retry-max-s: 0.2}}}}\n"
+            "http: {listen: '127.0.0.1:0'}\n"
+        )
+        with Agent(parse_config(config)) as agent:
+            assert agent.wait_synced(WAIT_S)
+            with Prometheus(tmp_path, agent.address.removeprefix("http://"), RULES) as prometheus:
+                prometheus.wait(lambda: prometheus.value("statedb_ready") == 1)
+                prometheus.wait(lambda: prometheus.value("count(ALERTS)") is None)
+                etcd.kill()
+                prometheus.wait(lambda: "StatedbSourceStale" in prometheus.alerts())
+                etcd.start()
+                prometheus.wait(lambda: "StatedbSourceStale" not in prometheus.alerts())
+                agent.stop()
+                prometheus.wait(lambda: "StatedbAgentDown" in prometheus.alerts())
