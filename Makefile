@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check docs format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
+.PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
         faults soak kube-apiserver helm clean
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo "make test     the whole test suite, doctests and README examples included"
 	@echo "make check    format, lint, types, import contracts, documentation, then the tests"
 	@echo "make docs     the documentation site, into build/docs; fails at any warning, misspelling or dead link"
+	@echo "make dist     wheel and source archive, into dist/, checked and each installed into an environment of its own"
 	@echo "make coverage branch coverage of statedb/, with the lines that no test runs; fails under 95 percent"
 	@echo "make bench    benchmarks, full size"
 	@echo "make bench-report   the same at 40 000 rows, written into docs/performance.md"
@@ -55,6 +56,20 @@ types: $(VENV)/.dev
 
 contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+$(VENV)/.release: $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[release]'
+	@touch $@
+
+dist: $(VENV)/.release
+	rm -rf dist build/try-*
+	$(BIN)/python -m hatchling build
+	$(BIN)/twine check --strict dist/*
+	for file in dist/*; do \
+		$(PYTHON) -m venv build/try-$${file##*.} && \
+		build/try-$${file##*.}/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$file" && \
+		build/try-$${file##*.}/bin/statedb demo || exit 1; \
+	done
 
 SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs deploy statedb ingest consumers examples
 

@@ -15,7 +15,10 @@ exclude_patterns = ["_site"]
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]
-suppress_warnings = ["misc.highlighting_failure"]  # some blocks show parts of files
+suppress_warnings = [
+    "misc.highlighting_failure",  # some blocks show parts of files
+    "toc.not_included",  # a new page may be written before its place in the menu is chosen
+]
 
 autodoc_member_order = "groupwise"
 autodoc_typehints = "signature"
