@@ -71,7 +71,7 @@ class Access:
 
 
 class TokenFile:
-    """The tokens in a file: one a line, of at least 16 characters. Empty lines and those that begin with ``#`` are none.
+    """The tokens in a file: one a line, of at least 16 characters. Empty lines and those with a ``#`` first are none.
 
     A file that is gone or cannot be read has no tokens: a token is withdrawn by its removal.
     """

@@ -44,4 +44,4 @@ class Authentication:
 
 
 def _refusal(status: int, error: str, headers: dict[str, str]) -> JSONResponse:
-    return JSONResponse({"error": error}, status, headers={**headers, "Connection": "close"})
+    return JSONResponse({"error": error}, status, headers=headers)
