@@ -21,7 +21,9 @@ from starlette.routing import Route
 from ..errors import AgentError, BadRequest, NoRow, NotFound, Overloaded
 from ..metrics.exposition import Metrics
 from ..wording import suggestion
+from .access import Access
 from .admission import Admissions
+from .authentication import Authentication
 from .connections import Limits
 from .guard import Guard
 from .openapi import document
@@ -44,16 +46,22 @@ def make_app(
     limits: Limits | None = None,
     *,
     metrics: Metrics | None = None,
+    access: Access | None = None,
     browsers: bool = True,
+    loopback: bool = True,
 ) -> Traffic:
-    """The application. ``browsers``: whether its address can be reached by a browser, so that it must refuse some."""
+    """The application. ``browsers``: whether its address can be reached by a browser, so that it must refuse some.
+
+    ``loopback``: whether it can be reached from this machine only. With ``access`` every request needs credentials.
+    """
     answers = _Answers(resources, streams, metrics or Metrics(resources.db, resources.readiness), limits or Limits())
     routes = [Route(_pattern(each), answers.endpoint(each), methods=[each.method]) for each in RESOURCES]
     routes.append(Route(_OPENAPI_PATH, answers.openapi, methods=["GET"]))
     routes.append(Route(_METRICS_PATH, answers.metrics, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False
-    return Traffic(Guard(app, browsers=browsers), answers.query_count)
+    guarded = app if access is None else Authentication(app, access)
+    return Traffic(Guard(guarded, browsers=browsers, loopback=loopback), answers.query_count)
 
 
 class _Answers:
