@@ -53,21 +53,23 @@ class Access:
             ("operate", "operate-token-file", options.operate_token_file),
             ("read", "read-token-file", options.read_token_file),
         )
-        self._files = [(role, TokenFile(f"http.{name}", Path(path), clock)) for role, name, path in files if path]
+        self._files: list[tuple[Role, TokenFile]] = [
+            (role, TokenFile(f"http.{name}", Path(path), clock)) for role, name, path in files if path
+        ]
 
     def role_of(self, authorization: str | None, certificate: Collection[str] | None) -> Role | None:
         """The best role of a header ``Authorization`` and the names in a client certificate that was verified.
 
         None if neither is there, or the token is not valid and there is no certificate.
         """
-        roles: list[Role] = []
+        roles = set[Role]()
         if certificate is not None:
-            roles.append("read" if self._operators.isdisjoint(certificate) else "operate")
+            roles.add("read" if self._operators.isdisjoint(certificate) else "operate")
         if authorization is not None:
             scheme, _, token = authorization.partition(" ")
             if scheme.lower() == "bearer":
-                roles += [role for role, file in self._files if token.strip() in file]
-        return "operate" if "operate" in roles else roles[0] if roles else None
+                roles.update([role for role, file in self._files if token.strip() in file])
+        return "operate" if "operate" in roles else "read" if roles else None
 
 
 class TokenFile:
