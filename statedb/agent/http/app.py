@@ -21,7 +21,9 @@ from starlette.routing import Route
 from ..errors import AgentError, BadRequest, NoRow, NotFound, Overloaded
 from ..metrics.exposition import Metrics
 from ..wording import suggestion
+from .access import Access
 from .admission import Admissions
+from .authentication import Authentication
 from .connections import Limits
 from .guard import Guard
 from .openapi import document
@@ -46,13 +48,15 @@ def make_app(
     limits: Limits | None = None,
     *,
     metrics: Metrics | None = None,
+    access: Access | None = None,
     browsers: bool = True,
+    loopback: bool = True,
     live: Live | None = None,
 ) -> Traffic:
-    """The application.
+    """The application. ``browsers``: whether its address can be reached by a browser, so that it must refuse some.
 
-    ``browsers``: whether its address can be reached by a browser, so that it must refuse some. Without ``live`` the
-    web page stays empty.
+    ``loopback``: whether it can be reached from this machine only. With ``access`` every request needs credentials.
+    Without ``live`` the web page stays empty.
     """
     metrics = metrics or Metrics(resources.db, resources.readiness)
     answers = _Answers(resources, streams, metrics, limits or Limits(), live)
@@ -62,7 +66,8 @@ def make_app(
     routes += files.routes()
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False
-    return Traffic(Guard(app, browsers=browsers), answers.query_count)
+    guarded = app if access is None else Authentication(app, access)
+    return Traffic(Guard(guarded, browsers=browsers, loopback=loopback), answers.query_count)
 
 
 class _Answers:

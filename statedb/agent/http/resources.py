@@ -11,7 +11,7 @@ import msgspec
 
 from ingest import Source
 from statedb import Database, PrefixIndex, Snapshot, Table
-from statedb.catalog import Rejected, Sources
+from statedb.catalog import Rejected
 
 from ..consumer import Consumer
 from ..errors import BadRequest, NotFound
