@@ -5,7 +5,7 @@ import contract in pyproject.toml checks it. From the bottom:
 
     errors                      one exception class for each thing the caller can do about it
     keys, networks              compound keys and their prefixes; IP networks as packed bytes
-    schema, shape               tables and indexes as declarations; the one type shape of the keys of an index
+    schema, shape, sameness     declarations of tables and indexes; the one shape of an index's keys; equal rows
     states, order, bucket       a row at one moment; keys in sorted order; the primary keys under one index key
     layers, history             old states as layers over the newest rows; the chain of commits
     wakers, concern             what a watch wakes; what it is about

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import Any, overload
 
@@ -41,7 +41,7 @@ class Database(Head):
         With ``STATEDB_CHECK=1`` in the environment all invariants are checked after every commit: slow, for tests.
         """
         super().__init__()
-        self._lock = Lock()
+        self._lock = RLock()
         self._chosen: dict[tuple[AnyTable, ...], tuple[TableStore, ...]] = {}  # what ``write`` was asked for, in order
         self._transaction = ObservedTransaction if self._check else WriteTransaction
         for table in tables:
@@ -72,8 +72,14 @@ class Database(Head):
                 raise InvalidTable(f"another table is registered as {table.name!r} already; names are unique")
             store = TableStore(table, self._root)
             self._stores = {**self._stores, table: store}
-            with self._root.lock:
-                self._root.pins = {**self._root.pins, table: store.first_pin()}
+            first = store.first_pin()
+            while True:  # as a commit does: nothing runs under the root's lock
+                seen = self._root.pins
+                pins = {**seen, table: first}
+                with self._root.lock:
+                    if self._root.pins is seen:
+                        self._root.pins = pins
+                        break
 
     def write(self, *tables: AnyTable, owner: Owner | None = None, timeout: float | None = None) -> WriteTransaction:
         """Open a write transaction on these tables, waiting for others that write them. Naming one twice does no harm.
@@ -161,9 +167,8 @@ class Database(Head):
         stores = tuple([self._stores[table] for table in chosen])
         stream: ChangeStream[Any, Any] | TablesStream
         stream = (ChangeStream if len(tables) == 1 else TablesStream)(self, stores, since)
-        with self._lock:
-            for store in stores:
-                store.follow(stream)
+        for store in stores:
+            store.follow(stream)
         return stream
 
     def dump(self, *tables: AnyTable) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from operator import itemgetter
-from threading import Lock
+from threading import RLock
 from typing import Any
 from weakref import ref
 
@@ -68,13 +68,15 @@ class Pin:
     stale one together with the Pin at which it ends: one tuple, replaced whole, never changed.
     """
 
-    __slots__ = ("__weakref__", "commit", "layers", "ordered")
+    __slots__ = ("__weakref__", "commit", "layers", "ordered", "origins")
 
     def __init__(self, commit: Commit) -> None:
         """Pin a commit."""
         self.commit = commit
         self.ordered: list[Row] | None = None
         self.layers: tuple[tuple[Layer, ...], Pin] | None = None
+        self.origins: dict[str, None] | None = None
+        """Where the state was taken, if `Database.observe` was told to remember that."""
 
 
 def links(start: Commit, end: Commit | None) -> Iterator[tuple[Undo, Redo, Commit]]:
@@ -106,7 +108,7 @@ class Root:
 
     def __init__(self) -> None:
         """No tables yet."""
-        self.lock = Lock()
+        self.lock = RLock()
         self.pins: dict[Any, Pin] = {}
 
 

@@ -10,7 +10,7 @@ from .concern import key_concern, prefix_concern
 from .errors import RowNotFound
 from .keys import normal_prefix, prefix_edges, prefix_matcher
 from .schema import AnyIndex, K, R
-from .source import Source, check_key, check_limit
+from .source import Source, check_limit
 from .states import Key
 from .table_view import D, TableView
 from .watch import Watch
@@ -104,13 +104,12 @@ class _OrderedIndexView(AnyIndexView[K, R]):
 
     def watch(self, key: K) -> Watch:
         """A watch on the rows under one index key, present or not."""
-        check_key(key)
         return self._source.watch(key_concern(self._index.position, [key]))
 
     def watch_prefix(self, prefix: Any) -> Watch:
         """A watch on the rows under a prefix of the index key."""
         normal, size = normal_prefix(prefix)
-        return self._source.watch(prefix_concern(self._index.position, normal, prefix_matcher(prefix)), size)
+        return self._source.watch(prefix_concern(self._index.position, normal, prefix_matcher(prefix), size))
 
 
 class UniqueIndexView(_OrderedIndexView[K, R]):

@@ -86,6 +86,6 @@ class PrefixIndexView(AnyIndexView[N, R]):
         first, last = span(outer)
         size = length_of(outer)
         concern = prefix_concern(
-            self._index.position, outer, lambda key: first <= key <= last and length_of(key) >= size
+            self._index.position, outer, lambda key: first <= key <= last and length_of(key) >= size, size
         )
-        return self._source.watch(concern, size)
+        return self._source.watch(concern)

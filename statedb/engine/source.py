@@ -162,14 +162,14 @@ class Source:
         more = {key for layer in layers for key in layer.between(index.position, low, high)}
         return sorted(more.union(keys))
 
-    def watch(self, concern: Concern, size: int = 0) -> Watch:
+    def watch(self, concern: Concern) -> Watch:
         """A watch on what this view shows: registered first, then compared with what happened since."""
         self.check_open()
         store, commit = self.store, self.pin.commit
-        watch = store.registry.add(concern, commit.sequence, size)
+        watch = store.registry.add(concern, commit.sequence)
         head = store.pin  # held, so that compaction does not jump over it: the walk must not go beyond the root
         for undo, redo, following in links(commit, head.commit):
-            if concern.touched_by(undo, redo) or (concern.place == "table" and commit.pending != following.pending):
+            if concern.touched_by(undo, redo) or (concern.heeds_initializers and commit.pending != following.pending):
                 watch.trip()
                 break
             commit = following

@@ -79,7 +79,7 @@ class TableStore:
         self.owner: Any = None
         """Who alone may write the table, by identity, with a name; None where everybody may."""
         self.unfinished: Callable[[], None] | None = None  # finishes a commit that exceptions tore
-        self.streams: list[ref[Any]] = []
+        self.streams: dict[ref[Any], None] = {}
         self.commits_timed = 0
         self.commits_s = 0.0
 
@@ -98,13 +98,15 @@ class TableStore:
             )
 
     def follow(self, stream: Any) -> None:
-        """Remember an open stream, weakly; those that are closed or gone are forgotten. One caller at a time."""
-        self.streams = [weak for weak in self.streams if (other := weak()) is not None and not other.closed]
-        self.streams.append(ref(stream))
+        """Remember an open stream, weakly. Each step is atomic: streams are opened from finalizers as well."""
+        self.streams[ref(stream, self._unfollow)] = None
+
+    def _unfollow(self, weak: ref[Any]) -> None:
+        self.streams.pop(weak, None)
 
     def open_streams(self) -> int:
         """How many streams follow the table."""
-        return sum([1 for weak in self.streams if (stream := weak()) is not None and not stream.closed])
+        return sum([1 for weak in list(self.streams) if (stream := weak()) is not None and not stream.closed])
 
     def first_pin(self) -> Pin:
         """The pin of the empty table at revision 0."""

@@ -6,10 +6,10 @@ from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, TypeVar, cast, overload
 
 from .concern import key_concern, prefix_concern, table_concern
-from .errors import RowNotFound
+from .errors import InvalidKey, RowNotFound
 from .keys import normal_prefix, prefix_edges, prefix_matcher
 from .schema import K, R
-from .source import Entry, Source, check_key, check_limit
+from .source import Entry, Source, check_limit
 from .watch import Watch
 
 D = TypeVar("D")
@@ -178,10 +178,11 @@ class TableView(Mapping[K, R]):
         """A watch on one row, present or not; without a key, on the whole table, initializers included."""
         if key is _WHOLE_TABLE:
             return self._source.watch(table_concern())
-        check_key(key)
+        if key is None:
+            raise InvalidKey("None is nobody's key; watch() without a key watches the whole table")
         return self._source.watch(key_concern(0, [key]))
 
     def watch_prefix(self, prefix: Any) -> Watch:
         """A watch on the rows under a key prefix."""
         normal, size = normal_prefix(prefix)
-        return self._source.watch(prefix_concern(0, normal, prefix_matcher(prefix)), size)
+        return self._source.watch(prefix_concern(0, normal, prefix_matcher(prefix), size))

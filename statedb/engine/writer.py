@@ -9,6 +9,7 @@ from typing import Any, cast
 from .errors import InitializerError, InvalidRow, RevisionMismatch, RowNotFound
 from .history import Initializer
 from .overlay import NO_PIN, Overlay
+from .sameness import same
 from .schema import K, R
 from .source import Entry
 from .states import Key, State
@@ -60,7 +61,7 @@ class TableWriter(TableView[K, R]):
                 return None
         else:
             raise source.no_key(row)
-        if old is not None and not force and old == row:
+        if old is not None and not force and old == row and same(old, row):
             return old
         source.stage(row, key, old, staged)
         return old
@@ -84,7 +85,7 @@ class TableWriter(TableView[K, R]):
         try:
             for row in rows:
                 key, staged, old = self._located(row)
-                if old is None or old != row:
+                if old is None or not same(old, row):
                     staged_before.setdefault(key, staged)
                     source.stage(row, key, old, staged)
                 if learning and source.stage_all_new(rows[1:]):  # the first row had the first keys of the table
@@ -105,7 +106,7 @@ class TableWriter(TableView[K, R]):
             raise self._missing(key)
         if at is not None:
             self._check_revision(key, at)
-        if old != row:
+        if not same(old, row):
             self._source.stage(row, key, old, staged)
         return old
 
@@ -124,7 +125,7 @@ class TableWriter(TableView[K, R]):
                 f"table {self._source.store.name!r}: the change moves row {key!r} to another primary key; "
                 f"delete it and insert the new one: {new!r}"
             )
-        if new != now:
+        if not same(new, now):
             self._source.stage(new, key, now, staged)
         return new
 
