@@ -6,13 +6,14 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from threading import RLock
 from time import monotonic
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from .errors import InvalidTable
 from .head import Head
 from .origins import HeldState, Origins
 from .owner import Owner
 from .schema import K, R, Table
+from .single import deletion, insertion, write_one
 from .snapshot import AnyTable, Snapshot, unhashable_table, unknown_table
 from .stats import TableStats, table_stats
 from .store import TableStore
@@ -93,6 +94,38 @@ class Database(Head):
         except TypeError:
             raise unhashable_table(tables, self._stores) from None
         return self._transaction(self, chosen, owner, timeout)
+
+    def insert(self, table: type[Table[K, R]], row: R, *, owner: Owner | None = None) -> R | None:
+        """Put one row in, in a transaction of its own; the replaced row or None. As ``txn[table].insert(row)`` does.
+
+        Half the cost of ``with db.write(table)`` around it. Raises what the two of them raise.
+        """
+        store = self._short_way(table)
+        if store is not None:
+            done, old = write_one(store, insertion, row, owner)
+            self._taken = None
+            if done:
+                return cast("R | None", old)
+        with self.write(table, owner=owner) as txn:
+            return txn[table].insert(row)
+
+    def delete(self, table: type[Table[K, R]], key: K, *, owner: Owner | None = None) -> R | None:
+        """Take one row out, in a transaction of its own; the deleted row, or None where there was none."""
+        store = self._short_way(table)
+        if store is not None:
+            done, old = write_one(store, deletion, key, owner)
+            self._taken = None
+            if done:
+                return cast("R | None", old)
+        with self.write(table, owner=owner) as txn:
+            return txn[table].delete(key)
+
+    def _short_way(self, table: Any) -> TableStore | None:
+        """The store of a table, where commits are neither timed nor checked."""
+        try:
+            return self._stores.get(table) if self._transaction is WriteTransaction else None
+        except TypeError:
+            return None  # the long way says what is wrong
 
     @asynccontextmanager
     async def write_async(
@@ -187,6 +220,7 @@ class Database(Head):
         self._transaction = ObservedTransaction
         if origins and self._origins is None:
             self._origins = Origins()
+            self._taken = None
 
     def held(self) -> tuple[HeldState, ...]:
         """The older states that somebody holds, and so the history that is kept; the oldest of each table first.

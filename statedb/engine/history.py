@@ -64,17 +64,19 @@ class Commit:
 class Pin:
     """What the root, snapshots, views and streams hold: keeps one Commit, and so the way to the newest state.
 
-    ``ordered`` caches the rows in key order while the commit is the newest; ``layers`` the merged undo of a
+    ``ordered`` keeps the state's rows in key order, once somebody read them so; ``layers`` the merged undo of a
     stale one together with the Pin at which it ends: one tuple, replaced whole, never changed.
     """
 
-    __slots__ = ("__weakref__", "commit", "layers", "ordered", "origins")
+    __slots__ = ("__weakref__", "commit", "layers", "ordered", "origins", "walks")
 
     def __init__(self, commit: Commit) -> None:
         """Pin a commit."""
         self.commit = commit
         self.ordered: list[Row] | None = None
         self.layers: tuple[tuple[Layer, ...], Pin] | None = None
+        self.walks = 0
+        """How often a row was looked for link by link, before the undo was merged into layers."""
         self.origins: dict[str, None] | None = None
         """Where the state was taken, if `Database.observe` was told to remember that."""
 

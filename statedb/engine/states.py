@@ -28,6 +28,8 @@ def really_changed(before: State | None, after: State) -> bool:
         return after[2]
     try:
         return not same(before[0], after[0])
+    except MemoryError:
+        raise  # the commit is run again
     except Exception:
         return True
 

@@ -20,6 +20,7 @@ from .history import Commit, Pin, Root, compact
 from .index_store import IndexStore, Moves
 from .order import Order
 from .reserve import Reservation
+from .row_list import RowList
 from .schema import Table, UniqueIndex
 from .shape import KeyShape
 from .states import Key, Redo, Row, Undo
@@ -48,6 +49,7 @@ class TableStore:
         "reservation",
         "revisions",
         "root",
+        "row_list",
         "row_types",
         "rows",
         "streams",
@@ -65,6 +67,7 @@ class TableStore:
         self.rows: dict[Key, Row] = {}
         self.revisions: dict[Key, int] = {}
         self.order = Order(self.rows)
+        self.row_list = RowList(self.rows, self.key_of)
         self.key_shape = KeyShape(0)
         self.indexes = tuple([IndexStore(index) for index in list(table.indexes.values())[1:]])
         self.index_shapes = tuple([store.shape for store in self.indexes])
@@ -126,8 +129,6 @@ class TableStore:
         old = base.commit
         if old.link is None:
             old.link = (undo, redo, after.commit)
-        if base.ordered is not None:
-            base.ordered = None
         rows, revisions = self.rows, self.revisions
         for key, (row, revision, deleted, _) in redo.items():
             if deleted:
@@ -145,6 +146,8 @@ class TableStore:
                     store.note(leave, enter)
             if self.order.noted is not None:
                 self.order.note([*leave, *enter], rows)
+        if self.row_list.touched is not None:
+            self.row_list.touch(list(redo))
         self.replaced.append(ref(base))
         if old.sequence % _COMPACT_EVERY == 0:
             self.replaced = compact(self.replaced)

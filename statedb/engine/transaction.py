@@ -168,6 +168,7 @@ class WriteTransaction:
         finally:
             if not plan.closed:
                 self.abort()
+            self._head._taken = None  # it holds the state before: see Head.snapshot
             self._writers = _NO_WRITERS
             self._pins = _NO_PINS
             if plan.torn is None:

@@ -259,7 +259,7 @@ class TableWriter(TableView[K, R]):
 
     def _rows_in_order(self) -> list[R]:
         self._source.check_open()
-        return self._source.ordered() if self._redo else list(super()._rows_in_order())
+        return self._source.all_in_order()
 
 
 def live_row(staged: State) -> Any:
