@@ -18,7 +18,8 @@ import msgspec
 
 from ingest import KubernetesOptions
 from ingest.etcd import Client
-from ingest.kubernetes.api import Api, Request
+from ingest.kubernetes.api import Api
+from ingest.kubernetes.request import Request
 from statedb.catalog.wire.crds.endpoints import _Endpoint as CiliumEndpoint
 from tests.apiserver.binary import Missing
 from tests.apiserver.objects import ENDPOINTS, IDENTITIES, NODES, endpoint, identity, node
@@ -208,7 +209,7 @@ def list_bare(options: KubernetesOptions) -> tuple[int, str]:
     while True:
         query = {"limit": str(options.page_limit)} | ({"continue": token} if token else {})
         with api.get(Request("list", "ciliumendpoints", _PATH, query), silence_s=_WAIT_S, compressed=True) as answer:
-            page = decode(b"".join(answer.stream(1 << 16, decode_content=True)))
+            page = decode(b"".join(answer.chunks(decoded=True)))
         found += page.items
         token = page.metadata.token
         if not token:
@@ -223,6 +224,6 @@ def watch_bare(options: KubernetesOptions) -> Generator[list[int], None, None]:
     with Api(options).get(Request("watch", "ciliumendpoints", _PATH, query), silence_s=_WAIT_S) as answer:
         yield []
         rest = b""
-        for chunk in answer.stream(1 << 16, decode_content=False):
+        for chunk in answer.chunks():
             *lines, rest = (rest + chunk).split(b"\n")
             yield [decode(line).object.status.identity.id for line in lines]

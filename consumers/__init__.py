@@ -5,6 +5,7 @@
 etcd is in ``consumers.etcd``.
 """
 
-from .running import Derivation, Follower, Reconciler, derive, follow, reconcile
+from .reconciling import reconcile
+from .running import Derivation, Follower, Reconciler, SourceSnapshot, derive, follow
 
-__all__ = ["Derivation", "Follower", "Reconciler", "derive", "follow", "reconcile"]
+__all__ = ["Derivation", "Follower", "Reconciler", "SourceSnapshot", "derive", "follow", "reconcile"]

@@ -1,11 +1,16 @@
 """A directory of files as it is at one moment, read again only where it changed. Knows no YAML.
 
 A directory that Kubernetes mounts (a ConfigMap, a Secret) is changed by pointing its ``..data`` link to a new
-directory: the link is followed once per look, so that all files of a look are of one generation.
+directory, its next generation, and the old one is deleted then. A look that meets such a change is repeated: all files
+of a look are of one generation.
+
+The directory itself may go as well. Where a volume was mounted, an unmount leaves an empty directory behind; another
+file system may be mounted in its place. `difference` tells such a directory from the one that we knew.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -26,6 +31,7 @@ ANY = ("",)
 """Endings of the names of files that count."""
 
 _RACY_NS = 2_000_000_000  # within the coarsest clock of a file system two writes may carry one time
+_LOOKS_MAX = 20
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -45,12 +51,40 @@ class Outage(Exception):
     """The directory cannot be looked at: this says nothing about its files."""
 
 
+class Generation(msgspec.Struct, frozen=True):
+    """Which directory it is, and which content of it: ``link`` is where its ``..data`` leads, empty if it has none."""
+
+    device: int
+    inode: int
+    link: str
+
+
 class Look(msgspec.Struct, frozen=True):
-    """The files of a directory by name, and whether they can only change all at once."""
+    """The files of a directory by name, all of one generation."""
 
     base: Path
     files: dict[str, Signature]
-    atomic: bool
+    generation: Generation
+
+    @property
+    def atomic(self) -> bool:
+        """Whether its files can only change all at once."""
+        return bool(self.generation.link)
+
+
+def difference(known: Look, now: Look) -> str:
+    """Why this cannot be the directory that we knew; empty if it can.
+
+    A directory that is replaced by another one with files in it, on the same file system, is a usual way to change
+    all files at once.
+    """
+    if known.atomic and not now.atomic:
+        return "its content is no longer mounted there"
+    if known.generation.device != now.generation.device:
+        return "another file system is mounted there"
+    if known.generation.inode != now.generation.inode and not now.files:
+        return "another directory stands there, and it is empty"
+    return ""
 
 
 class Directory:
@@ -73,23 +107,21 @@ class Directory:
     def look(self) -> Look:
         """The files that are there now, in the order of their names. Raises Outage.
 
-        Files that begin with a dot do not count.
+        Files that begin with a dot do not count. A directory whose generations change faster than it can be looked at
+        is an outage too.
         """
+        for _ in range(_LOOKS_MAX):
+            look = self._look()
+            if look is not None:
+                return look
+        raise Outage(f"{self._path}: it changes faster than it can be read")
+
+    def is_current(self, look: Look) -> bool:
+        """Whether the directory is still of the generation of a look: what was read since belongs together."""
         try:
-            generation = self._path / "..data"
-            atomic = generation.is_symlink()
-            base = generation.resolve(strict=True) if atomic else self._path
-            names = sorted(name for name in os.listdir(base) if name.endswith(self._suffixes) and name[0] != ".")
-        except (OSError, RuntimeError) as error:
-            raise Outage(f"{self._path}: {_reason(error)}") from error
-        files = {}
-        for name in names:
-            signature = _signature(base / name)
-            if signature is not None:
-                files[name] = signature
-        if not base.is_dir():
-            raise Outage(f"{self._path}: it went while we looked")
-        return Look(base, files, atomic)
+            return self._generation() == look.generation
+        except Outage:
+            return False
 
     def is_racy(self, signature: Signature) -> bool:
         """Whether the file changed so lately that the next change may leave its signature alone."""
@@ -110,6 +142,50 @@ class Directory:
         if len(data) > self._bytes_max:
             return Unreadable(f"larger than {self._bytes_max} bytes")
         return Read(data, blake2b(data, digest_size=16).digest())
+
+    def _look(self) -> Look | None:
+        """One look; None if another generation came meanwhile. Raises Outage.
+
+        The order matters: a generation is deleted after the next one has taken its place. If this one still has its
+        place after the last file was looked at, nobody has begun to delete it.
+        """
+        generation = self._generation()
+        base = self._path / generation.link
+        try:
+            names = sorted(name for name in os.listdir(base) if name.endswith(self._suffixes) and name[0] != ".")
+            files = {name: found for name in names if (found := _signature(base / name)) is not None}
+        except OSError as error:
+            if self._generation() != generation:
+                return None
+            raise Outage(f"{self._path}: {_reason(error)}") from error
+        return Look(base, files, generation) if self._generation() == generation else None
+
+    def _generation(self) -> Generation:
+        """Raises Outage, also where ``..data`` leads nowhere: that is no directory without files."""
+        try:
+            found = os.stat(self._path)
+            link = self._link()
+            while link:
+                try:
+                    os.stat(self._path / link)
+                    break
+                except FileNotFoundError:  # gone for good, or because the next generation is there
+                    before, link = link, self._link()
+                    if link == before:
+                        raise
+            return Generation(found.st_dev, found.st_ino, link)
+        except OSError as error:
+            raise Outage(f"{self._path}: {_reason(error)}") from error
+
+    def _link(self) -> str:
+        try:
+            return os.readlink(self._path / "..data")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # it is there, and is no link
+                return ""
+            raise
 
 
 def _signature(path: Path) -> Signature | None:

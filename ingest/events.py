@@ -13,12 +13,16 @@ import msgspec
 
 
 class Upsert(msgspec.Struct, frozen=True, gc=False):
-    """The object is there, and these are its rows: all of them, of every table of its feed."""
+    """The object is there, and these are its rows: all of them, of every table of its feed.
+
+    ``rows`` may be `PartlyRead` (Any: a feed may fill several tables). ``table`` is the one that the faults are told of
+    in ``rejected``; the feed's first where it is not given.
+    """
 
     feed: str
     object: str
     rows: tuple[Any, ...]
-    """Any: a feed may fill several tables."""
+    table: str = ""
 
 
 class Bad(msgspec.Struct, frozen=True, gc=False):
@@ -33,22 +37,25 @@ class Bad(msgspec.Struct, frozen=True, gc=False):
 
 
 class Delete(msgspec.Struct, frozen=True, gc=False):
-    """The object is gone."""
+    """The object is gone; or, with a ``doubt``, the server says so and is not believed: the delete is withheld."""
 
     feed: str
     object: str
+    doubt: str = ""
 
 
 class Listed(msgspec.Struct, frozen=True):
     """All objects of a feed, in the source's order. What is not among them is gone.
 
-    ``full`` False: what is not among them may be gone (the server behind the list may not be the one that knew it);
-    deletes are withheld.
+    ``full`` False: what is not among them may be there nevertheless (the server behind the list may not be the one that
+    knew it). Those deletes are withheld, for the reason ``doubt``, except for the objects in ``gone``.
     """
 
     feed: str
     objects: Sequence[Upsert | Bad]
     full: bool = True
+    doubt: str = ""
+    gone: frozenset[str] = frozenset()
 
 
 Event: TypeAlias = Listed | Upsert | Bad | Delete

@@ -13,9 +13,3 @@ def identity(cluster: str, value: object) -> tuple[Any, ...]:
     if found is None:
         raise WireError("security-labels: empty")
     return (found,)
-
-
-def service(cluster: str, cluster_id: int, value: object) -> tuple[Any, ...]:
-    """The row of a Service, or none where it is not shared. Raises WireError."""
-    found = crds.service(value, cluster, cluster_id)
-    return () if found is None else (found,)

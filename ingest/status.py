@@ -1,48 +1,66 @@
-"""How a source is doing, for people: its rows in the tables ``sources`` and ``rejected``. Knows nothing of its objects.
+"""How a source is doing, for people: its rows in the tables ``sources`` and ``rejected``, and lines in the log.
 
-State changes are written at once, everything else at most once a second, always in transactions of its own: a source
-that takes 10 000 updates a second must not write 10 000 times that it did.
+A batch carries what waits here in its own transaction (`Status.stage`), so that in any snapshot a table and what
+``sources`` says of it are of one moment. What comes without rows, such as a lost connection, is written by itself.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Literal, TypeAlias
+from typing import Any
 
 from statedb import Database
 from statedb.catalog import Rejected, RejectedKey, RejectedRow, SourceKey, SourceRow, Sources
 
+from .belief.state import State as State, derived
 from .errors import OwnedElsewhere
 from .source import AnyTable
-
-State: TypeAlias = Literal["absent", "connecting", "syncing", "synced", "stale", "failed"]
-"""absent: no source fills the table. connecting: never heard from it yet. syncing: the first list is under way.
-synced: the table follows. stale: the last good content stands, the place is away or not to be trusted yet.
-failed: it will not heal by waiting (credentials, permissions, a bug)."""
 
 ANY_TABLE = "*"
 """Stands for the table in ``rejected`` where nobody can say which one it would have been."""
 
-_INHERITED = "rows of before, not confirmed by this source yet"
 _PERIOD_S = 1.0
 _REJECTED_MAX = 1000
+_LOGGED_MAX = 10
+
+_log = logging.getLogger("ingest")
 
 
 class _Health:
-    """The changing part of one row of ``sources``."""
+    """The changing part of one row of ``sources``: what the connection reports, and what is shown."""
 
-    __slots__ = ("error", "held_back", "inherited", "relists", "rows", "since", "state", "withheld")
+    __slots__ = (
+        "doubt",
+        "error",
+        "held_back",
+        "held_doubt",
+        "inherited",
+        "relists",
+        "rows",
+        "shown",
+        "since",
+        "state",
+        "withheld",
+    )
 
     def __init__(self, since: float) -> None:
         self.state: State = "connecting"
+        self.shown: State = "connecting"
         self.since = since
         self.error = ""
         self.rows = 0
         self.withheld = 0
+        self.doubt = ""
         self.held_back = 0
+        self.held_doubt = ""
         self.relists = 0
         self.inherited = False
+
+    def derived(self) -> tuple[State, str]:
+        doubt = self.doubt or self.held_doubt
+        return derived(self.state, self.error, self.withheld + self.held_back, doubt, inherited=self.inherited)
 
 
 class Status:
@@ -71,7 +89,10 @@ class Status:
         self._rejected: dict[str, dict[str, RejectedRow]] = {}
         self._rejections: dict[RejectedKey, RejectedRow | None] = {}
         self._shown: dict[str, set[RejectedKey]] = {}
+        self._logged = 0
         self._written = float("-inf")
+
+    # --- life ---------------------------------------------------------------------------------------------------------
 
     def own(self) -> None:
         """Become the one source of these tables. Raises OwnedElsewhere naming both; then nothing is taken."""
@@ -92,6 +113,9 @@ class Status:
     def disown(self) -> None:
         """The source has ended: its tables keep their rows, another source may take them."""
         self._forget_rejections()
+        for health in self._health.values():
+            health.inherited = False
+            health.withheld = health.held_back = 0
         self.report("absent", "stopped")
         self.write()
 
@@ -104,8 +128,10 @@ class Status:
             for name in self._health:
                 txn[Sources].delete(SourceKey(self._cluster, name))
 
+    # --- what the source reports --------------------------------------------------------------------------------------
+
     def report(self, state: State, error: str = "", tables: Iterable[AnyTable] | None = None) -> None:
-        """The state from now on, of these tables or all. Written at once if it is another one than before."""
+        """How the connection is from now on, for these tables or all. Written at once if the state shown changes."""
         turned = False
         for name in self._health if tables is None else [table.name for table in tables]:
             turned |= self._turn(name, state, error)
@@ -113,45 +139,43 @@ class Status:
             self.write()
 
     def _turn(self, name: str, state: State, error: str) -> bool:
-        """Whether the table's state is another one now."""
+        """Whether another state is to be shown now."""
         health = self._health[name]
         if state == "synced":
             health.inherited = False
-        elif health.inherited and state in ("connecting", "syncing"):
-            state, error = "stale", f"{_INHERITED}: {error or state}"
-        turned = health.state != state
-        if turned:
-            health.state, health.since = state, self._wall()
-        if turned or health.error != error:
-            health.error = error
+        if (health.state, health.error) != (state, error):
+            health.state, health.error = state, error
             self._changed.add(name)
-        return turned
+        return health.derived()[0] != health.shown
 
     def inherit(self, tables: Iterable[AnyTable]) -> None:
         """These tables have rows of before: they are stale, and no longer just connecting, until they are synced."""
         tables = tuple(tables)
         for table in tables:
             self._health[table.name].inherited = True
+            self._changed.add(table.name)
         self.report("connecting", tables=tables)
 
-    def count(self, table: AnyTable, rows: int, withheld: int = 0) -> None:
-        """So many rows of the table are this source's, and so many objects would go if their absence counted."""
+    def count(self, table: AnyTable, rows: int, withheld: int = 0, doubt: str = "") -> None:
+        """So many rows are this source's, and so many objects would go if their absence counted; why it does not."""
         health = self._health[table.name]
-        if health.rows != rows or health.withheld != withheld:
-            health.rows, health.withheld = rows, withheld
+        if (health.rows, health.withheld, health.doubt) != (rows, withheld, doubt):
+            health.rows, health.withheld, health.doubt = rows, withheld, doubt
             self._changed.add(table.name)
 
-    def hold_back(self, table: AnyTable, objects: int) -> None:
-        """So many objects more would go that the source itself keeps, besides those that are counted."""
+    def hold_back(self, table: AnyTable, objects: int, doubt: str = "") -> None:
+        """So many objects more would go that the source itself keeps, besides those that are counted; why they stay."""
         health = self._health[table.name]
-        if health.held_back != objects:
-            health.held_back = objects
+        if (health.held_back, health.held_doubt) != (objects, doubt):
+            health.held_back, health.held_doubt = objects, doubt
             self._changed.add(table.name)
 
     def relisted(self, table: AnyTable) -> None:
         """The table was listed anew."""
         self._health[table.name].relists += 1
         self._changed.add(table.name)
+
+    # --- rejected objects ---------------------------------------------------------------------------------------------
 
     def reject(self, feed: str, table: str, name: str, error: str, excerpt: str) -> None:
         """An object cannot be read. A second rejection of the same value keeps the time of the first."""
@@ -167,6 +191,7 @@ class Status:
         if len(shown) < self._rejected_max:
             shown.add(key)
             self._rejections[key] = row
+        self._log_rejected(table, name, error)
 
     def heal(self, feed: str, name: str) -> None:
         """The object can be read, or is gone. Cheap where nothing of the feed is rejected."""
@@ -180,9 +205,21 @@ class Status:
         """The objects of a feed that cannot be read."""
         return tuple(self._rejected.get(feed, ()))
 
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything waits to be written."""
+        return bool(self._changed or self._rejections)
+
+    @property
+    def withholds(self) -> bool:
+        """Whether deletes are withheld, as far as was counted."""
+        return any(health.withheld for health in self._health.values())
+
     def due_in(self) -> float | None:
         """In how many seconds `write_if_due` has something to do; None: nothing is waiting to be written."""
-        if not self._changed and not self._rejections:
+        if not self.is_waiting:
             return None
         return max(0.0, self._written + _PERIOD_S - self._clock())
 
@@ -193,18 +230,45 @@ class Status:
             self.write()
 
     def write(self) -> None:
-        """Write what is waiting, now."""
+        """Write what is waiting, now, by itself."""
+        with self._db.write(Sources, Rejected) as txn:
+            self.stage(txn)
+
+    def stage(self, txn: Any) -> None:
+        """Write what is waiting into a transaction that has both tables open (Any: it may have others besides)."""
         changed, self._changed = self._changed, set()
         rejections, self._rejections = self._rejections, {}
-        with self._db.write(Sources, Rejected) as txn:
-            for name in changed:
-                txn[Sources].insert(self._row(name))
-            for key, row in rejections.items():
-                if row is None:
-                    txn[Rejected].delete(key)
-                else:
-                    txn[Rejected].insert(row)
+        turned: dict[tuple[State, State, str], dict[str, float]] = {}
+        for name in sorted(changed):
+            health = self._health[name]
+            before, since = health.shown, health.since
+            row = self._row(name)
+            if health.shown != before:
+                turned.setdefault((before, health.shown, row.last_error), {})[name] = health.since - since
+            txn[Sources].insert(row)
+        for key, rejected in rejections.items():
+            if rejected is None:
+                txn[Rejected].delete(key)
+            else:
+                txn[Rejected].insert(rejected)
         self._written = self._clock()
+        self._log_turns(turned)
+
+    def _row(self, name: str) -> SourceRow:
+        health = self._health[name]
+        state, error = health.derived()
+        if state != health.shown:
+            health.shown, health.since = state, self._wall()
+        return SourceRow(
+            key=SourceKey(self._cluster, name),
+            backend=self._backend,
+            state=state,
+            since=health.since,
+            last_error=error,
+            rows=health.rows,
+            withheld_deletes=health.withheld + health.held_back,
+            relists=health.relists,
+        )
 
     def _withdraw(self, row: RejectedRow) -> None:
         """Take a rejection out of the table, if it is there or on its way."""
@@ -218,18 +282,30 @@ class Status:
             for name in tuple(rejected):
                 self.heal(feed, name)
 
-    def _row(self, name: str) -> SourceRow:
-        health = self._health[name]
-        return SourceRow(
-            key=SourceKey(self._cluster, name),
-            backend=self._backend,
-            state=health.state,
-            since=health.since,
-            last_error=health.error,
-            rows=health.rows,
-            withheld_deletes=health.withheld + health.held_back,
-            relists=health.relists,
-        )
+    # --- the log ------------------------------------------------------------------------------------------------------
+
+    def _log_turns(self, turned: dict[tuple[State, State, str], dict[str, float]]) -> None:
+        """One line for all tables that turn in the same way, with the longest time that the old state lasted."""
+        for (before, after, error), lasted_s in turned.items():
+            _log.log(
+                logging.WARNING if after in ("stale", "failed") else logging.INFO,
+                "%s/%s %s: %s -> %s after %.1f s%s",
+                self._backend,
+                self._cluster,
+                ", ".join(lasted_s),
+                before,
+                after,
+                max(lasted_s.values()),
+                f": {error}" if error else "",
+            )
+
+    def _log_rejected(self, table: str, name: str, error: str) -> None:
+        """The first few; all of them are in the table."""
+        self._logged += 1
+        if self._logged <= _LOGGED_MAX:
+            _log.warning("%s/%s %s: %s is rejected: %s", self._backend, self._cluster, table, name, error)
+        if self._logged == _LOGGED_MAX:
+            _log.warning("%s/%s: further ones are only in table 'rejected'", self._backend, self._cluster)
 
 
 def declare_absent(db: Database, cluster: str, tables: Iterable[AnyTable]) -> None:

@@ -32,8 +32,8 @@ LARGER_FILES: dict[str, str] = {
 }
 """Each with the reason."""
 
-REPEATED = ("consumers/running/reconciler.py",)
-"""Files that repeat themselves; to be divided."""
+REPEATED = ("consumers/running/", "consumers/etcd/")
+"""Folders that repeat themselves; to be divided."""
 
 LATE_IMPORTS: dict[str, str] = {
     "consumers": "optional packages",

@@ -28,10 +28,14 @@ class Desired:
         unspoken    nobody said anything, or `release` took back what was said: it goes only where ``may_delete`` agrees
     """
 
-    def __init__(self, rank: Callable[[str], int], may_delete: Callable[[str], bool]) -> None:
-        """``rank`` orders keys that are written together; ``may_delete`` decides about unspoken keys that stand."""
+    def __init__(self, rank: Callable[[str], int], may_delete: Callable[[str], bool], heartbeat: str = "") -> None:
+        """``rank`` orders keys that are written together; ``may_delete`` decides about unspoken keys that stand.
+
+        ``heartbeat`` is a key that the writer keeps by itself: nothing is ever to be done about it here.
+        """
         self.lock = threading.RLock()
         self._rank = rank
+        self._heartbeat = heartbeat
         self._may_delete = may_delete
         self._values: dict[str, bytes] = {}
         self._marks: dict[str, None] = {}
@@ -148,6 +152,8 @@ class Desired:
 
     def operation(self, key: str, present: Present, is_good: Callable[[int], bool]) -> Operation | None:
         """What is to be done so that the key is as it should be; None where it is, or where nothing can be done."""
+        if key == self._heartbeat:
+            return None
         entry, rank = present.get(key), self._rank(key)
         if key in self._doomed and entry is not None:
             return Operation(key, None, rank)

@@ -43,7 +43,7 @@ class Repairs:
         if not count and key not in self._due:
             return True
         self._cancel(key)
-        due = now + delay_s(count - 1, *self._wait_s) * (0.5 + 0.5 * self._chance())
+        due = now + delay_s(max(0, count - 1), *self._wait_s) * (0.5 + 0.5 * self._chance())
         self._due[key] = due
         self._queue.add((due, key))
         return False

@@ -216,7 +216,10 @@ class Session:
         if now >= self._renew_at:
             self._renew()
         while (key := self._memory.repairs.pop_due(now)) is not None:
-            self._desired.look_at([key])
+            if key == self._rules.heartbeat:
+                self._beat_at = 0.0
+            else:
+                self._desired.look_at([key])
         if self._rules.heartbeat and now >= self._beat_at:
             self._beat(now)
 

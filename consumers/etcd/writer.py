@@ -73,7 +73,7 @@ class EtcdWriter:
         self._wall = wall
         self._chance = chance
         self._identity = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
-        self._desired = Desired(rules.rank, rules.may_delete or (lambda _: self._others_may_go))
+        self._desired = Desired(rules.rank, rules.may_delete or (lambda _: self._others_may_go), rules.heartbeat)
         self._memory = Memory(options, self._desired, chance)
         self._others_may_go = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

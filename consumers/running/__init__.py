@@ -5,6 +5,20 @@ Knows tables of any kind, and none by name.
 
 from .derivation import Derivation, derive
 from .follower import Follower, follow
-from .reconciler import Reconciler, ReconcilerStats, reconcile
+from .names import NameTaken
+from .reconciler import Reconciler, reconcile
+from .reconciler_options import ReconcilerOptions, ReconcilerStats
+from .source_snapshot import SourceSnapshot
 
-__all__ = ["Derivation", "Follower", "Reconciler", "ReconcilerStats", "derive", "follow", "reconcile"]
+__all__ = [
+    "Derivation",
+    "Follower",
+    "NameTaken",
+    "Reconciler",
+    "ReconcilerOptions",
+    "ReconcilerStats",
+    "SourceSnapshot",
+    "derive",
+    "follow",
+    "reconcile",
+]

@@ -1,154 +1,199 @@
-"""A table kept equal to a pure function of other tables, at the cost of what changed. Knows tables, nothing of meaning.
+"""A table kept equal to a pure function of other tables, at a cost in proportion to what changed.
 
-Two functions say what the table is:
+Two functions define the table:
 
-    affected    source table -> (cut, row) -> the keys of the derived table that this row may have a say in
-    compute     (cut, key) -> the derived row of this key, or None where there is none
+    affected    source table -> (snapshot, row) -> the keys of the derived table whose rows this row may change
+    compute     (snapshot, key) -> the derived row of this key, or None where there is none
 
-A changed row affects what it affected before and what it affects now; those keys are computed anew, each once, and
-written in one transaction. For tables that join others it is enough to name what a row affects *through the rows of
-the same cut*: where those change as well, they affect their keys themselves.
+When a row changes, the keys that it affected before and those that it affects now are computed anew, each once, and
+written in one transaction. For tables that join others it is enough to name the keys that a row affects *through the
+rows of the same snapshot*: where those change as well, they affect their keys themselves.
+
+A key or a row for which one of the functions fails is set aside: its derived row stays as it was, all others go on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar, overload
+from time import monotonic
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary, WeakValueDictionary, finalize
 
-from statedb import (
-    Change,
-    ChangeBatch,
-    Database,
-    Index,
-    IndexView,
-    PrefixIndex,
-    PrefixIndexView,
-    Snapshot,
-    Table,
-    TablesBatch,
-    TableView,
-    UniqueIndex,
-    UniqueIndexView,
-)
+from statedb import Change, ChangeBatch, Database, Snapshot, Table, TablesBatch
 
 from .follower import RETRY_MAX_S, RETRY_MIN_S, AnyTable, Follower, Report
+from .set_aside import Part, SetAside
+from .source_snapshot import SourceSnapshot
+from .steps import FAILURES
 
 K = TypeVar("K")
 R = TypeVar("R")
-I = TypeVar("I")  # noqa: E741 - the key type of an index
 
+RETRY_FOR_S = 600.0
 
-class Cut:
-    """Some tables and their indexes at one instant: what a derived table may read, and the history it may hold."""
+Affected = Mapping[AnyTable, Callable[[SourceSnapshot, Any], Iterable[K]]]
+"""Of each source table, the function from a row to the derived keys that it may change (Any: rows of each table)."""
 
-    __slots__ = ("_tables", "_views")
+_derivations: WeakKeyDictionary[Database, WeakValueDictionary[AnyTable, Any]] = WeakKeyDictionary()
+"""By database and table, the derivation that keeps the table."""
 
-    def __init__(self, snapshot: Snapshot, tables: Iterable[AnyTable]) -> None:
-        """Views of these tables; the snapshot itself, which would hold the history of all others too, is let go."""
-        self._tables = tuple(tables)
-        self._views: dict[Any, Any] = {}
-        for table in self._tables:
-            self._views[table] = snapshot[table]
-            for index in table.indexes.values():
-                self._views[index] = snapshot[index]  # type: ignore[call-overload]  # the dict knows no kinds of index
-
-    @overload
-    def __getitem__(self, table: type[Table[K, R]]) -> TableView[K, R]: ...
-    @overload
-    def __getitem__(self, table: UniqueIndex[I, R]) -> UniqueIndexView[I, R]: ...
-    @overload
-    def __getitem__(self, table: Index[I, R]) -> IndexView[I, R]: ...
-    @overload
-    def __getitem__(self, table: PrefixIndex[I, R]) -> PrefixIndexView[I, R]: ...  # type: ignore[type-var]
-    def __getitem__(self, table: Any) -> Any:
-        """The view of a table or of an index. Raises LookupError for a table that the derived one does not name."""
-        view = self._views.get(table)
-        if view is None:
-            owner = getattr(table, "table", table)
-            raise LookupError(
-                f"table {getattr(owner, 'name', owner)!r} is not among the sources of this derived table "
-                f"({', '.join([each.name for each in self._tables])}); "
-                "name it in affected={...}, or its changes would be missed"
-            )
-        return view
-
-
-Affected = Mapping[AnyTable, Callable[[Cut, Any], Iterable[K]]]
-"""Of each source table, the function from a row to the derived keys it has a say in (Any: each table has its rows)."""
+_promises: WeakKeyDictionary[Database, dict[AnyTable, Any]] = WeakKeyDictionary()
+"""By database and table, the initializer that is pending. The next derivation of the table takes it over."""
 
 
 class Derivation(Follower, Generic[K, R]):
-    """Keeps a derived table; `derive` makes it. Run it as any `Follower`."""
+    """Keeps a derived table; `derive` makes it. Run it as any `Follower`. It owns the table until it has ended."""
 
     def __init__(
         self,
         db: Database,
         target: type[Table[K, R]],
-        compute: Callable[[Cut, K], R | None],
+        compute: Callable[[SourceSnapshot, K], R | None],
         affected: Affected[K],
         *,
         name: str = "",
         report: Report | None = None,
         retry_min_s: float = RETRY_MIN_S,
         retry_max_s: float = RETRY_MAX_S,
+        retry_for_s: float = RETRY_FOR_S,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Registers the table, and an initializer of it."""
+        """Registers the table, owns it, and registers an initializer of it. Raises TableOwned, NameTaken."""
         super().__init__(
             db,
             tuple(affected),
             self._derive,
             name=name or f"derive {target.name}",
+            maintain=self._retry_set_aside,
             report=report,
             retry_min_s=retry_min_s,
             retry_max_s=retry_max_s,
+            clock=clock,
         )
         self.target = target
         self._compute = compute
         self._affected = dict(affected)
-        self._before: Cut | None = None  # the state that the table is derived from
+        self._before: SourceSnapshot | None = None  # the state that the table is derived from
+        self._dirty: dict[K, None] = {}
+        self._batch: object = None  # whose changes are in ``_dirty``
+        self._set_aside = SetAside(self.name, retry_min_s, retry_max_s, retry_for_s)
         db.register(target)
-        with db.write(target) as txn:
+        self._owner = db.own(target, name=self.name)
+        self._disown = finalize(self, self._owner.release)  # one that is dropped without having run gives it back too
+        self._disown.atexit = False
+        promises = _promises.setdefault(db, {})
+        with self._owner.write() as txn:
+            if target in promises:  # of one that was stopped or dropped before it had derived anything
+                txn[target].finish_initializer(promises[target])
             self._token: Any = txn[target].begin_initializer(self.name)
+        promises[target] = self._token
+        _derivations.setdefault(db, WeakValueDictionary())[target] = self
+
+    @property
+    def health(self) -> str:
+        """How it is doing, in one line, which begins with OK where it does well."""
+        health = super().health
+        set_aside = self.set_aside() if health == "OK" else {}
+        if not set_aside:
+            return health
+        name, error = next(iter(set_aside.items()))
+        return f"OK, but {len(set_aside)} set aside: {name}: {error}"
+
+    def set_aside(self) -> dict[str, str]:
+        """The keys and rows for which a function fails, and why. From any thread."""
+        return self._set_aside.parts()
 
     def afresh(self, snapshot: Snapshot) -> dict[K, R]:
         """What the table ought to hold for this state of its sources, computed from nothing. For tests and checks."""
-        cut = Cut(snapshot, self.tables)
+        sources = SourceSnapshot(snapshot, self.tables)
         keys = dict.fromkeys(
-            [key for table in self.tables for row in cut[table].values() for key in self._of(cut, table, row)]
+            [
+                key
+                for table in self.tables
+                for row in sources[table].values()
+                for key in self._affected[table](sources, row)
+            ]
         )
-        found = [(key, self._row(cut, key)) for key in keys]
+        found = [(key, self._row(sources, key)) for key in keys]
         return {key: row for key, row in found if row is not None}
 
-    def _derive(self, batch: ChangeBatch[Any] | TablesBatch) -> None:
-        """Bring the table to the state that the batch leads to, in one transaction."""
-        cut = Cut(batch.snapshot, self.tables)
-        keys: dict[K, None] = {}
-        if self._before is None:
-            keys.update(dict.fromkeys(batch.snapshot[self.target]))  # what an earlier incarnation left behind
-        for table in self.tables:
-            changes = batch[table] if isinstance(batch, TablesBatch) else batch
-            self._collect(keys, cut, table, changes)
-        rows = [(key, self._row(cut, key)) for key in keys]
-        if rows or self._token is not None:
-            self._write(rows)
-        self._before = cut
-        self._token = None
+    # --- the steps ----------------------------------------------------------------------------------------------------
 
-    def _collect(self, keys: dict[K, None], cut: Cut, table: AnyTable, changes: Iterable[Change[Any]]) -> None:
-        """Add the keys that these changes affect, by the rows as they were and as they are."""
-        before = self._before
+    def _derive(self, batch: ChangeBatch[Any] | TablesBatch) -> None:
+        """Bring the table to the state that the batch leads to; if that failed before, to the newest one."""
+        snapshot = batch.snapshot
+        if batch is self._batch:
+            snapshot = self._db.snapshot()
+        else:
+            self._collect(batch)
+            self._batch = batch
+        self._write_dirty(SourceSnapshot(snapshot, self.tables))
+        self._batch = None
+
+    def _retry_set_aside(self, seen: Snapshot) -> float | None:
+        """Try again what is due; in how many seconds there is more."""
+        due = self._set_aside.pop_due(self._clock())
+        if due:
+            sources = SourceSnapshot(seen, self.tables)
+            for part in due:
+                self._retry(sources, part)
+            self._write_dirty(sources)
+        next_due = self._set_aside.next_due
+        return None if next_due is None else max(0.0, next_due - self._clock())
+
+    def _retry(self, sources: SourceSnapshot, part: Part) -> None:
+        if part.table is None:
+            self._dirty[part.key] = None  # type: ignore[index]  # a part without a table has a key of the target
+            return
+        row = sources[part.table].get(part.key)
+        if row is None:
+            self._set_aside.discard(part)
+        else:
+            self._dirty.update(dict.fromkeys(self._of(sources, part.table, row)))
+
+    def _collect(self, batch: ChangeBatch[Any] | TablesBatch) -> None:
+        """Note the keys that the changes affect, by the rows as they were and as they are."""
+        after = SourceSnapshot(batch.snapshot, self.tables)
+        if self._before is None:
+            self._dirty.update(dict.fromkeys(batch.snapshot[self.target]))  # what an earlier incarnation left behind
+        for table in self.tables:
+            self._collect_table(table, batch[table] if isinstance(batch, TablesBatch) else batch, after)
+        self._before = after
+
+    def _collect_table(self, table: AnyTable, changes: Iterable[Change[Any]], after: SourceSnapshot) -> None:
+        before, key_of, dirty = self._before, table.key_of, self._dirty
         old_rows = None if before is None else before[table]
-        key_of = table.key_of
         for change in changes:
             if before is not None and old_rows is not None:
-                old = old_rows.get(key_of(change.row))
-                if old is not None:
-                    keys.update(dict.fromkeys(self._of(before, table, old)))
+                key = key_of(change.row)
+                old = old_rows.get(key)
+                if old is not None and Part(table, key) not in self._set_aside:
+                    dirty.update(dict.fromkeys(self._of(before, table, old)))
+                if change.deleted and len(self._set_aside):
+                    self._set_aside.discard(Part(table, key))
             if not change.deleted:
-                keys.update(dict.fromkeys(self._of(cut, table, change.row)))
+                dirty.update(dict.fromkeys(self._of(after, table, change.row)))
+
+    def _write_dirty(self, sources: SourceSnapshot) -> None:
+        """Compute the keys that are to be computed, and write their rows in one transaction."""
+        rows: list[tuple[K, R | None]] = []
+        for key in self._dirty:
+            try:
+                rows.append((key, self._row(sources, key)))
+            except FAILURES as error:
+                self._set_aside.add(Part(None, key), error, self._clock())
+            else:
+                if len(self._set_aside):
+                    self._set_aside.discard(Part(None, key))
+        if rows or self._token is not None:
+            self._write(rows)
+        self._dirty = {}
+        if self._token is not None:
+            _promises[self._db].pop(self.target, None)
+            self._token = None
 
     def _write(self, rows: list[tuple[K, R | None]]) -> None:
-        with self._db.write(self.target) as txn:
+        with self._owner.write() as txn:
             writer = txn[self.target]
             for key, row in rows:
                 if row is None:
@@ -159,11 +204,19 @@ class Derivation(Follower, Generic[K, R]):
             if self._token is not None:
                 writer.finish_initializer(self._token)
 
-    def _of(self, cut: Cut, table: AnyTable, row: Any) -> Iterable[K]:
-        return self._affected[table](cut, row)
+    def _of(self, sources: SourceSnapshot, table: AnyTable, row: Any) -> Iterable[K]:
+        """The keys that a row affects; none where the function fails for it, which sets the row aside."""
+        try:
+            keys = list(self._affected[table](sources, row))
+        except FAILURES as error:
+            self._set_aside.add(Part(table, table.key_of(row)), error, self._clock())
+            return ()
+        if len(self._set_aside):
+            self._set_aside.discard(Part(table, table.key_of(row)))
+        return keys
 
-    def _row(self, cut: Cut, key: K) -> R | None:
-        row = self._compute(cut, key)
+    def _row(self, sources: SourceSnapshot, key: K) -> R | None:
+        row = self._compute(sources, key)
         if row is not None and self.target.key_of(row) != key:
             raise ValueError(
                 f"derived table {self.target.name!r}: compute gave the row of key {self.target.key_of(row)!r} "
@@ -171,24 +224,50 @@ class Derivation(Follower, Generic[K, R]):
             )
         return row
 
+    def _on_end(self) -> None:
+        self._disown()
+
 
 def derive(
     db: Database,
     target: type[Table[K, R]],
-    compute: Callable[[Cut, K], R | None],
+    compute: Callable[[SourceSnapshot, K], R | None],
     affected: Affected[K],
     *,
     name: str = "",
     report: Report | None = None,
     retry_min_s: float = RETRY_MIN_S,
     retry_max_s: float = RETRY_MAX_S,
+    retry_for_s: float = RETRY_FOR_S,
 ) -> Derivation[K, R]:
     """Keep ``target`` equal to ``compute`` for every key that any row of the sources affects.
 
     The sources are the tables of ``affected``; no others can be read. ``target`` is registered, and initialized when
-    its sources are and it equals them. Nobody else may write it. Both functions must be pure. Cost: O(changed rows,
-    and keys that they affect). ``wait_applied`` waits until it is up to a snapshot.
+    its sources are and it equals them. Nobody else can write it until the derivation has ended (TableOwned). Both
+    functions must be pure. A key or row for which they fail (SystemExit, too) is set aside and named in ``health``: its
+    derived row stays as it was. It is tried again with the newest rows when something about it changes, and after
+    growing pauses for ``retry_for_s`` seconds. Cost: O(changed rows, and keys that they affect). ``wait_applied`` waits
+    until it is up to a snapshot.
     """
     return Derivation(
-        db, target, compute, affected, name=name, report=report, retry_min_s=retry_min_s, retry_max_s=retry_max_s
+        db,
+        target,
+        compute,
+        affected,
+        name=name,
+        report=report,
+        retry_min_s=retry_min_s,
+        retry_max_s=retry_max_s,
+        retry_for_s=retry_for_s,
     )
+
+
+def why_incomplete(db: Database, table: AnyTable) -> str:
+    """Why a derived table, or one that it is derived from, lacks rows though it is initialized; empty if none does."""
+    derivations = _derivations.get(db)
+    derivation = None if derivations is None else derivations.get(table)
+    if derivation is None or derivation.is_over:
+        return ""
+    if count := len(derivation.set_aside()):
+        return f"{count} keys or rows of derived table {table.name!r} are set aside"
+    return next(filter(None, [why_incomplete(db, each) for each in derivation.tables]), "")

@@ -1,7 +1,7 @@
 """The loop of every consumer: wait until the tables are initialized, take a batch, apply it, again.
 
-A batch that fails is applied again, after a growing pause, until it succeeds or the follower is stopped: nothing is
-skipped, nothing overtakes. Knows tables and batches, nothing of what is done with them.
+A batch that fails is applied again, after a growing pause, until it succeeds, or the follower is stopped or gives up:
+nothing is skipped, nothing overtakes. Knows tables and batches, nothing of what is done with them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, Self, TypeVar, overload
 
 from statedb import ChangeBatch, Database, Snapshot, Table, TablesBatch, WatchSet
 
+from .names import claim, claim_numbered
 from .retries import delay_s
-from .steps import Call, Pause, Steps, bell, run_in_task, run_in_thread
+from .steps import FAILURES, Call, Pause, Steps, describe, manual_watch, run_in_task, run_in_thread
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -32,10 +33,16 @@ log = logging.getLogger("statedb.consumers")
 class Failure(NamedTuple):
     """What a follower cannot get done at the moment, and keeps trying."""
 
-    error: Exception
+    error: BaseException
     tries: int
     again_s: float
     """How long it pauses before the next try."""
+    for_s: float = 0.0
+    """For how long it has failed."""
+
+
+class GaveUp(Exception):
+    """A follower failed for longer than it may. Its cause is the last failure."""
 
 
 Report = Callable[[Failure | None], None]
@@ -57,22 +64,25 @@ class Follower:
         apply: Callable[[Any], Any],
         *,
         name: str = "",
-        tend: Callable[[Snapshot], float | None] | None = None,
+        unique: bool = True,
+        maintain: Callable[[Snapshot], float | None] | None = None,
         woken_by: tuple[AnyTable, ...] = (),
         from_start: bool = False,
         report: Report | None = None,
         retry_min_s: float = RETRY_MIN_S,
         retry_max_s: float = RETRY_MAX_S,
+        retry_for_s: float | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``tend`` does what is due for other reasons than changes, after every batch and whenever its time has come.
+        """``maintain`` does what is due for other reasons than changes, after every batch and whenever it is time.
 
-        It gets the state up to which everything is applied, and says in how many seconds it wants to be called again
-        (None: when something changes, here or in the tables of ``woken_by``, or after ``ring``). ``from_start`` does
-        not wait until the tables are initialized.
+        It gets the state up to which everything is applied, and returns in how many seconds it wants to be called again
+        (None: when something changes, here or in the tables of ``woken_by``, or after ``wake``). ``from_start`` does
+        not wait until the tables are initialized. Raises NameTaken where another one has ``name``; without ``unique``,
+        or without a name, it gets a number then.
         """
         for table in (*tables, *woken_by):
             db.snapshot()[table]  # unknown tables are told here and not in the thread
-        self.name = name or getattr(apply, "__name__", "follower")
         self.tables = tables
         self.failure: Failure | None = None
         """What fails at the moment; None where nothing does."""
@@ -80,18 +90,25 @@ class Follower:
         """What ended it against expectation: a mistake in this program, as a ``report`` that raises."""
         self._db = db
         self._apply = apply
-        self._tend = tend
+        self._maintain = maintain
         self._woken_by = woken_by
         self._from_start = from_start
         self._report = report or self._log
         self._retry_s = (retry_min_s, retry_max_s)
+        self._retry_for_s = retry_for_s
+        self._clock = clock
         self._state = "not started"
         self._stopping = False
-        self._stop = bell()
-        self._bell = bell()
-        self._moved = bell()
+        self._stop = manual_watch()
+        self._wake = manual_watch()
+        self._moved = manual_watch()
         self._applied: tuple[int, ...] = tuple([-1 for _ in tables])
         self._thread: threading.Thread | None = None
+        self.name = name
+        if name and unique:
+            claim(db, name, self)
+        else:
+            self.name = claim_numbered(db, name or getattr(apply, "__name__", "follower"), self)
 
     def __repr__(self) -> str:
         """Its name and how it is doing."""
@@ -102,12 +119,17 @@ class Follower:
         """How it is doing, in one line, which begins with OK where it does well."""
         failure = self.failure
         if self.crash is not None:
-            return f"crashed: {_told(self.crash)}"
+            return f"crashed: {describe(self.crash)}"
         if failure is not None:
-            return f"failing, {failure.tries} tries: {_told(failure.error)}"
+            return f"failing, {failure.tries} tries: {describe(failure.error)}"
         if self._state == "waiting":
             return f"waiting until initialized: {', '.join([table.name for table in self._pending()]) or 'now'}"
         return "OK" if self._state == "following" else self._state
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or was stopped before it began."""
+        return self._state == "ended" or (self._stopping and self._state == "not started")
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -139,7 +161,12 @@ class Follower:
     def stop(self) -> None:
         """End it. From any thread, more than once."""
         self._stopping = True
+        if self._state == "not started":
+            self._on_end()
         self._stop.trip()
+
+    def _on_end(self) -> None:
+        """It has ended, or will never begin. May be called wherever the collector runs, so it must take no lock."""
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until its thread has ended; True at once if it was never started."""
@@ -160,9 +187,9 @@ class Follower:
         self.stop()
         self.join()
 
-    def ring(self) -> None:
-        """Have it tend at once. From any thread."""
-        self._bell.trip()
+    def wake(self) -> None:
+        """Have it look at once whether there is something to do. From any thread."""
+        self._wake.trip()
 
     # -- waiting for it ----------------------------------------------------------------------------------------------
 
@@ -173,7 +200,7 @@ class Follower:
         """
         wanted = self._revisions(self._db.snapshot() if snapshot is None else snapshot)
         deadline = None if timeout is None else monotonic() + timeout
-        self.ring()  # a forced write of an equal row moves revisions and wakes nobody
+        self.wake()  # a forced write of an equal row moves revisions and wakes nobody
         while True:
             moved = self._moved
             if _reaches(self._applied, wanted):
@@ -199,7 +226,8 @@ class Follower:
             self._state = "following"
             yield from self._follow()
         finally:
-            self._state = "ended"  # and no more: a generator that was dropped ends wherever the collector runs
+            self._state = "ended"  # takes no lock: a generator that was dropped ends wherever the collector runs
+            self._on_end()
 
     def _until_initialized(self) -> Steps:
         while not self._stopping:
@@ -213,44 +241,47 @@ class Follower:
     def _follow(self) -> Steps:
         with self._db.changes(*self.tables) as stream:
             while not self._stopping:
-                if self._bell.tripped:
-                    self._bell = bell()  # first a new one, then the look: a ring in between is not lost
+                if self._wake.tripped:
+                    self._wake = manual_watch()  # first a new one, then the look: a call in between is not lost
                 seen = self._db.snapshot()
                 batch = stream.next(timeout=0)
                 if batch is not None:
                     seen = batch.snapshot
-                    yield from self._insist(partial(self._apply, batch))
+                    yield from self._until_done(partial(self._apply, batch))
                 due_s = None
-                if self._tend is not None and not self._stopping:
-                    due_s = yield from self._insist(partial(self._tend, seen))
+                if self._maintain is not None and not self._stopping:
+                    due_s = yield from self._until_done(partial(self._maintain, seen))
                 if self._stopping:
                     return  # a batch that was given up is not applied
-                self._reach(seen)
+                self._advance_to(seen)
                 watches = [seen[table].watch() for table in (*self.tables, *self._woken_by)]
                 del seen, batch  # hold no history while waiting
-                yield Pause((self._stop, self._bell, *watches), due_s)
+                yield Pause((self._stop, self._wake, *watches), due_s)
 
-    def _insist(self, function: Callable[[], Any]) -> Generator[Pause | Call, Any, Any]:
-        """Call until it succeeds, or until stopped."""
-        tries = 0
+    def _until_done(self, function: Callable[[], Any]) -> Generator[Pause | Call, Any, Any]:
+        """Call until it succeeds, or until stopped. Raises GaveUp."""
+        tries, since = 0, self._clock()
         while True:
             try:
                 answer = yield Call(function)
-            except Exception as error:
+            except FAILURES as error:
                 again_s = delay_s(tries, *self._retry_s)
                 tries += 1
-                self._tell(Failure(error, tries, again_s))
+                for_s = self._clock() - since
+                self._report_failure(Failure(error, tries, again_s, for_s))
+                if self._retry_for_s is not None and for_s >= self._retry_for_s:
+                    raise GaveUp(f"failed for {for_s:.0f} s, {tries} tries: {describe(error)}") from error
                 yield Pause((self._stop,), again_s)
                 if self._stopping:
                     return None
             else:
                 if tries:
-                    self._tell(None)
+                    self._report_failure(None)
                 return answer
 
-    # -- telling -----------------------------------------------------------------------------------------------------
+    # -- reporting -----------------------------------------------------------------------------------------------------
 
-    def _tell(self, failure: Failure | None) -> None:
+    def _report_failure(self, failure: Failure | None) -> None:
         self.failure = failure
         self._report(failure)
 
@@ -258,14 +289,15 @@ class Follower:
         if failure is None:
             log.info("%s: works again", self.name)
         else:
-            log.warning("%s: %s; again in %.1f s", self.name, _told(failure.error), failure.again_s)
+            level = logging.WARNING if failure.tries == 1 else logging.DEBUG  # one line an outage, however long it is
+            log.log(level, "%s: %s; again in %.1f s", self.name, describe(failure.error), failure.again_s)
 
-    def _reach(self, snapshot: Snapshot) -> None:
+    def _advance_to(self, snapshot: Snapshot) -> None:
         """All changes up to this state are applied: whoever waits for that goes on."""
         applied = self._revisions(snapshot)
         if applied != self._applied:
             self._applied = applied
-            moved, self._moved = self._moved, bell()
+            moved, self._moved = self._moved, manual_watch()
             moved.trip()
 
     def _revisions(self, snapshot: Snapshot) -> tuple[int, ...]:
@@ -294,6 +326,7 @@ def follow(
     report: Report | None = None,
     retry_min_s: float = RETRY_MIN_S,
     retry_max_s: float = RETRY_MAX_S,
+    retry_for_s: float | None = None,
 ) -> Follower: ...
 @overload
 def follow(
@@ -307,6 +340,7 @@ def follow(
     report: Report | None = None,
     retry_min_s: float = RETRY_MIN_S,
     retry_max_s: float = RETRY_MAX_S,
+    retry_for_s: float | None = None,
 ) -> Follower: ...
 def follow(
     db: Database,
@@ -316,18 +350,26 @@ def follow(
     report: Report | None = None,
     retry_min_s: float = RETRY_MIN_S,
     retry_max_s: float = RETRY_MAX_S,
+    retry_for_s: float | None = None,
 ) -> Follower:
     """A follower of these tables: ``apply`` gets their rows once all are initialized, then what changes.
 
-    Where ``apply`` raises, the same batch comes again after a pause that doubles from ``retry_min_s`` to
-    ``retry_max_s``; so it must bear being repeated. Every failed try is told to ``report`` (the log, where none is
-    given). Several tables come as one cut. In a task ``apply`` may be asynchronous.
+    Where ``apply`` raises (SystemExit, too), the same batch comes again after a pause that doubles from ``retry_min_s``
+    to ``retry_max_s``; so it must bear being repeated. After ``retry_for_s`` seconds of that the follower ends with
+    GaveUp in ``crash``; never, where None is given. Every failed try is told to ``report`` (the log, where none is
+    given). Several tables come as of one instant. In a task ``apply`` may be asynchronous. ``name`` is its own in this
+    database (NameTaken); where none is given, it is that of ``apply``, with a number where that is taken.
     """
-    return Follower(db, tables, apply, name=name, report=report, retry_min_s=retry_min_s, retry_max_s=retry_max_s)
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return Follower(
+        db,
+        tables,
+        apply,
+        name=name,
+        report=report,
+        retry_min_s=retry_min_s,
+        retry_max_s=retry_max_s,
+        retry_for_s=retry_for_s,
+    )
 
 
 def _reaches(applied: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

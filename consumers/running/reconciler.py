@@ -1,6 +1,6 @@
 """The outside world driven from a table: every object updated or deleted there, until it succeeds. Knows no objects.
 
-    changes ─▶ notice ─▶ deletes, updates ─▶ operations ─▶ status rows
+    changes ─────────▶ deletes, updates ─▶ operations ─▶ status rows
                             ▲        ▲            │ failed
                refresh ─────┘        └── retries ◀┘
     now and then: prune, with all objects there are
@@ -13,50 +13,24 @@ being worked on: the change comes with the next batch, and until then the status
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, NamedTuple, TypeVar, Unpack
 
 from statedb import ChangeBatch, Database, Snapshot, Table, WatchSet
-from statedb.catalog import Sources
 
-from .follower import AnyTable, Follower, Report
+from .derivation import why_incomplete
+from .follower import AnyTable, Follower
+from .operations import BatchOperations, Operations, Task, outcomes
+from .pruning import Pruning, WhyNot
+from .reconciler_options import ReconcilerOptions, ReconcilerSettings, ReconcilerStats
 from .retries import Retries
 from .status import Status, Statuses, StatusKey, object_name
-from .steps import bell
+from .steps import describe, manual_watch
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
-R_contra = TypeVar("R_contra", contravariant=True)
 
 ERRORS_TOLD_MAX = 10
-
-
-class Operations(Protocol[R_contra]):
-    """What can be done to the world, object by object; what raises has failed and is tried again."""
-
-    def update(self, snapshot: Snapshot, row: R_contra, /) -> None:
-        """Make the world have this object like this; also where it has it already."""
-
-    def delete(self, snapshot: Snapshot, row: R_contra, /) -> None:
-        """Make the world not have it; also where it has not."""
-
-    def prune(self, snapshot: Snapshot, rows: Iterable[R_contra], /) -> None:
-        """Remove from the world whatever is not among these rows, which are all there are."""
-
-
-class BatchOperations(Protocol[K, R_contra]):
-    """The same for many objects at once. What is in the answer has failed; where a call raises, all of them have."""
-
-    def update_batch(self, snapshot: Snapshot, rows: Mapping[K, R_contra], /) -> Mapping[K, Exception]:
-        """Make the world have these objects."""
-        ...
-
-    def delete_batch(self, snapshot: Snapshot, rows: Mapping[K, R_contra], /) -> Mapping[K, Exception]:
-        """Make the world not have them."""
-        ...
-
-    def prune(self, snapshot: Snapshot, rows: Iterable[R_contra], /) -> None:
-        """Remove from the world whatever is not among these rows."""
 
 
 class Progress(NamedTuple):
@@ -65,33 +39,6 @@ class Progress(NamedTuple):
     revision: int
     lowest_failing: int
     """The lowest revision of an object that fails; 0 where none does."""
-
-
-class ReconcilerStats(NamedTuple):
-    """Figures of one reconciler since it began; durations in seconds."""
-
-    pending: int
-    errors: int
-    """Objects that fail at the moment."""
-    errors_total: int
-    updates: int
-    updates_s: float
-    deletes: int
-    deletes_s: float
-    refreshes: int
-    prunes: int
-    prune_errors: int
-    prunes_s: float
-
-
-class _Task(NamedTuple):
-    """One object to update, or to delete; ``fresh``: because it changed, and not for the second time."""
-
-    key: Any
-    row: Any
-    revision: int
-    deleted: bool
-    fresh: bool
 
 
 class Reconciler(Follower, Generic[K, R]):
@@ -104,49 +51,47 @@ class Reconciler(Follower, Generic[K, R]):
         operations: Operations[R] | BatchOperations[K, R],
         *,
         name: str,
-        sources: Iterable[AnyTable] | None = None,
-        retry_min_s: float = 0.1,
-        retry_max_s: float = 60.0,
-        refresh_interval_s: float | None = 1800.0,
-        refresh_per_s: float = 100.0,
-        prune_interval_s: float | None = 3600.0,
-        round_objects_max: int = 1000,
-        report: Report | None = None,
+        may_prune: WhyNot | None = None,
+        woken_by: tuple[AnyTable, ...] = (),
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        **options: Unpack[ReconcilerOptions],
     ) -> None:
-        """``sources`` are the tables whose sources must not be stale for pruning; ``reconcile`` tells the rest."""
+        """`reconcile` tells what these are. ``clock`` paces it, ``now`` dates statuses (Unix seconds)."""
+        settings = ReconcilerSettings(**options)
         db.register(Statuses)
-        woken_by = (Sources,) if Sources in db.tables else ()
         super().__init__(
-            db, (table,), self._notice, name=name, tend=self._work, woken_by=woken_by, from_start=True, report=report
+            db,
+            (table,),
+            self._on_changes,
+            name=name,
+            maintain=self._work,
+            woken_by=woken_by,
+            from_start=True,
+            report=settings.report,
+            clock=clock,
         )
         self.table = table
         self._operations = operations
-        self._sources = frozenset([each.name for each in ((table,) if sources is None else sources)])
-        self._refresh_s = refresh_interval_s
-        self._refresh_per_s = refresh_per_s
-        self._prune_s = prune_interval_s
-        self._round_max = round_objects_max
-        self._clock = clock
+        self._refresh_s = settings.refresh_interval_s
+        self._refresh_per_s = settings.refresh_per_s
+        self._round_max = settings.round_objects_max
         self._now = now
         self._first = True
-        self._deletes: dict[K, _Task] = {}
-        self._updates: dict[K, _Task] = {}
-        self._failing: dict[K, tuple[_Task, Exception]] = {}
-        self._retries = Retries[K](retry_min_s, retry_max_s)
+        self._deletes: dict[K, Task] = {}
+        self._updates: dict[K, Task] = {}
+        self._failing: dict[K, tuple[Task, BaseException]] = {}
+        self._retries = Retries[K](settings.retry_min_s, settings.retry_max_s)
         self._done_at: dict[K, float] = {}  # the longest ago first
         self._refresh_free_at = 0.0
         self._refresh_asked = False
-        self._prune_asked = False
-        self._prune_asked_even_stale = False
-        self._prune_due: float | None = None  # as soon as the table is initialized
-        self._prune_failed = ""
-        self._prune_waits = ""
+        self._pruning = Pruning(may_prune or _always, self._why_no_prune, settings.prune_interval_s, clock)
         self._outbox: dict[K, Status | None] = {}
         self._progress = Progress(0, 0)
-        self._progressed = bell()
-        self._figures = dict.fromkeys(ReconcilerStats._fields[2:], 0.0)
+        self._progressed = manual_watch()
+        self._figures: dict[str, float] = dict.fromkeys(
+            ("errors_total", "updates", "updates_s", "deletes", "deletes_s", "refreshes"), 0.0
+        )
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -158,38 +103,43 @@ class Reconciler(Follower, Generic[K, R]):
             return ended
         objects = f"{len(self._db.snapshot()[self.table])} object(s)"
         failing = list(self._failing.values())
-        parts = [f"{object_name(task.key)}: {_told(error)}" for task, error in failing[:ERRORS_TOLD_MAX]]
+        parts = [f"{object_name(task.key)}: {describe(error)}" for task, error in failing[:ERRORS_TOLD_MAX]]
         if len(failing) > ERRORS_TOLD_MAX:
             parts.append(f"and {len(failing) - ERRORS_TOLD_MAX} more")
         head = f"{len(failing)} error(s), {objects}" if failing else f"OK, {objects}"
-        if self._prune_failed:
-            parts.append(f"prune failed: {self._prune_failed}")
+        if self._pruning.failed:
+            parts.append(f"prune failed: {self._pruning.failed}")
             head = head.removeprefix("OK, ")
-        elif self._prune_waits:
-            parts.append(f"pruning waits: {self._prune_waits}")
+        elif self._pruning.waits:
+            parts.append(f"pruning waits: {self._pruning.waits}")
         return f"{head}; {'; '.join(parts)}" if parts else head
 
     @property
     def stats(self) -> ReconcilerStats:
         """Figures for metrics."""
         figures = {field: value if field.endswith("_s") else int(value) for field, value in self._figures.items()}
-        pending = len(self._deletes) + len(self._updates)
-        return ReconcilerStats(pending, len(self._failing), **figures)  # type: ignore[arg-type]  # by name
+        pruning, pending = self._pruning, len(self._deletes) + len(self._updates)
+        return ReconcilerStats(
+            pending,
+            len(self._failing),
+            **figures,  # type: ignore[arg-type]  # by name
+            prunes=pruning.count,
+            prune_errors=pruning.errors,
+            prunes_s=pruning.took_s,
+        )
 
     def prune(self, *, even_if_stale: bool = False) -> None:
         """Prune soon: at once, or when the table is initialized and its sources are not stale (unless told to).
 
         From any thread. One that was asked for while another waits is the same one.
         """
-        if even_if_stale:
-            self._prune_asked_even_stale = True
-        self._prune_asked = True
-        self.ring()
+        self._pruning.ask(even_if_stale=even_if_stale)
+        self.wake()
 
     def refresh(self) -> None:
         """Update every object once more, soon, whether it changed or not. From any thread."""
         self._refresh_asked = True
-        self.ring()
+        self.wake()
 
     def wait_until_reconciled(self, revision: int | None = None, timeout: float | None = None) -> Progress | None:
         """Block until every change up to this revision of the table (its present one) was tried at least once.
@@ -200,7 +150,7 @@ class Reconciler(Follower, Generic[K, R]):
         if revision is None:
             revision = self._db.snapshot()[self.table].revision
         deadline = None if timeout is None else time.monotonic() + timeout
-        self.ring()
+        self.wake()
         while True:
             progressed = self._progressed
             if self._progress.revision >= revision:
@@ -212,7 +162,7 @@ class Reconciler(Follower, Generic[K, R]):
 
     # -- noticing ----------------------------------------------------------------------------------------------------
 
-    def _notice(self, batch: ChangeBatch[R]) -> None:
+    def _on_changes(self, batch: ChangeBatch[R]) -> None:
         """Every changed object is to be done, whatever was to be done with it before."""
         if self._first:
             self._forget_strangers(batch.snapshot)
@@ -220,7 +170,7 @@ class Reconciler(Follower, Generic[K, R]):
         for change in batch:
             key = key_of(change.row)
             self._drop(key)
-            task = _Task(key, change.row, change.revision, change.deleted, fresh=True)
+            task = Task(key, change.row, change.revision, change.deleted, fresh=True)
             (self._deletes if change.deleted else self._updates)[key] = task
             self._outbox[key] = self._status(task, "pending")
         self._write_statuses()
@@ -251,7 +201,8 @@ class Reconciler(Follower, Generic[K, R]):
         self._retry()
         self._refresh(seen)
         self._round(seen)
-        self._prune(seen)
+        if not self._stopping:
+            self._pruning.run(self._operations.prune, seen, seen[self.table].values())
         self._write_statuses()
         self._report_progress(seen)
         return self._next_s()
@@ -269,7 +220,7 @@ class Reconciler(Follower, Generic[K, R]):
             del self._done_at[key]
             entry = rows.entry(key)
             if entry is not None:
-                task = _Task(key, entry.row, entry.revision, deleted=False, fresh=False)
+                task = Task(key, entry.row, entry.revision, deleted=False, fresh=False)
                 self._updates[key] = task
                 self._outbox[key] = self._status(task, "pending")
                 self._figures["refreshes"] += 1
@@ -296,46 +247,28 @@ class Reconciler(Follower, Generic[K, R]):
         left -= self._do(seen, self._deletes, "deletes", left)
         self._do(seen, self._updates, "updates", left)
 
-    def _do(self, seen: Snapshot, waiting: dict[K, _Task], what: str, most: int) -> int:
+    def _do(self, seen: Snapshot, waiting: dict[K, Task], what: str, most: int) -> int:
         """Call the operations for the first ones that wait, and write down what became of them; how many were tried."""
         tasks = list(waiting.values())[:most]
         if not tasks:
             return 0
         begun = self._clock()
-        outcomes = self._outcomes(seen, tasks, what == "deletes")
-        self._figures[what] += len(outcomes)
+        done = outcomes(self._operations, seen, tasks, deletes=what == "deletes", stopping=lambda: self._stopping)
+        self._figures[what] += len(done)
         self._figures[what + "_s"] += self._clock() - begun
-        for task, error in outcomes:
+        for task, error in done:
             del waiting[task.key]
             self._settle(task, error)
-        return len(outcomes)
+        return len(done)
 
-    def _outcomes(self, seen: Snapshot, tasks: list[_Task], deletes: bool) -> list[tuple[_Task, Exception | None]]:
-        """What became of each task, None where it succeeded. Fewer than there were when stopped meanwhile."""
-        operations: Any = self._operations
-        if hasattr(operations, "update_batch"):
-            failed = _failed(operations.delete_batch if deletes else operations.update_batch, seen, tasks)
-            return [(task, failed.get(task.key)) for task in tasks]
-        operation = operations.delete if deletes else operations.update
-        outcomes: list[tuple[_Task, Exception | None]] = []
-        for task in tasks:
-            if self._stopping:
-                break
-            try:
-                operation(seen, task.row)
-                outcomes.append((task, None))
-            except Exception as error:
-                outcomes.append((task, error))
-        return outcomes
-
-    def _settle(self, task: _Task, error: Exception | None) -> None:
+    def _settle(self, task: Task, error: BaseException | None) -> None:
         """Write down what became of a task; what failed is to be tried again."""
         key = task.key
         if error is not None:
             self._failing[key] = (task._replace(fresh=False), error)
             self._retries.add(key, self._clock())
             self._figures["errors_total"] += 1
-            self._outbox[key] = self._status(task, "error", _told(error))
+            self._outbox[key] = self._status(task, "error", describe(error))
             return
         self._failing.pop(key, None)
         self._retries.clear(key)
@@ -345,43 +278,15 @@ class Reconciler(Follower, Generic[K, R]):
             self._done_at[key] = self._clock()
             self._outbox[key] = self._status(task, "done")
 
-    # -- pruning -----------------------------------------------------------------------------------------------------
-
-    def _prune(self, seen: Snapshot) -> None:
-        """Prune where that is due and allowed. One that fails is not repeated before its next time."""
-        now = self._clock()
-        wanted = not self._stopping and (self._prune_asked or self._prune_is_due(now))
-        self._prune_waits = self._not_prunable(seen) if wanted else ""
-        if not wanted or self._prune_waits:
-            return
-        self._prune_asked = self._prune_asked_even_stale = False
-        self._prune_due = None if self._prune_s is None else now + self._prune_s
-        self._figures["prunes"] += 1
-        try:
-            self._operations.prune(seen, seen[self.table].values())
-            self._prune_failed = ""
-        except Exception as error:
-            self._prune_failed = _told(error)
-            self._figures["prune_errors"] += 1
-        self._figures["prunes_s"] += self._clock() - now
-
-    def _prune_is_due(self, now: float) -> bool:
-        return self._prune_s is not None and (self._prune_due is None or now >= self._prune_due)
-
-    def _not_prunable(self, seen: Snapshot) -> str:
-        """Why the rows of this state cannot be taken for all there are; empty where they can."""
+    def _why_no_prune(self, seen: Snapshot) -> str:
+        """Why the rows are not all there are, whatever the caller says of stale ones."""
         if not seen[self.table].initialized:
             return f"table {self.table.name!r} is not initialized"
-        if self._prune_asked_even_stale or Sources not in seen:
-            return ""
-        for source in seen[Sources].values():
-            if source.key.table in self._sources and source.state != "synced":
-                return f"the source of {source.key.table!r} in cluster {source.key.cluster!r} is {source.state}"
-        return ""
+        return why_incomplete(self._db, self.table)
 
-    # -- telling -----------------------------------------------------------------------------------------------------
+    # -- statuses ----------------------------------------------------------------------------------------------------
 
-    def _status(self, task: _Task, state: Any, error: str = "") -> Status:
+    def _status(self, task: Task, state: Any, error: str = "") -> Status:
         return Status(
             StatusKey(self.name, object_name(task.key)),
             self.table.name,
@@ -412,14 +317,14 @@ class Reconciler(Follower, Generic[K, R]):
         progress = Progress(revision, failing)
         if progress != self._progress:
             self._progress = progress
-            progressed, self._progressed = self._progressed, bell()
+            progressed, self._progressed = self._progressed, manual_watch()
             progressed.trip()
 
     def _next_s(self) -> float | None:
         """In how many seconds something is due; None where nothing will be."""
         if self._deletes or self._updates:
             return 0.0
-        due = [self._retries.next_due, self._prune_due if not self._prune_waits else None, self._next_refresh()]
+        due = [self._retries.next_due, self._pruning.next_due, self._next_refresh()]
         times = [each for each in due if each is not None]
         return max(0.0, min(times) - self._clock()) if times else None
 
@@ -436,47 +341,19 @@ def reconcile(
     operations: Operations[R] | BatchOperations[K, R],
     *,
     name: str,
-    sources: Iterable[AnyTable] | None = None,
-    retry_min_s: float = 0.1,
-    retry_max_s: float = 60.0,
-    refresh_interval_s: float | None = 1800.0,
-    refresh_per_s: float = 100.0,
-    prune_interval_s: float | None = 3600.0,
-    round_objects_max: int = 1000,
-    report: Report | None = None,
+    may_prune: WhyNot | None = None,
+    woken_by: tuple[AnyTable, ...] = (),
+    **options: Unpack[ReconcilerOptions],
 ) -> Reconciler[K, R]:
     """Keep the world as the table says, by these operations; each object's status stands in the table ``Statuses``.
 
-    ``name`` is the reconciler's, one of its own for each. Objects are updated from the start; what fails is tried again
-    after ``retry_min_s``, doubling up to ``retry_max_s``. Objects done longer ago than ``refresh_interval_s`` (None:
-    never) are updated again, ``refresh_per_s`` a second at most. Pruning begins as soon as the table is initialized
-    and is repeated every ``prune_interval_s`` (None: only when asked), and waits while the source of one of ``sources``
-    (the table itself, where none are given) is anything but synced. Name the tables that a derived one comes from.
+    ``name`` is the reconciler's own in this database (NameTaken). Objects are updated from the start. Pruning begins as
+    soon as the table is initialized. It waits while ``may_prune`` returns why the rows are not all there are; that is
+    asked again when the tables of ``woken_by`` change. It waits as well while keys of a derived table are set aside.
+    `consumers.reconcile` asks whether the sources are synced.
     """
-    return Reconciler(
-        db,
-        table,
-        operations,
-        name=name,
-        sources=sources,
-        retry_min_s=retry_min_s,
-        retry_max_s=retry_max_s,
-        refresh_interval_s=refresh_interval_s,
-        refresh_per_s=refresh_per_s,
-        prune_interval_s=prune_interval_s,
-        round_objects_max=round_objects_max,
-        report=report,
-    )
+    return Reconciler(db, table, operations, name=name, may_prune=may_prune, woken_by=woken_by, **options)
 
 
-def _failed(operation: Callable[..., Any], seen: Snapshot, tasks: list[_Task]) -> Mapping[Any, Exception]:
-    """What a batch operation could not do: what it says, or all where it raises."""
-    try:
-        failed: Mapping[Any, Exception] = operation(seen, {task.key: task.row for task in tasks})
-    except Exception as error:
-        return {task.key: error for task in tasks}
-    return failed
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+def _always(_: Snapshot) -> str:
+    return ""

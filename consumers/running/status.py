@@ -65,10 +65,10 @@ def status_of(snapshot: Snapshot, reconciler: str, table: type[Table[Any, Any]],
     return found
 
 
-def told(statuses: Iterable[Status], now: float) -> str:
+def summary(statuses: Iterable[Status], now: float) -> str:
     """Several statuses of one object in one line, errors first; ``now`` is Unix seconds.
 
-    >>> told([Status(StatusKey("foo", "a"), "t", "done", time=7.0), Status(StatusKey("bar", "a"), "t", "error",
+    >>> summary([Status(StatusKey("foo", "a"), "t", "done", time=7.0), Status(StatusKey("bar", "a"), "t", "error",
     ...     error="OSError: full")], now=10.0)
     'Errored: bar (OSError: full), Done: foo (3.0s ago)'
     """

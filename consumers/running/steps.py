@@ -15,6 +15,10 @@ from typing import Any, NamedTuple
 
 from statedb import Database, Table, UniqueIndex, Watch, WatchSet
 
+FAILURES = (Exception, SystemExit)
+"""What a user's function may raise to fail. ``sys.exit`` in it fails like anything else: it must not end a thread of
+ours in silence. KeyboardInterrupt and the end of a task pass through."""
+
 
 class Pause(NamedTuple):
     """Wait until one of these has tripped, or for so long (None: for ever)."""
@@ -67,7 +71,7 @@ def _sent(steps: Steps, answer: Any) -> Pause | Call | None:
         return None
 
 
-def _thrown(steps: Steps, error: Exception) -> Pause | Call | None:
+def _thrown(steps: Steps, error: BaseException) -> Pause | Call | None:
     try:
         return steps.throw(error)
     except StopIteration:
@@ -80,7 +84,7 @@ def _called(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
         if inspect.iscoroutine(answer):
             answer.close()
             raise TypeError(f"{function!r} is asynchronous; run it in a task: await follower.run_async()")
-    except Exception as error:
+    except FAILURES as error:
         return _thrown(steps, error)
     return _sent(steps, answer)
 
@@ -90,7 +94,7 @@ async def _called_in_task(steps: Steps, function: Callable[[], Any]) -> Pause | 
         answer = function()
         if isinstance(answer, Awaitable):
             answer = await answer
-    except Exception as error:
+    except FAILURES as error:
         return _thrown(steps, error)
     return _sent(steps, answer)
 
@@ -105,15 +109,24 @@ async def _wait_in_task(pause: Pause) -> None:
         pass
 
 
-class _Bells(Table[str, str], name="bells"):
+class _Manual(Table[str, str], name="manual"):
     """A table into which nothing is ever written."""
 
     primary = UniqueIndex[str, str](lambda name: name)
 
 
-_NOTHING = Database(_Bells).snapshot()
+_NOTHING = Database(_Manual).snapshot()
 
 
-def bell() -> Watch:
+def manual_watch() -> Watch:
     """A watch that trips only by hand (``trip``), from any thread: what wakes a loop for other reasons than rows."""
-    return _NOTHING[_Bells].watch("bell")
+    return _NOTHING[_Manual].watch("")
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line.
+
+    >>> describe(ValueError("no")), describe(SystemExit(3))
+    ('ValueError: no', 'SystemExit: 3')
+    """
+    return f"{type(error).__name__}: {error}"

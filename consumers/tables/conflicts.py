@@ -15,8 +15,9 @@ import msgspec
 from statedb import Database, Index, Table, UniqueIndex
 from statedb.catalog import Backend, Backends, Endpoint, Endpoints, Node, Nodes
 
-from ..running.derivation import Cut, Derivation
+from ..running.derivation import Derivation
 from ..running.follower import Report
+from ..running.source_snapshot import SourceSnapshot
 from .ipcache import IPCache, claims_of, plain_address
 from .loadbalancer import LoadBalancers
 from .node_ips import node_ips
@@ -82,7 +83,7 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
         self._since: dict[ConflictKey, float] = {}
         self._logged: set[tuple[str, str, str]] = set()
 
-    def _compute_row(self, cut: Cut, key: ConflictKey) -> Conflict | None:
+    def _compute_row(self, cut: SourceSnapshot, key: ConflictKey) -> Conflict | None:
         clusters = _CLAIMANTS[key.table](cut, key.key, self._cluster)
         if len(clusters) < 2:
             self._since.pop(key, None)
@@ -123,7 +124,7 @@ def _of_endpoint(endpoint: Endpoint) -> list[ConflictKey]:
     return [ConflictKey(_ADDRESS, plain_address(endpoint.key.ip))]
 
 
-def _of_node(cut: Cut, local_cluster: str, node: Node) -> list[ConflictKey]:
+def _of_node(cut: SourceSnapshot, local_cluster: str, node: Node) -> list[ConflictKey]:
     networks = affected_networks(cut, local_cluster, node)
     return [
         *[ConflictKey(_ADDRESS, ip) for ip in Nodes.by_ip.keys_of(node)],
@@ -139,18 +140,18 @@ def _of_backend(backend: Backend) -> ConflictKey:
 # --- which clusters claim a key, each once, the winner first ----------------------------------------------------------
 
 
-def _claimants_of_address(cut: Cut, address: str, local_cluster: str) -> list[str]:
+def _claimants_of_address(cut: SourceSnapshot, address: str, local_cluster: str) -> list[str]:
     return list(dict.fromkeys([claim.cluster for claim in sorted(claims_of(cut, address, local_cluster))]))
 
 
-def _claimants_of_network(cut: Cut, network: str, local_cluster: str) -> list[str]:
+def _claimants_of_network(cut: SourceSnapshot, network: str, local_cluster: str) -> list[str]:
     found = {node.key.cluster for node in cut[Nodes.by_pod_cidr][network] if any(node_ips(node))}
     if found and owner_of_network(cut, local_cluster, network) is not None:
         found.add(local_cluster)
     return _local_first(found, local_cluster)
 
 
-def _claimants_of_backend(cut: Cut, text: str, local_cluster: str) -> list[str]:
+def _claimants_of_backend(cut: SourceSnapshot, text: str, local_cluster: str) -> list[str]:
     rows = cut[Backends.by_address][text.split(" ")[1]]
     return _local_first({row.key.cluster for row in rows if _of_backend(row).key == text}, local_cluster)
 
@@ -159,7 +160,7 @@ def _local_first(clusters: set[str], local_cluster: str) -> list[str]:
     return sorted(clusters, key=lambda cluster: (cluster != local_cluster, cluster))
 
 
-_CLAIMANTS: Mapping[str, Callable[[Cut, str, str], list[str]]] = {
+_CLAIMANTS: Mapping[str, Callable[[SourceSnapshot, str, str], list[str]]] = {
     _ADDRESS: _claimants_of_address,
     _NETWORK: _claimants_of_network,
     _BACKEND: _claimants_of_backend,

@@ -16,8 +16,9 @@ import msgspec
 from statedb import Database, Index, PrefixIndex, Snapshot, Table, UniqueIndex
 from statedb.catalog import Endpoint, Endpoints, Node, Nodes
 
-from ..running.derivation import Cut, Derivation, derive
+from ..running.derivation import Derivation, derive
 from ..running.follower import Report
+from ..running.source_snapshot import SourceSnapshot
 from .node_ips import node_ips
 from .precedence import precedence
 
@@ -70,7 +71,7 @@ def derive_ipcache(
     The addresses of the node ``local_node`` of this cluster are the host's, those of all others remote nodes'.
     """
 
-    def compute(cut: Cut, network: str) -> IPEntry | None:
+    def compute(cut: SourceSnapshot, network: str) -> IPEntry | None:
         claims = claims_of(cut, network, cluster, local_node)
         return min(claims).entry if claims else None
 
@@ -97,7 +98,7 @@ class Claim(NamedTuple):
     entry: IPEntry
 
 
-def claims_of(cut: Cut, network: str, local_cluster: str, local_node: str = "") -> list[Claim]:
+def claims_of(cut: SourceSnapshot, network: str, local_cluster: str, local_node: str = "") -> list[Claim]:
     """All claims of an address or network by endpoints and nodes, in no order."""
     claims = [_of_endpoint(endpoint, network, local_cluster) for endpoint in cut[Endpoints.by_prefix][network]]
     for node in cut[Nodes.by_ip][network]:

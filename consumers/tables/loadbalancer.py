@@ -19,8 +19,9 @@ import msgspec
 from statedb import Database, Index, Snapshot, Table, UniqueIndex
 from statedb.catalog import Backend, Backends, Frontend, Service, Services
 
-from ..running.derivation import Cut, Derivation, derive
+from ..running.derivation import Derivation, derive
 from ..running.follower import Report
+from ..running.source_snapshot import SourceSnapshot
 from .precedence import precedence
 
 
@@ -92,7 +93,7 @@ def derive_loadbalancer(
 ) -> Derivation[LoadBalancerKey, LoadBalancer]:
     """Keeps the table ``LoadBalancers`` for the services of this cluster."""
 
-    def compute(cut: Cut, key: LoadBalancerKey) -> LoadBalancer | None:
+    def compute(cut: SourceSnapshot, key: LoadBalancerKey) -> LoadBalancer | None:
         services = {each.key.cluster: each for each in cut[Services.by_name][key.namespace, key.name]}
         own = services.get(cluster)
         if own is None:

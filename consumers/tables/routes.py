@@ -14,8 +14,9 @@ import msgspec
 from statedb import Database, Index, PrefixIndex, Table, UniqueIndex
 from statedb.catalog import Node, NodeKey, Nodes
 
-from ..running.derivation import Cut, Derivation, derive
+from ..running.derivation import Derivation, derive
 from ..running.follower import Report
+from ..running.source_snapshot import SourceSnapshot
 from .node_ips import node_ips
 from .precedence import precedence
 
@@ -47,7 +48,7 @@ class Routes(Table[str, Route], name="routes"):
 def derive_routes(db: Database, cluster: str, *, report: Report | None = None) -> Derivation[str, Route]:
     """Keeps the table ``Routes``. ``cluster`` is the local cluster: its claims win over those of all others."""
 
-    def compute(cut: Cut, pod_cidr: str) -> Route | None:
+    def compute(cut: SourceSnapshot, pod_cidr: str) -> Route | None:
         able = [node for node in cut[Nodes.by_pod_cidr][pod_cidr] if any(node_ips(node))]
         if not able:
             return None
@@ -67,13 +68,13 @@ def derive_routes(db: Database, cluster: str, *, report: Report | None = None) -
     )
 
 
-def owner_of_network(cut: Cut, local_cluster: str, pod_cidr: str) -> Node | None:
+def owner_of_network(cut: SourceSnapshot, local_cluster: str, pod_cidr: str) -> Node | None:
     """A node of the local cluster that has this network or a wider one, and an address to send to; else None."""
     nodes = cut[Nodes.by_pod_cidr].covering(pod_cidr)
     return next((node for node in nodes if node.key.cluster == local_cluster and any(node_ips(node))), None)
 
 
-def affected_networks(cut: Cut, local_cluster: str, node: Node) -> Iterable[str]:
+def affected_networks(cut: SourceSnapshot, local_cluster: str, node: Node) -> Iterable[str]:
     """The networks whose route a node may change: its own, and for a local node those that lie inside of them."""
     if node.key.cluster != local_cluster:
         return node.pod_cidrs

@@ -15,8 +15,9 @@ import msgspec
 from statedb import Database, Index, Snapshot, Table, UniqueIndex, Watch
 from statedb.catalog import Identities, Identity, IdentityKey, Policies, Policy, PolicyKey, Requirement
 
-from ..running.derivation import Cut, Derivation, derive
+from ..running.derivation import Derivation, derive
 from ..running.follower import Report
+from ..running.source_snapshot import SourceSnapshot
 from .labels import Requirements, anchors, anchors_of, exact_labels, selects, text_of
 from .scopes import Scope, scoped_selectors
 
@@ -128,7 +129,7 @@ def _use_of(asked: AskedSelector) -> SelectorUseKey:
     return SelectorUseKey(text_of(asked.requirements), PolicyKey("", "", asked.name))
 
 
-def _use(cut: Cut, key: SelectorUseKey, scope: Scope) -> SelectorUse | None:
+def _use(cut: SourceSnapshot, key: SelectorUseKey, scope: Scope) -> SelectorUse | None:
     if not key.user.kind:
         asked = cut[AskedSelectors].get(key.user.name)
         return SelectorUse(key, asked.requirements) if asked is not None and _use_of(asked) == key else None
@@ -141,7 +142,7 @@ def _use(cut: Cut, key: SelectorUseKey, scope: Scope) -> SelectorUse | None:
     return SelectorUse(key, needed, paths) if paths else None
 
 
-def _matches_of_use(cut: Cut, use: SelectorUse) -> list[SelectionKey]:
+def _matches_of_use(cut: SourceSnapshot, use: SelectorUse) -> list[SelectionKey]:
     """The identities that a selector selects: found by a label that they must have, or among all."""
     exact = exact_labels(use.requirements)
     found: list[Identity] = []
@@ -153,7 +154,7 @@ def _matches_of_use(cut: Cut, use: SelectorUse) -> list[SelectionKey]:
     return [SelectionKey(use.key.selector, row.key) for row in found if selects(use.requirements, row.labels)]
 
 
-def _matches_of_identity(cut: Cut, identity: Identity) -> list[SelectionKey]:
+def _matches_of_identity(cut: SourceSnapshot, identity: Identity) -> list[SelectionKey]:
     """The selectors that select an identity: found by a label of its that they must find."""
     by_anchor = cut[SelectorUses.by_anchor]
     found: dict[str, Requirements] = {}
@@ -163,7 +164,7 @@ def _matches_of_identity(cut: Cut, identity: Identity) -> list[SelectionKey]:
     return [SelectionKey(name, identity.key) for name, needed in found.items() if selects(needed, identity.labels)]
 
 
-def _selection(cut: Cut, key: SelectionKey) -> Selection | None:
+def _selection(cut: SourceSnapshot, key: SelectionKey) -> Selection | None:
     identity = cut[Identities].get(key.identity)
     uses = cut[SelectorUses.by_selector][key.selector]
     if identity is None or not uses or not selects(uses[0].requirements, identity.labels):

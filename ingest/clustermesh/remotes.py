@@ -11,7 +11,7 @@ from statedb import Database
 from statedb.catalog import SourceKey, SourceRow, Sources
 from statedb.catalog.wire.cluster_configs import is_cluster_name
 
-from ..directory import ANY, Directory, Look, Outage, Read, Signature
+from ..directory import ANY, Directory, Look, Outage, Read, Signature, difference
 from ..errors import IngestError
 from ..status import ANY_TABLE, State, Status
 from ..worker import Worker
@@ -58,7 +58,7 @@ class RemoteClusters:
         self._status = Status(db, ANY_CLUSTER, self.backend, ())
         self._told: tuple[State, str, int] | None = None
         self._files: dict[str, _File] = {}
-        self._was_atomic = False
+        self._known: Look | None = None
         self._missing: set[str] = set()
         self._lock = threading.Lock()
         self._clusters: dict[str, ClusterSource] = {}
@@ -117,12 +117,14 @@ class RemoteClusters:
         """Take up what has changed since the last look."""
         try:
             look = self._directory.look()
-            if self._was_atomic and not look.atomic:
-                raise Outage(f"{self._options.directory}: its content is no more mounted there")
+            if self._known is not None and self._files.keys() - look.files.keys():
+                why = difference(self._known, look)
+                if why:
+                    raise Outage(f"{self._options.directory}: {why}")
         except Outage as outage:
             self._tell("stale", str(outage))
             return
-        self._was_atomic = look.atomic
+        self._known = look
         for name, signature in look.files.items():
             if name != self._own_name:
                 self._look_at(look, name, signature)

@@ -311,7 +311,7 @@ class ClusterSource:
             self._doubt_writer(self._silence(now))
         elif self._away.is_over(now):
             self._believe_writer()
-        self._reflector.withholds = self._away.in_doubt
+        self._keyspace.doubt = self._away.reason
 
     def _doubt_writer(self, reason: str) -> None:
         self._away.begin(reason)
@@ -320,7 +320,7 @@ class ClusterSource:
     def _believe_writer(self) -> None:
         if self._away.in_doubt:
             self._away.end()
-            self._reflector.withholds = False
+            self._keyspace.doubt = ""
             self._reflector.release()
 
     def _silence(self, now: float) -> str:
@@ -449,7 +449,7 @@ class ClusterSource:
             self._accepted, self._believed = False, True
             self._trust.restore()
             self._away.end()
-            self._reflector.withholds = False
+            self._keyspace.doubt = ""
             self._reflector.release()
         listed = False
         for prefix in tuple(self._keyspace.prefixes.values()):

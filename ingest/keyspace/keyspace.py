@@ -32,6 +32,8 @@ class Keyspace:
         self._reflector = reflector
         self._page_limit = page_limit
         self._stopping = stopping
+        self.doubt = ""
+        """Why deletes are withheld; empty while they are believed."""
 
     def replan(self, kinds: Iterable[Kind]) -> None:
         """Other prefixes, or other decoders, from now on; whether a feed was listed once is kept."""
@@ -141,10 +143,10 @@ class Keyspace:
         for event in events:
             lineage.changed(event.kv.key, event.kv.mod_revision if event.type == PUT else None)
             if decoded:
-                offer(prefix.read_event(event))
+                offer(prefix.read_event(event, self.doubt))
         if copy is not None:
             for event in events:
-                offer(prefix.copy_event(event, copy))
+                offer(prefix.copy_event(event, copy, self.doubt))
         split.decode_s += clock() - started
         prefix.known = max(known, batch.resume - 1)
         lineage.saw(prefix.known)

@@ -50,15 +50,17 @@ class Prefix:
             return Bad(copy.feed, _copied(copy, key), "the key is not UTF-8", excerpt(value))
         return Upsert(copy.feed, _copied(copy, key), (copy.row(name[len(self.name) :], value),))
 
-    def copy_event(self, event: WatchEvent, copy: Copy) -> Upsert | Bad | Delete:
+    def copy_event(self, event: WatchEvent, copy: Copy, doubt: str = "") -> Upsert | Bad | Delete:
         """An event as it is."""
         kv = event.kv
-        return Delete(copy.feed, _copied(copy, kv.key)) if event.type == DELETE else self.copy(kv.key, kv.value, copy)
+        if event.type == DELETE:
+            return Delete(copy.feed, _copied(copy, kv.key), doubt)
+        return self.copy(kv.key, kv.value, copy)
 
-    def read_event(self, event: WatchEvent) -> Upsert | Bad | Delete:
+    def read_event(self, event: WatchEvent, doubt: str = "") -> Upsert | Bad | Delete:
         """What an event says."""
         kv = event.kv
-        return Delete(self.feed, _text(kv.key)) if event.type == DELETE else self.read(kv.key, kv.value)
+        return Delete(self.feed, _text(kv.key), doubt) if event.type == DELETE else self.read(kv.key, kv.value)
 
 
 def _copied(copy: Copy, key: bytes) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from statedb import Database, Table
-from statedb.catalog.wire import WireError
 
 from ..errors import InvalidOptions, MissingDependency
+from ..own_rows import own_rows
 from ..source import Source
 from .options import KubernetesOptions as KubernetesOptions
 from .resource import Resource, Value
@@ -47,10 +47,7 @@ def source(
         raise InvalidOptions("tables: a source of your own fills the table it is given; leave the option out")
 
     def decoded(value: Value) -> tuple[R, ...]:
-        try:
-            return tuple(decode(bytes(value)))
-        except Exception as error:  # whatever a user's function does with a bad object
-            raise WireError(f"{type(error).__name__}: {error}") from error
+        return own_rows(table, lambda: decode(bytes(value)))
 
     return _source(db, cluster, 0, options, Resource(group, version, plural, (table,), decoded))
 

@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
-import email.utils
-import socket
-import ssl
+import http.client
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
-from ..events import excerpt
-from .credentials import Credentials
-from .errors import ApiError, Broken, Expired, Forbidden, Invalid, Missing, Silent, Unauthorized, Unavailable
+from statedb.catalog.wire import DECODE_ERRORS
+
+from .errors import ApiError, Broken, Silent, TooLarge, Unavailable
+from .login import Login
 from .options import ApiServerOptions
-from .sockets import Sockets
+from .reasons import reason
+from .refusals import refusal
+from .request import Request
+from .sockets import Sockets, has_more, release, set_silence
 
 Response: TypeAlias = urllib3.BaseHTTPResponse
 
 _ERROR_BYTES = 1 << 16
-_TEXT = 200
 _CHUNK = 1 << 16
+
+TRANSPORT_ERRORS = (HTTPError, http.client.HTTPException, OSError, ValueError, OverflowError)
+"""What urllib3 raises while it sends or reads; the last two for headers and lengths that no server writes."""
 
 D = TypeVar("D")
 
 
-class Request(msgspec.Struct, frozen=True):
-    """What is asked. ``verb`` is Kubernetes' word (get, list, watch), for counting and for errors."""
+class Answer:
+    """An answer with status 200, whose body is still to be read."""
 
-    verb: str
-    resource: str
-    path: str
-    parameters: Mapping[str, str] = {}
+    def __init__(self, request: Request, response: Response) -> None:
+        """``request`` is named in errors."""
+        self.request = request
+        self._response = response
 
-    def __str__(self) -> str:
-        """``list ciliumnodes.cilium.io``."""
-        return f"{self.verb} {self.resource}"
+    def chunks(self, *, decoded: bool = False) -> Iterator[bytes]:
+        """The body as it comes; ``decoded``: unpacked where it is compressed. Raises Silent, Unavailable."""
+        chunks = self._response.stream(_CHUNK, decode_content=decoded)
+        while True:
+            with _transport_errors(self.request):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def has_more(self) -> bool:
+        """Whether more has come already. May miss a little that a buffer holds."""
+        return has_more(self._response)
 
 
 class Api:
@@ -54,188 +68,126 @@ class Api:
         self._options = options
         self._lock = threading.Lock()
         self._sockets = Sockets()
-        self._generation = 0
-        self._credentials = self._read()
+        self._login = Login(options, self._sockets)
+
+    @property
+    def waiting(self) -> str:
+        """What requests cannot begin without, in words; empty if they can."""
+        return self._login.waiting
 
     def close(self) -> None:
         """Cut off every request and let no other begin. From any thread, more than once."""
         self._sockets.cut()
+        self._login.close()
 
     def clear(self) -> None:
         """Close connections that nobody uses; after `close`."""
-        with self._lock:
-            self._credentials.pools.clear()
+        self._login.clear()
 
     @contextmanager
-    def get(self, request: Request, *, silence_s: float, compressed: bool = False) -> Generator[Response, None, None]:
-        """The answer, whose body is still to be read; what it cannot do is an ApiError.
+    def get(
+        self, request: Request, *, silence_s: float | None = None, compressed: bool = False
+    ) -> Generator[Answer, None, None]:
+        """The answer; raises the ApiError that says why there is none.
 
-        ``silence_s``: how long it may say nothing. Inside the block, `reading` translates errors of the transport.
+        Its head must come within ``request_timeout_s``; then its body may be silent for ``silence_s``, the same if not
+        given.
         """
-        response, generation = self._send(request, silence_s, compressed)
+        response, generation = self._send(request, compressed)
         if response.status == 401:
-            response.close()
-            self._outdate(generation)
-            response, generation = self._send(request, silence_s, compressed)
+            _close(response)
+            self._login.outdate(generation)
+            response, generation = self._send(request, compressed)
+        connection = response.connection
         try:
             if response.status != 200:
-                raise _refusal(request, response)
-            with self.reading(request):
-                yield response
+                raise _refused(request, response)
+            if silence_s is not None:
+                set_silence(connection, silence_s)
+            yield Answer(request, response)
         finally:
             response.close()
+            release(connection)
 
     def document(
-        self, request: Request, kind: type[D], timeout_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        request: Request,
+        kind: type[D],
+        *,
+        bytes_max: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> D:
-        """A whole answer, within a time that holds for each silence and for all of it."""
-        until = clock() + timeout_s
-        with self.get(request, silence_s=timeout_s, compressed=True) as response:
-            pieces = []
-            for piece in response.stream(_CHUNK, decode_content=True):
+        """A whole answer, within ``request_timeout_s``.
+
+        Raises TooLarge for more than ``bytes_max`` bytes, as soon as they have come.
+        """
+        until, size, pieces = clock() + self._options.request_timeout_s, 0, list[bytes]()
+        with self.get(request, compressed=True) as answer:
+            for piece in answer.chunks(decoded=True):
                 pieces.append(piece)
+                size += len(piece)
+                if size > bytes_max:
+                    raise TooLarge(f"{request}: an answer of more than {bytes_max} bytes")
                 if clock() > until:
                     raise Unavailable(f"{request}: the answer takes too long")
-        try:
-            return msgspec.json.decode(b"".join(pieces), type=kind)
-        except (msgspec.MsgspecError, RecursionError):
-            raise Broken(f"{request}: the answer is not of the API") from None
+        return _decoded(request, b"".join(pieces), kind)
 
-    @contextmanager
-    def reading(self, request: Request) -> Generator[None, None, None]:
-        """Errors of the transport become Silent and Unavailable."""
-        try:
-            yield
-        except ReadTimeoutError:
-            raise Silent(f"{request}: silent for too long") from None
-        except (HTTPError, OSError) as error:
-            raise Unavailable(f"{request}: {_reason(error)}") from None
-
-    def _send(self, request: Request, silence_s: float, compressed: bool) -> tuple[Response, int]:
+    def _send(self, request: Request, compressed: bool) -> tuple[Response, int]:
+        ticket = self._login.ticket()
         with self._lock:
-            if self._generation < 0:
-                before, self._credentials = self._credentials, self._read()
-                before.pools.clear()  # who still uses one of its connections is not disturbed
-                self._generation = -self._generation
-            generation, credentials = self._generation, self._credentials
-            headers = credentials.headers()
             self.requests[request.verb, request.resource] += 1
-        headers |= {"accept": "application/json", "user-agent": "statedb"}
+        headers = ticket.headers | {"accept": "application/json", "user-agent": "statedb"}
         headers["accept-encoding"] = "gzip" if compressed else "identity"
+        options = self._options
         try:
-            return (
-                credentials.pools.request(
-                    "GET",
-                    credentials.url + request.path,
-                    fields=dict(request.parameters),
-                    headers=headers,
-                    preload_content=False,
-                    retries=False,
-                    redirect=False,
-                    timeout=urllib3.Timeout(connect=self._options.connect_timeout_s, read=silence_s),
-                ),
-                generation,
+            response = ticket.pools.request(
+                "GET",
+                ticket.url + request.path,
+                fields=dict(request.parameters),
+                headers=headers,
+                preload_content=False,
+                retries=False,
+                redirect=False,
+                timeout=urllib3.Timeout(connect=options.connect_timeout_s, read=options.request_timeout_s),
             )
         except SSLError as error:
-            self._outdate(generation)  # certificates may have been renewed on disk
-            raise Unavailable(f"{request}: {credentials.url}: {_reason(error)}") from None
-        except (HTTPError, OSError) as error:
-            raise Unavailable(f"{request}: {credentials.url}: {_reason(error)}") from None
-
-    def _read(self) -> Credentials:
-        credentials = Credentials(self._options)
-        self._sockets.adopt(credentials.pools)
-        return credentials
-
-    def _outdate(self, generation: int) -> None:
-        """Read the configuration anew before the next request; once for all that failed with the same one."""
-        with self._lock:
-            if self._generation == generation:
-                self._generation = -(generation + 1)
+            self._login.outdate(ticket.generation)  # certificates may have been renewed on disk
+            raise Unavailable(f"{request}: {ticket.url}: {reason(error)}") from None
+        except TRANSPORT_ERRORS as error:
+            raise Unavailable(f"{request}: {ticket.url}: {reason(error)}") from None
+        return response, ticket.generation
 
 
-def refusal(request: Request, status: int, body: bytes | msgspec.Raw, retry_after: str = "") -> ApiError:
-    """What an HTTP status, or an error inside a stream, means. ``body`` is a Status of Kubernetes, mostly."""
+@contextmanager
+def _transport_errors(request: Request) -> Generator[None, None, None]:
+    """Errors of the transport become Silent and Unavailable."""
     try:
-        said = msgspec.json.decode(body, type=_Status)
-    except msgspec.MsgspecError:
-        said = _Status()
-    message = excerpt(said.message)[:_TEXT] or f"HTTP {status}"
-    error: ApiError
-    if status == 401:
-        error = Unauthorized(f"{request}: the API server refuses our credentials (401), renewed ones too: {message}")
-    elif status == 403:
-        error = Forbidden(f"may not {request}: {message}; grant it by a ClusterRole, see docs/kubernetes.md")
-    elif status == 404:
-        error = Missing(f"{request}: not served by this API server; waiting for its CRD")
-    elif status == 410 or said.reason in ("Gone", "Expired") or said.is_of_the_future:
-        error = Expired(f"{request}: {message}")
-    elif status in (429, 502, 503, 504):
-        error = Unavailable(f"{request}: {'too many requests' if status == 429 else 'not available'}: {message}")
-    elif status >= 500 or status < 400:
-        error = Broken(f"{request}: HTTP {status}: {message}")
-    else:
-        error = Invalid(f"{request}: refused with HTTP {status}: {message}")
-    error.retry_after_s = _seconds(retry_after) if retry_after else said.details.retry_after_seconds
-    return error
+        yield
+    except ReadTimeoutError:
+        raise Silent(f"{request}: silent for too long") from None
+    except TRANSPORT_ERRORS as error:
+        raise Unavailable(f"{request}: {reason(error)}") from None
 
 
-class _Cause(msgspec.Struct):
-    reason: str | None = None
+def _decoded(request: Request, data: bytes, kind: type[D]) -> D:
+    """A document. Bytes that are not UTF-8 are read as U+FFFD, as Go reads them."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except UnicodeDecodeError:
+        return _decoded(request, data.decode("utf-8", "replace").encode(), kind)
+    except DECODE_ERRORS:
+        raise Broken(f"{request}: the answer is not of the API") from None
 
 
-class _Details(msgspec.Struct, rename="camel"):
-    retry_after_seconds: float | None = None
-    causes: list[_Cause] | None = None
-
-
-class _Status(msgspec.Struct, rename="camel"):
-    message: str = ""
-    reason: str = ""
-    details: _Details = msgspec.field(default_factory=_Details)
-
-    @property
-    def is_of_the_future(self) -> bool:
-        """We ask for a version that the server has not reached: it lags, or its history is another one."""
-        return any(cause.reason == "ResourceVersionTooLarge" for cause in self.details.causes or ())
-
-
-def _refusal(request: Request, response: Response) -> ApiError:
+def _refused(request: Request, response: Response) -> ApiError:
     try:
         body = response.read(_ERROR_BYTES, decode_content=True)
-    except (HTTPError, OSError):
+    except TRANSPORT_ERRORS:
         body = b""
     return refusal(request, response.status, body, response.headers.get("retry-after", ""))
 
 
-def _seconds(text: str) -> float | None:
-    """A Retry-After, in seconds or as a date; None if it is neither."""
-    try:
-        return max(0.0, float(int(text)))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
-
-
-def _reason(error: BaseException | Any) -> str:
-    """What went wrong, in words without addresses of objects; the innermost error says it best."""
-    seen = error
-    for _ in range(8):
-        inner = seen.__cause__ or next((each for each in seen.args if isinstance(each, BaseException)), None)
-        if inner is None:
-            break
-        seen = inner
-    if isinstance(seen, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {seen.verify_message}"
-    if isinstance(seen, ssl.SSLError):
-        return f"TLS: {seen.reason or type(seen).__name__}"
-    if isinstance(seen, socket.gaierror):
-        return "its name cannot be resolved"
-    if isinstance(seen, TimeoutError) or "Timeout" in type(seen).__name__:
-        return "no answer in time"
-    if isinstance(seen, OSError) and seen.strerror:
-        return seen.strerror
-    return f"the connection broke ({type(seen).__name__})"
+def _close(response: Response) -> None:
+    connection = response.connection
+    response.close()
+    release(connection)

@@ -1,8 +1,7 @@
 """Lists and watches of one API server: bytes in, objects still undecoded out. Knows no rows and no tables.
 
 A list is whole or raises: pages are of one version, and a continuation that is not makes it begin again. A watch ends
-quietly when the server ends it; what a broken connection has left of a line is dropped, for the watch is resumed at the
-version of the last whole one.
+quietly when the server ends it.
 """
 
 from __future__ import annotations
@@ -12,43 +11,34 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from .api import Api, Request, Response, refusal
-from .errors import ApiError, Broken, Expired, Forbidden, Missing
+from statedb.catalog.wire import DECODE_ERRORS
+
+from .api import Api
+from .errors import Broken, Endless, Expired, Forbidden, Missing, TooLarge
 from .options import KubernetesOptions
-from .resource import Resource, Value
-from .sockets import has_more
+from .request import Request
+from .resource import Resource
+from .stream import Item, ends_list, item_of, pieces
 
-EventType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
-
-_CHUNK = 1 << 16
-_LINE_BYTES = 64 << 20
 _PAGES_MAX = 1_000_000
-_EVENTS_MAX = 500
+_PAGE_BYTES = 64 << 20
+_LIST_BYTES = 1 << 30
+_SMALLER = 8
 _IDENTITY = Request("get", "namespaces", "/api/v1/namespaces/kube-system")
-_INITIAL_END = "k8s.io/initial-events-end"
-
-D = TypeVar("D")
-
-
-class Item(msgspec.Struct, frozen=True):
-    """An object of a list, or what a watch says of one. ``version`` is its resourceVersion."""
-
-    type: EventType
-    namespace: str
-    name: str
-    version: str
-    value: Value
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A part of a list. ``version`` is that of the whole list; of a streamed one, only the last part knows it."""
+    """A part of a list. ``version`` is that of the whole list; of a streamed one, only the last part knows it.
+
+    ``unnamed``: how many of its objects cannot be told apart, for their metadata cannot be read.
+    """
 
     items: list[Item]
     version: str
+    unnamed: int = 0
 
 
 class Client:
@@ -63,8 +53,6 @@ class Client:
         chance: Callable[[], float] = random.random,
     ) -> None:
         """``chance`` gives numbers from 0 to 1, which spread watches over time."""
-        self.streams_lists = options.streaming_lists
-        """Whether the server is believed to offer lists as streams; False for good once it has refused one."""
         self._api = api
         self._options = options
         self._clock = clock
@@ -73,7 +61,7 @@ class Client:
     def identity(self) -> str:
         """The UID of the namespace kube-system, by which clusters are told apart; empty if we may not read it."""
         try:
-            return self._document(_IDENTITY, _Object).metadata.uid
+            return self._api.document(_IDENTITY, _Namespace, bytes_max=_PAGE_BYTES, clock=self._clock).metadata.uid
         except (Forbidden, Missing):
             return ""
 
@@ -82,14 +70,24 @@ class Client:
         return self._page(resource, {"limit": "1"}).metadata.version
 
     def pages(self, resource: Resource) -> Iterator[Page]:
-        """All objects at one version. Raises Expired between pages where the version is too old by then."""
-        limit, token, version = str(self._options.page_limit), "", ""
+        """All objects at one version. Raises Expired between pages where the version is too old by then.
+
+        Pages that are too large are asked for again with fewer objects, so that memory is bounded by bytes.
+        """
+        limit, token, version = self._options.page_limit, "", ""
         for _ in range(_PAGES_MAX):
-            page = self._page(resource, {"limit": limit, "continue": token} if token else {"limit": limit})
+            asked = {"limit": str(limit)}
+            try:
+                page = self._page(resource, {**asked, "continue": token} if token else asked)
+            except TooLarge:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // _SMALLER)
+                continue
             if version and page.metadata.version != version:
                 raise Expired(f"list {resource.name}: the list went on at another version")
             version = page.metadata.version
-            yield Page(_items(page), version)
+            yield _read(page)
             if not page.metadata.token:
                 return
             if page.metadata.token == token:
@@ -99,29 +97,37 @@ class Client:
 
     def whole(self, resource: Resource) -> Page:
         """All objects at one version, in one answer: for lists that change faster than their pages come."""
-        page = self._page(resource, {})
+        page = self._page(resource, {}, _LIST_BYTES)
         if page.metadata.token:
             raise Broken(f"list {resource.name}: the list was to be whole, but is not")
-        return Page(_items(page), page.metadata.version)
+        return _read(page)
 
     def streamed(self, resource: Resource) -> Iterator[Page]:
         """All objects at one version, as a stream; what is told of an object later holds, its deletion too.
 
-        Raises Broken, Invalid and Silent where the server does not offer that.
+        Raises Broken and Invalid where the server does not offer that; Silent, and Endless after ``watch_timeout_s``,
+        where it does and the list does not come.
         """
+        options = self._options
         parameters = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "sendInitialEvents": "true",
             "resourceVersionMatch": "NotOlderThan",
-            "timeoutSeconds": str(math.ceil(self._options.watch_timeout_s)),
+            "timeoutSeconds": str(math.ceil(options.watch_timeout_s)),
         }
         request = Request("watch", resource.name, resource.path, parameters)
-        with self._api.get(request, silence_s=self._options.request_timeout_s) as response:
-            for items in _pieces(request, response):
+        until = self._clock() + options.watch_timeout_s
+
+        def look() -> None:
+            if self._clock() > until:
+                raise Endless(f"{request}: the streamed list has no end after {options.watch_timeout_s:g} s")
+
+        with self._api.get(request) as answer:
+            for items in pieces(answer, look):
                 for place, item in enumerate(items):
                     if item.type == "BOOKMARK":
-                        if not _ends_list(item.value):
+                        if not ends_list(item):
                             raise Broken(f"{request}: the stream has no end of the list")
                         yield Page(items[:place], item.version)
                         return
@@ -132,7 +138,7 @@ class Client:
     def watch(self, resource: Resource, version: str) -> Generator[Iterator[list[Item]], None, None]:
         """What happens after a version, in the pieces in which it comes; open when this returns.
 
-        Raises Expired when the server has forgotten what came after it, and Unavailable after a long silence.
+        Raises Expired when the server has forgotten what came after it, and Silent after ``silence_s`` without a word.
         """
         parameters = {
             "watch": "true",
@@ -141,28 +147,23 @@ class Client:
             "timeoutSeconds": str(math.ceil(self._options.watch_timeout_s * (1 + self._chance()))),
         }
         request = Request("watch", resource.name, resource.path, parameters)
-        with self._api.get(request, silence_s=self._options.silence_s) as response:
-            yield _pieces(request, response)
+        with self._api.get(request, silence_s=self._options.silence_s) as answer:
+            yield pieces(answer)
 
-    def _page(self, resource: Resource, parameters: Mapping[str, str]) -> _List:
-        page = self._document(Request("list", resource.name, resource.path, parameters), _List)
+    def _page(self, resource: Resource, parameters: Mapping[str, str], bytes_max: int | None = None) -> _List:
+        request = Request("list", resource.name, resource.path, parameters)
+        page = self._api.document(request, _List, bytes_max=bytes_max or _PAGE_BYTES, clock=self._clock)
         if not page.kind.endswith("List") or not page.metadata.version:
             raise Broken(f"list {resource.name}: the answer is not a list")
         return page
 
-    def _document(self, request: Request, kind: type[D]) -> D:
-        return self._api.document(request, kind, self._options.request_timeout_s, self._clock)
 
-
-class _Metadata(msgspec.Struct, rename={"version": "resourceVersion"}, gc=False):
-    name: str = ""
-    namespace: str = ""
-    version: str = ""
+class _Identified(msgspec.Struct, gc=False):
     uid: str = ""
 
 
-class _Object(msgspec.Struct, gc=False):
-    metadata: _Metadata
+class _Namespace(msgspec.Struct, gc=False):
+    metadata: _Identified
 
 
 class _ListMetadata(msgspec.Struct, rename={"version": "resourceVersion", "token": "continue"}, gc=False):
@@ -176,85 +177,23 @@ class _List(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-class _Event(msgspec.Struct):
-    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
-    object: msgspec.Raw
+def _read(page: _List) -> Page:
+    items, unnamed = [], 0
+    for value in page.items or ():
+        item = _item(value)
+        if item is None:
+            unnamed += 1
+        else:
+            items.append(item)
+    return Page(items, page.metadata.version, unnamed)
 
 
-class _Code(msgspec.Struct):
-    code: int = 500
-
-
-class _Bookmark(msgspec.Struct):
-    """A bookmark's metadata: what an ordinary object has, and whether the list ends here."""
-
-    class _Annotated(msgspec.Struct):
-        annotations: dict[str, str] | None = None
-
-    metadata: _Annotated
-
-
-_HEADS: tuple[tuple[bytes, EventType], ...] = (
-    (b'{"type":"MODIFIED","object":', "MODIFIED"),
-    (b'{"type":"ADDED","object":', "ADDED"),
-    (b'{"type":"DELETED","object":', "DELETED"),
-)
-
-_read_object = msgspec.json.Decoder(_Object).decode
-_read_event = msgspec.json.Decoder(_Event).decode
-_read_bookmark = msgspec.json.Decoder(_Bookmark).decode
-
-
-def _items(page: _List) -> list[Item]:
+def _item(value: msgspec.Raw) -> Item | None:
+    """An object of a list; None for what has no name that can be read."""
     try:
-        return [_item("ADDED", value) for value in page.items or ()]
-    except (msgspec.MsgspecError, RecursionError):
-        raise Broken("list: an object without metadata") from None
-
-
-def _item(kind: EventType, value: Value) -> Item:
-    metadata = _read_object(value).metadata
-    return Item(kind, metadata.namespace, metadata.name, metadata.version, value)
-
-
-def _ends_list(value: Value) -> bool:
-    return (_read_bookmark(value).metadata.annotations or {}).get(_INITIAL_END) == "true"
-
-
-def _pieces(request: Request, response: Response) -> Iterator[list[Item]]:
-    """What a stream says, as much at once as has come. Raises Broken for what is no event, and what an ERROR means."""
-    rest = b""
-    events: list[Item] = []
-    for chunk in response.stream(_CHUNK, decode_content=False):
-        *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > _LINE_BYTES:
-            raise Broken(f"{request}: an event of more than {_LINE_BYTES} bytes")
-        try:
-            events += [_event(request, line) for line in lines if line]
-        except (msgspec.MsgspecError, RecursionError):
-            raise Broken(f"{request}: an event that is none") from None
-        if events and (len(events) >= _EVENTS_MAX or not has_more(response)):
-            yield events
-            events = []
-    if events:
-        yield events
-
-
-def _event(request: Request, line: bytes) -> Item:
-    """What a line says. Servers spell all but the object the same way always: then it is cut out, not looked for."""
-    for head, kind in _HEADS:
-        if line.startswith(head) and line.endswith(b"}"):
-            return _item(kind, line[len(head) : -1])
-    event = _read_event(line)
-    if event.type == "ERROR":
-        raise _told(request, event.object)
-    return _item(event.type, event.object)
-
-
-def _told(request: Request, status: msgspec.Raw) -> ApiError:
-    """What an error inside a stream means."""
-    try:
-        code = msgspec.json.decode(status, type=_Code).code
-    except msgspec.MsgspecError:
-        code = 500
-    return refusal(request, code, status)
+        item = item_of("ADDED", value)
+    except UnicodeDecodeError:
+        return _item(msgspec.Raw(bytes(value).decode("utf-8", "replace").encode()))
+    except DECODE_ERRORS:
+        return None
+    return item if item.name else None

@@ -18,8 +18,16 @@ class Silent(Unavailable):
     """Nothing came for too long on a connection that stands."""
 
 
+class Endless(ApiError):
+    """A list that comes as a stream has no end in time."""
+
+
 class Broken(ApiError):
     """The server failed at this very request (HTTP 500), or its answer is none of the protocol."""
+
+
+class TooLarge(ApiError):
+    """The answer is larger than we read at once: ask for less of it."""
 
 
 class Expired(ApiError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -12,9 +13,12 @@ T = TypeVar("T")
 class Inbox(Generic[T]):
     """What writers `put`, the reader `get`s in that order. Full, it holds writers back; closed, it takes nothing."""
 
-    def __init__(self, items_max: int) -> None:
-        """Empty."""
+    def __init__(self, items_max: int, weight: Callable[[T], int] = lambda _: 0, weight_max: int = 0) -> None:
+        """Empty. It is full with ``items_max`` items, and with items of more than ``weight_max`` together."""
         self._items_max = items_max
+        self._weight = weight
+        self._weight_max = weight_max
+        self._held = 0
         self._items: deque[T] = deque()
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)
@@ -24,11 +28,12 @@ class Inbox(Generic[T]):
     def put(self, item: T) -> bool:
         """Wait for room and add it; False if the inbox is closed."""
         with self._lock:
-            while len(self._items) >= self._items_max and not self._closed:
+            while (len(self._items) >= self._items_max or self._held > self._weight_max) and not self._closed:
                 self._emptied.wait()
             if self._closed:
                 return False
             self._items.append(item)
+            self._held += self._weight(item)
             self._filled.notify()
             return True
 
@@ -39,8 +44,10 @@ class Inbox(Generic[T]):
                 self._filled.wait(timeout_s)
             if not self._items or self._closed:
                 return None
+            item = self._items.popleft()
+            self._held -= self._weight(item)
             self._emptied.notify()
-            return self._items.popleft()
+            return item
 
     def close(self) -> None:
         """Let writers and the reader go, at once and for ever. From any thread, more than once."""

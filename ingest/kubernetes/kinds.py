@@ -36,10 +36,17 @@ def resources(cluster: str, cluster_id: int, *, endpoint_slices: bool, copies: b
     )
     of_slices: tuple[AnyTable, ...] = (Backends, EndpointSlices) if copies else (Backends,)
     return (
-        Resource(_CILIUM, "v2", "ciliumnodes", (Nodes,), lambda value: (crds.node(value, cluster, cluster_id),)),
+        Resource(_CILIUM, "v2", "ciliumnodes", (Nodes,), lambda value: crds.node(value, cluster, cluster_id)),
         Resource(_CILIUM, "v2", "ciliumidentities", (Identities,), partial(objects.identity, cluster)),
         endpoints,
-        Resource("", "v1", SERVICES, (Services, *of_slices), partial(objects.service, cluster, cluster_id), mixed=True),
+        Resource(
+            "",
+            "v1",
+            SERVICES,
+            (Services, *of_slices),
+            lambda value: crds.service(value, cluster, cluster_id),
+            mixed=True,
+        ),
         Resource(
             _DISCOVERY,
             "v1",

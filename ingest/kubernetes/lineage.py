@@ -8,6 +8,8 @@ ours cannot be told from the one we knew.
 
 from __future__ import annotations
 
+_DIGITS = 20  # of an unsigned number of 64 bits
+
 
 class Lineage:
     """What we know of a resource's history: whose it is and how far it had come."""
@@ -43,4 +45,5 @@ class Lineage:
 
 
 def _number(version: str) -> int | None:
-    return int(version) if version.isascii() and version.isdigit() else None
+    is_number = version.isascii() and version.isdigit() and len(version) <= _DIGITS
+    return int(version) if is_number else None

@@ -14,7 +14,8 @@ class ApiServerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     of its own so that no configuration and no error message can carry it. With none of these, what kubectl would use:
     ``$KUBECONFIG``, ``~/.kube/config``, else the service account of the pod that we run in.
 
-    ``request_timeout_s``: for how long an answer may be silent, and how long all of it may take.
+    ``request_timeout_s``: for how long an answer may be silent, and how long all of it may take. ``plugin_timeout_s``:
+    how long a credential plugin of a kubeconfig may take; then it is killed.
     """
 
     kubeconfig: Annotated[str, Meta(min_length=1)] | None = None
@@ -24,6 +25,7 @@ class ApiServerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     token_file: Annotated[str, Meta(min_length=1)] | None = None
     connect_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
     request_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+    plugin_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
 
 
 class KubernetesOptions(ApiServerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):

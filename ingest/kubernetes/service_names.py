@@ -15,11 +15,13 @@ from statedb.catalog.wire.addresses import canonical
 
 from ..errors import InvalidOptions
 from ..names import Place, Unresolved
-from .api import Api, Request
+from .api import Api
 from .credentials import check
 from .errors import ApiError, Missing, Unauthorized
 from .options import ApiServerOptions
+from .request import Request
 
+_BYTES = 16 << 20
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _NAME = re.compile(
     rf"(?:(?P<hostname>{_LABEL})\.)?(?P<name>{_LABEL})\.(?P<namespace>{_LABEL})\.svc(?:\.cluster\.local)?\.?"
@@ -39,7 +41,6 @@ class ServiceNames:
             check(options)
         except InvalidOptions as error:
             raise InvalidOptions(f"service-resolver.kubernetes.{error}") from None
-        self._timeout_s = options.request_timeout_s
         try:
             self._api = Api(options)
         except Unauthorized as error:
@@ -72,7 +73,7 @@ class ServiceNames:
     def _service(self, namespace: str, name: str) -> _Service:
         request = Request("get", "services", f"/api/v1/namespaces/{namespace}/services/{name}")
         try:
-            return self._api.document(request, _Service, self._timeout_s)
+            return self._api.document(request, _Service, bytes_max=_BYTES)
         except Missing:
             raise Unresolved(f"there is no Service {namespace}/{name}") from None
 
@@ -80,7 +81,7 @@ class ServiceNames:
         path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
         selector = {"labelSelector": f"kubernetes.io/service-name={name}"}
         request = Request("list", "endpointslices.discovery.k8s.io", path, selector)
-        return self._api.document(request, _Slices, self._timeout_s).items or []
+        return self._api.document(request, _Slices, bytes_max=_BYTES).items or []
 
 
 def _port_name(service: str, spec: _Spec, port: int) -> str | None:

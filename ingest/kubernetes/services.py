@@ -1,7 +1,8 @@
 """Services with the backends of their slices. Pure: events of two resources in, events of one feed out.
 
-An object of the feed is a Service, and has its own row and those of its backends. Slices of services that are not
-shared give no rows, but may at any time: every slice is kept, packed, and unpacked when its service is told anew.
+An object of the feed is a Service, and has its own row and those of its backends, and copies of the slices of a shared
+service for those who publish them. Every slice is kept, packed, and unpacked when its service changes. The faults of a
+slice are those of an object of the slice's name, without rows.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from statedb.catalog import Backend, BackendKey, EndpointSliceCopy, EndpointSliceKey, Service, ServiceKey
-from statedb.catalog.wire import crds
+from statedb.catalog import Backend, BackendKey, Backends, EndpointSliceCopy, EndpointSliceKey, Service, ServiceKey
+from statedb.catalog.wire import PartlyRead, crds, faults_of
 
 from ..events import Bad, Delete, Event, Listed, Upsert
 
@@ -28,11 +29,12 @@ class ServiceJoin:
         """``feed`` is that of the events, and begins the names of services; without slices there are no backends."""
         self._feed = feed
         self._services: dict[str, Service] = {}
+        self._faults: dict[str, tuple[str, ...]] = {}
         self._bad: dict[str, Bad] = {}
         self._doubtful: set[str] = set()
         self._slices: dict[str, dict[str, bytes]] = {}
         self._service_of: dict[str, str] = {}
-        self._bad_slices: dict[str, Bad] = {}
+        self._bad_slices: dict[str, Bad | Upsert] = {}
         self._doubtful_slices: set[str] = set()
         self._services_listed = False
         self._slices_listed = not with_slices
@@ -53,20 +55,20 @@ class ServiceJoin:
 
     # --- Services -----------------------------------------------------------------------------------------------------
 
-    def list_services(self, objects: Sequence[Upsert | Bad], *, full: bool) -> None:
-        """These are all Services."""
+    def list_services(self, objects: Sequence[Upsert | Bad], *, full: bool, doubt: str = "") -> None:
+        """These are all Services; ``doubt``: why those that are missing may still be there, if it is not ``full``."""
         present = {event.object for event in objects}
         missing = {name for name in self._services if name not in present}
         self._doubtful = set() if full else missing
         for name in missing if full else ():
-            del self._services[name]
+            self._forget(name)
         self._bad = {event.object: event for event in objects if isinstance(event, Bad)}
         for event in objects:
             if isinstance(event, Upsert):
                 self._keep(event)
         self._services_listed = True
         if self._slices_listed:
-            self._tell_all(objects, full)
+            self._tell_all(objects, full, doubt)
 
     def take_service(self, event: Upsert | Bad | Delete) -> None:
         """What happened to a Service."""
@@ -80,7 +82,7 @@ class ServiceJoin:
             return
         self._bad.pop(name, None)
         if isinstance(event, Delete):
-            self._services.pop(name, None)
+            self._forget(name)
         else:
             self._keep(event)
         if name in self._services:
@@ -91,14 +93,19 @@ class ServiceJoin:
     def release_services(self) -> None:
         """Believe the list: what it left out is forgotten. Telling so is up to who withholds the rows."""
         for name in self._doubtful:
-            self._services.pop(name, None)
+            self._forget(name)
         self._doubtful = set()
 
     def _keep(self, event: Upsert) -> None:
+        self._forget(event.object)
         if event.rows:
             self._services[event.object] = event.rows[0]
-        else:
-            self._services.pop(event.object, None)
+        if faults := faults_of(event.rows):
+            self._faults[event.object] = faults
+
+    def _forget(self, name: str) -> None:
+        self._services.pop(name, None)
+        self._faults.pop(name, None)
 
     # --- slices -------------------------------------------------------------------------------------------------------
 
@@ -136,8 +143,12 @@ class ServiceJoin:
             self._bad_slices[name] = event
             self._tell(event)
             return
-        self._heal_slice(name)
         rows: tuple[Backend | EndpointSliceCopy, ...] = event.rows if isinstance(event, Upsert) else ()
+        if faults := faults_of(rows):
+            self._bad_slices[name] = told = Upsert(self._feed, name, PartlyRead.of((), faults), Backends.name)
+            self._tell(told)
+        else:
+            self._heal_slice(name)
         service = self._name_of(rows[0].service) if rows else ""
         before = self._service_of.get(name)
         packed = _pack(rows)
@@ -176,14 +187,15 @@ class ServiceJoin:
         service = self._services[name]
         slices = self._slices.get(name, {})
         unpacked = [_unpack(slices[each], service.key) for each in sorted(slices)]
-        copies = [copy for _, copy in unpacked if copy is not None]
-        return Upsert(self._feed, name, (service, *crds.join(service, [backends for backends, _ in unpacked]), *copies))
+        copies = [copy for _, copy in unpacked if copy is not None and service.shared]
+        rows = (service, *crds.join(service, [backends for backends, _ in unpacked]), *copies)
+        return Upsert(self._feed, name, PartlyRead.of(rows, self._faults.get(name, ())))
 
     def _tell(self, event: Event) -> None:
         if self._is_ready:
             self._told.append(event)
 
-    def _tell_all(self, objects: Sequence[Upsert | Bad], full: bool) -> None:
+    def _tell_all(self, objects: Sequence[Upsert | Bad], full: bool, doubt: str = "") -> None:
         """A list of the feed: the services of this list as they are now."""
         events: list[Upsert | Bad] = [
             self._joined(each.object) if self._is_open(each.object) else each
@@ -191,8 +203,11 @@ class ServiceJoin:
             if isinstance(each, Upsert)
         ]
         events += [*self._bad.values(), *self._bad_slices.values()]
+        # What was said of a service before it could not be read counts: the list does not say it again.
+        before = [event for event in self._told if not isinstance(event, Listed) and event.object in self._bad]
+        before += [self._joined(name) for name in self._changed if name in self._bad and name in self._services]
         self._changed.clear()
-        self._told = [Listed(self._feed, events, full)]
+        self._told = [*before, Listed(self._feed, events, full, doubt)]
 
     def _name_of(self, service: ServiceKey) -> str:
         return f"{self._feed}/{service.namespace}/{service.name}"

@@ -3,53 +3,42 @@
 a Follower each: list, watch, decode ─▶ Inbox (bounded) ─▶ this thread: services joined ─▶ Reflector ─▶ tables
 
 A watch blocks its reader, and TLS leaves no way to wait for several without an event loop; so each has a thread. They
-share nothing but the inbox: the reflector, the join and what the tables say of us belong to the one thread that empties
+share nothing but the inbox: the reflector, the join and the state of the tables belong to the one thread that empties
 it, which writes a batch as soon as nothing more is waiting. A full inbox stops the readers, and TCP the server.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import assert_never
+from collections.abc import Callable, Mapping
 
 from statedb import Database
 from statedb.catalog import Backends, EndpointSlices, Services
 
+from ..belief import No, Verdict, Yes
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
 from ..reflect import Feed, Reflector, Split
 from ..source import AnyTable
-from ..status import State, Status
+from ..status import Status
 from ..worker import Worker
 from .api import Api
 from .client import Client
 from .credentials import check
 from .errors import Unauthorized
-from .follow import Ended, Follower, Following, Happened, Listing, Lost, Message, Snapshot
+from .follow import Follower
 from .inbox import Inbox
 from .kinds import SERVICES, SLICES, chosen, resources
+from .messages import Ended, Happened, Message, Snapshot, weight
 from .options import KubernetesOptions
+from .progress import WORST, Progress
 from .resource import Resource
 from .services import ServiceJoin
 
 _INBOX_MESSAGES = 1000
+_INBOX_BYTES = 64 << 20
 _BATCH_S = 0.05
 _LONGEST_WAIT_S = 1.0
-_WORST: Sequence[State] = ("synced", "stale", "syncing", "connecting", "failed")
-
-
-class _Progress:
-    """How far we are with one resource. ``doubt``: why its last list is not believed; empty while it is."""
-
-    __slots__ = ("accepted", "doubt", "error", "listed", "state")
-
-    def __init__(self) -> None:
-        self.state: State = "connecting"
-        self.error = ""
-        self.listed = False
-        self.doubt = ""
-        self.accepted = False
 
 
 class KubernetesSource:
@@ -68,44 +57,17 @@ class KubernetesSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Not yet started. ``own`` is a resource of a user's, in place of all of Cilium's. Raises InvalidOptions."""
-        self._resources, self.tables = (
-            ((own,), own.tables)
-            if own is not None
-            else chosen(
-                resources(
-                    cluster_name,
-                    cluster_id,
-                    endpoint_slices=options.endpoint_slices,
-                    copies=EndpointSlices in db.tables,
-                ),
-                options.tables,
-            )
-        )
-        # The two resources that are joined; a user's own of that name is a resource as any.
-        self._services, self._slices = (SERVICES, SLICES) if own is None else ("", "")
-        self._of_slices = tuple([table for table in self.tables if table in (Backends, EndpointSlices)])
         self.cluster = cluster_name
         self._clock = clock
-        check(options)
-        try:
-            self._api = Api(options)
-        except Unauthorized as error:
-            raise InvalidOptions(str(error)) from None
+        self._resources, self.tables = _wanted(db, cluster_name, cluster_id, options, own)
+        # The two resources that are joined; a user's own of that name is a resource as any.
+        self._services, self._slices = (SERVICES, SLICES) if own is None else ("", "")
+        self._slice_tables = tuple([table for table in self.tables if table in (Backends, EndpointSlices)])
+        self._api = _connected(options)
+        self._inbox: Inbox[Message] = Inbox(_INBOX_MESSAGES, weight, _INBOX_BYTES)
         client = Client(self._api, options, clock=clock)
-        self._inbox: Inbox[Message] = Inbox(_INBOX_MESSAGES)
-        self._followers = [
-            Follower(
-                each,
-                self._services if each.name == self._slices else each.name,
-                client,
-                options,
-                self._inbox.put,
-                name=f"kubernetes {cluster_name} {each.plural}",
-                clock=clock,
-            )
-            for each in self._resources
-        ]
-        self._progress = {each.name: _Progress() for each in self._resources}
+        self._followers = [self._follower(each, client, options) for each in self._resources]
+        self._progress = {each.name: Progress() for each in self._resources}
         self._fed_by = {table: self._feeding(table) for table in self.tables}
         self._join = ServiceJoin(SERVICES, with_slices=self._slices in self._progress)
         self._status = Status(db, cluster_name, self.backend, self.tables)
@@ -173,7 +135,7 @@ class KubernetesSource:
 
     def _gather(self) -> None:
         """Take what comes until nothing more is waiting or the batch is due, and write it."""
-        message = self._inbox.get(self._patience())
+        message = self._inbox.get(self._idle_s())
         due = self._clock() + _BATCH_S
         while message is not None:
             self._take(message)
@@ -186,7 +148,7 @@ class KubernetesSource:
             self._reflector.offer(event)
         self._reflector.flush()
 
-    def _patience(self) -> float:
+    def _idle_s(self) -> float:
         """For how long there is nothing to do unless a message comes."""
         due_in = self._status.due_in()
         return _LONGEST_WAIT_S if due_in is None else max(0.001, min(_LONGEST_WAIT_S, due_in))
@@ -196,30 +158,20 @@ class KubernetesSource:
         match message:
             case Happened():
                 self.split.decode_s += message.decode_s
-                self._tell(message)
+                self._forward(message)
             case Snapshot():
                 self.split.client_s += message.client_s
                 self.split.decode_s += message.decode_s
-                progress.doubt = message.broken or progress.doubt
-                # A first list replaces nothing: there is nothing to doubt about it.
-                self._replace(message, full=not (progress.doubt and progress.listed))
-                progress.listed = True
-            case Following():
-                progress.state, progress.error = "synced", ""
-            case Listing():
-                if not progress.listed:
-                    progress.state, progress.error = "syncing", ""
-            case Lost():
-                progress.state = "failed" if message.refused else "stale" if progress.listed else "connecting"
-                progress.error = message.error
+                progress.take(message, self._clock())
+                self._replace(message, progress.verdict())
             case Ended():
                 raise message.failure
             case _:
-                assert_never(message)
+                progress.take(message, self._clock())
 
-    # --- what they said, to the reflector -----------------------------------------------------------------------------
+    # --- to the reflector ---------------------------------------------------------------------------------------------
 
-    def _tell(self, message: Happened) -> None:
+    def _forward(self, message: Happened) -> None:
         name = message.resource.name
         take: Callable[[Upsert | Bad | Delete], None] = self._reflector.offer
         if name == self._services:
@@ -229,16 +181,17 @@ class KubernetesSource:
         for event in message.events:
             take(event)
 
-    def _replace(self, message: Snapshot, *, full: bool) -> None:
-        name = message.resource.name
+    def _replace(self, message: Snapshot, verdict: Verdict) -> None:
+        """``verdict`` is that of the objects which the list leaves out."""
+        name, full, doubt = message.resource.name, isinstance(verdict, Yes), _reason(verdict)
         if name == self._services:
-            self._join.list_services(message.objects, full=full)
+            self._join.list_services(message.objects, full=full, doubt=doubt)
         elif name == self._slices:
             self._join.list_slices(message.objects, full=full)
-            for table in self._of_slices:
+            for table in self._slice_tables:
                 self._status.relisted(table)
         else:
-            self._reflector.offer(Listed(name, message.objects, full))
+            self._reflector.offer(Listed(name, message.objects, full, doubt))
             return
         self._flush()  # a list is written at once, whichever way it takes
 
@@ -254,33 +207,27 @@ class KubernetesSource:
     def _withheld(self, name: str) -> int:
         return self._join.withheld_slices if name == self._slices else self._reflector.withheld(name)
 
-    # --- what we say of ourselves -------------------------------------------------------------------------------------
+    # --- the state of the tables --------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Carry out what was withheld where the operator says so, and say how much of what we see is believed."""
+        """Carry out what the operator accepted, and report how the connections are."""
         if self._accepted:
             self._accepted = False
             for progress in self._progress.values():
-                progress.accepted = bool(progress.doubt)
+                progress.accepted = True
         for name, progress in self._progress.items():
-            if progress.accepted and progress.state == "synced":
-                progress.accepted = False
+            if self._withheld(name) and progress.state == "synced" and isinstance(progress.verdict(), Yes):
                 self._release(name)
-            if progress.doubt and not self._withheld(name):
-                progress.doubt = ""
-                progress.accepted = False
-        for of_slices in self._of_slices:
-            self._status.hold_back(of_slices, self._join.withheld_slices)
+            if not self._withheld(name):
+                progress.settled()
+        for of_slices in self._slice_tables:
+            doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else ""
+            self._status.hold_back(of_slices, self._join.withheld_slices, doubt)
+        now, waiting = self._clock(), self._api.waiting
         for table, names in self._fed_by.items():
-            told = [self._told(name) for name in names]
-            state, error = max(told, key=lambda each: _WORST.index(each[0]))
+            states = [self._progress[name].connection(name, now, waiting) for name in names]
+            state, error = max(states, key=lambda each: WORST.index(each[0]))
             self._status.report(state, error, (table,))
-
-    def _told(self, name: str) -> tuple[State, str]:
-        progress = self._progress[name]
-        if progress.doubt and progress.state == "synced":
-            return "stale", f"withholding {self._withheld(name)} deletes of {name}: {progress.doubt}"
-        return progress.state, progress.error
 
     def _feeding(self, table: AnyTable) -> tuple[str, ...]:
         """The resources that a table waits for. Services are told together with their backends."""
@@ -298,3 +245,39 @@ class KubernetesSource:
             for each in self._resources
             if each.name != self._slices
         ]
+
+    def _follower(self, resource: Resource, client: Client, options: KubernetesOptions) -> Follower:
+        return Follower(
+            resource,
+            self._services if resource.name == self._slices else resource.name,
+            client,
+            options,
+            self._inbox.put,
+            name=f"kubernetes {self.cluster} {resource.plural}",
+            clock=self._clock,
+        )
+
+
+def _reason(verdict: Verdict) -> str:
+    """Why not; empty for a yes."""
+    return verdict.reason if isinstance(verdict, No) else ""
+
+
+def _connected(options: KubernetesOptions) -> Api:
+    """Raises InvalidOptions."""
+    check(options)
+    try:
+        return Api(options)
+    except Unauthorized as error:
+        raise InvalidOptions(str(error)) from None
+
+
+def _wanted(
+    db: Database, cluster_name: str, cluster_id: int, options: KubernetesOptions, own: Resource | None
+) -> tuple[tuple[Resource, ...], tuple[AnyTable, ...]]:
+    """The resources to follow and the tables to fill. Raises InvalidOptions."""
+    if own is not None:
+        return (own,), own.tables
+    copies = EndpointSlices in db.tables
+    found = resources(cluster_name, cluster_id, endpoint_slices=options.endpoint_slices, copies=copies)
+    return chosen(found, options.tables)

@@ -31,6 +31,20 @@ def has_more(response: BaseHTTPResponse) -> bool:
     return look is not None and look()
 
 
+def set_silence(connection: Any, seconds: float) -> None:
+    """Let a connection (Any: urllib3 has no common type) be silent for so long from now on."""
+    change: Callable[[float], None] | None = getattr(connection, "set_silence", None)
+    if change is not None:
+        change(seconds)
+
+
+def release(connection: Any) -> None:
+    """The answer that came on a connection has been read or closed."""
+    done: Callable[[], None] | None = getattr(connection, "release", None)
+    if done is not None:
+        done()
+
+
 class Sockets:
     """The connections of some pools. `cut` ends them all and lets no new one begin."""
 
@@ -98,6 +112,8 @@ class Sockets:
         class Connection(base):  # type: ignore[misc]
             _handle: socket.socket | None = None
             _poll: Any = None
+            _stream: socket.socket | None = None
+            _is_answering = False
 
             def _new_conn(self) -> socket.socket:
                 timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
@@ -112,16 +128,39 @@ class Sockets:
             def has_more(self) -> bool:
                 return self._handle is not None and bool(self._poll.poll(0))
 
+            def set_silence(self, seconds: float) -> None:
+                if self._stream is not None and self._stream.fileno() >= 0:
+                    self._stream.settimeout(seconds)
+
             def connect(self) -> None:
                 try:
                     super().connect()
                 except OSError as error:
                     _close_half_made(error)
                     raise
+                self._stream = self.sock
+
+            def getresponse(self, *args: Any, **options: Any) -> Any:
+                # A "Connection: close" closes the connection here, and its body is still to be read, and to be cut.
+                self._is_answering = True
+                try:
+                    return super().getresponse(*args, **options)
+                except BaseException:
+                    self.release()
+                    raise
+
+            def release(self) -> None:
+                self._is_answering = False
+                if self.sock is None:
+                    self._forget()
 
             def close(self) -> None:
                 super().close()
-                handle, self._handle = self._handle, None
+                if not self._is_answering:
+                    self._forget()
+
+            def _forget(self) -> None:
+                handle, self._handle, self._stream = self._handle, None, None
                 if handle is not None:
                     sockets.forget(handle)
 

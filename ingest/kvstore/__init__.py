@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from statedb import Database, Table
-from statedb.catalog.wire import WireError
 
 from ..errors import InvalidOptions, MissingDependency
+from ..own_rows import own_rows
 from ..source import Source
 from .kinds import Kind
 from .options import KvstoreOptions as KvstoreOptions, TlsOptions as TlsOptions
@@ -45,10 +45,7 @@ def source(
         raise InvalidOptions("tables: a source of your own fills the table it is given; leave the option out")
 
     def decoded(name: str, value: bytes) -> tuple[R, ...]:
-        try:
-            return tuple(decode(name, value))
-        except Exception as error:  # whatever a user's function does with a bad value
-            raise WireError(f"{type(error).__name__}: {error}") from error
+        return own_rows(table, lambda: decode(name, value))
 
     return _source(db, cluster, 0, options, (Kind(prefix, (table,), decoded),))
 

@@ -115,7 +115,7 @@ def _object(file: str, document: Document, value: Value, kinds: Kinds) -> Upsert
         return None
     name = f"{file}:{kind_name}/{_name_of(value)}"
     try:
-        return Upsert(FEED, name, kind.decode(value))
+        return Upsert(FEED, name, kind.decode(value), kind.table)
     except WireError as error:
         return Bad(FEED, name, str(error), _shown(document.text), kind.table)
 

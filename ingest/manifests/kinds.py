@@ -18,7 +18,7 @@ from statedb.catalog import (
     ServiceKey,
     Services,
 )
-from statedb.catalog.wire import crds
+from statedb.catalog.wire import PartlyRead, crds, faults_of
 
 from .. import objects
 from ..events import Bad, Upsert
@@ -55,7 +55,7 @@ def kinds(cluster: str, cluster_id: int, *, copies: bool = False) -> Kinds:
     policy = Kind(Policies.name, lambda value: (crds.policy(value),), typed=True)
     return {
         **{(_CILIUM, kind): None for kind in _UNUSED},
-        (_CILIUM, "CiliumNode"): Kind(Nodes.name, lambda value: (crds.node(value, cluster, cluster_id),)),
+        (_CILIUM, "CiliumNode"): Kind(Nodes.name, lambda value: crds.node(value, cluster, cluster_id)),
         (_CILIUM, "CiliumIdentity"): Kind(Identities.name, partial(objects.identity, cluster)),
         (_CILIUM, "CiliumEndpoint"): Kind(Endpoints.name, lambda value: crds.endpoint(value, cluster)),
         (_CILIUM, "CiliumEndpointSlice"): Kind(
@@ -64,7 +64,7 @@ def kinds(cluster: str, cluster_id: int, *, copies: bool = False) -> Kinds:
         (_CILIUM, "CiliumNetworkPolicy"): policy,
         (_CILIUM, "CiliumClusterwideNetworkPolicy"): policy,
         ("", "Namespace"): Kind(Namespaces.name, lambda value: (crds.namespace(value, cluster),)),
-        ("", "Service"): Kind(Services.name, partial(objects.service, cluster, cluster_id)),
+        ("", "Service"): Kind(Services.name, lambda value: crds.service(value, cluster, cluster_id)),
         ("discovery.k8s.io", "EndpointSlice"): Kind(
             Backends.name,
             lambda value: (
@@ -77,7 +77,8 @@ def kinds(cluster: str, cluster_id: int, *, copies: bool = False) -> Kinds:
 def join_services(events: Mapping[str, Upsert | Bad], good: Mapping[str, Upsert]) -> dict[str, Upsert | Bad]:
     """The events, with every service's backends among the rows of the service and no longer among those of its slices.
 
-    A slice counts only while its service is there; ``good`` holds the last good events of those that are bad now.
+    A slice counts only while its service is there, and its copy only where that is shared; ``good`` holds the last good
+    events of those that are bad now.
     """
     slices: dict[ServiceKey, list[tuple[Backend, ...]]] = {}
     copies: dict[ServiceKey, list[EndpointSliceCopy]] = {}
@@ -91,9 +92,10 @@ def join_services(events: Mapping[str, Upsert | Bad], good: Mapping[str, Upsert]
         if isinstance(event, Upsert) and event.rows:
             first = event.rows[0]
             if type(first) is Service:
-                backends = crds.join(first, slices.get(first.key, ()))
-                event = Upsert(event.feed, name, (first, *backends, *copies.get(first.key, ())))
+                own = [first, *crds.join(first, slices.get(first.key, ()))]
+                own += copies.get(first.key, ()) if first.shared else ()
+                event = Upsert(event.feed, name, PartlyRead.of(own, faults_of(event.rows)), event.table)
             elif type(first) in _OF_SLICES:
-                event = Upsert(event.feed, name, ())
+                event = Upsert(event.feed, name, PartlyRead.of((), faults_of(event.rows)), event.table)
         joined[name] = event
     return joined

@@ -7,7 +7,8 @@ import msgspec
 from statedb import Database
 from statedb.catalog import Backends, EndpointSlices
 
-from ..directory import Directory, Look, Outage, Read, Signature
+from ..belief import Absence, Evidence, History, No, Verdict, may_delete
+from ..directory import Directory, Look, Outage, Read, Signature, difference
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
 from ..reflect import Feed, Reflector, Split
@@ -48,6 +49,9 @@ class ManifestsSource:
         self._files: dict[str, _File] = {}
         self._good: dict[str, Upsert] = {}
         self._told: dict[str, Upsert | Bad] | None = None
+        self._known: Look | None = None
+        self._is_doubtful = False
+        self._accepted = False
         self._worker = Worker(f"manifests {cluster_name}", self._run, self._ended)
 
     @property
@@ -74,7 +78,8 @@ class ManifestsSource:
         return self._worker.join(timeout)
 
     def accept(self) -> None:
-        """Nothing is ever withheld here: a directory that can be read is the truth."""
+        """Believe the directory that is there now: what was withheld is deleted at the next look."""
+        self._accepted = True
 
     def _run(self) -> None:
         while not self._worker.stopping:
@@ -99,15 +104,26 @@ class ManifestsSource:
         if look is None:
             return
         files = self._read(look)
-        if files is None:
-            return  # a file went while we read: the next look tells what became of it
+        if files is None or not self._directory.is_current(look):
+            return  # a file or the generation went while we read: the next look tells what became of it
         if self._told is None:
             self._status.report("syncing")
         self._files = files
         events = {name: event for file in files.values() for name, event in file.events.items()}
         self._good = {**{name: e for name, e in self._good.items() if name in events}, **_upserts(events)}
-        self._tell(join_services(events, self._good))
+        self._tell(join_services(events, self._good), self._verdict(look, events))
+        if not self._reflector.withheld(FEED):
+            self._known, self._is_doubtful = look, False
         self._status.report("synced")
+
+    def _verdict(self, look: Look, events: dict[str, Upsert | Bad]) -> Verdict:
+        """Of the objects that are missing. Nothing depends on which directory it is while all that we know is there."""
+        accepted, self._accepted = self._accepted, False
+        history, why = History.NONE, ""
+        if self._known is not None:
+            why = difference(self._known, look) if self._reflector.names(FEED) - events.keys() else ""
+            history = History.OTHER if why else History.SAME
+        return may_delete(Evidence(absence=Absence.LISTED_WITHOUT, history=history, accepted=accepted, detail=why))
 
     def _settled(self) -> Look | None:
         """A look at files that nobody is writing just now, as far as can be seen; None if asked to stop."""
@@ -148,10 +164,15 @@ class ManifestsSource:
             files[name] = _File(signature, digest, racy, _with_last_good(parsed, known))
         return files
 
-    def _tell(self, events: dict[str, Upsert | Bad]) -> None:
-        """Bring the tables to what the directory says, in one transaction."""
+    def _tell(self, events: dict[str, Upsert | Bad], verdict: Verdict) -> None:
+        """Bring the tables to what the directory says, in one transaction; what may not go is withheld."""
         told, self._told = self._told, events
-        if told is None:
+        if isinstance(verdict, No):
+            if told != events or not self._is_doubtful:
+                self._reflector.offer(Listed(FEED, tuple(events.values()), full=False, doubt=verdict.reason))
+            self._is_doubtful = True
+            return
+        if told is None or self._is_doubtful:  # after a doubt, what was withheld and is still missing goes
             self._reflector.offer(Listed(FEED, tuple(events.values())))
             return
         for name in told:

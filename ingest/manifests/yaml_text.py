@@ -4,14 +4,15 @@ A plain scalar stays the text that was written (``no``, ``1.10``, ``0123``, ``1e
 decides what it is. Only null is null. With ``typed`` they are resolved as by the core schema of YAML 1.2, for values
 that have no fields of ours, like the spec of a policy.
 
-Untrusted input is bounded: aliases, depth, and how large the aliases make a document. The builder is driven by events
+Untrusted input is bounded: aliases, depth, and how large the aliases make a document. What is written out is as large
+as its file. The builder is driven by events
 and keeps its own stack, since libyaml's composer crashes on deep nesting.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -22,9 +23,10 @@ Value: TypeAlias = Any
 
 DEPTH_MAX = 100
 NODES_MAX = 1_000_000
+_LOOK_EVENTS = 10_000
 
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_NULL = re.compile(r"~|null|Null|NULL|")
+_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+")
 _RADIX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
@@ -60,11 +62,27 @@ def split(text: str) -> list[Document]:
     return documents
 
 
-def load(document: Document, *, typed: bool = False, aliases_max: int = 100) -> list[Value]:
-    """The values of a document: one, or several where ``...`` ends one early. Raises YamlError."""
+class _Options(msgspec.Struct, frozen=True):
+    typed: bool
+    aliases_max: int
+    look: Callable[[int], None]
+
+
+def load(
+    document: Document,
+    *,
+    typed: bool = False,
+    aliases_max: int = 100,
+    look: Callable[[int], None] = lambda _: None,
+) -> list[Value]:
+    """The values of a document: one, or several where ``...`` ends one early. Raises YamlError.
+
+    ``look`` is called from time to time with the line that was come to; what it raises ends the reading.
+    """
     loader = _Parser(document.text)
+    options = _Options(typed, aliases_max, look)
     try:
-        return [_Builder(loader, document.line, typed, aliases_max).build(start) for start in _starts(loader)]
+        return [_Builder(loader, document.line, options).build(start) for start in _starts(loader)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {document.line + mark.line}: " if mark is not None else ""
@@ -95,10 +113,11 @@ def _starts(loader: Any) -> Iterator[Any]:
 class _Frame:
     """A list or dict that is being built: ``key`` is the key that waits for its value, ``size`` counts all below."""
 
-    __slots__ = ("anchor", "key", "keyed", "merges", "size", "value")
+    __slots__ = ("anchor", "is_list", "key", "keyed", "merges", "size", "value")
 
     def __init__(self, value: list[Value] | dict[str, Value], anchor: str | None) -> None:
-        self.value = value
+        self.value: Any = value
+        self.is_list = isinstance(value, list)
         self.anchor = anchor
         self.key = ""
         self.keyed = False
@@ -109,32 +128,54 @@ class _Frame:
 class _Builder:
     """Builds one document from its events."""
 
-    def __init__(self, loader: Any, line: int, typed: bool, aliases_max: int) -> None:
+    def __init__(self, loader: Any, line: int, options: _Options) -> None:
         self._loader = loader
         self._line = line
-        self._typed = typed
-        self._aliases = aliases_max
+        self._typed = options.typed
+        self._look = options.look
+        self._aliases = options.aliases_max
+        self._expanded = 0
         self._anchors: dict[str, tuple[Value, int]] = {}
         self._stack: list[_Frame] = []
 
     def build(self, event: Any) -> Value:
+        """The value that begins with an event. Written out for speed: this runs for every scalar of a file."""
+        next_event, stack, typed = self._loader.get_event, self._stack, self._typed
+        count = 0
         while True:
-            done: tuple[Value, int] | None = None
-            if isinstance(event, yaml.ScalarEvent):
-                done = (self._scalar(event), 1)
+            kind = type(event)
+            if kind is yaml.ScalarEvent:
+                if event.tag is not None:
+                    value = self._tagged(event)
+                elif not event.implicit[0]:
+                    value = event.value
+                else:
+                    value = _plain(event.value) if typed else None if event.value in _NULLS else event.value
                 if event.anchor is not None:
-                    self._anchors[event.anchor] = done
-            elif isinstance(event, yaml.AliasEvent):
-                done = self._alias(event)
-            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+                    self._anchors[event.anchor] = (value, 1)
+                if not stack:
+                    return value
+                frame = stack[-1]
+                frame.size += 1
+                if frame.is_list:
+                    frame.value.append(value)
+                elif frame.keyed and frame.key != "<<":
+                    frame.value[frame.key] = value
+                    frame.keyed = False
+                else:
+                    self._add(frame, value, event)
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
                 self._open(event)
             else:
-                done = self._close()
-            if done is not None:
-                if not self._stack:
-                    return done[0]
-                self._add(done, event)
-            event = self._loader.get_event()
+                value, size = self._alias(event) if kind is yaml.AliasEvent else self._close()
+                if not stack:
+                    return value
+                stack[-1].size += size
+                self._add(stack[-1], value, event)
+            event = next_event()
+            count += 1
+            if not count % _LOOK_EVENTS:
+                self._look(self._line + event.start_mark.line)
 
     def _open(self, event: Any) -> None:
         if len(self._stack) >= DEPTH_MAX:
@@ -150,7 +191,7 @@ class _Builder:
         frame = self._stack.pop()
         for merged in frame.merges:
             for key, value in merged.items():
-                frame.value.setdefault(key, value)  # type: ignore[union-attr]  # merges stand in mappings only
+                frame.value.setdefault(key, value)  # merges stand in mappings only
         done = (frame.value, frame.size)
         if frame.anchor is not None:
             self._anchors[frame.anchor] = done
@@ -162,15 +203,15 @@ class _Builder:
         self._aliases -= 1
         if self._aliases < 0:
             raise self._error(event, "too many aliases")
-        return self._anchors[event.anchor]
+        value, size = self._anchors[event.anchor]
+        self._expanded += size
+        if self._expanded > NODES_MAX:
+            raise self._error(event, f"aliases stand for more than {NODES_MAX} values")
+        return value, size
 
-    def _add(self, done: tuple[Value, int], event: Any) -> None:
-        value, size = done
-        frame = self._stack[-1]
-        frame.size += size
-        if frame.size > NODES_MAX:
-            raise self._error(event, f"more than {NODES_MAX} values")
-        if isinstance(frame.value, list):
+    def _add(self, frame: _Frame, value: Value, event: Any) -> None:
+        """A value into its list or dict; or a key, where one is due."""
+        if frame.is_list:
             frame.value.append(value)
         elif not frame.keyed:
             frame.key, frame.keyed = self._key(event, value, frame.value), True
@@ -198,28 +239,23 @@ class _Builder:
             raise self._error(event, "<< merges mappings only")
         return merged
 
-    def _scalar(self, event: Any) -> Value:
+    def _tagged(self, event: Any) -> Value:
+        """A scalar that says what it is."""
         tag, text = event.tag, event.value
-        if tag is None or tag == "!":
-            if tag is None and event.implicit[0]:
-                return _plain(text, self._typed)
+        if tag == "!" or tag == _TAG + "str":
             return text
         if tag in _PLAIN_TAGS:
-            return _plain(text, self._typed)
-        if tag == _TAG + "str":
-            return text
+            return _plain(text) if self._typed else None if text in _NULLS else text
         raise self._error(event, "tags are not read, except those of the core schema")
 
     def _error(self, event: Any, problem: str) -> YamlError:
         return YamlError(f"line {self._line + event.start_mark.line}: {problem}")
 
 
-def _plain(text: str, typed: bool) -> Value:
-    """What a plain scalar is."""
-    if _NULL.fullmatch(text):
+def _plain(text: str) -> Value:
+    """What a plain scalar is by the core schema."""
+    if text in _NULLS:
         return None
-    if not typed:
-        return text
     if _BOOL.fullmatch(text):
         return text[0] in "tT"
     if _INT.fullmatch(text) and len(text) < 64:

@@ -1,4 +1,4 @@
-"""Objects that could not be read: what is wrong with them, until they heal or leave."""
+"""Objects that cannot be read, wholly or in part: what is wrong with them, until they heal or leave."""
 
 import msgspec
 
@@ -23,6 +23,10 @@ class RejectedRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejected(Table[RejectedKey, RejectedRow], name="rejected"):
-    """One row per object that cannot be read now. Its last good rows stay in their table."""
+    """One row per object that cannot be read now.
+
+    Where a part of it is bad (one address of a node), the rows of the rest are in their table, and ``error`` names the
+    part. Otherwise its last good rows stay there.
+    """
 
     primary = UniqueIndex[RejectedKey, RejectedRow](lambda rejected: rejected.key)

@@ -1,4 +1,4 @@
-"""Services that clusters share, without their backends. Knows neither etcd nor Kubernetes."""
+"""Services, without their backends. Knows neither etcd nor Kubernetes."""
 
 import msgspec
 
@@ -25,9 +25,10 @@ class Frontend(msgspec.Struct, frozen=True, order=True, gc=False):
 class Service(msgspec.Struct, frozen=True, gc=False):
     """A service as its own cluster announces it; services of one name in several clusters are one global service.
 
-    ``frontends`` are sorted; a headless service has none. ``shared``: others may use its backends.
-    ``include_external``: it uses those of others. ``affinity`` (``local``, ``remote`` or empty) is a wish of the
-    importing cluster: no announcement carries it. ``source`` is who observed the service, in Cilium's words.
+    ``frontends`` are sorted; a headless service has none. ``include_external``: it is global, and uses the backends of
+    other clusters. ``shared``: other clusters may use its backends; only global services can be. ``affinity`` is the
+    side whose backends it prefers, ``local``, ``remote`` or empty. Etcds hold shared services only, and no affinity.
+    ``source`` is who observed the service, in Cilium's words.
     """
 
     key: ServiceKey
@@ -42,7 +43,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
 
 
 class Services(Table[ServiceKey, Service], name="services"):
-    """One row per shared service and cluster."""
+    """One row per service: all of the local cluster that its source tells of, and those that others share."""
 
     primary = UniqueIndex[ServiceKey, Service](lambda service: service.key)
     by_name = Index[tuple[str, str], Service](lambda service: ((service.key.namespace, service.key.name),))

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 from hypothesis import strategies as st
 
+from statedb.catalog import Backend, Service
 from statedb.catalog.wire import crds, identities, ips, keys, nodes, services
 
 Object: TypeAlias = dict[str, Any]
@@ -94,7 +96,15 @@ kubernetes_services = _object(
         names,
         namespace=namespaces,
         labels=label_maps,
-        annotations=st.sampled_from([{"service.cilium.io/global": "true"}, {"service.cilium.io/global": "false"}, {}]),
+        annotations=st.sampled_from(
+            [
+                {"service.cilium.io/global": "true"},
+                {"service.cilium.io/global": "true", "service.cilium.io/affinity": "local"},
+                {"service.cilium.io/global": "true", "service.cilium.io/shared": "false"},
+                {"service.cilium.io/global": "false"},
+                {},
+            ]
+        ),
     ),
     spec=st.fixed_dictionaries({"clusterIP": ipv4, "ports": ports, "selector": label_maps}),
 )
@@ -115,13 +125,34 @@ endpoint_slices = st.tuples(names, namespaces, names).flatmap(
             st.fixed_dictionaries(
                 {
                     "addresses": st.lists(ipv4, min_size=1, max_size=2),
-                    "conditions": st.fixed_dictionaries({"ready": st.booleans(), "serving": st.booleans()}),
+                    "conditions": st.fixed_dictionaries(
+                        {"ready": st.booleans(), "serving": st.booleans()}, optional={"terminating": st.booleans()}
+                    ),
+                    "nodeName": st.sampled_from(["n1", "n2"]),
+                    "zone": st.sampled_from(["", "z"]),
                 }
             ),
             max_size=2,
         ),
     )
 )
+
+
+def as_in_etcd(services: Iterable[Service], backends: Iterable[Backend]) -> tuple[list[Service], list[Backend]]:
+    """What an etcd with services of form v1 holds of these rows: docs/formats.md, "What an etcd cannot hold"."""
+    shared = [msgspec.structs.replace(each, affinity="") for each in services if each.shared]
+    keys_of_shared = {each.key for each in shared}
+    return shared, [
+        Backend(
+            each.key,
+            each.port_names,
+            hostname=each.hostname,
+            zone=each.zone,
+            zone_hints=each.zone_hints if each.zone else (),
+        )
+        for each in backends
+        if each.service in keys_of_shared and (each.ready or each.serving)
+    ]
 
 
 def name_of(value: Object) -> tuple[str, str, str]:
@@ -169,7 +200,7 @@ def etcd_entries(values: Iterable[Object]) -> dict[str, bytes]:
     for value in values:
         kind = value["kind"]
         if kind == "CiliumNode":
-            node = crds.node(value, CLUSTER, 1)
+            (node,) = crds.node(value, CLUSTER, 1)
             entries[f"{keys.NODES}/{nodes.name(node)}"] = nodes.encode(node)
         elif kind == "CiliumIdentity":
             identity = crds.identity(value, CLUSTER)
@@ -179,12 +210,11 @@ def etcd_entries(values: Iterable[Object]) -> dict[str, bytes]:
             for endpoint in crds.endpoint(value, CLUSTER):
                 entries[f"{keys.IPS}/{ips.name(endpoint)}"] = ips.encode(endpoint)
         elif kind == "Service":
-            service = crds.service(value, CLUSTER, 1)
-            if service is not None:
-                found.append(service)
+            found += [service for service in crds.service(value, CLUSTER, 1) if service.shared]
         else:
             slices.append(crds.endpoint_slice(value, CLUSTER))
     for service in found:
-        own = crds.join(service, [each for each in slices if each and each[0].service == service.key])
+        joined = crds.join(service, [each for each in slices if each and each[0].service == service.key])
+        own = [each for each in joined if each.ready or each.serving]
         entries[f"{keys.SERVICES}/{services.name(service)}"] = services.encode(service, own)
     return entries

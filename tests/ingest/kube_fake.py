@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 Object = dict[str, Any]
-Streaming = Literal["offered", "refused", "failing", "ignored"]
+Streaming = Literal["offered", "refused", "failing", "ignored", "endless", "silent"]
 
 PATHS = {
     "CiliumNode": "/apis/cilium.io/v2/ciliumnodes",
@@ -84,6 +84,12 @@ class FakeApi:
         """Whether a watch that begins too early is refused by the HTTP status, and not inside the stream."""
         self.begin_line = b""
         """Is written after each event, as the beginning of the next line or a whole one."""
+        self.ends_after_events = False
+        """Whether a watch is ended in good order after each event, as a busy server does with slow watchers."""
+        self.closes_connections = False
+        """Whether streams are sent with ``Connection: close``."""
+        self.garbled: tuple[bytes, bytes] | None = None
+        """Bytes in objects, and what is sent in their place."""
         self.revision = 100
         self.uid = "uid-1"
         self._objects: dict[str, dict[tuple[str, str], Object]] = {path: {} for path in PATHS.values()}
@@ -94,6 +100,8 @@ class FakeApi:
         self._half_lines = 0
         self._half_answers = 0
         self._is_frozen = False
+        self._holds_watches = False
+        self._endings = 0
         self._bookmarks = 0
         self._lock = threading.Condition()
         self._epoch = 0
@@ -236,6 +244,18 @@ class FakeApi:
             self._bookmarks += 1
             self._lock.notify_all()
 
+    def end_watches(self) -> None:
+        """Every watch is ended in good order."""
+        with self._lock:
+            self._endings += 1
+            self._lock.notify_all()
+
+    def hold_watches(self, hold: bool) -> None:
+        """New watches are taken and not answered, until that is taken back."""
+        with self._lock:
+            self._holds_watches = hold
+            self._lock.notify_all()
+
     def freeze(self) -> None:
         """Connections stay and are taken, and nothing is answered."""
         with self._lock:
@@ -317,7 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
             api.requests["probe" if verb == "list" and query.get("limit") == "1" else verb, url.path] += 1
             api._lock.notify_all()
         try:
-            self._hold()
+            self._hold(verb)
             if self._refused(verb, url.path):
                 return
             if found is not None:
@@ -334,11 +354,14 @@ class _Handler(BaseHTTPRequestHandler):
         except (_Closed, OSError):
             self.close_connection = True
 
-    def _hold(self) -> None:
-        with self.api._lock:
-            epoch = self.api._epoch
-            self.api._lock.wait_for(lambda: not self.api._is_frozen or self.api._epoch != epoch)
-            if self.api._epoch != epoch:
+    def _hold(self, verb: str) -> None:
+        api = self.api
+        with api._lock:
+            epoch = api._epoch
+            api._lock.wait_for(
+                lambda: api._epoch != epoch or not (api._is_frozen or (verb == "watch" and api._holds_watches))
+            )
+            if api._epoch != epoch:
                 raise _Closed
 
     @contextmanager
@@ -421,6 +444,7 @@ class _Handler(BaseHTTPRequestHandler):
             epoch = api._epoch
             revision = int(query.get("resourceVersion") or "0")
             told_bookmarks = api._bookmarks
+            endings = api._endings
             initial = list(api._objects[path].values())
             now = api.revision
             is_gone = 0 < revision < api._compacted
@@ -441,6 +465,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._event("ERROR", json.loads(_status(500, "InternalError", "a storage without streams")))
             self._end_stream()
             return
+        while streamed and api.streaming in ("endless", "silent"):
+            if api.streaming == "endless":
+                self._event("ADDED", initial[0])
+            with api._lock:
+                if api._lock.wait_for(lambda: api._epoch != epoch, 0.05) or self._is_left():
+                    raise _Closed
         if not revision:
             revision = now
             for place, value in enumerate(initial):
@@ -453,7 +483,7 @@ class _Handler(BaseHTTPRequestHandler):
         def has_news() -> bool:
             if api._epoch != epoch or api._is_frozen:
                 return api._epoch != epoch
-            return api._bookmarks != told_bookmarks or any(
+            return (api._bookmarks, api._endings) != (told_bookmarks, endings) or any(
                 change.revision > revision and change.path == path for change in api._history
             )
 
@@ -480,7 +510,7 @@ class _Handler(BaseHTTPRequestHandler):
             if bookmark and now > revision:
                 revision = now
                 self._event("BOOKMARK", _bookmark(now))
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or api._endings != endings or (changes and api.ends_after_events):
                 self._end_stream()
                 return
 
@@ -492,7 +522,7 @@ class _Handler(BaseHTTPRequestHandler):
             return False
 
     def _answer(self, status: int, body: str | bytes, headers: Mapping[str, str] = {}, *, half: bool = False) -> None:
-        data = body.encode() if isinstance(body, str) else body
+        data = self._garbled(body.encode() if isinstance(body, str) else body)
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **headers}.items():
             self.send_header(name, value)
@@ -506,10 +536,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
+        if self.api.closes_connections:
+            self.send_header("Connection", "close")
         self.end_headers()
 
     def _event(self, kind: str, value: Object) -> None:
-        self._chunk(_line(kind, value))
+        self._chunk(self._garbled(_line(kind, value)))
+
+    def _garbled(self, data: bytes) -> bytes:
+        return data if self.api.garbled is None else data.replace(*self.api.garbled)
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))

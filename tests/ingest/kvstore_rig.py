@@ -10,7 +10,7 @@ from typing import Any, Self
 from ingest import KvstoreOptions, Source
 from ingest.etcd import Client
 from ingest.kvstore import open as open_kvstore
-from ingest.reflect import Reflector
+from ingest.reflect.writer import TableWriter
 from statedb import Database, Snapshot, Table, WatchSet
 from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints, SourceKey, SourceRow, Sources
 from statedb.catalog.wire import ips, keys
@@ -70,21 +70,21 @@ class Deletions:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._commit = commit = Reflector._commit
+        self._commit = commit = TableWriter.commit
 
-        def watched(reflector: Reflector, changes: Any, finished: Any) -> None:
-            if reflector._db is self._db:
+        def watched(writer: TableWriter, changes: Any, finished: Any) -> None:
+            if writer._db is self._db:
                 view = self._db.snapshot()[self._table]
                 gone = {key.ip for key, row in changes.get(self._table, {}).items() if row is None and key in view}
                 with self._told:
                     self._seen |= gone
-            commit(reflector, changes, finished)
+            commit(writer, changes, finished)
 
-        Reflector._commit = watched  # type: ignore[method-assign]
+        TableWriter.commit = watched  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
-        Reflector._commit = self._commit  # type: ignore[method-assign]
+        TableWriter.commit = self._commit  # type: ignore[method-assign]
         self._stream.close()
         self._thread.join(10)
 

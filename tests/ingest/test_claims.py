@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import given, settings, strategies as st
 
-from ingest.claims import Claims
+from ingest.reflect.claims import Claims
 
 OBJECTS = ["a", "b", "c", "d"]
 FEEDS = ["f", "g"]

@@ -317,23 +317,162 @@ def test_a_source_that_ends_before_its_first_list_leaves_its_promise_to_the_next
     assert rig.db.snapshot()[Things].initialized
 
 
-def test_sources_is_written_on_state_changes_and_else_at_most_once_a_second():
+def test_what_sources_says_of_a_table_is_of_the_same_transaction_as_its_rows():
+    rig = Rig(THINGS)
+
+    def told(snapshot: Any) -> tuple[str, int, int]:
+        row = snapshot[Sources][SourceKey("c", "things")]
+        return row.state, row.rows, row.withheld_deletes
+
+    rig.status.report("synced")
+    with rig.db.changes(Things) as stream:
+        stream.next(timeout=0)
+        rig.say(Listed("things", [up("a", thing("a")), up("b", thing("b"))]))
+        batch = stream.next(timeout=0)
+        assert batch is not None
+        assert told(batch.snapshot) == ("synced", 2, 0)
+        rig.say(Listed("things", [up("c", thing("c"))], full=False, doubt="it went back"))
+        batch = stream.next(timeout=0)
+        assert batch is not None
+        assert told(batch.snapshot) == ("stale", 3, 2)
+        rig.say(up("a", thing("a", 1)))
+        batch = stream.next(timeout=0)
+        assert batch is not None
+        assert told(batch.snapshot) == ("stale", 3, 1)
+        rig.reflector.release()
+        batch = stream.next(timeout=0)
+        assert batch is not None
+        assert told(batch.snapshot) == ("synced", 2, 0)
+
+
+def test_a_rejected_row_is_in_the_table_in_the_same_transaction_as_the_rows_beside_it():
+    rig = Rig(THINGS)
+    with rig.db.changes(Things) as stream:
+        stream.next(timeout=0)
+        rig.say(Bad("things", "b", "torn"), up("a", thing("a")))
+        batch = stream.next(timeout=0)
+        assert batch is not None
+        assert RejectedKey("c", "things", "b") in batch.snapshot[Rejected]
+
+
+def test_errors_without_a_change_of_state_are_written_at_most_once_a_second():
     rig = Rig(THINGS)
     sources: Callable[[], Any] = lambda: rig.db.snapshot()[Sources][SourceKey("c", "things")]  # noqa: E731
-    assert (sources().state, sources().since) == ("connecting", 1000.0)
     rig.clock.now += 0.5
-    rig.status.report("synced")
-    assert (sources().state, sources().since) == ("synced", 1000.5)
-    rig.say(Listed("things", [up("a", thing("a"))]))
+    rig.status.report("stale", "gone")
+    assert (sources().state, sources().since, sources().last_error) == ("stale", 1000.5, "gone")
+    rig.status.report("stale", "still gone")
     rig.status.write_if_due()
-    assert (sources().rows, sources().relists) == (0, 0)
+    assert sources().last_error == "gone"
     assert rig.status.due_in() == 1.0
     rig.clock.now += 1.0
     rig.status.write_if_due()
-    assert (sources().rows, sources().relists) == (1, 1)
+    assert sources().last_error == "still gone"
     assert rig.status.due_in() is None
-    rig.status.report("stale", "gone")
-    assert (sources().state, sources().last_error) == ("stale", "gone")
+
+
+def test_each_change_of_state_is_one_line_in_the_log_and_rejected_objects_are_few(caplog: pytest.LogCaptureFixture):
+    rig = Rig(BOTH)
+    with caplog.at_level("INFO", logger="ingest"):
+        rig.clock.now += 2
+        rig.status.report("synced")
+        rig.clock.now += 3
+        rig.status.report("stale", "no route to host")
+        rig.status.report("stale", "no route to host")
+        rig.say(*(Bad("both", str(i), "torn") for i in range(30)))
+    turns = [record.getMessage() for record in caplog.records if "->" in record.getMessage()]
+    assert turns == [
+        "test/c parts, things: connecting -> synced after 2.0 s",
+        "test/c parts, things: synced -> stale after 3.0 s: no route to host",
+    ]
+    assert sum("is rejected" in record.getMessage() for record in caplog.records) == 10
+
+
+@pytest.mark.parametrize("before", [Delete("things", "a"), up("a"), up("a", thing("a", 2))])
+def test_a_bad_object_in_a_list_does_not_swallow_what_was_said_of_it_before(before: Event):
+    rig = Rig(THINGS)
+    rig.say(Listed("things", [up("a", thing("a", 1))]))
+    rig.say(before, Listed("things", [Bad("things", "a", "torn")]))
+    assert rig.things() == ({"a": 2} if isinstance(before, Upsert) and before.rows else {})
+    assert rig.rejected() == {"a": "torn"}
+
+
+# --- withheld, and refused --------------------------------------------------------------------------------------------
+
+
+def test_a_withheld_delete_is_only_counted_and_yields_to_what_the_server_says_now():
+    """A restored server has given a pod's address to another pod: its other row stays."""
+    rig = Rig(THINGS)
+    rig.say(Listed("things", [up("old", thing("x", 1), thing("y", 1))]))
+    rig.say(Listed("things", [up("new", thing("x", 2))], full=False, doubt="its UID differs"))
+    assert rig.things() == {"x": 2, "y": 1}
+    rig.say(Delete("things", "new", doubt="its lease ended"), up("third", thing("x", 3)))
+    assert rig.things() == {"x": 3, "y": 1}
+    rig.reflector.release()
+    assert rig.things() == {"x": 3}
+
+
+def test_who_waits_for_a_key_gets_it_when_its_holder_becomes_doubtful():
+    rig = Rig(THINGS)
+    rig.say(Listed("things", [up("old", thing("x", 1)), up("new", thing("x", 2))]))
+    assert rig.things() == {"x": 1}
+    rig.say(Delete("things", "old", doubt="its lease ended"))
+    assert rig.things() == {"x": 2}
+
+
+def test_an_object_that_is_confirmed_yields_no_more():
+    rig = Rig(THINGS)
+    rig.say(Listed("things", [up("old", thing("x", 1))]))
+    rig.say(Delete("things", "old", doubt="its lease ended"))
+    rig.say(up("old", thing("x", 1)))
+    rig.say(up("new", thing("x", 2)))
+    assert rig.things() == {"x": 1}
+    assert rig.reflector.withheld("things") == 0
+
+
+class Certs(Table[str, Thing], name="certs"):
+    primary = UniqueIndex[str, Thing](lambda row: row.key.name)
+    by_value = UniqueIndex[int, Thing](lambda row: row.value)
+
+
+def test_a_row_refused_by_a_unique_index_is_written_when_the_reason_goes():
+    certs = Feed("certs", (Certs,))
+    rig = Rig(certs, db=Database(Certs, Sources, Rejected))
+    rig.say(up("x", thing("x", 9), feed="certs"))
+    rig.say(up("y", thing("y", 9), feed="certs"))
+    assert list(rig.rejected()) == ["y"]
+    rig.say(Delete("certs", "x"))
+    assert [row.key.name for row in rig.db.snapshot()[Certs].values()] == ["y"]
+    assert rig.rejected() == {}
+
+
+def test_a_row_refused_for_a_row_of_somebody_else_is_tried_again_every_second():
+    certs = Feed("certs", (Certs,))
+    rig = Rig(certs, db=Database(Certs, Sources, Rejected))
+    rig.say(Listed("certs", []))
+    with rig.db.write(Certs) as txn:
+        txn[Certs].insert(thing("theirs", 9))
+    rig.say(up("y", thing("y", 9), feed="certs"))
+    assert list(rig.rejected()) == ["y"]
+    with rig.db.write(Certs) as txn:
+        txn[Certs].delete("theirs")
+    rig.clock.now += 1.0
+    rig.say()
+    assert [row.key.name for row in rig.db.snapshot()[Certs].values()] == ["y"]
+    assert rig.rejected() == {}
+
+
+def test_a_doubtful_first_list_finishes_its_table_when_it_is_believed():
+    db = Database(Things, Parts, Sources, Rejected)
+    with db.write(Things) as txn:
+        txn[Things].insert(thing("before"))
+    rig = Rig(THINGS, db=db)
+    rig.say(Listed("things", [up("a", thing("a"))], full=False, doubt="its revision went back"))
+    assert rig.things() == {"a": 0, "before": 0}
+    assert not db.snapshot()[Things].initialized
+    rig.reflector.release("things")
+    assert rig.things() == {"a": 0}
+    assert db.snapshot()[Things].initialized
 
 
 def test_tables_without_a_source_are_declared_absent():
@@ -353,7 +492,7 @@ names = st.sampled_from(["a", "b", "c"])
 upserts = st.builds(lambda name, rows: Upsert("both", name, tuple(rows)), names, row_sets)
 steps = st.one_of(
     upserts,
-    st.builds(lambda name: Delete("both", name), names),
+    st.builds(lambda name, doubt: Delete("both", name, doubt), names, st.sampled_from(["", "its lease ended"])),
     st.builds(lambda name: Bad("both", name, "torn"), names),
     st.builds(
         lambda events, full: Listed("both", events, full),
@@ -378,7 +517,12 @@ class Model:
         for row in rows:
             new.setdefault((type(row), row.key), row)
         for key in set(self.rows.get(name, {})) - set(new):
-            self.queues[key].remove(name)
+            queue = self.queues[key]
+            promotes = queue[0] == name
+            queue.remove(name)
+            if promotes:
+                live = [each for each in queue if each not in self.doubted][:1]
+                queue[:] = live + [each for each in queue if each not in live]
         for key in new:
             queue = self.queues.setdefault(key, [])
             if name not in queue:
@@ -405,8 +549,18 @@ class Model:
                         self.put(name, ())
                 self.doubted = set() if full else missing
                 self.bad = set()
+                self.settle()
                 for each in events:
                     self.step(each)
+                self.settle()
+
+    def settle(self) -> None:
+        """Holders in doubt give their keys up to the first who is not."""
+        for key, queue in self.queues.items():
+            live = [each for each in queue if each not in self.doubted][:1]
+            if live and queue[0] in self.doubted:
+                del self.rows[queue[0]][key]
+                queue[:] = live + [each for each in queue[1:] if each not in live]
 
     def table(self) -> dict[Any, Any]:
         return {key: self.rows[queue[0]][key] for key, queue in self.queues.items() if queue}
@@ -424,6 +578,7 @@ def test_folded_tables_equal_a_fresh_computation(history: list[Any]):
         for name, event in unflushed.items():
             model.put(name, event.rows if isinstance(event, Upsert) else ())
         unflushed.clear()
+        model.settle()
 
     for step in history:
         if step == "flush":
@@ -432,10 +587,17 @@ def test_folded_tables_equal_a_fresh_computation(history: list[Any]):
         else:
             rig.reflector.offer(step)
             if isinstance(step, Listed):
+                bad = {event.object for event in step.objects if isinstance(event, Bad)}
+                for name in [name for name in unflushed if name in bad]:
+                    event = unflushed[name]
+                    model.put(name, event.rows if isinstance(event, Upsert) else ())
                 unflushed.clear()
                 model.step(step)
             elif isinstance(step, Bad):
                 model.step(step)
+            elif isinstance(step, Delete) and step.doubt:
+                if step.object in unflushed or model.rows.get(step.object):
+                    model.doubted.add(step.object)
             else:
                 model.bad.discard(step.object)
                 model.doubted.discard(step.object)

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from ingest import KubernetesOptions
-from ingest.kubernetes.api import Api, Request
+from ingest.kubernetes.api import Api
 from ingest.kubernetes.errors import Unavailable
+from ingest.kubernetes.request import Request
 from ingest.kubernetes.sockets import Sockets
 
 
@@ -26,7 +27,7 @@ def test_a_reset_while_connecting_is_an_outage(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(Sockets, "connect", reset)
     api = Api(KubernetesOptions(server=f"{scheme}://127.0.0.1:1"))
     with pytest.raises(Unavailable, match="Connection reset by peer"):
-        with api.get(Request("list", "nodes", "/"), silence_s=1):
+        with api.get(Request("list", "nodes", "/")):
             pass
 
 
@@ -52,6 +53,6 @@ def test_a_reset_before_the_handshake_leaves_no_socket_open(monkeypatch: pytest.
     monkeypatch.setattr(Sockets, "connect", connect_and_be_reset)
     api = Api(KubernetesOptions(server=f"https://127.0.0.1:{listening.getsockname()[1]}"))
     with listening, pytest.raises(Unavailable, match="Connection reset by peer"):
-        with api.get(Request("list", "nodes", "/"), silence_s=1):
+        with api.get(Request("list", "nodes", "/")):
             pass
     gc.collect()

@@ -4,7 +4,7 @@ It trips a watch at its end. The interrupted registration held a lock that this 
 """
 
 from consumers.running.follower import follow
-from consumers.running.steps import bell
+from consumers.running.steps import manual_watch
 from statedb import Database
 from statedb.engine.watch import Registry
 from statedb.testing import Hosts
@@ -16,5 +16,5 @@ def test_dropping_a_loop_takes_no_lock_of_a_watch():
     follower = follow(Database(Hosts), Hosts, apply=lambda batch: None)
     steps = [follower.steps()]
     next(steps[0])
-    in_the_gap(Registry._stand, "standing.add", steps.clear, bell)
+    in_the_gap(Registry._stand, "standing.add", steps.clear, manual_watch)
     assert follower.health == "ended"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Self
 
 import msgspec
 
@@ -25,6 +24,7 @@ from ..present import Present
 from ..rules import Rules
 from ..statistics import WriterStats
 from ..store import Connect
+from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
 from ..writer import EtcdWriter
 from .names import canaries, cluster_of, config_name, is_canary, is_config, owner, rank
@@ -36,7 +36,7 @@ _DIRECTORY = SourceKey("*", "*")
 _PREFIXES = (f"{keys.CACHE}/", f"{keys.CLUSTER_CONFIG}/", f"{keys.SYNCED}/")
 
 
-class MeshCache:
+class MeshCache(TablesToEtcd):
     """Started once, stopped once; from any thread. `open_meshcache` makes it. A context manager."""
 
     name = "meshcache"
@@ -82,7 +82,8 @@ class MeshCache:
             (Mirror,),
             self._apply,
             name=self.name,
-            tend=self._tend,
+            unique=False,
+            maintain=self._maintain,
             woken_by=(Sources, Rejected),
             from_start=True,
             report=self._on_failure,
@@ -95,30 +96,6 @@ class MeshCache:
         self._began = self._clock()
         self._follower.start()
         self._writer.start()
-
-    def stop(self) -> None:
-        """Ask it to end; a request under way is cut off. What it has written stays for the time of its leases."""
-        self._follower.stop()
-        self._writer.stop()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; True at once if it never started. ``timeout`` is for each of its threads."""
-        return self._follower.join(timeout) and self._writer.join(timeout)
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop it, and wait for its end."""
-        self.stop()
-        self.join()
-
-    @property
-    def crash(self) -> BaseException | None:
-        """What ended one of its threads against expectation: a bug. Else None."""
-        return self._follower.crash or self._writer.crash
 
     @property
     def ready(self) -> bool:
@@ -136,11 +113,6 @@ class MeshCache:
         """How it is doing, in one line, which begins with OK where it does well."""
         following = self._follower.health
         return following if following not in ("OK", "ended", "not started") else self._writer.health
-
-    @property
-    def queue_size(self) -> int:
-        """How many keys wait to be written; never more than there are."""
-        return self._writer.queue_size
 
     def stats(self) -> WriterStats:
         """What it has done."""
@@ -170,7 +142,7 @@ class MeshCache:
         if review:
             self._writer.review()
 
-    def _tend(self, _: Snapshot) -> float | None:
+    def _maintain(self, _: Snapshot) -> float | None:
         """Sources have changed, or the time of a cluster that has left is over."""
         self._writer.review()
         return self._departures.due_in()
@@ -205,7 +177,7 @@ class MeshCache:
         may, is_news = self._departures.may_delete(cluster, at_once=is_config(name))
         if is_news:
             log.info("meshcache: cluster %s has left; its keys go in %g s", cluster, self._options.grace_s)
-            self._follower.ring()
+            self._follower.wake()
         return may
 
     def _gone_before(self, name: str, value: bytes, present: Present) -> Iterable[str]:

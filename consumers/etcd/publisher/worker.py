@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -24,6 +24,7 @@ from ..desired import Refusal
 from ..rules import Rules
 from ..statistics import WriterStats
 from ..store import Connect, Store
+from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
 from ..writer import EtcdWriter
 from .layout import KINDS, Layout, Object
@@ -36,7 +37,7 @@ log = logging.getLogger("statedb.consumers")
 _USERS_S = 1.0
 
 
-class Publisher:
+class Publisher(TablesToEtcd):
     """Started once, stopped once; from any thread. `open_publisher` makes it. A context manager."""
 
     name = "publisher"
@@ -85,40 +86,13 @@ class Publisher:
             layout.tables,
             self._apply,
             name=self.name,
-            tend=self._review,
+            unique=False,
+            maintain=self._review,
             woken_by=(Sources,),
             report=self._on_failure,
         )
 
     # --- for its owner ------------------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Begin. Raises RuntimeError the second time."""
-        self._follower.start()
-
-    def stop(self) -> None:
-        """Ask it to end; a request under way is cut off. What it has written stays for the time of its leases."""
-        self._follower.stop()
-        self._writer.stop()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; True at once if it never started. ``timeout`` is for each of its threads."""
-        return self._follower.join(timeout) and self._writer.join(timeout)
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop it, and wait for its end."""
-        self.stop()
-        self.join()
-
-    @property
-    def crash(self) -> BaseException | None:
-        """What ended one of its threads against expectation: a bug. Else None."""
-        return self._follower.crash or self._writer.crash
 
     @property
     def ready(self) -> bool:
@@ -144,11 +118,6 @@ class Publisher:
         if self._users is not None and self._users.problem:
             return f"OK, but {self._users.problem}"
         return health
-
-    @property
-    def queue_size(self) -> int:
-        """How many keys wait to be written; never more than there are."""
-        return self._writer.queue_size
 
     def stats(self) -> WriterStats:
         """What it has done. ``unwritten`` has the objects for which there is no value, too."""

@@ -6,7 +6,6 @@ import logging
 import os
 import select
 import signal
-import sys
 import time
 from pathlib import Path
 from types import FrameType
@@ -21,6 +20,7 @@ from ..process.agent import Agent, open_consumers, open_remote_clusters, open_so
 from ..process.collector import collect_rarely
 from ..process.config import Config, load_config
 from ..process.consumers import CONSUMER_KINDS
+from ..process.logs import log_to_stderr
 from .columns import pad_cells
 from .output import say
 
@@ -55,7 +55,7 @@ def run(path: str, warm_start: str | None = None) -> None:
     config = load_config(path)
     if warm_start is not None:
         config = msgspec.structs.replace(config, warm_start=Path(warm_start))
-    _log_to_stderr(config.log_level)
+    log_to_stderr(config.log_level, config.log_format)
     collect_rarely()
     agent = Agent(config)
     try:
@@ -86,11 +86,6 @@ def _wait_for_stop(signals: _StopSignal, agent: Agent) -> None:
                 log.error(text, source.backend, source.cluster, source.failure, exc_info=source.failure)
 
 
-def _log_to_stderr(level: str) -> None:
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=form)
-
-
 def check(path: str) -> None:
     """Check a configuration and print what it means. Raises ConfigError, StartError."""
     config = load_config(path)
@@ -109,7 +104,7 @@ def _explained(config: Config) -> list[str]:
         ("cluster", f"{config.cluster.name} (id {config.cluster.id})"),
         ("listen", str(config.listen)),
         *([] if config.warm_start is None else [("warm start", str(config.warm_start))]),
-        ("log level", config.log_level),
+        ("log", f"{config.log_level} and above, as {config.log_format}"),
         *[(f"{each.backend}", _place(each.options)) for each in config.ingest],
         *([] if config.remote_clusters is None else [("remotes", config.remote_clusters.directory)]),
     ]

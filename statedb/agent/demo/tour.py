@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import subprocess
@@ -38,6 +39,7 @@ _IP = "10.244.2.200"
 
 def run_demo(backend: str, *, keep: bool, say: Callable[[str], None]) -> None:
     """Run the demonstration, in half a minute at most. With ``keep`` the agent runs until Ctrl-C. Raises StartError."""
+    logging.getLogger().addHandler(logging.NullHandler())  # the tour shows what went wrong; a log would repeat it
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="statedb-demo-") as scratch:
         directory = Path(scratch) / "cluster"

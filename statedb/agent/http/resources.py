@@ -10,14 +10,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from ingest import Source
-from ingest.clustermesh import RemoteSources
 from statedb import Database, PrefixIndex, Table
-from statedb.catalog import Rejected, SourceKey, Sources
+from statedb.catalog import Rejected, Sources
 
 from ..consumer import Consumer
 from ..errors import BadRequest, NotFound
 from ..keys import key_form
+from ..readiness import Readiness
 from ..wording import suggestion
 from .query import Answer, Match, Query, ask, table_named
 from .streams import Streams
@@ -41,21 +40,11 @@ class Reply(msgspec.Struct, frozen=True):
 class Resources:
     """The tables and the sources of an agent, for requests. For any thread."""
 
-    def __init__(
-        self,
-        db: Database,
-        sources: Sequence[Source],
-        streams: Streams,
-        remotes: RemoteSources | None = None,
-        consumers: Sequence[Consumer] = (),
-    ) -> None:
-        """``sources`` and ``consumers`` are those that readiness waits for; for remote clusters nobody waits."""
+    def __init__(self, db: Database, streams: Streams, readiness: Readiness) -> None:
+        """``readiness`` has the sources and consumers of the agent."""
         self._db = db
-        self._sources = tuple(sources)
-        self._remotes = remotes
-        self._consumers = tuple(consumers)
         self._streams = streams
-        self._ready = False
+        self._readiness = readiness
 
     def respond(self, method: str, target: str) -> Reply:
         """The reply to a request. Raises BadRequest, NotFound."""
@@ -81,14 +70,14 @@ class Resources:
                 return Reply(200, self._streams.lines(table_named(self._db, name), parameters.texts("key")), lines=True)
             case ("consumers",):
                 parameters.only()
-                return _json(200, {"consumers": [_consumer_status(each) for each in self._consumers]})
+                return _json(200, {"consumers": [_consumer_status(each) for each in self._readiness.consumers]})
             case ("dump",):
                 parameters.only()
                 return Reply(200, self._dump(), lines=True)
             case ("healthz",):
                 return self._health()
             case ("readyz",):
-                return self._readiness()
+                return self._ready()
             case _:
                 raise NotFound(f"nothing is at {parts.path[:60]!r}; known are {', '.join(_PATHS)}")
 
@@ -120,50 +109,23 @@ class Resources:
             yield piece
 
     def _health(self) -> Reply:
-        """Whether the process works as it was written; outages of what it depends on do not count."""
-        failures = [source for source in (*self._sources, *self._remote_sources()) if source.failure is not None]
-        texts = [f"source {each.backend} of cluster {each.cluster} ended: {each.failure!r}" for each in failures]
-        if self._remotes is not None and self._remotes.failure is not None:
-            texts.append(f"remote clusters ended: {self._remotes.failure!r}")
-        texts += [f"consumer {each.name} ended: {each.crash!r}" for each in self._consumers if each.crash is not None]
-        if not texts:
-            return _json(200, {"status": "ok"})
-        return _json(503, {"status": "failed", "error": "; ".join(texts)})
+        failures = self._readiness.failures()
+        if failures:
+            return _json(503, {"status": "failed", "error": "; ".join(failures)})
+        return _json(200, {"status": "ok"})
 
-    def _remote_sources(self) -> Sequence[Source]:
-        return () if self._remotes is None else self._remotes.clusters
-
-    def _readiness(self) -> Reply:
-        """Whether local sources have brought all there is, and consumers have taken it; from then on for ever."""
-        missing = [] if self._ready else list(self._missing())
+    def _ready(self) -> Reply:
+        missing = self._readiness.missing()
         if missing:
             return _json(503, {"status": "not ready", "missing": missing})
-        self._ready = True
-        return _json(200, {"status": "ready"})
-
-    def _missing(self) -> Iterator[dict[str, str]]:
-        snapshot = self._db.snapshot()
-        for source in self._sources:
-            for table in source.tables:
-                if not snapshot[table].initialized:
-                    row = snapshot[Sources].get(SourceKey(source.cluster, table.name))
-                    yield {
-                        "cluster": source.cluster,
-                        "table": table.name,
-                        "backend": source.backend,
-                        "state": "" if row is None else row.state,
-                        "error": "" if row is None else row.last_error,
-                    }
-        for consumer in self._consumers:
-            if not consumer.ready:
-                yield {"consumer": consumer.name, "state": consumer.health}
+        return _json(200, {"status": "ready", "stale": self._readiness.stale()})
 
     def _accept(self, parameters: _Parameters) -> Reply:
         parameters.only("table", "cluster")
         name, cluster = parameters.text("table"), parameters.text("cluster")
-        sources = self._sources  # those of other clusters only if they are named: it is one etcd that is believed
+        sources = self._readiness.sources  # remote clusters only by name: accepting trusts one particular etcd
         if cluster is not None:
-            everywhere = (*self._sources, *self._remote_sources())
+            everywhere = (*self._readiness.sources, *self._readiness.remote_sources())
             sources = tuple(source for source in everywhere if source.cluster == cluster)
             if not sources:
                 names = ", ".join(dict.fromkeys(source.cluster for source in everywhere))
@@ -172,7 +134,7 @@ class Resources:
             table = table_named(self._db, name)
             sources = tuple(source for source in sources if table in source.tables)
             if not sources:
-                filled = ", ".join(table.name for source in self._sources for table in source.tables)
+                filled = ", ".join(table.name for source in self._readiness.sources for table in source.tables)
                 raise NotFound(f"no source fills table {name!r}; filled are {filled or 'none'}")
         for source in sources:
             source.accept()

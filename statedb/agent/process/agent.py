@@ -20,8 +20,10 @@ from ..errors import StartError
 from ..http.resources import Resources
 from ..http.server import Server
 from ..http.streams import KEEPALIVE_S, Streams
+from ..readiness import Readiness
 from .config import Config
 from .consumers import CONSUMER_KINDS, open_conflicts
+from .monitor import Monitor
 from .startup import DelayedStart
 from .warm_start import insert_dump
 
@@ -50,7 +52,9 @@ class Agent:
         self.remotes: RemoteSources | None = open_remote_clusters(config, self.db)
         self.consumers: tuple[Consumer, ...] = open_consumers(config, self.db)
         self._delayed_start = DelayedStart(self.db, self._start_consumers)
-        self._resources = Resources(self.db, self.sources, self._streams, self.remotes, self.consumers)
+        readiness = Readiness(self.db, self.sources, self.consumers, self.remotes)
+        self._monitor = Monitor(readiness)
+        self._resources = Resources(self.db, self._streams, readiness)
         self._server = Server(config.listen, self._resources.respond)
         self._lock = threading.Lock()
         self._state = "new"
@@ -81,6 +85,7 @@ class Agent:
         filled = dict.fromkeys([table for source in self.sources for table in source.tables])
         unfilled = [table for table in TABLES if table not in filled and table not in _AGENT_TABLES]
         try:
+            self._monitor.start()
             self._start_warm(tuple(filled))
             declare_absent(self.db, self._config.cluster.name, unfilled)
             for source in self.sources:
@@ -124,15 +129,17 @@ class Agent:
         if before == "stopped":
             return self._ended.wait(timeout)
         deadline = time.monotonic() + timeout
-        ending: list[Source | RemoteSources | Consumer] = [*self.consumers, *self.sources]
+        ending: list[Source | RemoteSources | Consumer | Monitor] = [*self.consumers, *self.sources]
         if self.remotes is not None:
             ending.append(self.remotes)
         self._delayed_start.stop()
         self._delayed_start.join(max(0.0, deadline - time.monotonic()))
         for each in ending:
             each.stop()
+        self._monitor.stop()
         self._streams.close()
         self._server.end()
+        ending.append(self._monitor)
         running = [each for each in ending if not each.join(max(0.0, deadline - time.monotonic()))]
         self._ended.set()
         return not running

@@ -16,6 +16,7 @@ from ..address import DEFAULT_LISTEN, Address, parse_listen
 from ..errors import ConfigError
 from ..wording import suggestion
 from .consumers import CONSUMER_KINDS
+from .logs import LogFormat
 from .strict import Problems, field_path, to_struct
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -25,7 +26,7 @@ _CLUSTER_ID_MAX = 511
 _DEFAULT_CLUSTER = "default"
 _FILE_BYTES_MAX = 1 << 20
 _PATHS = ("directory", "kubeconfig")
-_SECTIONS = ("cluster", "ingest", "remote-clusters", "consumers", "warm-start", "http", "log-level")
+_SECTIONS = ("cluster", "ingest", "remote-clusters", "consumers", "warm-start", "http", "log-level", "log-format")
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +62,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     warm_start: Path | None = None
     """A dump to start from; it need not exist."""
     log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
 
 
 class _Http(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +95,8 @@ def parse_config(data: bytes | str, base: str | Path = ".") -> Config:
     consumers = _consumers(values, ingest, remote_clusters is not None, Path(base), problems)
     listen = _listen(values, Path(base), problems)
     warm_start = _warm_start(values, Path(base), problems)
-    level = _log_level(values, problems)
+    level: Any = _choice(values, "log-level", get_args(LogLevel), "info", problems)
+    form: Any = _choice(values, "log-format", get_args(LogFormat), "text", problems)
     if problems or cluster is None or listen is None:
         raise ConfigError(problems)
     return Config(
@@ -104,6 +107,7 @@ def parse_config(data: bytes | str, base: str | Path = ".") -> Config:
         listen=listen,
         warm_start=warm_start,
         log_level=level,
+        log_format=form,
     )
 
 
@@ -287,12 +291,11 @@ def _warm_start(values: dict[str, Any], base: Path, problems: Problems) -> Path 
     return base / path
 
 
-def _log_level(values: dict[str, Any], problems: Problems) -> LogLevel:
-    level: Any = values.get("log-level", "info")
-    levels = get_args(LogLevel)
-    if level not in levels:
-        problems.add("log-level", f"must be one of {', '.join(levels)}")
-    return level  # type: ignore[no-any-return]
+def _choice(values: dict[str, Any], name: str, choices: tuple[str, ...], default: str, problems: Problems) -> str:
+    value: str = values.get(name, default)
+    if value not in choices:
+        problems.add(name, f"must be one of {', '.join(choices)}")
+    return value
 
 
 def _with_resolved_paths(options: S, base: Path) -> S:

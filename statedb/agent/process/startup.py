@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from consumers.running.steps import bell
+from consumers.running.steps import manual_watch
 from ingest import Source
 from ingest.worker import Worker
 from statedb import Database, Snapshot, WatchSet
@@ -27,7 +27,7 @@ class DelayedStart:
         """Nothing is called before `start`."""
         self._db = db
         self._start_consumers = start_consumers
-        self._stopped = bell()
+        self._stopped = manual_watch()
         self._clusters: tuple[Source, ...] = ()
         self._timeout_s = 0.0
         self._worker = Worker("delayed start", self._run, self._ended)

@@ -11,6 +11,7 @@ Decoders take what real writers wrote, the way Go's JSON reader does: field name
 nothing. Encoders write what Cilium writes, byte for byte. What cannot be read raises WireError.
 """
 
-from ._errors import WireError
+from ._errors import DECODE_ERRORS, WireError
+from .partly import PartlyRead, faults_of
 
-__all__ = ["WireError"]
+__all__ = ["DECODE_ERRORS", "PartlyRead", "WireError", "faults_of"]

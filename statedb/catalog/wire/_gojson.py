@@ -15,12 +15,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import inspect
 
-from ._errors import WireError
+from ._errors import DECODE_ERRORS, WireError
 
 S = TypeVar("S", bound=msgspec.Struct)
-
-INEXACT = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What `Reader.exactly` raises for a value that must be read leniently."""
 
 _WHERE = re.compile(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -37,7 +34,7 @@ _ESCAPES = {
 class Reader(Generic[S]):
     """Reads one kind of struct. Fields that the writer always writes are required ones: that keeps `exactly` exact.
 
-    ``exactly`` is the fast way alone, for hot loops: it raises one of INEXACT, then ``leniently`` decides.
+    ``exactly`` is the fast way alone, for hot loops: it raises one of DECODE_ERRORS, then ``leniently`` decides.
     """
 
     def __init__(self, kind: type[S]) -> None:
@@ -50,7 +47,7 @@ class Reader(Generic[S]):
         """The struct. Raises WireError naming the field."""
         try:
             return self.exactly(value)
-        except INEXACT:
+        except DECODE_ERRORS:
             return self.leniently(value)
 
     def leniently(self, value: bytes) -> S:

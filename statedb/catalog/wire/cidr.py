@@ -11,17 +11,23 @@ from ._errors import WireError
 from .addresses import canonical, is_ipv6
 
 _LENGTH = re.compile("0|[1-9][0-9]{0,2}")
+_MAPPED_BITS = 96
+"""How many leading bits say that an address of IPv6 is one of IPv4."""
 
 
 def network(text: str) -> str:
     """The canonical text of a network, host bits masked off. Raises WireError.
 
-    >>> network("10.244.1.5/24"), network("FD00::5/64")
-    ('10.244.1.0/24', 'fd00::/64')
+    A network of addresses of IPv4 that are mapped into IPv6 is one of IPv4, as Go reads it.
+
+    >>> network("10.244.1.5/24"), network("FD00::5/64"), network("::ffff:10.0.0.5/104")
+    ('10.244.1.0/24', 'fd00::/64', '10.0.0.0/8')
     """
     address, _, length = text.partition("/")
     if not _LENGTH.fullmatch(length):
         raise WireError(f"{text!r} is not a network like 10.0.0.0/8 or fd00::/64")
+    if ":" in address and not is_ipv6(canonical(address)):
+        return _of_mapped(address, int(length))
     return _masked(canonical(address), int(length))
 
 
@@ -79,6 +85,13 @@ def from_label_key(key: str) -> str:
     '::1/128'
     """
     return network(key.replace("-", ":"))
+
+
+def _of_mapped(address: str, length: int) -> str:
+    """The network of a mapped address with a length of IPv6."""
+    if _MAPPED_BITS <= length <= 128:
+        return _masked(canonical(address), length - _MAPPED_BITS)
+    return _masked(address, length)
 
 
 def _masked(address: str, length: int) -> str:

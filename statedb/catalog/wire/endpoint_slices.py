@@ -3,7 +3,8 @@
     cilium/state/endpointslices/v1/cluster1/default/web-x7k2p  ->  a zstd frame around a protobuf message
 
 A slice is a part of the backends of one service, which its label ``kubernetes.io/service-name`` names. Unlike the
-services of form v1 it has conditions and nodes. Compression needs the extra ``statedb[zstd]`` before Python 3.14.
+services of form v1 it has conditions and nodes. `backends_of` makes rows of a slice, whichever source it came from.
+Compression needs the extra ``statedb[zstd]`` before Python 3.14.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,19 +16,22 @@ from ..backends import Backend, BackendKey
 from . import _zstd
 from ._errors import WireError
 from ._protobuf import fields, length, varint
-from .addresses import canonical
+from .partly import PartlyRead, readable_address
 from .services import merged
 
 T = TypeVar("T")
 
-_SERVICE_NAME = "kubernetes.io/service-name"
+SERVICE_NAME = "kubernetes.io/service-name"
+"""The label that names a slice's service."""
+_HOSTNAME, _ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+"""Where ``topology``, which is deprecated, names node and zone."""
 _BYTES_MAX = 16 << 20
 _KINDS = ("IPv4", "IPv6", "FQDN")
 _PORT_MAX = 0xFFFF
 
 
 class Conditions(msgspec.Struct, frozen=True, gc=False):
-    """What Kubernetes says of an endpoint; None is not said."""
+    """What Kubernetes says of an endpoint; None is not set."""
 
     ready: bool | None = None
     serving: bool | None = None
@@ -35,15 +39,15 @@ class Conditions(msgspec.Struct, frozen=True, gc=False):
 
 
 class SliceEndpoint(msgspec.Struct, frozen=True, gc=False):
-    """One endpoint of a slice; its addresses are alternatives of one kind."""
+    """One endpoint of a slice; its addresses are alternatives of one kind. None is not set, unlike an empty text."""
 
     addresses: tuple[str, ...] = ()
     conditions: Conditions = Conditions()
-    hostname: str = ""
+    hostname: str | None = None
     topology: tuple[tuple[str, str], ...] = ()
-    node: str = ""
-    zone: str = ""
-    zone_hints: tuple[str, ...] = ()
+    node: str | None = None
+    zone: str | None = None
+    zone_hints: tuple[str, ...] | None = None
 
 
 class SlicePort(msgspec.Struct, frozen=True, gc=False):
@@ -52,6 +56,7 @@ class SlicePort(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     protocol: str = "TCP"
     port: int | None = None
+    app_protocol: str | None = None
 
 
 class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
@@ -67,12 +72,16 @@ class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
     endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[SlicePort, ...] = ()
 
+    @property
+    def service(self) -> str:
+        """The name of the service; empty where it is of none."""
+        return dict(self.labels).get(SERVICE_NAME, "")
+
 
 def decode(cluster: str, name: str, value: bytes, *, cluster_id: int | None = None) -> tuple[Backend, ...]:
-    """The backends in the slice of key ``cluster/namespace/slice`` that are ready or serving.
+    """The backends in the slice of key ``cluster/namespace/slice``, as `backends_of` gives them.
 
-    None where it is of no service, or holds names instead of addresses. Value, key and ``cluster`` must agree; with
-    ``cluster_id`` it must be of that id. Raises WireError.
+    Value, key and ``cluster`` must agree; with ``cluster_id`` it must be of that id. Raises WireError.
     """
     found = read(value)
     if found.cluster != cluster:
@@ -81,27 +90,46 @@ def decode(cluster: str, name: str, value: bytes, *, cluster_id: int | None = No
         raise WireError(f"name: {found.cluster}/{found.namespace}/{found.name} does not match the key, {name}")
     if cluster_id is not None and found.cluster_id != cluster_id:
         raise WireError(f"clusterID: unexpected cluster ID: got {found.cluster_id}, expected {cluster_id}")
-    service = dict(found.labels).get(_SERVICE_NAME, "")
-    if not service or found.address_type == "FQDN":
+    return backends_of(found, [])
+
+
+def backends_of(of: EndpointSlice, faults: list[str]) -> tuple[Backend, ...]:
+    """A row for each layer 4 address; none where the slice is of no service, or holds names instead of addresses.
+
+    A condition that is not set is read as Kubernetes says: ready, serving, and not terminating. An address that cannot
+    be read is left out, and named among ``faults``: those and the earlier ones make the rows `PartlyRead`. Raises
+    WireError where they leave no row: then the last good ones are better than none.
+    """
+    service = of.service
+    if not service or of.address_type == "FQDN":
         return ()
-    return merged(
+    rows = [
         Backend(
-            key=BackendKey(cluster, found.namespace, service, ip, port.port, port.protocol),
+            key=BackendKey(of.cluster, of.namespace, service, ip, port.port, port.protocol),
             port_names=(port.name,),
             ready=each.conditions.ready is not False,
-            serving=_serves(each.conditions),
+            serving=each.conditions.serving is not False,
             terminating=each.conditions.terminating is True,
-            hostname=each.hostname,
-            zone=each.zone,
-            zone_hints=each.zone_hints,
-            node=each.node,
+            hostname=each.hostname or "",
+            zone=_or_topology(each.zone, each, _ZONE),
+            zone_hints=each.zone_hints or (),
+            node=_or_topology(each.node, each, _HOSTNAME),
         )
-        for place, each in enumerate(found.endpoints)
-        if each.conditions.ready is not False or _serves(each.conditions)
-        for ip in _addresses(each, place)
-        for port in found.ports
+        for place, each in enumerate(of.endpoints)
+        for number, text in enumerate(each.addresses)
+        if (ip := readable_address(text, faults, "endpoints[{}].addresses[{}]", place, number)) is not None
+        for port in of.ports
         if port.port is not None
-    )
+    ]
+    if faults and not rows:
+        raise WireError("; ".join(faults))
+    return PartlyRead.of(merged(rows), faults)
+
+
+def _or_topology(text: str | None, endpoint: SliceEndpoint, label: str) -> str:
+    if text is None:
+        return dict(endpoint.topology).get(label, "") if endpoint.topology else ""
+    return text
 
 
 def encode(of: EndpointSlice) -> bytes:
@@ -179,27 +207,15 @@ def write(of: EndpointSlice) -> bytes:
     return b"".join(head)
 
 
-def _serves(conditions: Conditions) -> bool:
-    """What is not said of serving is what is said of being ready."""
-    return conditions.ready is not False if conditions.serving is None else conditions.serving
-
-
-def _addresses(endpoint: SliceEndpoint, place: int) -> list[str]:
-    try:
-        return [canonical(text) for text in endpoint.addresses]
-    except WireError as error:
-        raise WireError(f"endpoints[{place}].addresses: {error}") from None
-
-
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def _endpoint(message: bytes) -> SliceEndpoint:
     addresses: list[str] = []
-    texts = {3: "", 6: "", 7: ""}
+    texts: dict[int, str | None] = {3: None, 6: None, 7: None}
     conditions = Conditions()
     topology: dict[str, str] = {}
-    hints: list[str] = []
+    hints: list[str] | None = None
     for number, field in fields(message):
         if number == 1:
             addresses.append(_text(field))
@@ -210,9 +226,15 @@ def _endpoint(message: bytes) -> SliceEndpoint:
         elif number == 5:
             _add_pair(topology, field)
         elif number == 8:
-            hints += _each(_message(field), 1, lambda zone: "".join(_each(_message(zone), 1, _text)))
+            hints = [*(hints or ()), *_each(_message(field), 1, lambda zone: "".join(_each(_message(zone), 1, _text)))]
     return SliceEndpoint(
-        tuple(addresses), conditions, texts[3], tuple(sorted(topology.items())), texts[6], texts[7], tuple(hints)
+        addresses=tuple(addresses),
+        conditions=conditions,
+        hostname=texts[3],
+        topology=tuple(sorted(topology.items())),
+        node=texts[6],
+        zone=texts[7],
+        zone_hints=None if hints is None else tuple(hints),
     )
 
 
@@ -225,7 +247,7 @@ def _conditions(message: bytes) -> Conditions:
 
 
 def _port(message: bytes) -> SlicePort:
-    port_name, protocol, port = "", "TCP", None
+    port_name, protocol, port, app_protocol = "", "TCP", None, None
     for number, field in fields(message):
         if number == 1:
             port_name = _text(field)
@@ -235,7 +257,9 @@ def _port(message: bytes) -> SlicePort:
             port = _number(field)
             if port > _PORT_MAX:
                 raise WireError(f"ports: {port} is no port")
-    return SlicePort(port_name, protocol, port)
+        elif number == 4:
+            app_protocol = _text(field)
+    return SlicePort(port_name, protocol, port, app_protocol)
 
 
 def _each(message: bytes, wanted: int, read: Callable[[int | bytes], T]) -> list[T]:
@@ -278,8 +302,8 @@ def _pair(pair: tuple[str, str]) -> bytes:
     return length(1, pair[0]) + length(2, pair[1])
 
 
-def _optional(number: int, text: str) -> bytes:
-    return length(number, text) if text else b""
+def _optional(number: int, text: str | None) -> bytes:
+    return b"" if text is None else length(number, text)
 
 
 def _written_endpoint(of: SliceEndpoint) -> bytes:
@@ -289,7 +313,7 @@ def _written_endpoint(of: SliceEndpoint) -> bytes:
     parts += [length(2, conditions), _optional(3, of.hostname)]
     parts += [length(5, _pair(pair)) for pair in sorted(of.topology)]
     parts += [_optional(6, of.node), _optional(7, of.zone)]
-    if of.zone_hints:
+    if of.zone_hints is not None:
         parts.append(length(8, _hints(of.zone_hints)))
     return b"".join(parts)
 
@@ -300,4 +324,4 @@ def _hints(zones: Iterable[str]) -> bytes:
 
 def _written_port(of: SlicePort) -> bytes:
     port = b"" if of.port is None else varint(3, of.port)
-    return length(1, of.name) + length(2, of.protocol) + port
+    return length(1, of.name) + length(2, of.protocol) + port + _optional(4, of.app_protocol)

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from ..endpoints import Endpoint, EndpointKey, NamedPort
 from . import _gojson, cidr
-from ._errors import WireError
+from ._errors import DECODE_ERRORS, WireError
 from .addresses import canonical_or_empty, is_canonical
 from .identities import HOST, REMOTE_NODE
 
@@ -55,7 +55,8 @@ class _Pair(
     """The value. Required are the fields that are always written."""
 
     ip: str
-    mask: bytes | None = None
+    mask: bytes | msgspec.UnsetType | None = msgspec.UNSET
+    """Of releases up to 1.20, which write null for an address; later ones have no such field."""
     host_ip: str
     id: _Uint32
     key: _Uint8
@@ -68,7 +69,6 @@ class _Pair(
 
 _read = _gojson.Reader(_Pair)
 _exactly = _read.exactly
-_INEXACT = _gojson.INEXACT
 
 
 def decode(cluster: str, name: str, value: bytes) -> Endpoint | None:
@@ -79,10 +79,10 @@ def decode(cluster: str, name: str, value: bytes) -> Endpoint | None:
     # Written out for speed: this runs for every address of the cluster at every full list.
     try:
         pair = _exactly(value)
-    except _INEXACT:
+    except DECODE_ERRORS:
         pair = _read.leniently(value)
     ip = pair.ip
-    if pair.mask is not None or ip != name or not is_canonical(ip):
+    if pair.mask or ip != name or not is_canonical(ip):
         if name == _NIL and ip in ("", _NIL):
             return None
         ip = _address(pair, name)
@@ -126,7 +126,7 @@ def name(endpoint: Endpoint) -> str:
 def _address(pair: _Pair, key: str) -> str:
     """The address or network of a value that is not simply its key's text. Raises WireError where they differ."""
     address = canonical_or_empty(pair.ip, "IP")
-    if address and pair.mask is not None:
+    if address and pair.mask:
         address = f"{address}/{cidr.mask_length(pair.mask, address)}"
     if not address or address != key:
         raise WireError(f"IP: {address or 'nothing'} does not match the key, {key}")

@@ -4,7 +4,8 @@
         ->  {"cluster":"cluster1","namespace":"default","name":"web","frontends":{...},"backends":{...}, and so on}
 
 One value is one service and all its backends. Several port names may lead to one layer 4 address: they are one backend
-with many names. The form holds no conditions, no node and no affinity: rows have those at their defaults.
+with many names. The form holds no conditions, no node and no affinity: rows have those at their defaults. It is written
+as Cilium 1.20 writes it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -87,13 +88,16 @@ def decode(
 
 
 def encode(service: Service, backends: Iterable[Backend]) -> bytes:
-    """The value of a service's key. Raises WireError where two ports of one address have one name."""
+    """The value of a service's key.
+
+    The form holds one port for each name of an address: of several the lowest is written.
+    """
     backends = sorted(backends, key=lambda backend: backend.key)
     hostnames = {backend.key.ip: backend.hostname for backend in backends if backend.hostname}
     zones = {
-        backend.key.ip: _Zone(backend.zone, [_ForZone(zone) for zone in backend.zone_hints] or None)
+        backend.key.ip: _Zone(backend.zone, [_ForZone(zone) for zone in backend.zone_hints])
         for backend in backends
-        if backend.zone or backend.zone_hints
+        if backend.zone
     }
     return _gojson.encode(
         _Service(
@@ -123,13 +127,25 @@ def name(service: Service) -> str:
 
 
 def merged(backends: Iterable[Backend]) -> tuple[Backend, ...]:
-    """Backends with one row per layer 4 address, which has the port names of all; sorted. Else the first counts."""
-    first: dict[BackendKey, Backend] = {}
-    names: dict[BackendKey, set[str]] = {}
+    """Backends with one row per layer 4 address, sorted.
+
+    It has the port names of all that have this address. Of several pods with one address (the old one of which is about
+    to go) the one counts that takes traffic best: ready before serving before not, then not terminating, then the first
+    by its other fields. So the row does not depend on the order of the pods.
+    """
+    best: dict[BackendKey, Backend] = {}
     for backend in backends:
-        first.setdefault(backend.key, backend)
-        names.setdefault(backend.key, set()).update(backend.port_names)
-    return tuple([msgspec.structs.replace(first[key], port_names=tuple(sorted(names[key]))) for key in sorted(first)])
+        other = best.setdefault(backend.key, backend)
+        if other is not backend:
+            names = tuple(sorted({*other.port_names, *backend.port_names}))
+            best[backend.key] = msgspec.structs.replace(min(backend, other, key=_order), port_names=names)
+    return tuple([best[key] for key in sorted(best)])
+
+
+def _order(backend: Backend) -> tuple[object, ...]:
+    """The lowest is the one that counts of several with one address."""
+    last = (backend.node, backend.hostname, backend.zone, backend.zone_hints, backend.source)
+    return not backend.ready, not backend.serving, backend.terminating, *last
 
 
 def _checked_key(service: _Service, cluster: str, key: str) -> ServiceKey:
@@ -202,10 +218,8 @@ def _by_canonical(mapping: Mapping[str, V]) -> dict[str, V]:
 def _by_address(ports: Iterable[tuple[str, str, str, int]]) -> dict[str, _Ports]:
     """Address, port name, protocol and port as the nested mapping of the value, sorted as Go sorts."""
     nested: dict[str, _Ports] = {}
-    for ip, port_name, protocol, port in sorted(ports):
+    for ip, port_name, protocol, port in sorted(ports, key=lambda each: (*each[:2], each[3], each[2])):
         of_address = nested.setdefault(ip, {})
         assert of_address is not None
-        if port_name in of_address:
-            raise WireError(f"two ports of {ip} have the name {port_name!r}: the form holds only one")
-        of_address[port_name] = _Port(protocol, port)
+        of_address.setdefault(port_name, _Port(protocol, port))
     return nested

@@ -31,6 +31,7 @@ from statedb.catalog import (
     Identities,
     Namespace,
     NamespaceKey,
+    Namespaces,
     Nodes,
     Service,
     Services,
@@ -172,8 +173,8 @@ def test_the_bytes_of_upstream(own_etcd: LocalEtcd, tmp_path: Path):
             assert there["cilium/state/identities/v1/id/196915"] == test_identities.VALUE
             assert there["cilium/state/nodes/v1/cluster3/test-node-1"] == test_nodes.VALUE
             assert there["cilium/state/services/v1/cluster3/test/echo"] == test_services.VALUE
-            assert there["cilium/state/ip/v1/default/10.244.1.79"] == test_ips.V4
-            assert there["cilium/state/ip/v1/default/fd00:10:244:2::e024"] == test_ips.V6
+            assert there["cilium/state/ip/v1/default/10.244.1.79"] == test_ips.with_null_mask(test_ips.V4)
+            assert there["cilium/state/ip/v1/default/fd00:10:244:2::e024"] == test_ips.with_null_mask(test_ips.V6)
             slice_value = there["cilium/state/endpointslices/v1/cluster3/test/echo-kvlm2"]
             message = endpoint_slices.write(endpoint_slices.read(slice_value))
             assert message.hex() == test_endpoint_slices.HEX[test_endpoint_slices.ECHO]
@@ -186,7 +187,8 @@ def test_the_bytes_of_upstream(own_etcd: LocalEtcd, tmp_path: Path):
                 assert dict(snapshot[Identities].items()) == dict(ours[Identities].items())
                 assert dict(snapshot[Endpoints].items()) == dict(ours[Endpoints].items())
                 assert dict(snapshot[Services].items()) == dict(ours[Services].items())
-                assert snapshot[Backends].keys() == ours[Backends].keys()
+                serving = [key for key, each in ours[Backends].items() if each.ready or each.serving]
+                assert list(snapshot[Backends]) == serving
     finally:
         source.stop()
         assert source.join(10)
@@ -296,10 +298,22 @@ def test_it_ends_while_nobody_answers():
     assert it.health == "stopped"
 
 
+@pytest.mark.parametrize(
+    ("said", "is_seen"), [("true", True), ("TRUE", True), (" true ", False), ("1", False), ("", False)]
+)
+def test_the_annotation_of_a_namespace_is_read_exactly(said: str, is_seen: bool):
+    db = Database(*NEEDED)
+    with db.write(Endpoints, Namespaces) as txn:
+        txn[Endpoints].insert(Endpoint(EndpointKey("c1", "10.0.0.1"), namespace="shop"))
+        txn[Namespaces].insert(Namespace(NamespaceKey("c1", "shop"), annotations=((GLOBAL, said),)))
+    layout = Layout("c1", 1, PublisherOptions(default_global_namespace=True))
+    assert bool(published(db.snapshot(), layout)) is is_seen
+
+
 namespaces = st.builds(
     Namespace,
     st.builds(NamespaceKey, st.just("c1"), st.just("default")),
-    annotations=st.sampled_from([(), ((GLOBAL, "true"),), ((GLOBAL, "false"),)]),
+    annotations=st.sampled_from([(), ((GLOBAL, "true"),), ((GLOBAL, "false"),), ((GLOBAL, " true "),)]),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumers.running.follower import Follower
-from consumers.running.steps import Call, Pause
+from consumers.running.steps import FAILURES, Call, Pause
 from statedb.testing import VirtualClock
 
 
@@ -20,7 +20,7 @@ class Driver:
         self._step: Pause | Call | None = None
         self._until: float | None = None
 
-    def _next(self, answer: object, error: Exception | None = None) -> Pause | Call | None:
+    def _next(self, answer: object, error: BaseException | None = None) -> Pause | Call | None:
         try:
             step = self._steps.send(answer) if error is None else self._steps.throw(error)
         except StopIteration:
@@ -51,7 +51,7 @@ class Driver:
     def _call(self, step: Call) -> Pause | Call | None:
         try:
             answer = step.function()
-        except Exception as error:
+        except FAILURES as error:
             return self._next(None, error)
         return self._next(answer)
 

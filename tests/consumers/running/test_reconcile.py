@@ -8,8 +8,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from consumers.running.reconciler import Progress, Reconciler, reconcile
-from consumers.running.status import State, Status, Statuses, StatusKey, object_name, status_of, told
+from consumers import reconcile
+from consumers.reconciling import unsynced
+from consumers.running.reconciler import Progress, Reconciler
+from consumers.running.status import State, Status, Statuses, StatusKey, object_name, status_of, summary
 from statedb import Database, Snapshot, load
 from statedb.catalog import SourceKey, SourceRow, Sources
 from statedb.testing import Host, Hosts, Slot, SlotKey, Slots, VirtualClock, histories, play
@@ -79,6 +81,8 @@ class Rig:
         self.db = db or Database(Hosts, Slots, Sources)
         self.clock = VirtualClock(1000.0)
         options = {"name": "world", "prune_interval_s": None, "refresh_interval_s": None, **options}
+        sources = options.pop("sources", [Hosts])
+        options |= {"may_prune": unsynced(sources), "woken_by": (Sources,)}
         self.reconciler: Reconciler[str, Host] = Reconciler(
             self.db, Hosts, self.world, clock=self.clock, now=self.clock, **options
         )
@@ -128,7 +132,7 @@ def test_the_world_becomes_what_the_table_says_whatever_fails(history, moods, ba
             rig.driver.advance(seconds)
     rig.driver.settle()
     rig.world.refuses = set()
-    rig.reconciler.ring()  # a forced write of an equal row moves its revision and wakes nobody
+    rig.reconciler.wake()  # a forced write of an equal row moves its revision and wakes nobody
     rig.driver.advance(200)
     snapshot = rig.db.snapshot()
     assert rig.world.rows == dict(snapshot[Hosts].items())
@@ -315,7 +319,7 @@ def test_several_reconcilers_of_one_table_do_not_disturb_each_other():
     assert other.reconciler.stats.errors == 1
     assert other.reconciler.stats.errors_total == 4
     both = snapshot[Statuses.by_object]["sample-hosts", "a"]
-    assert told(both, now=1010.0) == "Errored: other (OSError: no a today), Done: world (10.0s ago)"
+    assert summary(both, now=1010.0) == "Errored: other (OSError: no a today), Done: world (10.0s ago)"
     assert snapshot[Statuses.by_state]["other", "error"] == (both[0],)
 
 
@@ -331,13 +335,13 @@ def test_statuses_survive_a_dump():
     assert msgspec.json.decode(msgspec.json.encode(status), type=Status) == status
 
 
-def test_told_lists_all_three_states():
+def test_the_summary_lists_all_three_states():
     statuses = [
         Status(StatusKey("foo", "a"), "t", "done", time=1.0),
         Status(StatusKey("x", "a"), "t", "pending"),
         Status(StatusKey("bar", "a"), "t", "error", error="fail"),
     ]
-    assert told(statuses, 3.0) == "Errored: bar (fail), Pending: x, Done: foo (2.0s ago)"
+    assert summary(statuses, 3.0) == "Errored: bar (fail), Pending: x, Done: foo (2.0s ago)"
 
 
 def test_keys_of_any_kind_have_names_of_their_own():

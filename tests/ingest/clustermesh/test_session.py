@@ -1,6 +1,7 @@
 """The life of one remote cluster on a real etcd: config, id, canaries, layout, rows, removal."""
 
 import pytest
+from msgspec import structs
 
 from ingest.clustermesh.ids import ClusterIds
 from ingest.etcd.local import LocalEtcd
@@ -227,7 +228,8 @@ def test_backends_come_from_endpoint_slices_where_they_are_preferred(server: Loc
         publisher.put((SLICE_KEY, endpoint_slices.encode(ECHO)))
         publisher.publish()
         snapshot = rig.synced()
-        assert [row.node for row in snapshot[Backends].values()] == ["nodeport-worker"]
+        told = [(row.node, row.ready) for row in snapshot[Backends].values()]
+        assert told == [("nodeport-worker", True), ("nodeport-worker", False)]
         assert len(snapshot[Services]) == 1
         publisher.delete(SLICE_KEY)
         rig.until(lambda s: not s[Backends])
@@ -236,7 +238,7 @@ def test_backends_come_from_endpoint_slices_where_they_are_preferred(server: Loc
 def test_a_change_of_the_announced_form_takes_no_backend_away(server: LocalEtcd):
     with Publisher(server) as publisher, Rig(server.endpoint) as rig, Deletions(rig.db, Backends) as deletions:
         publisher.put(*LITERALS.items())
-        publisher.put((SLICE_KEY, endpoint_slices.encode(ECHO)))
+        publisher.put((SLICE_KEY, endpoint_slices.encode(structs.replace(ECHO, endpoints=ECHO.endpoints[:1]))))
         publisher.publish()
         rig.synced()
         publisher.configure(ClusterConfig(3, True, max_connected_clusters=255, endpoint_slices=ENDPOINT_SLICES_ONLY))

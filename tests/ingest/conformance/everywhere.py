@@ -23,7 +23,7 @@ from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
 
 from ...tcp_proxy import TcpProxy
 from ..clustermesh.publisher import CANARIES
-from ..clusters import CLUSTER, Object, etcd_entries, name_of
+from ..clusters import CLUSTER, Object, as_in_etcd, etcd_entries, name_of
 from ..kube_fake import FakeApi
 
 CARRIED = (Nodes, Identities, Endpoints, Services, Backends)
@@ -45,6 +45,14 @@ def entries_of(values: list[Object]) -> dict[str, bytes]:
         for endpoint in crds.endpoint_slice_of_cilium(value, CLUSTER):
             entries[f"{keys.IPS}/{ips.name(endpoint)}"] = ips.encode(endpoint)
     return entries
+
+
+def as_told_by(source: str, wanted: Rows) -> Rows:
+    """What a source of this kind can tell of a cluster whose objects make these rows."""
+    if source in ("manifests", "kubernetes"):
+        return wanted
+    services, backends = as_in_etcd(wanted[Services.name], wanted[Backends.name])
+    return {**wanted, Services.name: services, Backends.name: backends}
 
 
 class Everywhere:
@@ -131,11 +139,11 @@ class Everywhere:
         self.client.put(key.encode(), b"{")
         self._written[key] = b"{"
 
-    def until_all(self, holds: Callable[[Snapshot], bool], what: Callable[[str], str]) -> None:
-        """Wait until all sources' tables fulfil a condition."""
+    def until_all(self, holds: Callable[[str, Snapshot], bool], what: Callable[[str], str]) -> None:
+        """Wait until all sources' tables fulfil a condition; it is given the kind of the source."""
         for name, db in self.databases.items():
             end = time.monotonic() + WAIT_S
-            while not holds(snapshot := db.snapshot()):
+            while not holds(name, snapshot := db.snapshot()):
                 watches = [snapshot[table].watch() for table in TABLES]
                 WatchSet(*watches).wait(timeout=max(0.0, end - time.monotonic()))
                 assert time.monotonic() < end, what(name)

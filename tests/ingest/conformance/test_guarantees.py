@@ -49,7 +49,7 @@ def outage(cluster: Everywhere) -> None:
 def await_node(cluster: Everywhere, name: str) -> None:
     """All have come as far as here."""
     cluster.put(node(name))
-    cluster.until_all(lambda snapshot: any(key.name == name for key in snapshot[Nodes]), lambda of: f"{of}: {name}")
+    cluster.until_all(lambda _, snapshot: any(key.name == name for key in snapshot[Nodes]), lambda of: f"{of}: {name}")
 
 
 def test_owned(everywhere: Everywhere):
@@ -59,7 +59,7 @@ def test_owned(everywhere: Everywhere):
             txn[Endpoints].insert(REMOTE)
     for name in list(everywhere.objects):
         everywhere.remove(name)
-    everywhere.until_all(lambda snapshot: not endpoints(snapshot), lambda name: f"{name}: rows are left")
+    everywhere.until_all(lambda _, snapshot: not endpoints(snapshot), lambda name: f"{name}: rows are left")
     for db in everywhere.databases.values():
         assert list(db.snapshot()[Endpoints].values()) == [REMOTE]
 
@@ -87,7 +87,7 @@ def test_no_false_deletes(everywhere: Everywhere):
         everywhere.api.compact()
         everywhere.proxy.mend()
         everywhere.until_all(
-            lambda s: {key.ip for key in s[Endpoints]} == {f"10.0.0.{last}" for last in (2, 3, 4, 5, 9)},
+            lambda _, s: {key.ip for key in s[Endpoints]} == {f"10.0.0.{last}" for last in (2, 3, 4, 5, 9)},
             lambda name: f"{name} has not converged",
         )
         assert {name: seen.now() for name, seen in deletions.items()} == {name: {"10.0.0.1"} for name in deletions}

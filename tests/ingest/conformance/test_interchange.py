@@ -28,7 +28,7 @@ from ..clusters import (
     write_directory,
 )
 from ..kube_rig import ces, node
-from .everywhere import CARRIED, Everywhere, Rows, rows
+from .everywhere import CARRIED, Everywhere, Rows, as_told_by, rows
 
 slices_of_cilium = st.builds(
     ces,
@@ -131,7 +131,7 @@ class Story:
             self.cluster.put(node(what))
         self.settle()  # the last good one has been seen by all: else there is none that they could agree on
         self._bad.add(name)
-        self.cluster.spoil(name, node(what, "no address"), f"{keys.NODES}/{CLUSTER}/{what}")
+        self.cluster.spoil(name, {**node(what), "spec": []}, f"{keys.NODES}/{CLUSTER}/{what}")
 
     def settle(self) -> None:
         cluster = self.cluster
@@ -139,12 +139,10 @@ class Story:
         wanted = afresh(list(cluster.objects.values()))
 
         def difference(name: str) -> str:
-            found = rows(cluster.databases[name].snapshot())
-            return (
-                f"{name}: {[(table, found[table], wanted[table]) for table in found if found[table] != wanted[table]]}"
-            )
+            found, own = rows(cluster.databases[name].snapshot()), as_told_by(name, wanted)
+            return f"{name}: {[(table, found[table], own[table]) for table in found if found[table] != own[table]]}"
 
-        cluster.until_all(lambda snapshot: rows(snapshot) == wanted, difference)
+        cluster.until_all(lambda name, snapshot: rows(snapshot) == as_told_by(name, wanted), difference)
 
 
 def told(etcd: LocalEtcd, first: list[Object], steps: list[tuple[str, Any]], *, endpoint_slices: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from statedb import Snapshot
 from statedb.catalog import Backends, Endpoints, Identities, Namespaces, Nodes, Policies, Rejected, Services
 
 from ...apiserver.server import READER, ApiServer
@@ -52,8 +53,8 @@ def test_every_kind_fills_its_table_and_the_tables_follow(server: ApiServer, str
         assert [row.key.name for row in snapshot[Nodes].values()] == ["n1"]
         assert [row.key.id for row in snapshot[Identities].values()] == [70_000]
         assert rig.endpoints(snapshot) == {"10.0.0.1": 70_000}
-        assert [row.key.name for row in snapshot[Services].values()] == ["web"]
-        assert [row.key.ip for row in snapshot[Backends].values()] == ["10.0.0.1", "10.0.0.2"]
+        assert [row.key.name for row in snapshot[Services].values()] == ["kubernetes", "web"]
+        assert backends_of_web(snapshot) == ["10.0.0.1", "10.0.0.2"]
         assert {row.key.kind for row in snapshot[Policies].values()} == {
             "CiliumNetworkPolicy",
             "CiliumClusterwideNetworkPolicy",
@@ -61,21 +62,25 @@ def test_every_kind_fills_its_table_and_the_tables_follow(server: ApiServer, str
         assert "kube-system" in [row.key.name for row in snapshot[Namespaces].values()]
         put(server, cep("10.0.0.1", 80_000))
         put(server, endpoint_slice("web-1", "web", ["10.0.0.3"]))
-        put(server, service("web", shared=False))
+        remove(server, service("web"))
         server.create_namespace("shop")
         rig.until(
             lambda s: (
                 rig.endpoints(s) == {"10.0.0.1": 80_000}
-                and not s[Services]
-                and not s[Backends]
+                and [key.name for key in s[Services]] == ["kubernetes"]
+                and not backends_of_web(s)
                 and len(s[Namespaces]) == len(snapshot[Namespaces]) + 1
             )
         )
         put(server, service("web"))
-        rig.until(lambda s: [row.key.ip for row in s[Backends].values()] == ["10.0.0.3"])
+        rig.until(lambda s: backends_of_web(s) == ["10.0.0.3"])
         for value in ONE_OF_EACH:
             remove(server, value)
-        rig.until(lambda s: not any(s[t] for t in (Nodes, Identities, Endpoints, Services, Backends, Policies)))
+        rig.until(lambda s: not any(s[t] for t in (Nodes, Identities, Endpoints, Policies)) and not backends_of_web(s))
+
+
+def backends_of_web(snapshot: Snapshot) -> list[str]:
+    return [key.ip for key in snapshot[Backends] if key.service == "web"]
 
 
 def test_an_endpoint_moves_between_slices(server: ApiServer):
@@ -140,7 +145,14 @@ def test_started_again_empty_it_deletes_nothing_until_the_operator_accepts(serve
         assert deletions.now() == set()
         rig.until(lambda s: all(rig.of(t.name, s).state in ("synced", "stale") for t in rig.source.tables))
         rig.source.accept()
-        rig.until(lambda s: not s[Endpoints] and not s[Services] and not s[Backends] and len(s[Identities]) == 1)
+        rig.until(
+            lambda s: (
+                not s[Endpoints]
+                and [key.name for key in s[Services]] == ["kubernetes"]
+                and not backends_of_web(s)
+                and len(s[Identities]) == 1
+            )
+        )
         rig.synced()
 
 

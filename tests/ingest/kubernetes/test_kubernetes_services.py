@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from ingest.events import Bad, Delete, Listed, Upsert
 from ingest.kubernetes.services import ServiceJoin, _pack, _unpack
@@ -48,6 +48,12 @@ steps = st.one_of(
     st.tuples(st.just("drain"), st.none()),
     st.tuples(st.sampled_from(["list services", "list slices"]), st.none()),
 )
+
+
+LISTED: list[tuple[str, Any]] = [("list services", None), ("list slices", None)]
+GOOD = Upsert(FEED, "services/ns/b", (service("b", 0),))
+UNSHARED = Upsert(FEED, "services/ns/b", ())
+BAD = Bad(FEED, "services/ns/b", "bad")
 
 
 class Place:
@@ -94,6 +100,8 @@ class Told:
 
 @settings(max_examples=500)
 @given(st.lists(steps, max_size=25))
+@example([*LISTED, ("service", GOOD), ("service", BAD)])
+@example([*LISTED, ("service", GOOD), ("drain", None), ("service", UNSHARED), ("service", BAD)])
 def test_what_is_told_adds_up_to_what_is_there(history: list[tuple[str, Any]]):
     join, told = ServiceJoin(FEED), Told()
     services, slices = Place(), Place()

@@ -164,7 +164,7 @@ def test_a_bad_document_is_rejected_alone_and_heals(tmp_path: Path, make: Callab
     rig = make(tmp_path)
     rig.write("a.yaml", node("a"), node("b", 2), identity(7))
     rig.until(lambda: len(rig.nodes()) == 2)
-    bad = node("b", 3).replace("10.244.3.0/24", "10.244.3.0/99")
+    bad = node("b", 3).replace("  addresses: [{", "  bootid: []\n  addresses: [{")
     rig.write("a.yaml", node("a", 5), bad, identity(7), "kind: CiliumNode\n", "a: [\n", node("c", 6))
     rig.until(lambda: "c" in rig.nodes() and len(rig.rejected()) == 3)
     assert rig.nodes() == {"a": "172.18.0.5", "b": "172.18.0.2", "c": "172.18.0.6"}

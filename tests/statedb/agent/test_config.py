@@ -89,7 +89,7 @@ def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest
     ("text", "line"),
     [
         ("ingest: {kubernetes: {server: 'https://u:p@h'}}", "ingest.kubernetes.server: an address must not hold a user; use token-file"),
-        ("ingress: {}\n" + MANIFESTS, "ingress: unknown field; did you mean 'ingest'? known are cluster, ingest, remote-clusters, consumers, warm-start, http, log-level"),
+        ("ingress: {}\n" + MANIFESTS, "ingress: unknown field; did you mean 'ingest'? known are cluster, ingest, remote-clusters, consumers, warm-start, http, log-level, log-format"),
         ("cluster: {nmae: a}\n" + MANIFESTS, "cluster.nmae: unknown field; did you mean 'name'? known are name, id"),
         ("cluster: {id: '1', name: a}\n" + MANIFESTS, "cluster.id: must be a whole number, not text; write it without quotes, in digits"),
         ("cluster: {name: 7}\n" + MANIFESTS, "cluster.name: must be text, not a whole number; put it in quotes"),
@@ -122,7 +122,7 @@ def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest
         (MANIFESTS + "http: {listen: '0.0.0.0:80'}", "http.listen: '0.0.0.0:80' can be reached from other machines, which needs a token and TLS; use loopback like 127.0.0.1:9974, or unix:/path"),
         (MANIFESTS + "http: {listen: 'unix:'}", "http.listen: 'unix:' names no socket; write unix:/path/of/the.sock"),
         ("", "is empty; begin with examples/agent.yaml"),
-        ("- a", "must be a mapping of cluster, ingest, remote-clusters, consumers, warm-start, http, log-level"),
+        ("- a", "must be a mapping of cluster, ingest, remote-clusters, consumers, warm-start, http, log-level, log-format"),
         ("a: [", "is not YAML: line 2: did not find expected node content"),
         (MANIFESTS * 2, "is not YAML: line 2: a key stands twice in one mapping"),
         ("a: 1\n---\nb: 1\n", "holds several documents; keep one, without '---'"),

@@ -113,4 +113,4 @@ def wait_ready(agent: Agent) -> None:
     """Consumers have an event each, in the tables: look whenever one of those is initialized."""
     tables = [part.target for each in agent.consumers for part in each._parts]  # type: ignore[attr-defined]
     assert agent.db.wait_initialized(*tables, timeout=WAIT_S)
-    assert request(agent, "/readyz") == (200, {"status": "ready"})
+    assert request(agent, "/readyz") == (200, {"status": "ready", "stale": []})

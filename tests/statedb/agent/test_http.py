@@ -13,7 +13,7 @@ import pytest
 from statedb.agent.errors import StartError
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config
-from statedb.catalog import Nodes
+from statedb.catalog import Nodes, SourceKey, Sources
 
 from .conftest import WAIT_S, config_text, node, put
 
@@ -135,7 +135,16 @@ def test_a_silent_stream_says_that_it_lives_and_ends_with_the_agent(manifests: P
     lines.close()
 
 
-def test_healthy_from_the_start_and_ready_after_the_first_list_for_ever(tmp_path: Path, start: Callable[..., Agent]):
+def until_source(agent: Agent, table: str, state: str) -> None:
+    """Wait until the source of a table is in this state."""
+    while True:
+        sources = agent.db.snapshot()[Sources]
+        if sources[SourceKey("c1", table)].state == state:
+            return
+        assert sources.watch().wait(WAIT_S)
+
+
+def test_ready_after_the_first_list_and_still_ready_while_stale(tmp_path: Path, start: Callable[..., Agent]):
     directory = tmp_path / "later"
     agent = start(directory, synced=False)
     assert request(agent, "/healthz") == (200, {"status": "ok"})
@@ -144,9 +153,13 @@ def test_healthy_from_the_start_and_ready_after_the_first_list_for_ever(tmp_path
     assert (body["missing"][0]["table"], body["missing"][0]["backend"]) == ("nodes", "manifests")
     directory.mkdir()
     assert agent.wait_synced(WAIT_S)
-    assert request(agent, "/readyz") == (200, {"status": "ready"})
+    assert request(agent, "/readyz") == (200, {"status": "ready", "stale": []})
     directory.rmdir()
-    assert request(agent, "/readyz") == (200, {"status": "ready"})
+    until_source(agent, "nodes", "stale")
+    status, body = request(agent, "/readyz")
+    assert (status, body["status"]) == (200, "ready")
+    assert (body["stale"][0]["table"], body["stale"][0]["state"]) == ("nodes", "stale")
+    assert "later" in body["stale"][0]["error"]
 
 
 def test_a_source_that_broke_makes_the_agent_unhealthy(manifests: Path, start: Callable[..., Agent]):

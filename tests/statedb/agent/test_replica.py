@@ -21,6 +21,7 @@ from statedb.agent.http.resources import Resources
 from statedb.agent.http.server import Server
 from statedb.agent.http.streams import Streams
 from statedb.agent.process.agent import Agent
+from statedb.agent.readiness import Readiness
 from statedb.catalog import Identities, Node, NodeKey, Nodes
 from statedb.testing import Host, Hosts, Slot, SlotKey, Slots, check_invariants, fold, histories, play
 
@@ -55,7 +56,7 @@ class Home:
                     self.pending[table] = txn[table].begin_initializer("filling")
         self.insert(*rows)
         self.streams = Streams(self.db)
-        self.server = Server(self.address, Resources(self.db, (), self.streams).respond)
+        self.server = Server(self.address, Resources(self.db, self.streams, Readiness(self.db)).respond)
         self.address = self.server.address
         self.server.begin()
 

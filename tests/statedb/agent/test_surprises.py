@@ -15,6 +15,7 @@ from statedb.agent.http.resources import Resources
 from statedb.agent.http.streams import Streams
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import Config, parse_config
+from statedb.agent.readiness import Readiness
 from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints
 
 from .conftest import WAIT_S
@@ -83,7 +84,7 @@ def _resources() -> Resources:
         txn.commit()
     streams = Streams(db)
     streams.close()  # so that a stream of changes ends at once
-    return Resources(db, [], streams)
+    return Resources(db, streams, Readiness(db))
 
 
 RESOURCES = _resources()

@@ -1,5 +1,7 @@
 """Random rows of the catalog that the formats of etcd can carry."""
 
+from collections.abc import Iterable
+
 from hypothesis import strategies as st
 
 from statedb.catalog import (
@@ -91,6 +93,23 @@ frontends = st.lists(
 ).map(lambda found: tuple(sorted(found)))
 
 
+def as_form_v1(found: Iterable[Backend]) -> tuple[Backend, ...]:
+    """What form v1 of services holds of some backends: those that take traffic, without their conditions and nodes."""
+    return tuple(
+        [
+            Backend(
+                each.key,
+                each.port_names,
+                hostname=each.hostname,
+                zone=each.zone,
+                zone_hints=each.zone_hints if each.zone else (),
+            )
+            for each in found
+            if each.ready or each.serving
+        ]
+    )
+
+
 @st.composite
 def shared_services(draw: st.DrawFn) -> tuple[Service, tuple[Backend, ...]]:
     """A service and its backends; within one address no port name twice, and one zone and host name."""
@@ -110,6 +129,7 @@ def shared_services(draw: st.DrawFn) -> tuple[Service, tuple[Backend, ...]]:
     backends = []
     for ip in draw(st.lists(addresses, max_size=3, unique=True)):
         hostname, zone, hints = draw(st.tuples(texts, texts, st.lists(names, max_size=2).map(tuple)))
+        hints = hints if zone else ()  # the form has hints with a zone only
         of_port = draw(st.dictionaries(st.tuples(ports, protocols), st.sets(texts, min_size=1, max_size=2), max_size=2))
         used: set[str] = set()
         for (port, protocol), port_names in of_port.items():

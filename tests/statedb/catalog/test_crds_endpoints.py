@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from statedb.catalog import Endpoint, EndpointKey, NamedPort
-from statedb.catalog.wire import WireError, crds, ips
+from statedb.catalog.wire import WireError, crds, faults_of, ips
 
 from .strategies import addresses, ports, protocols, texts
 from .test_ips import CEP, CES
@@ -99,8 +99,9 @@ def test_named_ports_keep_their_order():
 def test_an_object_without_a_namespace_is_in_default():
     cep = {**CEP, "metadata": {"name": "cep-002"}}
     assert {row.namespace for row in crds.endpoint(cep, "c")} == {"default"}
+    # A slice stands in no namespace itself, so that an empty one is what it says of its pods.
     ces = {name: value for name, value in SLICE.items() if name != "namespace"}
-    assert {row.namespace for row in crds.endpoint_slice_of_cilium(ces, "c")} == {"default"}
+    assert {row.namespace for row in crds.endpoint_slice_of_cilium(ces, "c")} == {""}
 
 
 def test_of_two_endpoints_of_a_slice_with_one_address_the_last_counts():
@@ -120,7 +121,6 @@ def test_an_empty_slice_has_no_rows():
         ({"identity": {"id": -1}}, "status.identity.id: "),
         ({"identity": {"id": 2**32}}, "status.identity.id: "),
         ({"identity": 5}, "status.identity: "),
-        ({"named-ports": [{"name": "a", "port": 70000}]}, "status.named-ports[0].port: "),
         ({"networking": {"addressing": [{"ipv6": "x"}]}}, "status.networking.addressing[0].ipv6: 'x'"),
         ({"networking": {"addressing": {}}}, "status.networking.addressing: "),
     ],
@@ -131,9 +131,27 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], told: str):
     assert str(raised.value).startswith(told)
 
 
-def test_an_endpoint_of_a_slice_needs_a_name():
-    with pytest.raises(WireError, match=r"^endpoints\[1\].name: name is unset$"):
-        crds.endpoint_slice_of_cilium(slice_of(entry("a", "10.0.0.1"), entry("", "10.0.0.2")), "c")
+@pytest.mark.parametrize(
+    ("fields", "fault", "rows"),
+    [
+        ({"named-ports": [{"name": "a", "port": 70000}]}, "status.named-ports[0].port: expected int <= 65535", 2),
+        (
+            {"networking": {"addressing": [{"ipv6": "x", "ipv4": "10.0.0.1"}]}},
+            "status.networking.addressing[0].ipv6: 'x'",
+            1,
+        ),
+        (
+            {"networking": {"addressing": [{"ipv4": []}, {"ipv4": "10.0.0.1"}]}},
+            "status.networking.addressing[0].ipv4",
+            1,
+        ),
+    ],
+)
+def test_one_bad_part_of_an_endpoint_costs_only_itself(fields: dict[str, Any], fault: str, rows: int):
+    found = crds.endpoint(with_status(**fields), "c")
+    assert len(found) == rows
+    (told,) = faults_of(found)
+    assert told.startswith(fault)
 
 
 status_objects = st.fixed_dictionaries(
@@ -160,4 +178,5 @@ def test_an_object_and_the_etcd_filled_from_it_tell_the_same(status: dict[str, A
         assert ips.decode("c", ips.name(row), ips.encode(row)) == row
     of_slice = copy.deepcopy(status)
     of_slice |= {"name": name, "id": of_slice.pop("identity", {}).get("id", 0)}
-    assert crds.endpoint_slice_of_cilium({**CES, "namespace": namespace, "endpoints": [of_slice]}, "c") == rows
+    own = {**CES, "namespace": namespace or "default", "endpoints": [of_slice]}
+    assert crds.endpoint_slice_of_cilium(own, "c") == rows

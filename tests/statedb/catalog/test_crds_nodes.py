@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from statedb.catalog import Node, NodeAddress, NodeKey
-from statedb.catalog.wire import WireError, crds, nodes
+from statedb.catalog.wire import WireError, crds, faults_of, nodes
 
 from .strategies import addresses, ipv4, ipv6, names, networks, texts
 from .test_nodes import OBJECT
@@ -15,11 +15,13 @@ KEY = "VRksOB6ZNds4oXWIGfSVpvc0gBhcOWFmzvTDcyvULlI="
 
 
 def read(annotations: dict[str, str] | None = None, **spec: Any) -> Node:
-    return crds.node({"metadata": {"name": "n", "annotations": annotations}, "spec": spec}, "c", 1)
+    (row,) = crds.node({"metadata": {"name": "n", "annotations": annotations}, "spec": spec}, "c", 1)
+    return row
 
 
 def test_every_field_of_the_object_of_upstream():
-    assert crds.node(OBJECT, "cluster3", 3) == Node(
+    (row,) = crds.node(OBJECT, "cluster3", 3)
+    assert row == Node(
         key=NodeKey("cluster3", "test-node-1"),
         addresses=(
             NodeAddress("InternalIP", "172.18.0.2"),
@@ -42,8 +44,9 @@ def test_every_field_of_the_object_of_upstream():
 
 @pytest.mark.parametrize("spec", [{}, None, {"ipam": None, "health": None, "addresses": None, "encryption": None}])
 def test_a_node_that_says_nothing_has_a_name_only(spec: Any):
-    assert crds.node({"metadata": {"name": "n"}, "spec": spec}, "c", 1) == Node(NodeKey("c", "n"), cluster_id=1)
-    assert crds.node({"metadata": {"name": "n"}}, "c", 1) == Node(NodeKey("c", "n"), cluster_id=1)
+    wanted = (Node(NodeKey("c", "n"), cluster_id=1),)
+    assert crds.node({"metadata": {"name": "n"}, "spec": spec}, "c", 1) == wanted
+    assert crds.node({"metadata": {"name": "n"}}, "c", 1) == wanted
 
 
 def test_networks_of_all_pools_in_order_ipv4_first():
@@ -86,21 +89,39 @@ def test_the_wireguard_key_is_an_annotation_that_stays_one(annotations: dict[str
     assert node.annotations == tuple(sorted(annotations.items()))
 
 
-def test_host_names_have_no_address():
-    node = read(addresses=[{"type": "Hostname", "ip": "node-1"}, {"type": "InternalDNS", "ip": "10.0.0.1"}])
-    assert node.addresses == (NodeAddress("Hostname", ""), NodeAddress("InternalDNS", "10.0.0.1"))
-    assert nodes.decode("c", "c/n", nodes.encode(node)) == node
+def test_host_names_are_left_out_and_no_fault():
+    spec = {"addresses": [{"type": "Hostname", "ip": "node-1"}, {"type": "InternalDNS", "ip": "10.0.0.1"}]}
+    rows = crds.node({"metadata": {"name": "n"}, "spec": spec}, "c", 1)
+    assert rows[0].addresses == (NodeAddress("InternalDNS", "10.0.0.1"),)
+    assert faults_of(rows) == ()
+    assert nodes.decode("c", "c/n", nodes.encode(rows[0])) == rows[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault"),
+    [
+        ({"addresses": [{}, {"ip": "10.0.0.1"}]}, "spec.addresses[0].ip: '' is not"),
+        ({"addresses": [{"type": "InternalIP", "ip": "node-1"}]}, "spec.addresses[0].ip: 'node-1' is not"),
+        ({"addresses": [{"type": "InternalIP", "ip": []}]}, "spec.addresses[0].ip: expected str"),
+        ({"ipam": {"podCIDRs": ["10.0.0.0/8", "x"]}}, "spec.ipam.podCIDRs[1]: 'x' is not"),
+        ({"ipam": {"pools": {"allocated": [{"cidrs": [""]}]}}}, "spec.ipam.pools.allocated[0].cidrs[0]: '' is not"),
+        ({"health": {"ipv4": "x", "ipv6": "fd00::1"}}, "spec.health.ipv4: 'x' is not"),
+        ({"ingress": {"ipv6": "x"}}, "spec.ingress.ipv6: 'x' is not"),
+    ],
+)
+def test_one_part_that_cannot_be_read_costs_only_itself(spec: dict[str, Any], fault: str):
+    rows = crds.node({"metadata": {"name": "n"}, "spec": {"bootid": "b", **spec}}, "c", 1)
+    assert rows[0].boot_id == "b"
+    (told,) = faults_of(rows)
+    assert told.startswith(fault)
+    kept = [each.ip for each in rows[0].addresses] + [*rows[0].pod_cidrs, *rows[0].health_ips]
+    assert set(kept) <= {"10.0.0.1", "10.0.0.0/8", "fd00::1"}
 
 
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ({"addresses": [{}, {"ip": "x"}]}, "spec.addresses[0].ip: '' is not"),
-        ({"addresses": [{"type": "InternalIP", "ip": "node-1"}]}, "spec.addresses[0].ip: 'node-1' is not"),
-        ({"ipam": {"podCIDRs": ["10.0.0.0/8", "x"]}}, "spec.ipam.podCIDRs[1]: 'x' is not"),
-        ({"ipam": {"pools": {"allocated": [{"cidrs": [""]}]}}}, "spec.ipam.pools.allocated[0].cidrs[0]: '' is not"),
-        ({"health": {"ipv4": "x"}}, "spec.health.ipv4: 'x' is not"),
-        ({"ingress": {"ipv6": "x"}}, "spec.ingress.ipv6: 'x' is not"),
+        ({"addresses": {}}, "spec.addresses: expected array"),
         ({"bootid": []}, "spec.bootid: expected str"),
         ({"encryption": {"key": "x"}}, "spec.encryption.key: expected int"),
     ],
@@ -156,5 +177,5 @@ objects = st.fixed_dictionaries(
 
 @given(objects, st.integers(0, 511))
 def test_an_object_and_the_etcd_filled_from_it_tell_the_same(value: dict[str, Any], cluster_id: int):
-    node = crds.node(value, "c", cluster_id)
+    (node,) = crds.node(value, "c", cluster_id)
     assert nodes.decode("c", nodes.name(node), nodes.encode(node), cluster_id=cluster_id) == node

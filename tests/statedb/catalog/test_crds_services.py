@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from statedb.catalog import Backend, BackendKey, Frontend, Service
-from statedb.catalog.wire import WireError, crds, services
+from statedb.catalog import Backend, BackendKey, EndpointSliceCopy, Frontend, Service
+from statedb.catalog.wire import WireError, crds, endpoint_slices, faults_of, services
 
-from .strategies import addresses, names, ports, protocols, texts
+from .strategies import addresses, as_form_v1, names, ports, protocols, texts
 from .test_services import KEY, NAME, SERVICE, SLICE, VALUE
 
 GLOBAL = {"service.cilium.io/global": "true"}
@@ -23,8 +23,7 @@ def read(metadata: dict[str, Any] | None = None, **spec: Any) -> Service:
         "metadata": {"name": "web", "namespace": "shop", "annotations": GLOBAL, **(metadata or {})},
         "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "http", "port": 80}], **spec},
     }
-    found = crds.service(value, "c", 1)
-    assert found is not None
+    (found,) = crds.service(value, "c", 1)
     return found
 
 
@@ -33,11 +32,11 @@ def backends(*endpoints: dict[str, Any], **fields: Any) -> tuple[Backend, ...]:
 
 
 def test_the_objects_of_upstream_become_the_bytes_of_upstream():
-    service = crds.service(SERVICE, "cluster3", 3)
-    assert service is not None
+    (service,) = crds.service(SERVICE, "cluster3", 3)
     assert service.key == KEY
     assert services.name(service) == NAME
-    assert services.encode(service, crds.join(service, [crds.endpoint_slice(SLICE, "cluster3")])) == VALUE
+    joined = crds.join(service, [crds.endpoint_slice(SLICE, "cluster3")])
+    assert services.encode(service, [each for each in joined if each.ready or each.serving]) == VALUE
 
 
 def test_frontends_are_every_cluster_address_with_every_port():
@@ -98,24 +97,77 @@ def test_labels_and_selector_are_copied_and_a_published_service_is_shared():
     ],
 )
 def test_which_services_are_shared(annotations: dict[str, str], shared: bool):
-    assert (crds.service({"metadata": {"name": "x", "annotations": annotations}}, "c", 1) is not None) is shared
+    (row,) = crds.service({"metadata": {"name": "x", "annotations": annotations}}, "c", 1)
+    assert row.shared is shared
 
 
 @pytest.mark.parametrize(
-    ("conditions", "kept"),
+    ("annotations", "told"),
     [
-        (None, True),
-        ({}, True),
-        ({"ready": None, "serving": None}, True),
-        ({"ready": True, "serving": True, "terminating": True}, True),
-        ({"ready": False, "serving": True, "terminating": True}, True),
-        ({"ready": True, "serving": False}, True),
-        ({"ready": False, "serving": False}, False),
-        ({"ready": False, "serving": False, "terminating": True}, False),
+        ({}, (False, False, "")),
+        ({"service.cilium.io/affinity": "local"}, (False, False, "")),
+        (GLOBAL, (True, True, "")),
+        ({**GLOBAL, "service.cilium.io/shared": "false"}, (True, False, "")),
+        ({**GLOBAL, "service.cilium.io/affinity": "local"}, (True, True, "local")),
+        ({**GLOBAL, "service.cilium.io/affinity": "Remote"}, (True, True, "remote")),
+        ({**GLOBAL, "service.cilium.io/affinity": "none"}, (True, True, "")),
+        ({**GLOBAL, "service.cilium.io/affinity": "here"}, (True, True, "")),
+        ({**GLOBAL, "service.cilium.io/affinity": " local"}, (True, True, "")),
+        ({**GLOBAL, "io.cilium/service-affinity": "remote"}, (True, True, "remote")),
+        (
+            {**GLOBAL, "io.cilium/service-affinity": "remote", "service.cilium.io/affinity": "local"},
+            (True, True, "local"),
+        ),
     ],
 )
-def test_an_address_is_a_backend_if_it_is_ready_or_serving(conditions: Any, kept: bool):
-    assert bool(backends({"addresses": ["10.0.0.1"], "conditions": conditions})) is kept
+def test_what_the_annotations_say(annotations: dict[str, str], told: tuple[bool, bool, str]):
+    row = read({"annotations": annotations})
+    assert (row.include_external, row.shared, row.affinity) == told
+
+
+def test_what_another_proxy_serves_or_the_mesh_controller_made_is_not_ours():
+    proxied = {"service.kubernetes.io/service-proxy-name": "other"}
+    assert crds.service({"metadata": {"name": "x", "labels": proxied}}, "c", 1) == ()
+    own = SLICE["metadata"]["labels"]
+    for labels in (
+        {**own, **proxied},
+        {**own, "endpointslice.kubernetes.io/managed-by": "endpointslice-mesh-controller.cilium.io"},
+    ):
+        assert backends({"addresses": ["10.0.0.1"]}, metadata={**SLICE["metadata"], "labels": labels}) == ()
+        of = {**SLICE, "metadata": {**SLICE["metadata"], "labels": labels}}
+        assert crds.whole_endpoint_slice(of, "c", 1) == ()
+    kept = {**own, "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
+    assert len(backends({"addresses": ["10.0.0.1"]}, metadata={**SLICE["metadata"], "labels": kept})) == 1
+
+
+@pytest.mark.parametrize(
+    ("conditions", "told"),
+    [
+        (None, (True, True, False)),
+        ({}, (True, True, False)),
+        ({"ready": None, "serving": None, "terminating": None}, (True, True, False)),
+        ({"ready": True, "serving": True, "terminating": True}, (True, True, True)),
+        ({"ready": False, "serving": True, "terminating": True}, (False, True, True)),
+        ({"ready": False}, (False, True, False)),
+        ({"ready": True, "serving": False}, (True, False, False)),
+        ({"ready": False, "serving": False}, (False, False, False)),
+        ({"ready": False, "serving": False, "terminating": True}, (False, False, True)),
+    ],
+)
+def test_conditions_that_are_not_set_are_ready_serving_and_not_terminating(conditions: Any, told: Any):
+    (row,) = backends({"addresses": ["10.0.0.1"], "conditions": conditions})
+    assert (row.ready, row.serving, row.terminating) == told
+
+
+def test_a_copy_keeps_what_rows_do_not_have():
+    endpoint = {"addresses": ["10.0.0.1"], "zone": "", "hints": {}, "hostname": "h", "nodeName": "n"}
+    of = {**SLICE, "endpoints": [endpoint], "ports": [{"name": "a", "port": 80, "appProtocol": "https"}]}
+    *_, copy = crds.whole_endpoint_slice(of, "c", 1)
+    assert isinstance(copy, EndpointSliceCopy)
+    found = endpoint_slices.parse(copy.message)
+    assert found.ports == (endpoint_slices.SlicePort("a", "TCP", 80, "https"),)
+    (each,) = found.endpoints
+    assert (each.zone, each.zone_hints, each.hostname, each.node) == ("", (), "h", "n")
 
 
 def test_every_address_with_every_port_is_a_backend():
@@ -134,13 +186,13 @@ def test_every_address_with_every_port_is_a_backend():
     ]
 
 
-def test_zones_and_their_hints_are_there_only_with_a_zone():
+def test_zones_and_their_hints():
     hints = {"forZones": [{"name": "z2"}, {"name": "z1"}]}
     with_zone, without = backends(
         {"addresses": ["10.0.0.1"], "zone": "z1", "hints": hints}, {"addresses": ["10.0.0.2"], "hints": hints}
     )
     assert (with_zone.zone, with_zone.zone_hints) == ("z1", ("z2", "z1"))
-    assert (without.zone, without.zone_hints) == ("", ())
+    assert (without.zone, without.zone_hints) == ("", ("z2", "z1"))
 
 
 @pytest.mark.parametrize(
@@ -175,10 +227,7 @@ def test_the_key_of_a_backend_names_its_service_not_its_slice():
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ({"clusterIPs": ["10.96.0.1", "x"]}, "spec.clusterIPs: 'x' is not"),
-        ({"clusterIP": "x"}, "spec.clusterIP: 'x' is not"),
-        ({"ports": [{"name": "a"}]}, "spec.ports[0]: object missing required field port"),
-        ({"ports": [{"port": 65536}]}, "spec.ports[0].port: expected int <= 65535"),
+        ({"ports": {}}, "spec.ports: expected array"),
         ({"selector": {"a": []}}, "spec.selector[...]: expected str"),
     ],
 )
@@ -191,16 +240,51 @@ def test_what_is_wrong_with_a_service_is_named(spec: dict[str, Any], told: str):
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"endpoints": [{}, {"addresses": ["x"]}]}, "endpoints[1].addresses: 'x' is not"),
-        ({"endpoints": [{"conditions": {"ready": "maybe"}}]}, "endpoints[0].conditions.ready: expected bool"),
-        ({"endpoints": [{"hints": {"forZones": [{}]}}]}, "endpoints[0].hints.forZones[0]: object missing"),
-        ({"ports": [{"port": -1}]}, "ports[0].port: expected int >= 0"),
+        ({"endpoints": {}}, "endpoints: expected array"),
+        ({"metadata": {"name": "x", "labels": []}}, "metadata.labels: expected object"),
     ],
 )
 def test_what_is_wrong_with_a_slice_is_named(fields: dict[str, Any], told: str):
     with pytest.raises(WireError) as raised:
         crds.endpoint_slice({**SLICE, **fields}, "c")
     assert str(raised.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault", "frontends"),
+    [
+        ({"clusterIPs": ["10.96.0.1", "x"]}, "spec.clusterIPs[1]: 'x' is not", 1),
+        ({"clusterIP": "x"}, "spec.clusterIP: 'x' is not", 0),
+        ({"ports": [{"name": "a"}, {"port": 80}]}, "spec.ports[0]: object missing required field port", 1),
+        ({"ports": [{"port": 65536}, {"port": 80}]}, "spec.ports[0].port: expected int <= 65535", 1),
+    ],
+)
+def test_one_bad_address_or_port_of_a_service_costs_only_itself(spec: dict[str, Any], fault: str, frontends: int):
+    value = {
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "http", "port": 80}], **spec},
+    }
+    rows = crds.service(value, "c", 1)
+    assert len(rows[0].frontends) == frontends
+    (told,) = faults_of(rows)
+    assert told.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"endpoints": [{"addresses": ["x"]}]}, "endpoints[0].addresses[0]: 'x' is not"),
+        ({"endpoints": [{"conditions": {"ready": "maybe"}}]}, "endpoints[0].conditions.ready: expected bool"),
+        ({"endpoints": [{"hints": {"forZones": [{}]}}]}, "endpoints[0].hints.forZones[0]: object missing"),
+        ({"ports": [{"port": -1}]}, "ports[0].port: expected int >= 0"),
+    ],
+)
+def test_one_bad_part_of_a_slice_costs_only_itself(fields: dict[str, list[Any]], fault: str):
+    more = {name: [*fields.get(name, []), *SLICE[name]] for name in ("endpoints", "ports")}
+    rows = crds.endpoint_slice({**SLICE, **more}, "c")
+    assert rows == crds.endpoint_slice(SLICE, "c")
+    (told,) = faults_of(rows)
+    assert told.startswith(fault)
 
 
 port_lists = st.lists(
@@ -230,5 +314,5 @@ def test_objects_and_the_etcd_filled_from_them_tell_the_same(
     service = read(clusterIPs=ips, ports=slice_ports)
     metadata = {"name": "web-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}}
     found = crds.endpoint_slice({"metadata": metadata, "ports": slice_ports, "endpoints": endpoints}, "c")
-    joined = crds.join(service, [found])
+    joined = as_form_v1(crds.join(service, [found]))
     assert services.decode("c", "c/shop/web", services.encode(service, joined), cluster_id=1) == (service, joined)

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 from hypothesis import given, strategies as st
+from msgspec import structs
 
 from statedb.catalog import Backend, BackendKey
-from statedb.catalog.wire import WireError, _zstd
+from statedb.catalog.wire import WireError, _zstd, faults_of
 from statedb.catalog.wire.endpoint_slices import (
     Conditions,
     EndpointSlice,
@@ -73,7 +74,7 @@ def test_the_frames_that_cilium_writes(of: EndpointSlice):
     assert read(base64.b64decode(FRAMES[of])) == of
 
 
-def test_a_slice_gives_the_backends_that_take_traffic():
+def test_a_slice_gives_its_backends():
     assert decode("cluster3", name(ECHO), encode(ECHO), cluster_id=3) == (
         Backend(
             key=BackendKey("cluster3", "test", "echo", "10.244.1.1", 8080, "TCP"),
@@ -82,7 +83,43 @@ def test_a_slice_gives_the_backends_that_take_traffic():
             zone_hints=("zone1",),
             node="nodeport-worker",
         ),
+        Backend(
+            key=BackendKey("cluster3", "test", "echo", "10.244.1.2", 8080, "TCP"),
+            port_names=("http",),
+            ready=False,
+            serving=False,
+            node="nodeport-worker",
+        ),
     )
+
+
+def test_node_and_zone_may_stand_in_the_deprecated_topology():
+    topology = (("kubernetes.io/hostname", "n"), ("topology.kubernetes.io/zone", "z"))
+    endpoints = (
+        SliceEndpoint(("10.0.0.1",), topology=topology),
+        SliceEndpoint(("10.0.0.2",), topology=topology, node="m"),
+    )
+    rows = decode("cluster3", name(ECHO), encode(structs.replace(ECHO, endpoints=endpoints)))
+    assert [(row.node, row.zone) for row in rows] == [("n", "z"), ("m", "z")]
+
+
+def test_one_bad_address_costs_only_itself():
+    endpoints = (SliceEndpoint(("x", "10.0.0.1")), SliceEndpoint(("10.0.0.2",)), SliceEndpoint(("",)))
+    rows = decode("cluster3", name(ECHO), encode(structs.replace(ECHO, endpoints=endpoints)))
+    assert [row.key.ip for row in rows] == ["10.0.0.1", "10.0.0.2"]
+    assert [fault.partition(":")[0] for fault in faults_of(rows)] == [
+        "endpoints[0].addresses[0]",
+        "endpoints[2].addresses[0]",
+    ]
+
+
+@pytest.mark.parametrize("old_first", [True, False])
+def test_of_two_pods_with_one_address_the_ready_one_counts(old_first: bool):
+    old = SliceEndpoint(("10.0.0.1",), Conditions(False, True, True), node="a")
+    new = SliceEndpoint(("10.0.0.1",), Conditions(True, True, False), node="b")
+    of = structs.replace(ECHO, endpoints=(old, new) if old_first else (new, old))
+    (row,) = decode("cluster3", name(ECHO), encode(of))
+    assert (row.ready, row.terminating, row.node) == (True, False, "b")
 
 
 def test_a_slice_of_no_service_gives_nothing():
@@ -95,17 +132,17 @@ def test_a_slice_of_no_service_gives_nothing():
         (Conditions(), (True, True, False)),
         (Conditions(False, True, True), (False, True, True)),
         (Conditions(True, None, None), (True, True, False)),
-        (Conditions(False, None, None), None),
-        (Conditions(False, False, True), None),
+        (Conditions(False, None, None), (False, True, False)),
+        (Conditions(False, False, True), (False, False, True)),
     ],
 )
-def test_conditions(conditions: Conditions, told: tuple[bool, bool, bool] | None):
+def test_conditions(conditions: Conditions, told: tuple[bool, bool, bool]):
     of = EndpointSlice(
         "c", 1, "n", "s", (("kubernetes.io/service-name", "web"),), (), "IPv4",
         (SliceEndpoint(("10.0.0.1",), conditions),), (SlicePort("", "TCP", 80),),
     )  # fmt: skip
     rows = [(row.ready, row.serving, row.terminating) for row in decode("c", "c/n/s", encode(of))]
-    assert rows == ([] if told is None else [told])
+    assert rows == [told]
 
 
 @pytest.mark.parametrize(
@@ -157,15 +194,17 @@ slices = st.builds(
             SliceEndpoint,
             st.lists(texts, max_size=2).map(tuple),
             st.builds(Conditions, *[st.sampled_from([None, True, False])] * 3),
-            texts,
+            st.none() | texts,
             st.dictionaries(texts, texts, max_size=2).map(lambda pairs: tuple(sorted(pairs.items()))),
-            texts,
-            texts,
-            st.lists(texts, max_size=2).map(tuple),
+            st.none() | texts,
+            st.none() | texts,
+            st.none() | st.lists(texts, max_size=2).map(tuple),
         ),
         max_size=3,
     ).map(tuple),
-    st.lists(st.builds(SlicePort, texts, texts, st.none() | st.integers(0, 65535)), max_size=3).map(tuple),
+    st.lists(st.builds(SlicePort, texts, texts, st.none() | st.integers(0, 65535), st.none() | texts), max_size=3).map(
+        tuple
+    ),
 )
 
 

@@ -58,7 +58,7 @@ def test_the_literal_of_upstream_both_ways():
 
 
 def test_the_object_gives_the_same_row():
-    assert crds.node(OBJECT, "cluster3", 3) == nodes.decode("cluster3", NAME, VALUE)
+    assert crds.node(OBJECT, "cluster3", 3) == (nodes.decode("cluster3", NAME, VALUE),)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +133,6 @@ def test_what_does_not_fit_is_named(change: dict[str, Any], told: str):
 
 def test_further_networks_of_an_object():
     ipam = {"podCIDRs": ["fd00::/64"], "pools": {"allocated": [{"pool": "a", "cidrs": ["10.1.0.0/24", "10.2.0.0/24"]}]}}
-    node = crds.node({**OBJECT, "spec": {"ipam": ipam}}, "c", 1)
+    (node,) = crds.node({**OBJECT, "spec": {"ipam": ipam}}, "c", 1)
     assert node.pod_cidrs == ("10.1.0.0/24", "10.2.0.0/24", "fd00::/64")
     assert nodes.decode("c", "c/test-node-1", nodes.encode(node)) == node

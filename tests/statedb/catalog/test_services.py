@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from statedb.catalog import Backend, BackendKey, Frontend, ServiceKey
+from statedb.catalog import Backend, BackendKey, Frontend, Service, ServiceKey
 from statedb.catalog.wire import WireError, crds, services
 
 VALUE = (
@@ -65,9 +65,10 @@ def test_the_literal_of_upstream_both_ways():
 
 
 def test_the_objects_give_the_same_rows():
-    service = crds.service(SERVICE, "cluster3", 3)
+    (service,) = crds.service(SERVICE, "cluster3", 3)
     backends = crds.join(service, [crds.endpoint_slice(SLICE, "cluster3")])
-    assert (service, backends) == services.decode("cluster3", NAME, VALUE)
+    serving = tuple([backend for backend in backends if backend.ready or backend.serving])
+    assert (service, serving) == services.decode("cluster3", NAME, VALUE)
 
 
 def test_many_names_of_one_port_are_one_backend():
@@ -90,11 +91,9 @@ def test_a_headless_service_has_no_frontends():
     service, _ = services.decode("cluster3", NAME, changed(frontends={}))
     assert service.frontends == ()
     for change in ({"spec": {**SERVICE["spec"], "clusterIP": "None", "clusterIPs": ["None"]}},):
-        assert (crds.service({**SERVICE, **change}, "c", 1) or service).frontends == ()
+        assert crds.service({**SERVICE, **change}, "c", 1)[0].frontends == ()
     labelled = {**SERVICE["metadata"], "labels": {"service.kubernetes.io/headless": ""}}
-    headless = crds.service({**SERVICE, "metadata": labelled}, "c", 1)
-    assert headless is not None
-    assert headless.frontends == ()
+    assert crds.service({**SERVICE, "metadata": labelled}, "c", 1)[0].frontends == ()
 
 
 @pytest.mark.parametrize(
@@ -133,14 +132,26 @@ def test_what_does_not_fit_is_named(fields: dict[str, Any], told: str):
 )
 def test_which_services_are_shared(annotations: dict[str, str], shared: bool):
     metadata = {**SERVICE["metadata"], "annotations": annotations}
-    assert (crds.service({**SERVICE, "metadata": metadata}, "c", 1) is not None) is shared
+    (row,) = crds.service({**SERVICE, "metadata": metadata}, "c", 1)
+    assert row.shared is shared
 
 
-def test_which_endpoints_are_backends():
-    conditions: list[dict[str, Any]] = [{}, {"ready": False}, {"serving": False}, {"ready": False, "serving": False}]
-    endpoints = [{"addresses": [f"10.0.0.{n}"], "conditions": each} for n, each in enumerate(conditions)]
-    rows = crds.endpoint_slice({**SLICE, "endpoints": [*endpoints, {"addresses": ["10.0.0.9"]}]}, "c")
-    assert [row.key.ip for row in rows] == ["10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.9"]
+def test_two_ports_of_one_name_are_written_as_the_lowest():
+    backends = [
+        Backend(BackendKey("c", "ns", "web", "10.0.0.1", port, protocol), ("http",))
+        for port, protocol in ((9090, "TCP"), (8080, "UDP"), (8080, "TCP"))
+    ]
+    service = Service(ServiceKey("c", "ns", "web"))
+    assert json.loads(services.encode(service, backends))["backends"] == {
+        "10.0.0.1": {"http": {"Protocol": "TCP", "Port": 8080}}
+    }
+
+
+def test_a_zone_without_hints_has_an_empty_list_and_hints_without_a_zone_are_not_written():
+    key = BackendKey("c", "ns", "web", "10.0.0.1", 80, "TCP")
+    service = Service(ServiceKey("c", "ns", "web"))
+    assert b'"zones":{"10.0.0.1":{"zone":"a","forZones":[]}}' in services.encode(service, [Backend(key, zone="a")])
+    assert b"zones" not in services.encode(service, [Backend(key, zone_hints=("a",))])
 
 
 def test_slices_of_no_service_and_of_names_have_no_backends():

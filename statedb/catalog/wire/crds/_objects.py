@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .._errors import WireError
+from .._errors import DECODE_ERRORS, WireError
 from .._gojson import located, whole
 
 S = TypeVar("S", bound=msgspec.Struct)
 Pairs = tuple[tuple[str, str], ...]
+Parts = Mapping[tuple[str, ...], type[msgspec.Struct]]
 
 
 class Metadata(msgspec.Struct, gc=False):
@@ -33,7 +34,7 @@ def read(value: object, kind: type[S]) -> S:
         try:
             decode: Callable[[bytes | msgspec.Raw], S] = _decoder(kind)
             return decode(value)
-        except (msgspec.MsgspecError, RecursionError):
+        except DECODE_ERRORS:
             value = plain(value)
     try:
         return msgspec.convert(_cleaned(value), kind, strict=False)
@@ -43,12 +44,52 @@ def read(value: object, kind: type[S]) -> S:
         raise WireError("the object is nested too deep") from None
 
 
+def read_parts(value: object, kind: type[S], parts: Parts) -> tuple[S, list[str]]:
+    """What `read` gives, and what is wrong with items of some of its lists, which are left out then.
+
+    ``parts`` gives the type of the items of each such list by its path. Raises WireError where the rest cannot be read.
+    """
+    try:
+        return read(value, kind), []
+    except WireError:
+        pass
+    faults: list[str] = []
+    try:
+        whole = _cleaned(plain(value))
+        for path, item in parts.items():
+            whole = _without_bad_items(whole, path, item, ".".join(path), faults)
+    except RecursionError:
+        raise WireError("the object is nested too deep") from None
+    return read(whole, kind), faults
+
+
+def _without_bad_items(
+    value: Any, path: tuple[str, ...], item: type[msgspec.Struct], field: str, faults: list[str]
+) -> Any:
+    """A copy of a value (Any: JSON) whose list at a path has those items only that can be read."""
+    if path:
+        if not isinstance(value, dict) or path[0] not in value:
+            return value
+        return {**value, path[0]: _without_bad_items(value[path[0]], path[1:], item, field, faults)}
+    if not isinstance(value, list):
+        return value
+    kept = []
+    for place, each in enumerate(value):
+        try:
+            msgspec.convert(each, item, strict=False)
+            kept.append(each)
+        except msgspec.ValidationError as error:
+            at, separator, what = located(error).rpartition(": ")
+            faults.append(f"{field}[{place}]{'.' if separator else ''}{at}: {what}")
+    return kept
+
+
 def plain(value: Any) -> Any:
     """An object that may be JSON as a plain value (Any: whatever it holds). Raises WireError."""
     if not isinstance(value, (bytes, msgspec.Raw)):
         return value
     try:
-        return json.loads(bytes(value), parse_constant=_refuse_constant)
+        return json.loads(bytes(value).decode("utf-8", "replace"), parse_constant=_refuse_constant)
     except RecursionError:
         raise WireError("the object is nested too deep") from None
     except ValueError as error:
@@ -63,7 +104,10 @@ def named(metadata: Metadata) -> str:
 
 
 def namespace_of(text: str) -> str:
-    """The namespace of an object of a namespaced kind, as kubectl understands its absence."""
+    """The namespace of an object of a namespaced kind. One without is in ``default``, as for ``kubectl create``.
+
+    An API server always names it; a manifest may leave it out.
+    """
     return text or "default"
 
 

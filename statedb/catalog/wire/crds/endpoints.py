@@ -10,7 +10,8 @@ from statedb.catalog.endpoints import Endpoint, EndpointKey, NamedPort
 from .._errors import WireError
 from ..addresses import canonical
 from ..identities import HOST, REMOTE_NODE
-from ._objects import Metadata, named, namespace_of, read
+from ..partly import PartlyRead, readable_address
+from ._objects import Metadata, Parts, named, namespace_of, read_parts
 
 _IdentityNumber = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 
@@ -72,28 +73,37 @@ class _Slice(msgspec.Struct, gc=False):
 
 
 def endpoint(value: object, cluster: str) -> tuple[Endpoint, ...]:
-    """The rows of a CiliumEndpoint, whose name is its pod's; none while it has no network. Raises WireError."""
-    found = read(value, _Endpoint)
+    """The rows of a CiliumEndpoint, whose name is its pod's; none while it has no network.
+
+    An address, or a named port, that cannot be read is left out (`PartlyRead`). Raises WireError where the rest cannot
+    be read, and where no address can: then the last good rows are better than none.
+    """
+    parts: Parts = {("status", "networking", "addressing"): _Addresses, ("status", "named-ports"): _Port}
+    found, faults = read_parts(value, _Endpoint, parts)
     pod = _Pod(cluster, namespace_of(found.metadata.namespace), named(found.metadata), found.status.identity.id)
-    return _rows(pod, found.status, "status")
+    rows = _rows(pod, found.status, "status", faults)
+    if faults and not rows:
+        raise WireError("; ".join(faults))
+    return PartlyRead.of(rows, faults)
 
 
 def endpoint_slice_of_cilium(value: object, cluster: str) -> tuple[Endpoint, ...]:
     """The rows of all endpoints of a CiliumEndpointSlice; of two with one address the last counts.
 
-    One endpoint that cannot be read makes the whole object unreadable: raises WireError.
+    An endpoint or address that cannot be read costs only itself (`PartlyRead`). Raises WireError where the rest cannot
+    be read.
     """
-    found = read(value, _Slice)
+    found, faults = read_parts(value, _Slice, {("endpoints",): _CoreEndpoint})
     named(found.metadata)
-    namespace = namespace_of(found.namespace)
     rows: dict[EndpointKey, Endpoint] = {}
     for place, each in enumerate(found.endpoints):
         field = f"endpoints[{place}]"
         if not each.name:
-            raise WireError(f"{field}.name: name is unset")
-        for row in _rows(_Pod(cluster, namespace, each.name, each.id), each, field):
+            faults.append(f"{field}.name: name is unset")
+            continue
+        for row in _rows(_Pod(cluster, found.namespace, each.name, each.id), each, field, faults):
             rows[row.key] = row  # the slice is one owner: its later entry is written over the earlier
-    return tuple(rows.values())
+    return PartlyRead.of(rows.values(), faults)
 
 
 class _Pod(msgspec.Struct, frozen=True, gc=False):
@@ -105,8 +115,13 @@ class _Pod(msgspec.Struct, frozen=True, gc=False):
     identity: int
 
 
-def _rows(pod: _Pod, of: _Status | _CoreEndpoint, field: str) -> tuple[Endpoint, ...]:
+def _rows(pod: _Pod, of: _Status | _CoreEndpoint, field: str, faults: list[str]) -> tuple[Endpoint, ...]:
     """One row per address."""
+    ips = _ips(of.networking, field, faults)
+    if not ips:
+        return ()
+    node = of.networking.node
+    host_ip = (readable_address(node, faults, f"{field}.networking.node") or "") if node else ""
     identity = REMOTE_NODE if pod.identity == HOST else pod.identity  # as read from etcd
     ports = tuple([NamedPort(port.name, port.port, port.protocol) for port in of.named_ports])
     return tuple(
@@ -114,19 +129,19 @@ def _rows(pod: _Pod, of: _Status | _CoreEndpoint, field: str) -> tuple[Endpoint,
             Endpoint(
                 key=EndpointKey(pod.cluster, ip),
                 identity=identity,
-                host_ip=_host(of.networking.node),
+                host_ip=host_ip,
                 namespace=pod.namespace,
                 pod=pod.name,
                 service_account=of.service_account,
                 encryption_key=of.encryption.key & 0xFF,  # Go keeps the low byte
                 named_ports=ports,
             )
-            for ip in _ips(of.networking, f"{field}.networking")
+            for ip in ips
         ]
     )
 
 
-def _ips(networking: _Networking, field: str) -> list[str]:
+def _ips(networking: _Networking, field: str, faults: list[str]) -> list[str]:
     """The addresses, in order, each once."""
     ips: dict[str, None] = {}
     for place, pair in enumerate(networking.addressing):
@@ -135,13 +150,5 @@ def _ips(networking: _Networking, field: str) -> list[str]:
                 try:
                     ips[canonical(text)] = None
                 except WireError as error:
-                    raise WireError(f"{field}.addressing[{place}].{name}: {error}") from None
+                    faults.append(f"{field}.networking.addressing[{place}].{name}: {error}")
     return list(ips)
-
-
-def _host(text: str) -> str:
-    """The node's address; one that cannot be read is as good as none."""
-    try:
-        return canonical(text) if text else ""
-    except WireError:
-        return ""

@@ -1,19 +1,22 @@
 """CiliumNode."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from statedb.catalog.nodes import Node, NodeAddress, NodeKey
 
 from .. import cidr
 from .._errors import WireError
-from ..addresses import canonical, canonical_or_empty, ipv4_first
-from ._objects import Metadata, first_of, named, pairs, read
+from ..addresses import ipv4_first
+from ..partly import PartlyRead, readable_address
+from ._objects import Metadata, first_of, named, pairs, read_parts
 
 _WIREGUARD_KEY = ("network.cilium.io/wg-pub-key", "io.cilium.network.wg-pub-key")
 """The annotation, and its older name."""
 
 _NAMES = frozenset({"Hostname", "ExternalDNS", "InternalDNS"})
-"""Kinds of addresses that are names: in etcd they stand there without an address."""
+"""Kinds of addresses that may be names. A name is left out: it is no address, and no fault either."""
 
 
 class _Address(msgspec.Struct, gc=False):
@@ -57,16 +60,19 @@ class _Node(msgspec.Struct, gc=False):
     spec: _Spec = msgspec.field(default_factory=_Spec)
 
 
-def node(value: object, cluster: str, cluster_id: int) -> Node:
-    """The row of a CiliumNode. Raises WireError."""
-    found = read(value, _Node)
+def node(value: object, cluster: str, cluster_id: int) -> tuple[Node, ...]:
+    """The row of a CiliumNode. An address or network that cannot be read is left out (`PartlyRead`).
+
+    Raises WireError where the rest cannot be read.
+    """
+    found, faults = read_parts(value, _Node, {("spec", "addresses"): _Address})
     metadata, spec = found.metadata, found.spec
-    return Node(
+    row = Node(
         key=NodeKey(cluster, named(metadata)),
-        addresses=tuple([_address(each, place) for place, each in enumerate(spec.addresses)]),
-        pod_cidrs=_pod_cidrs(spec.ipam),
-        health_ips=_ips(spec.health, "spec.health"),
-        ingress_ips=_ips(spec.ingress, "spec.ingress"),
+        addresses=_addresses(spec.addresses, faults),
+        pod_cidrs=_pod_cidrs(spec.ipam, faults),
+        health_ips=_ips(spec.health, "spec.health", faults),
+        ingress_ips=_ips(spec.ingress, "spec.ingress", faults),
         encryption_key=spec.encryption.key & 0xFF,  # Go keeps the low byte
         labels=pairs(metadata.labels),
         annotations=pairs(metadata.annotations),
@@ -75,32 +81,39 @@ def node(value: object, cluster: str, cluster_id: int) -> Node:
         cluster_id=cluster_id,
         source="custom-resource",
     )
+    return PartlyRead.of((row,), faults)
 
 
-def _address(address: _Address, place: int) -> NodeAddress:
-    try:
-        return NodeAddress(address.type, canonical(address.ip))
-    except WireError as error:
-        if address.type in _NAMES:
-            return NodeAddress(address.type, "")
-        raise WireError(f"spec.addresses[{place}].ip: {error}") from None
+def _addresses(addresses: Iterable[_Address], faults: list[str]) -> tuple[NodeAddress, ...]:
+    found: list[NodeAddress] = []
+    for place, each in enumerate(addresses):
+        unread: list[str] = []
+        ip = readable_address(each.ip, unread, "spec.addresses[{}].ip", place)
+        if ip is not None:
+            found.append(NodeAddress(each.type, ip))
+        elif each.type not in _NAMES:
+            faults += unread
+    return tuple(found)
 
 
-def _pod_cidrs(ipam: _Ipam) -> tuple[str, ...]:
-    texts = [(each, f"spec.ipam.podCIDRs[{place}]") for place, each in enumerate(ipam.pod_cidrs)]
+def _pod_cidrs(ipam: _Ipam, faults: list[str]) -> tuple[str, ...]:
+    texts = [(f"spec.ipam.podCIDRs[{place}]", each) for place, each in enumerate(ipam.pod_cidrs)]
     for pool_place, pool in enumerate(ipam.pools.allocated):
         field = f"spec.ipam.pools.allocated[{pool_place}].cidrs"
-        texts += [(each, f"{field}[{place}]") for place, each in enumerate(pool.cidrs)]
-    return ipv4_first([_network(text, field) for text, field in texts])
+        texts += [(f"{field}[{place}]", each) for place, each in enumerate(pool.cidrs)]
+    found: list[str] = []
+    for field, text in texts:
+        try:
+            found.append(cidr.network(text))
+        except WireError as error:
+            faults.append(f"{field}: {error}")
+    return ipv4_first(found)
 
 
-def _network(text: str, field: str) -> str:
-    try:
-        return cidr.network(text)
-    except WireError as error:
-        raise WireError(f"{field}: {error}") from None
-
-
-def _ips(ips: _Ips, field: str) -> tuple[str, ...]:
-    found = [canonical_or_empty(ips.ipv4, f"{field}.ipv4"), canonical_or_empty(ips.ipv6, f"{field}.ipv6")]
-    return ipv4_first([each for each in found if each])
+def _ips(ips: _Ips, field: str, faults: list[str]) -> tuple[str, ...]:
+    found = [
+        readable_address(text, faults, f"{field}.{name}")
+        for name, text in (("ipv4", ips.ipv4), ("ipv6", ips.ipv6))
+        if text
+    ]
+    return ipv4_first([ip for ip in found if ip is not None])

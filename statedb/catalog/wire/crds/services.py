@@ -1,6 +1,6 @@
-"""Service and EndpointSlice of Kubernetes, as far as they are shared between clusters.
+"""Service and EndpointSlice of Kubernetes.
 
-The two are joined by name: an EndpointSlice gives backends that count only while their service is there and shared.
+The two are joined by name: an EndpointSlice gives backends that count only while its service is there.
 """
 
 from collections.abc import Iterable
@@ -9,21 +9,24 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from statedb.catalog.backends import Backend, BackendKey
+from statedb.catalog.backends import Backend
 from statedb.catalog.endpoint_slices import EndpointSliceCopy, EndpointSliceKey
 from statedb.catalog.services import Frontend, Service, ServiceKey
 
 from .. import endpoint_slices as v2, services as v1
-from .._errors import WireError
-from ..addresses import canonical
-from ._objects import Metadata, first_of, named, namespace_of, pairs, read
+from ..partly import PartlyRead, readable_address
+from ._objects import Metadata, first_of, named, namespace_of, pairs, read_parts
 
 _GLOBAL = ("service.cilium.io/global", "io.cilium/global-service")
 _SHARED = ("service.cilium.io/shared", "io.cilium/shared-service")
+_AFFINITY = ("service.cilium.io/affinity", "io.cilium/service-affinity")
 """Annotations, each with its older name (pkg/annotation)."""
+_SIDES = frozenset({"local", "remote"})
 
 _HEADLESS = "service.kubernetes.io/headless"
-_SERVICE_NAME = "kubernetes.io/service-name"
+_PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+_MESH_CONTROLLER = "endpointslice-mesh-controller.cilium.io"
 
 _Port = Annotated[int, Meta(ge=0, le=0xFFFF)]
 
@@ -46,17 +49,11 @@ class _Service(msgspec.Struct, gc=False):
     spec: _Spec = msgspec.field(default_factory=_Spec)
 
 
-class _SlicePort(msgspec.Struct, gc=False):
+class _SlicePort(msgspec.Struct, rename="camel", gc=False):
     name: str = ""
     protocol: str = "TCP"
     port: _Port | None = None
-
-
-class _Conditions(msgspec.Struct, gc=False):
-    """What is not said is true."""
-
-    ready: bool = True
-    serving: bool = True
+    app_protocol: str | None = None
 
 
 class _ForZone(msgspec.Struct, gc=False):
@@ -67,12 +64,14 @@ class _Hints(msgspec.Struct, rename="camel", gc=False):
     for_zones: list[_ForZone] = []
 
 
-class _SliceEndpoint(msgspec.Struct, gc=False):
-    addresses: list[str] = []
-    conditions: _Conditions = msgspec.field(default_factory=_Conditions)
-    hostname: str = ""
-    zone: str = ""
-    hints: _Hints = msgspec.field(default_factory=_Hints)
+class _SliceEndpoint(msgspec.Struct, rename="camel", gc=False):
+    addresses: tuple[str, ...] = ()
+    conditions: v2.Conditions = v2.Conditions()
+    hostname: str | None = None
+    node_name: str | None = None
+    zone: str | None = None
+    deprecated_topology: dict[str, str] = {}
+    hints: _Hints | None = None
 
 
 class _Slice(msgspec.Struct, rename="camel", gc=False):
@@ -82,104 +81,84 @@ class _Slice(msgspec.Struct, rename="camel", gc=False):
     endpoints: list[_SliceEndpoint] = []
 
 
-class _WholeEndpoint(msgspec.Struct, rename="camel", gc=False):
-    """All that a copy of a slice says of an endpoint; a condition may be left unsaid."""
+def service(value: object, cluster: str, cluster_id: int) -> tuple[Service, ...]:
+    """The row of a Service; none where another proxy serves it (label ``service.kubernetes.io/service-proxy-name``).
 
-    addresses: tuple[str, ...] = ()
-    conditions: v2.Conditions = v2.Conditions()
-    hostname: str = ""
-    node_name: str = ""
-    zone: str = ""
-    deprecated_topology: dict[str, str] = {}
-    hints: _Hints = msgspec.field(default_factory=_Hints)
-
-
-class _WholeSlice(msgspec.Struct, rename="camel", gc=False):
-    metadata: Metadata
-    address_type: str = ""
-    ports: list[_SlicePort] = []
-    endpoints: list[_WholeEndpoint] = []
-
-
-def service(value: object, cluster: str, cluster_id: int) -> Service | None:
-    """The row of a Service, or None where it is not shared. Raises WireError.
-
-    Whether its namespace is shared is not looked at.
+    ``include_external``, ``shared`` and ``affinity`` are what the annotations say; a service that is not global has
+    none of the three. An address or port that cannot be read is left out (`PartlyRead`). Whether the namespace is
+    global does not matter here. Raises WireError where the rest cannot be read.
     """
-    found = read(value, _Service)
+    found, faults = read_parts(value, _Service, {("spec", "ports"): _ServicePort})
     metadata, spec = found.metadata, found.spec
     key = ServiceKey(cluster, namespace_of(metadata.namespace), named(metadata))
-    if not (_is_true(metadata, _GLOBAL, default=False) and _is_true(metadata, _SHARED, default=True)):
-        return None
-    return Service(
+    if _PROXY_NAME in metadata.labels:
+        return ()
+    ips = _cluster_ips(metadata, spec, faults)
+    is_global = _is_true(metadata, _GLOBAL, default=False)
+    row = Service(
         key=key,
         frontends=tuple(
-            sorted(
-                Frontend(ip, port.name, port.protocol, port.port)
-                for ip in _cluster_ips(metadata, spec)
-                for port in spec.ports
-            )
+            sorted({Frontend(ip, port.name, port.protocol, port.port) for ip in ips for port in spec.ports})
         ),
-        shared=True,
-        include_external=True,
+        shared=is_global and _is_true(metadata, _SHARED, default=True),
+        include_external=is_global,
+        affinity=_affinity(metadata) if is_global else "",
         labels=pairs(metadata.labels),
         selector=pairs(spec.selector),
         cluster_id=cluster_id,
     )
+    return PartlyRead.of((row,), faults)
 
 
 def endpoint_slice(value: object, cluster: str) -> tuple[Backend, ...]:
-    """The backends in an EndpointSlice that are ready or serving; none where it is of no service. Raises WireError."""
-    found = read(value, _Slice)
-    named(found.metadata)
-    name = found.metadata.labels.get(_SERVICE_NAME, "")
-    if not name or found.address_type == "FQDN":
-        return ()
-    namespace = namespace_of(found.metadata.namespace)
-    return v1.merged(
-        Backend(
-            key=BackendKey(cluster, namespace, name, ip, port.port, port.protocol),
-            port_names=(port.name,),
-            hostname=each.hostname,
-            zone=each.zone,
-            zone_hints=tuple([zone.name for zone in each.hints.for_zones]) if each.zone else (),
-        )
-        for place, each in enumerate(found.endpoints)
-        if each.conditions.ready or each.conditions.serving
-        for ip in _addresses(each.addresses, place)
-        for port in found.ports
-        if port.port is not None
-    )
+    """The backends in an EndpointSlice; none where it is of no service of this cluster's own.
+
+    What Cilium's mesh controller made of another cluster's backends is not this cluster's own, nor is what another
+    proxy serves. An address, endpoint or port that cannot be read is left out (`PartlyRead`). Raises WireError where
+    the rest cannot be read.
+    """
+    found, faults = _read_slice(value, cluster, 0)
+    return () if found is None else v2.backends_of(found, faults)
 
 
 def whole_endpoint_slice(value: object, cluster: str, cluster_id: int) -> tuple[Backend | EndpointSliceCopy, ...]:
-    """What `endpoint_slice` gives, and then a copy of the slice, if it is of a service. Raises WireError."""
-    backends = endpoint_slice(value, cluster)
-    found = read(value, _WholeSlice)
-    service = found.metadata.labels.get(_SERVICE_NAME, "")
-    if not service:
-        return backends
-    namespace, name = namespace_of(found.metadata.namespace), named(found.metadata)
-    message = v2.write(
-        v2.EndpointSlice(
-            cluster=cluster,
-            cluster_id=cluster_id,
-            namespace=namespace,
-            name=name,
-            labels=pairs(found.metadata.labels),
-            annotations=pairs(found.metadata.annotations),
-            address_type=found.address_type,
-            endpoints=tuple([_copied(each) for each in found.endpoints]),
-            ports=tuple([v2.SlicePort(port.name, port.protocol, port.port) for port in found.ports]),
-        )
-    )
-    copy = EndpointSliceCopy(
-        EndpointSliceKey(cluster, namespace, name), ServiceKey(cluster, namespace, service), message
-    )
-    return (*backends, copy)
+    """What `endpoint_slice` gives, and a copy of the slice behind it. Raises WireError."""
+    found, faults = _read_slice(value, cluster, cluster_id)
+    if found is None:
+        return ()
+    backends = v2.backends_of(found, faults)
+    key = EndpointSliceKey(cluster, found.namespace, found.name)
+    copy = EndpointSliceCopy(key, ServiceKey(cluster, found.namespace, found.service), v2.write(found))
+    return PartlyRead.of((*backends, copy), faults)
 
 
-def _copied(each: _WholeEndpoint) -> v2.SliceEndpoint:
+def join(of: Service | None, slices: Iterable[tuple[Backend, ...]]) -> tuple[Backend, ...]:
+    """The backends of a service: those of all its slices, one row per layer 4 address; none without the service."""
+    return () if of is None else v1.merged(backend for each in slices for backend in each)
+
+
+def _read_slice(value: object, cluster: str, cluster_id: int) -> tuple[v2.EndpointSlice | None, list[str]]:
+    """The slice as etcd would hold it, and its faults; None where it is of no service of our own."""
+    found, faults = read_parts(value, _Slice, {("endpoints",): _SliceEndpoint, ("ports",): _SlicePort})
+    metadata = found.metadata
+    name, labels = named(metadata), metadata.labels
+    if not labels.get(v2.SERVICE_NAME) or _PROXY_NAME in labels or labels.get(_MANAGED_BY) == _MESH_CONTROLLER:
+        return None, []
+    whole = v2.EndpointSlice(
+        cluster=cluster,
+        cluster_id=cluster_id,
+        namespace=namespace_of(metadata.namespace),
+        name=name,
+        labels=pairs(labels),
+        annotations=pairs(metadata.annotations),
+        address_type=found.address_type,
+        endpoints=tuple([_copied(each) for each in found.endpoints]),
+        ports=tuple([v2.SlicePort(each.name, each.protocol, each.port, each.app_protocol) for each in found.ports]),
+    )
+    return whole, faults
+
+
+def _copied(each: _SliceEndpoint) -> v2.SliceEndpoint:
     return v2.SliceEndpoint(
         addresses=each.addresses,
         conditions=each.conditions,
@@ -187,13 +166,8 @@ def _copied(each: _WholeEndpoint) -> v2.SliceEndpoint:
         topology=pairs(each.deprecated_topology),
         node=each.node_name,
         zone=each.zone,
-        zone_hints=tuple([zone.name for zone in each.hints.for_zones]),
+        zone_hints=None if each.hints is None else tuple([zone.name for zone in each.hints.for_zones]),
     )
-
-
-def join(of: Service | None, slices: Iterable[tuple[Backend, ...]]) -> tuple[Backend, ...]:
-    """The backends of a service: those of all its slices, one row per layer 4 address; none without the service."""
-    return () if of is None else v1.merged(backend for each in slices for backend in each)
 
 
 def _is_true(metadata: Metadata, names: tuple[str, ...], *, default: bool) -> bool:
@@ -202,19 +176,20 @@ def _is_true(metadata: Metadata, names: tuple[str, ...], *, default: bool) -> bo
     return default if text is None else text.lower() == "true"
 
 
-def _cluster_ips(metadata: Metadata, spec: _Spec) -> list[str]:
+def _affinity(metadata: Metadata) -> str:
+    """``local`` or ``remote``, in any case; every other text is none."""
+    text = (first_of(metadata.annotations, _AFFINITY) or "").lower()
+    return text if text in _SIDES else ""
+
+
+def _cluster_ips(metadata: Metadata, spec: _Spec, faults: list[str]) -> list[str]:
     """The addresses of the service in its cluster; a headless one has none."""
     if _HEADLESS in metadata.labels or spec.cluster_ip == "None":
         return []
-    field, texts = ("clusterIPs", spec.cluster_ips) if spec.cluster_ips else ("clusterIP", [spec.cluster_ip])
-    try:
-        return [canonical(text) for text in texts if text not in ("", "None")]
-    except WireError as error:
-        raise WireError(f"spec.{field}: {error}") from None
-
-
-def _addresses(texts: Iterable[str], place: int) -> list[str]:
-    try:
-        return [canonical(text) for text in texts]
-    except WireError as error:
-        raise WireError(f"endpoints[{place}].addresses: {error}") from None
+    texts, field = (
+        (spec.cluster_ips, "spec.clusterIPs[{}]") if spec.cluster_ips else ([spec.cluster_ip], "spec.clusterIP")
+    )
+    found = [
+        readable_address(text, faults, field, place) for place, text in enumerate(texts) if text not in ("", "None")
+    ]
+    return [ip for ip in found if ip is not None]

@@ -1,0 +1,61 @@
+"""`reconcile` for tables that sources fill: nothing is pruned while one of their sources is not synced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar, Unpack
+
+from statedb import Database, Snapshot, Table
+from statedb.catalog import Sources
+
+from .running.follower import AnyTable
+from .running.operations import BatchOperations, Operations
+from .running.reconciler import Reconciler
+from .running.reconciler_options import ReconcilerOptions
+
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
+
+
+def unsynced(tables: Iterable[AnyTable]) -> Callable[[Snapshot], str]:
+    """A function that returns which source of these tables is not synced; an empty text where all are.
+
+    Tables without a source, filled by hand, have nothing to wait for.
+    """
+    names = frozenset([table.name for table in tables])
+
+    def why(snapshot: Snapshot) -> str:
+        if Sources not in snapshot:
+            return ""
+        for source in snapshot[Sources].values():
+            if source.key.table in names and source.state != "synced":
+                return f"the source of {source.key.table!r} in cluster {source.key.cluster!r} is {source.state}"
+        return ""
+
+    return why
+
+
+def reconcile(
+    db: Database,
+    table: type[Table[K, R]],
+    operations: Operations[R] | BatchOperations[K, R],
+    *,
+    name: str,
+    sources: Iterable[AnyTable] | None = None,
+    **options: Unpack[ReconcilerOptions],
+) -> Reconciler[K, R]:
+    """Keep the world as the table says, by these operations; each object's status stands in the table ``Statuses``.
+
+    ``name`` is the reconciler's own in this database (NameTaken). Objects are updated from the start. Pruning begins as
+    soon as the table is initialized, and waits while the source of one of ``sources`` (the table itself, where none are
+    given) is anything but synced. Name the tables that a derived one comes from.
+    """
+    return Reconciler(
+        db,
+        table,
+        operations,
+        name=name,
+        may_prune=unsynced((table,) if sources is None else sources),
+        woken_by=(Sources,) if Sources in db.tables else (),
+        **options,
+    )

@@ -1,0 +1,88 @@
+"""What a user's function fails for: which keys and rows, why, since when, and when to try them again. Pure.
+
+Keys of different kinds (of the derived table, of a source's rows) are told apart by their first part, a `Part`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable
+from typing import Any, NamedTuple
+
+from .retries import Retries
+from .steps import describe
+
+log = logging.getLogger("statedb.consumers")
+
+
+class Part(NamedTuple):
+    """A key of the derived table (``table`` is None), or the key of a row of a source table."""
+
+    table: Any
+    key: Hashable
+
+
+class _Failure(NamedTuple):
+    text: str
+    since: float
+
+
+class SetAside:
+    """For one thread; others may ask for its length and `describe`.
+
+    A part is tried again after growing pauses for ``retry_for_s`` seconds, then only when something about it changes.
+    """
+
+    def __init__(self, name: str, retry_min_s: float, retry_max_s: float, retry_for_s: float) -> None:
+        """``name`` is whose function it is, for the log."""
+        self._name = name
+        self._retry_for_s = retry_for_s
+        self._failures: dict[Part, _Failure] = {}
+        self._retries = Retries[Part](retry_min_s, retry_max_s)
+
+    def __len__(self) -> int:
+        """How many parts fail."""
+        return len(self._failures)
+
+    def __contains__(self, part: Part) -> bool:
+        """Whether the part fails."""
+        return part in self._failures
+
+    @property
+    def next_due(self) -> float | None:
+        """When to try again; None where nothing is to be tried."""
+        return self._retries.next_due
+
+    def add(self, part: Part, error: BaseException, now: float) -> None:
+        """The function failed for this part."""
+        old, text = self._failures.get(part), describe(error)
+        since = now if old is None else old.since
+        self._failures[part] = _Failure(text, since)
+        if old is None or old.text != text:
+            log.warning("%s: %s is set aside: %s", self._name, _name(part), text)
+        if now - since < self._retry_for_s:
+            self._retries.add(part, now)
+        else:
+            log.error(
+                "%s: %s is given up until it changes, after %.0f s: %s", self._name, _name(part), now - since, text
+            )
+
+    def discard(self, part: Part) -> None:
+        """The function succeeded, or the part is gone."""
+        if self._failures.pop(part, None) is not None:
+            self._retries.clear(part)
+
+    def pop_due(self, now: float) -> list[Part]:
+        """The parts that are to be tried again now."""
+        due: list[Part] = []
+        while (part := self._retries.pop_due(now)) is not None:
+            due.append(part)
+        return due
+
+    def parts(self) -> dict[str, str]:
+        """By name why each part fails."""
+        return {_name(part): failure.text for part, failure in list(self._failures.items())}
+
+
+def _name(part: Part) -> str:
+    return f"key {part.key!r}" if part.table is None else f"row {part.key!r} of table {part.table.name!r}"

@@ -1,0 +1,42 @@
+"""Whether a row may go, and what a source may say of itself. Pure: knows no server, no table and no clock.
+
+    evidence    what a backend knows about a missing object, as immutable values
+    verdict     the truth table: `may_delete`
+    writer      what has been seen of a writer since we connected, or since a doubt began
+    state       the state of a source, derived from its connection and from what it withholds
+
+How a backend uses it:
+
+1. For each object that is missing it fills `Evidence`. An API server or a directory needs no writer: leave ``writer``
+   and ``canaries`` as they are, and say ``history``: NONE for a first list when no rows of before stand in the table,
+   SAME only if the server (its UID, its resourceVersion, its mount) was checked *after* the answer came.
+2. It asks `may_delete`. `Yes`: offer ``Delete(feed, name)``, or ``Listed(feed, objects)``. `No`: offer
+   ``Delete(feed, name, doubt=no.reason)`` or ``Listed(feed, objects, full=False, doubt=no.reason)``. The reflector then
+   keeps the rows, counts them as withheld, and the source's row in ``sources`` is ``stale`` with that reason, in the
+   same transaction.
+3. When the evidence changes (the writer acted, the operator accepted), it asks again, and calls
+   ``Reflector.release(feed)`` for a `Yes`. What the server speaks of again meanwhile is withheld no longer.
+4. It says how its *connection* is by ``Status.report``; it never has to say that deletes are withheld.
+"""
+
+from .evidence import Absence, Canaries, Evidence, History, Writer
+from .state import State, derived
+from .verdict import TABLE, No, Rule, Verdict, Yes, may_delete
+from .writer import WriterWatch
+
+__all__ = [
+    "TABLE",
+    "Absence",
+    "Canaries",
+    "Evidence",
+    "History",
+    "No",
+    "Rule",
+    "State",
+    "Verdict",
+    "Writer",
+    "WriterWatch",
+    "Yes",
+    "derived",
+    "may_delete",
+]

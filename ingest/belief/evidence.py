@@ -1,0 +1,70 @@
+"""What a source knows about an object that is missing: immutable values, filled by the backend, judged by `verdict`."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+
+class Absence(Enum):
+    """How the object is missing."""
+
+    DELETED = "the server says that somebody deleted it"
+    """A delete event of a server without leases; or of one where the key had no lease, or its lease lives on."""
+    LISTED_WITHOUT = "a list at one revision leaves it out"
+    UNREAD = "a list leaves it out, and holds objects that cannot be told apart"
+    """It may be one of them."""
+    EXPIRED = "its lease ended"
+    """Nobody deleted it: whoever vouched for it has gone. A revoked lease looks the same."""
+    UNEXPLAINED = "it is gone, and the server no longer knows why"
+
+
+class History(Enum):
+    """Whether the server that gave the answer continues the history that the rows come from.
+
+    Checked on the connection that carried the answer, after the answer has come.
+    """
+
+    NONE = "no row depends on this answer"
+    """The first list of a source that found no rows of its own. There is nothing that it could delete."""
+    SAME = "the same server, and no step back"
+    OTHER = "another server, or one that lost a part of its history"
+    UNPROVEN = "nothing is left that would show which server this is"
+
+
+class Writer(Enum):
+    """What we have seen of the program that writes the server's content."""
+
+    NOT_NEEDED = "the server itself is the authority"
+    """An API server, a directory. Or an etcd in KVStore layout: each node writes its own keys, and a node whose lease
+    ended is gone."""
+    UNSEEN = "it has not acted since we connected"
+    """A heartbeat, or a canary, that is merely there says nothing: a dead writer leaves both behind."""
+    SILENT = "it has been silent for too long"
+    ACTS = "it has acted since we connected"
+    CAUGHT_UP = "it acted, and one lease time has passed since"
+    """By then it has written again what it stands by, and what a dead writer wrote has expired."""
+    RESYNCED = "it wrote its canaries again after the doubt began"
+
+
+class Canaries(Enum):
+    """The keys by which a writer says that all of a part is there."""
+
+    NOT_USED = "the writer has none"
+    PRESENT = "they are there at the revision of the answer"
+    MISSING = "one is not there"
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """All that counts when an object is missing. ``accepted``: the operator said to believe the server.
+
+    ``detail`` is for people: what differs, which key is missing. It has no influence on the verdict.
+    """
+
+    absence: Absence
+    history: History = History.SAME
+    writer: Writer = Writer.NOT_NEEDED
+    canaries: Canaries = Canaries.NOT_USED
+    accepted: bool = False
+    detail: str = ""

@@ -1,0 +1,93 @@
+"""A whole list of one resource, by the cheapest way that works: a stream, pages, one answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ..events import Bad, Delete, Upsert
+from .client import Client, Page
+from .errors import Broken, Endless, Expired, Invalid, Silent
+from .reading import Reading
+from .resource import Resource
+
+log = logging.getLogger("ingest")
+
+
+class List(msgspec.Struct, frozen=True):
+    """All objects, the version of the list, how many objects have no name, and the seconds that decoding took."""
+
+    objects: list[Upsert | Bad]
+    version: str
+    unnamed: int
+    decode_s: float
+
+
+class Lister:
+    """Lists one resource. For one thread at a time."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        client: Client,
+        reading: Reading,
+        *,
+        streams: bool,
+        begun: Callable[[], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        """``streams``: whether to ask for streams. ``begun`` is called when the first part of a list has come.
+
+        ``stopping`` is asked between parts; once it says so, a list is not whole and must be thrown away.
+        """
+        self._resource = resource
+        self._client = client
+        self._reading = reading
+        self._streams = streams
+        self._begun = begun
+        self._stopping = stopping
+
+    def list(self) -> List:
+        """All objects at one version. Raises ApiError.
+
+        A server that refuses streams is never asked for one again. A stream that falls silent or does not end says
+        nothing of the next one: only this list comes by pages.
+        """
+        if self._streams:
+            try:
+                return self._gathered(self._client.streamed(self._resource))
+            except (Broken, Invalid) as error:
+                self._streams = False
+                log.debug("%s; asking for pages from now on", error)
+            except (Endless, Silent) as error:
+                log.warning("%s; asking for pages", error)
+        try:
+            return self._gathered(self._client.pages(self._resource))
+        except Expired as error:
+            log.debug("%s; asking for the whole list", error)
+            return self._gathered((self._client.whole(self._resource),))
+
+    def _gathered(self, pages: Iterable[Page]) -> List:
+        objects: dict[str, Upsert | Bad] = {}
+        version, unnamed, decode_s = "", 0, 0.0
+        for place, page in enumerate(pages):
+            if not place:
+                self._begun()
+            started = time.perf_counter()
+            version = page.version
+            unnamed += page.unnamed
+            for item in page.items:
+                event = self._reading.event(item)
+                objects.pop(event.object, None)  # the last word takes the last place
+                if not isinstance(event, Delete):
+                    objects[event.object] = event
+            decode_s += time.perf_counter() - started
+            if self._stopping():
+                break
+        listed = list(objects.values())
+        if unnamed:
+            listed.append(self._reading.unnamed(unnamed))
+        return List(listed, version, unnamed, decode_s)

@@ -1,0 +1,122 @@
+"""Who we are at one API server, for several threads: credentials that are read anew when the server refuses them.
+
+Plugins and files are asked under a lock that only those who ask take, never under the lock of what is known: a hanging
+plugin holds up new requests until its time limit, and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+import urllib3
+
+from .credentials import Credentials
+from .errors import Unauthorized
+from .options import ApiServerOptions
+from .plugins import Plugins
+from .sockets import Sockets
+
+_OPENING_S = 3.0
+
+_T = TypeVar("_T")
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """What one request needs. ``generation`` tells which reading of the configuration it is from."""
+
+    generation: int
+    url: str
+    pools: urllib3.PoolManager
+    headers: dict[str, str]
+
+
+class Login:
+    """For any threads; `close` lets them go."""
+
+    def __init__(
+        self, options: ApiServerOptions, sockets: Sockets, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Reads the configuration. Raises Unauthorized naming what is wrong with it.
+
+        A plugin that takes longer than three seconds is not waited for: the first request asks it again.
+        """
+        self._options = options
+        self._sockets = sockets
+        self._clock = clock
+        self._asking = threading.Lock()
+        self._plugins = Plugins()
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._outdated = True
+        self._credentials: Credentials | None = None
+        self._failure = ""
+        self._failed_at = float("-inf")
+        started, limit_s = clock(), min(_OPENING_S, options.plugin_timeout_s)
+        try:
+            self.ticket(limit_s)
+        except Unauthorized:
+            if clock() - started < limit_s:
+                raise
+
+    def ticket(self, timeout_s: float | None = None) -> Ticket:
+        """What proves who we are, renewed where it must be. Raises Unauthorized, also after `close`.
+
+        Whoever waited while another thread asked in vain shares its failure: a hanging plugin is not asked once more
+        for each of them.
+        """
+        arrived = self._clock()
+        limit_s = self._options.plugin_timeout_s if timeout_s is None else timeout_s
+        with self._asking:
+            if self._failed_at >= arrived:
+                raise Unauthorized(self._failure)
+            try:
+                credentials, generation = self._current(limit_s)
+                headers = self._ask(credentials.headers, limit_s)
+            except Unauthorized as error:
+                self._failure, self._failed_at = str(error), self._clock()
+                raise
+        return Ticket(generation, credentials.url, credentials.pools, headers)
+
+    @property
+    def waiting(self) -> str:
+        """What a request has been waiting for longer than a second: a credential plugin, by name; else empty."""
+        return self._plugins.waiting
+
+    def outdate(self, generation: int) -> None:
+        """Read the configuration anew before the next request; once for all that failed with the same one."""
+        with self._lock:
+            self._outdated = self._outdated or self._generation == generation
+
+    def clear(self) -> None:
+        """Close connections that nobody uses."""
+        with self._lock:
+            credentials = self._credentials
+        if credentials is not None:
+            credentials.pools.clear()
+
+    def close(self) -> None:
+        """Whoever waits for a plugin gets an error at once. From any thread, more than once."""
+        self._plugins.close()
+
+    def _current(self, timeout_s: float) -> tuple[Credentials, int]:
+        with self._lock:
+            credentials, outdated = self._credentials, self._outdated
+        if credentials is None or outdated:
+            read = self._ask(lambda: Credentials(self._options), timeout_s)
+            self._sockets.adopt(read.pools)
+            if credentials is not None:
+                credentials.pools.clear()  # who still uses one of its connections is not disturbed
+            with self._lock:
+                self._credentials = credentials = read
+                self._generation += 1
+                self._outdated = False
+        return credentials, self._generation
+
+    def _ask(self, question: Callable[[], _T], timeout_s: float) -> _T:
+        if self._options.server is not None:
+            return question()  # reads a file at most
+        return self._plugins.ask(question, timeout_s)

@@ -1,0 +1,146 @@
+"""Questions that may hang: a credential plugin is a foreign program, an identity provider a foreign server.
+
+A question runs on a thread of its own, so that whoever waits for the answer can give up: after a time limit, and at
+once when it is asked to stop. A plugin that is given up is killed, with all the processes it started.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Generic, TypeVar
+
+from kubernetes.config import exec_provider
+
+from .errors import Unauthorized
+
+T = TypeVar("T")
+
+_SLOW_S = 1.0
+
+_here = threading.local()
+
+
+class Plugins:
+    """Asks one question at a time. For one thread at a time; `close` is for any."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing is asked yet."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._question: _Question[Any] | None = None
+        self._is_closed = False
+
+    def ask(self, ask: Callable[[], T], timeout_s: float) -> T:
+        """The answer, or what ``ask`` raised. Raises Unauthorized after the time limit, and after `close`."""
+        question = _Question(ask, self._clock())
+        with self._lock:
+            if self._is_closed:
+                raise Unauthorized("stopped")
+            self._question = question
+        question.start()
+        answered = question.answered.wait(timeout_s)
+        whom = question.whom
+        question.give_up()
+        with self._lock:
+            self._question = None
+        if self._is_closed:
+            raise Unauthorized("stopped")
+        if not answered:
+            raise Unauthorized(f"kubeconfig: {whom} gives no answer within {timeout_s:g} s")
+        return question.answer()
+
+    @property
+    def waiting(self) -> str:
+        """What a question has been waiting for longer than a second, in words; empty if there is no such question."""
+        with self._lock:
+            question = self._question
+        if question is None or question.answered.is_set() or self._clock() - question.asked_at < _SLOW_S:
+            return ""
+        return f"waiting for {question.whom}"
+
+    def close(self) -> None:
+        """Let whoever waits go, kill the plugin, and ask nothing more. From any thread, more than once."""
+        with self._lock:
+            self._is_closed = True
+            question = self._question
+        if question is not None:
+            question.give_up()
+            question.answered.set()
+
+
+class _Question(Generic[T]):
+    """One call on a thread that nobody joins: it ends with its plugin, or with whatever else it waits for."""
+
+    def __init__(self, ask: Callable[[], T], asked_at: float) -> None:
+        self.answered = threading.Event()
+        self.asked_at = asked_at
+        self.whom = "the identity provider that the kubeconfig names"
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._is_given_up = False
+        self._value: list[T] = []
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="kubernetes credentials", daemon=True).start()
+
+    def answer(self) -> T:
+        if self._failure is not None:
+            raise self._failure
+        return self._value[0]
+
+    def give_up(self) -> None:
+        """Kill the plugin that runs, or that is about to start."""
+        with self._lock:
+            self._is_given_up = True
+            if self._process is not None:
+                _kill(self._process)
+
+    def _run(self) -> None:
+        _here.started = self._started
+        try:
+            self._value = [self._ask()]
+        except BaseException as error:  # whoever waits gets it
+            self._failure = error
+        with self._lock:
+            self._process = None
+        self.answered.set()
+
+    def _started(self, process: subprocess.Popen[str], command: str) -> None:
+        with self._lock:
+            self._process, self.whom = process, f"credential plugin {os.path.basename(command)!r}"
+            if self._is_given_up:
+                _kill(process)
+
+
+class _Plugin(subprocess.Popen[str]):
+    """A process that the question which started it knows, in a session of its own so that all of it can be killed."""
+
+    def __init__(self, args: Any, **options: Any) -> None:
+        started = getattr(_here, "started", None)
+        if started is not None:
+            options["start_new_session"] = True
+        super().__init__(args, **options)
+        if started is not None:
+            started(self, str(args[0]))
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except OSError:
+            process.kill()
+
+
+# The package starts plugins by `subprocess.Popen` and waits for ever. This is the only seam that it leaves: processes
+# that other code starts through the package are as they were.
+_seam: Any = exec_provider
+_seam.subprocess = SimpleNamespace(Popen=_Plugin, PIPE=subprocess.PIPE)

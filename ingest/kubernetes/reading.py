@@ -1,0 +1,38 @@
+"""Objects of one resource as events. Pure: bytes in, rows or the reason why there are none out."""
+
+from __future__ import annotations
+
+from statedb.catalog.wire import WireError
+
+from ..events import Bad, Delete, Upsert, excerpt
+from .resource import Resource
+from .stream import Item
+
+_EXCERPT = 1024
+
+
+class Reading:
+    """Reads the objects of one resource as events of one feed."""
+
+    def __init__(self, resource: Resource, feed: str) -> None:
+        """``feed`` is that of the events."""
+        self._resource = resource
+        self._feed = feed
+
+    def event(self, item: Item) -> Upsert | Bad | Delete:
+        """What an item says of its object."""
+        name = self._resource.object_name(item.namespace, item.name)
+        if item.type == "DELETED":
+            return Delete(self._feed, name)
+        try:
+            return Upsert(self._feed, name, self._resource.decode(item.value), self._resource.tables[0].name)
+        except WireError as error:
+            shown = excerpt(bytes(item.value)[:_EXCERPT])
+            return Bad(self._feed, name, str(error), shown, self._resource.tables[0].name)
+
+    def unnamed(self, count: int) -> Bad:
+        """Objects of a list that cannot be told apart, as one rejected object."""
+        name = self._resource.object_name("", "?")
+        return Bad(
+            self._feed, name, f"{count} objects without metadata that can be read", "", self._resource.tables[0].name
+        )

@@ -1,0 +1,57 @@
+"""Events that wait to be written together. Pure: the clock comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from ..events import Delete, Upsert
+
+
+class Batch:
+    """Of an object's events the last one counts. Due after ``batch_s`` seconds or ``batch_rows`` rows."""
+
+    def __init__(self, clock: Callable[[], float], batch_s: float, batch_rows: int) -> None:
+        """Empty."""
+        self._clock = clock
+        self._batch_s = batch_s
+        self._batch_rows = batch_rows
+        self._events: dict[str, Upsert | Delete] = {}
+        self._rows = 0
+        self._since: float | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._events)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether an event of this object waits."""
+        return name in self._events
+
+    @property
+    def due(self) -> bool:
+        """Whether it must not wait for more."""
+        return self._since is not None and (
+            self._rows >= self._batch_rows or self._clock() - self._since >= self._batch_s
+        )
+
+    def add(self, event: Upsert | Delete) -> None:
+        """Take an event in, behind all others."""
+        self._events.pop(event.object, None)
+        self._events[event.object] = event
+        self._rows += len(event.rows) if isinstance(event, Upsert) else 1
+        if self._since is None:
+            self._since = self._clock()
+
+    def superseded(self, feed: str, bad: Collection[str]) -> dict[str, Upsert | Delete]:
+        """A list of the feed has come: it is newer than what waits, which is dropped.
+
+        What waits for an object that the list has as a ``bad`` one is returned: the list does not say it again.
+        """
+        dropped = {name: event for name, event in self._events.items() if event.feed == feed}
+        self._events = {name: event for name, event in self._events.items() if event.feed != feed}
+        return {name: event for name, event in dropped.items() if name in bad}
+
+    def take(self) -> dict[str, Upsert | Delete]:
+        """All events by object, in the order of their last word; then it is empty."""
+        events, self._events, self._rows, self._since = self._events, {}, 0, None
+        return events

@@ -1,0 +1,29 @@
+"""What a source will ever offer, and where the time of an ingest went."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..source import AnyTable
+
+
+class Feed(msgspec.Struct, frozen=True):
+    """A part of a source that is listed as a whole, and the tables its objects give rows to.
+
+    ``mixed``: one object may give rows of several types, which are sorted out by their type; rows of tables that the
+    feed does not fill are left out.
+    """
+
+    name: str
+    tables: tuple[AnyTable, ...]
+    mixed: bool = False
+
+
+class Split(msgspec.Struct):
+    """Where the time of an ingest went, in seconds since its start; for benchmarks."""
+
+    client_s: float = 0.0
+    decode_s: float = 0.0
+    claims_s: float = 0.0
+    commit_s: float = 0.0
+    rows: int = 0

@@ -1,0 +1,337 @@
+"""What a source says, into tables. An event goes one way: decoded, judged, claimed, written. Knows no transport.
+
+Events gather until nothing more is waiting, at most 50 ms or 10 000 rows; of an object's events in a batch the last
+one counts. A list replaces exactly what its source owns, in one transaction, and is the only thing that initialises a
+table. A bad object is recorded, keeps its last good rows and stops nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, assert_never
+
+from statedb import Database
+from statedb.catalog.wire import faults_of
+
+from ..events import Bad, Delete, Event, Listed, Upsert, excerpt
+from ..source import AnyTable
+from ..status import Status
+from .batch import Batch
+from .claims import Claims
+from .feed import Feed, Split
+from .inherited import Initializers, Owns, rows_of_before
+from .withheld import Withheld
+from .writer import Changes, TableWriter
+
+_BATCH_S = 0.05
+_BATCH_ROWS = 10_000
+
+
+class Reflector:
+    """Writes the events of one source. For one thread at a time.
+
+    `begin` first; then `offer` each event and `flush` when nothing more is waiting or the batch is `due`.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        cluster: str,
+        backend: str,
+        feeds: Sequence[Feed],
+        status: Status,
+        *,
+        owns: Owns | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        batch_s: float = _BATCH_S,
+        batch_rows: int = _BATCH_ROWS,
+    ) -> None:
+        """``feeds`` are all that will ever be offered; a table may be filled by several of them.
+
+        ``owns`` says which rows of a table that several sources share are this source's.
+        """
+        self.split = Split()
+        self._db = db
+        self._cluster = cluster
+        self._name = f"{backend}/{cluster}"
+        self._feeds = {feed.name: feed for feed in feeds}
+        self._status = status
+        self._owns = owns
+        tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
+        self._claims: dict[AnyTable, Claims[Any, Any]] = {table: Claims(table.key_of) for table in tables}
+        self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
+        self._inherited: dict[AnyTable, list[Any]] = {}
+        self._initializers = Initializers(db, cluster)
+        self._batch = Batch(clock, batch_s, batch_rows)
+        self._withheld = Withheld()
+        self._doubted: set[str] = set()
+        self._unconfirmed: set[str] = set()
+        self._writer = TableWriter(db, status, self._initializers, self.split, self._refused, self._accepted, clock)
+
+    @property
+    def tables(self) -> tuple[AnyTable, ...]:
+        """The tables that the feeds fill."""
+        return tuple(self._claims)
+
+    def begin(self, *, gates: bool = True) -> None:
+        """Become the tables' source and register their initializers. Raises OwnedElsewhere.
+
+        Without ``gates`` nobody waits for this source: the tables may be initialized before it has brought a list.
+        Rows that an earlier source left, or a warm start brought, stay until the first full list tells which are true;
+        until then the table is stale. What an earlier source promised and never brought, this one does.
+        """
+        self._status.own()
+        with self._db.write(*self._claims) as txn:
+            for table in self._claims:
+                self._initializers.begin(txn[table], table, self._name, gate=gates)
+                before = rows_of_before(txn[table], self._cluster, self._owns)
+                self._inherited[table] = [table.key_of(row) for row in before]
+        self._status.inherit([table for table, keys in self._inherited.items() if keys])
+
+    @property
+    def has_inherited(self) -> bool:
+        """Whether rows of before are there that no full list has confirmed yet: a first list could delete them."""
+        return any(self._inherited.values())
+
+    def offer(self, event: Event) -> None:
+        """Take an event into the batch. A list is written at once, before what was offered of other feeds."""
+        match event:
+            case Delete(doubt=doubt) if doubt:
+                self._withhold(event)
+            case Upsert() | Delete():
+                self._heal(event)
+                if self._withheld:
+                    self._confirm(event.feed, event.object)
+                self._batch.add(event)
+            case Bad():
+                self._reject(event)
+            case Listed():
+                self._list(event)
+            case _:
+                assert_never(event)
+
+    @property
+    def due(self) -> bool:
+        """Whether the batch must not wait for more."""
+        return self._batch.due
+
+    def flush(self) -> None:
+        """Write the batch, and what the source has to say of itself, in one transaction."""
+        if not self._batch and not self._doubted:
+            self._writer.retry()
+            return
+        self._flush({}, ())
+
+    def _flush(self, changes: Changes, finished: Sequence[AnyTable]) -> None:
+        started = time.perf_counter()
+        for name, event in self._batch.take().items():
+            self._claim(name, event, changes)
+        self._yield(changes)
+        self._count(changes)
+        self.split.claims_s += time.perf_counter() - started
+        self._writer.commit(changes, finished)
+        self._writer.retry()
+
+    def names(self, feed: str) -> set[str]:
+        """The objects of a feed that have rows, or wait for one."""
+        return set().union(*(self._claims[table].names(feed) for table in self._feeds[feed].tables))
+
+    def withheld(self, feed: str) -> int:
+        """How many objects of a feed would go if the server were believed."""
+        return len(self._withheld.names(feed))
+
+    def release(self, feed: str | None = None) -> None:
+        """Believe the server after all, of one feed or all: what was withheld is deleted."""
+        finished: list[AnyTable] = []
+        changes: Changes = {}
+        for each in tuple(self._feeds) if feed is None else (feed,):
+            for name in self._withheld.release(each):
+                self._batch.add(Delete(each, name))
+            if each in self._unconfirmed:  # its list counts as full now
+                self._unconfirmed.discard(each)
+                finished += self._finished(self._feeds[each])
+        for table in finished:
+            self._disinherit(table, changes.setdefault(table, {}))
+        self._flush(changes, finished)
+
+    def drain(self) -> None:
+        """Delete all rows of this cluster, in one transaction: it is none of ours any more."""
+        self._batch.take()
+        self._withheld.clear()
+        self._unconfirmed.clear()
+        changes: Changes = {table: {} for table in self._claims}
+        for feed in self._feeds.values():
+            for table in feed.tables:
+                for name in tuple(self._claims[table].names(feed.name)):
+                    self._claims[table].withdraw(feed.name, name, changes[table])
+            for name in self._status.rejected(feed.name):
+                self._status.heal(feed.name, name)
+        for table in self._claims:
+            self._disinherit(table, changes[table])
+        self._count(changes)
+        self._writer.commit(changes, ())
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def _claim(self, name: str, event: Upsert | Delete, changes: Changes) -> None:
+        feed = self._feeds[event.feed]
+        if isinstance(event, Delete):
+            for table in feed.tables:
+                self._claims[table].withdraw(feed.name, name, changes.setdefault(table, {}))
+        elif feed.mixed:
+            self._claim_mixed(feed, event, changes)
+        else:
+            table = feed.tables[0]
+            self._claims[table].claim(feed.name, name, event.rows, changes.setdefault(table, {}))
+
+    def _claim_mixed(self, feed: Feed, event: Upsert, changes: Changes) -> None:
+        for table in feed.tables:
+            rows = _of_type(event.rows, table, mixed=True)
+            claims = self._claims[table]
+            if rows or event.object in claims.names(feed.name):
+                claims.claim(feed.name, event.object, rows, changes.setdefault(table, {}))
+
+    def _withhold(self, event: Delete) -> None:
+        """Keep an object that is said to be gone, if we know it."""
+        tables = self._feeds[event.feed].tables
+        if event.object in self._batch or any(
+            event.object in self._claims[table].names(event.feed) for table in tables
+        ):
+            self._withheld.add(event.feed, event.object, event.doubt)
+            self._doubted.add(event.feed)
+
+    def _confirm(self, feed: str, name: str) -> None:
+        """The server spoke of this object: whatever it said holds."""
+        self._withheld.confirm(feed, name)
+        for table in self._feeds[feed].tables:
+            self._claims[table].trust((name,))
+
+    def _heal(self, event: Upsert | Delete) -> None:
+        """The object could be read, or is gone; of one that was read in part its faults are told."""
+        faults = faults_of(event.rows) if isinstance(event, Upsert) else ()
+        if isinstance(event, Upsert) and faults:
+            table = event.table or self._feeds[event.feed].tables[0].name
+            self._status.reject(event.feed, table, event.object, "; ".join(faults), "")
+        else:
+            self._status.heal(event.feed, event.object)
+
+    def _reject(self, event: Bad) -> None:
+        if self._withheld:
+            self._confirm(event.feed, event.object)
+        table = event.table or self._feeds[event.feed].tables[0].name
+        self._status.reject(event.feed, table, event.object, event.error, event.excerpt)
+
+    def _yield(self, changes: Changes) -> None:
+        """Objects that are withheld since the last commit yield to those that are not."""
+        for feed in self._doubted:
+            for table in self._feeds[feed].tables:
+                self._claims[table].doubt(feed, self._withheld.names(feed), changes.setdefault(table, {}))
+        self._doubted.clear()
+
+    # --- lists --------------------------------------------------------------------------------------------------------
+
+    def _list(self, listed: Listed) -> None:
+        """Replace what this feed has in its tables, in one transaction, and finish their initializers."""
+        started = time.perf_counter()
+        feed = self._feeds[listed.feed]
+        changes: Changes = {table: {} for table in feed.tables}
+        bad = [event for event in listed.objects if isinstance(event, Bad)]
+        for name, event in self._batch.superseded(feed.name, {event.object for event in bad}).items():
+            self._claim(name, event, changes)
+        missing = self.names(feed.name) - {event.object for event in listed.objects}
+        gone = missing if listed.full else missing & listed.gone
+        self._withheld.replace(feed.name, missing - gone, listed.doubt)
+        for claims in [self._claims[table] for table in feed.tables]:
+            claims.trust(event.object for event in listed.objects)
+        if missing - gone:  # before the list's own claims: they take what the missing ones held
+            self._doubted.add(feed.name)
+            self._yield(changes)
+        for table in feed.tables:
+            self._relist(table, feed, listed, gone, changes[table])
+        (self._unconfirmed.discard if listed.full else self._unconfirmed.add)(feed.name)
+        finished = self._finished(feed) if listed.full else ()
+        for table in finished:
+            self._disinherit(table, changes[table])
+        self._reject_anew(feed.name, listed.objects)
+        for table in feed.tables:
+            self._status.relisted(table)
+        self._count(changes)
+        self.split.claims_s += time.perf_counter() - started
+        self._writer.commit(changes, finished)
+
+    def _relist(
+        self, table: AnyTable, feed: Feed, listed: Listed, gone: Iterable[str], changes: dict[Any, Any]
+    ) -> None:
+        claims = self._claims[table]
+        upserts = [event for event in listed.objects if isinstance(event, Upsert)]
+        of_table = [(each.object, _of_type(each.rows, table, feed.mixed)) for each in upserts]
+        if feed.mixed:
+            known = claims.names(feed.name)
+            of_table = [(name, rows) for name, rows in of_table if rows or name in known]
+        claims.relist(feed.name, gone, of_table, changes)
+
+    def _reject_anew(self, feed: str, objects: Sequence[Upsert | Bad]) -> None:
+        """Tell which of all objects of the feed cannot be read, wholly or in part; the others are healed."""
+        faulty = [event for event in objects if isinstance(event, Bad) or faults_of(event.rows)]
+        for name in set(self._status.rejected(feed)) - {event.object for event in faulty}:
+            self._status.heal(feed, name)
+        for event in faulty:
+            if isinstance(event, Bad):
+                self._reject(event)
+            else:
+                self._heal(event)
+
+    def _finished(self, feed: Feed) -> tuple[AnyTable, ...]:
+        """The tables that this list was the last one missing for; each once."""
+        finished = []
+        for table in feed.tables:
+            self._unlisted[table].discard(feed.name)
+            if not self._unlisted[table] and table in self._inherited:
+                finished.append(table)
+        return tuple(finished)
+
+    def _disinherit(self, table: AnyTable, changes: dict[Any, Any]) -> None:
+        """Rows that an earlier source left and nobody claims now are orphans."""
+        claims = self._claims[table]
+        for key in self._inherited.pop(table, ()):
+            if key not in claims and key not in changes:
+                changes[key] = None
+
+    # --- what is said of rows -----------------------------------------------------------------------------------------
+
+    def _refused(self, table: AnyTable, row: Any, error: Exception) -> None:
+        found = self._object_of(table, table.key_of(row))
+        if found is not None:
+            self._status.reject(found[0], table.name, found[1], str(error), excerpt(repr(row)))
+
+    def _accepted(self, table: AnyTable, key: Any) -> None:
+        found = self._object_of(table, key)
+        if found is not None:
+            self._status.heal(*found)
+
+    def _object_of(self, table: AnyTable, key: Any) -> tuple[str, str] | None:
+        """The feed and the object whose row stands, or should stand, under a key."""
+        claims = self._claims[table]
+        name = claims.holder(key)
+        if name is None:
+            return None
+        return next(feed for feed in self._feeds if name in claims.names(feed)), name
+
+    def _count(self, changes: Iterable[AnyTable]) -> None:
+        """How many rows are ours and how many withheld, of the tables that change, or of all while any is withheld."""
+        withheld = self._withheld
+        for table in self._claims if withheld or self._status.withholds else changes:
+            claims = self._claims[table]
+            count, doubt = 0, ""
+            for feed in withheld.feeds():
+                of_table = len(set(withheld.names(feed)).intersection(claims.names(feed)))
+                count += of_table
+                doubt = withheld.reason(feed) if of_table else doubt
+            self._status.count(table, len(claims), count, doubt)
+
+
+def _of_type(rows: tuple[Any, ...], table: AnyTable, mixed: bool) -> tuple[Any, ...]:
+    if not mixed:
+        return rows
+    return tuple([row for row in rows if type(row) is table.row_type])

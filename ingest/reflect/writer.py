@@ -1,0 +1,126 @@
+"""One batch is one transaction: rows, rejected objects and the source's state change together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from statedb import Database, DuplicateKey, IndexFunctionError, InvalidKey, InvalidRow
+from statedb.catalog import Rejected, Sources
+
+from ..source import AnyTable
+from ..status import Status
+from .feed import Split
+from .inherited import Initializers
+
+Changes: TypeAlias = dict[AnyTable, dict[Any, Any]]
+"""table -> key -> row or None (Any: tables of many key and row types)."""
+
+Refusal: TypeAlias = Callable[[AnyTable, Any, Exception], None]
+"""Told of a row that a table refuses, within the transaction."""
+
+ROW_ERRORS = (InvalidKey, InvalidRow, IndexFunctionError, DuplicateKey)
+
+_RETRY_S = 1.0
+
+
+class TableWriter:
+    """Writes the changes of one source. A row that its table refuses costs only itself, and is tried again."""
+
+    def __init__(
+        self,
+        db: Database,
+        status: Status,
+        initializers: Initializers,
+        split: Split,
+        refused: Refusal,
+        accepted: Callable[[AnyTable, Any], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """``refused`` is told of each refused row, ``accepted`` of each that a later try could write."""
+        self._db = db
+        self._status = status
+        self._initializers = initializers
+        self._split = split
+        self._on_refused = refused
+        self._on_accepted = accepted
+        self._clock = clock
+        self._refused: dict[AnyTable, dict[Any, Any]] = {}
+        self._retry_at = 0.0
+
+    def retry(self) -> None:
+        """Once a second, try again what was refused: the row that stood against it may have gone, whoever wrote it."""
+        if self._refused and self._clock() >= self._retry_at:
+            self._retry_at = self._clock() + _RETRY_S
+            self._commit({table: {} for table in self._refused}, ())
+
+    def commit(self, changes: Changes, finished: Collection[AnyTable]) -> None:
+        """One transaction over the tables that change; none where nothing does."""
+        touched = {table: change for table, change in changes.items() if change or table in finished}
+        self._commit(touched, finished)
+
+    def _commit(self, touched: Changes, finished: Collection[AnyTable]) -> None:
+        about = (Sources, Rejected) if self._status.is_waiting else ()
+        if not touched and not about:
+            return
+        started = time.perf_counter()
+        # A refusal is known only within the transaction: what it says of itself is staged there as well.
+        with self._db.write(*touched, *((Sources, Rejected) if touched else about)) as txn:
+            for table, change in touched.items():
+                self._write(txn[table], table, change)
+            for table in finished:
+                self._initializers.finish(txn[table], table)
+            if self._status.is_waiting:
+                self._status.stage(txn)
+        self._initializers.finished(finished)
+        self._split.commit_s += time.perf_counter() - started
+        self._split.rows += sum(map(len, touched.values()))
+
+    def _write(self, writer: Any, table: AnyTable, change: Mapping[Any, Any]) -> None:
+        """Deletes first, then the rows, then those that were refused before."""
+        rows = []
+        for key, row in change.items():
+            if row is None:
+                writer.delete(key)
+            else:
+                rows.append(row)
+        before = self._refused.pop(table, None)
+        waiting = {} if before is None else {key: row for key, row in before.items() if key not in change}
+        refused = _insert(writer, [*rows, *waiting.values()])
+        while refused:  # a key of a unique index may have become free by a later row
+            again = _insert(writer, [row for row, _ in refused])
+            if len(again) == len(refused):
+                break
+            refused = again
+        if refused:
+            self._keep_refused(table, refused)
+        for key in waiting:
+            if key not in self._refused.get(table, ()):
+                self._on_accepted(table, key)
+
+    def _keep_refused(self, table: AnyTable, refused: Iterable[tuple[Any, Exception]]) -> None:
+        kept = self._refused.setdefault(table, {})
+        for row, error in refused:
+            kept[table.key_of(row)] = row
+            self._on_refused(table, row, error)
+
+
+def _insert(writer: Any, rows: list[Any]) -> list[tuple[Any, Exception]]:
+    """Insert rows; those that the table refuses come back."""
+    try:
+        writer.insert_all(rows)
+    except ROW_ERRORS:
+        return _insert_each(writer, rows)
+    return []
+
+
+def _insert_each(writer: Any, rows: list[Any]) -> list[tuple[Any, Exception]]:
+    refused: list[tuple[Any, Exception]] = []
+    insert = writer.insert
+    for row in rows:
+        try:
+            insert(row)
+        except ROW_ERRORS as error:
+            refused.append((row, error))
+    return refused

@@ -1,0 +1,62 @@
+"""The log of an agent's process: one record a line, as text for people or as JSON for programs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from ..wording import printable
+
+LogFormat = Literal["text", "json"]
+
+
+def log_to_stderr(level: str, form: LogFormat) -> None:
+    """Send the records of all loggers to standard error, from this level (such as ``info``) on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-02T03:04:05.678Z WARNING statedb.agent: message``, then the lines of a traceback, if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Control characters of the message become question marks, so that nobody can forge a line."""
+        line = f"{_time(record)} {record.levelname} {record.name}: {printable(record.getMessage())}"
+        traceback = _traceback(self, record)
+        return "\n".join([line, *map(printable, traceback.splitlines())])
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line with ``time``, ``level``, ``logger``, ``message``, and ``traceback`` if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """JSON escapes control characters; whatever is no text is replaced."""
+        fields: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _clean(record.getMessage()),
+        }
+        traceback = _traceback(self, record)
+        if traceback:
+            fields["traceback"] = _clean(traceback)
+        return msgspec.json.encode(fields).decode()
+
+
+def _time(record: logging.LogRecord) -> str:
+    """RFC 3339 in UTC, with milliseconds."""
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    return formatter.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
+
+
+def _clean(text: str) -> str:
+    """Without lone surrogates, which UTF-8 cannot encode."""
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,34 @@
+"""What is to be done about keys: a pure decision, without a server."""
+
+from __future__ import annotations
+
+from consumers.etcd.desired import Desired
+from consumers.etcd.present import Present
+from consumers.etcd.repairs import Repairs
+
+
+def test_the_heartbeat_that_stands_there_is_never_asked_about():
+    """It was lost with its lease, and another process led before: both once took it for a key that nobody had put."""
+    asked: list[str] = []
+
+    def may_delete(key: str) -> bool:
+        asked.append(key)
+        return True
+
+    desired, present = Desired(lambda _: 0, may_delete, "beat"), Present()
+    present.put("beat", b"now", lease=1, revision=1)
+    present.put("stray", b"", lease=1, revision=1)
+    desired.load(present)
+    desired.look_at(["beat"])
+    found = {key: desired.operation(key, present, lambda _: True) for key in desired.waiting()}
+    assert found["beat"] is None
+    assert found["stray"] is not None
+    assert asked == ["stray"]
+
+
+def test_a_key_that_is_changed_after_a_quiet_time_while_its_repair_waits_is_repaired_in_the_end():
+    repairs = Repairs(1.0, 1.0, chance=lambda: 1.0)
+    assert repairs.disturbed("a", 0.0)
+    assert not repairs.disturbed("a", 0.0)
+    assert not repairs.disturbed("a", 1000.0)
+    assert repairs.pop_due(1002.0) == "a"

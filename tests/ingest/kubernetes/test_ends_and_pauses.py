@@ -1,0 +1,219 @@
+"""How a follower goes on after each way in which a watch ends, and what the state of the table is meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ingest import KubernetesOptions
+from ingest.kubernetes.client import Page
+from ingest.kubernetes.errors import ApiError, Expired, Forbidden, Silent, Unavailable
+from ingest.kubernetes.follow import Follower
+from ingest.kubernetes.messages import Closed, InStep, Listing, Lost, Message, Snapshot
+from ingest.kubernetes.resource import Resource
+from ingest.kubernetes.stream import Item
+from statedb.catalog import Endpoints, Sources
+
+from ..kube_fake import PATHS, FakeApi
+from ..kube_rig import KubeRig, cep, node
+
+CEPS = Resource("cilium.io", "v2", "ciliumendpoints", (Endpoints,), lambda _: ())
+CEP_PATH = PATHS["CiliumEndpoint"]
+MIN_S, MAX_S = 1.0, 30.0
+NEVER = {"retry_min_s": 600.0, "retry_max_s": 600.0}
+"""With these a test that waits for any pause fails."""
+
+
+class Scripted:
+    """A client whose watches end as a script says: ``int`` bookmarks and then in good order, or with an error."""
+
+    def __init__(self) -> None:
+        self.version_now = 100
+        self.now = 0.0
+        self.ends: list[int | ApiError] = []
+        self.lives_s = 0.0
+        self.asked: list[str] = []
+
+    def identity(self) -> str:
+        return "uid"
+
+    def version(self, _: Resource) -> str:
+        self.version_now += 1  # something is always written somewhere
+        return str(self.version_now)
+
+    def pages(self, _: Resource) -> Iterator[Page]:
+        self.asked.append("list")
+        yield Page([], str(self.version_now))
+
+    @contextmanager
+    def watch(self, _: Resource, version: str) -> Iterator[Iterator[list[Item]]]:
+        self.asked.append("watch")
+        end = self.ends.pop(0)
+        if isinstance(end, Expired):
+            raise end
+        yield self._pieces(end)
+
+    def _pieces(self, end: int | ApiError) -> Iterator[list[Item]]:
+        for _ in range(end if isinstance(end, int) else 0):
+            self.version_now += 1
+            yield [Item("BOOKMARK", "", "", str(self.version_now), b"{}")]
+        self.now += self.lives_s
+        if isinstance(end, ApiError):
+            raise end
+
+
+class Run:
+    """A follower that is driven attempt by attempt."""
+
+    def __init__(self, *ends: int | ApiError, lives_s: float = 0.0) -> None:
+        self.client = Scripted()
+        self.client.ends = [*ends]
+        self.client.lives_s = lives_s
+        self.messages: list[Message] = []
+        options = KubernetesOptions(retry_min_s=MIN_S, retry_max_s=MAX_S, streaming_lists=False)
+        self._follower = Follower(
+            CEPS,
+            "f",
+            self.client,  # type: ignore[arg-type]
+            options,
+            lambda message: self.messages.append(message) or True,
+            name="follower",
+            clock=lambda: self.client.now,
+        )
+        self.pauses = [self._follower._attempt() for _ in ends]
+
+    def said(self) -> list[type[Message]]:
+        return [type(message) for message in self.messages]
+
+
+def test_ends_in_good_order_after_a_word_never_pause():
+    run = Run(*[1] * 50)
+    assert run.pauses == [0.0] * 50
+    assert Lost not in run.said()
+    assert run.client.asked.count("list") == 1
+
+
+def test_ends_without_a_word_pause_longer_each_time():
+    run = Run(*[0] * 8)
+    assert run.said().count(Lost) == 8
+    assert all(pause >= MIN_S / 2 for pause in run.pauses)
+    assert run.pauses[-1] > MAX_S / 2
+
+
+def test_a_quiet_watch_that_stood_for_a_while_has_worked():
+    assert Run(*[0] * 8, lives_s=60.0).pauses == [0.0] * 8
+
+
+def test_a_word_forgets_the_failures_before_it():
+    failure = Unavailable("cut")
+    run = Run(failure, failure, failure, failure, 1, failure)
+    assert run.pauses[3] > 2 * MIN_S
+    assert run.pauses[4] == 0.0
+    assert run.pauses[5] <= MIN_S
+
+
+def test_the_first_expiry_lists_at_once_and_the_next_ones_pause():
+    run = Run(1, Expired("410"), Expired("410"), Expired("410"), 1, Expired("410"))
+    assert [pause > 0 for pause in run.pauses] == [False, False, True, True, False, False]
+    assert run.client.asked.count("list") == 1 + 3
+    assert run.said().count(Lost) == 4
+
+
+@pytest.mark.parametrize("wish_s", [0.0, 2.0, 500.0])
+def test_a_server_is_left_alone_as_long_as_it_wishes_and_no_longer(wish_s: float):
+    error = Unavailable("429")
+    error.retry_after_s = wish_s
+    run = Run(*[error] * 6)
+    assert run.pauses == [max(wish_s, MIN_S)] * 6  # neither doubled nor cut to the longest pause of our own
+
+
+def test_after_a_failure_it_is_in_step_only_when_the_server_has_spoken():
+    run = Run(1, Unavailable("cut"), 0, 2)
+    assert run.said() == [Listing, Snapshot, InStep, Closed, InStep, Lost, Lost, InStep, Closed]
+
+
+def test_an_end_in_good_order_keeps_it_in_step():
+    assert Run(1, 1).said() == [Listing, Snapshot, InStep, Closed, InStep, Closed]
+
+
+def test_a_second_watch_without_a_word_is_followed_by_a_list():
+    silent = Silent("silent")
+    run = Run(silent, silent, silent, 1)
+    assert run.client.asked == ["list", "watch", "watch", "list", "watch", "list", "watch"]
+
+
+def test_a_refusal_is_told_as_one():
+    run = Run(Forbidden("may not"))
+    assert [message.refused for message in run.messages if isinstance(message, Lost)] == [True]
+
+
+# --- on a server -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    with FakeApi() as fake:
+        yield fake
+
+
+def test_a_busy_server_that_ends_each_watch_after_an_event_is_followed_without_pauses(api: FakeApi):
+    api.ends_after_events = True
+    with KubeRig(api.url, tables=("endpoints",), **NEVER) as rig:
+        rig.synced()
+        with rig.db.changes(Sources) as stream:
+            stream.next()
+            for number in range(10):
+                api.put(cep(f"10.0.0.{number}"))
+                rig.until(lambda s, n=number: len(s[Endpoints]) == n + 1)
+            states = {change.row.state for batch in iter(lambda: stream.next(timeout=0), None) for change in batch}
+        assert states <= {"synced"}
+        assert api.requests["list", CEP_PATH] == 1
+
+
+def test_history_that_is_forgotten_is_listed_without_a_pause(api: FakeApi):
+    with KubeRig(api.url, tables=("endpoints",), **NEVER) as rig:
+        rig.synced()
+        api.put(cep("10.0.0.1"))
+        rig.until(lambda s: len(s[Endpoints]) == 1)
+        api.put(node("elsewhere"))
+        api.compact()
+        api.end_watches()
+        rig.until(lambda s: rig.row(s).relists == 2 and rig.state(s) == "synced")
+
+
+def test_a_table_is_stale_until_the_server_has_spoken_on_the_new_connection(api: FakeApi):
+    with KubeRig(api.url, tables=("endpoints",)) as rig:
+        rig.synced()
+        api.put(node("elsewhere"))  # history goes on, and this watch has nothing to hear of it
+        asked = api.requests["probe", CEP_PATH]
+        api.cut()
+        rig.until(lambda s: rig.state(s) == "stale")
+        api.wait_for_requests("probe", CEP_PATH, asked + 1)
+        since = rig.row().since
+        api.bookmark()
+        row = rig.row(rig.until(lambda s: rig.state(s) == "synced"))
+        assert row.since > since  # it was stale until then
+        assert api.requests["list", CEP_PATH] == 1
+
+
+def test_a_watch_that_does_not_stand_again_makes_the_table_stale(api: FakeApi):
+    with KubeRig(api.url, tables=("endpoints",), request_timeout_s=60.0) as rig:
+        rig.synced()
+        api.put(cep("10.0.0.1"))
+        rig.until(lambda s: len(s[Endpoints]) == 1)
+        api.hold_watches(True)
+        api.end_watches()
+        row = rig.row(rig.until(lambda s: rig.state(s) == "stale"))
+        assert "has ended, and does not stand again" in row.last_error
+        api.hold_watches(False)
+        rig.until(lambda s: rig.state(s) == "synced")
+
+
+def test_the_head_of_a_watch_is_not_waited_for_as_long_as_its_silence(api: FakeApi):
+    with KubeRig(api.url, tables=("endpoints",), request_timeout_s=0.2, silence_s=600.0) as rig:
+        api.hold_watches(True)
+        rig.until(lambda s: "no answer in time" in rig.row(s).last_error)
+        api.hold_watches(False)
+        rig.synced()

@@ -1,0 +1,143 @@
+"""A mount that is lost, swapped or replaced: what is missing then is a doubt, and not a truth."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ingest.directory import Directory, Generation, Look, difference
+from statedb.catalog import SourceKey, SourceRow, Sources
+
+from .test_manifests import Rig, node
+
+
+class Mount:
+    """A folder that changes as a ConfigMap does: ``..data`` leads to the generation that counts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._count = 0
+        path.mkdir()
+
+    def publish(self, **files: str) -> None:
+        self._count += 1
+        generation = self.path / f"..{self._count}"
+        generation.mkdir()
+        for name, text in files.items():
+            (generation / f"{name}.yaml").write_text(text)
+        (self.path / "..tmp").symlink_to(generation.name)
+        before = os.path.realpath(self.path / "..data") if (self.path / "..data").is_symlink() else ""
+        os.replace(self.path / "..tmp", self.path / "..data")
+        if before:
+            shutil.rmtree(before)
+
+
+def row(rig: Rig) -> SourceRow:
+    return rig.db.snapshot()[Sources][SourceKey("c1", "nodes")]
+
+
+def test_an_unmounted_volume_deletes_nothing_and_what_went_meanwhile_goes_when_it_is_back(tmp_path: Path):
+    mount = Mount(tmp_path / "m")
+    mount.publish(a=node("a", 1), b=node("b", 2))
+    rig = Rig(mount.path)
+    rig.source.start()
+    try:
+        rig.until(lambda: rig.nodes().keys() == {"a", "b"} and row(rig).state == "synced")
+        os.rename(mount.path, tmp_path / "away")
+        mount.path.mkdir()  # an unmount leaves the folder that it was mounted on
+        rig.until(lambda: "no longer mounted" in row(rig).last_error)
+        assert row(rig).state == "stale"
+        assert row(rig).withheld_deletes == 2
+        assert rig.nodes().keys() == {"a", "b"}
+        mount.path.rmdir()
+        os.rename(tmp_path / "away", mount.path)
+        mount.publish(b=node("b", 2))
+        rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
+    finally:
+        rig.source.stop()
+        assert rig.source.join(10)
+
+
+def test_the_operator_can_accept_that_it_is_gone(tmp_path: Path):
+    mount = Mount(tmp_path / "m")
+    mount.publish(a=node("a", 1))
+    rig = Rig(mount.path)
+    rig.source.start()
+    try:
+        rig.until(lambda: rig.nodes().keys() == {"a"} and row(rig).state == "synced")
+        shutil.rmtree(mount.path)
+        mount.path.mkdir()
+        rig.until(lambda: row(rig).withheld_deletes == 1)
+        rig.source.accept()
+        rig.until(lambda: rig.nodes() == {} and row(rig).state == "synced")
+    finally:
+        rig.source.stop()
+        assert rig.source.join(10)
+
+
+def test_a_plain_folder_that_is_emptied_is_the_truth_and_an_empty_one_in_its_place_is_not(tmp_path: Path):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(node("a", 1))
+    rig = Rig(folder)
+    rig.source.start()
+    try:
+        rig.until(lambda: rig.nodes().keys() == {"a"} and row(rig).state == "synced")
+        os.rename(folder, tmp_path / "old")
+        folder.mkdir()
+        rig.until(lambda: "another directory stands there" in row(rig).last_error)
+        assert rig.nodes().keys() == {"a"}
+        rig.write("b.yaml", node("b", 2))  # one with files in it is how people replace all files at once
+        rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
+        (folder / "b.yaml").unlink()
+        rig.until(lambda: rig.nodes() == {})
+    finally:
+        rig.source.stop()
+        assert rig.source.join(10)
+
+
+def look(device: int = 1, inode: int = 1, link: str = "", files: tuple[str, ...] = ()) -> Look:
+    return Look(Path("/m"), dict.fromkeys(files, (0, 0, 0, 0)), Generation(device, inode, link))
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "why"),
+    [
+        (look(files=("a",)), look(), ""),
+        (look(link="..1", files=("a",)), look(link="..2"), ""),
+        (look(link="..1"), look(), "no longer mounted"),
+        (look(device=1), look(device=2, files=("a",)), "another file system"),
+        (look(inode=1, files=("a",)), look(inode=2), "empty"),
+        (look(inode=1, files=("a",)), look(inode=2, files=("b",)), ""),
+    ],
+)
+def test_which_directory_is_the_one_that_we_knew(known: Look, now: Look, why: str):
+    assert why in difference(known, now)
+    assert bool(why) == bool(difference(known, now))
+
+
+def test_a_generation_that_is_deleted_while_it_is_looked_at_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped in the gap: after the names were listed, the next generation comes and this one is deleted."""
+    mount = Mount(tmp_path / "m")
+    mount.publish(a=node("a", 1), b=node("b", 2))
+    listdir, swaps = os.listdir, [1]
+
+    def swap_behind_it(path: object) -> list[str]:
+        names = listdir(path)
+        if swaps:
+            swaps.pop()
+            mount.publish(a=node("a", 1), b=node("b", 2), c=node("c", 3))
+        return names
+
+    directory = Directory(str(mount.path), 1 << 20)
+    monkeypatch.setattr("ingest.directory.os.listdir", swap_behind_it)
+    found = directory.look()
+    assert list(found.files) == ["a.yaml", "b.yaml", "c.yaml"]
+    assert directory.is_current(found)
+    mount.publish(a=node("a", 1))
+    assert not directory.is_current(found)
