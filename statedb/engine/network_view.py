@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .concern import key_concern, prefix_concern
 from .index_views import AnyIndexView
 from .networks import covering, length_of, pack, span, unpack
@@ -29,6 +31,14 @@ class PrefixIndexView(AnyIndexView[N, R]):
         """The networks that have rows, as text: by family, address, and the wider first."""
         self._source.check_open()
         return tuple([str(unpack(key)) for key in self._keys()])
+
+    def __iter__(self) -> Iterator[str]:
+        """The networks that have rows, as ``keys`` gives them."""
+        return iter(self.keys())
+
+    def __reversed__(self) -> Iterator[str]:
+        """The networks that have rows, from the last to the first."""
+        return reversed(self.keys())
 
     def longest(self, address: N) -> tuple[R, ...]:
         """The rows of the longest network that covers this address or network; empty where none does.

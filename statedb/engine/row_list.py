@@ -113,10 +113,21 @@ class RowList:
     def between(self, low: Any, high: Any) -> list[Any] | None:
         """The rows with ``low <= key < high``, or None where the list is not up to date. Cost: O(log n + result).
 
-        Takes no lock: the list that it reads is never changed, and a touch that comes later has a link before it.
+        Takes no lock: lists are never changed once they are here. What counts is the order of the two reads:
+
+            this reader                     a reader that brings the list up to date
+            sees that nothing is touched    takes the list away
+            reads the list                  takes the touched keys
+                                            puts the new list there
+
+        So keys that are not touched any more are in the list that is read afterwards. The other way round, a list from
+        before and touched keys from after it would pass. A commit that comes in between has a link before it touches.
         """
-        ordered, touched = self._list, self.touched
-        if ordered is None or touched is None or touched:
+        touched = self.touched
+        if touched is None or touched:
+            return None
+        ordered = self._list
+        if ordered is None:
             return None
         start = 0 if low is None else bisect_left(ordered, low, key=self._key_of)
         stop = len(ordered) if high is None else bisect_left(ordered, high, key=self._key_of)

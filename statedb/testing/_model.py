@@ -24,7 +24,7 @@ from statedb.engine.history import Initializer
 from statedb.engine.schema import AnyIndex, Table, UniqueIndex
 from statedb.engine.source import Entry
 
-from ._model_index import model_index, under
+from ._model_index import in_range, model_index, under
 
 AnyTable = type[Table[Any, Any]]
 Key = Any  # rows and keys are the user's
@@ -82,13 +82,38 @@ class ModelTable(Mapping[Any, Any]):
         """The row with its revision, or None."""
         return Entry(self.rows[key], self.revisions[key]) if key in self.rows else None
 
-    def prefix(self, prefix: Any) -> tuple[Row, ...]:
-        """The rows under a key prefix, in order."""
-        return tuple([self.rows[key] for key in self if under(key, prefix)])
+    def __reversed__(self) -> Iterator[Key]:
+        """The primary keys from the last to the first."""
+        return iter(sorted(self.rows, reverse=True))
 
-    def range(self, start: Key = None, stop: Key = None, *, limit: int | None = None) -> tuple[Row, ...]:
-        """The rows with ``start <= key < stop``, in order, at most ``limit``."""
-        keys = [key for key in self if (start is None or start <= key) and (stop is None or key < stop)]
+    def first(self) -> Row | None:
+        """The row with the smallest key, or None."""
+        return self.rows[min(self.rows)] if self.rows else None
+
+    def last(self) -> Row | None:
+        """The row with the largest key, or None."""
+        return self.rows[max(self.rows)] if self.rows else None
+
+    def entries(self, rows: Iterable[Row] | None = None) -> tuple[Entry[Any], ...]:
+        """Rows with their revisions, in the order given."""
+        keys = list(self) if rows is None else map(self.table.key_of, rows)
+        return tuple([Entry(self.rows[key], self.revisions[key]) for key in keys])
+
+    def prefix(self, prefix: Any, *, reverse: bool = False) -> tuple[Row, ...]:
+        """The rows under a key prefix, in order."""
+        return tuple([self.rows[key] for key in sorted(self.rows, reverse=reverse) if under(key, prefix)])
+
+    def range(
+        self,
+        start: Key = None,
+        stop: Key = None,
+        *,
+        limit: int | None = None,
+        reverse: bool = False,
+        bounds: str = "[)",
+    ) -> tuple[Row, ...]:
+        """The rows of a range, in order or from the end, at most ``limit``."""
+        keys = [key for key in sorted(self.rows, reverse=reverse) if in_range(key, start, stop, bounds)]
         return tuple([self.rows[key] for key in keys[:limit]])
 
     def since(self, revision: int) -> tuple[Entry[Any], ...]:
