@@ -25,7 +25,6 @@ LARGER_FILES: dict[str, str] = {
     "consumers/etcd/meshcache/worker.py": "to be divided",
     "consumers/etcd/publisher/worker.py": "to be divided",
     "consumers/running/reconciler.py": "to be divided",
-    "ingest/clustermesh/session.py": "to be divided",
     "statedb/engine/read.py": "to be divided",
     "statedb/engine/watch.py": "to be divided",
     "statedb/engine/write.py": "to be divided",

@@ -167,12 +167,26 @@ class Derivation(Follower, Generic[K, R]):
             if before is not None and old_rows is not None:
                 key = key_of(change.row)
                 old = old_rows.get(key)
-                if old is not None and Part(table, key) not in self._set_aside:
-                    dirty.update(dict.fromkeys(self._of(before, table, old)))
+                if old is not None:
+                    self._collect_old(before, after, table, old)
                 if change.deleted and len(self._set_aside):
                     self._set_aside.discard(Part(table, key))
             if not change.deleted:
                 dirty.update(dict.fromkeys(self._of(after, table, change.row)))
+
+    def _collect_old(self, before: SourceSnapshot, after: SourceSnapshot, table: AnyTable, old: Any) -> None:
+        """Note what a row affected that is gone or replaced; all keys there are where its function fails now.
+
+        Rows of other keys may have been computed from it while its own function failed, so that a row set aside must
+        not be passed over: its keys would keep what they were computed from.
+        """
+        keys = self._of(before, table, old)
+        self._dirty.update(dict.fromkeys(keys))
+        if not keys and Part(table, table.key_of(old)) in self._set_aside:
+            self._dirty.update(dict.fromkeys(self._db.snapshot()[self.target]))
+            for source in self.tables:
+                for row in after[source].values():
+                    self._dirty.update(dict.fromkeys(self._of(after, source, row)))
 
     def _write_dirty(self, sources: SourceSnapshot) -> None:
         """Compute the keys that are to be computed, and write their rows in one transaction."""

@@ -51,7 +51,7 @@ def open(db: Database, cluster_name: str, cluster_id: int, options: ClusterMeshO
     """The local cluster's own state from such an etcd, not yet started. Raises InvalidOptions, MissingDependency."""
     _check_codec(options.prefer_endpoint_slices)
     try:
-        from .session import local
+        from .factory import local
     except ModuleNotFoundError as error:
         raise MissingDependency(
             f"backend 'clustermesh' needs the package {error.name!r}; install 'statedb[etcd]'"

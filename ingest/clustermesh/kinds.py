@@ -73,6 +73,12 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return (keys.join(keys.SYNCED, self.cluster) + "/").encode()
 
 
+def feeds_of(layout: Layout, tables: tuple[AnyTable, ...]) -> tuple[Feed, ...]:
+    """The feeds of these tables."""
+    found = [Feed(feed.name, tuple(t for t in feed.tables if t in tables), mixed=feed.mixed) for feed in FEEDS]
+    return tuple(feed for feed in found if feed.tables) + (MIRROR_FEEDS if layout.mirror else ())
+
+
 def uses_endpoint_slices(layout: Layout, config: ClusterConfig) -> bool:
     """Whether backends come from endpoint slices: never from two places."""
     if config.endpoint_slices == SERVICES_ONLY:

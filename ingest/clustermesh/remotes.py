@@ -16,10 +16,11 @@ from ..errors import IngestError
 from ..status import ANY_TABLE, State, Status
 from ..worker import Worker
 from . import files
+from .factory import remote
 from .files import BadFile
 from .ids import ClusterIds
 from .options import RemoteClustersOptions
-from .session import ClusterSource, remote
+from .session import ClusterSource
 
 ANY_CLUSTER = "*"
 """Stands for the cluster in ``sources`` and ``rejected`` where the directory is meant."""

@@ -28,7 +28,7 @@ from .errors import (
     Unavailable,
 )
 from .ranges import range_end
-from .types import DELETE, PUT, Answer, Commit, Header, KeyValue, Page, WatchBatch, WatchEvent
+from .types import DELETE, PUT, Answer, Commit, Header, KeyValue, Lease, Page, WatchBatch, WatchEvent
 from .watch import WatchStream
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Header",
     "Keepalive",
     "KeyValue",
+    "Lease",
     "LeaseGone",
     "NoSpace",
     "OtherCluster",

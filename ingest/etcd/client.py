@@ -13,16 +13,10 @@ from typing import Any, Self
 import grpc
 
 from .endpoint import Endpoint, Keepalive, Tls, open_channel
-from .errors import (
-    Closed,
-    EtcdError,
-    OtherCluster,
-    is_stale_login,
-    translated,
-)
+from .errors import Closed, EtcdError, OtherCluster, TooLarge, is_stale_login, translated
 from .messages import CLASSES
 from .ranges import range_end
-from .types import Answer, Commit, Header, Page
+from .types import Answer, Commit, Header, KeyValue, Lease, Page
 from .users import Right, ensure
 from .watch import WatchStream
 
@@ -34,6 +28,7 @@ _METHODS = {
     "Compact": "KV",
     "LeaseGrant": "Lease",
     "LeaseRevoke": "Lease",
+    "LeaseTimeToLive": "Lease",
     "Authenticate": "Auth",
     "AuthEnable": "Auth",
     "UserAdd": "Auth",
@@ -117,15 +112,32 @@ class Client:
         response = self._call("Range", key=key, revision=revision)
         return Answer(response.header, response.kvs[0] if response.kvs else None)
 
+    def get_many(self, keys: Sequence[tuple[bytes, int]]) -> Sequence[KeyValue | None]:
+        """Keys, each at a revision of its own, without their values; up to the server's limit of 128.
+
+        Raises Compacted or FutureRevision if any of the revisions cannot be had.
+        """
+        read, operation = CLASSES["RangeRequest"], CLASSES["RequestOp"]
+        reads = [operation(request_range=read(key=key, revision=revision, keys_only=True)) for key, revision in keys]
+        found = [each.response_range.kvs for each in self._call("Txn", success=reads).responses]
+        return [kvs[0] if kvs else None for kvs in found]
+
     def list(self, prefix: bytes, page_limit: int = 1000, revision: int = 0) -> Iterator[Page]:
         """All keys under a prefix, in order, at the revision of the first page (or an older one given).
 
-        At least one page comes, also of nothing. Raises Compacted if that revision is compacted between two pages:
-        begin again.
+        At least one page comes, also of nothing. A page that is larger than a message may be is asked for again by
+        halves. Raises Compacted if that revision is compacted between two pages: begin again; TooLarge for a single key
+        that no message can hold.
         """
         key, end = prefix or b"\0", range_end(prefix)
         while True:
-            response = self._call("Range", key=key, range_end=end, limit=page_limit, revision=revision)
+            try:
+                response = self._call("Range", key=key, range_end=end, limit=page_limit, revision=revision)
+            except TooLarge:
+                if page_limit == 1:
+                    raise
+                page_limit = max(1, page_limit // 2)
+                continue
             revision = revision or response.header.revision
             yield Page(response.header, response.kvs, revision, response.more)
             if not response.more:
@@ -247,6 +259,11 @@ class Client:
             raise self._translated(error) from None
         except ValueError:  # what gRPC says of a channel that was closed
             raise Closed(f"{self.endpoint}: the client is closed") from None
+
+    def time_to_live(self, lease: int) -> Lease | None:
+        """How long a lease lives; None if it has ended, or never was."""
+        response = self._call("LeaseTimeToLive", ID=lease)
+        return None if response.TTL < 0 else Lease(int(response.grantedTTL), int(response.TTL))
 
     def revoke(self, lease: int) -> None:
         """End a lease: its keys go at once."""

@@ -44,6 +44,8 @@ _MESSAGES: dict[str, str] = {
     "LeaseGrantResponse": "1 header ResponseHeader, 2 ID int64, 3 TTL int64, 4 error string",
     "LeaseRevokeRequest": "1 ID int64",
     "LeaseRevokeResponse": "1 header ResponseHeader",
+    "LeaseTimeToLiveRequest": "1 ID int64",
+    "LeaseTimeToLiveResponse": "1 header ResponseHeader, 2 ID int64, 3 TTL int64, 4 grantedTTL int64",
     "LeaseKeepAliveRequest": "1 ID int64",
     "LeaseKeepAliveResponse": "1 header ResponseHeader, 2 ID int64, 3 TTL int64",
     "AuthenticateRequest": "1 name string, 2 password string",

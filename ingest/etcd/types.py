@@ -46,6 +46,13 @@ class Answer(msgspec.Struct, frozen=True):
     kv: KeyValue | None
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """A lease that lives: for how long it was granted, and how much of that is left, in seconds."""
+
+    granted_s: int
+    left_s: int
+
+
 class Page(msgspec.Struct, frozen=True):
     """A part of a list, in key order. All pages of a list show the store at one ``revision``."""
 

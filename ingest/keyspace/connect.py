@@ -76,6 +76,11 @@ class Connector:
         except OSError as error:
             raise InvalidOptions(str(error)) from None
 
+    @property
+    def servers(self) -> Servers:
+        """Where it connects to."""
+        return self._servers
+
     def connect(self) -> Client:
         """A client of the server in turn. Certificates and password are read anew, so that they can be renewed.
 

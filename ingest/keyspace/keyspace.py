@@ -2,96 +2,144 @@
 
 from __future__ import annotations
 
-import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from ..etcd import PUT, Client, Compacted, Header, PermissionDenied, WatchBatch, WatchStream
+from ..belief import Absence, History, No, Verdict, Yes
+from ..etcd import DELETE, Client, Compacted, Header, KeyValue, PermissionDenied, Unavailable, WatchBatch, WatchStream
 from ..events import Bad, Listed, Upsert
 from ..reflect import Reflector
+from .absence import explain
 from .kind import Copy, Kind
-from .lineage import Lineage
+from .lineage import Lineage, print_of
 from .prefix import Prefix
 
 T = TypeVar("T")
 
-_WITNESSES = 2
+_WITNESSES = 8
+
+
+class Judge(Protocol):
+    """Fills the evidence of its backend, and asks `may_delete`."""
+
+    @property
+    def asks_why(self) -> bool:
+        """Whether it matters how a key went. Else nobody is asked: etcd says that it is gone."""
+        ...
+
+    def explains_lists(self, prefix: Prefix) -> bool:
+        """Whether to ask how each key went that a list leaves out: this very server told us of it."""
+        ...
+
+    def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
+        """Of keys that a list at this revision leaves out."""
+        ...
+
+    def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:
+        """Of keys that went in this way."""
+        ...
 
 
 class Keyspace:
     """The prefixes by their keys. What they say goes to the reflector. For one thread at a time."""
 
     def __init__(
-        self, kinds: Iterable[Kind], reflector: Reflector, page_limit: int, stopping: Callable[[], bool]
+        self,
+        kinds: Iterable[Kind],
+        reflector: Reflector,
+        page_limit: int,
+        judge: Judge,
+        stopping: Callable[[], bool],
     ) -> None:
         """``stopping`` is looked at between two pages and two batches."""
         self.prefixes: dict[bytes, Prefix] = {prefix.key: prefix for prefix in map(Prefix, kinds)}
         self.lineage = Lineage()
         self._reflector = reflector
         self._page_limit = page_limit
+        self._judge = judge
         self._stopping = stopping
-        self.doubt = ""
-        """Why deletes are withheld; empty while they are believed."""
+
+    # --- whom we talk to ----------------------------------------------------------------------------------------------
 
     def replan(self, kinds: Iterable[Kind]) -> None:
-        """Other prefixes, or other decoders, from now on; whether a feed was listed once is kept."""
-        listed = {prefix.feed for prefix in self.prefixes.values() if prefix.listed}
+        """Other prefixes, or other decoders, from now on; what is known of a feed under the same prefix is kept."""
+        before = {prefix.feed: prefix for prefix in self.prefixes.values()}
         self.prefixes = {prefix.key: prefix for prefix in map(Prefix, kinds)}
         for prefix in self.prefixes.values():
-            prefix.listed = prefix.feed in listed
+            known = before.get(prefix.feed)
+            if known is not None:
+                prefix.listed = known.listed
+                prefix.known = known.known if known.key == prefix.key else 0
 
     def forget(self) -> None:
         """Nothing was ever listed."""
         for prefix in self.prefixes.values():
-            prefix.listed, prefix.due = False, True
+            prefix.listed, prefix.due, prefix.known = False, True, 0
 
-    def begin(self, header: Header) -> None:
-        """From now on this server's history is the one we know; everything is to be listed anew."""
-        self.lineage.begin(header)
+    def begin(self, header: Header, *, same: bool = False) -> None:
+        """From now on the history that we know is this server's; everything is to be listed anew.
+
+        ``same``: it continues the one that we knew, whose revisions mean the same.
+        """
+        if not same:
+            self.lineage.begin(header)
         for prefix in self.prefixes.values():
             prefix.due = True
+            prefix.known = prefix.known if same else 0
 
-    def contradiction(self, client: Client) -> str:
-        """Why the witnesses say that this is another history; empty if they do not."""
-        witnesses = self.lineage.witnesses
-        gone = 0
-        for key in witnesses:
-            known = next(prefix.known for prefix in self.prefixes.values() if key.startswith(prefix.key))
-            try:
-                kv = client.get(key, known).kv
-            except Compacted:
-                kv = client.get(key).kv
-                if kv is None:
-                    gone += 1
-                    continue
-                if kv.mod_revision > known:
-                    continue
-            broken = self.lineage.contradicted_by(key, None if kv is None else kv.mod_revision)
-            if broken:
-                return broken
-        return "none of the keys that would show it is left" if witnesses and gone == len(witnesses) else ""
+    def history(self, client: Client, header: Header) -> tuple[History, str]:
+        """Whether this server continues the history that we know, and what differs."""
+        if not self.lineage.known:
+            return History.NONE, ""
+        broken = self.lineage.broken_by(header)
+        if broken:
+            return History.OTHER, f"{broken}"
+        said = [self._asked(client, key, revision) for key, revision in self.lineage.witnesses.items()]
+        if History.OTHER in said:
+            return History.OTHER, "the keys that changed last are not there as they were"
+        if said and History.SAME not in said:
+            return History.UNPROVEN, "none of the keys that would show it is left"
+        return History.SAME, ""
 
-    def list(self, client: Client, prefix: Prefix, is_full: Callable[[Prefix, int], bool]) -> None:
-        """List a prefix at one revision and replace what we had of it. Raises Compacted between two pages.
+    def _asked(self, client: Client, key: bytes, revision: int) -> History:
+        try:
+            return self.lineage.judged(key, client.get(key, revision).kv, now=False)
+        except Compacted:
+            return self.lineage.judged(key, client.get(key).kv, now=True)
 
-        ``is_full`` is asked, of the list's revision, whether what the list leaves out is gone.
-        """
-        allowed(prefix.key, partial(self._list, client, prefix, is_full))
+    def check(self, client: Client, header: Header) -> None:
+        """The server must be the one we knew when the connection began. Raises Unavailable."""
+        broken = self.lineage.broken_by(header)
+        if broken:
+            raise Unavailable(f"{client.endpoint}: the server was replaced: {broken}")
+        self.lineage.saw_header(header)
 
-    def _list(self, client: Client, prefix: Prefix, is_full: Callable[[Prefix, int], bool]) -> None:
+    def probe(self, client: Client) -> None:
+        """Whether the server still answers, and is the one we knew. Raises EtcdError."""
+        prefix = next(iter(self.prefixes), b"a")
+        self.check(client, client.get(prefix).header)
+
+    # --- lists --------------------------------------------------------------------------------------------------------
+
+    def list(self, client: Client, prefix: Prefix) -> None:
+        """List a prefix at one revision and replace what we had of it. Raises Compacted between two pages."""
+        allowed(prefix.key, partial(self._list, client, prefix))
+
+    def _list(self, client: Client, prefix: Prefix) -> None:
         split, clock = self._reflector.split, time.perf_counter
         objects: list[Upsert | Bad] = []
         copies: list[Upsert | Bad] = []
         kind, copy = prefix.kind, prefix.kind.copy
-        witnesses: list[tuple[int, bytes]] = []
+        newest: list[KeyValue] = []
         revision = 0
         started = clock()
         for page in client.list(prefix.key, self._page_limit):
             arrived = clock()
-            if not revision:
-                witnesses = heapq.nsmallest(_WITNESSES, [(kv.mod_revision, kv.key) for kv in page.kvs])
+            self.check(client, page.header)
+            if page.kvs:
+                newest.append(max(page.kvs, key=_mod_revision))
             if kind.tables:
                 objects += prefix.read_page(page.kvs)
             if copy is not None:
@@ -103,22 +151,59 @@ class Keyspace:
             if self._stopping():
                 return
         split.client_s += clock() - started
-        full = is_full(prefix, revision)
         if kind.tables:
-            self._reflector.offer(Listed(prefix.feed, objects, full=full))
+            self._offer(client, prefix, Listed(prefix.feed, objects), revision)
         if copy is not None:
-            self._reflector.offer(Listed(copy.feed, [*copies, *(completion(copy) if full else ())], full=full))
+            self._offer(client, prefix, Listed(copy.feed, copies), revision, copy)
         prefix.known, prefix.listed, prefix.due = revision, True, False
-        self.lineage.saw(revision)
-        for version, key in witnesses:
-            self.lineage.witness(key, version)
+        for kv in sorted(newest, key=_mod_revision)[-_WITNESSES:]:
+            self.lineage.witness(kv.key, revision, print_of(kv))
+
+    def _offer(self, client: Client, prefix: Prefix, listed: Listed, revision: int, copy: Copy | None = None) -> None:
+        """Judge what a list leaves out, and write the list."""
+        missing = self._reflector.names(listed.feed) - {event.object for event in listed.objects}
+        if copy is not None:
+            missing.discard(copy.feed)
+        if missing and self.lineage.known:
+            self._look_again(client, prefix)
+        verdict = self._judge.list_verdict(prefix, revision)
+        full = isinstance(verdict, Yes)
+        doubts: dict[str, str] = dict.fromkeys(missing, "" if isinstance(verdict, Yes) else verdict.reason)
+        if missing and self._judge.asks_why and prefix.known and self._judge.explains_lists(prefix):
+            doubts |= self._explained(client, prefix, missing, copy)
+        gone = frozenset(name for name, doubt in doubts.items() if not doubt)
+        reason = next(filter(None, doubts.values()), "" if full else _doubt(verdict))
+        objects = [*listed.objects, *(completion(copy) if copy is not None and full else ())]
+        believed = full and len(gone) == len(missing)
+        self._reflector.offer(Listed(listed.feed, objects, believed, reason, gone))
+
+    def _explained(self, client: Client, prefix: Prefix, names: Iterable[str], copy: Copy | None) -> dict[str, str]:
+        """Of keys that went while we were not connected to this very server: how they went decides.
+
+        Of those that etcd knows nothing about any more, the list alone does.
+        """
+        keys = {prefix.key_of(name, copy): name for name in names}
+        causes = explain(client, [(key, prefix.known) for key in keys])
+        known = {key: absence for key, absence in causes.items() if absence is not Absence.UNEXPLAINED}
+        doubts = {absence: _doubt(self._judge.verdict(prefix, absence)) for absence in set(known.values())}
+        return {keys[key]: doubts[absence] for key, absence in known.items()}
+
+    def _look_again(self, client: Client, prefix: Prefix) -> None:
+        """Before anything is deleted: did one server give the whole list? Its address may have turned meanwhile."""
+        header = client.get(prefix.key).header
+        self.check(client, header)
+        history, why = self.history(client, header) if prefix.listed else (History.SAME, "")
+        if history is History.OTHER:
+            raise Unavailable(f"{client.endpoint}: the server was replaced while it was listed: {why}")
 
     def outdate(self, revision: int) -> None:
         """History before this revision is gone; 0: we were not told, or a list was cut in two."""
         for prefix in self.prefixes.values():
             prefix.due = prefix.due or not revision or prefix.known + 1 < revision
 
-    def gather(self, stream: WatchStream, wait_s: float, other: Callable[[WatchBatch], None]) -> None:
+    # --- watches ------------------------------------------------------------------------------------------------------
+
+    def gather(self, client: Client, stream: WatchStream, wait_s: float, other: Callable[[WatchBatch], None]) -> None:
         """Take what comes until nothing more is waiting or the batch is due, and write it.
 
         ``other`` is given what is of none of the prefixes.
@@ -129,27 +214,49 @@ class Keyspace:
             if prefix is None:
                 other(batch)
             else:
-                self._take(prefix, batch)
+                self._take(client, prefix, batch)
             batch = None if self._reflector.due or self._stopping() else stream.next(0)
         self._reflector.flush()
 
-    def _take(self, prefix: Prefix, batch: WatchBatch) -> None:
-        split, clock, offer, lineage = self._reflector.split, time.perf_counter, self._reflector.offer, self.lineage
+    def _take(self, client: Client, prefix: Prefix, batch: WatchBatch) -> None:
+        split, clock, offer = self._reflector.split, time.perf_counter, self._reflector.offer
         started = clock()
         known, events = prefix.known, batch.events
         if events and events[0].kv.mod_revision <= known:  # listed since: what is older would turn back what we know
             events = [event for event in events if event.kv.mod_revision > known]
         decoded, copy = bool(prefix.kind.tables), prefix.kind.copy
+        deleted = [event.kv for event in events if event.type == DELETE]
+        doubts = self._doubts(client, prefix, deleted) if deleted and self._judge.asks_why else {}
         for event in events:
-            lineage.changed(event.kv.key, event.kv.mod_revision if event.type == PUT else None)
             if decoded:
-                offer(prefix.read_event(event, self.doubt))
+                offer(prefix.read_event(event, doubts))
         if copy is not None:
             for event in events:
-                offer(prefix.copy_event(event, copy, self.doubt))
+                offer(prefix.copy_event(event, copy, doubts))
         split.decode_s += clock() - started
         prefix.known = max(known, batch.resume - 1)
-        lineage.saw(prefix.known)
+        self.lineage.saw(prefix.known)
+        if events:
+            prefix.changes += len(events) - len(deleted)
+            for event in events[-_WITNESSES:]:
+                kv = event.kv
+                is_put = event.type != DELETE
+                prefix.lease = kv.lease if is_put else prefix.lease
+                self.lineage.witness(kv.key, kv.mod_revision, print_of(kv) if is_put else None)
+
+    def _doubts(self, client: Client, prefix: Prefix, deleted: Sequence[KeyValue]) -> Mapping[bytes, str]:
+        """Why deletes are not believed, by key; nothing for those that are."""
+        causes = explain(client, [(kv.key, kv.mod_revision - 1) for kv in deleted])
+        verdicts = {absence: self._judge.verdict(prefix, absence) for absence in set(causes.values())}
+        return {key: verdict.reason for key, absence in causes.items() if isinstance(verdict := verdicts[absence], No)}
+
+
+def _mod_revision(kv: KeyValue) -> int:
+    return kv.mod_revision
+
+
+def _doubt(verdict: Verdict) -> str:
+    return verdict.reason if isinstance(verdict, No) else ""
 
 
 def completion(copy: Copy) -> tuple[Upsert]:

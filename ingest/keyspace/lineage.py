@@ -2,13 +2,17 @@
 
 An etcd that lost its data directory, or another one behind the same address, answers like a healthy server that holds
 few keys: believing it would empty the tables. Its cluster id may even be the same, since a statically configured etcd
-computes it from its name and addresses. So we look at everything that can only grow in one history, and at keys whose
-last change we have seen.
+computes it from its name and addresses. So we look at everything that can only grow in one history, and at the keys
+that changed last: an older backup has them not, whatever was written to it since it was restored.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+from ..belief import History
+
+_WITNESSES = 8
 
 
 class Header(Protocol):
@@ -30,15 +34,48 @@ class Header(Protocol):
         ...
 
 
+class Versioned(Protocol):
+    """A key at one revision."""
+
+    @property
+    def key(self) -> bytes:
+        """The key."""
+        ...
+
+    @property
+    def value(self) -> bytes:
+        """Its value."""
+        ...
+
+    @property
+    def mod_revision(self) -> int:
+        """When it changed last."""
+        ...
+
+    @property
+    def create_revision(self) -> int:
+        """When it was created."""
+        ...
+
+
+Print: TypeAlias = tuple[int, int, int] | None
+"""What a key looked like: last change, creation, and a hash of the value. None: the key is deleted."""
+
+
+def print_of(kv: Versioned | None) -> Print:
+    """What tells one version of a key from all others."""
+    return None if kv is None else (kv.mod_revision, kv.create_revision, hash(kv.value))
+
+
 class Lineage:
-    """What we know of one etcd's history: its id, how far it had come, and when some of its keys changed last."""
+    """What we know of one etcd's history: its id, how far it had come, and how the keys looked that changed last."""
 
     def __init__(self) -> None:
         """Nothing known: whoever answers first is believed."""
         self._cluster_id = 0
         self._revision = 0
         self._raft_term = 0
-        self._witnesses: dict[bytes, int] = {}
+        self._witnesses: dict[bytes, tuple[int, Print]] = {}
 
     @property
     def known(self) -> bool:
@@ -46,9 +83,14 @@ class Lineage:
         return self._cluster_id != 0
 
     @property
-    def witnesses(self) -> tuple[bytes, ...]:
-        """The keys to ask for after a reconnect."""
-        return tuple(self._witnesses)
+    def cluster_id(self) -> int:
+        """The etcd cluster whose history this is; 0: none yet."""
+        return self._cluster_id
+
+    @property
+    def witnesses(self) -> dict[bytes, int]:
+        """The keys to ask for after a reconnect, each with the revision up to which we knew its prefix then."""
+        return {key: revision for key, (revision, _) in self._witnesses.items()}
 
     def broken_by(self, header: Header) -> str:
         """Why the server cannot be the one we knew; empty if it can.
@@ -65,10 +107,14 @@ class Lineage:
             return f"its raft term was {self._raft_term}, is {header.raft_term}"
         return ""
 
-    def contradicted_by(self, key: bytes, version: int | None) -> str:
-        """Why the server cannot be the one we knew, if at the time that we know a witness's last change was this."""
-        known = self._witnesses[key]
-        return "" if version == known else f"its history differs at revision {known}"
+    def judged(self, key: bytes, kv: Versioned | None, *, now: bool) -> History:
+        """What a witness says. ``kv`` is the key at the witness's revision; or as it is ``now``, where that revision is
+        compacted. NONE: it has changed since, and says nothing.
+        """
+        revision, expected = self._witnesses[key]
+        if now and (kv is None or kv.mod_revision > revision):
+            return History.NONE
+        return History.SAME if print_of(kv) == expected else History.OTHER
 
     def begin(self, header: Header) -> None:
         """From now on this server's history is the one we know."""
@@ -79,17 +125,16 @@ class Lineage:
 
     def saw(self, revision: int) -> None:
         """The history came at least this far."""
-        if revision > self._revision:
-            self._revision = revision
+        self._revision = max(self._revision, revision)
 
-    def witness(self, key: bytes, version: int) -> None:
-        """The key changed last at that revision; some such keys will be asked for after a reconnect."""
-        self._witnesses[key] = version
+    def saw_header(self, header: Header) -> None:
+        """A linearizable read came from the history that we know."""
+        self._revision = max(self._revision, header.revision)
+        self._raft_term = max(self._raft_term, header.raft_term)
 
-    def changed(self, key: bytes, version: int | None) -> None:
-        """A key changed again, or went (None). Cheap for keys that are no witnesses."""
-        if key in self._witnesses:
-            if version is None:
-                del self._witnesses[key]
-            else:
-                self._witnesses[key] = version
+    def witness(self, key: bytes, revision: int, version: Print) -> None:
+        """At this revision the key looked like that. The latest few are kept, a deletion as well as a change."""
+        self._witnesses.pop(key, None)
+        self._witnesses[key] = revision, version
+        if len(self._witnesses) > _WITNESSES:
+            del self._witnesses[next(iter(self._witnesses))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from statedb.catalog.wire import WireError
 
@@ -15,6 +15,7 @@ class Prefix:
     """Where we are with one kind.
 
     ``known`` is the revision up to which we know it. ``listed``: it was listed once. ``due``: it must be (again).
+    ``changes`` counts the puts that a watch has told: somebody writes here; ``lease`` is that of the last one.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -26,6 +27,16 @@ class Prefix:
         self.known = 0
         self.listed = False
         self.due = True
+        self.changes = 0
+        self.lease = 0
+
+    def key_of(self, name: str, copy: Copy | None = None) -> bytes:
+        """The key of an object of this prefix, or of its copy."""
+        text = name if copy is None else name.removeprefix(f"{copy.feed} ")
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            return b""
 
     def read(self, key: bytes, value: bytes) -> Upsert | Bad:
         """What a key and its value say."""
@@ -50,17 +61,19 @@ class Prefix:
             return Bad(copy.feed, _copied(copy, key), "the key is not UTF-8", excerpt(value))
         return Upsert(copy.feed, _copied(copy, key), (copy.row(name[len(self.name) :], value),))
 
-    def copy_event(self, event: WatchEvent, copy: Copy, doubt: str = "") -> Upsert | Bad | Delete:
-        """An event as it is."""
+    def copy_event(self, event: WatchEvent, copy: Copy, doubts: Mapping[bytes, str]) -> Upsert | Bad | Delete:
+        """An event as it is. ``doubts``: the keys whose deletion is not believed, and why."""
         kv = event.kv
         if event.type == DELETE:
-            return Delete(copy.feed, _copied(copy, kv.key), doubt)
+            return Delete(copy.feed, _copied(copy, kv.key), doubts.get(kv.key, ""))
         return self.copy(kv.key, kv.value, copy)
 
-    def read_event(self, event: WatchEvent, doubt: str = "") -> Upsert | Bad | Delete:
-        """What an event says."""
+    def read_event(self, event: WatchEvent, doubts: Mapping[bytes, str]) -> Upsert | Bad | Delete:
+        """What an event says. ``doubts``: the keys whose deletion is not believed, and why."""
         kv = event.kv
-        return Delete(self.feed, _text(kv.key), doubt) if event.type == DELETE else self.read(kv.key, kv.value)
+        if event.type == DELETE:
+            return Delete(self.feed, _text(kv.key), doubts.get(kv.key, "") if doubts else "")
+        return self.read(kv.key, kv.value)
 
 
 def _copied(copy: Copy, key: bytes) -> str:

@@ -1,41 +1,39 @@
-"""The kvstore backend: one thread, one etcd client, all prefixes on one watch stream.
-
-connect ─▶ is it the etcd we know? ─▶ list what is due ─▶ watch from the next revision ─▶ batches
-   ▲                                        ▲                        │ compacted        │
-   │                                        └────────────────────────┘                  │
-   └── the next endpoint, or wait, longer each time ◀── any error; what we know stays ──┘
-"""
+"""The kvstore backend: an etcd in Cilium's KVStore layout, whose endpoints are all of one etcd cluster."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from statedb import Database
 
-from ..etcd import PUT, Client, Compacted, EtcdError, PermissionDenied, Unauthenticated, Unavailable, WatchBatch
+from ..belief import Absence, Evidence, History, Verdict, Writer, WriterWatch, Yes, may_delete
+from ..etcd import PUT, Client, EtcdError, PermissionDenied, Unauthenticated, WatchBatch, WatchStream
 from ..keyspace.connect import Connector, servers_of
+from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed
-from ..keyspace.line import Line
 from ..keyspace.prefix import Prefix
-from ..keyspace.trust import Trust
+from ..keyspace.session import Session
 from ..reflect import Feed, Reflector, Split
 from ..source import AnyTable
 from ..status import State, Status
 from .kinds import HEARTBEAT, Kind, chosen
 from .options import KvstoreOptions
 
-_PROBE_S = 30.0
-_LONGEST_WAIT_S = 1.0
-_COMPACTIONS_MAX = 5
 _REFUSALS = (PermissionDenied, Unauthenticated)
 
 
 class KvstoreSource:
-    """An etcd in Cilium's KVStore layout as a `Source`."""
+    """An etcd in Cilium's KVStore layout as a `Source`.
+
+    Each node writes its own keys under a lease of its own: a key that went is gone, however it went. What is doubted is
+    the server: one that is not the one we knew is believed when its writers' heartbeat has changed and a lease time has
+    passed since.
+    """
 
     backend = "kvstore"
+    asks_why = False
 
     def __init__(
         self,
@@ -56,27 +54,28 @@ class KvstoreSource:
         self._status = Status(db, cluster_name, self.backend, self.tables)
         feeds = [Feed(kind.prefix, kind.tables, mixed=kind.mixed) for kind in kinds]
         self._reflector = Reflector(db, cluster_name, self.backend, feeds, self._status)
-        self._line = Line(
+        self._loop = ConnectionLoop(
             f"kvstore {cluster_name}",
-            Connector(servers_of(options)),
+            Connector(servers_of(options, locked=True)),
             self._status,
-            self._session,
+            lambda client: self._session.run(client),
             self._lost,
             self._ended,
             retry_min_s=options.retry_min_s,
             retry_max_s=options.retry_max_s,
             clock=clock,
         )
-        self._keyspace = Keyspace(kinds, self._reflector, options.page_limit, lambda: self._line.stopping)
-        self._prefixes = tuple(self._keyspace.prefixes.values())
-        self._trust = Trust(options.lease_time_s)
-        self._accepted = False
-        self._heartbeat_known = 0
+        self._keyspace = Keyspace(kinds, self._reflector, options.page_limit, self, lambda: self._loop.stopping)
+        self._session = Session(self, self._loop, self._keyspace, self._reflector, self._status, clock)
+        self._writer = WriterWatch(options.lease_time_s)
+        self._history, self._difference = History.NONE, ""
+        self._accepted = self._believed = False
+        self._relist_at: float | None = None
 
     @property
     def failure(self) -> BaseException | None:
         """What ended the thread against expectation, or None."""
-        return self._line.failure
+        return self._loop.failure
 
     @property
     def split(self) -> Split:
@@ -86,21 +85,105 @@ class KvstoreSource:
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""
         self._reflector.begin()
-        self._line.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """Ask it to end; a request under way is cut off."""
-        self._line.stop()
+        self._loop.stop()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended."""
-        return self._line.join(timeout)
+        return self._loop.join(timeout)
 
     def accept(self) -> None:
         """Believe the etcd that answers now: what was withheld is deleted within a second, or when it answers again."""
         self._accepted = True
 
-    # --- the thread ---------------------------------------------------------------------------------------------------
+    # --- evidence -----------------------------------------------------------------------------------------------------
+
+    def explains_lists(self, prefix: Prefix) -> bool:  # noqa: ARG002 - all are alike
+        """Not asked: it does not matter here how a key went."""
+        return False
+
+    def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:  # noqa: ARG002 - canaries are not used
+        """Of keys that a list leaves out. A first list without rows of before replaces nothing."""
+        history = self._history if prefix.listed else History.NONE
+        return self._judged(Absence.LISTED_WITHOUT, history)
+
+    def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:  # noqa: ARG002 - all are alike
+        """Of keys that this server had, and has no more."""
+        return self._judged(absence, History.SAME)
+
+    def _judged(self, absence: Absence, history: History) -> Verdict:
+        writer, detail = Writer.NOT_NEEDED, ""
+        if history in (History.OTHER, History.UNPROVEN):
+            writer, detail = self._writer.seen(self._clock()), self._difference
+        return may_delete(
+            Evidence(absence=absence, history=history, writer=writer, accepted=self._believed, detail=detail)
+        )
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    def identify(self, client: Client) -> Mapping[bytes, int]:
+        """Is this the etcd that we know? If not, everything is listed anew and deletes wait."""
+        header = allowed(HEARTBEAT, partial(client.get, HEARTBEAT)).header
+        history, why = self._keyspace.history(client, header)
+        if history in (History.OTHER, History.UNPROVEN):
+            self._history, self._difference = history, why
+            self._writer.restart()
+        if history is not History.SAME:
+            self._keyspace.begin(header)
+        self._keyspace.check(client, header)
+        self._relist_at = None
+        return {HEARTBEAT: header.revision + 1}
+
+    def admit(self, client: Client, stream: WatchStream) -> bool:  # noqa: ARG002 - the protocol's
+        """There is always something to list."""
+        return True
+
+    def may_list(self, prefix: Prefix) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing has to be there first."""
+        return True
+
+    def listed(self, prefixes: Iterable[Prefix]) -> None:  # noqa: ARG002 - the protocol's
+        """What the operator accepted has been carried out."""
+        self._believed = False
+
+    def on_other(self, batch: WatchBatch) -> None:
+        """The heartbeat changed, or is gone. That it was there when we connected says nothing."""
+        for event in batch.events:
+            if event.type == PUT:
+                self._writer.acted(self._clock())
+            else:
+                self._writer.restart()
+
+    def check(self) -> bool:
+        """Whether to go on; a list that is due from time to time is made on a new connection."""
+        if self._relist_at is None or self._clock() < self._relist_at:
+            return True
+        self._keyspace.outdate(0)
+        return False
+
+    def waits(self) -> Iterable[float | None]:
+        """Until the writers have had a lease time, or a list is due."""
+        now = self._clock()
+        return self._writer.due_in(now), None if self._relist_at is None else self._relist_at - now
+
+    def settle(self) -> None:
+        """Judge again what is withheld, and report. What may go now goes with a list: events may still be under way."""
+        self._loop.mark_healthy()
+        if self._relist_at is None and self._options.relist_s is not None:  # counted from the end of the lists
+            self._relist_at = self._clock() + self._options.relist_s
+        doubtful = [each for each in self._keyspace.prefixes.values() if self._reflector.withheld(each.feed)]
+        self._accepted, self._believed = False, self._accepted
+        if not doubtful:
+            self._history, self._difference, self._believed = History.SAME, "", False
+        elif isinstance(self._judged(Absence.LISTED_WITHOUT, self._history), Yes):
+            for prefix in doubtful:
+                prefix.due = True
+        self._report("synced", "")
+
+    # --- what we say of ourselves -------------------------------------------------------------------------------------
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is None:
@@ -108,128 +191,14 @@ class KvstoreSource:
         else:
             self._status.report("failed", f"{type(failure).__name__}: {failure}")
 
-    def _session(self, client: Client) -> None:
-        """One connection, until it breaks (EtcdError) or we are asked to stop."""
-        try:
-            self._recognise(client)
-            compactions = 0
-            while not self._line.stopping:
-                try:
-                    self._list_due(client)
-                    self._follow(client)
-                    compactions = 0
-                except Compacted as error:
-                    compactions += 1
-                    if compactions > _COMPACTIONS_MAX:
-                        raise Unavailable(f"{client.endpoint}: compacts faster than its keys can be listed") from None
-                    self._outdate(error.revision)
-        finally:
-            self._reflector.flush()
-
-    # --- whom we talk to ----------------------------------------------------------------------------------------------
-
-    def _recognise(self, client: Client) -> None:
-        """Find out whether this is the etcd that we know; if not, everything is listed anew and deletes wait."""
-        lineage = self._keyspace.lineage
-        heartbeat = allowed(HEARTBEAT, partial(client.get, HEARTBEAT))
-        broken = lineage.broken_by(heartbeat.header) or self._keyspace.contradiction(client)
-        if broken:
-            self._trust.doubt(f"this etcd is not the one that filled the table: {broken}")
-        if broken or not lineage.known:
-            self._keyspace.begin(heartbeat.header)
-        self._heartbeat_known = heartbeat.header.revision
-        if heartbeat.kv is None:
-            self._trust.silence()
-        else:
-            self._trust.heartbeat(self._clock())
-
-    # --- lists --------------------------------------------------------------------------------------------------------
-
-    def _list_due(self, client: Client) -> None:
-        due = [prefix for prefix in self._prefixes if prefix.due]
-        self._report("syncing", "", [prefix for prefix in due if not prefix.listed])
-        for prefix in due:
-            if not self._line.stopping:
-                self._keyspace.list(client, prefix, self._is_full)
-
-    def _is_full(self, prefix: Prefix, _revision: int) -> bool:
-        """A first list replaces nothing: there is nothing to doubt about it."""
-        return not (self._trust.reason and prefix.listed)
-
-    def _outdate(self, revision: int) -> None:
-        """History before this revision is gone; 0: we were not told, or a list was cut in two."""
-        self._heartbeat_known = max(self._heartbeat_known, revision - 1)
-        self._keyspace.outdate(revision)
-
-    # --- watches ------------------------------------------------------------------------------------------------------
-
-    def _follow(self, client: Client) -> None:
-        """Watch until we are asked to stop, or everything is to be listed anew."""
-        relist_s = self._options.relist_s
-        relist_at = None if relist_s is None else self._clock() + relist_s
-        starts = {prefix.key: prefix.known + 1 for prefix in self._prefixes}
-        starts[HEARTBEAT] = self._heartbeat_known + 1
-        with client.watch(starts) as stream:
-            probe_at = self._clock() + _PROBE_S
-            while not self._line.stopping:
-                self._keyspace.gather(stream, self._patience(probe_at), self._beat)
-                if stream.ready:
-                    self._settle()
-                self._status.write_if_due()
-                now = self._clock()
-                if now >= probe_at:
-                    self._probe(client)
-                    probe_at = now + _PROBE_S
-                if relist_at is not None and now >= relist_at:
-                    self._outdate(0)
-                    return
-
-    def _patience(self, probe_at: float) -> float:
-        """For how long there is nothing to do unless an event comes."""
-        waits = [_LONGEST_WAIT_S, probe_at - self._clock()]
-        waits += [wait for wait in (self._status.due_in(), self._trust.due_in(self._clock())) if wait is not None]
-        return max(0.001, min(waits))
-
-    def _beat(self, batch: WatchBatch) -> None:
-        self._heartbeat_known = batch.resume - 1
-        for event in batch.events:
-            if event.type == PUT:
-                self._trust.heartbeat(self._clock())
-            else:
-                self._trust.silence()
-
-    def _probe(self, client: Client) -> None:
-        """A silent watch may have a dead or another server behind it. Raises EtcdError."""
-        broken = self._keyspace.lineage.broken_by(client.get(HEARTBEAT).header)
-        if broken:
-            raise Unavailable(f"{client.endpoint}: the server was replaced: {broken}")
-
-    # --- what we say of ourselves -------------------------------------------------------------------------------------
-
-    def _settle(self) -> None:
-        """Say how much of what we see is believed; carry out what was withheld once it is."""
-        self._line.is_well()
-        trust = self._trust
-        if self._accepted or trust.restored(self._clock()):
-            self._accepted = False
-            trust.restore()
-            self._reflector.release()
-        withheld = sum(self._reflector.withheld(prefix.name) for prefix in self._prefixes)
-        if withheld and trust.reason:
-            self._report("stale", f"withholding {withheld} deletes: {trust.reason}")
-        else:
-            trust.restore()
-            self._report("synced", "")
-
     def _lost(self, error: EtcdError) -> None:
         refused = isinstance(error, _REFUSALS)
-        listed = [prefix for prefix in self._prefixes if prefix.listed]
-        unlisted = [prefix for prefix in self._prefixes if not prefix.listed]
-        self._report("failed" if refused else "stale", str(error), listed)
-        self._report("failed" if refused else "connecting", str(error), unlisted)
+        prefixes = tuple(self._keyspace.prefixes.values())
+        self._report("failed" if refused else "stale", str(error), [each for each in prefixes if each.listed])
+        self._report("failed" if refused else "connecting", str(error), [each for each in prefixes if not each.listed])
 
     def _report(self, state: State, error: str, prefixes: Sequence[Prefix] | None = None) -> None:
-        prefixes = self._prefixes if prefixes is None else prefixes
+        prefixes = tuple(self._keyspace.prefixes.values()) if prefixes is None else prefixes
         tables = dict.fromkeys(table for prefix in prefixes for table in prefix.kind.tables)
         if tables:
             self._status.report(state, error, tables)

@@ -219,6 +219,7 @@ class Reflector:
     def _reject(self, event: Bad) -> None:
         if self._withheld:
             self._confirm(event.feed, event.object)
+            self._doubted.add(event.feed)  # what this object waits for, and one in doubt holds, is its own now
         table = event.table or self._feeds[event.feed].tables[0].name
         self._status.reject(event.feed, table, event.object, event.error, event.excerpt)
 

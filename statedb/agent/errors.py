@@ -21,6 +21,10 @@ class NoRow(NotFound):
     """The table exists, the row does not."""
 
 
+class Overloaded(AgentError):
+    """The agent does as much at once as it may. Asking again later may succeed."""
+
+
 class StartError(AgentError):
     """The agent cannot start, for example because its address is in use or a backend cannot be opened."""
 

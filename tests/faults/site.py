@@ -16,6 +16,7 @@ from ..ingest.kvstore_rig import CLUSTER, Deletions, ip_of
 from ..tcp_proxy import TcpProxy
 from .clock import true_monotonic as monotonic
 
+_BEAT_S = 0.1
 WAIT_S = 60.0
 FIRST = 50
 """How many endpoints there are when a site begins."""
@@ -198,8 +199,8 @@ class Site:
         """The endpoints that a snapshot has."""
         return {row.key.ip: row.identity for row in snapshot[Endpoints].values()}
 
-    def until(self, holds: Callable[[Snapshot], bool], what: str) -> Snapshot:
-        """The first snapshot that fulfils a condition."""
+    def until(self, holds: Callable[[Snapshot], bool], what: str, *, beat_s: float = WAIT_S) -> Snapshot:
+        """The first snapshot that fulfils a condition. Who writes gives a sign of life every ``beat_s`` seconds."""
         end = monotonic() + WAIT_S
         while True:
             snapshot = self.db.snapshot()
@@ -208,7 +209,11 @@ class Site:
             if self._source is not None and self._source.failure is not None:
                 raise AssertionError(f"{self.backend}: the reader has failed") from self._source.failure
             watches = [snapshot[table].watch() for table in (Endpoints, Sources)]
-            if not WatchSet(*watches).wait(timeout=max(0.0, end - monotonic())):
+            if WatchSet(*watches).wait(timeout=max(0.0, min(beat_s, end - monotonic()))):
+                continue
+            if monotonic() < end:
+                self.beat()
+            else:
                 told = self.row(snapshot)
                 rows, truth = self.rows(snapshot).items(), self.truth.items()
                 raise AssertionError(
@@ -222,7 +227,7 @@ class Site:
 
     def converge(self, what: str = "the truth") -> None:
         """Wait until it is right, and require that nothing was ever deleted that was not taken out of the truth."""
-        self.until(self.is_right, what)
+        self.until(self.is_right, what, beat_s=_BEAT_S)
         false = self.deletions.now() - self.removed
         assert not false, f"{self.backend}: deleted and never removed: {sorted(false)}"
         self.db.check()

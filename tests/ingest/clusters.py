@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 from hypothesis import strategies as st
 
-from statedb.catalog import Backend, Service
+from statedb.catalog import Backend, BackendKey, Frontend, Service, ServiceKey
 from statedb.catalog.wire import crds, identities, ips, keys, nodes, services
 
 Object: TypeAlias = dict[str, Any]
@@ -140,19 +140,45 @@ endpoint_slices = st.tuples(names, namespaces, names).flatmap(
 
 def as_in_etcd(services: Iterable[Service], backends: Iterable[Backend]) -> tuple[list[Service], list[Backend]]:
     """What an etcd with services of form v1 holds of these rows: docs/formats.md, "What an etcd cannot hold"."""
-    shared = [msgspec.structs.replace(each, affinity="") for each in services if each.shared]
+    shared = [
+        msgspec.structs.replace(each, affinity="", frontends=_lowest_ports(each.frontends))
+        for each in services
+        if each.shared
+    ]
     keys_of_shared = {each.key for each in shared}
+    kept = [each for each in backends if each.service in keys_of_shared and (each.ready or each.serving)]
+    written = _written_names(kept)
     return shared, [
         Backend(
             each.key,
-            each.port_names,
+            written[each.key],
             hostname=each.hostname,
             zone=each.zone,
             zone_hints=each.zone_hints if each.zone else (),
         )
-        for each in backends
-        if each.service in keys_of_shared and (each.ready or each.serving)
+        for each in kept
+        if written[each.key]
     ]
+
+
+def _lowest_ports(frontends: Iterable[Frontend]) -> tuple[Frontend, ...]:
+    """One port for each name at an address: the lowest."""
+    lowest: dict[tuple[str, str], Frontend] = {}
+    for each in sorted(frontends, key=lambda each: (each.port, each.protocol)):
+        lowest.setdefault((each.ip, each.port_name), each)
+    return tuple(each for each in frontends if each in lowest.values())
+
+
+def _written_names(backends: Iterable[Backend]) -> dict[BackendKey, tuple[str, ...]]:
+    """The port names of each backend that lead to no lower port of its address."""
+    lowest: dict[tuple[ServiceKey, str, str], BackendKey] = {}
+    for each in sorted(backends, key=lambda each: (each.key.port, each.key.protocol)):
+        for port_name in each.port_names:
+            lowest.setdefault((each.service, each.key.ip, port_name), each.key)
+    return {
+        each.key: tuple(name for name in each.port_names if lowest[each.service, each.key.ip, name] == each.key)
+        for each in backends
+    }
 
 
 def name_of(value: Object) -> tuple[str, str, str]:

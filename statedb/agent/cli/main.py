@@ -220,6 +220,17 @@ def consumers(**options: Any) -> None:  # noqa: ARG001
 
 
 @cli.command()
+@click.option("--ready", is_flag=True, help="Whether it is ready: as /readyz, not as /healthz.")
+@_server
+def health(*, ready: bool, **options: Any) -> int:  # noqa: ARG001
+    """Say whether an agent works, for probes and scripts.
+
+    Exit status 0: it works, or is ready. 1: it does not, or is not; the line says why. 2: nobody answers.
+    """
+    return _remote_commands().health(ready=ready)
+
+
+@cli.command()
 @click.option("-f", "--file", metavar="FILE", help="Write to this file, atomically (default: standard output).")
 @_server
 def dump(file: str | None, **options: Any) -> None:  # noqa: ARG001

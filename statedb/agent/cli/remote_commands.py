@@ -11,9 +11,12 @@ from urllib.parse import quote
 from ..client.remote import Parameters, Remote
 from ..errors import BadRequest
 from ..files import write_atomically
+from ..wording import printable
 from . import output
 from .columns import DEFAULT_COLUMNS, Column, select_columns
 from .output import ChangePrinter, Format
+
+_LISTS = ("missing", "stale")
 
 
 class RemoteCommands:
@@ -32,6 +35,14 @@ class RemoteCommands:
             found = [{**table, "indexes": [index["name"] for index in table["indexes"]]} for table in found]
         fields = list(found[0]) if found else []
         self._print(select_columns("tables", self._wanted, fields), found)
+
+    def health(self, *, ready: bool) -> int:
+        """Whether the agent works, or is ready, in one line; 0 if so, else 1."""
+        found = self._remote.probe("/readyz" if ready else "/healthz")
+        parts = [found.get("error", ""), *(" ".join(each.values()) for name in _LISTS for each in found.get(name, ()))]
+        status = found.get("status", "failed")
+        output.say(printable(": ".join(filter(None, [status, "; ".join(filter(None, parts))]))))
+        return 0 if status in ("ok", "ready") else 1
 
     def show(self, table: str, limit: int | None) -> None:
         """All rows, or the first ones."""

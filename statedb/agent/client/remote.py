@@ -83,6 +83,11 @@ class Remote:
         with self._response(method, path, parameters, self._timeout_s) as response:
             return self._decoded(response.read())
 
+    def probe(self, path: str) -> dict[str, Any]:
+        """What ``/healthz`` or ``/readyz`` answers, whether the agent is in order or not."""
+        with self._response("GET", path, (), self._timeout_s, probe=True) as response:
+            return self._decoded(response.read())
+
     def lines(
         self,
         path: str,
@@ -117,14 +122,21 @@ class Remote:
 
     @contextmanager
     def _response(
-        self, method: str, path: str, parameters: Parameters, timeout_s: float, cancellation: Cancellation | None = None
+        self,
+        method: str,
+        path: str,
+        parameters: Parameters,
+        timeout_s: float,
+        cancellation: Cancellation | None = None,
+        *,
+        probe: bool = False,
     ) -> Generator[http.client.HTTPResponse]:
         query = urlencode(list(parameters))
         try:
             with closing(_Connection(self.address, timeout_s, cancellation)) as connection:
                 connection.request(method, f"{path}?{query}" if query else path)
                 with connection.getresponse() as response:
-                    if response.status != 200:
+                    if response.status != 200 and not (response.status == 503 and probe):
                         raise self._refusal(response)
                     yield response
         except ConnectionRefusedError:

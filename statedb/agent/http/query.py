@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
-from statedb import Database, InvalidKey, PrefixIndex, Table
+from ingest.source import AnyTable
+from statedb import Database, InvalidKey, PrefixIndex
 
 from ..errors import BadRequest, NoRow, NotFound
 from ..keys import AnyIndex, key_form, to_texts
 from ..wording import suggestion
 
-AnyTable: TypeAlias = type[Table[Any, Any]]
 Match = Literal["longest", "exact", "covering", "within"]
 
 _encode = msgspec.json.Encoder().encode

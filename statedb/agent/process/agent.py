@@ -17,6 +17,8 @@ from statedb.catalog import TABLES, Rejected, Sources
 
 from ..consumer import Consumer
 from ..errors import StartError
+from ..http.app import make_app
+from ..http.connections import Counts, Limits
 from ..http.resources import Resources
 from ..http.server import Server
 from ..http.streams import KEEPALIVE_S, Streams
@@ -39,23 +41,31 @@ class Agent:
     ``db`` can be read before the start and after the end. ``address`` is the address of its server.
     """
 
-    def __init__(self, config: Config, *, tables: tuple[AnyTable, ...] = (), keepalive_s: float = KEEPALIVE_S) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        tables: tuple[AnyTable, ...] = (),
+        keepalive_s: float = KEEPALIVE_S,
+        limits: Limits | None = None,
+    ) -> None:
         """Opens the sources and binds the address. Raises StartError when either fails.
 
         ``tables`` are added to those of the catalog and of the configuration. ``keepalive_s``: a change stream that has
-        been silent for so long sends a keepalive line.
+        been silent for so long sends a keepalive line. ``limits`` are those of the HTTP server.
         """
         self.db = Database(*dict.fromkeys((*tables_of(config), *tables)))
         self.sources: tuple[Source, ...] = open_sources(config, self.db)
         self._config = config
-        self._streams = Streams(self.db, keepalive_s)
+        limits = limits or Limits()
+        self._streams = Streams(self.db, keepalive_s, limits.streams)
         self.remotes: RemoteSources | None = open_remote_clusters(config, self.db)
         self.consumers: tuple[Consumer, ...] = open_consumers(config, self.db)
         self._delayed_start = DelayedStart(self.db, self._start_consumers)
         readiness = Readiness(self.db, self.sources, self.consumers, self.remotes)
         self._monitor = Monitor(readiness)
-        self._resources = Resources(self.db, self._streams, readiness)
-        self._server = Server(config.listen, self._resources.respond)
+        app = make_app(Resources(self.db, readiness), self._streams, limits, browsers=not config.listen.path)
+        self._server = Server(config.listen, app, limits)
         self._lock = threading.Lock()
         self._state = "new"
         self._ended = threading.Event()
@@ -64,6 +74,11 @@ class Agent:
     def address(self) -> str:
         """``http://127.0.0.1:PORT`` or ``unix:/path``."""
         return str(self._server.address)
+
+    @property
+    def http_counts(self) -> Counts:
+        """What has happened to connections of the HTTP server."""
+        return self._server.counts
 
     def __enter__(self) -> Self:
         """Start it."""

@@ -97,9 +97,9 @@ def test_all_that_the_etcd_can_take_is_there_and_the_rest_is_named(etcd: LocalEt
 
 
 def spoil(publishing: Publishing, name: str) -> None:
-    """Give one address of a service two ports of one name: no value can say that."""
+    """Give a port of a service half a character for its name: no text in UTF-8 can say that."""
     with publishing.db.write(Backends) as txn:
-        txn[Backends].insert(Backend(BackendKey(CLUSTER, "default", name, "10.0.0.0", 9999, "TCP"), ("http",)))
+        txn[Backends].insert(Backend(BackendKey(CLUSTER, "default", name, "10.0.0.0", 9999, "TCP"), ("\ud800",)))
 
 
 @pytest.mark.parametrize("export", ["services", "services-and-endpointslices"])

@@ -6,14 +6,17 @@ The publisher writes what clustermesh-apiserver (or kvstoremesh) would: state, t
 from __future__ import annotations
 
 import itertools
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from ingest import RemoteClustersOptions
+from ingest.clustermesh.factory import remote
 from ingest.clustermesh.ids import ClusterIds
-from ingest.clustermesh.session import ClusterSource, remote
-from ingest.etcd import Client, parse_endpoint
+from ingest.clustermesh.session import ClusterSource
+from ingest.etcd import Client, EtcdError, parse_endpoint
 from ingest.etcd.local import LocalEtcd
 from ingest.keyspace.connect import Servers
 from statedb import Database, Snapshot, WatchSet
@@ -92,6 +95,7 @@ class Publisher:
     """Writes into one etcd; a context manager."""
 
     def __init__(self, etcd: LocalEtcd, *, canaries: bool = True, login: tuple[str, str] | None = None) -> None:
+        self.etcd = etcd
         self.client: Client = etcd.client(login=login)
         self.lease = 0
         """What its keys hang on; 0: nothing, they stay."""
@@ -131,6 +135,30 @@ class Publisher:
         self.endpoints(numbers, identity)
         if self._canaries:
             self.sync()
+
+
+@contextmanager
+def beating(publisher: Publisher, every_s: float = 0.05) -> Iterator[None]:
+    """The publisher lives: its heartbeat changes, by a client of its own."""
+    over = threading.Event()
+    etcd = publisher.etcd
+
+    def beat() -> None:
+        with Publisher(etcd) as living:
+            living.lease = publisher.lease
+            while not over.wait(every_s):
+                try:
+                    living.beat()
+                except EtcdError:
+                    continue
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(10)
 
 
 def token() -> str:

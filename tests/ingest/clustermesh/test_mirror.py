@@ -7,7 +7,7 @@ from statedb.catalog import Endpoints, Mirror, MirrorKey, Rejected
 from statedb.catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig, encode
 
 from ..kvstore_rig import Deletions
-from .publisher import CANARIES, CLUSTER, CONFIG, CONFIG_KEY, LITERALS, Publisher, Rig, cached, ip_entry
+from .publisher import CANARIES, CLUSTER, CONFIG, CONFIG_KEY, LITERALS, Publisher, Rig, beating, cached, ip_entry
 
 SLICE = ("cilium/state/endpointslices/v1/cluster3/test/echo-1", b"\x28\xb5\x2f\xfd not a slice")
 EXPORT = ("cilium/state/serviceexports/v1/cluster3/test/echo", b'{"name": "echo"}')
@@ -139,7 +139,8 @@ def test_an_emptied_server_empties_nothing(server: LocalEtcd):
         assert mirror(rig.db.snapshot()) == before
         with Publisher(server) as publisher:
             publish(publisher)
-            rig.synced()
+            with beating(publisher):
+                rig.synced()
         assert mirror(rig.db.snapshot()) == before
         assert deletions.now() == set()
 
@@ -177,5 +178,5 @@ def test_off_costs_nothing(server: LocalEtcd):
             snapshot = rig.synced()
             assert not snapshot[Mirror]
             assert Mirror not in rig.source.tables
-            assert not set(rig.source._feeds) & set(MIRROR_FEEDS)
+            assert not {feed.name for feed in MIRROR_FEEDS} & set(rig.source._reflector._feeds)
             assert all(prefix.kind.copy is None for prefix in rig.source._keyspace.prefixes.values())

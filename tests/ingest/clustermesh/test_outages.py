@@ -10,13 +10,26 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from ingest.belief import No
 from ingest.etcd import Client, OtherCluster, parse_endpoint
 from ingest.etcd.local import LocalEtcd
 from statedb.catalog import Endpoints
 
 from ...tcp_proxy import TcpProxy
 from ..kvstore_rig import Deletions
-from .publisher import CANARIES, CLUSTER, CONFIG, CONFIG_KEY, IP_CANARY, Publisher, Rig, ip_entry, replica, token
+from .publisher import (
+    CANARIES,
+    CLUSTER,
+    CONFIG,
+    CONFIG_KEY,
+    IP_CANARY,
+    Publisher,
+    Rig,
+    beating,
+    ip_entry,
+    replica,
+    token,
+)
 
 
 def gone(*numbers: int) -> set[str]:
@@ -82,7 +95,7 @@ def test_agent_restart(server: LocalEtcd, running: tuple[Rig, Deletions]):
         second = Rig(server.endpoint)
         second.db = rig.db
         second.source = type(rig.source)(
-            rig.db, rig.source._layout, rig.source._line.connector._servers, rig.source._options, ids=rig.ids
+            rig.db, rig.source._layout, rig.source.servers, rig.source._options, ids=rig.ids
         )
         with second:
             second.until(lambda s: IP_CANARY in second.row(snapshot=s).last_error)
@@ -147,7 +160,7 @@ def test_a_replica_whose_revisions_are_lower_is_listed_anew(server: LocalEtcd, o
         first.publish(range(20))
         second.publish(range(1, 21))
         rig.synced()
-        with Deletions(rig.db) as deletions:
+        with Deletions(rig.db) as deletions, beating(first), beating(second):
             had = rig.numbers()
             (server if had == set(range(20)) else other_server).kill()
             has = set(range(1, 21)) if 0 in had else set(range(20))
@@ -175,7 +188,8 @@ def test_all_lost_and_one_back(server: LocalEtcd, other_server: LocalEtcd):
             empty(third)
             with Publisher(third) as publisher:
                 publisher.publish(range(1, 20))
-            rig.until(lambda s: rig.numbers(s) == set(range(1, 20)))
+                with beating(publisher):
+                    rig.until(lambda s: rig.numbers(s) == set(range(1, 20)))
             assert deletions.now() == gone(0)
 
 
@@ -206,22 +220,26 @@ def test_a_canary_that_goes_before_the_list_makes_it_incomplete(server: LocalEtc
     with Publisher(server) as publisher:
         publisher.delete(*[ip_entry(number)[0] for number in range(20)], IP_CANARY)
     source = rig.source
-    again = type(source)(rig.db, source._layout, source._line.connector._servers, source._options, ids=rig.ids)
-    missing = again._missing
-    again._missing = lambda kind: [] if IP_CANARY.encode() not in again._canaries and not lied else missing(kind)
-    lied: list[int] = []
+    again = type(source)(rig.db, source._layout, source.servers, source._options, ids=rig.ids)
+    missing, judged = again._writers.missing, again.list_verdict
+    verdicts: list[object] = []
 
-    def full(client, prefix, revision, real=again._is_full):
-        answer = real(client, prefix, revision)
+    def overlooked(canaries):
+        return [] if not verdicts else missing(canaries)
+
+    def verdict(prefix, revision):
+        again._writers.missing = missing
+        found = judged(prefix, revision)
         if prefix.feed == "ip":
-            lied.append(answer)
-        return answer
+            verdicts.append(found)
+        again._writers.missing = overlooked
+        return found
 
-    again._is_full = full
+    again._writers.missing, again.list_verdict = overlooked, verdict
     again.start()
     try:
-        rig.until(lambda s: bool(lied) and IP_CANARY in rig.row(snapshot=s).last_error)
-        assert lied == [False]
+        rig.until(lambda s: bool(verdicts) and IP_CANARY in rig.row(snapshot=s).last_error)
+        assert verdicts[0] == No(f"its writer has not finished: a canary is missing: {IP_CANARY}")
         assert deletions.now() == set()
         assert rig.row().state == "stale"
     finally:
@@ -378,8 +396,11 @@ def test_random_histories_and_fail_overs(steps: list):
                 if step == "half":
                     fill(replicas[what], half=True)
                 fill(replicas[what])
-        rig.until(lambda s: rig.numbers(s) == held, f"{sorted(held)}")
-        rig.synced()
+        with ExitStack() as living:
+            for etcd in replicas:
+                living.enter_context(beating(living.enter_context(Publisher(etcd))))
+            rig.until(lambda s: rig.numbers(s) == held, f"{sorted(held)}")
+            rig.synced()
         assert deletions.now() <= gone(*deleted)
         assert {row.key.cluster for row in rig.db.snapshot()[Endpoints].values()} <= {CLUSTER}
 

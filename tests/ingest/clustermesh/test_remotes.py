@@ -14,7 +14,7 @@ from statedb.catalog import Endpoints, Nodes, Rejected, SourceKey, Sources
 from statedb.catalog.wire.cluster_configs import ClusterConfig
 
 from ..kvstore_rig import Deletions
-from .publisher import CLUSTER, Publisher, Tables, options, token
+from .publisher import CLUSTER, Publisher, Tables, beating, options, token
 
 DIRECTORY = SourceKey("*", "*")
 
@@ -110,9 +110,13 @@ def test_a_bad_file_is_told_and_a_running_cluster_goes_on(filled: LocalEtcd, tmp
 
 
 def test_a_changed_file_connects_anew_and_keeps_the_rows(filled: LocalEtcd, other_server: LocalEtcd, tmp_path: Path):
-    with Publisher(other_server) as publisher:
+    with (
+        Publisher(other_server) as publisher,
+        beating(publisher),
+        Mesh(tmp_path) as mesh,
+        Deletions(mesh.db) as deletions,
+    ):
         publisher.publish(range(1, 7))
-    with Mesh(tmp_path) as mesh, Deletions(mesh.db) as deletions:
         mesh.write(CLUSTER, at(filled))
         mesh.synced()
         mesh.write(CLUSTER, at(other_server))

@@ -29,6 +29,7 @@ from ..kube_fake import FakeApi
 CARRIED = (Nodes, Identities, Endpoints, Services, Backends)
 """What every backend carries."""
 WAIT_S = 30.0
+BEAT_S = 0.05
 
 Rows = dict[str, list[Any]]
 
@@ -68,7 +69,7 @@ class Everywhere:
         """What is there and good; of objects that are bad now, what was good last."""
         self._written: dict[str, bytes] = {}
         self.client.delete_prefix(b"")
-        self.client.put(keys.HEARTBEAT.encode(), b"now")  # by which an etcd is known again that has lost its history
+        self._beat()  # by which an etcd is known again that has lost its history, too
         self.client.put(f"cilium/cluster-config/{CLUSTER}".encode(), encode(ClusterConfig(1, True)))
         for canary in CANARIES:
             self.client.put(canary.replace("cluster3", CLUSTER).encode(), b"now")
@@ -140,13 +141,20 @@ class Everywhere:
         self._written[key] = b"{"
 
     def until_all(self, holds: Callable[[str, Snapshot], bool], what: Callable[[str], str]) -> None:
-        """Wait until all sources' tables fulfil a condition; it is given the kind of the source."""
+        """Wait until all sources' tables fulfil a condition; it is given the kind of the source.
+
+        The writer of the etcd lives meanwhile: only when its heartbeat changes is it known that it is not a dead one's.
+        """
         for name, db in self.databases.items():
             end = time.monotonic() + WAIT_S
             while not holds(name, snapshot := db.snapshot()):
                 watches = [snapshot[table].watch() for table in TABLES]
-                WatchSet(*watches).wait(timeout=max(0.0, end - time.monotonic()))
+                WatchSet(*watches).wait(timeout=BEAT_S)
                 assert time.monotonic() < end, what(name)
+                self._beat()
+
+    def _beat(self) -> None:
+        self.client.put(keys.HEARTBEAT.encode(), b"now")
 
     def _write_etcd(self, entries: dict[str, bytes]) -> None:
         for key in [key for key in self._written if key not in entries]:

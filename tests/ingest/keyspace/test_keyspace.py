@@ -1,8 +1,10 @@
 """Lists and watches of prefixes: what a list has told is not turned back by older events of the watch."""
 
+from ingest.belief import Absence, Verdict, Yes
 from ingest.etcd import DELETE, Client, WatchBatch, WatchEvent
 from ingest.keyspace.keyspace import Keyspace
 from ingest.keyspace.kind import Kind
+from ingest.keyspace.prefix import Prefix
 from ingest.reflect import Feed, Reflector
 from ingest.status import Status
 from statedb import Database
@@ -14,19 +16,34 @@ from ..kvstore_rig import CLUSTER, ip_key, ip_of, put_endpoint
 KIND = Kind(keys.IPS + "/", (Endpoints,), lambda name, value: tuple(filter(None, (ips.decode(CLUSTER, name, value),))))
 
 
+class Believing:
+    """A judge that believes everything."""
+
+    asks_why = False
+
+    def explains_lists(self, prefix: Prefix) -> bool:
+        return False
+
+    def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
+        return Yes()
+
+    def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:
+        return Yes()
+
+
 def test_events_older_than_the_list_are_passed_over(client: Client):
     db = Database(*TABLES)
     status = Status(db, CLUSTER, "test", (Endpoints,))
     reflector = Reflector(db, CLUSTER, "test", [Feed(KIND.prefix, KIND.tables)], status)
     reflector.begin()
-    keyspace = Keyspace([KIND], reflector, 1000, lambda: False)
+    keyspace = Keyspace([KIND], reflector, 1000, Believing(), lambda: False)
     (prefix,) = keyspace.prefixes.values()
     start = put_endpoint(client, ip_of(1)) + 1
     with client.watch({prefix.key: start}) as stream:
         client.delete(ip_key(ip_of(1)))
         put_endpoint(client, ip_of(1), 70_001)
         last = put_endpoint(client, ip_of(2))
-        keyspace.list(client, prefix, lambda _prefix, _revision: True)
+        keyspace.list(client, prefix)
         assert prefix.known == last
         revision = db.snapshot()[Endpoints].revision
         events: list[WatchEvent] = []
@@ -35,7 +52,7 @@ def test_events_older_than_the_list_are_passed_over(client: Client):
             events += () if batch is None else batch.events
     assert events[0].type == DELETE
     for event in events:  # one at a time, as they may come
-        keyspace._take(prefix, WatchBatch(prefix.key, [event], event.kv.mod_revision + 1))
+        keyspace._take(client, prefix, WatchBatch(prefix.key, [event], event.kv.mod_revision + 1))
         reflector.flush()
         assert db.snapshot()[Endpoints].revision == revision
         assert prefix.known == last

@@ -1,5 +1,6 @@
 """What an etcd can go through, and that no row goes which etcd did not delete."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,10 @@ import trustme
 
 from ingest import TlsOptions
 from ingest.etcd import Client, Tls, Unavailable
-from ingest.etcd.local import LocalEtcd
+from ingest.etcd.local import LocalEtcd, free_port
 from statedb.catalog import Endpoints
 
+from ...tcp_proxy import TcpProxy
 from ..etcd.test_security import etcdctl
 from ..kvstore_rig import HEARTBEAT, Deletions, Rig, endpoints_in, ip_key, ip_of, put_endpoint, put_endpoints
 
@@ -225,3 +227,86 @@ def test_tls_with_a_client_certificate_that_is_renewed(tmp_path: Path):
             rig.until(lambda s: rig.row(s).last_error != "" and rig.state(s) == "connecting")
             show(ca)
             rig.until(lambda s: rig.state(s) == "synced" and len(s[Endpoints]) == 5)
+
+
+def test_a_restored_backup_that_was_written_on_is_not_the_server_we_knew(tmp_path: Path):
+    """Its revision is past ours when we see it again; what came after the backup is gone, or came in another way."""
+    with LocalEtcd(tmp_path / "etcd") as etcd:
+        etcd.start()
+        with etcd.client() as client:
+            put_endpoints(client, range(50))
+        etcd.stop()
+        shutil.copytree(tmp_path / "etcd" / "data", tmp_path / "backup")
+        etcd.start()
+        with etcd.client() as client:
+            for number in range(50, 60):
+                put_endpoint(client, ip_of(number))
+        with Rig(etcd.endpoint) as rig, Deletions(rig.db) as deletions:
+            rig.until(lambda s: len(s[Endpoints]) == 60)
+            rig.synced()
+            etcd.stop()
+            shutil.rmtree(tmp_path / "etcd" / "data")
+            shutil.copytree(tmp_path / "backup", tmp_path / "etcd" / "data")
+            url = etcd.endpoint
+            etcd.endpoint = f"http://127.0.0.1:{free_port()}"  # where the source cannot look
+            etcd.start()
+            with etcd.client() as client:
+                for number in range(100, 130):
+                    put_endpoint(client, ip_of(number), 80_000)
+            etcd.stop()
+            etcd.endpoint = url
+            etcd.start()
+            snapshot = rig.until(lambda s: rig.row(s).withheld_deletes == 10)
+            assert rig.state(snapshot) == "stale"
+            with etcd.client() as client:
+                assert set(endpoints_in(client)) <= set(rig.endpoints()), "nothing that it holds is missing"
+            assert deletions.now() == set()
+
+
+def test_an_address_that_turns_to_another_etcd_in_the_midst_of_a_list(own_etcd: LocalEtcd):
+    """One client is not one connection: gRPC connects anew by itself, and a proxy may lead elsewhere then."""
+    with (
+        LocalEtcd(arguments=["--initial-cluster-token=other"]) as other,
+        TcpProxy(own_etcd.endpoint) as proxy,
+        own_etcd.client() as client,
+    ):
+        other.start()
+        put_endpoints(client, range(200))
+        with other.client() as elsewhere:
+            for _ in range(50):
+                elsewhere.put(b"x", b"y")
+        with Rig(proxy.endpoint, page_limit=10, relist_s=0.2) as rig, Deletions(rig.db) as deletions:
+            rig.synced()
+            listed, turned = Client.list, threading.Event()
+
+            def turning(self, prefix, *arguments):
+                for place, page in enumerate(listed(self, prefix, *arguments)):
+                    if place == 3 and not turned.is_set():
+                        proxy.turn(other.endpoint)
+                        turned.set()
+                    yield page
+
+            Client.list = turning  # type: ignore[method-assign]
+            try:
+                assert turned.wait(30)
+                rig.until(lambda s: rig.row(s).withheld_deletes == 200, "the other etcd is told from ours")
+            finally:
+                Client.list = listed  # type: ignore[method-assign]
+            assert deletions.now() == set()
+
+
+def test_a_heartbeat_that_a_restored_etcd_still_has_proves_nothing(own_etcd: LocalEtcd):
+    with own_etcd.client() as client:
+        put_endpoints(client, range(20))
+        client.put(HEARTBEAT, b"t")
+    with Rig(own_etcd.endpoint, lease_time_s=0.2) as rig, Deletions(rig.db) as deletions:
+        rig.synced()
+        own_etcd.kill()
+        own_etcd.forget()
+        own_etcd.start()
+        with own_etcd.client() as client:
+            client.put(HEARTBEAT, b"t")
+            rig.until(lambda s: rig.row(s).withheld_deletes == 20)
+            put_endpoint(client, ip_of(30))
+            rig.until(lambda s: ip_of(30) in rig.endpoints(s))
+        assert deletions.now() == set()

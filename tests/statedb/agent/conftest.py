@@ -1,11 +1,14 @@
 """A real agent on a directory of manifests."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from statedb.agent.http.server import Server
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config
 
@@ -41,6 +44,13 @@ def config_text(directory: Path, listen: str = "127.0.0.1:0") -> str:
     )
 
 
+def until_no_connection(server: Server) -> None:
+    end = time.monotonic() + WAIT_S
+    while server.connection_count:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 @pytest.fixture
 def manifests(tmp_path: Path) -> Path:
     directory = tmp_path / "manifests"
@@ -53,7 +63,7 @@ def manifests(tmp_path: Path) -> Path:
 def start() -> Iterator[Callable[..., Agent]]:
     agents: list[Agent] = []
 
-    def start(directory: Path, listen: str = "127.0.0.1:0", *, synced: bool = True, **options: float) -> Agent:
+    def start(directory: Path, listen: str = "127.0.0.1:0", *, synced: bool = True, **options: Any) -> Agent:
         agent = Agent(parse_config(config_text(directory, listen)), **options)
         agents.append(agent)
         agent.start()

@@ -299,3 +299,18 @@ def test_run_with_an_etcd_that_takes_connections_and_says_nothing_stops_at_once_
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(2) == 0
             assert_calm(process.stderr.read())
+
+
+def test_health_is_an_exit_status_and_one_line(
+    manifests: Path, start: Callable[..., Agent], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    agent = start(manifests)
+    assert told(capsys, "-s", agent.address, "health") == (0, "ok\n", [])
+    assert told(capsys, "health", "--ready", "-s", agent.address) == (0, "ready\n", [])
+    readiness = agent._monitor._readiness
+    monkeypatch.setattr(readiness, "failures", lambda: ["kvstore/c1: KeyError: 'x'"])
+    monkeypatch.setattr(readiness, "missing", lambda: [{"table": "nodes", "state": "connecting"}])
+    assert told(capsys, "health", "-s", agent.address) == (1, "failed: kvstore/c1: KeyError: 'x'\n", [])
+    assert told(capsys, "health", "--ready", "-s", agent.address) == (1, "not ready: nodes connecting\n", [])
+    assert agent.stop()
+    assert told(capsys, "health", "-s", agent.address)[0] == 2

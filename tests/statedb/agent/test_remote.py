@@ -12,7 +12,7 @@ from statedb.agent.errors import BadRequest, NotFound, Unreachable
 from statedb.agent.process.agent import Agent
 from statedb.catalog import Identities, Node, NodeKey, Nodes, Policies
 
-from .conftest import WAIT_S, node, put
+from .conftest import WAIT_S, node, put, until_no_connection
 
 
 def test_a_remote_table_has_rows_of_its_type(manifests: Path, start: Callable[..., Agent]):
@@ -58,8 +58,7 @@ def test_a_closed_stream_frees_its_place(manifests: Path, start: Callable[..., A
     changes = Remote(agent.address).table(Policies).changes()
     assert next(changes).changes == ()
     changes.close()
-    with agent._server._lock:
-        assert agent._server._lock.wait_for(lambda: not agent._server._connections, WAIT_S)
+    until_no_connection(agent._server)
 
 
 def test_a_unix_socket_is_asked_in_the_same_way(manifests: Path, tmp_path: Path, start: Callable[..., Agent]):

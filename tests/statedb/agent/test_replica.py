@@ -17,6 +17,8 @@ from statedb.agent.address import Address
 from statedb.agent.client.remote import Cancellation, Remote
 from statedb.agent.client.replica import Link, Links, Replica, ReplicaOptions
 from statedb.agent.errors import Unreachable
+from statedb.agent.http.app import make_app
+from statedb.agent.http.connections import Limits
 from statedb.agent.http.resources import Resources
 from statedb.agent.http.server import Server
 from statedb.agent.http.streams import Streams
@@ -26,7 +28,7 @@ from statedb.catalog import Identities, Node, NodeKey, Nodes
 from statedb.testing import Host, Hosts, Slot, SlotKey, Slots, check_invariants, fold, histories, play
 
 from ...tcp_proxy import TcpProxy
-from .conftest import WAIT_S, identity, node, put
+from .conftest import WAIT_S, identity, node, put, until_no_connection
 
 QUICK = {"retry_min_s": 0.01, "retry_max_s": 0.05}
 QUICKLY = ReplicaOptions(**QUICK)
@@ -56,7 +58,7 @@ class Home:
                     self.pending[table] = txn[table].begin_initializer("filling")
         self.insert(*rows)
         self.streams = Streams(self.db)
-        self.server = Server(self.address, Resources(self.db, self.streams, Readiness(self.db)).respond)
+        self.server = Server(self.address, make_app(Resources(self.db, Readiness(self.db)), self.streams))
         self.address = self.server.address
         self.server.begin()
 
@@ -384,10 +386,10 @@ def test_half_a_line_is_the_end_of_the_stream():
 
 def test_too_many_connections_are_an_outage_like_any_other():
     with Home(Nodes) as home:
-        home.server._connections_max = 0
+        home.server._connections.limits = Limits(connections=0)
         with home.replica() as replica:
             until_link(replica, last_error="0 connections are open already; close one")
-            home.server._connections_max = 1
+            home.server._connections.limits = Limits(connections=1)
             until_link(replica, connected=True)
 
 
@@ -445,8 +447,7 @@ def test_rows_stay_when_the_replica_is_closed():
         link = replica.status["nodes"]
         assert (link.connected, link.last_error, names(replica)) == (False, "", ["a"])
         assert replica.close()
-        with home.server._lock:
-            assert home.server._lock.wait_for(lambda: not home.server._connections, WAIT_S)
+        until_no_connection(home.server)
         with pytest.raises(RuntimeError, match="threads can only be started once"):
             replica.start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,9 +13,11 @@ from ..status import Status
 from ..worker import Worker
 from .connect import Connector
 
+_log = logging.getLogger("ingest")
 
-class Line:
-    """Connects, and runs ``session`` until it breaks; then the next server, or a rest, longer each time.
+
+class ConnectionLoop:
+    """Connects, and runs ``session`` until it breaks; then tries the next server, or waits, longer each time.
 
     ``session`` is given a client, which is closed when it returns; it raises EtcdError when the connection is lost,
     and returns to have a new one at once. ``lost`` is told the error, ``ended`` what ended the thread.
@@ -33,16 +36,17 @@ class Line:
         retry_max_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``name`` is the thread's. What the status has to write is written while the line rests."""
+        """``name`` is the thread's. What the status has to write is written while the loop waits."""
         self.connector = connector
         self._status = status
         self._session = session
         self._lost = lost
         self._backoff = Backoff(retry_min_s, retry_max_s)
         self._clock = clock
-        self._well_since: float | None = None
+        self._healthy_since: float | None = None
         self._client: Client | None = None
-        self._nudged = threading.Event()
+        self._reconnect = threading.Event()
+        self._name = name
         self._worker = Worker(name, self._run, ended)
 
     @property
@@ -55,11 +59,6 @@ class Line:
         """Whether it was asked to end."""
         return self._worker.stopping
 
-    @property
-    def well(self) -> bool:
-        """Whether `is_well` was said of this connection."""
-        return self._well_since is not None
-
     def start(self) -> None:
         """Begin."""
         self._worker.start()
@@ -67,12 +66,12 @@ class Line:
     def stop(self) -> None:
         """Ask it to end; a request under way is cut off."""
         self._worker.stop()
-        self.nudge()
+        self.reconnect()
         self.connector.close()
 
-    def nudge(self) -> None:
-        """End the present connection or rest, from any thread: the session gets Closed."""
-        self._nudged.set()
+    def reconnect(self) -> None:
+        """End the present connection or wait, from any thread: the session gets Closed."""
+        self._reconnect.set()
         client = self._client
         if client is not None:
             client.close()
@@ -80,51 +79,54 @@ class Line:
     def replace(self, connector: Connector) -> None:
         """Make connections by another connector from now on, from any thread."""
         before, self.connector = self.connector, connector
-        self.nudge()
+        self.reconnect()
         before.close()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended."""
         return self._worker.join(timeout)
 
-    def is_well(self) -> None:
-        """The connection does what it should: this server is kept, and the next rests are short."""
-        if self._well_since is None:
-            self._well_since = self._clock()
+    def mark_healthy(self) -> None:
+        """The connection does what it should: this server is kept, and the next waits are short."""
+        if self._healthy_since is None:
+            self._healthy_since = self._clock()
             self.connector.worked()
 
     def _run(self) -> None:
         while not self._worker.stopping:
-            self._well_since = None
+            self._healthy_since = None
             try:
                 self._connect()
                 continue
             except EtcdError as error:
                 if self._worker.stopping:
                     return
-                if isinstance(error, Closed) and self._nudged.is_set():
+                if isinstance(error, Closed) and self._reconnect.is_set():
                     continue
+                _log.debug("%s: the connection is lost: %s", self._name, error)
                 self._lost(error)
-            if self._well_since is not None:
-                self._backoff.lasted(self._clock() - self._well_since)
+            if self._healthy_since is not None:
+                self._backoff.lasted(self._clock() - self._healthy_since)
             if not self.connector.failed():
-                self._rest(self._backoff.next())
+                wait_s = self._backoff.next()
+                _log.debug("%s: next try in %.2f s", self._name, wait_s)
+                self._wait(wait_s)
 
     def _connect(self) -> None:
-        self._nudged.clear()
+        self._reconnect.clear()
         self._client = client = self.connector.connect()
         try:
             # stop() may have looked for a client before there was one
-            if not self._worker.stopping and not self._nudged.is_set():
+            if not self._worker.stopping and not self._reconnect.is_set():
                 self._session(client)
         finally:
             self._client = None
             client.close()
 
-    def _rest(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> None:
         until = self._clock() + seconds
         while (left := until - self._clock()) > 0:
             due_in = self._status.due_in()
-            if self._nudged.wait(left if due_in is None else min(left, due_in)):
+            if self._reconnect.wait(left if due_in is None else min(left, due_in)):
                 return
             self._status.write_if_due()

@@ -1,0 +1,77 @@
+"""What a cluster says of itself, and whether it may join our mesh."""
+
+from __future__ import annotations
+
+from statedb.catalog.wire import WireError, cluster_configs
+from statedb.catalog.wire.cluster_configs import ClusterConfig
+
+from ..etcd import PUT, EtcdError, KeyValue, WatchBatch
+from .ids import ClusterIds
+from .kinds import Layout
+
+
+class Unfit(EtcdError):
+    """The etcd answers, but the cluster behind it cannot be taken into this mesh."""
+
+
+class Admission:
+    """The cluster config: as it stands in the etcd, and as it was taken up. For one thread at a time."""
+
+    def __init__(self, layout: Layout, own_id: int | None, ids: ClusterIds | None) -> None:
+        """``own_id`` is the id that the cluster must have; else ``ids`` says which it may have."""
+        self._layout = layout
+        self._own_id = own_id
+        self._ids = ids
+        self._taken: ClusterConfig | None = None
+        self.raw: bytes | None = None
+        """The config as it stands in this etcd, or stood there last; None: it was never there."""
+        self.is_lost = False
+        """Whether it went while we were connected: its writer is away."""
+
+    @property
+    def key(self) -> str:
+        """Where the cluster says who it is."""
+        return self._layout.config_key.decode()
+
+    def read(self, kv: KeyValue | None) -> None:
+        """A new connection has asked for it."""
+        self.raw = None if kv is None else kv.value
+        self.is_lost = False
+
+    def on_events(self, batch: WatchBatch) -> bool:
+        """Whether it is another one now than this connection was begun with. Its absence is no other one."""
+        changed = False
+        for event in batch.events:
+            self.is_lost = event.type != PUT
+            if event.type == PUT:
+                changed |= self.raw is not None and event.kv.value != self.raw
+                self.raw = event.kv.value
+        return changed
+
+    def admit(self) -> tuple[ClusterConfig, bool]:
+        """Take up what the cluster says, and whether it has another id than before. Raises Unfit."""
+        try:
+            config = cluster_configs.decode(self.raw or b"")
+        except WireError as error:
+            raise Unfit(f"{self.key}: {error}") from None
+        before = self._taken
+        why = self._why_not(config)
+        if why:
+            raise Unfit(f"{self.key}: {why}")
+        self._taken = config
+        return config, before is not None and before.id != config.id and self._ids is not None
+
+    def leave(self) -> None:
+        """The cluster is none of ours any more: its id is free."""
+        if self._ids is not None:
+            self._ids.give_back(self._layout.cluster)
+
+    def _why_not(self, config: ClusterConfig) -> str:
+        """Why this cluster cannot be taken in; else its id is taken."""
+        if self._own_id is not None:
+            if config.id != self._own_id:
+                return f"its id is {config.id}, our own is {self._own_id}"
+            if config.id == 0:
+                config = ClusterConfig(1, max_connected_clusters=config.max_connected_clusters)
+        why = cluster_configs.why_incompatible(config, self._layout.max_clusters)
+        return why or ("" if self._ids is None else self._ids.take(self._layout.cluster, config.id))

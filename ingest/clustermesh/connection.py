@@ -1,0 +1,79 @@
+"""What is true of one connection to a cluster's etcd only: since when, its credentials, the leases of its writers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..etcd import Client, PermissionDenied
+from ..keyspace.connect import Connector
+from ..keyspace.prefix import Prefix
+from .writers import Writers
+
+_LEASES_S = 10.0
+
+
+class Connection:
+    """Begun by `ClusterSource.identify`, and given up with the client. For the source's thread."""
+
+    __slots__ = (
+        "_client",
+        "_leases_at",
+        "_renewal_at",
+        "_renewal_s",
+        "_renewal_warning",
+        "_short_lease",
+        "ends",
+        "since",
+    )
+
+    def __init__(self, client: Client | None = None, since: float = 0.0, renewal_s: float = 0.0) -> None:
+        """``since`` is now. Certificates and passwords are looked at every ``renewal_s`` seconds."""
+        self._client = client
+        self._renewal_s = renewal_s
+        self._renewal_at = since + renewal_s
+        self._renewal_warning = ""
+        self._leases_at = 0.0
+        self._short_lease = ""
+        self.since = since
+        self.ends = False
+        """Whether to make a new one, in good order."""
+
+    @property
+    def client(self) -> Client:
+        """The client of this connection."""
+        assert self._client is not None
+        return self._client
+
+    @property
+    def warning(self) -> str:
+        """What an operator should mend although all is in order; empty: nothing."""
+        return self._renewal_warning or self._short_lease
+
+    def look_for_renewal(self, connector: Connector, now: float) -> None:
+        """Whether certificates or password have changed: then a new connection is made, if they are in order."""
+        if now < self._renewal_at:
+            return
+        self._renewal_at = now + self._renewal_s
+        try:
+            self.ends |= connector.renewed()
+            self._renewal_warning = ""
+        except OSError as error:
+            self._renewal_warning = f"renewed credentials are not used: {error}"
+
+    def look_at_leases(self, writers: Writers, prefixes: Sequence[Prefix], now: float) -> None:
+        """Whether the writers of these prefixes renew their leases, and whether those are long enough."""
+        if now < self._leases_at:
+            return
+        self._leases_at = now + _LEASES_S
+        for prefix in prefixes:
+            for lease in writers.leases(prefix.kind.canaries):
+                try:
+                    found = self.client.time_to_live(lease)
+                except PermissionDenied:
+                    return
+                writers.lease_seen(prefix.feed, lease, found, now)
+                if found is not None and found.granted_s < writers.heartbeat.timeout_s:
+                    self._short_lease = (
+                        f"its writer's leases last {found.granted_s} s, less than heartbeat-timeout-s: its keys expire "
+                        "before its silence is noticed"
+                    )

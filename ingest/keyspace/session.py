@@ -1,0 +1,143 @@
+"""One connection to an etcd, from the first answer to the last: the loop that all sources on etcd share.
+
+    identify ─▶ open the watch stream ─▶ list what is due ─▶ watch from the next revision ─▶ batches
+        ▲                                       ▲                       │ compacted        │
+        │                                       └───────────────────────┘                  │
+        └── the next server, or a wait, longer each time ◀── any error; what we know stays ┘
+
+The stream is opened before the lists, and all lists and watches of a connection are of the server that was identified.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from ..etcd import Client, Compacted, Unavailable, WatchBatch, WatchStream
+from ..reflect import Reflector
+from ..status import Status
+from .connection import ConnectionLoop
+from .keyspace import Keyspace
+from .prefix import Prefix
+
+_PROBE_S = 30.0
+_LONGEST_WAIT_S = 1.0
+_COMPACTIONS_MAX = 5
+
+
+class Reader(Protocol):
+    """What a source adds to the loop."""
+
+    def identify(self, client: Client) -> Mapping[bytes, int]:
+        """Find out who answers; the single keys to watch, each from its revision on."""
+        ...
+
+    def admit(self, client: Client, stream: WatchStream) -> bool:
+        """Before the first list: whether there is something to list. False ends the connection in good order."""
+        ...
+
+    def may_list(self, prefix: Prefix) -> bool:
+        """Whether a prefix that is due can be listed now."""
+        ...
+
+    def listed(self, prefixes: Iterable[Prefix]) -> None:
+        """These have just been listed."""
+        ...
+
+    def on_other(self, batch: WatchBatch) -> None:
+        """Events of a key that gives no rows."""
+        ...
+
+    def settle(self) -> None:
+        """All watches stand: judge again what is withheld, and report."""
+        ...
+
+    def check(self) -> bool:
+        """Once in a round; False ends the connection in good order, to make it anew."""
+        ...
+
+    def waits(self) -> Iterable[float | None]:
+        """In how many seconds something is to be done even if no event comes."""
+        ...
+
+
+class Session:
+    """Runs one connection. For the thread of the `ConnectionLoop`."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        loop: ConnectionLoop,
+        keyspace: Keyspace,
+        reflector: Reflector,
+        status: Status,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``loop`` says when to stop."""
+        self._reader = reader
+        self._loop = loop
+        self._keyspace = keyspace
+        self._reflector = reflector
+        self._status = status
+        self._clock = clock
+        self._compactions = 0
+        self._watched: set[bytes] = set()
+
+    def run(self, client: Client) -> None:
+        """Until the connection breaks (EtcdError), should be made anew, or we are asked to stop."""
+        self._compactions = 0
+        try:
+            while not self._loop.stopping:
+                try:
+                    self._follow(client)
+                    return
+                except Compacted as error:
+                    self._compactions += 1
+                    if self._compactions > _COMPACTIONS_MAX:
+                        raise Unavailable(f"{client.endpoint}: compacts faster than its keys can be listed") from None
+                    self._keyspace.outdate(error.revision)
+        finally:
+            self._reflector.flush()
+
+    def _follow(self, client: Client) -> None:
+        """List and watch all that there is. Raises EtcdError, Compacted to begin again on this connection."""
+        reader = self._reader
+        starts = reader.identify(client)
+        self._watched.clear()
+        with client.watch(starts, keys=tuple(starts)) as stream:
+            if not reader.admit(client, stream):
+                return
+            probe_at = self._clock() + _PROBE_S
+            while not self._loop.stopping and reader.check():
+                self._list_due(client, stream)
+                if stream.ready and not self._loop.stopping:
+                    self._compactions = 0
+                    reader.settle()
+                self._status.write_if_due()
+                self._keyspace.gather(client, stream, self._longest_wait(probe_at), reader.on_other)
+                if self._clock() >= probe_at:  # a silent watch may have a dead or another server behind it
+                    self._keyspace.probe(client)
+                    probe_at = self._clock() + _PROBE_S
+
+    def _list_due(self, client: Client, stream: WatchStream) -> None:
+        """List what is due, and watch from there; watch what is not due from where we are."""
+        listed = []
+        for prefix in tuple(self._keyspace.prefixes.values()):
+            if self._loop.stopping:
+                return
+            if prefix.due and self._reader.may_list(prefix):
+                if not prefix.listed:
+                    self._status.report("syncing", "", prefix.kind.fills)
+                self._keyspace.list(client, prefix)
+                listed.append(prefix)
+            if not prefix.due and prefix.key not in self._watched and not self._loop.stopping:
+                self._watched.add(prefix.key)
+                stream.add(prefix.key, prefix.known + 1)
+        if listed:
+            self._reader.listed(listed)
+
+    def _longest_wait(self, probe_at: float) -> float:
+        """For how long there is nothing to do unless an event comes."""
+        waits = [_LONGEST_WAIT_S, probe_at - self._clock(), self._status.due_in(), *self._reader.waits()]
+        return max(0.001, min(wait for wait in waits if wait is not None))

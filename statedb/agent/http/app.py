@@ -1,0 +1,158 @@
+"""The ASGI application: routes requests to resources, and their replies and errors to responses.
+
+Probes are answered on the event loop, at once. Queries are computed on two other threads, piece by piece, so that a
+large answer holds up nobody; at most 256 may be open. Change streams have a limit of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from ..errors import AgentError, BadRequest, NoRow, NotFound, Overloaded
+from ..wording import suggestion
+from .admission import Admissions
+from .connections import Limits
+from .guard import Guard
+from .openapi import document
+from .parameters import Parameters
+from .query import table_named
+from .resource import RESOURCES, Resource
+from .resources import Reply, Resources, as_json
+from .streams import THREADS, Streams
+
+log = logging.getLogger("statedb.agent")
+
+_OPENAPI_PATH = "/openapi.json"
+
+
+def make_app(resources: Resources, streams: Streams, limits: Limits | None = None, *, browsers: bool = True) -> Guard:
+    """The application. ``browsers``: whether its address can be reached by a browser, so that it must refuse some."""
+    answers = _Answers(resources, streams, limits or Limits())
+    routes = [Route(_pattern(each), answers.endpoint(each), methods=[each.method]) for each in RESOURCES]
+    routes.append(Route(_OPENAPI_PATH, answers.openapi, methods=["GET"]))
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+    app.router.redirect_slashes = False
+    return Guard(app, browsers=browsers)
+
+
+class _Answers:
+    """Answers requests to resources. Used on one event loop."""
+
+    def __init__(self, resources: Resources, streams: Streams, limits: Limits) -> None:
+        self._resources = resources
+        self._streams = streams
+        self._threads = anyio.CapacityLimiter(THREADS)
+        self._queries = Admissions(limits.queries)
+
+    def endpoint(self, resource: Resource) -> Callable[[Request], Any]:
+        """The function that Starlette calls for a request."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                return await self._answer(resource, request)
+            except AgentError as error:
+                return _error_response(error)
+            except Exception as error:
+                log.exception("a request failed: %s", request.url.path)
+                message = f"internal error: {type(error).__name__}; the log of the agent says more"
+                return _complete(as_json(500, {"error": message}))
+
+        return endpoint
+
+    async def openapi(self, _: Request) -> Response:
+        """The description of this interface."""
+        return _complete(as_json(200, document(self._resources.db, RESOURCES)))
+
+    async def _answer(self, resource: Resource, request: Request) -> Response:
+        parameters = Parameters(request.query_params.multi_items())
+        if resource.respond is None:
+            parameters.only(*resource.parameters)
+            table = table_named(self._resources.db, request.path_params["table"])
+            return _Streaming(request, self._streams.lines(table, parameters.texts("key")), lines=True)
+        if resource.kind == "probe":
+            return _complete(resource.respond(self._resources, request.path_params, parameters))
+        with self._queries.admission() as admission:
+            reply = await self._compute(resource.respond, self._resources, request.path_params, parameters)
+            if isinstance(reply.body, tuple):
+                return _complete(reply)
+            pieces = iter(reply.body)
+            first = [await self._compute(next, pieces, b""), await self._compute(next, pieces, b"")]
+            if not first[1]:
+                return _complete(Reply(reply.status, tuple(first), lines=reply.lines))
+            return _Streaming(request, self._pieces(first, pieces), lines=reply.lines, ended=admission.keep())
+
+    async def _pieces(self, first: Iterable[bytes], more: Iterator[bytes]) -> AsyncIterator[bytes]:
+        for piece in first:
+            yield piece
+        while piece := await self._compute(next, more, b""):
+            yield piece
+
+    async def _compute(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
+
+
+class _Streaming(StreamingResponse):
+    """A response whose length is not known. To HEAD it is empty. ``ended`` is called when it is over."""
+
+    def __init__(
+        self, request: Request, pieces: AsyncIterator[bytes], *, lines: bool, ended: Callable[[], None] | None = None
+    ) -> None:
+        super().__init__(_nothing() if request.method == "HEAD" else pieces, media_type=_media_type(lines=lines))
+        self._ended = ended
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._ended is not None:
+                self._ended()
+
+
+def _pattern(resource: Resource) -> str:
+    """For Starlette. The name of a table may have slashes, so that a wrong one gets the error of a wrong table."""
+    return resource.path.replace("{table}", "{table:path}")
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+def _complete(reply: Reply) -> Response:
+    return Response(b"".join(reply.body), reply.status, media_type=_media_type(lines=reply.lines))
+
+
+def _media_type(*, lines: bool) -> str:
+    return "application/jsonl" if lines else "application/json"
+
+
+def _error_response(error: AgentError) -> Response:
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    more = {"missing": "row"} if isinstance(error, NoRow) else {}
+    return _complete(as_json(status, {"error": str(error), **more}))
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Starlette found no resource, or not with this method."""
+    path = request.url.path
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        message = f"{path} does not take {request.method[:20]}; it takes {allowed}"
+        response = _complete(as_json(405, {"error": message}))
+        response.headers["Allow"] = allowed
+        return response
+    paths = [*[each.path for each in RESOURCES], _OPENAPI_PATH]
+    return _complete(as_json(404, {"error": f"nothing is at {path[:60]!r}; {suggestion(paths, path)}"}))
+
+
+_STATUSES = ((BadRequest, 400), (NotFound, 404), (Overloaded, 503))

@@ -1,0 +1,201 @@
+"""Connections of the server, with time limits on both directions. Knows no resources.
+
+uvicorn parses requests and runs the application. This adds what it lacks: a request must arrive within a time limit,
+a response must be taken within one, the number of connections is bounded, and errors of the protocol are JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import h11
+import msgspec
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+log = logging.getLogger("statedb.agent")
+
+_protocol_log = logging.getLogger("statedb.agent.http.protocol")
+_protocol_log.setLevel(logging.ERROR)  # every malformed request is a warning of uvicorn
+
+_ROUNDS = 5
+_WRITE_BUFFER_BYTES = 32 * 1024
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of a server: times in seconds, numbers of things at once.
+
+    ``request_s``: from the opening of a connection, or the end of a response, to the end of the next request's
+    headers. ``write_s``: how long a reader may leave more than 32 KiB waiting before it is cut.
+    """
+
+    request_s: float = 10.0
+    write_s: float = 10.0
+    stop_s: float = 1.0
+    connections: int = 8192
+    queries: int = 256
+    streams: int = 5000
+
+
+class Counts(msgspec.Struct):
+    """What has happened to connections since the start."""
+
+    opened: int = 0
+    slow_requests: int = 0
+    slow_readers: int = 0
+    refused: int = 0
+
+
+class Connections(ServerState):
+    """All connections of a server. Used on the thread of its event loop only."""
+
+    def __init__(self, limits: Limits) -> None:
+        """None are open."""
+        super().__init__()
+        self.limits = limits
+        self.counts = Counts()
+        self.waiting: dict[Connection, None] = {}  # for a request, the longest waiting one first
+
+    def make_room(self, newest: Connection) -> bool:
+        """Close the connection that has waited longest for a request; False if all are busy."""
+        self.counts.refused += 1
+        if self.counts.refused == 1:
+            log.warning("%d connections are open; from now on idle ones are closed for new ones", len(self.connections))
+        for oldest in self.waiting:
+            if oldest is not newest:
+                oldest.transport.abort()
+                return True
+        return False
+
+    async def all_made(self) -> None:
+        """Wait for the connections that asyncio has accepted: it makes them in the next rounds of its loop."""
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Let responses end, for a moment; then abort the rest."""
+        for connection in list(self.connections):
+            with contextlib.suppress(h11.LocalProtocolError):  # it is closing because of an error
+                connection.shutdown()
+        deadline = asyncio.get_running_loop().time() + self.limits.stop_s
+        while self.connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in list(self.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # asyncio closes the sockets in its next round
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+class Connection(H11Protocol):
+    """One connection."""
+
+    def __init__(self, config: Config, connections: Connections) -> None:
+        """Made for each connection that is accepted."""
+        super().__init__(config, connections, {})
+        self.logger = _protocol_log
+        self._all = connections
+        self._request_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._half_closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the time limit for the first request; turn the connection away if there are too many."""
+        super().connection_made(transport)
+        self._all.counts.opened += 1
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        if len(self._all.connections) > self._all.limits.connections and not self._all.make_room(self):
+            self._refuse(503, f"{self._all.limits.connections} connections are open already; close one")
+        else:
+            self._watch_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._stop_request_timer()
+        self._stop_write_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request."""
+        super().data_received(data)
+        self._watch_request()
+
+    def on_response_complete(self) -> None:
+        """The response has been written; the next request may come."""
+        super().on_response_complete()
+        if self._half_closed and not self.busy:
+            self.transport.close()
+        self._watch_request()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The client has finished writing. It may still read the response, but not an endless stream.
+
+        asyncio closes the connection unless this returns True.
+        """
+        self._half_closed = True
+        endless = self.busy and self.scope["method"] == "GET" and self.scope["path"].startswith("/changes/")
+        return self.busy and not endless
+
+    def pause_writing(self) -> None:
+        """More waits for the reader than it should."""
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self._all.limits.write_s, self._cut_slow_reader)
+
+    def resume_writing(self) -> None:
+        """The reader has caught up."""
+        super().resume_writing()
+        self._stop_write_timer()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature is given
+        """Uvicorn calls this for what is not HTTP."""
+        self._refuse(400, "the request is not HTTP as we know it")
+
+    def _refuse(self, status: int, error: str) -> None:
+        """Answer and close, unless a response is under way; then only close."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self.busy:
+            body = msgspec.json.encode({"error": error}) + b"\n"
+            head = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+            response = h11.Response(status_code=status, headers=head, reason=HTTPStatus(status).phrase.encode())
+            for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _watch_request(self) -> None:
+        """Run the time limit for a request while none is being answered."""
+        if self.busy or self.transport.is_closing():
+            self._stop_request_timer()
+        elif self._request_timer is None:
+            self._all.waiting[self] = None
+            self._request_timer = self.loop.call_later(self._all.limits.request_s, self._cut_slow_request)
+
+    def _cut_slow_request(self) -> None:
+        self._all.counts.slow_requests += 1
+        self.transport.abort()
+
+    def _cut_slow_reader(self) -> None:
+        self._all.counts.slow_readers += 1
+        path = self.scope["path"] if self.scope is not None else ""
+        log.warning("a reader of %s took nothing for %g s and was cut", path, self._all.limits.write_s)
+        self.transport.abort()
+
+    def _stop_request_timer(self) -> None:
+        self._all.waiting.pop(self, None)
+        if self._request_timer is not None:
+            self._request_timer.cancel()
+            self._request_timer = None
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None

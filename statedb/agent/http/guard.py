@@ -1,0 +1,61 @@
+"""Refuses requests that a web page makes through its visitor's browser, and requests with large bodies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+
+from ..address import is_loopback
+
+_BODY_BYTES_MAX = 64 * 1024
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:@/\[\]]+))(?::[0-9]{1,5})?")
+
+
+class Guard:
+    """ASGI middleware in front of an application."""
+
+    def __init__(self, app: Any, *, browsers: bool) -> None:
+        """``browsers``: whether browsers can reach the address, as they cannot reach a Unix socket."""
+        self._app = app
+        self._browsers = browsers
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer with an error, or pass the request on."""
+        headers = Headers(scope=scope)
+        refusal = (cross_site_refusal(headers) if self._browsers else None) or body_refusal(headers)
+        if refusal is None:
+            await self._app(scope, receive, send)
+        else:
+            status, error = refusal
+            response = JSONResponse({"error": error}, status, headers={"Connection": "close"})
+            await response(scope, receive, send)
+
+
+def cross_site_refusal(headers: Mapping[str, str]) -> tuple[int, str] | None:
+    """A status and a reason to refuse a request that comes from a page of another site; None for all others.
+
+    ``Host`` must be loopback, against names that were made to lead here (DNS rebinding). ``Origin`` must be this
+    server itself, port included, and ``Sec-Fetch-Site`` must not be another site: browsers send these, programs do not.
+    """
+    host = headers.get("host", "")
+    match = _HOST.fullmatch(host)
+    if match is None or not is_loopback(match["v6"] or match["name"]):
+        return 421, "the Host header names no loopback address; use 127.0.0.1 or localhost"
+    origin = headers.get("origin")
+    if origin is not None and origin.lower() != f"http://{host.lower()}":
+        return 403, "requests from other sites are not answered"
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return 403, "requests from other sites are not answered"
+    return None
+
+
+def body_refusal(headers: Mapping[str, str]) -> tuple[int, str] | None:
+    """No request needs a body; small ones are ignored, as some clients always send one."""
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or not length.isascii() or not length.isdigit() or int(length) > _BODY_BYTES_MAX:
+        return 413, f"a body has at most {_BODY_BYTES_MAX} bytes; none is needed"
+    return None

@@ -1,0 +1,56 @@
+"""The resources of the server: one entry for each path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from .parameters import Parameters
+from .resources import Reply, Resources
+
+Kind: TypeAlias = Literal["probe", "query", "stream"]
+Respond: TypeAlias = Callable[[Resources, dict[str, str], Parameters], Reply]
+"""(resources, parts of the path, parameters) -> reply"""
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """A path, what it gives, and the parameters that it takes. A stream has no ``respond``."""
+
+    path: str
+    summary: str
+    kind: Kind
+    respond: Respond | None
+    parameters: tuple[str, ...] = ()
+    method: str = "GET"
+    lines: bool = False
+
+
+RESOURCES = (
+    Resource("/tables", "All tables.", "query", lambda our, _, given: our.tables(given)),
+    Resource(
+        "/tables/{table}",
+        "Rows of a table: all, or from a key on, or of a key or a prefix of an index.",
+        "query",
+        lambda our, path, given: our.rows(path["table"], given),
+        ("index", "key", "prefix", "from", "limit", "match"),
+    ),
+    Resource(
+        "/changes/{table}", "All rows of a table, or one row; then each change.", "stream", None, ("key",), lines=True
+    ),
+    Resource("/consumers", "All consumers, with their health.", "query", lambda our, _, given: our.consumers(given)),
+    Resource("/dump", "All rows at one instant.", "query", lambda our, _, given: our.dump(given), lines=True),
+    Resource("/healthz", "Whether every part works.", "probe", lambda our, _, given: our.health(given)),
+    Resource("/livez", "The same as /healthz.", "probe", lambda our, _, given: our.health(given)),
+    Resource("/readyz", "Whether the agent is ready now.", "probe", lambda our, _, given: our.ready(given)),
+    Resource(
+        "/sources/accept",
+        "Carry out the deletes that sources withhold.",
+        "query",
+        lambda our, _, given: our.accept(given),
+        ("table", "cluster"),
+        "POST",
+    ),
+)
+"""`/openapi.json` is made from these."""
