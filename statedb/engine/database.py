@@ -102,8 +102,10 @@ class Database(Head):
         """
         store = self._short_way(table)
         if store is not None:
-            done, old = write_one(store, insertion, row, owner)
-            self._taken = None
+            try:
+                done, old = write_one(store, insertion, row, owner)
+            finally:
+                self._taken = None
             if done:
                 return cast("R | None", old)
         with self.write(table, owner=owner) as txn:
@@ -113,8 +115,10 @@ class Database(Head):
         """Take one row out, in a transaction of its own; the deleted row, or None where there was none."""
         store = self._short_way(table)
         if store is not None:
-            done, old = write_one(store, deletion, key, owner)
-            self._taken = None
+            try:
+                done, old = write_one(store, deletion, key, owner)
+            finally:
+                self._taken = None
             if done:
                 return cast("R | None", old)
         with self.write(table, owner=owner) as txn:

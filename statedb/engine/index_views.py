@@ -72,13 +72,10 @@ class AnyIndexView(Generic[K, R]):
         return there if self._commit.link is None else bool(self._listed(key))
 
     def __len__(self) -> int:
-        """How many keys have rows. Cost: O(keys)."""
+        """How many keys have rows. Cost: O(1) on the newest snapshot, O(keys) on others."""
         self._source.check_open()
-        return len(list(self._keys()))
-
-    def __bool__(self) -> bool:
-        """Refused: an index without keys and an index that is not there would read the same."""
-        raise TypeError("the view of an index has no truth value; ask len(view), or `key in view`")
+        count = len(self._index.entries)
+        return count if self._commit.link is None else len(tuple(self._keys()))
 
     def _keys(self, *, reverse: bool = False) -> Iterator[Key]:
         return filter(self._has, self._source.index_keys(self._index, None, None, reverse=reverse))
@@ -181,6 +178,14 @@ class UniqueIndexView(_OrderedIndexView[K, R]):
             raise RowNotFound(f"index {self._source.store.name}.{self._index.index.name} has no row under {key!r}")
         return row
 
+    def values(self) -> tuple[R, ...]:
+        """The rows, by index key; one that stands under several keys is there as often."""
+        return tuple([self[key] for key in self.keys()])
+
+    def items(self) -> tuple[tuple[K, R], ...]:
+        """The pairs of index key and row, by index key."""
+        return tuple([(key, self[key]) for key in self.keys()])
+
 
 class IndexView(_OrderedIndexView[K, R]):
     """An index at one instant: index key -> the rows under it, as a tuple in primary key order."""
@@ -194,6 +199,14 @@ class IndexView(_OrderedIndexView[K, R]):
     def get(self, key: K) -> tuple[R, ...]:
         """The same as ``view[key]``."""
         return self[key]
+
+    def values(self) -> tuple[tuple[R, ...], ...]:
+        """The rows under each key, by index key."""
+        return tuple([self[key] for key in self.keys()])
+
+    def items(self) -> tuple[tuple[K, tuple[R, ...]], ...]:
+        """The pairs of index key and the rows under it, by index key."""
+        return tuple([(key, self[key]) for key in self.keys()])
 
 
 class PrimaryIndexView(UniqueIndexView[K, R]):

@@ -40,6 +40,14 @@ class PrefixIndexView(AnyIndexView[N, R]):
         """The networks that have rows, from the last to the first."""
         return reversed(self.keys())
 
+    def values(self) -> tuple[tuple[R, ...], ...]:
+        """The rows of each network, by network."""
+        return tuple([self._listed(key) for key in self._keys()])
+
+    def items(self) -> tuple[tuple[str, tuple[R, ...]], ...]:
+        """The pairs of network, as text, and its rows."""
+        return tuple(zip(self.keys(), self.values()))
+
     def longest(self, address: N) -> tuple[R, ...]:
         """The rows of the longest network that covers this address or network; empty where none does.
 

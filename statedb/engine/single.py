@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from .commit import CommitPlan, Part
 from .history import Commit, Pin
 from .index_store import Moves
-from .reserve import ABORTED, COMMITTED, HOLDER, HOW
+from .reserve import COMMITTED, HOLDER, HOW
 from .sameness import same
 from .states import Key, Redo, Row, Undo
 from .store import TableStore
@@ -92,14 +92,15 @@ def write_one(store: TableStore, prepare: Any, what: Any, owner: object | None) 
         if store.unfinished is not None:
             store.unfinished()
         done, part, old = prepare(store, what)
-        if part is not None:
+        if part is None:
+            store.reservation.release(plan)
+        else:
             plan.parts.append(part)
             plan.finish()
         return done, old
     except BaseException:
         if plan.outcome.get(HOW) is COMMITTED:
             plan.finish_again()
+        else:
+            store.reservation.release(plan)  # idempotent
         raise
-    finally:
-        if not plan.closed and plan.decide(ABORTED):
-            store.reservation.release(plan)

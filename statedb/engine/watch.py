@@ -14,7 +14,8 @@ Whoever comes second sees the other. The registry holds watches weakly, and stro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 from weakref import ref
 
@@ -94,7 +95,7 @@ class _Entry(ref[Watch]):
     __eq__ = object.__eq__  # by identity: a weak reference that dies before it was ever hashed could not be hashed
     __hash__ = object.__hash__
 
-    concern: Concern | None
+    concern: Concern
     sequence: int
 
 
@@ -123,8 +124,8 @@ class Registry:
         sweeping    entry out of the set; where the set is empty, set out of the dict (``_take_out``)
 
     A set that was swept away between the two steps of asking is found out by the look, and the entry goes into the next
-    one. Between ``if not standing`` and ``pop`` the interpreter runs nothing else, for no call returns there. Without
-    the GIL another thread may: the watches that it put in are tripped, early rather than never.
+    one. Who comes into a set between the look that finds it empty and the step that takes it out has looked already:
+    these are tripped, early rather than never. With the GIL that takes a key whose ``__hash__`` is written in Python.
 
         attaching   waker into the list, then look at the flag
         tripping    set the flag, then take the wakers
@@ -142,7 +143,6 @@ class Registry:
         "_secondary",
         "_sizes",
         "_streams",
-        "_sweeper",
         "_tables",
         "entries",
     )
@@ -151,7 +151,6 @@ class Registry:
         """One flag for each index, the primary first: whether its prefixes are networks."""
         self.entries: set[_Entry] = set()
         self._dead: deque[Any] = deque()
-        self._sweeper: dict[str, object] = {}
         self._held: dict[Watch, None] = {}
         self._tables: dict[Key, set[_Entry]] = {}
         self._streams: dict[Key, set[_Entry]] = {}
@@ -180,7 +179,7 @@ class Registry:
         """A new watch, registered. ``sequence`` is that of the commit it looks from."""
         watch = Watch(self)
         entry = _Entry(watch, self._dead.append)
-        entry.concern, entry.sequence = None, sequence
+        entry.sequence = sequence
         entry.concern = concern
         watch._entry = entry
         places = self._places(concern)
@@ -211,25 +210,17 @@ class Registry:
                 return
 
     def _sweep(self) -> None:
-        """Take out the watches that were dropped or have tripped. One sweeper at a time; the others go on without."""
+        """Take out the watches that were dropped or have tripped. Several threads may do so at once."""
         dead = self._dead
-        if not dead:
-            return
-        token = object()
-        try:
-            if self._sweeper.setdefault("by", token) is token:
-                while dead:
-                    entry = dead[0]
-                    self._take_out(entry)
-                    if dead and dead[0] is entry:  # taken off only afterwards: an interrupt must not lose it
-                        dead.popleft()
-        finally:
-            if self._sweeper.get("by") is token:
-                del self._sweeper["by"]
+        while dead:
+            for entry in list(dead):
+                self._take_out(entry)
+                with suppress(ValueError):  # another thread was faster
+                    dead.remove(entry)  # only afterwards: an interrupt must not lose it. O(1), for it is the first
 
     def _take_out(self, entry: _Entry) -> None:
         self.entries.discard(entry)
-        concern = entry.concern
+        concern = getattr(entry, "concern", None)
         if concern is None:  # an interrupt came before it was set
             return
         places = self._places(concern)
@@ -238,10 +229,12 @@ class Registry:
             if standing is not None:
                 standing.discard(entry)
                 if not standing:
-                    places.pop(key, None)
-                if standing and places.get(key) is not standing:
-                    for late in [watch for each in list(standing) if (watch := each()) is not None]:
-                        self.trip_now(late)
+                    self._trip_all(places.pop(key, ()))
+
+    def _trip_all(self, late: Iterable[_Entry]) -> None:
+        """Trip those who came into a set just before it was taken away: they might miss what comes."""
+        for watch in [watch for entry in list(late) if (watch := entry()) is not None]:
+            self.trip_now(watch)
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
@@ -256,14 +249,14 @@ class Registry:
 
     def detach(self, watch: Watch, waker: Waker) -> None:
         """Forget a waker. Nothing happens where it is not attached."""
-        try:
+        with suppress(ValueError):
             watch._wakers.remove(waker)
-        except ValueError:
-            pass
         if not watch._wakers:
             self._held.pop(watch, None)
-        if watch._wakers and not watch._tripped:
+        if watch._wakers:  # of one that was attached just now
             self._held[watch] = None
+        if watch._tripped:
+            self._held.pop(watch, None)
 
     # -- tripping --------------------------------------------------------------------------------------------
 
@@ -304,6 +297,7 @@ class Registry:
             self._set(watch, wakers)
         finally:
             wake_all(wakers)
+        self._sweep()
 
     def _set(self, watch: Watch | None, wakers: list[Waker]) -> None:
         if watch is None:

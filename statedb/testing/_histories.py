@@ -10,7 +10,7 @@ from statedb.engine.schema import Table
 
 AnyTable = type[Table[Any, Any]]
 Kind = Literal["insert", "force", "replace", "replace at", "modify", "delete", "delete at", "clear"]
-Ending = Literal["commit", "abort", "raise"]
+Ending = Literal["commit", "abort", "raise", "alone"]
 
 
 class Step(NamedTuple):
@@ -26,7 +26,7 @@ class Step(NamedTuple):
 
 
 class Writes(NamedTuple):
-    """One transaction: its steps, and how it ends."""
+    """One transaction: its steps, and how it ends; ``alone`` is each step in a transaction of its own."""
 
     tables: tuple[AnyTable, ...]
     steps: tuple[Step, ...]
@@ -70,7 +70,23 @@ def play(history: Iterable[Writes], database: Any) -> list[Any]:
     return [outcome for writes in history for outcome in _play_one(writes, database)]
 
 
+def perform_alone(step: Step, database: Any) -> Any:
+    """Do one step in a transaction of its own, by ``Database.insert`` and ``Database.delete`` where these do it."""
+    try:
+        match step.kind:
+            case "insert":
+                return database.insert(step.table, step.row)
+            case "delete":
+                return database.delete(step.table, step.table.key_of(step.row))
+    except StateDBError as error:
+        return type(error)
+    with database.write(step.table) as txn:
+        return perform(step, txn)
+
+
 def _play_one(writes: Writes, database: Any) -> Sequence[Any]:
+    if writes.ending == "alone":
+        return [perform_alone(step, database) for step in writes.steps]
     outcomes: list[Any] = []
     try:
         with database.write(*writes.tables) as txn:

@@ -312,6 +312,16 @@ class Model:
         """A copy of all tables."""
         return ModelSnapshot({table: state.copy() for table, state in self.tables.items()})
 
+    def insert(self, table: AnyTable, row: Row) -> Row | None:
+        """Put one row in, in a transaction of its own; the replaced row or None. Raises DuplicateKey."""
+        with self.write(table) as txn:
+            return txn[table].insert(row)
+
+    def delete(self, table: AnyTable, key: Key) -> Row | None:
+        """Take one row out, in a transaction of its own; the deleted row or None."""
+        with self.write(table) as txn:
+            return txn[table].delete(key)
+
     def write(self, *tables: AnyTable) -> ModelTransaction:
         """Open a write transaction on these tables. Two at a time on one table: the later commit wins."""
         return ModelTransaction(self, tables)

@@ -75,6 +75,14 @@ class ModelIndex:
         """The index keys that have rows, from the last to the first."""
         return reversed(self.keys())
 
+    def values(self) -> tuple[Any, ...]:
+        """What stands under each key, by index key."""
+        return tuple([self[key] for key in self.keys()])
+
+    def items(self) -> tuple[tuple[Any, Any], ...]:
+        """The pairs of index key and what stands under it."""
+        return tuple([(key, self[key]) for key in self.keys()])
+
     def __len__(self) -> int:
         """How many index keys have rows."""
         return len(self.keys())
@@ -171,6 +179,14 @@ class ModelPrefixIndex:
     def __reversed__(self) -> Iterator[str]:
         """The networks that have rows, from the last to the first."""
         return reversed(self.keys())
+
+    def values(self) -> tuple[Any, ...]:
+        """What stands under each key, by index key."""
+        return tuple([self[key] for key in self.keys()])
+
+    def items(self) -> tuple[tuple[Any, Any], ...]:
+        """The pairs of index key and what stands under it."""
+        return tuple([(key, self[key]) for key in self.keys()])
 
     def __len__(self) -> int:
         """How many networks have rows."""
