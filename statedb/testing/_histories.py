@@ -73,11 +73,10 @@ def play(history: Iterable[Writes], database: Any) -> list[Any]:
 def perform_alone(step: Step, database: Any) -> Any:
     """Do one step in a transaction of its own, by ``Database.insert`` and ``Database.delete`` where these do it."""
     try:
-        match step.kind:
-            case "insert":
-                return database.insert(step.table, step.row)
-            case "delete":
-                return database.delete(step.table, step.table.key_of(step.row))
+        if step.kind == "insert":
+            return database.insert(step.table, step.row)
+        if step.kind == "delete":
+            return database.delete(step.table, step.table.key_of(step.row))
     except StateDBError as error:
         return type(error)
     with database.write(step.table) as txn:
