@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
-        faults soak kube-apiserver clean
+.PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
+        faults soak kube-apiserver helm clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
 	@echo "make test     the whole test suite, doctests and README examples included"
-	@echo "make check    format, lint, types, import contracts, then the tests"
+	@echo "make check    format, lint, types, import contracts, documentation, then the tests"
+	@echo "make docs     the documentation site, into build/docs; fails at any warning, misspelling or dead link"
+	@echo "make dist     wheel and source archive, into dist/, checked and each installed into an environment of its own"
 	@echo "make coverage branch coverage of statedb/, with the lines that no test runs; fails under 95 percent"
 	@echo "make bench    benchmarks, full size"
 	@echo "make bench-report   the same at 40 000 rows, written into docs/performance.md"
@@ -19,6 +21,7 @@ help:
 	@echo "make faults   every fault at every backend, written into docs/faults.md; some 12 minutes, needs Go once"
 	@echo "make soak     20 minutes of random faults at all backends at once, written into docs/soak.md; needs Go once"
 	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
+	@echo "make helm     build Helm, which the tests of the chart need, once, into the cache folder (needs Go)"
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,8 +36,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 demo: $(if $(BACKEND),$(VENV)/.dev,$(VENV)/.run)
 	$(BIN)/statedb demo $(if $(BACKEND),--backend $(BACKEND))
 
+# Most tests wait for servers, so more processes than cores pay. JOBS=0 runs all in one, for a debugger.
+JOBS ?= 4
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -51,7 +57,27 @@ types: $(VENV)/.dev
 contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-check: lint types contracts test
+$(VENV)/.release: $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[release]'
+	@touch $@
+
+dist: $(VENV)/.release
+	rm -rf dist build/try-*
+	$(BIN)/python -m hatchling build
+	$(BIN)/twine check --strict dist/*
+	for file in dist/*; do \
+		$(PYTHON) -m venv build/try-$${file##*.} && \
+		build/try-$${file##*.}/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$file" && \
+		build/try-$${file##*.}/bin/statedb demo || exit 1; \
+	done
+
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs deploy statedb ingest consumers examples
+
+docs: $(VENV)/.dev
+	$(BIN)/codespell --skip '*.svg' --ignore-words-list NotIn $(SPELLED)
+	$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs
+
+check: lint types contracts docs test
 
 # Left out: the tests that trace every line of the engine themselves, for two tracers cannot run at once.
 coverage: $(VENV)/.dev
@@ -92,6 +118,10 @@ soak: $(VENV)/.dev kube-apiserver
 # The one that KUBEBUILDER_ASSETS names, else built: 5 to 40 minutes the first time, nothing the next.
 kube-apiserver:
 	$(PYTHON) -m tests.apiserver.binary
+
+# The one in the cache folder, else built: some 5 minutes the first time.
+helm:
+	$(PYTHON) -m tests.deploy.helm
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

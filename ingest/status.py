@@ -16,6 +16,7 @@ from statedb.catalog import Rejected, RejectedKey, RejectedRow, SourceKey, Sourc
 
 from .belief.state import State as State, derived
 from .errors import OwnedElsewhere
+from .figures import SourceFigures
 from .source import AnyTable
 
 ANY_TABLE = "*"
@@ -78,6 +79,7 @@ class Status:
         rejected_max: int = _REJECTED_MAX,
     ) -> None:
         """``wall`` dates the rows, ``clock`` paces the writes. ``rejected_max`` rows per table are shown at most."""
+        self.figures = SourceFigures(wall)
         self._db = db
         self._cluster = cluster
         self._backend = backend

@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)# ]+)(?:#[^)]*)?\)(?!\()")
 PRINTS = re.compile(r"^\s*print\(.*\)  # (?P<told>.*)$")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
 
 WITH_SNIPPETS = [page for page in PAGES if BLOCK.search(page.read_text())]
 
@@ -20,7 +26,7 @@ def test_there_are_snippets():
     assert {page.name for page in WITH_SNIPPETS} >= {"README.md", "guide.md"}
 
 
-@pytest.mark.parametrize("page", WITH_SNIPPETS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", WITH_SNIPPETS, ids=name_of)
 def test_snippets_print_what_their_comments_say(page: Path, monkeypatch: pytest.MonkeyPatch):
     """The snippets of a page run one after the other, in one namespace."""
     monkeypatch.chdir(ROOT)
@@ -34,7 +40,7 @@ def test_snippets_print_what_their_comments_say(page: Path, monkeypatch: pytest.
         assert printed.getvalue().splitlines() == promised
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_to_files(page: Path):
     for found in LINK.finditer(BLOCK.sub("", page.read_text())):
         target = found["target"]

@@ -24,9 +24,12 @@ class Leases:
         self._ended: set[int] = set()
         self._seen: set[int] = set()
         self._current = 0
+        self._end_at = 0.0
 
-    def granted(self, lease: int) -> None:
-        """A new lease of ours."""
+    def granted(self, lease: int, now: float) -> None:
+        """A new lease of ours, at this moment of a monotonic clock."""
+        if not self._own and not self._seen:
+            self._end_at = now + self.ttl_s
         self._own.add(lease)
         self._current = lease
 
@@ -50,8 +53,9 @@ class Leases:
         """All that have keys, whoever granted them, and those of ours that have none yet."""
         return self._own | set(present.leases())
 
-    def renewed(self, lives: Mapping[int, int]) -> tuple[set[int], set[int]]:
+    def renewed(self, lives: Mapping[int, int], asked_at: float) -> tuple[set[int], set[int]]:
         """What a renewal said: leases that have ended, and those that are found to be too short for us only now."""
+        self._end_at = asked_at + min([ttl_s for ttl_s in lives.values() if ttl_s > 0], default=0)
         ended = {lease for lease, ttl_s in lives.items() if ttl_s <= 0}
         short = {lease for lease, ttl_s in lives.items() if 0 < ttl_s < self.ttl_s} - self._own - self._too_short
         self._own -= ended
@@ -59,3 +63,7 @@ class Leases:
         self._seen = set(lives)
         self._too_short = (self._too_short - ended) | short
         return ended, short
+
+    def left_s(self, now: float) -> float:
+        """After how many seconds the first lease ends unless it is renewed; 0 where there is none. For any thread."""
+        return max(0.0, self._end_at - now)

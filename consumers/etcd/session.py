@@ -226,7 +226,8 @@ class Session:
     def _renew(self) -> None:
         """Renew all leases that have keys, those of an earlier or another process too."""
         self._renew_at = self._clock() + self._options.lease_time_s / _RENEWALS
-        ended, short = self._leases.renewed(self._store.renew_all(self._leases.to_renew(self.present)))
+        asked_at = self._clock()  # before the question: a lease never lasts less than this says
+        ended, short = self._leases.renewed(self._store.renew_all(self._leases.to_renew(self.present)), asked_at)
         lost = [key for lease in ended for key in self.present.drop_lease(lease)]
         if short:
             self._desired.look_at(self.present.under(short))
@@ -353,17 +354,15 @@ class Session:
             lease = lease or self._leases.with_room(self.present, coming)
             if not lease:
                 lease = self._store.grant(self._leases.ttl_s)
-                self._leases.granted(lease)
+                self._leases.granted(lease, self._clock())
             coming[lease] += 1
             found.append((each, lease))
         return found
 
     def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
         """What was written stands there now."""
-        counts = self._memory.counts
-        counts["transactions"] += 1
-        counts["puts"] += len(values)
-        counts["deletes"] += len(part) - len(values)
+        size = sum([len(value) for value, _ in values.values()])
+        self._memory.counts.update(transactions=1, puts=len(values), bytes=size, deletes=len(part) - len(values))
         if values:
             self.no_space, self._no_space_tries = "", 0
         for each in part:

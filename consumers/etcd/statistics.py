@@ -6,14 +6,16 @@ import msgspec
 
 
 class WriterStats(msgspec.Struct, frozen=True):
-    """Counted since the start; ``keys``, ``leases``, ``unwritten`` and ``contested`` are as of now.
+    """Counted since the start; ``keys``, ``leases``, ``unwritten``, ``contested`` and ``lease_left_s`` are as of now.
 
     ``repairs`` counts keys that somebody else had changed or deleted. ``unwritten`` are keys that the server refuses,
-    ``contested`` those that somebody else changes again and again.
+    ``contested`` those that somebody else changes again and again. ``put_bytes`` are those of the values put.
+    ``lease_left_s``: when the first lease would end if none were renewed from now on; 0 without any.
     """
 
     puts: int
     deletes: int
+    put_bytes: int
     transactions: int
     connections: int
     failures: int
@@ -22,3 +24,4 @@ class WriterStats(msgspec.Struct, frozen=True):
     leases: int
     unwritten: int
     contested: int
+    lease_left_s: float

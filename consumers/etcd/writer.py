@@ -247,6 +247,7 @@ class EtcdWriter:
         return WriterStats(
             puts=count["puts"],
             deletes=count["deletes"],
+            put_bytes=count["bytes"],
             transactions=count["transactions"],
             connections=count["connections"],
             failures=count["failures"],
@@ -255,6 +256,7 @@ class EtcdWriter:
             leases=0 if session is None else len(session.present.leases()),
             unwritten=len(self._desired.refused()),
             contested=len(self._memory.repairs.contested(self._clock())),
+            lease_left_s=self._memory.leases.left_s(self._clock()),
         )
 
     # --- the thread ---------------------------------------------------------------------------------------------------

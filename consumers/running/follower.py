@@ -86,6 +86,8 @@ class Follower:
         self.tables = tables
         self.failure: Failure | None = None
         """What fails at the moment; None where nothing does."""
+        self.failures = 0
+        """How many tries have failed since the start."""
         self.crash: BaseException | None = None
         """What ended it against expectation: a mistake in this program, as a ``report`` that raises."""
         self._db = db
@@ -283,6 +285,7 @@ class Follower:
 
     def _report_failure(self, failure: Failure | None) -> None:
         self.failure = failure
+        self.failures += failure is not None
         self._report(failure)
 
     def _log(self, failure: Failure | None) -> None:

@@ -49,3 +49,9 @@ def claim_numbered(db: Database, name: str, holder: Holder) -> str:
         except NameTaken:
             number += 1
             chosen = f"{name} {number}"
+
+
+def holders(db: Database) -> list[Holder]:
+    """All that have a name on the database, those included that are over and not yet collected."""
+    with _lock:
+        return list(_holders.get(db, {}).values())

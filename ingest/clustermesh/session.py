@@ -33,6 +33,7 @@ from ..etcd import (
     WatchStream,
 )
 from ..events import Listed, Upsert
+from ..figures import SourceFigures
 from ..keyspace.connect import Connector, Servers
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed, completion
@@ -126,6 +127,11 @@ class ClusterSource:
     def servers(self) -> Servers:
         """Where it connects to."""
         return self._loop.connector.servers
+
+    @property
+    def figures(self) -> SourceFigures:
+        """What it has done."""
+        return self._status.figures
 
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere. Nobody waits for a remote cluster's lists."""

@@ -7,6 +7,7 @@ All methods block, raise an EtcdError, and may be called from any thread.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -70,6 +71,8 @@ class Client:
         lead to several), or one that does not say which it is, raises OtherCluster.
         """
         self.endpoint = endpoint
+        self.on_answer: Callable[[float], None] = _ignore
+        """Called on each answer to a request, with the seconds that it took."""
         self._login = login
         self._timeout_s = timeout_s
         self._token: str | None = None
@@ -325,6 +328,7 @@ class Client:
         """One request (Any: protobuf messages). A login that has expired is renewed, once."""
         request = CLASSES[_MESSAGE_OF.get(name, name) + "Request"](**fields)
         call = self._calls[name]
+        started = time.perf_counter()
         try:
             try:
                 response = call(request, timeout=self._timeout_s, metadata=self._metadata())
@@ -337,6 +341,7 @@ class Client:
             raise self._translated(error) from None
         except ValueError:  # what gRPC says of a channel that was closed
             raise Closed(f"{self.endpoint}: the client is closed") from None
+        self.on_answer(time.perf_counter() - started)
         self._check_cluster(response.header)
         return response
 
@@ -385,3 +390,7 @@ _CREATE = 1
 _MOD = 2
 _VALUE = 3
 """Enums of etcd's Compare: its result and its targets."""
+
+
+def _ignore(_: float) -> None:
+    """Nobody wants to know."""

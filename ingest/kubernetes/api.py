@@ -65,6 +65,8 @@ class Api:
         """Reads the configuration. Raises Unauthorized naming what is wrong with it."""
         self.requests: Counter[tuple[str, str]] = Counter()
         """How many requests were sent, by verb and resource; for anybody to read."""
+        self.on_answer: Callable[[float], None] = lambda _: None
+        """Called on each answer's head, with the seconds that it took."""
         self._options = options
         self._lock = threading.Lock()
         self._sockets = Sockets()
@@ -139,6 +141,7 @@ class Api:
         headers = ticket.headers | {"accept": "application/json", "user-agent": "statedb"}
         headers["accept-encoding"] = "gzip" if compressed else "identity"
         options = self._options
+        started = time.perf_counter()
         try:
             response = ticket.pools.request(
                 "GET",
@@ -155,6 +158,7 @@ class Api:
             raise Unavailable(f"{request}: {ticket.url}: {reason(error)}") from None
         except TRANSPORT_ERRORS as error:
             raise Unavailable(f"{request}: {ticket.url}: {reason(error)}") from None
+        self.on_answer(time.perf_counter() - started)
         return response, ticket.generation
 
 

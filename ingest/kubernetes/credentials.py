@@ -1,6 +1,6 @@
-"""Where the API server is and who we are there: what the package ``kubernetes`` makes of a kubeconfig or a pod.
+"""Address and credentials of the API server, as the package ``kubernetes`` reads them from a kubeconfig or a pod.
 
-Of that package only its configuration, credentials (exec plugins and token refresh included) and TLS are used.
+Only its configuration, credentials (with exec plugins and token refresh) and TLS are used.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class Credentials:
         self._configuration.connection_pool_maxsize = _CONNECTIONS
         self._token = ""
         self._token_read_at = float("-inf")
-        with _told():
+        with _safe_errors():
             self._load()
             client: Any = kubernetes.client.ApiClient(self._configuration)
         self.pools: urllib3.PoolManager = client.rest_client.pool_manager
         self.url: str = str(self._configuration.host).rstrip("/")
 
     def headers(self) -> dict[str, str]:
-        """What proves who we are, renewed where it is about to expire. Raises Unauthorized."""
+        """The headers that authenticate a request; renewed if they are about to expire. Raises Unauthorized."""
         if self._options.server is not None:
             return self._own_headers()
-        with _told():
+        with _safe_errors():
             settings: dict[str, Any] = self._configuration.auth_settings()
         return {
             str(each["key"]): str(each["value"]).strip()
@@ -97,7 +97,7 @@ class Credentials:
 
 
 def check(options: ApiServerOptions) -> None:
-    """What can be said of the options without the outside world. Raises InvalidOptions naming the option."""
+    """Check the options without reading a file or asking a server. Raises InvalidOptions naming the option."""
     if options.server is None:
         for name, value in (("ca-file", options.ca_file), ("token-file", options.token_file)):
             if value is not None:
@@ -141,8 +141,8 @@ def _check_readable(option: str, path: str) -> None:
         raise Unauthorized(f"{option}: {path}: {error.strerror}") from None
 
 
-class _Complaints(logging.Filter):
-    """Keeps what the package would log by itself, which may quote a kubeconfig."""
+class _CapturedLog(logging.Filter):
+    """Holds back what the package logs, since it may quote a kubeconfig."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,24 +156,24 @@ class _Complaints(logging.Filter):
 
 
 @contextmanager
-def _told() -> Generator[None, None, None]:
-    """Whatever goes wrong inside becomes Unauthorized with a text that quotes no secret."""
-    complaints, root = _Complaints(), logging.getLogger()
-    root.addFilter(complaints)
+def _safe_errors() -> Generator[None, None, None]:
+    """Turns every exception inside into Unauthorized, with a text that quotes no secret."""
+    captured, root = _CapturedLog(), logging.getLogger()
+    root.addFilter(captured)
     try:
         yield
     except Unauthorized:
         raise
     except Exception as error:  # a kubeconfig can be wrong in more ways than the package has classes for
-        raise Unauthorized(f"kubeconfig: {_without_quotes(error)}") from None
+        raise Unauthorized(f"kubeconfig: {_without_secrets(error)}") from None
     finally:
-        root.removeFilter(complaints)
-    if complaints.texts:
-        raise Unauthorized(f"kubeconfig: {_without_quotes(RuntimeError(complaints.texts[0]))}")
+        root.removeFilter(captured)
+    if captured.texts:
+        raise Unauthorized(f"kubeconfig: {_without_secrets(RuntimeError(captured.texts[0]))}")
 
 
-def _without_quotes(error: Exception) -> str:
-    """The beginning of a complaint: it goes on with where, and there the package may quote a user with its token."""
+def _without_secrets(error: Exception) -> str:
+    """The beginning of an error's text. What follows says where, and may quote a user with its token."""
     if not isinstance(error, (kubernetes.config.ConfigException, RuntimeError)):
         return f"cannot be read ({type(error).__name__})"
     lines = str(error).splitlines() or [""]

@@ -1,9 +1,9 @@
 """Whether the server that answers now continues the history of one resource that we know. Pure.
 
 An API server restored from an older backup, or an empty one behind the same address, answers like a healthy server that
-holds few objects: believing it would empty the tables. Clusters are told apart by the UID of their namespace
+holds few objects. To trust it would empty the tables. Clusters are recognised by the UID of their namespace
 kube-system, which a restored one keeps; but its versions go back. A restored one whose versions have already overtaken
-ours cannot be told from the one we knew.
+ours cannot be distinguished from the one we knew.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ _DIGITS = 20  # of an unsigned number of 64 bits
 
 
 class Lineage:
-    """What we know of a resource's history: whose it is and how far it had come."""
+    """What is known of a resource's history: the UID of its cluster and the newest version."""
 
     def __init__(self) -> None:
-        """Nothing known: whoever answers first is believed."""
+        """Nothing is known yet. Whoever answers first is trusted."""
         self._uid = ""
         self._version = 0
 
-    def broken_by(self, uid: str, version: str) -> str:
-        """Why this cannot be the history that we know; empty if it can.
+    def difference(self, uid: str, version: str) -> str:
+        """Why the server that answers cannot be the one that is known; empty if it can.
 
         ``uid`` is empty where it may not be read. ``version`` is that of the server's store, not of a cache that lags;
-        one that is no number, which the API allows, says nothing.
+        one that is no number, which the API allows, is not compared.
         """
         if self._uid and uid and uid != self._uid:
             return f"its namespace kube-system had the UID {self._uid}, has {uid}"
@@ -33,12 +33,12 @@ class Lineage:
         return ""
 
     def begin(self, uid: str, version: str) -> None:
-        """From now on this is the history that we know."""
+        """Take this for the known history from now on."""
         self._uid = uid or self._uid
         self._version = _number(version) or 0
 
-    def saw(self, version: str) -> None:
-        """The history came at least this far."""
+    def observe(self, version: str) -> None:
+        """The history has reached this version."""
         number = _number(version)
         if number is not None and number > self._version:
             self._version = number

@@ -1,4 +1,4 @@
-"""What a follower tells the source about one resource; a closed set."""
+"""The messages that a follower sends to its source about one resource; a closed set."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ..events import Bad, Delete, Upsert
 from .resource import Resource
 
 
-class Listing(msgspec.Struct, frozen=True):
+class ListStarted(msgspec.Struct, frozen=True):
     """The first part of a list has come."""
 
     resource: Resource
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class FullList(msgspec.Struct, frozen=True):
     """All objects of the resource.
 
     ``history`` and ``difference``: whether the server is the one that we knew, asked after the list came; if not, why.
-    ``unnamed``: how many objects of the list cannot be told apart, so that an object which is missing may be one of
-    them. ``decode_s``: how long decoding took; ``client_s``: everything before it.
+    ``unnamed``: how many objects of the list have no readable name. An object that is missing may be one of them.
+    ``decode_s``: how long decoding took; ``client_s``: everything before it.
     """
 
     resource: Resource
@@ -34,19 +34,19 @@ class Snapshot(msgspec.Struct, frozen=True):
     decode_s: float = 0.0
 
 
-class InStep(msgspec.Struct, frozen=True):
-    """The watch stands, and the server has spoken: what has been told so far is what it says now."""
+class Synced(msgspec.Struct, frozen=True):
+    """The watch is open and the server has answered on it: everything up to now has been sent."""
 
     resource: Resource
 
 
-class Closed(msgspec.Struct, frozen=True):
-    """The server has ended the watch in good order; it is taken up again at once."""
+class WatchEnded(msgspec.Struct, frozen=True):
+    """The server has ended the watch without an error. The follower opens another one at once."""
 
     resource: Resource
 
 
-class Happened(msgspec.Struct, frozen=True):
+class Changes(msgspec.Struct, frozen=True):
     """Events, in their order. ``decode_s``: how long their decoding took. ``size``: their bytes."""
 
     resource: Resource
@@ -55,25 +55,25 @@ class Happened(msgspec.Struct, frozen=True):
     size: int = 0
 
 
-class Lost(msgspec.Struct, frozen=True):
-    """We do not hear the server now. ``refused``: waiting alone will not help."""
+class Interrupted(msgspec.Struct, frozen=True):
+    """Nothing comes from the server now. ``refused``: waiting alone will not help."""
 
     resource: Resource
     error: str
     refused: bool
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """The thread has ended against expectation."""
+class Crashed(msgspec.Struct, frozen=True):
+    """The thread has ended with an exception that it does not handle."""
 
     resource: Resource
     failure: Exception
 
 
-Message: TypeAlias = Listing | Snapshot | InStep | Closed | Happened | Lost | Ended
-"""All that a follower can say."""
+Message: TypeAlias = ListStarted | FullList | Synced | WatchEnded | Changes | Interrupted | Crashed
+"""All messages of a follower."""
 
 
 def weight(message: Message) -> int:
     """About how many bytes a message holds. A list counts for nothing: it must be held whole in any case."""
-    return message.size if isinstance(message, Happened) else 0
+    return message.size if isinstance(message, Changes) else 0

@@ -1,14 +1,14 @@
-"""How far a source is with one resource: how the connection is, and what is known of the server behind it. Pure."""
+"""The state of one resource: how its connection is, and what is known of the server behind it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..belief import Absence, Evidence, History, State, Verdict, may_delete
-from .messages import Closed, InStep, Listing, Lost, Message, Snapshot
+from .messages import FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
 
-WORST: Sequence[State] = ("synced", "stale", "syncing", "connecting", "failed")
-"""States from good to bad: a table that several resources fill has the worst of theirs."""
+BEST_FIRST: Sequence[State] = ("synced", "stale", "syncing", "connecting", "failed")
+"""All states, the best first. A table that several resources fill has the worst of theirs."""
 
 _RESUMED_WITHIN_S = 2.0
 
@@ -16,14 +16,14 @@ _RESUMED_WITHIN_S = 2.0
 class Progress:
     """What is known of one resource.
 
-    Its connection is ``synced`` while the watch stands and the server has spoken since the last failure. An end in good
-    order does not change that if the watch stands again within two seconds.
+    Its connection is ``synced`` while the watch is open and the server has answered since the last failure. An end in
+    good order does not change that if another watch is open within two seconds.
     """
 
     __slots__ = ("_closed_at", "_difference", "_history", "_unnamed", "accepted", "error", "listed", "state")
 
     def __init__(self) -> None:
-        """Nobody has answered yet."""
+        """No server has answered yet."""
         self.state: State = "connecting"
         self.error = ""
         self.listed = False
@@ -34,20 +34,20 @@ class Progress:
         self._history, self._difference = History.NONE, ""
         self._unnamed = 0
 
-    def take(self, message: Message, now: float) -> None:
-        """Go on as a message says."""
+    def apply(self, message: Message, now: float) -> None:
+        """Change as a message says."""
         match message:
-            case Snapshot():
+            case FullList():
                 self._list(message)
-            case InStep():
+            case Synced():
                 self.state, self.error, self._closed_at = "synced", "", None
-            case Listing():
+            case ListStarted():
                 self._closed_at = None
                 if not self.listed:
                     self.state, self.error = "syncing", ""
-            case Closed():
+            case WatchEnded():
                 self._closed_at = now
-            case Lost():
+            case Interrupted():
                 self._closed_at = None
                 self.state = "failed" if message.refused else "stale" if self.listed else "connecting"
                 self.error = message.error
@@ -55,7 +55,7 @@ class Progress:
                 pass
 
     def verdict(self) -> Verdict:
-        """Of all objects that lists leave out, the last one and those that were not believed."""
+        """Whether the objects may go that the last list lacks, and those of earlier lists that were withheld."""
         detail = self._difference
         if self._unnamed:
             detail = f"{self._unnamed} objects of the list have no metadata that can be read, and may be those"
@@ -64,25 +64,25 @@ class Progress:
         return may_delete(Evidence(absence=absence, history=self._history, accepted=self.accepted, detail=detail))
 
     def connection(self, name: str, now: float, waiting: str) -> tuple[State, str]:
-        """How the connection of the resource of this name is, and why it is no better.
+        """The state of the connection of the resource of this name, and the error behind it.
 
-        ``waiting``: what requests wait for, a credential plugin for instance; empty if they do not.
+        ``waiting``: what requests are waiting for, a credential plugin for instance; empty if nothing.
         """
         if self.state != "synced":
             return self.state, waiting or self.error
         if self._closed_at is not None and now - self._closed_at > _RESUMED_WITHIN_S:
-            return "stale", waiting or f"watch {name}: it has ended, and does not stand again yet"
+            return "stale", waiting or f"watch {name}: it has ended, and no other one is open yet"
         return self.state, self.error
 
-    def settled(self) -> None:
-        """Nothing is withheld any more: no row depends on a server of before, and the operator's word has been used."""
+    def nothing_withheld(self) -> None:
+        """No row is withheld any more: no row is left of a former server, and what the operator accepted is done."""
         if self.listed:
             self._history, self._difference, self._unnamed = History.SAME, "", 0
         if self.state == "synced":
             self.accepted = False
 
-    def _list(self, snapshot: Snapshot) -> None:
-        """A first list can delete nothing. Another server stays another one until nothing is withheld."""
+    def _list(self, snapshot: FullList) -> None:
+        """A first list can delete nothing. A server counts as another one until no row of the former is withheld."""
         if self.listed and self._history is not History.OTHER:
             self._history = History.SAME
         if self.listed and snapshot.history is History.OTHER:

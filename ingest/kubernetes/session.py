@@ -18,6 +18,7 @@ from statedb.catalog import Backends, EndpointSlices, Services
 from ..belief import No, Verdict, Yes
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
+from ..figures import SourceFigures
 from ..reflect import Feed, Reflector, Split
 from ..source import AnyTable
 from ..status import Status
@@ -29,9 +30,9 @@ from .errors import Unauthorized
 from .follow import Follower
 from .inbox import Inbox
 from .kinds import SERVICES, SLICES, chosen, resources
-from .messages import Ended, Happened, Message, Snapshot, weight
+from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, WatchEnded, weight
 from .options import KubernetesOptions
-from .progress import WORST, Progress
+from .progress import BEST_FIRST, Progress
 from .resource import Resource
 from .services import ServiceJoin
 
@@ -71,6 +72,7 @@ class KubernetesSource:
         self._fed_by = {table: self._feeding(table) for table in self.tables}
         self._join = ServiceJoin(SERVICES, with_slices=self._slices in self._progress)
         self._status = Status(db, cluster_name, self.backend, self.tables)
+        self._api.on_answer = self._status.figures.answered
         self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status)
         self._accepted = False
         self._worker = Worker(f"kubernetes {cluster_name}", self._run, self._ended)
@@ -79,6 +81,11 @@ class KubernetesSource:
     def failure(self) -> BaseException | None:
         """What ended one of the threads against expectation, or None."""
         return self._worker.failure
+
+    @property
+    def figures(self) -> SourceFigures:
+        """What it has done."""
+        return self._status.figures
 
     @property
     def split(self) -> Split:
@@ -156,22 +163,31 @@ class KubernetesSource:
     def _take(self, message: Message) -> None:
         progress = self._progress[message.resource.name]
         match message:
-            case Happened():
+            case Changes():
                 self.split.decode_s += message.decode_s
                 self._forward(message)
-            case Snapshot():
+            case FullList():
                 self.split.client_s += message.client_s
                 self.split.decode_s += message.decode_s
-                progress.take(message, self._clock())
+                progress.apply(message, self._clock())
                 self._replace(message, progress.verdict())
-            case Ended():
+            case Crashed():
                 raise message.failure
             case _:
-                progress.take(message, self._clock())
+                self._count(message)
+                progress.apply(message, self._clock())
+
+    def _count(self, message: Message) -> None:
+        """A watch that ends, in good order or not, is followed by another one."""
+        figures = self._status.figures
+        figures.reconnects += isinstance(message, WatchEnded | Interrupted)
+        figures.failures += isinstance(message, Interrupted)
+        if isinstance(message, Synced):
+            figures.heard()
 
     # --- to the reflector ---------------------------------------------------------------------------------------------
 
-    def _forward(self, message: Happened) -> None:
+    def _forward(self, message: Changes) -> None:
         name = message.resource.name
         take: Callable[[Upsert | Bad | Delete], None] = self._reflector.offer
         if name == self._services:
@@ -181,7 +197,7 @@ class KubernetesSource:
         for event in message.events:
             take(event)
 
-    def _replace(self, message: Snapshot, verdict: Verdict) -> None:
+    def _replace(self, message: FullList, verdict: Verdict) -> None:
         """``verdict`` is that of the objects which the list leaves out."""
         name, full, doubt = message.resource.name, isinstance(verdict, Yes), _reason(verdict)
         if name == self._services:
@@ -219,14 +235,14 @@ class KubernetesSource:
             if self._withheld(name) and progress.state == "synced" and isinstance(progress.verdict(), Yes):
                 self._release(name)
             if not self._withheld(name):
-                progress.settled()
+                progress.nothing_withheld()
         for of_slices in self._slice_tables:
             doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else ""
             self._status.hold_back(of_slices, self._join.withheld_slices, doubt)
         now, waiting = self._clock(), self._api.waiting
         for table, names in self._fed_by.items():
             states = [self._progress[name].connection(name, now, waiting) for name in names]
-            state, error = max(states, key=lambda each: WORST.index(each[0]))
+            state, error = max(states, key=lambda each: BEST_FIRST.index(each[0]))
             self._status.report(state, error, (table,))
 
     def _feeding(self, table: AnyTable) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from statedb import Database
 
 from ..belief import Absence, Evidence, History, Verdict, Writer, WriterWatch, Yes, may_delete
 from ..etcd import PUT, Client, EtcdError, PermissionDenied, Unauthenticated, WatchBatch, WatchStream
+from ..figures import SourceFigures
 from ..keyspace.connect import Connector, servers_of
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed
@@ -76,6 +77,11 @@ class KvstoreSource:
     def failure(self) -> BaseException | None:
         """What ended the thread against expectation, or None."""
         return self._loop.failure
+
+    @property
+    def figures(self) -> SourceFigures:
+        """What it has done."""
+        return self._status.figures
 
     @property
     def split(self) -> Split:

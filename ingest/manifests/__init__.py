@@ -1,4 +1,4 @@
-"""A directory of YAML files with Cilium's CRDs into tables, followed as it changes. Needs no server."""
+"""A directory of YAML and JSON files with Cilium's CRDs into tables, followed as it changes. Needs no server."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """A file's bytes into events. Pure: knows the kinds it is given, no directory and no tables.
 
-An object is named ``file:Kind/namespace/name``; what cannot be told apart, ``file:line``; a whole file, by its name.
+An object is named ``file:Kind/namespace/name``. A document that does not say which object it is, is named
+``file:line``; a file of which nothing can be read, by its own name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -15,18 +16,23 @@ from statedb.catalog.wire import WireError
 
 from ..events import Bad, Upsert, excerpt
 from ..status import ANY_TABLE
-from .yaml_text import Document, Value, YamlError, load, split
+from . import json_text, yaml_text
+from .document import Document, TextError, Value, text_of
 
 FEED = "manifests"
 
+_TEMPLATE = "{{"
+_RENDER_FIRST = "a template ({{ }}) that was not rendered; render it first, for instance with 'helm template'"
+_OBJECTS_PER_CALL = 1000
+_NESTED_LISTS_MAX = 20
 _SECRET = re.compile(r"kind['\"]?\s*:\s*['\"]?Secret")
 
 
 class Kind(msgspec.Struct, frozen=True):
     """How the objects of one kind are read.
 
-    ``decode`` gives rows, or raises WireError. ``typed``: its values are resolved as YAML's core schema says, because
-    parts of it are kept as they are; all others come as text, for the fields to decide.
+    ``decode`` gives rows, or raises WireError. ``typed``: scalars of YAML are resolved by its core schema, since parts
+    of the object are kept as they are. Otherwise they stay text, and the field decides what it is.
     """
 
     table: str
@@ -35,11 +41,14 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 Kinds: TypeAlias = Mapping[tuple[str, str], Kind | None]
-"""By API group and kind; None: a kind that we know of and have no use for."""
+"""By API group and kind. None: a kind that is known and not used."""
+
+OnProgress: TypeAlias = Callable[[str], None]
+"""Called from time to time with how far the file is read, in words. An exception that it raises ends the reading."""
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """What a file says. ``whole`` False: it may hold more objects than could be told apart."""
+    """What a file says. ``whole`` False: it may hold more objects than could be recognised."""
 
     events: dict[str, Upsert | Bad]
     whole: bool
@@ -50,88 +59,137 @@ def unreadable(file: str, reason: str, text: str = "") -> Parsed:
     return Parsed({file: Bad(FEED, file, reason, _shown(text), ANY_TABLE)}, whole=False)
 
 
-def parse(file: str, data: bytes, kinds: Kinds, aliases_max: int) -> Parsed:
-    """The objects of a file, each good or bad. An empty file holds none."""
+def parse(file: str, data: bytes, kinds: Kinds, aliases_max: int, on_progress: OnProgress = lambda _: None) -> Parsed:
+    """The objects of a file, each good or bad. An empty file holds none.
+
+    Files named ``*.json`` are read as JSON, all others as YAML. A template that was not rendered is one rejected object
+    that has the name of the file; documents of the file that can be read are read.
+    """
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return unreadable(file, f"not UTF-8 at byte {error.start}")
-    events: dict[str, Upsert | Bad] = {}
-    whole = True
-    for document in split(text):
-        for event, known in _document(file, document, kinds, aliases_max):
-            whole = whole and known
-            if event.object in events:
-                event = Bad(
-                    FEED, f"{event.object} (again)", "stands twice in this file; the first one counts", "", ANY_TABLE
-                )
-            events[event.object] = event
-    return Parsed(events, whole)
-
-
-def _document(file: str, document: Document, kinds: Kinds, aliases_max: int) -> Iterator[tuple[Upsert | Bad, bool]]:
-    """The events of a document, each with whether we know which object it is about."""
-    try:
-        for value in load(document, aliases_max=aliases_max):
-            yield from _value(file, document, value, kinds, aliases_max)
-    except YamlError as error:
-        yield _unknown(file, document, str(error)), False
-
-
-def _value(
-    file: str, document: Document, value: Value, kinds: Kinds, aliases_max: int
-) -> Iterator[tuple[Upsert | Bad, bool]]:
-    if value is None:
-        return
-    untyped = list(_items(value))
-    kinds_of = [_find(each, kinds) for each in untyped]
-    objects = untyped
-    if any(kind is not None and kind.typed for kind in kinds_of):
-        resolved = [each for whole in load(document, typed=True, aliases_max=aliases_max) for each in _items(whole)]
-        if len(resolved) == len(untyped):  # not so where "..." put several values into one document text
-            objects = [t if k is not None and k.typed else u for u, t, k in zip(untyped, resolved, kinds_of)]
-    for each in objects:
-        try:
-            event = _object(file, document, each, kinds)
-        except _Nameless as error:
-            yield _unknown(file, document, str(error)), False
-        else:
-            if event is not None:
-                yield event, True
+        text = text_of(data)
+    except TextError as error:
+        return unreadable(file, str(error))
+    reader = _Reader(file, kinds, aliases_max, on_progress)
+    for document in json_text.split(text) if reader.is_json else yaml_text.split(text):
+        reader.read(document)
+    return Parsed(reader.events, reader.whole)
 
 
 class _Nameless(ValueError):
     """An object that does not say which one it is."""
 
 
-def _object(file: str, document: Document, value: Value, kinds: Kinds) -> Upsert | Bad | None:
-    group, kind_name = _kind_of(value)
-    if (group, kind_name) not in kinds:
-        if group == "cilium.io":
-            raise _Nameless(f"kind {kind_name!r} of {group} is not known; its spelling may be wrong")
-        return None
-    kind = kinds[group, kind_name]
-    if kind is None:
-        return None
-    name = f"{file}:{kind_name}/{_name_of(value)}"
-    try:
-        return Upsert(FEED, name, kind.decode(value), kind.table)
-    except WireError as error:
-        return Bad(FEED, name, str(error), _shown(document.text), kind.table)
+class _Template(_Nameless):
+    """A kind or a name that is a template expression."""
 
 
-def _items(value: Value) -> Iterator[Value]:
-    """The objects in a value: itself, or the items of a list; items of a typed list need not repeat their kind."""
+class _Reader:
+    """Reads the documents of one file."""
+
+    def __init__(self, file: str, kinds: Kinds, aliases_max: int, on_progress: OnProgress) -> None:
+        self.is_json = file.endswith(".json")
+        self.events: dict[str, Upsert | Bad] = {}
+        self.whole = True
+        self._file = file
+        self._kinds = kinds
+        self._aliases_max = aliases_max
+        self._on_progress = on_progress
+        self._document = Document("", 1)
+        self._shown: str | None = None
+
+    def read(self, document: Document) -> None:
+        """Add the objects of a document to the events."""
+        self._document, self._shown = document, None
+        try:
+            for value in self._values():
+                self._read_value(value)
+        except TextError as error:
+            self._reject(str(error), is_template=_TEMPLATE in document.text)
+
+    def _values(self, *, typed: bool = False) -> Iterable[Value]:
+        if self.is_json:
+            return json_text.load(self._document, on_line=self._on_line)
+        return yaml_text.load(self._document, typed=typed, aliases_max=self._aliases_max, on_line=self._on_line)
+
+    def _read_value(self, value: Value) -> None:
+        if value is None:
+            return
+        for number, each in enumerate(self._objects(value), 1):
+            try:
+                event = self._event(each)
+            except _Nameless as error:
+                self._reject(str(error), is_template=isinstance(error, _Template))
+            else:
+                if event is not None:
+                    self._add(event)
+            if not number % _OBJECTS_PER_CALL:
+                self._on_progress(f"{number} objects of a list")
+
+    def _objects(self, value: Value) -> list[Value]:
+        """The objects in a value of a document. YAML is parsed again if one of them wants typed scalars."""
+        objects = list(_items(value))
+        kinds = [_find(each, self._kinds) for each in objects]
+        if self.is_json or not any(kind is not None and kind.typed for kind in kinds):
+            return objects
+        typed = [each for whole in self._values(typed=True) for each in _items(whole)]
+        if len(typed) != len(objects):  # "..." put several values into this document
+            return objects
+        return [t if kind is not None and kind.typed else u for u, t, kind in zip(objects, typed, kinds, strict=True)]
+
+    def _event(self, value: Value) -> Upsert | Bad | None:
+        """What the file says of an object; None for a kind that is not used. Raises _Nameless."""
+        group, kind_name = _kind_of(value)
+        if (group, kind_name) not in self._kinds:
+            if group == "cilium.io":
+                raise _Nameless(f"kind {kind_name!r} of {group} is not known; its spelling may be wrong")
+            return None
+        kind = self._kinds[group, kind_name]
+        if kind is None:
+            return None
+        name = f"{self._file}:{kind_name}/{_name_of(value)}"
+        try:
+            return Upsert(FEED, name, kind.decode(value), kind.table)
+        except WireError as error:
+            return Bad(FEED, name, str(error), self._excerpt(), kind.table)
+
+    def _add(self, event: Upsert | Bad) -> None:
+        if event.object in self.events:
+            error = "stands twice in this file; the first one counts"
+            event = Bad(FEED, f"{event.object} (again)", error, "", ANY_TABLE)
+        self.events[event.object] = event
+
+    def _reject(self, error: str, *, is_template: bool = False) -> None:
+        """A document, or a part of it, of which nobody knows which objects it holds."""
+        self.whole = False
+        if not is_template:
+            self._add(Bad(FEED, f"{self._file}:{self._document.line}", error, self._excerpt(), ANY_TABLE))
+        elif self._file not in self.events:
+            self._add(Bad(FEED, self._file, f"{_RENDER_FIRST}; {error}", self._excerpt(), ANY_TABLE))
+
+    def _excerpt(self) -> str:
+        if self._shown is None:
+            self._shown = _shown(self._document.text)
+        return self._shown
+
+    def _on_line(self, line: int) -> None:
+        self._on_progress(f"line {line}")
+
+
+def _items(value: Value, level: int = 0) -> Iterator[Value]:
+    """The objects in a value: itself, or the items of a list; items of a typed list need not repeat their kind.
+
+    A list that is nested too deep in others is left as it is. It is of no kind that is known.
+    """
     if not isinstance(value, dict) or not isinstance(value.get("items"), list):
         yield value
         return
     kind = value.get("kind")
-    if not isinstance(kind, str) or not kind.endswith("List"):
+    if not isinstance(kind, str) or not kind.endswith("List") or level > _NESTED_LISTS_MAX:
         yield value
         return
     defaults = {"apiVersion": value.get("apiVersion"), "kind": kind.removesuffix("List")} if kind != "List" else {}
     for item in value["items"]:
-        for each in _items(item):
+        for each in _items(item, level + 1):
             yield {**defaults, **each} if isinstance(each, dict) else each
 
 
@@ -150,6 +208,8 @@ def _kind_of(value: Value) -> tuple[str, str]:
     version, kind = value.get("apiVersion"), value.get("kind")
     if not isinstance(version, str) or not isinstance(kind, str) or not version or not kind:
         raise _Nameless("apiVersion or kind is missing")
+    if _TEMPLATE in version or _TEMPLATE in kind:
+        raise _Template("apiVersion or kind is one of its expressions")
     return version.rpartition("/")[0], kind
 
 
@@ -159,11 +219,9 @@ def _name_of(value: dict[str, Any]) -> str:
     if not isinstance(name, (str, int)) or isinstance(name, bool) or name == "":
         raise _Nameless("metadata.name is missing")
     namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+    if _TEMPLATE in str(name) or _TEMPLATE in str(namespace):
+        raise _Template("metadata.name or metadata.namespace is one of its expressions")
     return f"{namespace}/{name}" if namespace else str(name)
-
-
-def _unknown(file: str, document: Document, error: str) -> Bad:
-    return Bad(FEED, f"{file}:{document.line}", error, _shown(document.text), ANY_TABLE)
 
 
 def _shown(text: str) -> str:

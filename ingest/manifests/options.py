@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 
 class ManifestsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """A directory of YAML files with Cilium's CRDs.
+    """A directory of YAML files (``*.yaml``, ``*.yml``) and JSON files (``*.json``) with Cilium's CRDs.
 
     ``tables``: which tables to fill, by name; all that the backend carries if not given. ``rescan_s``: how often the
     directory is looked at. ``settle_s``: how long a file that is being written must be still before it is taken up.

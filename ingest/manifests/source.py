@@ -1,6 +1,10 @@
-"""The manifests backend: looks at a directory again and again and tells what changed."""
+"""The manifests backend: looks at a directory again and again and writes what changed to the tables."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -11,19 +15,25 @@ from ..belief import Absence, Evidence, History, No, Verdict, may_delete
 from ..directory import Directory, Look, Outage, Read, Signature, difference
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
+from ..figures import SourceFigures
 from ..reflect import Feed, Reflector, Split
 from ..source import AnyTable
-from ..status import ANY_TABLE, Status
+from ..status import ANY_TABLE, State, Status
 from ..worker import Worker
 from .files import FEED, Parsed, parse, unreadable
 from .kinds import TABLES, join_services, kinds
 from .options import ManifestsOptions
 
 _SETTLE_LOOKS = 50
+_PROGRESS_S = 1.0
+
+
+class _Stopped(Exception):
+    """The source was asked to stop while it read a file."""
 
 
 class _File(msgspec.Struct):
-    """What we know of a file: how it looked, what it said, and whether it must be read again to be sure."""
+    """What is known of a file. ``racy``: it may have changed since it was read, without a trace in its signature."""
 
     signature: Signature
     digest: bytes
@@ -32,32 +42,47 @@ class _File(msgspec.Struct):
 
 
 class ManifestsSource:
-    """A directory of YAML files as a `Source`."""
+    """A directory of manifests as a `Source`."""
 
     backend = "manifests"
 
-    def __init__(self, db: Database, cluster_name: str, cluster_id: int, options: ManifestsOptions) -> None:
+    def __init__(
+        self,
+        db: Database,
+        cluster_name: str,
+        cluster_id: int,
+        options: ManifestsOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Not yet started. Raises InvalidOptions."""
+        self._clock = clock
         self.cluster = cluster_name
         copies = EndpointSlices in db.tables
         self.tables = _chosen(options.tables, copies=copies)
         self._options = options
         self._kinds = kinds(cluster_name, cluster_id, copies=copies)
         self._directory = Directory(options.directory, options.file_bytes_max)
-        self._status = Status(db, cluster_name, self.backend, self.tables)
+        self._status = Status(db, cluster_name, self.backend, self.tables, clock=clock)
         self._reflector = Reflector(db, cluster_name, self.backend, [Feed(FEED, self.tables, mixed=True)], self._status)
         self._files: dict[str, _File] = {}
         self._good: dict[str, Upsert] = {}
-        self._told: dict[str, Upsert | Bad] | None = None
+        self._published: dict[str, Upsert | Bad] | None = None
         self._known: Look | None = None
         self._is_doubtful = False
         self._accepted = False
+        self._progress_due = 0.0
         self._worker = Worker(f"manifests {cluster_name}", self._run, self._ended)
 
     @property
     def failure(self) -> BaseException | None:
         """What ended the thread against expectation, or None."""
         return self._worker.failure
+
+    @property
+    def figures(self) -> SourceFigures:
+        """What it has done."""
+        return self._status.figures
 
     @property
     def split(self) -> Split:
@@ -70,7 +95,7 @@ class ManifestsSource:
         self._worker.start()
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Ask it to end; a file that is being read is given up."""
         self._worker.stop()
 
     def join(self, timeout: float | None = None) -> bool:
@@ -85,8 +110,11 @@ class ManifestsSource:
         while not self._worker.stopping:
             try:
                 self._look()
+            except _Stopped:
+                return
             except Outage as outage:
-                self._status.report("connecting" if self._told is None else "stale", str(outage))
+                self._status.figures.failures += 1
+                self._status.report("connecting" if self._published is None else "stale", str(outage))
             self._status.write_if_due()
             due_in = self._status.due_in()
             rescan_s = self._options.rescan_s
@@ -103,17 +131,19 @@ class ManifestsSource:
         look = self._settled()
         if look is None:
             return
+        self._progress_due = self._clock() + _PROGRESS_S
         files = self._read(look)
         if files is None or not self._directory.is_current(look):
             return  # a file or the generation went while we read: the next look tells what became of it
-        if self._told is None:
+        if self._published is None:
             self._status.report("syncing")
         self._files = files
         events = {name: event for file in files.values() for name, event in file.events.items()}
         self._good = {**{name: e for name, e in self._good.items() if name in events}, **_upserts(events)}
-        self._tell(join_services(events, self._good), self._verdict(look, events))
+        self._publish(join_services(events, self._good), self._verdict(look, events))
         if not self._reflector.withheld(FEED):
             self._known, self._is_doubtful = look, False
+        self._status.figures.heard()
         self._status.report("synced")
 
     def _verdict(self, look: Look, events: dict[str, Upsert | Bad]) -> Verdict:
@@ -128,7 +158,7 @@ class ManifestsSource:
     def _settled(self) -> Look | None:
         """A look at files that nobody is writing just now, as far as can be seen; None if asked to stop."""
         look = self._directory.look()
-        if look.atomic or self._told is None:
+        if look.atomic or self._published is None:
             return look
         for _ in range(_SETTLE_LOOKS):
             if look.files == {name: file.signature for name, file in self._files.items()}:
@@ -157,29 +187,43 @@ class ManifestsSource:
                     files[name] = _File(signature, content.digest, racy, known.events)
                     continue
                 digest = content.digest
-                parsed = parse(name, content.data, self._kinds, self._options.aliases_max)
+                parsed = parse(
+                    name, content.data, self._kinds, self._options.aliases_max, partial(self._on_progress, name)
+                )
             else:
                 digest = b""
                 parsed = unreadable(name, content.reason)
             files[name] = _File(signature, digest, racy, _with_last_good(parsed, known))
         return files
 
-    def _tell(self, events: dict[str, Upsert | Bad], verdict: Verdict) -> None:
+    def _on_progress(self, file: str, progress: str) -> None:
+        """Report how far a file is read, every second. Raises _Stopped."""
+        if self._worker.stopping:
+            raise _Stopped
+        now = self._clock()
+        if now < self._progress_due:
+            return
+        self._progress_due = now + _PROGRESS_S
+        state: State = "syncing" if self._published is None else "stale"
+        self._status.report(state, f"reading {file}: {progress}")
+        self._status.write_if_due()
+
+    def _publish(self, events: dict[str, Upsert | Bad], verdict: Verdict) -> None:
         """Bring the tables to what the directory says, in one transaction; what may not go is withheld."""
-        told, self._told = self._told, events
+        published, self._published = self._published, events
         if isinstance(verdict, No):
-            if told != events or not self._is_doubtful:
+            if published != events or not self._is_doubtful:
                 self._reflector.offer(Listed(FEED, tuple(events.values()), full=False, doubt=verdict.reason))
             self._is_doubtful = True
             return
-        if told is None or self._is_doubtful:  # after a doubt, what was withheld and is still missing goes
+        if published is None or self._is_doubtful:  # after a doubt, what was withheld and is still missing goes
             self._reflector.offer(Listed(FEED, tuple(events.values())))
             return
-        for name in told:
+        for name in published:
             if name not in events:
                 self._reflector.offer(Delete(FEED, name))
         for name, event in events.items():
-            before = told.get(name)
+            before = published.get(name)
             if before is not event and before != event:
                 self._reflector.offer(event)
         self._reflector.flush()

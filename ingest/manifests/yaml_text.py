@@ -1,29 +1,27 @@
-"""YAML as people write it, without surprises. Knows no kinds; text in, plain values out.
+"""YAML as people write it: text in, plain values out. Knows no kinds of objects.
 
 A plain scalar stays the text that was written (``no``, ``1.10``, ``0123``, ``1e3``): the field that it is meant for
 decides what it is. Only null is null. With ``typed`` they are resolved as by the core schema of YAML 1.2, for values
 that have no fields of ours, like the spec of a policy.
 
-Untrusted input is bounded: aliases, depth, and how large the aliases make a document. What is written out is as large
-as its file. The builder is driven by events
-and keeps its own stack, since libyaml's composer crashes on deep nesting.
+Untrusted input is bounded: depth, the number of aliases, and how large the aliases make a document. The builder is
+driven by events and keeps its own stack, since libyaml's composer crashes on deep nesting.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import yaml
 
-Value: TypeAlias = Any
-"""None, bool, int, float, str, or a list or dict (with str keys) of these."""
+from .document import Document as Document, OnLine, TextError, Value, ignore
 
 DEPTH_MAX = 100
 NODES_MAX = 1_000_000
-_LOOK_EVENTS = 10_000
+_EVENTS_PER_CALL = 10_000
 
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
@@ -36,22 +34,15 @@ _PLAIN_TAGS = {_TAG + name for name in ("null", "bool", "int", "float")}
 _DOCUMENT = re.compile(r"^(?=---(?:\s|$))", re.MULTILINE)
 
 
-class YamlError(ValueError):
-    """The text is not the YAML that we read; the message names the line, never the content."""
-
-
-class Document(msgspec.Struct, frozen=True):
-    """The text between two ``---`` lines, and the line in the file where it begins (from 1)."""
-
-    text: str
-    line: int
+class YamlError(TextError):
+    """The text is not the YAML that is read here."""
 
 
 def split(text: str) -> list[Document]:
-    """The documents of a file, unread, so that one that does not parse costs only itself.
+    """The text between ``---`` lines. A document that cannot be parsed costs only itself.
 
-    Empty ones and directives are left out. Correct because ``---`` at the start of a line ends a document always, even
-    inside of a block scalar.
+    Empty documents and directives are left out. ``---`` at the start of a line always ends a document, even inside a
+    block scalar.
     """
     documents = []
     line = 1
@@ -65,7 +56,7 @@ def split(text: str) -> list[Document]:
 class _Options(msgspec.Struct, frozen=True):
     typed: bool
     aliases_max: int
-    look: Callable[[int], None]
+    on_line: OnLine
 
 
 def load(
@@ -73,14 +64,11 @@ def load(
     *,
     typed: bool = False,
     aliases_max: int = 100,
-    look: Callable[[int], None] = lambda _: None,
+    on_line: OnLine = ignore,
 ) -> list[Value]:
-    """The values of a document: one, or several where ``...`` ends one early. Raises YamlError.
-
-    ``look`` is called from time to time with the line that was come to; what it raises ends the reading.
-    """
+    """The values of a document: one, or several where ``...`` ends one early. Raises YamlError."""
     loader = _Parser(document.text)
-    options = _Options(typed, aliases_max, look)
+    options = _Options(typed, aliases_max, on_line)
     try:
         return [_Builder(loader, document.line, options).build(start) for start in _starts(loader)]
     except yaml.MarkedYAMLError as error:
@@ -132,7 +120,7 @@ class _Builder:
         self._loader = loader
         self._line = line
         self._typed = options.typed
-        self._look = options.look
+        self._on_line = options.on_line
         self._aliases = options.aliases_max
         self._expanded = 0
         self._anchors: dict[str, tuple[Value, int]] = {}
@@ -174,8 +162,8 @@ class _Builder:
                 self._add(stack[-1], value, event)
             event = next_event()
             count += 1
-            if not count % _LOOK_EVENTS:
-                self._look(self._line + event.start_mark.line)
+            if not count % _EVENTS_PER_CALL:
+                self._on_line(self._line + event.start_mark.line)
 
     def _open(self, event: Any) -> None:
         if len(self._stack) >= DEPTH_MAX:

@@ -17,7 +17,12 @@ class Batch:
         self._batch_rows = batch_rows
         self._events: dict[str, Upsert | Delete] = {}
         self._rows = 0
+        self._added = 0
         self._since: float | None = None
+
+    def __len__(self) -> int:
+        """How many events were taken in, those that later ones replaced included."""
+        return self._added
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
@@ -38,6 +43,7 @@ class Batch:
         """Take an event in, behind all others."""
         self._events.pop(event.object, None)
         self._events[event.object] = event
+        self._added += 1
         self._rows += len(event.rows) if isinstance(event, Upsert) else 1
         if self._since is None:
             self._since = self._clock()
@@ -53,5 +59,5 @@ class Batch:
 
     def take(self) -> dict[str, Upsert | Delete]:
         """All events by object, in the order of their last word; then it is empty."""
-        events, self._events, self._rows, self._since = self._events, {}, 0, None
+        events, self._events, self._rows, self._added, self._since = self._events, {}, 0, 0, None
         return events

@@ -125,6 +125,8 @@ class Reflector:
 
     def _flush(self, changes: Changes, finished: Sequence[AnyTable]) -> None:
         started = time.perf_counter()
+        self._status.figures.events += len(self._batch)
+        self._status.figures.heard()
         for name, event in self._batch.take().items():
             self._claim(name, event, changes)
         self._yield(changes)

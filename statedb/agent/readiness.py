@@ -83,6 +83,11 @@ class Readiness:
                 self._worked.add(consumer.name)
         return recovered
 
+    def failing_s(self, consumer: str) -> float:
+        """For how many seconds the consumer of this name has not been healthy, as far as was observed."""
+        now = self._clock()
+        return now - self._failing_since.get(consumer, now)
+
     def missing(self) -> list[dict[str, str]]:
         """What keeps the agent from being ready; empty when it is."""
         return [*self._missing_tables(), *self._missing_consumers()]
@@ -95,10 +100,8 @@ class Readiness:
         return list(self._table_rows(initialized=False))
 
     def _missing_consumers(self) -> Iterator[dict[str, str]]:
-        now = self._clock()
         for consumer in self.consumers:
-            failed_s = now - self._failing_since.get(consumer.name, now)
-            if not consumer.ready or failed_s >= CONSUMER_GRACE_S:
+            if not consumer.ready or self.failing_s(consumer.name) >= CONSUMER_GRACE_S:
                 yield {"consumer": consumer.name, "state": consumer.health}
 
     def _table_rows(self, *, initialized: bool) -> Iterator[dict[str, str]]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ _PROGRESS_S = 15.0
 _NO_GO = (
     "no kube-apiserver, and no Go toolchain to build one; install it from go.dev, or let KUBEBUILDER_ASSETS name one"
 )
+_NO_GO_FOR = "no {name}, and no Go toolchain to build one; install it from go.dev"
 
 UNAVAILABLE = 69
 """Exit status where no kube-apiserver can be had on this machine (EX_UNAVAILABLE); 1 is a build that went wrong."""
@@ -40,18 +41,19 @@ class BuildFailed(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """What Go can build for us, in the release that go.mod requires."""
+    """What Go can build for us, in the release that the go.mod in ``folder`` requires."""
 
     name: str
     module: str
     package: str
+    folder: Path = _MODULE
 
     def release(self) -> str:
         """The pinned release, as ``v1.2.3``."""
         pattern = rf"^\s*(?:require )?{re.escape(self.module)} (v\S+)"
-        found = re.search(pattern, (_MODULE / "go.mod").read_text(), re.MULTILINE)
+        found = re.search(pattern, (self.folder / "go.mod").read_text(), re.MULTILINE)
         if found is None:
-            raise BuildFailed(f"{_MODULE / 'go.mod'} does not require {self.module}; write the release there")
+            raise BuildFailed(f"{self.folder / 'go.mod'} does not require {self.module}; write the release there")
         return found[1]
 
     def cached(self) -> Path:
@@ -92,11 +94,16 @@ def provide() -> list[Path]:
     named = _assets()
     if named is not None:
         return [_copied(named / each.name, each) for each in (APISERVER, ETCD) if (named / each.name).exists()]
+    return build(APISERVER, ETCD)
+
+
+def build(*programs: Program) -> list[Path]:
+    """Build those that are not in the cache folder yet; answers their paths there. Raises Missing and BuildFailed."""
     until = time.monotonic() + _BUILD_S
-    for each in (APISERVER, ETCD):
+    for each in programs:
         if not each.cached().exists():
             _build(each, until)
-    return [APISERVER.cached(), ETCD.cached()]
+    return [each.cached() for each in programs]
 
 
 def _assets() -> Path | None:
@@ -133,7 +140,7 @@ def _unfinished(path: Path) -> Path:
 def _build(program: Program, until: float) -> None:
     go = shutil.which("go")
     if go is None:
-        raise Missing(_NO_GO)
+        raise Missing(_NO_GO if program is APISERVER else _NO_GO_FOR.format(name=program.name))
     _say(f"{program.name} {program.release()}: asking Go's module proxy")
     _download(go, program)
     output = _unfinished(program.cached())
@@ -149,7 +156,13 @@ def _download(go: str, program: Program) -> None:
     command = [go, "mod", "download", program.module]
     try:
         subprocess.run(
-            command, cwd=_MODULE, env=_environment(), check=True, capture_output=True, text=True, timeout=_DOWNLOAD_S
+            command,
+            cwd=program.folder,
+            env=_environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_DOWNLOAD_S,
         )
     except subprocess.TimeoutExpired:
         raise Missing(
@@ -187,7 +200,7 @@ def _compile(program: Program, command: Sequence[str], until: float) -> None:
     said: list[str] = []
     with subprocess.Popen(
         command,
-        cwd=_MODULE,
+        cwd=program.folder,
         env=_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -230,11 +243,11 @@ def _last(said: Sequence[str]) -> str:
 
 
 def _say(what: str) -> None:
-    print(f"kube-apiserver: {what}", flush=True)
+    print(f"tests: {what}", flush=True)
 
 
-def main() -> int:
-    """Put the programs into the cache folder and say where they are."""
+def main(provide: Callable[[], list[Path]] = provide) -> int:
+    """Put the programs into the cache folder and say where they are; the exit status."""
     try:
         for path in provide():
             _say(f"there is {path}")

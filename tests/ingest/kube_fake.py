@@ -40,7 +40,7 @@ CUSTOM = {path for path in PATHS.values() if "cilium.io" in path}
 _KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 _ONE_SERVICE = re.compile(r"/api/v1/namespaces/(?P<namespace>[^/]+)/services/(?P<name>[^/]+)")
 _OF_NAMESPACE = re.compile(r"(?P<path>/.+/)namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)")
-_WAIT_S = 20.0
+_WAIT_S = 60.0
 _LOOK_S = 0.5
 
 

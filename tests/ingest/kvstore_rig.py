@@ -16,7 +16,7 @@ from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints, SourceKey,
 from statedb.catalog.wire import ips, keys
 
 CLUSTER = "cluster1"
-WAIT_S = 30.0
+WAIT_S = 60.0
 HEARTBEAT = keys.HEARTBEAT.encode()
 
 

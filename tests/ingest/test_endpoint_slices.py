@@ -15,7 +15,7 @@ from statedb.catalog.wire import endpoint_slices as wire
 from .kube_fake import FakeApi
 from .kube_rig import endpoint_slice, service
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 KEY = EndpointSliceKey("c", "default", "web-1")
 
 

@@ -21,6 +21,7 @@ from ..process.collector import collect_rarely
 from ..process.config import Config, load_config
 from ..process.consumers import CONSUMER_KINDS
 from ..process.logs import log_to_stderr
+from . import start_files
 from .columns import pad_cells
 from .output import say
 
@@ -44,6 +45,14 @@ class _StopSignal:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is given
         os.write(self._write_end, b".")
+
+
+def init(folder: str, source: str) -> None:
+    """Write the files of a new agent and say what to do with them. Raises StartError."""
+    written = start_files.write(Path(folder), source)
+    for path in written:
+        say(f"wrote {path}")
+    say(f"next: statedb check -c {written[0]}, then statedb run -c {written[0]}")
 
 
 def run(path: str, warm_start: str | None = None) -> None:

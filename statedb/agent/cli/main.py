@@ -102,6 +102,25 @@ def _remote_commands() -> RemoteCommands:
 
 
 @cli.command()
+@click.argument("folder", default=".", metavar="[FOLDER]")
+@click.option(
+    "--source",
+    type=click.Choice(["manifests", "kubernetes", "kvstore", "clustermesh"]),
+    default="manifests",
+    show_default=True,
+    help="Where rows come from.",
+)
+def init(folder: str, source: str) -> None:
+    """Write a commented configuration, agent.yaml, into a folder; for manifests with an example cluster.
+
+    Files that exist are never overwritten.
+    """
+    from .local_commands import init as write_files  # start-up time: every source and consumer
+
+    write_files(folder, source)
+
+
+@cli.command()
 @_configured
 @click.option("--warm-start", metavar="FILE", help="Begin with the rows that 'statedb dump -f' wrote there.")
 def run(config: str, warm_start: str | None) -> None:

@@ -43,7 +43,7 @@ def run_demo(backend: str, *, keep: bool, say: Callable[[str], None]) -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="statedb-demo-") as scratch:
         directory = Path(scratch) / "cluster"
-        shutil.copytree(_example(), directory)
+        shutil.copytree(example_cluster(), directory)
         with contextlib.ExitStack() as stack:
             say(f"An agent on the example cluster, through {backend}.\n")
             config = stack.enter_context(_source_of(backend, directory, say))
@@ -58,7 +58,7 @@ def run_demo(backend: str, *, keep: bool, say: Callable[[str], None]) -> None:
         say(f"\nDone in {time.monotonic() - began:.1f} s. {_next_steps(backend)}")
 
 
-def _example() -> Path:
+def example_cluster() -> Path:
     """The example cluster: inside an installed package, or in the ``examples`` folder of a checkout."""
     here = Path(__file__).parent
     for path in (here / "example_cluster", here.parents[2] / "examples" / "cluster"):

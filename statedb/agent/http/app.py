@@ -19,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from ..errors import AgentError, BadRequest, NoRow, NotFound, Overloaded
+from ..metrics.exposition import Metrics
 from ..wording import suggestion
 from .admission import Admissions
 from .connections import Limits
@@ -29,28 +30,40 @@ from .query import table_named
 from .resource import RESOURCES, Resource
 from .resources import Reply, Resources, as_json
 from .streams import THREADS, Streams
+from .traffic import Traffic, route_of
 
 log = logging.getLogger("statedb.agent")
 
 _OPENAPI_PATH = "/openapi.json"
+_METRICS_PATH = "/metrics"
 
 
-def make_app(resources: Resources, streams: Streams, limits: Limits | None = None, *, browsers: bool = True) -> Guard:
+def make_app(
+    resources: Resources,
+    streams: Streams,
+    limits: Limits | None = None,
+    *,
+    metrics: Metrics | None = None,
+    browsers: bool = True,
+) -> Traffic:
     """The application. ``browsers``: whether its address can be reached by a browser, so that it must refuse some."""
-    answers = _Answers(resources, streams, limits or Limits())
+    answers = _Answers(resources, streams, metrics or Metrics(resources.db, resources.readiness), limits or Limits())
     routes = [Route(_pattern(each), answers.endpoint(each), methods=[each.method]) for each in RESOURCES]
     routes.append(Route(_OPENAPI_PATH, answers.openapi, methods=["GET"]))
+    routes.append(Route(_METRICS_PATH, answers.metrics, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False
-    return Guard(app, browsers=browsers)
+    return Traffic(Guard(app, browsers=browsers), answers.query_count)
 
 
 class _Answers:
     """Answers requests to resources. Used on one event loop."""
 
-    def __init__(self, resources: Resources, streams: Streams, limits: Limits) -> None:
+    def __init__(self, resources: Resources, streams: Streams, metrics: Metrics, limits: Limits) -> None:
         self._resources = resources
         self._streams = streams
+        self._metrics = metrics
+        self._metrics_thread = anyio.CapacityLimiter(1)  # its own: a scrape never waits for queries
         self._threads = anyio.CapacityLimiter(THREADS)
         self._queries = Admissions(limits.queries)
 
@@ -58,6 +71,7 @@ class _Answers:
         """The function that Starlette calls for a request."""
 
         async def endpoint(request: Request) -> Response:
+            route_of(request.scope, resource.path)
             try:
                 return await self._answer(resource, request)
             except AgentError as error:
@@ -69,8 +83,20 @@ class _Answers:
 
         return endpoint
 
-    async def openapi(self, _: Request) -> Response:
+    def query_count(self) -> int:
+        """How many queries are being answered."""
+        return self._queries.count
+
+    async def metrics(self, request: Request) -> Response:
+        """What Prometheus scrapes, computed on a thread of its own."""
+        route_of(request.scope, _METRICS_PATH)
+        accept = request.headers.get("accept", "")
+        body, media_type = await anyio.to_thread.run_sync(self._metrics.expose, accept, limiter=self._metrics_thread)
+        return Response(body, headers={"Content-Type": media_type})
+
+    async def openapi(self, request: Request) -> Response:
         """The description of this interface."""
+        route_of(request.scope, _OPENAPI_PATH)
         return _complete(as_json(200, document(self._resources.db, RESOURCES)))
 
     async def _answer(self, resource: Resource, request: Request) -> Response:
@@ -151,7 +177,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
         response = _complete(as_json(405, {"error": message}))
         response.headers["Allow"] = allowed
         return response
-    paths = [*[each.path for each in RESOURCES], _OPENAPI_PATH]
+    paths = [*[each.path for each in RESOURCES], _OPENAPI_PATH, _METRICS_PATH]
     return _complete(as_json(404, {"error": f"nothing is at {path[:60]!r}; {suggestion(paths, path)}"}))
 
 

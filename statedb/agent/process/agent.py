@@ -19,9 +19,11 @@ from ..consumer import Consumer
 from ..errors import StartError
 from ..http.app import make_app
 from ..http.connections import Counts, Limits
+from ..http.figures import ServerCollector
 from ..http.resources import Resources
 from ..http.server import Server
 from ..http.streams import KEEPALIVE_S, Streams
+from ..metrics.exposition import Metrics
 from ..readiness import Readiness
 from .config import Config
 from .consumers import CONSUMER_KINDS, open_conflicts
@@ -64,8 +66,11 @@ class Agent:
         self._delayed_start = DelayedStart(self.db, self._start_consumers)
         readiness = Readiness(self.db, self.sources, self.consumers, self.remotes)
         self._monitor = Monitor(readiness)
-        app = make_app(Resources(self.db, readiness), self._streams, limits, browsers=not config.listen.path)
+        metrics = Metrics(self.db, readiness)
+        resources = Resources(self.db, readiness)
+        app = make_app(resources, self._streams, limits, metrics=metrics, browsers=not config.listen.path)
         self._server = Server(config.listen, app, limits)
+        metrics.register(ServerCollector(self._server, app, self._streams, limits))
         self._lock = threading.Lock()
         self._state = "new"
         self._ended = threading.Event()

@@ -87,6 +87,16 @@ class DerivedTables:
         """The exception of the first part that crashed."""
         return next((part.crash for part in self._parts if part.crash is not None), None)
 
+    @property
+    def set_aside_count(self) -> int:
+        """How many keys and rows cannot be computed."""
+        return sum([len(part.set_aside()) for part in self._parts])
+
+    @property
+    def failure_count(self) -> int:
+        """How many tries have failed since the start."""
+        return sum([part.failures for part in self._parts])
+
     def start(self) -> None:
         """Start each part."""
         for part in self._parts:

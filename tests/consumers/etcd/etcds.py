@@ -9,7 +9,7 @@ from typing import Any
 
 from ingest.etcd.local import LocalEtcd
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def eventually(holds: Callable[[], Any], what: str = "it") -> None:

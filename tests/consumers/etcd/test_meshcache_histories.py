@@ -22,7 +22,7 @@ from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
 from ...ingest.clustermesh.publisher import replica
 
 CLUSTERS = ("c2", "c3")
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 cluster = st.sampled_from(CLUSTERS)
 kind = st.sampled_from(KINDS[3:])

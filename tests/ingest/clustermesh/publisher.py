@@ -25,7 +25,7 @@ from statedb.catalog.wire import ips, keys
 from statedb.catalog.wire.cluster_configs import ClusterConfig, encode as encode_config
 
 CLUSTER = "cluster3"
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 # clustermesh-apiserver/clustermesh/testdata: clusterconfig, ciliumidentitites, ciliumendpoints, ciliumnodes, services
 CONFIG = (

@@ -28,7 +28,7 @@ from ..kube_fake import FakeApi
 
 CARRIED = (Nodes, Identities, Endpoints, Services, Backends)
 """What every backend carries."""
-WAIT_S = 30.0
+WAIT_S = 60.0
 BEAT_S = 0.05
 
 Rows = dict[str, list[Any]]

@@ -94,10 +94,10 @@ def test_an_absurd_wish_to_be_left_alone_is_bounded(header: str):
 def test_an_absurd_version_says_nothing_about_history():
     lineage = Lineage()
     lineage.begin("uid", "9" * 5000)
-    assert lineage.broken_by("uid", "8" * 5000) == ""
-    lineage.saw("7" * 5000)
+    assert lineage.difference("uid", "8" * 5000) == ""
+    lineage.observe("7" * 5000)
     lineage.begin("uid", "100")
-    assert lineage.broken_by("uid", "99") != ""
+    assert lineage.difference("uid", "99") != ""
 
 
 def test_objects_without_a_name_make_a_list_doubtful_and_nothing_else(api: FakeApi):

@@ -11,7 +11,7 @@ from ingest import KubernetesOptions
 from ingest.kubernetes.client import Page
 from ingest.kubernetes.errors import ApiError, Expired, Forbidden, Silent, Unavailable
 from ingest.kubernetes.follow import Follower
-from ingest.kubernetes.messages import Closed, InStep, Listing, Lost, Message, Snapshot
+from ingest.kubernetes.messages import FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
 from ingest.kubernetes.resource import Resource
 from ingest.kubernetes.stream import Item
 from statedb.catalog import Endpoints, Sources
@@ -84,20 +84,20 @@ class Run:
         )
         self.pauses = [self._follower._attempt() for _ in ends]
 
-    def said(self) -> list[type[Message]]:
+    def sent(self) -> list[type[Message]]:
         return [type(message) for message in self.messages]
 
 
 def test_ends_in_good_order_after_a_word_never_pause():
     run = Run(*[1] * 50)
     assert run.pauses == [0.0] * 50
-    assert Lost not in run.said()
+    assert Interrupted not in run.sent()
     assert run.client.asked.count("list") == 1
 
 
 def test_ends_without_a_word_pause_longer_each_time():
     run = Run(*[0] * 8)
-    assert run.said().count(Lost) == 8
+    assert run.sent().count(Interrupted) == 8
     assert all(pause >= MIN_S / 2 for pause in run.pauses)
     assert run.pauses[-1] > MAX_S / 2
 
@@ -118,7 +118,7 @@ def test_the_first_expiry_lists_at_once_and_the_next_ones_pause():
     run = Run(1, Expired("410"), Expired("410"), Expired("410"), 1, Expired("410"))
     assert [pause > 0 for pause in run.pauses] == [False, False, True, True, False, False]
     assert run.client.asked.count("list") == 1 + 3
-    assert run.said().count(Lost) == 4
+    assert run.sent().count(Interrupted) == 4
 
 
 @pytest.mark.parametrize("wish_s", [0.0, 2.0, 500.0])
@@ -129,13 +129,23 @@ def test_a_server_is_left_alone_as_long_as_it_wishes_and_no_longer(wish_s: float
     assert run.pauses == [max(wish_s, MIN_S)] * 6  # neither doubled nor cut to the longest pause of our own
 
 
-def test_after_a_failure_it_is_in_step_only_when_the_server_has_spoken():
+def test_after_a_failure_it_is_synced_only_when_the_server_has_answered():
     run = Run(1, Unavailable("cut"), 0, 2)
-    assert run.said() == [Listing, Snapshot, InStep, Closed, InStep, Lost, Lost, InStep, Closed]
+    assert run.sent() == [
+        ListStarted,
+        FullList,
+        Synced,
+        WatchEnded,
+        Synced,
+        Interrupted,
+        Interrupted,
+        Synced,
+        WatchEnded,
+    ]
 
 
 def test_an_end_in_good_order_keeps_it_in_step():
-    assert Run(1, 1).said() == [Listing, Snapshot, InStep, Closed, InStep, Closed]
+    assert Run(1, 1).sent() == [ListStarted, FullList, Synced, WatchEnded, Synced, WatchEnded]
 
 
 def test_a_second_watch_without_a_word_is_followed_by_a_list():
@@ -146,7 +156,7 @@ def test_a_second_watch_without_a_word_is_followed_by_a_list():
 
 def test_a_refusal_is_told_as_one():
     run = Run(Forbidden("may not"))
-    assert [message.refused for message in run.messages if isinstance(message, Lost)] == [True]
+    assert [message.refused for message in run.messages if isinstance(message, Interrupted)] == [True]
 
 
 # --- on a server -----------------------------------------------------------------------------------------------------
@@ -206,7 +216,7 @@ def test_a_watch_that_does_not_stand_again_makes_the_table_stale(api: FakeApi):
         api.hold_watches(True)
         api.end_watches()
         row = rig.row(rig.until(lambda s: rig.state(s) == "stale"))
-        assert "has ended, and does not stand again" in row.last_error
+        assert "has ended, and no other one is open yet" in row.last_error
         api.hold_watches(False)
         rig.until(lambda s: rig.state(s) == "synced")
 

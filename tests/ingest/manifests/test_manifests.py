@@ -25,7 +25,7 @@ kind: CiliumIdentity
 metadata: {{name: "{id}"}}
 security-labels: {{"k8s:app": {app}}}
 """
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def node(name: str, n: int = 1) -> str:

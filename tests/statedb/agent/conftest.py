@@ -12,7 +12,7 @@ from statedb.agent.http.server import Server
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def node(name: str, n: int = 1) -> str:

@@ -11,7 +11,7 @@ from statedb.catalog import Endpoints, SourceKey, SourceRow, Sources
 
 from ...ingest.kvstore_rig import put_endpoints
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def statedb(agent: Agent, *arguments: str) -> str:

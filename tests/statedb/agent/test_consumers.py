@@ -17,7 +17,7 @@ from statedb.catalog import NodeKey
 from .conftest import config_text, node, put
 from .test_http import request
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 MANIFESTS = "ingest: {manifests: {directory: d}}\n"
 KVSTORE = "ingest: {kvstore: {endpoints: ['http://e:1']}}\n"
 

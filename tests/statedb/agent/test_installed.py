@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import urllib.request
 import venv
 import zipfile
 from collections.abc import Callable
@@ -82,6 +83,26 @@ def test_the_demonstration_runs_beside_files_of_our_names(run: Run):
     assert (done.returncode, done.stderr) == (0, "")
     assert "consumer: gone" in done.stdout
     assert "internal error" not in done.stdout
+
+
+def test_an_agent_is_written_run_and_asked_from_an_empty_folder(installed: Path, tmp_path: Path):
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([installed / "statedb", *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+
+    init = start("init")
+    assert "wrote agent.yaml\n" in init.communicate()[0]
+    config = tmp_path / "agent.yaml"
+    config.write_text(config.read_text().replace("127.0.0.1:9974", "127.0.0.1:0"))
+    with start("run", "-c", "agent.yaml") as agent:
+        try:
+            assert agent.stdout is not None
+            address = agent.stdout.readline().removeprefix("serving on ").strip()
+            assert agent.stdout.readline().startswith("synced after")
+            with urllib.request.urlopen(f"{address}/tables/nodes") as answer:
+                assert b'"cluster1"' in answer.read()
+        finally:
+            agent.terminate()
+    assert agent.returncode == 0
 
 
 def test_a_configuration_is_checked_beside_files_of_our_names(run: Run):

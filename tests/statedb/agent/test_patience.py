@@ -10,7 +10,7 @@ from statedb.catalog import SourceKey, Sources
 from ...ingest.clustermesh.publisher import CLUSTER, Publisher, replica
 from .conftest import identity, node, put
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def config_of(directory: Path, sync_timeout_s: float) -> str:

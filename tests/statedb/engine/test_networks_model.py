@@ -238,7 +238,7 @@ asked = st.lists(given_networks(), min_size=1, max_size=4)
 
 
 @given(histories, asked)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_every_question_and_every_watch_as_brute_force_has_it(history: list[Writes], questions: list[Any]) -> None:
     run(history, questions, exact=True)
 
@@ -253,7 +253,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("hurried")
 def test_every_question_as_brute_force_has_it_while_the_history_is_compacted() -> None:
     given(histories, asked)(
-        settings(max_examples=150)(lambda history, questions: run(history, questions, exact=False))
+        settings(max_examples=100)(lambda history, questions: run(history, questions, exact=False))
     )()
 
 

@@ -204,9 +204,21 @@ def test_ctrl_c_from_a_timer_during_a_commit_leaves_the_store_whole():
 
 @pytest.fixture
 def alarm():
-    """Has the signal come a moment later."""
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.02)
+    """Called with a condition: interrupts the main thread once, as soon as the condition holds there."""
+    condition: Callable[[], object]
+
+    def look(number: int, frame: object) -> None:
+        if condition():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+
+    def interrupt_when(wanted: Callable[[], object]) -> None:
+        nonlocal condition
+        condition = wanted
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+
+    before = signal.signal(signal.SIGALRM, look)
+    yield interrupt_when
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
@@ -223,10 +235,10 @@ def test_ctrl_c_ends_the_wait_for_a_table_that_another_thread_writes(alarm):
     holder = threading.Thread(target=hold)
     holder.start()
     taken.wait(20)
-    alarm()
+    reservations = [store.reservation for store in scene.db._stores.values()]
+    alarm(lambda: any(reservation.waiting for reservation in reservations))
     with pytest.raises(KeyboardInterrupt):
         scene.db.write(Ports, Hosts)
-    reservations = [store.reservation for store in scene.db._stores.values()]
     assert not any(reservation.waiting for reservation in reservations)
     leave.set()
     holder.join(20)
@@ -249,10 +261,11 @@ def test_ctrl_c_ends_every_other_wait_and_leaves_no_waiter(alarm, what):
         "stream": scene.host_stream.next,
         "initialized": lambda: scene.db.wait_initialized(Hosts),
     }
-    alarm()
+    registry = scene.db._stores[Hosts].registry
+    alarm(registry.waiting)
     with pytest.raises(KeyboardInterrupt):
         waits[what]()
-    assert scene.db._stores[Hosts].registry.waiting() == 0
+    assert registry.waiting() == 0
     with scene.db.write(Hosts) as txn:
         txn[Hosts].finish_initializer(token)
     scene.write_from_another_thread()

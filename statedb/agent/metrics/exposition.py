@@ -1,0 +1,61 @@
+"""What `GET /metrics` answers."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from statedb import Database, __version__
+
+from ..readiness import Readiness
+from .consumers import ConsumerCollector
+from .families import Families
+from .sources import SourceCollector
+from .tables import TableCollector
+
+_DECLARED = (
+    ("gauge", "build_info", "1; the labels say what runs.", ("version", "python")),
+    ("gauge", "healthy", "1 while no part has ended by an unexpected exception, as /healthz.", ()),
+    ("gauge", "ready", "1 while the agent is ready, as /readyz.", ()),
+)
+
+
+class Metrics:
+    """All metrics of one agent. For one thread at a time."""
+
+    def __init__(self, db: Database, readiness: Readiness) -> None:
+        """From now on ``db`` measures the time in commits, which costs a microsecond a commit."""
+        db.observe()
+        self._registry = CollectorRegistry()
+        own = (_AgentCollector(readiness), TableCollector(db))
+        for collector in (*own, SourceCollector(db, readiness), ConsumerCollector(db, readiness)):
+            self._registry.register(collector)
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def register(self, collector: Collector) -> None:
+        """Add metrics of another part. Raises ValueError if their names are taken."""
+        self._registry.register(collector)
+
+    def expose(self, accept: str) -> tuple[bytes, str]:
+        """The text and its media type: OpenMetrics if the header ``Accept`` allows it, else the older text format."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+
+class _AgentCollector(Collector):
+    """The agent as a whole."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    def collect(self) -> Iterator[Metric]:
+        families = Families(*_DECLARED)
+        families.add("build_info", (__version__, platform.python_version()), 1)
+        families.add("healthy", (), not self._readiness.failures())
+        families.add("ready", (), not self._readiness.missing())
+        yield from families

@@ -1,0 +1,1 @@
+"""What deploy/ promises: the chart, the unit of systemd, the image."""
