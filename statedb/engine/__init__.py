@@ -15,7 +15,7 @@ import contract in pyproject.toml checks it. From the bottom:
     index_store, extract, store the newest state of one index, and of one table
     source                      the rule by which every read is right, also during a commit
     table_view, index_views, network_view    what users read
-    dump, snapshot, origins     tables as lines; all tables at one instant; who holds old states
+    codec, dump, snapshot, origins     tables as lines; all tables at one instant; who holds old states
     commit, single, staged_keys, overlay, writer, transaction    how a change becomes the newest state
     changes, streams            what changed since, batch by batch
     head, stats, invariants     the parts of a database that transactions need; numbers; checks

@@ -8,6 +8,7 @@ from threading import RLock
 from time import monotonic
 from typing import Any, cast, overload
 
+from .dump import Decoder
 from .errors import InvalidTable
 from .head import Head
 from .origins import HeldState, Origins
@@ -208,9 +209,9 @@ class Database(Head):
             store.follow(stream)
         return stream
 
-    def dump(self, *tables: AnyTable) -> Iterator[bytes]:
+    def dump(self, *tables: AnyTable, decoder: Decoder | None = None) -> Iterator[bytes]:
         """These tables, or all, as they are now, as JSON lines: ``db.snapshot().dump(...)``."""
-        return self.snapshot().dump(*tables)
+        return self.snapshot().dump(*tables, decoder=decoder)
 
     def stats(self) -> tuple[TableStats, ...]:
         """How every table is doing, for operators: rows, history kept, watches, streams, writers. Waits for nobody."""

@@ -31,12 +31,13 @@ class Initializer:
     Made by ``TableWriter.begin_initializer``, handed to ``finish_initializer``. Compared by identity.
     """
 
-    __slots__ = ("name", "table")
+    __slots__ = ("name", "store", "table")
 
-    def __init__(self, name: str, table: Any = None) -> None:
-        """Users do not make these; ``table`` is the table that it was made for."""
+    def __init__(self, name: str, table: Any = None, store: Any = None) -> None:
+        """Users do not make these. ``table`` is what it was made for, and ``store`` that table in its database."""
         self.name = name
         self.table = table
+        self.store = store
 
     def __repr__(self) -> str:
         """``<Initializer kvstore>``."""

@@ -33,6 +33,12 @@ class TableWriter(TableView[K, R]):
         self._redo = source.redo
         self._get = source.store.rows.get
 
+    def __repr__(self) -> str:
+        """Table, number of rows and revision with what is staged; never raises."""
+        source = self._source
+        state = source.plan.closed or f"{source.count} rows at revision {source.revision}"
+        return f"<TableWriter {source.store.name}: {state}>"
+
     # -- writing ---------------------------------------------------------------------------------------------
 
     def insert(self, row: R, *, force: bool = False) -> R | None:
@@ -168,14 +174,14 @@ class TableWriter(TableView[K, R]):
             raise InitializerError(
                 f"table {source.store.name!r}: initializer {name!r} is pending; finish it, or choose another name"
             )
-        initializer = Initializer(name, source.store.table)
+        initializer = Initializer(name, source.store.table, source.store)
         source.pending = (*source.pending, initializer)
         return initializer
 
     def finish_initializer(self, initializer: Initializer) -> None:
         """Keep the promise, from the commit on. Twice does no harm; in an aborted transaction it does not count.
 
-        Raises InitializerError for one of another table.
+        Raises InitializerError for one of another table, or of another database.
         """
         source = self._source
         source.check_open()
@@ -186,6 +192,11 @@ class TableWriter(TableView[K, R]):
         if initializer.table is not source.store.table:
             raise InitializerError(
                 f"table {source.store.name!r}: initializer {initializer.name!r} was begun on another table; "
+                "finish it there"
+            )
+        if initializer.store is not source.store:
+            raise InitializerError(
+                f"table {source.store.name!r}: initializer {initializer.name!r} was begun in another database; "
                 "finish it there"
             )
         source.pending = tuple([pending for pending in source.pending if pending is not initializer])

@@ -60,6 +60,15 @@ def test_a_finish_in_an_aborted_transaction_counts_for_nothing_and_may_be_repeat
     assert db.snapshot()[Pods].initialized
 
 
+def test_one_of_another_database_is_an_error():
+    db, other = database(), database()
+    (token,) = begin(db, "a")
+    begin(other, "a")
+    with other.write(Pods) as txn, pytest.raises(InitializerError, match="begun in another database"):
+        txn[Pods].finish_initializer(token)
+    assert not other.snapshot()[Pods].initialized
+
+
 def test_a_second_finish_does_no_harm_and_that_of_another_table_is_an_error():
     db = database()
     (token,) = begin(db, "a")
