@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,6 +45,32 @@ def test_a_list_that_is_read_while_a_key_goes_is_never_taken_for_a_later_one(mon
     assert read == [["a", "b", "c"]]
     assert names(snapshot[Pods.by_node]["n1"]) == ["a", "b", "c"]
     assert names(db.snapshot()[Pods.by_node]["n1"]) == ["b", "c"]
+    put(db, Pod("d"))
+    assert names(db.snapshot()[Pods.by_node]["n1"]) == ["b", "c", "d"]
+
+
+def test_a_list_that_was_copied_while_a_key_went_and_is_kept_only_later_does_not_count():
+    """Without the second bump of the version it would: one more key makes up its length."""
+    db = database(Pod("a"), Pod("b"), Pod("c"))
+    copied, go = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        copied.set()
+        assert go.wait(20)
+
+    snapshot = db.snapshot()
+    read = partial(
+        in_the_gap, Bucket.ordered, "self.cached = (version", stop, lambda: names(snapshot[Pods.by_node]["n1"])
+    )
+    reader = threading.Thread(target=read)
+
+    def between() -> None:
+        reader.start()
+        assert copied.wait(20)
+
+    in_the_gap(Bucket.take, "self.discard(key)", between, lambda: delete(db, "a"))
+    go.set()
+    reader.join(20)
     put(db, Pod("d"))
     assert names(db.snapshot()[Pods.by_node]["n1"]) == ["b", "c", "d"]
 
