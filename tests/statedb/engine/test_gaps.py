@@ -69,9 +69,9 @@ def test_a_list_that_was_copied_while_a_key_went_and_is_kept_only_later_does_not
         assert copied.wait(20)
 
     in_the_gap(Bucket.take, "self.discard(key)", between, lambda: delete(db, "a"))
+    put(db, Pod("d"))
     go.set()
     reader.join(20)
-    put(db, Pod("d"))
     assert names(db.snapshot()[Pods.by_node]["n1"]) == ["b", "c", "d"]
 
 
