@@ -14,7 +14,14 @@ _REMEDY = "say in the row type what its fields hold (tuple[str, ...], not tuple)
 
 def plain(row: Any) -> Any:
     """A row as JSON knows it: fields by name, also nested ones, bytes as base64. Raises TypeError."""
-    return msgspec.to_builtins(row, str_keys=True)
+    value = msgspec.to_builtins(row, str_keys=True)
+    fields = _names(type(row))
+    return value if fields is None else dict(zip(fields, value))
+
+
+def _names(kind: Any) -> tuple[str, ...] | None:
+    """The fields of a NamedTuple, which is a list to msgspec and has names in a dump; None for other types."""
+    return getattr(kind, "_fields", None) if isinstance(kind, type) and issubclass(kind, tuple) else None
 
 
 def row_of(table: Any, value: Any) -> Any:
@@ -26,6 +33,12 @@ def row_of(table: Any, value: Any) -> Any:
     kind = table.row_type
     if kind is None:
         return tuple(value) if isinstance(value, list) else value
+    fields = _names(kind)
+    if fields is not None and isinstance(value, dict):
+        if unknown := value.keys() - set(fields):
+            raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
+        given = {**kind._field_defaults, **value}
+        value = [given[name] for name in fields]
     try:
         return msgspec.convert(value, kind, str_keys=True)
     except msgspec.ValidationError:

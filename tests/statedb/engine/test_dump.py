@@ -150,6 +150,18 @@ def table_of(kind):
     return Things
 
 
+def test_a_named_tuple_has_names_in_a_dump_and_may_lack_those_with_a_default():
+    table = table_of(Nested)
+    db, again = Database(table), Database(table)
+    db.insert(table, Nested("a", Address("10.0.0.1")))
+    head, line, end = db.dump()
+    assert json.loads(line)["row"] == {"key": "a", "address": ["10.0.0.1", []], "more": []}
+    load(again, [head, line.replace(b',"more":[]', b""), end])
+    assert again.snapshot()[table]["a"] == Nested("a", Address("10.0.0.1"))
+    with pytest.raises(InvalidDump, match="line 2: table 'things': TypeError: Nested has no field less"):
+        load(again, [head, line.replace(b'"more"', b'"less"'), end])
+
+
 @dataclass(frozen=True)
 class Untyped:
     key: str
