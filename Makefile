@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
         faults soak kube-apiserver helm clean
 
 help:
-	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
+	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd,"
+	@echo "              BACKEND=kubernetes for pods and deployments of KUBECONFIG, or of the API server of the tests"
 	@echo "make test     the whole test suite, doctests and README examples included"
 	@echo "make check    format, lint, types, import contracts, documentation, then the tests"
 	@echo "make docs     the documentation site, into build/docs; fails at any warning, misspelling or dead link"
@@ -33,8 +34,13 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.run
 
+# An API server without a kubeconfig is that of the tests (`make kube-apiserver` builds it).
 demo: $(if $(BACKEND),$(VENV)/.dev,$(VENV)/.run)
+ifeq ($(BACKEND)$(KUBECONFIG),kubernetes)
+	$(BIN)/python -m tests.apiserver.demo
+else
 	$(BIN)/statedb demo $(if $(BACKEND),--backend $(BACKEND))
+endif
 
 # Most tests wait for servers, so more processes than cores pay. JOBS=0 runs all in one, for a debugger.
 JOBS ?= 4

@@ -37,6 +37,14 @@ class Scope(msgspec.Struct, frozen=True, gc=False):
     peers_are_local: bool = True
 
 
+class _Subject(msgspec.Struct, rename="camel", gc=False):
+    match_labels: dict[str, str | None] | None = None
+
+
+class _Rule(msgspec.Struct, rename="camel", gc=False):
+    endpoint_selector: _Subject | None = None
+
+
 def scoped_selectors(policy: Policy, scope: Scope) -> list[tuple[str, Requirements]]:
     """Every selector of a policy, entities included: its place, and all that it asks for there.
 
@@ -55,7 +63,7 @@ def effective(policy: Policy, selector: Selector, scope: Scope) -> Requirements:
     if place == "nodeSelector":
         implied = [_IS_HOST]
     elif place == "endpointSelector":
-        own, implied = _of_subject(own, namespace)
+        own, implied = _of_subject(policy, selector)
     elif place in _NODES:
         implied = [_IS_REMOTE_NODE, *_of_cluster(own, scope)]
     elif place in _REQUIRES or (place in _PEERS and not _names_source(own, "reserved")):
@@ -86,12 +94,31 @@ ENTITIES: Mapping[str, tuple[Requirements, ...]] = {
 """The selectors of every entity but ``cluster``, which depends on the cluster's name."""
 
 
-def _of_subject(own: Requirements, namespace: str) -> tuple[Requirements, list[Requirement]]:
-    """The subject of a namespaced policy is of its namespace, whatever it says itself; it is never the host."""
+def _of_subject(policy: Policy, selector: Selector) -> tuple[Requirements, list[Requirement]]:
+    """The subject of a namespaced policy is of its namespace; that of a clusterwide one is never the host.
+
+    Another namespace in ``matchLabels`` is replaced by the policy's. One in ``matchExpressions`` is not: then the
+    selector selects nothing.
+    """
+    own, namespace = selector.requirements, policy.key.namespace
     if not namespace:
         return own, [_IS_NOT_HOST]
-    kept = tuple([each for each in own if not (each.key == NAMESPACE and each.operator == "In")])
-    return kept, [Requirement(NAMESPACE, "In", (namespace,))]
+    replaced = Requirement(NAMESPACE, "In", (_match_labels(policy, selector).get(NAMESPACE, namespace),))
+    written = list(own)
+    if replaced in written:
+        written.remove(replaced)  # once: an expression may say the same
+    return tuple(written), [Requirement(NAMESPACE, "In", (namespace,))]
+
+
+def _match_labels(policy: Policy, selector: Selector) -> dict[str, str]:
+    """The ``matchLabels`` of the subject of a rule: the requirements do not tell them from expressions."""
+    if not any(each.key == NAMESPACE for each in selector.requirements):
+        return {}
+    rules = [msgspec.json.decode(each, type=_Rule).endpoint_selector for each in policy.specs]
+    rule, has_spec = selector.path.partition(".")[0], any(each.path.startswith("spec.") for each in policy.selectors)
+    number = 0 if rule == "spec" else int(rule.removeprefix("specs[").removesuffix("]")) + has_spec
+    found = rules[number]
+    return {} if found is None else {key: text or "" for key, text in (found.match_labels or {}).items()}
 
 
 def _of_namespace(own: Requirements, namespace: str, is_about_init: bool) -> list[Requirement]:

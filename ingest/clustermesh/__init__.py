@@ -5,7 +5,7 @@
     session           one cluster: the life of its connection
     files remotes     a directory with a file for each remote cluster
 
-Needs the extra ``statedb[etcd]`` when it is opened, and ``statedb[zstd]`` for endpoint slices.
+Needs the extra ``statedb[etcd]`` when it is opened.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Api:
         ticket = self._login.ticket()
         with self._lock:
             self.requests[request.verb, request.resource] += 1
-        headers = ticket.headers | {"accept": "application/json", "user-agent": "statedb"}
+        headers = ticket.headers | {"accept": request.accept or "application/json", "user-agent": "statedb"}
         headers["accept-encoding"] = "gzip" if compressed else "identity"
         options = self._options
         started = time.perf_counter()

@@ -8,12 +8,13 @@ import msgspec
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked. ``verb`` is Kubernetes' word (get, list, watch)."""
+    """What is asked. ``verb`` is Kubernetes' word (get, list, watch). ``accept`` is a media type; empty for JSON."""
 
     verb: str
     resource: str
     path: str
     parameters: Mapping[str, str] = {}
+    accept: str = ""
 
     def __str__(self) -> str:
         """``list ciliumnodes.cilium.io``."""

@@ -84,7 +84,8 @@ def test_a_second_cluster_through_its_own_etcd_and_through_the_cache(
     own, cache = etcds
     files = tmp_path / "second"
     write(files, namespace("default"), node("n2"), service("web"))
-    write(files, {**identity(SECOND + 1), "security-labels": {"k8s:io.cilium.k8s.policy.cluster": "cluster2"}})
+    labels = identity(SECOND + 1)["security-labels"] | {"k8s:io.cilium.k8s.policy.cluster": "cluster2"}
+    write(files, {**identity(SECOND + 1), "security-labels": labels})
     write(files, endpoint_slice("web-1", "web", ["10.2.0.1"]), *[cep(f"10.2.0.{n}", SECOND + 1) for n in range(1, 6)])
     mine = tmp_path / "first"
     with ExitStack() as stack:

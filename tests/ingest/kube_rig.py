@@ -81,7 +81,7 @@ def identity(number: int, app: str = "web") -> Object:
         "apiVersion": "cilium.io/v2",
         "kind": "CiliumIdentity",
         "metadata": {"name": str(number)},
-        "security-labels": {"k8s:app": app},
+        "security-labels": {"k8s:app": app, "k8s:io.kubernetes.pod.namespace": "default"},
     }
 
 

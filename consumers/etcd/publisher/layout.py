@@ -127,8 +127,8 @@ class Layout:
                 value = nodes.encode(msgspec.structs.replace(row, cluster_id=self.cluster_id))
                 return {keys.join(keys.NODES, nodes.name(row)): value}
             case "identity":
-                if not self._is_global(snapshot, row.namespace):
-                    return {}
+                if not row.namespace or not self._is_global(snapshot, row.namespace):
+                    return {}  # without the label nobody can tell whether other clusters may see it
                 return {keys.join(keys.IDENTITIES, identities.name(row)): identities.encode(row)}
             case "ip":
                 if not self._is_global(snapshot, row.namespace):
@@ -160,7 +160,10 @@ class Layout:
                 yield Object("service", service)
 
     def _is_global(self, snapshot: Snapshot, namespace: str) -> bool:
-        """Whether others may see what is in a namespace. What is in none is seen; one that is not known yet is not."""
+        """Whether other clusters see what is in a namespace: not before the namespace is known.
+
+        An address may be in none, like that of a node's health endpoint: it is seen.
+        """
         if not namespace:
             return True
         row = snapshot[Namespaces].get(NamespaceKey(self.cluster, namespace))

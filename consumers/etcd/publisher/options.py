@@ -25,14 +25,14 @@ class UsersOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class PublisherOptions(WriterOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """What is published, beside how the etcd is written.
 
-    ``export``: services whole, as endpoint slices, or both. ``default_global_namespace``: whether a namespace without
-    the annotation ``clustermesh.cilium.io/global`` is shared. ``max_connected_clusters`` is the same in a whole mesh.
-    ``users``: make users and roles, and let the etcd ask for them; it is left as it is if not given. ``take_over``: an
-    etcd in which another cluster has its config becomes ours, and what that cluster has there is deleted; else nothing
-    is written.
+    ``export``: services whole, as endpoint slices, or both as Cilium does since 1.20. ``default_global_namespace``:
+    whether a namespace without the annotation ``clustermesh.cilium.io/global`` is shared. ``max_connected_clusters`` is
+    the same in a whole mesh. ``users``: make users and roles, and let the etcd ask for them; it is left as it is if not
+    given. ``take_over``: an etcd in which another cluster has its config becomes ours, and what that cluster has there
+    is deleted; else nothing is written.
     """
 
-    export: ServiceForm = "services"
+    export: ServiceForm = "services-and-endpointslices"
     default_global_namespace: bool = True
     max_connected_clusters: Literal[255, 511] = 255
     users: UsersOptions | None = None

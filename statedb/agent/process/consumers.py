@@ -148,6 +148,11 @@ class MeshCacheSettings(MeshCacheOptions, frozen=True, kw_only=True, forbid_unkn
 
 
 def _open_publisher(db: Database, cluster: str, cluster_id: int, options: PublisherSettings) -> Consumer:
+    ids = options.max_connected_clusters
+    if not 1 <= cluster_id <= ids:
+        raise InvalidOptions(
+            f"max-connected-clusters: cluster.id is {cluster_id}; one that is published has 1 to {ids}"
+        )
     if options.export != "services" and not can_decompress():
         raise MissingDependency("export: endpoint slices are compressed; install 'statedb[zstd]'")
     if options.users is not None and (options.etcd.tls is None or options.etcd.tls.cert_file is None):

@@ -1,6 +1,7 @@
 """One zstd frame to bytes and back, within bounds. Knows no format.
 
-Python 3.14 has the codec in its standard library; before, the extra ``statedb[zstd]`` brings the same one.
+Python 3.14 has the codec in its standard library; before, the extras ``statedb[etcd]`` and ``statedb[zstd]`` bring the
+same one.
 """
 
 import sys

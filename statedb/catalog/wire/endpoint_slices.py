@@ -4,7 +4,7 @@
 
 A slice is a part of the backends of one service, which its label ``kubernetes.io/service-name`` names. Unlike the
 services of form v1 it has conditions and nodes. `backends_of` makes rows of a slice, whichever source it came from.
-Compression needs the extra ``statedb[zstd]`` before Python 3.14.
+Compression needs an extra before Python 3.14: ``statedb[etcd]``, or ``statedb[zstd]`` alone.
 """
 
 from collections.abc import Callable, Iterable

@@ -29,6 +29,8 @@ from statedb.catalog import (
     Endpoints,
     EndpointSlices,
     Identities,
+    Identity,
+    IdentityKey,
     Namespace,
     NamespaceKey,
     Namespaces,
@@ -38,7 +40,7 @@ from statedb.catalog import (
     SourceKey,
     SourceRow,
 )
-from statedb.catalog.wire import endpoint_slices, keys
+from statedb.catalog.wire import cluster_configs, endpoint_slices, keys
 
 from ...ingest.clustermesh.publisher import CANARIES, CONFIG, CONFIG_KEY, Rig, replica
 from ...statedb.catalog import test_endpoint_slices, test_identities, test_ips, test_nodes, test_services
@@ -308,6 +310,23 @@ def test_the_annotation_of_a_namespace_is_read_exactly(said: str, is_seen: bool)
         txn[Namespaces].insert(Namespace(NamespaceKey("c1", "shop"), annotations=((GLOBAL, said),)))
     layout = Layout("c1", 1, PublisherOptions(default_global_namespace=True))
     assert bool(published(db.snapshot(), layout)) is is_seen
+
+
+def test_an_identity_that_names_no_namespace_is_not_seen_but_an_address_in_none_is():
+    """Cilium's clustermesh-apiserver leaves such identities out; nodes have addresses that are in no namespace."""
+    db = Database(*TABLES)
+    known = Identity(IdentityKey("c1", 70_000), ("k8s:app=web", "k8s:io.kubernetes.pod.namespace=shop"), "shop")
+    with db.write(Namespaces, Identities, Endpoints) as txn:
+        txn[Namespaces].insert(Namespace(NamespaceKey("c1", "shop")))
+        txn[Identities].insert_all([known, Identity(IdentityKey("c1", 70_001), ("k8s:app=web",))])
+        txn[Endpoints].insert(Endpoint(EndpointKey("c1", "10.0.0.1"), identity=4))
+    found = published(db.snapshot(), Layout("c1", 1, PublisherOptions()))
+    assert set(found) == {"cilium/state/identities/v1/id/70000", "cilium/state/ip/v1/default/10.0.0.1"}
+
+
+def test_services_and_slices_are_announced_unless_told_otherwise():
+    config = cluster_configs.decode(Layout("c1", 1, PublisherOptions()).config())
+    assert config.endpoint_slices == cluster_configs.BOTH
 
 
 namespaces = st.builds(

@@ -119,6 +119,31 @@ def test_the_subject_is_of_the_policys_namespace_whatever_it_says():
     assert subject("endpointSelector", {"matchLabels": {"io.kubernetes.pod.namespace": "other"}}) == {other, OWN}
 
 
+@pytest.mark.parametrize("values", [["other"], ["other", "third"], ["shop"]])
+@pytest.mark.parametrize("labels", [{}, {NAMESPACE: "other"}, {NAMESPACE: "shop"}])
+def test_a_namespace_in_an_expression_of_the_subject_is_not_replaced(values: list[str], labels: dict[str, str]):
+    expression = {"key": NAMESPACE, "operator": "In", "values": values}
+    written = Requirement(NAMESPACE, "In", tuple(values))
+    for namespace in ("shop", "other"):
+        own = Requirement(NAMESPACE, "In", (namespace,))
+        selector = {"matchLabels": labels, "matchExpressions": [expression]}
+        assert subject("endpointSelector", selector, namespace) == {written, own}
+
+
+def test_a_namespace_is_replaced_in_the_rule_that_names_it():
+    """Also beside a rule in which an expression, which stays, says the same."""
+    expression = {"matchExpressions": [{"key": NAMESPACE, "operator": "In", "values": ["other"]}]}
+    by_labels = {"matchLabels": {NAMESPACE: "other"}}
+    rules = [{"endpointSelector": each} for each in (expression, by_labels)]
+    other = Requirement(NAMESPACE, "In", ("other",))
+    for spec in ({}, {"spec": {"endpointSelector": {}}}):
+        metadata = {"name": "p", "namespace": "shop"}
+        of = crds.policy({"kind": "CiliumNetworkPolicy", "metadata": metadata, **spec, "specs": rules})
+        found = {each.path: set(effective(of, each, HERE)) for each in of.selectors}
+        assert found["specs[0].endpointSelector"] == {other, OWN}
+        assert found["specs[1].endpointSelector"] == {OWN}
+
+
 def test_the_subject_of_a_clusterwide_policy_is_never_the_host_and_that_of_a_host_policy_always_is():
     assert subject("endpointSelector", {}, "") == {Requirement("reserved:host", "DoesNotExist")}
     assert subject("nodeSelector", WEB, "") == {APP, Requirement("reserved:host", "Exists")}

@@ -57,7 +57,9 @@ def test_every_kind_fills_its_table(api: FakeApi):
     with KubeRig(api.url) as rig:
         snapshot = rig.synced()
         assert [row.key.name for row in snapshot[Nodes].values()] == ["n1"]
-        assert [row.labels for row in snapshot[Identities].values()] == [("k8s:app=web",)]
+        assert [row.labels for row in snapshot[Identities].values()] == [
+            ("k8s:app=web", "k8s:io.kubernetes.pod.namespace=default")
+        ]
         assert rig.endpoints(snapshot) == {"10.0.0.1": 70_000}
         assert [row.key.name for row in snapshot[Services].values()] == ["web"]
         assert backends(rig, snapshot) == ["10.0.0.1", "10.0.0.2"]

@@ -6,7 +6,7 @@ import pytest
 
 from ingest.etcd.local import LocalEtcd
 from statedb import WatchSet
-from statedb.agent.errors import ConfigError
+from statedb.agent.errors import ConfigError, StartError
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config
 from statedb.catalog import Backends, EndpointKey, Endpoints, Identities, Nodes, Policies, Services
@@ -102,6 +102,14 @@ def test_while_the_publisher_is_restarted_under_churn_no_consumer_sees_a_false_d
             until_equal(agent, publisher)
         assert EndpointKey("cluster1", "10.0.0.59") in agent.db.snapshot()[Endpoints]
         assert deletions.now() == {"10.0.0.2"}
+
+
+@pytest.mark.parametrize(("cluster", "most"), [("{name: c}", 255), ("{name: c, id: 300}", 255), ("{name: c}", 511)])
+def test_a_cluster_that_is_published_has_an_id_of_the_mesh(cluster: str, most: int):
+    options = f"{{etcd: {{endpoints: ['http://127.0.0.1:1']}}, max-connected-clusters: {most}}}"
+    text = f"cluster: {cluster}\ningest: {{manifests: {{directory: d}}}}\nconsumers: [publisher: {options}]"
+    with pytest.raises(StartError, match=f"one that is published has 1 to {most}"), Agent(parse_config(text)):
+        pass
 
 
 @pytest.mark.parametrize(

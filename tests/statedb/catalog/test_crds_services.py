@@ -62,6 +62,7 @@ def test_the_one_cluster_address_counts_where_there_is_no_list():
     ("metadata", "spec"),
     [
         ({}, {"clusterIP": "None"}),
+        ({}, {"clusterIP": "none"}),
         ({}, {"clusterIP": "None", "clusterIPs": ["None"]}),
         ({}, {"clusterIP": "", "clusterIPs": ["None"]}),
         ({}, {"clusterIP": ""}),

@@ -24,6 +24,8 @@ _AFFINITY = ("service.cilium.io/affinity", "io.cilium/service-affinity")
 _SIDES = frozenset({"local", "remote"})
 
 _HEADLESS = "service.kubernetes.io/headless"
+_NO_ADDRESS = "none"
+"""The address of a headless service, in any case."""
 _PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 _MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 _MESH_CONTROLLER = "endpointslice-mesh-controller.cilium.io"
@@ -184,12 +186,14 @@ def _affinity(metadata: Metadata) -> str:
 
 def _cluster_ips(metadata: Metadata, spec: _Spec, faults: list[str]) -> list[str]:
     """The addresses of the service in its cluster; a headless one has none."""
-    if _HEADLESS in metadata.labels or spec.cluster_ip == "None":
+    if _HEADLESS in metadata.labels or spec.cluster_ip.lower() == _NO_ADDRESS:
         return []
     texts, field = (
         (spec.cluster_ips, "spec.clusterIPs[{}]") if spec.cluster_ips else ([spec.cluster_ip], "spec.clusterIP")
     )
     found = [
-        readable_address(text, faults, field, place) for place, text in enumerate(texts) if text not in ("", "None")
+        readable_address(text, faults, field, place)
+        for place, text in enumerate(texts)
+        if text.lower() not in ("", _NO_ADDRESS)
     ]
     return [ip for ip in found if ip is not None]
