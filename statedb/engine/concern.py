@@ -68,9 +68,7 @@ def stream_concern() -> Concern:
 
 def key_concern(position: int, keys: list[Key]) -> Concern:
     """The rows under any of these keys of an index (position 0: the primary)."""
-    concern = Concern("key", position, keys, None)
-    concern.matches = frozenset(keys).__contains__
-    return concern
+    return Concern("key", position, keys, keys.__contains__)
 
 
 def prefix_concern(position: int, prefix: Key, matches: Callable[[Key], bool], size: int) -> Concern:
