@@ -135,6 +135,7 @@ class Registry:
     __slots__ = (
         "_dead",
         "_held",
+        "_initializers",
         "_keys",
         "_networked",
         "_places",
@@ -154,6 +155,7 @@ class Registry:
         self._held: dict[Watch, None] = {}
         self._tables: dict[Key, set[_Entry]] = {}
         self._streams: dict[Key, set[_Entry]] = {}
+        self._initializers: dict[Key, set[_Entry]] = {}
         self._keys: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
         self._prefixes: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
         self._ranges: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
@@ -162,6 +164,7 @@ class Registry:
         self._places = {
             "table": [self._tables],
             "stream": [self._streams],
+            "initializers": [self._initializers],
             "key": self._keys,
             "prefix": self._prefixes,
             "range": self._ranges,
@@ -269,7 +272,7 @@ class Registry:
 
         Idle watches on other rows must cost a commit next to nothing: this is all that they cost.
         """
-        if self._tables or self._streams:
+        if self._tables or self._streams or self._initializers:
             return True
         watched = self._keys[0]
         if watched:
@@ -320,6 +323,8 @@ class Registry:
             hit.update(self._streams.get(None, ()))
         if self._tables and (pending_changed or any(really_changed(undo[key], after) for key, after in redo.items())):
             hit.update(self._tables.get(None, ()))
+        if self._initializers and pending_changed:
+            hit.update(self._initializers.get(None, ()))
         keys = self._keys[0]
         if keys:
             for key in redo.keys() & list(keys) if len(redo) > len(keys) else redo:
