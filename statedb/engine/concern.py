@@ -17,7 +17,7 @@ class Concern:
     def __init__(
         self, place: str, position: int, keys: list[Key], matches: Callable[[Key], bool] | None, size: int = 0
     ) -> None:
-        """``place`` is table, stream, key, prefix or range; ``matches`` tells an index key at ``position``.
+        """``place`` is table, stream, initializers, key, prefix or range; ``matches`` tells a key at ``position``.
 
         ``size`` is a prefix's. Raises InvalidKey for keys that no dict can hold: a commit looks them up, and may not
         fail for what a reader asked.
@@ -35,12 +35,14 @@ class Concern:
     @property
     def heeds_initializers(self) -> bool:
         """Whether initializers that begin or finish trip it too."""
-        return self.place in ("table", "stream")
+        return self.place in ("table", "stream", "initializers")
 
     def touched_by(self, undo: Undo, redo: Redo) -> bool:
         """Whether a commit changed something this watch is about. Cost: O(changed rows)."""
         if self.place == "stream":
             return any(is_told(undo[key], after) for key, after in redo.items())
+        if self.place == "initializers":
+            return False
         if self.place == "key" and self.position == 0:
             return any(key in redo and really_changed(undo[key], redo[key]) for key in self.keys)
         return any(
@@ -66,11 +68,14 @@ def stream_concern() -> Concern:
     return Concern("stream", 0, [None], None)
 
 
+def initializers_concern() -> Concern:
+    """Initializers that begin or finish, and nothing else."""
+    return Concern("initializers", 0, [None], None)
+
+
 def key_concern(position: int, keys: list[Key]) -> Concern:
     """The rows under any of these keys of an index (position 0: the primary)."""
-    concern = Concern("key", position, keys, None)
-    concern.matches = frozenset(keys).__contains__
-    return concern
+    return Concern("key", position, keys, keys.__contains__)
 
 
 def prefix_concern(position: int, prefix: Key, matches: Callable[[Key], bool], size: int) -> Concern:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from threading import RLock
@@ -238,12 +239,23 @@ class Database(Head):
     def wait_initialized(self, *tables: AnyTable, timeout: float | None = None) -> bool:
         """Block until these tables are initialized (all tables where none is named); False when the time is over.
 
-        ``timeout`` is in seconds. In a task wait for ``view.watch()`` until ``view.initialized``.
+        ``timeout`` is in seconds. In a task use `wait_initialized_async`.
         """
         deadline = None if timeout is None else monotonic() + timeout
         for table in tables or self.tables:
             while not (view := self.snapshot()[table]).initialized:
                 left = None if deadline is None else deadline - monotonic()
-                if (left is not None and left <= 0) or not view.watch().wait(left):
+                if (left is not None and left <= 0) or not view.watch_initializers().wait(left):
                     return False
+        return True
+
+    async def wait_initialized_async(self, *tables: AnyTable, timeout: float | None = None) -> bool:
+        """`wait_initialized` for a task: while it waits, the loop goes on."""
+        try:
+            async with asyncio.timeout(timeout):
+                for table in tables or self.tables:
+                    while not (view := self.snapshot()[table]).initialized:
+                        await view.watch_initializers()
+        except TimeoutError:
+            return False
         return True

@@ -59,6 +59,16 @@ class _Stream(Generic[B]):
         """Close it."""
         self.close()
 
+    async def __aenter__(self) -> Self:
+        """The stream itself, for ``async with``."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
     @property
     def closed(self) -> bool:
         """Whether it was closed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, TypeVar, cast, overload
 
-from .concern import key_concern, prefix_concern, table_concern
+from .concern import initializers_concern, key_concern, prefix_concern, table_concern
 from .errors import InvalidKey, RowNotFound
 from .keys import Bounds, normal_prefix, prefix_edges, prefix_matcher, range_edges
 from .schema import K, R
@@ -220,6 +220,10 @@ class TableView(Mapping[K, R]):
         if key is None:
             raise InvalidKey("None is nobody's key; watch() without a key watches the whole table")
         return self._source.watch(key_concern(0, [key]))
+
+    def watch_initializers(self) -> Watch:
+        """A watch on initializers alone: trips when one begins or finishes, and not for changes of rows."""
+        return self._source.watch(initializers_concern())
 
     def watch_range(self, start: K | None = None, stop: K | None = None, *, bounds: Bounds = "[)") -> Watch:
         """A watch on the rows of a range; see ``range``. Cost for each commit: one comparison for each changed row."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 from weakref import ref
 
@@ -136,8 +135,10 @@ class Registry:
     __slots__ = (
         "_dead",
         "_held",
+        "_initializers",
         "_keys",
         "_networked",
+        "_places",
         "_prefixes",
         "_ranges",
         "_secondary",
@@ -154,11 +155,20 @@ class Registry:
         self._held: dict[Watch, None] = {}
         self._tables: dict[Key, set[_Entry]] = {}
         self._streams: dict[Key, set[_Entry]] = {}
+        self._initializers: dict[Key, set[_Entry]] = {}
         self._keys: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
         self._prefixes: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
         self._ranges: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
         self._sizes: list[dict[int, int]] = [{} for _ in networked]
         self._networked = networked
+        self._places = {
+            "table": [self._tables],
+            "stream": [self._streams],
+            "initializers": [self._initializers],
+            "key": self._keys,
+            "prefix": self._prefixes,
+            "range": self._ranges,
+        }
         # Of each secondary index: its place among a row's keys, and who watches its keys, prefixes and ranges.
         self._secondary = [
             (position - 1, self._keys[position], self._prefixes[position], self._ranges[position])
@@ -182,24 +192,15 @@ class Registry:
         entry.sequence = sequence
         entry.concern = concern
         watch._entry = entry
-        places = self._places(concern)
-        self._sweep()
+        places = self._places[concern.place][concern.position]
+        if self._dead:
+            self._sweep()
         self.entries.add(entry)
         if concern.place == "prefix":
             self._sizes[concern.position].setdefault(concern.size, 0)
         for key in concern.keys:
             self._stand(places, key, entry)
         return watch
-
-    def _places(self, concern: Concern) -> dict[Key, set[_Entry]]:
-        place = concern.place
-        if place == "table":
-            return self._tables
-        if place == "stream":
-            return self._streams
-        return (self._keys if place == "key" else self._prefixes if place == "prefix" else self._ranges)[
-            concern.position
-        ]
 
     @staticmethod
     def _stand(places: dict[Key, set[_Entry]], key: Key, entry: _Entry) -> None:
@@ -215,21 +216,25 @@ class Registry:
         while dead:
             for entry in list(dead):
                 self._take_out(entry)
-                with suppress(ValueError):  # another thread was faster
+                try:
                     dead.remove(entry)  # only afterwards: an interrupt must not lose it. O(1), for it is the first
+                except ValueError:  # another thread was faster
+                    pass
 
     def _take_out(self, entry: _Entry) -> None:
         self.entries.discard(entry)
         concern = getattr(entry, "concern", None)
         if concern is None:  # an interrupt came before it was set
             return
-        places = self._places(concern)
+        places = self._places[concern.place][concern.position]
         for key in concern.keys:
             standing = places.get(key)
             if standing is not None:
                 standing.discard(entry)
                 if not standing:
-                    self._trip_all(places.pop(key, ()))
+                    late = places.pop(key, None)
+                    if late:
+                        self._trip_all(late)
 
     def _trip_all(self, late: Iterable[_Entry]) -> None:
         """Trip those who came into a set just before it was taken away: they might miss what comes."""
@@ -249,8 +254,10 @@ class Registry:
 
     def detach(self, watch: Watch, waker: Waker) -> None:
         """Forget a waker. Nothing happens where it is not attached."""
-        with suppress(ValueError):
+        try:
             watch._wakers.remove(waker)
+        except ValueError:
+            pass
         if not watch._wakers:
             self._held.pop(watch, None)
         if watch._wakers:  # of one that was attached just now
@@ -265,7 +272,7 @@ class Registry:
 
         Idle watches on other rows must cost a commit next to nothing: this is all that they cost.
         """
-        if self._tables or self._streams:
+        if self._tables or self._streams or self._initializers:
             return True
         watched = self._keys[0]
         if watched:
@@ -316,6 +323,8 @@ class Registry:
             hit.update(self._streams.get(None, ()))
         if self._tables and (pending_changed or any(really_changed(undo[key], after) for key, after in redo.items())):
             hit.update(self._tables.get(None, ()))
+        if self._initializers and pending_changed:
+            hit.update(self._initializers.get(None, ()))
         keys = self._keys[0]
         if keys:
             for key in redo.keys() & list(keys) if len(redo) > len(keys) else redo:

@@ -72,6 +72,13 @@ class TableWriter(TableView[K, R]):
         source.stage(row, key, old, staged)
         return old
 
+    def insert_new(self, row: R) -> R | None:
+        """Put a row in if its key is free: None then. Else the row that is there; it stays. Raises as `insert` does."""
+        old = self._located(row)[2]
+        if old is None:
+            self.insert(row)
+        return old
+
     def insert_all(self, rows: Iterable[R]) -> int:
         """Put rows in as `insert` does, one after the other; how many were written: those equal to the stored are not.
 
@@ -151,17 +158,27 @@ class TableWriter(TableView[K, R]):
         self._source.stage_deletion(key, old, staged)
         return old
 
+    def delete_all(self, rows: Iterable[R]) -> int:
+        """Delete the rows with the keys of these, from whatever query, or none where that raises; how many were there.
+
+        pods.delete_all(pods.prefix("kube-system/"))
+        pods.delete_all(txn[Pods.by_node]["node1"])
+        """
+        self._source.check_open()
+        return self._delete_each(list(map(self._source.store.key_of, rows)))
+
     def clear(self) -> int:
         """Delete every row, or none where that raises; how many."""
-        keys = list(self)
+        return self._delete_each(list(self))
+
+    def _delete_each(self, keys: list[K]) -> int:
         staged_before = {key: self._redo.get(key) for key in keys}
         try:
-            for key in keys:
-                self.delete(key)
+            deleted = [key for key in keys if self.delete(key) is not None]
         except BaseException:
             self._source.unstage(staged_before)
             raise
-        return len(keys)
+        return len(deleted)
 
     def begin_initializer(self, name: str) -> Initializer:
         """Promise to fill the table: from the commit on it is not initialized until ``finish_initializer``.

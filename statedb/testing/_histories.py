@@ -9,12 +9,16 @@ from statedb.engine.errors import StateDBError
 from statedb.engine.schema import Table
 
 AnyTable = type[Table[Any, Any]]
-Kind = Literal["insert", "force", "replace", "replace at", "modify", "delete", "delete at", "clear"]
+Kind = Literal[
+    "insert", "insert new", "force", "replace", "replace at", "modify", "delete", "delete at", "delete from", "clear"
+]
 Ending = Literal["commit", "abort", "raise", "alone"]
 
 
 class Step(NamedTuple):
     """One write. ``row`` is what to write, or says by its key what to delete; ``clear`` does not look at it.
+
+    ``delete from`` deletes all rows from that key on.
 
     The kinds with ``at`` name the stored row's revision less ``behind``: 0 makes them succeed.
     """
@@ -57,6 +61,10 @@ def perform(step: Step, txn: Any) -> Any:
                 return writer.modify(key, lambda _: step.row)
             case "delete":
                 return writer.delete(key)
+            case "delete from":
+                return writer.delete_all([*writer.range(key), step.row])
+            case "insert new":
+                return writer.insert_new(step.row)
             case "delete at":
                 return writer.delete(key, at=at)
             case "clear":

@@ -148,6 +148,13 @@ class ModelTable(Mapping[Any, Any]):
             self._put(row)
         return old
 
+    def insert_new(self, row: Row) -> Row | None:
+        """Put a row in if its key is free: None then. Else the row that is there. Raises DuplicateKey."""
+        old = self.get(self.table.key_of(row))
+        if old is None:
+            self.insert(row)
+        return old
+
     def insert_all(self, rows: Iterable[Row]) -> int:
         """Put rows in, all or none; how many were written. Raises DuplicateKey."""
         trial = self.copy()
@@ -186,6 +193,10 @@ class ModelTable(Mapping[Any, Any]):
         self.revision += 1
         self.log.append((key, Change(row, self.revision, True)))
         return row
+
+    def delete_all(self, rows: Iterable[Row]) -> int:
+        """Delete the rows with the keys of these; how many were there."""
+        return len([key for key in map(self.table.key_of, rows) if self.delete(key) is not None])
 
     def clear(self) -> int:
         """Delete every row, in key order; how many."""

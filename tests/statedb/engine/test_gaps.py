@@ -197,7 +197,7 @@ def test_a_watch_that_comes_just_before_its_set_is_taken_away_trips_early_and_ne
     dropped.clear()
     in_the_gap(
         Registry._take_out,
-        "self._trip_all(places.pop",
+        "late = places.pop",
         lambda: late.append(in_a_thread(lambda: snapshot[Pods].watch("a"))),
         registry._sweep,
     )

@@ -82,7 +82,7 @@ PROBES = {
     ),
 }
 KEPT = 6
-KINDS = ("table", "key", "index key", "prefix", "index prefix", "range", "index range")
+KINDS = ("table", "key", "index key", "prefix", "index prefix", "range", "index range", "initializers")
 numbers = st.integers(0, KEPT - 1)
 
 
@@ -175,6 +175,8 @@ class Watched:
         self.expected = False
 
     def touched_by(self, move: Move) -> bool:
+        if self.kind == "initializers":
+            return move.pending
         if self.lists is None:
             return move.pending or any(before != after for before, after in move.rows)
         return any(
@@ -283,6 +285,7 @@ def table_of(row: Any) -> AnyTable:
 def concerns_of(view: Any, table: AnyTable, row: Any) -> Iterator[Watched]:
     """Every watch there is that has to do with a row's keys, from a snapshot or a transaction."""
     yield Watched(view[table].watch(), "table", table, None, table.name)
+    yield Watched(view[table].watch_initializers(), "initializers", table, None, f"initializers of {table.name}")
     own = table.key_of(row)
     yield Watched(view[table].watch(own), "key", table, lambda other: bool(table.key_of(other) == own), f"row {own!r}")
     for index in table.indexes.values():

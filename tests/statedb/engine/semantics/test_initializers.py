@@ -1,5 +1,6 @@
 """When a table is initialized."""
 
+import asyncio
 import threading
 
 import pytest
@@ -184,3 +185,35 @@ def test_a_finish_takes_no_revision():
     db = database(Pod("a"))
     finish(db, *begin(db, "a"))
     assert db.snapshot()[Pods].revision == 1
+
+
+def test_a_watch_on_initializers_alone():
+    db = database()
+    watch = db.snapshot()[Pods].watch_initializers()
+    put(db, Pod("a"))
+    assert not watch.tripped
+    (token,) = begin(db, "a")
+    assert watch.tripped
+    waiting = db.snapshot()[Pods].watch_initializers()
+    put(db, Pod("b"))
+    assert not waiting.tripped
+    finish(db, token)
+    assert waiting.tripped
+
+
+def test_a_task_waits_for_initializers():
+    db = database()
+    (token,) = begin(db, "a")
+
+    async def main() -> None:
+        assert not await db.wait_initialized_async(Pods, timeout=0)
+        waiting = asyncio.create_task(db.wait_initialized_async(timeout=30))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        finish(db, token)
+        assert await waiting
+        async with db.changes(Pods) as stream:
+            assert await anext(stream) is not None
+        assert stream.closed
+
+    asyncio.run(main())
