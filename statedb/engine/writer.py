@@ -163,9 +163,10 @@ class TableWriter(TableView[K, R]):
 
         pods.delete_all(pods.prefix("kube-system/"))
         pods.delete_all(txn[Pods.by_node]["node1"])
+
+        Raises InvalidRow for what is no row of the table.
         """
-        self._source.check_open()
-        return self._delete_each(list(map(self._source.store.key_of, rows)))
+        return self._delete_each([self._located(row)[0] for row in rows])
 
     def clear(self) -> int:
         """Delete every row, or none where that raises; how many."""

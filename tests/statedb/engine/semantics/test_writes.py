@@ -179,7 +179,7 @@ def test_what_a_query_gives_is_deleted_all_or_none():
         pods = txn[Pods]
         assert pods.delete_all(txn[Pods.by_node]["n1"]) == 2
         assert pods.delete_all([Pod("a"), Pod("nobody")]) == 0
-        with pytest.raises(TypeError):
+        with pytest.raises(InvalidRow):
             pods.delete_all([Pod("b"), 5])
         assert list(pods) == ["b", "d"]
         assert pods.delete_all(pods.range("c")) == 1
