@@ -4,8 +4,8 @@ The lease of a key is read at the last revision that had the key. If that lease 
 deleted the key. Without ``keys`` in the request, etcd asks for no rights on the lease (etcd v3.5 server/etcdserver/
 v3_server.go, LeaseTimeToLive).
 
-Where that revision is compacted, the leases of all keys that the prefix has had are asked for. If they all live on, none
-of its keys can have expired.
+Where that revision is compacted, the leases of all keys that the prefix has had are asked for. If they all live on,
+none of its keys can have expired.
 """
 
 from __future__ import annotations
