@@ -142,9 +142,12 @@ class Desired:
                     self._unwritten_marks.add(key)
 
     def doom(self, keys: Iterable[str]) -> None:
-        """These keys are deleted before anything else, and only then looked at."""
+        """These keys are deleted before anything else, and only then looked at. Cost: O(all that wait), if any."""
         with self.lock:
+            known = len(self._doomed)
             self._doomed.update(keys)
+            if len(self._doomed) == known:
+                return
             waiting = self._queue
             self._queue = dict.fromkeys(sorted(self._doomed, key=self._rank, reverse=True))
             for key in waiting:

@@ -93,7 +93,7 @@ class EtcdWriter:
     def put(self, key: str, value: bytes) -> None:
         """The key should have this value. Raises ValueError for a key outside of the prefixes."""
         self._check(key)
-        if self._desired.put(key, value):
+        if self._desired.put(key, value) and not self._memory.wake.is_set():  # what is set is cleared before the look
             self._memory.wake.set()
 
     def mark(self, key: str) -> None:
