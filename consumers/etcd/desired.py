@@ -210,6 +210,8 @@ class Desired:
             if operation.value is None and not was_doomed:
                 self._unwanted.discard(key)
             self._queue.pop(key, None)
+            if operation.value is not None and self._values.get(key) is operation.value:
+                return  # it has not changed
             if self.operation(key, present, is_good) is not None:
                 self._queue[key] = None
 

@@ -43,11 +43,13 @@ class Leases:
 
     def with_room(self, present: Present, coming: Counter[int]) -> int:
         """A lease of ours with room for one key beside those that come; 0 if one must be granted."""
-        for lease in (self._current, *self._own):
-            if lease in self._own and present.keys_of(lease) + coming[lease] < self._keys_max:
-                self._current = lease
-                return lease
-        return 0
+        if self._has_room(self._current, present, coming):
+            return self._current
+        self._current = next((lease for lease in self._own if self._has_room(lease, present, coming)), 0)
+        return self._current
+
+    def _has_room(self, lease: int, present: Present, coming: Counter[int]) -> bool:
+        return lease in self._own and present.keys_of(lease) + coming[lease] < self._keys_max
 
     def to_renew(self, present: Present) -> set[int]:
         """All that have keys, whoever granted them, and those of ours that have none yet."""

@@ -294,7 +294,8 @@ class Session:
             return False
         before = self._rules.gone_before(operation.key, operation.value, self.present)
         doomed = [key for key in before if not self._desired.is_doomed(key)]
-        self._desired.doom(doomed)
+        if doomed:
+            self._desired.doom(doomed)
         return bool(doomed)
 
     def _commit(self, batch: list[Operation]) -> int | None:

@@ -51,7 +51,7 @@ def test_to_doom_nothing_new_does_not_touch_the_keys_that_wait():
     for key in keys:
         desired.put(key, b"")
     desired.doom(keys[90:])
-    assert desired.waiting()[:10] == keys[90:]
+    assert set(desired.waiting()[:10]) == set(keys[90:])
     Counted.hashed = 0
     desired.doom([])
     desired.doom(keys[95:])
