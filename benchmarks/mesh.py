@@ -95,7 +95,9 @@ def meshcache(size: Size) -> Iterator[Outcome]:
 
 
 def _figures(work: _Work, size: Size) -> Iterator[Outcome]:
-    filled, again, waits = [], [], []
+    filled: list[float] = []
+    again: list[float] = []
+    waits: list[float] = []
     for _ in rounds(min(size.repeats, 5), "writer"):
         with LocalEtcd() as etcd:
             etcd.start()
