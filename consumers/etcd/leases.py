@@ -1,4 +1,4 @@
-"""The leases under which a writer's keys stand. Pure: who grants and renews them is told.
+"""The leases under which a writer's keys stand. Pure: others grant and renew them.
 
 Keys that a former or a second process of the same options has written may stay under its leases: they are *adopted* and
 renewed like our own. A restart, and a second process beside the first, then write nothing.
@@ -56,7 +56,7 @@ class Leases:
         return self._own | set(present.leases())
 
     def renewed(self, lives: Mapping[int, int], asked_at: float) -> tuple[set[int], set[int]]:
-        """What a renewal said: leases that have ended, and those that are found to be too short for us only now."""
+        """The result of a renewal: leases that have ended, and those that are found to be too short for us only now."""
         self._end_at = asked_at + min([ttl_s for ttl_s in lives.values() if ttl_s > 0], default=0)
         ended = {lease for lease, ttl_s in lives.items() if ttl_s <= 0}
         short = {lease for lease, ttl_s in lives.items() if 0 < ttl_s < self.ttl_s} - self._own - self._too_short

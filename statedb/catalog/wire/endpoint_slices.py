@@ -240,11 +240,11 @@ def _endpoint(message: bytes) -> SliceEndpoint:
 
 
 def _conditions(message: bytes) -> Conditions:
-    said: dict[int, bool | None] = {1: None, 2: None, 3: None}
+    found: dict[int, bool | None] = {1: None, 2: None, 3: None}
     for number, field in fields(message):
-        if number in said:
-            said[number] = _number(field) != 0
-    return Conditions(said[1], said[2], said[3])
+        if number in found:
+            found[number] = _number(field) != 0
+    return Conditions(found[1], found[2], found[3])
 
 
 def _port(message: bytes) -> SlicePort:
@@ -320,8 +320,8 @@ def _written_endpoint(of: SliceEndpoint) -> bytes:
 
 @cache
 def _written_conditions(of: Conditions) -> bytes:
-    said = (of.ready, of.serving, of.terminating)
-    return length(2, b"".join([varint(number, each) for number, each in enumerate(said, 1) if each is not None]))
+    values = (of.ready, of.serving, of.terminating)
+    return length(2, b"".join([varint(number, each) for number, each in enumerate(values, 1) if each is not None]))
 
 
 def _hints(zones: Iterable[str]) -> bytes:

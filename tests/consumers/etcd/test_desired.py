@@ -44,15 +44,15 @@ class Counted(str):
         return super().__hash__()
 
 
-def test_to_doom_nothing_new_does_not_touch_the_keys_that_wait():
+def test_to_delete_nothing_more_first_does_not_touch_the_keys_that_wait():
     """A mesh cache asks so for each key that it puts: with a look at the whole queue the time grew with its square."""
     desired = Desired(lambda _: 0, lambda _: False)
     keys = [Counted(f"k{number}") for number in range(100)]
     for key in keys:
         desired.put(key, b"")
-    desired.doom(keys[90:])
+    desired.delete_first(keys[90:])
     assert set(desired.waiting()[:10]) == set(keys[90:])
     Counted.hashed = 0
-    desired.doom([])
-    desired.doom(keys[95:])
+    desired.delete_first([])
+    desired.delete_first(keys[95:])
     assert Counted.hashed <= 5
