@@ -199,14 +199,14 @@ def _address(text: str, field: str) -> str:
 
 
 def _by_canonical(mapping: Mapping[str, V]) -> dict[str, V]:
-    """What is told of addresses. A text that is no address tells nothing: no backend can have it."""
-    told: dict[str, V] = {}
+    """The mapping by canonical address. A text that is no address is left out: no backend can have it."""
+    found: dict[str, V] = {}
     for text, value in mapping.items():
         try:
-            told[canonical(text)] = value
+            found[canonical(text)] = value
         except WireError:
             continue
-    return told
+    return found
 
 
 def _by_address(ports: Iterable[tuple[str, str, str, int]]) -> dict[str, _Ports]:
