@@ -152,7 +152,7 @@ class Connection(H11Protocol):
         if self._encrypted:
             return False
         self._half_closed = True
-        endless = self.busy and self.scope["method"] == "GET" and self.scope["path"].startswith("/changes/")
+        endless = self.busy and self.scope["method"] == "GET" and self.scope["path"].startswith(("/changes/", "/live"))
         return self.busy and not endless
 
     def pause_writing(self) -> None:

@@ -18,10 +18,13 @@ from statedb.catalog import TABLES, Rejected, Sources
 from ..consumer import Consumer
 from ..errors import StartError
 from ..http.connections import Counts, Limits
+from ..http.page.history import History
+from ..http.page.live import Live
+from ..http.resources import Resources
 from ..http.streams import KEEPALIVE_S, Streams
 from ..readiness import Readiness
 from .config import Config
-from .consumers import CONSUMER_KINDS, open_conflicts
+from .consumers import CONSUMER_KINDS, flows, open_conflicts
 from .monitor import Monitor
 from .serving import Serving
 from .startup import DelayedStart
@@ -62,7 +65,10 @@ class Agent:
         self._delayed_start = DelayedStart(self.db, self._start_consumers)
         readiness = Readiness(self.db, self.sources, self.consumers, self.remotes)
         self._monitor = Monitor(readiness)
-        self._serving = Serving(self.db, readiness, self._streams, config.http, limits)
+        resources = Resources(self.db, readiness, flows(self.consumers))
+        self._history = History(self.db, self.consumers)
+        self._live = Live(self.db, self._history, resources.live_status, config.cluster.name)
+        self._serving = Serving(resources, self._streams, self._live, config.http, limits)
         self._lock = threading.Lock()
         self._state = "new"
         self._ended = threading.Event()
@@ -103,6 +109,7 @@ class Agent:
         unfilled = [table for table in TABLES if table not in filled and table not in _AGENT_TABLES]
         try:
             self._monitor.start()
+            self._history.start()
             self._start_warm(tuple(filled))
             declare_absent(self.db, self._config.cluster.name, unfilled)
             for source in self.sources:
@@ -146,7 +153,7 @@ class Agent:
         if before == "stopped":
             return self._ended.wait(timeout)
         deadline = time.monotonic() + timeout
-        ending: list[Source | RemoteSources | Consumer | Monitor] = [*self.consumers, *self.sources]
+        ending: list[Source | RemoteSources | Consumer | Monitor | History] = [*self.consumers, *self.sources]
         if self.remotes is not None:
             ending.append(self.remotes)
         self._delayed_start.stop()
@@ -154,9 +161,11 @@ class Agent:
         for each in ending:
             each.stop()
         self._monitor.stop()
+        self._history.stop()
+        self._live.close()
         self._streams.close()
         self._serving.end()
-        ending.append(self._monitor)
+        ending += [self._monitor, self._history]
         running = [each for each in ending if not each.join(max(0.0, deadline - time.monotonic()))]
         self._ended.set()
         return not running

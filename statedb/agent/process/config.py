@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -17,6 +18,7 @@ from ..address import Address
 from ..errors import ConfigError
 from ..wording import suggestion
 from .consumers import CONSUMER_KINDS
+from .environment import expanded
 from .http_section import Http, parse_http
 from .logs import LogFormat
 from .strict import Problems, field_path, to_struct
@@ -73,10 +75,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_config(path: str | Path) -> Config:
-    """Read a configuration file. Paths in it are relative to its directory. Raises ConfigError."""
+    """Read a configuration file, ``-`` for standard input. Paths in it are relative to its directory.
+
+    Raises ConfigError.
+    """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     try:
@@ -87,8 +92,8 @@ def load_config(path: str | Path) -> Config:
 
 def parse_config(data: bytes | str, base: str | Path = ".") -> Config:
     """Parse the text of a configuration. Paths in it are relative to ``base``. Raises ConfigError."""
-    values = _mapping(data)
     problems = Problems()
+    values: dict[str, Any] = expanded(_mapping(data), os.environ, problems)
     for name in values:
         if name not in _SECTIONS:
             problems.add(field_path("", name), f"unknown field; {suggestion(_SECTIONS, name)}")

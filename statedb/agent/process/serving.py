@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from statedb import Database
-
 from ..errors import StartError
 from ..http.access import Access
 from ..http.app import make_app
 from ..http.connections import Counts, Limits
 from ..http.figures import ServerCollector
+from ..http.page.live import Live
 from ..http.probes import LIMITS as PROBE_LIMITS, make_probes
 from ..http.resources import Resources
 from ..http.server import Server
 from ..http.streams import Streams
 from ..http.tls import TlsFiles
 from ..metrics.exposition import Metrics
-from ..readiness import Readiness
 from .http_section import Http
 
 
 class Serving:
     """Both servers, which listen from the moment it is made. Started and stopped together."""
 
-    def __init__(self, db: Database, readiness: Readiness, streams: Streams, http: Http, limits: Limits) -> None:
+    def __init__(self, resources: Resources, streams: Streams, live: Live, http: Http, limits: Limits) -> None:
         """Raises StartError, after which nothing listens."""
-        metrics = Metrics(db, readiness)
+        readiness = resources.readiness
+        metrics = Metrics(resources.db, readiness)
         access = None if http.access is None else Access(http.access)
         app = make_app(
-            Resources(db, readiness),
+            resources,
             streams,
             limits,
             metrics=metrics,
             access=access,
             browsers=not http.listen.path,
             loopback=http.listen.is_local,
+            live=live,
         )
         tls = None if http.tls is None else TlsFiles(http.tls, certificate_required=not http.has_tokens)
         self._server = Server(http.listen, app, limits, tls=tls)
