@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
-        test-lowest faults soak kube-apiserver helm clean
+        test-lowest faults soak kube-apiserver helm screenshots clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd,"
@@ -22,6 +22,7 @@ help:
 	@echo "make stress   the long forms of the randomised tests"
 	@echo "make faults   every fault at every backend, written into docs/faults.md; some 12 minutes, needs Go once"
 	@echo "make soak     20 minutes of random faults at all backends at once, written into docs/soak.md; needs Go once"
+	@echo "make screenshots  the pictures of the web page in docs/images, made in a real Chromium"
 	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
 	@echo "make helm     build Helm, which the tests of the chart need, once, into the cache folder (needs Go)"
 
@@ -133,6 +134,9 @@ faults: $(VENV)/.dev kube-apiserver
 
 soak: $(VENV)/.dev kube-apiserver
 	$(BIN)/python -m tests.faults.soak --page docs/soak.md
+
+screenshots: $(VENV)/.dev
+	$(BIN)/python -m tests.page.screenshots docs/images
 
 # The one that KUBEBUILDER_ASSETS names, else built: 5 to 40 minutes the first time, nothing the next.
 kube-apiserver:

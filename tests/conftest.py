@@ -1,6 +1,7 @@
 """What holds for all tests, and the real API server for those that ask for one."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -48,7 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many tests a missing API server has cost, and why."""
+    """How many tests a missing program has cost, and the remedy."""
+    _count_missing_programs(terminalreporter)
     reasons = [
         report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if "apiserver" in report.keywords
     ]
@@ -57,3 +59,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"tests against a real API server, skipped: {len(reasons)}, for there is {why}", yellow=True
         )
+
+
+def _count_missing_programs(terminalreporter: pytest.TerminalReporter) -> None:
+    """Of the other programs, by the reason of the skip: ``there is no NAME; install ...``."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "apiserver" not in report.keywords]
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    for reason, count in reasons.items():
+        if reason.startswith("there is no "):
+            terminalreporter.write_line(f"tests skipped: {count}, for {reason}", yellow=True)

@@ -10,7 +10,8 @@ class WriterStats(msgspec.Struct, frozen=True):
 
     ``repairs`` counts keys that somebody else had changed or deleted. ``unwritten`` are keys that the server refuses,
     ``contested`` those that somebody else changes again and again. ``put_bytes`` are those of the values put.
-    ``lease_left_s``: when the first lease would end if none were renewed from now on; 0 without any.
+    ``leads``: whether it is this process that writes. A new lease lasts ``lease_time_s``; the first one ends after
+    ``lease_left_s`` unless it is renewed (0 without any).
     """
 
     puts: int
@@ -24,4 +25,6 @@ class WriterStats(msgspec.Struct, frozen=True):
     leases: int
     unwritten: int
     contested: int
+    leads: bool
+    lease_time_s: float
     lease_left_s: float

@@ -256,6 +256,8 @@ class EtcdWriter:
             leases=0 if session is None else len(session.present.leases()),
             unwritten=len(self._desired.refused()),
             contested=len(self._memory.repairs.contested(self._clock())),
+            leads=not self._options.leader_election if session is None else session.leads,
+            lease_time_s=self._memory.leases.ttl_s,
             lease_left_s=self._memory.leases.left_s(self._clock()),
         )
 

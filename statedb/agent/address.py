@@ -1,4 +1,4 @@
-"""Addresses of an agent: TCP on loopback, or a Unix socket."""
+"""Addresses of an agent: TCP, or a Unix socket."""
 
 from __future__ import annotations
 
@@ -9,22 +9,30 @@ from urllib.parse import urlsplit
 import msgspec
 
 DEFAULT_LISTEN = "127.0.0.1:9974"
+DEFAULT_PROBES = "0.0.0.0:9975"
 _PORT = re.compile(r"[0-9]{1,5}")
 _SOCKET_PATH_MAX = 100  # the kernel's limit is 107 bytes
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A Unix socket if ``path`` is set, else a host and a port; port 0 means any free port."""
+    """A Unix socket if ``path`` is set, else a host and a port; port 0 means any free port. ``secure``: with TLS."""
 
     host: str = ""
     port: int = 0
     path: str = ""
+    secure: bool = False
 
     def __str__(self) -> str:
         """As clients take it: ``http://127.0.0.1:9974`` or ``unix:/run/statedb.sock``."""
         if self.path:
             return f"unix:{self.path}"
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs of this machine can reach it."""
+        return bool(self.path) or is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
@@ -38,7 +46,10 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_listen(text: str) -> Address:
-    """The value of ``http.listen``: ``host:port``, ``[::1]:port`` or ``unix:/path``. Raises ValueError."""
+    """The value of ``http.listen``: ``host:port``, ``[::1]:port`` or ``unix:/path``. Raises ValueError.
+
+    Whether an address that other machines can reach is allowed, is for the caller: `Address.is_local`.
+    """
     if text.startswith("unix:"):
         return _socket(text)
     if "@" in text:  # it may hold a password
@@ -50,11 +61,6 @@ def parse_listen(text: str) -> Address:
         colon = ""
     if not colon or not host or not _PORT.fullmatch(port) or int(port) > 65535:
         raise ValueError(f"{text!r} is not an address; write host:port like {DEFAULT_LISTEN}, or unix:/path")
-    if not is_loopback(host):
-        raise ValueError(
-            f"{text!r} can be reached from other machines, which needs a token and TLS; "
-            f"use loopback like {DEFAULT_LISTEN}, or unix:/path"
-        )
     return Address(host, int(port))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias, get_args, get_origin
 
 import msgspec
@@ -73,12 +74,22 @@ class KeyForm(msgspec.Struct, frozen=True):
 
     def _value(self, name: str, kind: Any, text: str) -> Any:
         if kind is str:
-            return text
+            return canonical(text)
         if kind is int:
             if not _INT.fullmatch(text):
                 raise BadRequest(f"{name} of {self.where} is a whole number; {text[:60]!r} is none")
             return int(text)
         raise BadRequest(f"{name} of {self.where} is of type {kind!r}, which cannot be written as text")
+
+
+def canonical(text: str) -> str:
+    """An IPv6 address or network as rows spell it (``FD00::A`` is ``fd00::a``); any other text as it is."""
+    if ":" not in text:
+        return text
+    try:
+        return str(ip_network(text)) if "/" in text else str(ip_address(text))
+    except ValueError:
+        return text
 
 
 def key_form(index: AnyIndex) -> KeyForm:

@@ -11,6 +11,17 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
+def escaped(json_text: str) -> str:
+    """JSON on one or more lines, with an escape for each character that a terminal would obey."""
+    return "".join(char if char.isprintable() or char == "\n" else _escape(char) for char in json_text)
+
+
+def _escape(char: str) -> str:
+    """As JSON spells it: two escapes beyond the first 65 536 characters."""
+    data = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{int.from_bytes(data[place : place + 2]):04x}" for place in range(0, len(data), 2))
+
+
 def suggestion(names: Iterable[str], wrong: str) -> str:
     """The name that was probably meant instead of ``wrong``, if one is close, then all ``names``."""
     names = tuple(names)

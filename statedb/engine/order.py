@@ -61,6 +61,11 @@ class Order:
                 return list(ordered)
             return list(ordered[start:stop])
 
+    def at(self, position: int) -> Any:
+        """The key that stands there in order, from 0. Raises IndexError beyond the last. Cost: O(log n)."""
+        with self._lock:
+            return self._fresh()[position]
+
     def _fresh(self) -> Any:
         """The sorted list, up to date with every note that was there at this moment."""
         noted = self.noted

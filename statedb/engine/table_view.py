@@ -148,6 +148,26 @@ class TableView(Mapping[K, R]):
         except TypeError as error:
             raise self._source.not_comparable("primary", error) from None
 
+    def key_at(self, position: int) -> K | None:
+        """The key that stands at a position in key order, from 0; None beyond the last row.
+
+        Cost: O(log n) on the newest state once the order is up to date, O(n) on an older one.
+        Raises ValueError below 0.
+        """
+        self._source.check_open()
+        if position < 0:
+            raise ValueError(f"a position is 0 or more, not {position}")
+        if position >= len(self):
+            return None
+        if self._commit.link is None:
+            try:
+                key = cast(K, self._source.store.order.at(position))
+            except IndexError:
+                key = None  # a commit has come meanwhile
+            if self._commit.link is None:  # after the look: no commit came before it, so the order was this state's
+                return key
+        return cast(K, self._source.store.key_of(self._rows_in_order()[position]))
+
     def since(self, revision: int) -> tuple[Entry[R], ...]:
         """The rows written after a revision, in revision order. Cost: O(n); to follow a table use ``db.changes``."""
         self._source.check_open()

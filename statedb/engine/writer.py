@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from threading import get_ident
 from typing import Any, cast
 
@@ -255,6 +256,13 @@ class TableWriter(TableView[K, R]):
         """The names of those still pending with what is staged."""
         self._source.check_open()
         return tuple([initializer.name for initializer in self._source.pending])
+
+    def key_at(self, position: int) -> K | None:
+        """As in `TableView.key_at`, among the rows that this transaction sees. Cost: O(n)."""
+        if position < 0:
+            raise ValueError(f"a position is 0 or more, not {position}")
+        self._source.check_open()
+        return next(islice(self, position, None), None)
 
     def _rows_in_order(self) -> list[R]:
         self._source.check_open()

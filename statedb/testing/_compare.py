@@ -109,6 +109,8 @@ def _of_rows(view: Any, probes: list[Any]) -> Iterator[tuple[str, Any]]:
     yield "get", [view.get(key) for key in probes]
     yield "in", [key in view for key in probes]
     yield from _of_ranges(view, probes)
+    for position in range(4):
+        yield f"key_at({position})", view.key_at(position)
     revision = view.revision
     for since in sorted({0, revision // 2, revision - 3, revision - 1, revision}):
         yield f"since({since})", view.since(since)

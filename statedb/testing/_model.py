@@ -6,6 +6,7 @@ The model answers the same calls as the engine, so that one function can drive o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -90,6 +91,10 @@ class ModelTable(Mapping[Any, Any]):
         """The rows with ``start <= key < stop``, in order, at most ``limit``."""
         keys = [key for key in self if (start is None or start <= key) and (stop is None or key < stop)]
         return tuple([self.rows[key] for key in keys[:limit]])
+
+    def key_at(self, position: int) -> Key | None:
+        """The key at a position in order; None beyond the last."""
+        return next(islice(self, position, None), None)
 
     def since(self, revision: int) -> tuple[Entry[Any], ...]:
         """The rows written after a revision, in revision order."""

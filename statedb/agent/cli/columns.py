@@ -13,6 +13,7 @@ from ..errors import BadRequest
 from ..wording import printable, suggestion
 
 _WIDE = 48
+_NARROW = 12
 _TIMES = frozenset({"since", "when"})
 
 
@@ -76,11 +77,33 @@ def select_columns(table: str, wanted: str | None, fields: Sequence[str]) -> tup
     return tuple(found)
 
 
-def align_rows(columns: Sequence[Column], rows: Iterable[Any], *, whole: bool = False) -> list[str]:
-    """A line of headers, then a line for each row. Long cells are truncated unless ``whole``."""
-    lines = [[column.header for column in columns], *[cells(columns, row, whole=whole) for row in rows]]
+def align_rows(
+    columns: Sequence[Column], rows: Iterable[Any], *, whole: bool = False, width: int | None = None
+) -> list[str]:
+    """A line of headers, then a line for each row.
+
+    Unless ``whole``, long cells are truncated: to 48 characters, or to what ``width`` leaves for them on a line.
+    """
+    lines = [[column.header for column in columns], *[cells(columns, row, whole=True) for row in rows]]
     widths = [max(map(len, column)) for column in zip(*lines)]
+    if not whole:
+        most = _WIDE if width is None else _room(widths, width)
+        lines = [[truncated(text, most) for text in line] for line in lines]
+        widths = [min(size, most) for size in widths]
     return [pad_cells(line, widths) for line in lines]
+
+
+def _room(widths: Sequence[int], width: int) -> int:
+    """The length that cells may have so that lines are no longer than ``width``; at least 12."""
+    most = max(widths, default=0)
+    while most > _NARROW and sum([min(size, most) for size in widths]) + 2 * (len(widths) - 1) > width:
+        most -= 1
+    return most
+
+
+def truncated(text: str, most: int) -> str:
+    """The text, cut to so many characters with three dots at its end."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def cells(columns: Sequence[Column], row: Any, *, whole: bool = False) -> list[str]:
@@ -98,7 +121,7 @@ def cell(field: str, value: Any, *, whole: bool = False) -> str:
     """One value as text, on one line and without control characters."""
     text = _text(value) if field not in _TIMES else _time(value)
     text = printable(text) or "-"
-    return text if whole or len(text) <= _WIDE else text[: _WIDE - 3] + "..."
+    return text if whole else truncated(text, _WIDE)
 
 
 def _time(value: Any) -> str:

@@ -13,8 +13,9 @@ from types import FrameType
 import msgspec
 
 from ingest import KubernetesOptions, Source
-from statedb import Database
-from statedb.catalog import Rejected, Sources
+from ingest.source import AnyTable
+from statedb import Database, Snapshot
+from statedb.catalog import Rejected, SourceKey, SourceRow, Sources
 
 from ..process.agent import Agent, open_consumers, open_remote_clusters, open_sources, tables_of
 from ..process.collector import collect_rarely
@@ -22,8 +23,9 @@ from ..process.config import Config, load_config
 from ..process.consumers import CONSUMER_KINDS
 from ..process.logs import log_to_stderr
 from . import start_files
-from .columns import pad_cells
-from .output import say
+from .columns import DEFAULT_COLUMNS, align_rows, pad_cells
+from .output import print_lines, say
+from .progress import busy
 
 log = logging.getLogger("statedb.agent")
 
@@ -105,6 +107,37 @@ def check(path: str) -> None:
     say(f"{path}: good")
     for line in _explained(config):
         say(line)
+
+
+def connect(path: str, timeout_s: float) -> int:
+    """Read the sources of a configuration once, beside any agent, and print how each table fares.
+
+    Returns 1 if a table was not read within the time, else 0. Raises ConfigError, StartError. Remote clusters are not
+    tried.
+    """
+    config = load_config(path)
+    db = Database(*tables_of(config))
+    sources = open_sources(config, db)
+    logging.getLogger().addHandler(logging.NullHandler())  # the rows below say what went wrong
+    try:
+        for source in sources:
+            source.start()
+        with busy(f"reading the sources; at most {timeout_s:g} s"):
+            read = db.wait_initialized(*[table for source in sources for table in source.tables], timeout=timeout_s)
+    finally:
+        for source in sources:
+            source.stop()
+    snapshot = db.snapshot()
+    rows = [row for source in sources for table in source.tables if (row := _source_row(snapshot, source, table))]
+    say("")
+    print_lines(align_rows(DEFAULT_COLUMNS["sources"], msgspec.to_builtins(rows)))
+    return 0 if read else 1
+
+
+def _source_row(snapshot: Snapshot, source: Source, table: AnyTable) -> SourceRow | None:
+    """What the table ``sources`` says of it, with the rows that were read so far."""
+    row = snapshot[Sources].get(SourceKey(source.cluster, table.name))
+    return None if row is None else msgspec.structs.replace(row, rows=len(snapshot[table]))
 
 
 def _explained(config: Config) -> list[str]:

@@ -8,21 +8,21 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
 from ..errors import AgentError, NoRow
 from ..wording import printable, suggestion
+from .options import Seconds, agent_commands, complete_by, configured, remote_options, selecting, server
 from .shadowing import shadowed_packages
 
-if TYPE_CHECKING:
-    from .remote_commands import RemoteCommands
-
-F = TypeVar("F", bound=Callable[..., Any])
-
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+_ENDLESS = ("changes", "watch", "top")
+_INTERRUPTED = 130
+_DEMO_STAYS_S = 600.0
 
 
 class _Group(click.Group):
@@ -41,64 +41,29 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """End quietly after Ctrl-C and when standard output is closed: both are normal ends of a change stream."""
+        """End quietly after Ctrl-C and when standard output is closed: both are normal ends of a change stream.
+
+        Other commands end with 130 after Ctrl-C: their work is not finished.
+        """
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
         except KeyboardInterrupt:
-            return 0
+            return 0 if ctx.invoked_subcommand in _ENDLESS else _INTERRUPTED
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail
             return 0
 
 
-_server = click.option(
-    "-s",
-    "--server",
-    metavar="URL",
-    help="The agent: http://host:port or unix:/path (default: STATEDB_SERVER, or http://127.0.0.1:9974).",
-)
-
-
 @click.group(cls=_Group, context_settings=_CONTEXT, invoke_without_command=True)
-@_server
+@server
 @click.version_option(package_name="statedb", message="statedb %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:  # noqa: ARG001 - commands look it up in the context
     """In-memory tables of a cluster's state: run an agent that fills them, or query a running one."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
-
-
-def _configured(command: F) -> F:
-    return click.option("-c", "--config", required=True, metavar="FILE", help="The configuration, YAML.")(command)
-
-
-def _remote_options(command: F) -> F:
-    """Add the options of commands that query an agent. Each may also be given to the group above the command."""
-    shape = click.option(
-        "-o",
-        "--output",
-        type=click.Choice(["table", "json", "yaml"]),
-        help="Columns for people (default), or JSON or YAML for programs.",
-    )
-    columns = click.option("--columns", metavar="A,B", help="Only these fields, in full.")
-    return _server(shape(columns(command)))
-
-
-def _remote_commands() -> RemoteCommands:
-    """The agent and the output format, from the options of the command, else from those of the groups above it."""
-    from .remote_commands import RemoteCommands  # start-up time: yaml, http.client
-
-    context = click.get_current_context(silent=True)
-    found: dict[str, Any] = {}
-    while context is not None:
-        for name in ("server", "output", "columns"):
-            found[name] = found.get(name) or context.params.get(name)
-        context = context.parent
-    server = found["server"] or os.environ.get("STATEDB_SERVER") or "http://127.0.0.1:9974"
-    return RemoteCommands(server=server, output=found["output"] or "table", columns=found["columns"])
 
 
 @cli.command()
@@ -121,7 +86,7 @@ def init(folder: str, source: str) -> None:
 
 
 @cli.command()
-@_configured
+@configured
 @click.option("--warm-start", metavar="FILE", help="Begin with the rows that 'statedb dump -f' wrote there.")
 def run(config: str, warm_start: str | None) -> None:
     """Run an agent until SIGTERM or Ctrl-C."""
@@ -131,145 +96,193 @@ def run(config: str, warm_start: str | None) -> None:
 
 
 @cli.command()
-@_configured
-def check(config: str) -> None:
-    """Check a configuration and explain what it means."""
-    from .local_commands import check as check_config  # start-up time: every source and consumer
+@configured
+@click.option("--connect", is_flag=True, help="Also try each source once, and say which tables can be read.")
+@click.option("--timeout", type=Seconds(), default=10.0, show_default=True, help="Seconds, of --connect.")
+def check(config: str, *, connect: bool, timeout: float) -> int:
+    """Check a configuration and explain what it means. With --connect: exit status 1 if a source cannot be read."""
+    from .local_commands import check as check_config, connect as try_sources  # start-up time: every source
 
     check_config(config)
+    return try_sources(config, timeout) if connect else 0
 
 
 @cli.command()
-@_remote_options
+@selecting
+@remote_options
 def tables(**options: Any) -> None:  # noqa: ARG001
     """Show the tables of an agent."""
-    _remote_commands().tables()
+    agent_commands().tables()
 
 
 @cli.command()
-@click.argument("table")
+@click.argument("table", shell_complete=complete_by("tables"))
 @click.option("--limit", type=click.IntRange(1, 999_999_999), help="Show at most this many rows.")
-@_remote_options
+@selecting
+@remote_options
 def show(table: str, limit: int | None, **options: Any) -> None:  # noqa: ARG001
     """Show all rows of a table."""
-    _remote_commands().show(table, limit)
+    agent_commands().show(table, limit)
 
 
 @cli.command()
-@click.argument("table")
-@click.argument("key", nargs=-1, required=True)
-@_remote_options
+@click.argument("table", shell_complete=complete_by("tables"))
+@click.argument("key", nargs=-1, required=True, shell_complete=complete_by("keys"))
+@remote_options
 def get(table: str, key: tuple[str, ...], **options: Any) -> None:  # noqa: ARG001
     """Show one row, by its key.
 
     The key is one word per field, or one word with slashes: CLUSTER/IP. Exit status 1 if there is no such row.
     """
-    _remote_commands().get(table, key)
+    agent_commands().get(table, key)
 
 
 @cli.command("list")
-@click.argument("table")
-@click.argument("key", nargs=-1, required=True)
-@click.option("-i", "--index", required=True, help="The index; 'statedb tables' names them.")
+@click.argument("table", shell_complete=complete_by("tables"))
+@click.argument("key", nargs=-1, required=True, shell_complete=complete_by("keys"))
+@click.option("-i", "--index", required=True, shell_complete=complete_by("indexes"), help="See 'statedb tables'.")
 @click.option(
     "--match",
     type=click.Choice(["longest", "exact", "covering", "within"]),
     help="How an index of networks is asked (default: longest).",
 )
-@_remote_options
+@selecting
+@remote_options
 def list_(table: str, key: tuple[str, ...], index: str, match: str | None, **options: Any) -> None:  # noqa: ARG001
     """Show the rows that an index has under a key."""
-    _remote_commands().list(table, index, key, match)
+    agent_commands().list(table, index, key, match)
 
 
 @cli.command()
-@click.argument("table")
-@click.argument("key", nargs=-1, required=True)
-@click.option("-i", "--index", help="An index; the primary key if not given.")
-@_remote_options
+@click.argument("table", shell_complete=complete_by("tables"))
+@click.argument("key", nargs=-1, required=True, shell_complete=complete_by("keys"))
+@click.option("-i", "--index", shell_complete=complete_by("indexes"), help="The primary key if not given.")
+@selecting
+@remote_options
 def prefix(table: str, key: tuple[str, ...], index: str | None, **options: Any) -> None:  # noqa: ARG001
     """Show the rows whose key begins with these fields.
 
     Give leading fields, the beginning of a text key, or, for an index of networks, a network that contains them.
     """
-    _remote_commands().prefix(table, index, key)
+    agent_commands().prefix(table, index, key)
 
 
 @cli.command()
-@click.argument("table")
-@click.argument("key", nargs=-1)
+@click.argument("table", shell_complete=complete_by("tables"))
+@click.argument("key", nargs=-1, shell_complete=complete_by("keys"))
 @click.option("--once", is_flag=True, help="End after the first change.")
-@_remote_options
+@remote_options
 def watch(table: str, key: tuple[str, ...], *, once: bool, **options: Any) -> None:  # noqa: ARG001
     """Print each change of a table or a row from now on, until Ctrl-C."""
-    _remote_commands().watch(table, key, once=once)
+    agent_commands().watch(table, key, once=once)
 
 
 @cli.command()
-@click.argument("table")
-@_remote_options
+@click.argument("table", shell_complete=complete_by("tables"))
+@remote_options
 def changes(table: str, **options: Any) -> None:  # noqa: ARG001
     """Print all rows of a table, then each change, until Ctrl-C."""
-    _remote_commands().changes(table)
+    agent_commands().changes(table)
 
 
 @cli.group(context_settings=_CONTEXT, invoke_without_command=True)
-@_remote_options
+@selecting
+@remote_options
 @click.pass_context
-def sources(ctx: click.Context, /, **options: Any) -> None:  # noqa: ARG001
-    """Show the state of the sources of the tables."""
-    if ctx.invoked_subcommand is None:
-        _remote_commands().show("sources", None)
+def sources(ctx: click.Context, /, **options: Any) -> int:  # noqa: ARG001
+    """Show the state of the sources of the tables.
+
+    Exit status 0: all are in order. 1: one is not, or withholds deletes.
+    """
+    return agent_commands().sources() if ctx.invoked_subcommand is None else 0
 
 
 @sources.command()
 @click.option("--table", help="Only the source of this table (and the other tables that it fills).")
 @click.option("--cluster", help="The sources of this cluster; those of the agent's own if not given.")
-@_remote_options
+@remote_options
 def accept(table: str | None, cluster: str | None, **options: Any) -> None:  # noqa: ARG001
     """Accept what the sources show now: carry out the deletes that were withheld."""
-    _remote_commands().accept(table, cluster)
+    agent_commands().accept(table, cluster)
 
 
 @cli.command()
-@_remote_options
-def consumers(**options: Any) -> None:  # noqa: ARG001
-    """Show the state of the consumers of an agent."""
-    _remote_commands().consumers()
+@selecting
+@remote_options
+def consumers(**options: Any) -> int:  # noqa: ARG001
+    """Show the state of the consumers of an agent.
+
+    Exit status 0: all are in order. 1: one is not, or is not ready yet.
+    """
+    return agent_commands().consumers()
 
 
 @cli.command()
 @click.option("--ready", is_flag=True, help="Whether it is ready: as /readyz, not as /healthz.")
-@_server
+@server
 def health(*, ready: bool, **options: Any) -> int:  # noqa: ARG001
     """Say whether an agent works, for probes and scripts.
 
     Exit status 0: it works, or is ready. 1: it does not, or is not; the line says why. 2: nobody answers.
     """
-    return _remote_commands().health(ready=ready)
+    return agent_commands().health(ready=ready)
+
+
+@cli.command()
+@click.argument("table", shell_complete=complete_by("tables"))
+@click.argument("key", nargs=-1, shell_complete=complete_by("keys"))
+@click.option("--for", "wanted", metavar="CONDITION", help="filled (default), rows=N, or with a key present or gone.")
+@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="Seconds.")
+@server
+def wait(table: str, key: tuple[str, ...], wanted: str | None, timeout: float, **options: Any) -> int:  # noqa: ARG001
+    """Wait until a table is filled, has so many rows, or has or lacks a row.
+
+    Exit status 0: it is so. 1: it was not within --timeout. 2: nobody answered.
+    """
+    return agent_commands().wait(table, key, wanted, timeout)
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Print one screen and end.")
+@server
+def top(*, once: bool, **options: Any) -> None:  # noqa: ARG001
+    """Show the rates of an agent, live, until Ctrl-C."""
+    agent_commands().top(once=once)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete commands, tables, indexes and keys.
+
+    For bash: eval "$(statedb completion bash)". For fish: statedb completion fish | source.
+    """
+    from .completion import script  # start-up time
+
+    click.echo(script(shell, cli))
 
 
 @cli.command()
 @click.option("-f", "--file", metavar="FILE", help="Write to this file, atomically (default: standard output).")
-@_server
+@server
 def dump(file: str | None, **options: Any) -> None:  # noqa: ARG001
     """Write all rows of an agent, at one instant, as JSON lines; 'statedb run --warm-start' reads them."""
-    _remote_commands().dump(file)
+    agent_commands().dump(file)
 
 
 @cli.command()
 @click.argument("other", metavar="OTHER")
 @click.option("--ignore", multiple=True, metavar="FIELD", help="A field that may differ, as 'source'; repeatable.")
-@click.option("--settle", type=click.FloatRange(0.0), default=2.0, show_default=True, help="Seconds.")
-@click.option("--timeout", type=click.FloatRange(0.0), default=60.0, show_default=True, help="Seconds.")
-@_remote_options
+@click.option("--settle", type=Seconds(), default=2.0, show_default=True, help="Seconds.")
+@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="Seconds.")
+@remote_options
 def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, **options: Any) -> int:  # noqa: ARG001
     """Show what would change if a running agent were started with the configuration OTHER.
 
     The sources of OTHER fill separate tables in this process; the agent is not affected. Both may change meanwhile, so
     a difference counts once it has lasted for --settle. Exit status 0: no differences. 1: there are some.
     """
-    return _remote_commands().compare(other, frozenset(ignore), settle, timeout)
+    return agent_commands().compare(other, frozenset(ignore), settle, timeout)
 
 
 @cli.command()
@@ -281,7 +294,8 @@ def demo(backend: str, *, keep: bool) -> None:
     """Watch it work, in half a minute.
 
     It runs an agent on an example cluster, changes manifests, follows the changes, and queries the agent. With
-    --backend kubernetes it shows pods, deployments, services and nodes of the cluster that kubectl talks to.
+    --backend kubernetes it shows pods, deployments, services and nodes of the cluster that kubectl talks to. On a
+    terminal the agent then stays for ten minutes, so that its web page can be opened.
     """
     from ..demo.api_server import run_on_api_server  # start-up time: every source and consumer
     from ..demo.tour import run_demo  # start-up time: every source and consumer
@@ -291,7 +305,7 @@ def demo(backend: str, *, keep: bool) -> None:
     if backend == "kubernetes":
         run_on_api_server(keep=keep, say=say)
     else:
-        run_demo(backend, keep=keep, say=say)
+        run_demo(backend, keep=keep, say=say, stay_s=_DEMO_STAYS_S if sys.stdout.isatty() else 0.0)
 
 
 def main(arguments: list[str] | None = None) -> None:

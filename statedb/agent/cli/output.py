@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from ..wording import escaped, printable
 from .columns import Column, align_rows, cells, flatten_row, pad_cells
 
 if TYPE_CHECKING:
     from ..process.comparison import Comparison
 
-Format = Literal["table", "json", "yaml"]
+Format = Literal["table", "wide", "name", "json", "jsonl", "yaml"]
+FOR_PEOPLE = ("table", "wide")
 _LIVE_WIDTH = 16
+_COLOURS = {"synced": 32, "OK": 32, "stale": 33, "syncing": 33, "connecting": 33, "failed": 31}
+_STATES = re.compile(rf"(?<![^ ])(?:{'|'.join(_COLOURS)})(?![^ ])")
 
 
 def say(line: str) -> None:
@@ -32,8 +39,8 @@ def note(line: str) -> None:
 
 def rows(shape: Format, columns: Sequence[Column], found: Sequence[Any], *, selected: bool) -> None:
     """Print rows. ``selected``: the user chose the columns, so print only these, in full, in every format."""
-    if shape == "table":
-        sys.stdout.write("\n".join(align_rows(columns, found, whole=selected)) + "\n")
+    if shape in FOR_PEOPLE:
+        print_lines(align_rows(columns, found, whole=selected or shape == "wide", width=_width()))
     else:
         value(shape, [_selected(columns, row) for row in found] if selected else list(found))
 
@@ -44,18 +51,52 @@ def value(shape: Format, what: Any) -> None:
         import yaml  # start-up time
 
         yaml.safe_dump(what, sys.stdout, sort_keys=False, allow_unicode=True, width=120)
+    elif shape == "jsonl":
+        lines = what if isinstance(what, list) else [what]
+        sys.stdout.writelines(escaped(json.dumps(line, ensure_ascii=False)) + "\n" for line in lines)
     else:
-        sys.stdout.write(json.dumps(what, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(escaped(json.dumps(what, indent=2, ensure_ascii=False)) + "\n")
+
+
+def names(keys: Sequence[Sequence[str]]) -> None:
+    """Print keys, one a line, as commands take them: the fields with slashes between."""
+    print_lines([printable("/".join(key)) for key in keys])
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print lines, with the words for states in colour where a terminal shows them."""
+    if lines:
+        sys.stdout.write("\n".join(painted(lines) if _coloured() else lines) + "\n")
+
+
+def painted(lines: Sequence[str]) -> list[str]:
+    """Lines with colour for words that say how something is; the headers are bold."""
+    head, *rest = lines
+    return [f"\x1b[1m{head}\x1b[0m", *[_STATES.sub(_paint, line) for line in rest]]
+
+
+def _paint(match: re.Match[str]) -> str:
+    return f"\x1b[{_COLOURS[match[0]]}m{match[0]}\x1b[0m"
+
+
+def _coloured() -> bool:
+    """Whether to use colour: on a terminal that knows it, unless NO_COLOR (no-color.org) is set to anything."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _width() -> int | None:
+    """The width of the terminal; None where standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def comparison(shape: Format, found: Comparison) -> None:
     """Print a comparison: a line for each field that differs, or for a row that one side lacks."""
     plain = [{**msgspec.json.decode(msgspec.json.encode(each)), "fields": each.fields} for each in found.differences]
-    if shape != "table":
+    if shape not in FOR_PEOPLE:
         value(shape, plain)
     elif plain:
         columns = [Column(name.upper(), name) for name in ("table", "key", "field", "running", "other")]
-        rows("table", columns, [line for each in plain for line in _lines_of(each)], selected=False)
+        rows(shape, columns, [line for each in plain for line in _lines_of(each)], selected=False)
     counts = ", ".join([f"{table} {one} and {other}" for table, (one, other) in found.rows.items()])
     note(f"{_counted(len(plain))}; rows of the two: {counts}")
     if found.unsettled:
@@ -86,15 +127,16 @@ class ChangePrinter:
 
     def change(self, event: str, revision: int, row: Any) -> None:
         """One change: ``put`` or ``delete``."""
-        if self._shape == "table":
-            self._line([event, str(revision), *cells(self._columns, row, whole=self._selected)])
+        if self._shape in FOR_PEOPLE:
+            whole = self._selected or self._shape == "wide"
+            self._line([event, str(revision), *cells(self._columns, row, whole=whole)])
             return
         shown = {"event": event, "revision": revision, "row": _selected(self._columns, row) if self._selected else row}
         if self._shape == "yaml":
             sys.stdout.write("---\n")
             value("yaml", shown)
         else:
-            sys.stdout.write(json.dumps(shown, ensure_ascii=False) + "\n")
+            value("jsonl", shown)
 
     def flush(self) -> None:
         """Flush standard output."""

@@ -11,30 +11,47 @@ from urllib.parse import quote
 from ..client.remote import Parameters, Remote
 from ..errors import BadRequest
 from ..files import write_atomically
-from ..wording import printable
+from ..wording import escaped, printable
 from . import output
 from .columns import DEFAULT_COLUMNS, Column, select_columns
-from .output import ChangePrinter, Format
+from .output import FOR_PEOPLE, ChangePrinter, Format
+from .progress import busy, counted
+from .selection import Selection
+from .waiting import wait
 
 _LISTS = ("missing", "stale")
+_IN_ORDER = ("synced", "absent")
 
 
 class RemoteCommands:
     """The commands for one agent, with the options for their output. All methods raise AgentError."""
 
-    def __init__(self, *, server: str, output: Format, columns: str | None) -> None:
-        """Takes the values of the options ``--server``, ``--output`` and ``--columns``."""
+    def __init__(
+        self,
+        *,
+        server: str,
+        output: Format,
+        columns: str | None = None,
+        where: Sequence[str] = (),
+        sort: str | None = None,
+    ) -> None:
+        """Takes the values of the options of these names. Raises BadRequest."""
         self._remote = Remote(server)
         self._output: Format = output
         self._wanted = columns
+        self._selection = Selection(where, sort)
 
     def tables(self) -> None:
         """The tables."""
         found = self._remote.json("/tables")["tables"]
-        if self._output == "table":
+        if self._output == "name":
+            output.names([[table["name"]] for table in found])
+            return
+        if self._output in FOR_PEOPLE:
             found = [{**table, "indexes": [index["name"] for index in table["indexes"]]} for table in found]
         fields = list(found[0]) if found else []
-        self._print(select_columns("tables", self._wanted, fields), found)
+        self._selection.check("tables", fields)
+        self._print(select_columns("tables", self._wanted, fields), self._selection.of(found))
 
     def health(self, *, ready: bool) -> int:
         """Whether the agent works, or is ready, in one line; 0 if so, else 1."""
@@ -72,26 +89,49 @@ class RemoteCommands:
         """Carry out the deletes that the sources withhold."""
         parameters = [(name, each) for name, each in (("table", table), ("cluster", cluster)) if each is not None]
         accepted = self._remote.json("/sources/accept", parameters, "POST")["accepted"]
-        if self._output != "table":
+        if self._output not in FOR_PEOPLE:
             output.value(self._output, accepted)
             return
         for each in accepted:
             output.say(f"accepted {each['backend']} of cluster {each['cluster']}: {', '.join(each['tables'])}")
 
-    def consumers(self) -> None:
-        """The consumers."""
+    def sources(self) -> int:
+        """The states of the sources; 1 if one is not in order or withholds deletes, else 0."""
+        self._rows("sources", [])
+        rows = self._remote.json("/tables/sources")["rows"]
+        return 1 if any(row["state"] not in _IN_ORDER or row["withheld_deletes"] for row in rows) else 0
+
+    def consumers(self) -> int:
+        """The consumers; 1 if one is not ready or not in order, else 0."""
         found = self._remote.json("/consumers")["consumers"]
-        fields = ["consumer", "ready", "queue", "health"]
-        self._print(select_columns("consumers", self._wanted, fields), found)
+        if self._output == "name":
+            output.names([[each["consumer"]] for each in found])
+        else:
+            fields = ["consumer", "ready", "queue", "health"]
+            self._selection.check("consumers", fields)
+            self._print(select_columns("consumers", self._wanted, fields), self._selection.of(found))
+        return 1 if any(not each["ready"] or not each["health"].startswith("OK") for each in found) else 0
+
+    def wait(self, table: str, key: tuple[str, ...], wanted: str | None, timeout_s: float) -> int:
+        """Wait until something is true of a table. Returns 1 if it is not within the time, else 0."""
+        return 0 if wait(self._remote, table, key, wanted, timeout_s) else 1
+
+    def top(self, *, once: bool) -> None:
+        """Show rates until Ctrl-C."""
+        from .top import top  # start-up time: rich
+
+        top(self._remote, once=once)
 
     def dump(self, path: str | None) -> None:
         """All rows as JSON lines."""
         if path is None:
             for line in self._remote.dump():
-                sys.stdout.buffer.write(line)
+                sys.stdout.write(escaped(line.decode()))
             return
+        if Path(path).is_dir():
+            raise BadRequest(f"{path or '.'} is a folder; name a file to write to")
         try:
-            size = write_atomically(Path(path), self._remote.dump())
+            size = write_atomically(Path(path), counted(self._remote.dump(), "rows written"))
         except OSError as error:
             raise BadRequest(f"{path} cannot be written: {error.strerror}") from None
         output.note(f"{size} bytes written to {path}")
@@ -102,20 +142,26 @@ class RemoteCommands:
         from ..process.config import load_config  # start-up time
 
         config = load_config(path)
-        self._remote.json("/healthz")  # fails at once when there is no agent
-        if self._output == "table":
-            output.note(f"comparing; at most {timeout_s:g} s")
-        found = compare(self._remote, config, settle_s=settle_s, timeout_s=timeout_s, ignore=ignore)
+        self._remote.probe("/healthz")  # fails at once when there is no agent
+        with busy(f"comparing; at most {timeout_s:g} s"):
+            found = compare(self._remote, config, settle_s=settle_s, timeout_s=timeout_s, ignore=ignore)
         output.comparison(self._output, found)
         return 1 if found.differences or found.unsettled else 0
 
     def _rows(self, table: str, parameters: Parameters, *, alone: bool = False) -> None:
-        answer = self._remote.json(_path("tables", table), parameters)
+        names = [("keys", "yes")] if self._output == "name" else []
+        answer = self._remote.json(_path("tables", table), [*parameters, *names])
         found = answer["rows"]
-        if alone and self._output != "table" and self._wanted is None:
+        if self._selection:
+            self._selection.check(table, self._fields(table))
+        if self._output == "name":
+            pairs = zip(answer["keys"], found)
+            output.names([key for key, row in pairs if self._selection.holds(row)])
+            return
+        if alone and self._output not in FOR_PEOPLE and self._wanted is None:
             output.value(self._output, found[0])
             return
-        self._print(self._columns(table), found)
+        self._print(self._columns(table), self._selection.of(found))
         if answer["more"]:
             output.note(f"the table has more rows than these {len(found)}; raise --limit to see them")
 
@@ -124,15 +170,19 @@ class RemoteCommands:
 
     def _columns(self, table: str) -> Any:
         """The columns to print. The fields of the table are requested from the agent only when they are needed."""
-        if self._output != "table" and self._wanted is None:
+        if self._output not in FOR_PEOPLE and self._wanted is None:
             return ()
         if self._wanted is None and table in DEFAULT_COLUMNS:
             return DEFAULT_COLUMNS[table]
+        return select_columns(table, self._wanted, self._fields(table))
+
+    def _fields(self, table: str) -> Sequence[str]:
+        """The fields of the rows of a table; none for one that the agent does not have."""
         for each in self._remote.json("/tables")["tables"]:
             if each["name"] == table:
                 parts = each["key"] if "key" not in each["key"] else []  # a key of one part is some field of the row
-                return select_columns(table, self._wanted, [*parts, *each["fields"], "revision"])
-        return select_columns(table, self._wanted, [])
+                return [*parts, *each["fields"], "revision"]
+        return []
 
     def _follow(self, table: str, key: tuple[str, ...], *, rows_first: bool, once: bool) -> None:
         live = ChangePrinter(self._output, self._columns(table), selected=self._wanted is not None)

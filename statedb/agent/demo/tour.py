@@ -37,8 +37,11 @@ status:
 _IP = "10.244.2.200"
 
 
-def run_demo(backend: str, *, keep: bool, say: Callable[[str], None]) -> None:
-    """Run the demonstration, in half a minute at most. With ``keep`` the agent runs until Ctrl-C. Raises StartError."""
+def run_demo(backend: str, *, keep: bool, say: Callable[[str], None], stay_s: float = 0.0) -> None:
+    """Run the demonstration, in half a minute at most.
+
+    Then the agent runs for ``stay_s`` seconds, or, with ``keep``, until Ctrl-C. Raises StartError.
+    """
     logging.getLogger().addHandler(logging.NullHandler())  # the tour shows what went wrong; a log would repeat it
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="statedb-demo-") as scratch:
@@ -53,8 +56,8 @@ def run_demo(backend: str, *, keep: bool, say: Callable[[str], None]) -> None:
             _show_filling(agent, say)
             _change_manifests(agent, consumer, directory, backend, say)
             _show_queries(agent.address, say)
-            if keep:
-                _keep_running(agent, directory, say)
+            if keep or stay_s:
+                _keep_running(agent, directory, None if keep else stay_s, say)
         say(f"\nDone in {time.monotonic() - began:.1f} s. {_next_steps(backend)}")
 
 
@@ -223,11 +226,13 @@ def _show_queries(address: str, say: Callable[[str], None]) -> None:
             say(f"  {line}")
 
 
-def _keep_running(agent: Agent, directory: Path, say: Callable[[str], None]) -> None:
-    say(f"\nThe agent stays up until Ctrl-C. Change the manifests in {directory}, and ask it:")
+def _keep_running(agent: Agent, directory: Path, stay_s: float | None, say: Callable[[str], None]) -> None:
+    how_long = "until Ctrl-C" if stay_s is None else f"for {stay_s / 60:g} minutes, or until Ctrl-C"
+    say(f"\nThe agent stays up {how_long}. Change the manifests in {directory}, and ask it:")
     say(f"  statedb --server {agent.address} changes endpoints")
+    say(f"\nOpen this in a browser:  {agent.address}/")
     with contextlib.suppress(KeyboardInterrupt):
-        agent.join()
+        agent.join(stay_s)
 
 
 def _next_steps(backend: str) -> str:

@@ -21,10 +21,14 @@ from starlette.routing import Route
 from ..errors import AgentError, BadRequest, NoRow, NotFound, Overloaded
 from ..metrics.exposition import Metrics
 from ..wording import suggestion
+from .access import Access
 from .admission import Admissions
+from .authentication import Authentication
 from .connections import Limits
 from .guard import Guard
 from .openapi import document
+from .page import files
+from .page.live import Live
 from .parameters import Parameters
 from .query import table_named
 from .resource import RESOURCES, Resource
@@ -44,23 +48,36 @@ def make_app(
     limits: Limits | None = None,
     *,
     metrics: Metrics | None = None,
+    access: Access | None = None,
     browsers: bool = True,
+    loopback: bool = True,
+    live: Live | None = None,
 ) -> Traffic:
-    """The application. ``browsers``: whether its address can be reached by a browser, so that it must refuse some."""
-    answers = _Answers(resources, streams, metrics or Metrics(resources.db, resources.readiness), limits or Limits())
+    """The application. ``browsers``: whether its address can be reached by a browser, so that it must refuse some.
+
+    ``loopback``: whether it can be reached from this machine only. With ``access`` every request needs credentials.
+    Without ``live`` the web page stays empty.
+    """
+    metrics = metrics or Metrics(resources.db, resources.readiness)
+    answers = _Answers(resources, streams, metrics, limits or Limits(), live)
     routes = [Route(_pattern(each), answers.endpoint(each), methods=[each.method]) for each in RESOURCES]
     routes.append(Route(_OPENAPI_PATH, answers.openapi, methods=["GET"]))
     routes.append(Route(_METRICS_PATH, answers.metrics, methods=["GET"]))
+    routes += files.routes()
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False
-    return Traffic(Guard(app, browsers=browsers), answers.query_count)
+    guarded = app if access is None else Authentication(app, access)
+    return Traffic(Guard(guarded, browsers=browsers, loopback=loopback), answers.query_count)
 
 
 class _Answers:
     """Answers requests to resources. Used on one event loop."""
 
-    def __init__(self, resources: Resources, streams: Streams, metrics: Metrics, limits: Limits) -> None:
+    def __init__(
+        self, resources: Resources, streams: Streams, metrics: Metrics, limits: Limits, live: Live | None
+    ) -> None:
         self._resources = resources
+        self._live = live
         self._streams = streams
         self._metrics = metrics
         self._metrics_thread = anyio.CapacityLimiter(1)  # its own: a scrape never waits for queries
@@ -101,6 +118,9 @@ class _Answers:
 
     async def _answer(self, resource: Resource, request: Request) -> Response:
         parameters = Parameters(request.query_params.multi_items())
+        if resource.kind == "page" and self._live is not None:
+            parameters.only()
+            return _Streaming(request, self._live.lines(), lines=True)
         if resource.respond is None:
             parameters.only(*resource.parameters)
             table = table_named(self._resources.db, request.path_params["table"])

@@ -18,6 +18,9 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from .authentication import PEER
+from .tls import names_in
+
 log = logging.getLogger("statedb.agent")
 
 _protocol_log = logging.getLogger("statedb.agent.http.protocol")
@@ -104,6 +107,7 @@ class Connection(H11Protocol):
         self._request_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._half_closed = False
+        self._encrypted = False
 
     @property
     def busy(self) -> bool:
@@ -113,6 +117,8 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Start the time limit for the first request; turn the connection away if there are too many."""
         super().connection_made(transport)
+        self._encrypted = transport.get_extra_info("ssl_object") is not None
+        self.app_state[PEER] = names_in(transport.get_extra_info("peercert"))
         self._all.counts.opened += 1
         transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         if len(self._all.connections) > self._all.limits.connections and not self._all.make_room(self):
@@ -141,10 +147,12 @@ class Connection(H11Protocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """The client has finished writing. It may still read the response, but not an endless stream.
 
-        asyncio closes the connection unless this returns True.
+        asyncio closes the connection unless this returns True. In TLS there is no half of a connection.
         """
+        if self._encrypted:
+            return False
         self._half_closed = True
-        endless = self.busy and self.scope["method"] == "GET" and self.scope["path"].startswith("/changes/")
+        endless = self.busy and self.scope["method"] == "GET" and self.scope["path"].startswith(("/changes/", "/live"))
         return self.busy and not endless
 
     def pause_writing(self) -> None:

@@ -16,6 +16,7 @@ from .traffic import Traffic
 
 _DECLARED = (
     ("counter", "http_requests", "Requests that were answered, by resource and status.", ("path", "code")),
+    ("counter", "http_errors", "Requests that failed by a bug (500).", ()),
     ("summary", "http_request_seconds", "Time to the head of the answer.", ("path",)),
     ("gauge", "http_connections", "Connections that are open.", ()),
     ("gauge", "http_connections_limit", "How many may be open.", ()),
@@ -63,8 +64,11 @@ class ServerCollector(Collector):
 
     def _add_requests(self, families: Families) -> None:
         of_path: Counter[str] = Counter()
+        errors = 0
         for (path, status), count in list(self._traffic.answers.items()):
             families.add("http_requests", (path, str(status)), count)
             of_path[path] += count
+            errors += count if status == 500 else 0
+        families.add("http_errors", (), errors)
         for path, count in of_path.items():
             families.add_summary("http_request_seconds", (path,), count, self._traffic.seconds.get(path, 0.0))

@@ -18,15 +18,24 @@ _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:@/\[\]]+))(?::[
 class Guard:
     """ASGI middleware in front of an application."""
 
-    def __init__(self, app: Any, *, browsers: bool) -> None:
-        """``browsers``: whether browsers can reach the address, as they cannot reach a Unix socket."""
+    def __init__(self, app: Any, *, browsers: bool, loopback: bool = True) -> None:
+        """``browsers``: whether browsers can reach the address, as they cannot reach a Unix socket.
+
+        ``loopback``: whether only programs of this machine can, so that ``Host`` must be loopback.
+        """
         self._app = app
         self._browsers = browsers
+        self._loopback = loopback
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer with an error, or pass the request on."""
         headers = Headers(scope=scope)
-        refusal = (cross_site_refusal(headers) if self._browsers else None) or body_refusal(headers)
+        refusal = None
+        if self._browsers:
+            refusal = (rebinding_refusal(headers) if self._loopback else None) or cross_site_refusal(
+                headers, scope["scheme"]
+            )
+        refusal = refusal or body_refusal(headers)
         if refusal is None:
             await self._app(scope, receive, send)
         else:
@@ -35,18 +44,22 @@ class Guard:
             await response(scope, receive, send)
 
 
-def cross_site_refusal(headers: Mapping[str, str]) -> tuple[int, str] | None:
-    """A status and a reason to refuse a request that comes from a page of another site; None for all others.
-
-    ``Host`` must be loopback, against names that were made to lead here (DNS rebinding). ``Origin`` must be this
-    server itself, port included, and ``Sec-Fetch-Site`` must not be another site: browsers send these, programs do not.
-    """
-    host = headers.get("host", "")
-    match = _HOST.fullmatch(host)
+def rebinding_refusal(headers: Mapping[str, str]) -> tuple[int, str] | None:
+    """Refuses a ``Host`` that is not loopback: its name may have been made to lead here (DNS rebinding)."""
+    match = _HOST.fullmatch(headers.get("host", ""))
     if match is None or not is_loopback(match["v6"] or match["name"]):
         return 421, "the Host header names no loopback address; use 127.0.0.1 or localhost"
+    return None
+
+
+def cross_site_refusal(headers: Mapping[str, str], scheme: str = "http") -> tuple[int, str] | None:
+    """A status and a reason to refuse a request that comes from a page of another site; None for all others.
+
+    ``Origin`` must be this server itself, port included, and ``Sec-Fetch-Site`` must not be another site: browsers send
+    these, programs do not.
+    """
     origin = headers.get("origin")
-    if origin is not None and origin.lower() != f"http://{host.lower()}":
+    if origin is not None and origin.lower() != f"{scheme}://{headers.get('host', '').lower()}":
         return 403, "requests from other sites are not answered"
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return 403, "requests from other sites are not answered"

@@ -1,4 +1,4 @@
-"""Binds the address of a server: TCP on loopback, or a Unix socket that only its owner may use."""
+"""Binds the address of a server: TCP, or a Unix socket that only its owner may use."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Listener:
     over. `close` removes the file only if it is still this socket's own.
     """
 
-    def __init__(self, address: Address) -> None:
-        """Raises StartError, which names ``http.listen`` and the remedy."""
+    def __init__(self, address: Address, option: str = "http.listen") -> None:
+        """Raises StartError, which names the option and the remedy."""
         self.address = address
         self._file: tuple[int, int] | None = None
         family = socket.AF_UNIX if address.path else socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -37,7 +37,7 @@ class Listener:
                 self._bind_port(address)
         except OSError as error:
             self.socket.close()
-            raise StartError(f"http.listen: {_reason(address, error)}") from None
+            raise StartError(f"{option}: {_reason(address, error)}") from None
         except StartError:
             self.socket.close()
             raise
@@ -57,7 +57,7 @@ class Listener:
         self.socket.bind((address.host, address.port))
         self.socket.listen(_BACKLOG)
         host, port = self.socket.getsockname()[:2]
-        self.address = Address(host, port)
+        self.address = Address(host, port, secure=address.secure)
 
     def _bind_file(self, path: str) -> None:
         with _locked(path):

@@ -19,11 +19,16 @@ _DESCRIPTIONS = {
     "from": "The first key, as `next` of the answer before.",
     "limit": "The largest number of rows.",
     "match": "How an index of networks is searched.",
+    "offset": "How many rows come before the first one, in place of `from`.",
+    "contains": "Only rows whose JSON has this text, in any case; `next` is where the search has not looked yet.",
+    "keys": "Also `keys`: the key of each row, as texts.",
     "table": "The name of a table.",
     "cluster": "The name of a cluster.",
 }
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+    "offset": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    "keys": {"type": "string", "enum": ["yes", "no"]},
     "match": {"type": "string", "enum": list(get_args(Match))},
     "key": {"type": "array", "items": {"type": "string"}},
     "prefix": {"type": "array", "items": {"type": "string"}},

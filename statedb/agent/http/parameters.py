@@ -12,6 +12,7 @@ from .query import Match, Query
 
 PARAMETERS_MAX = 64
 _LIMIT = re.compile(r"[1-9][0-9]{0,8}")
+_OFFSET = re.compile(r"[0-9]{1,9}")
 
 
 class Parameters:
@@ -49,11 +50,16 @@ class Parameters:
 
 def query_of(table: str, parameters: Parameters) -> Query:
     """The question about a table that the parameters ask. Raises BadRequest."""
-    parameters.only("index", "key", "prefix", "from", "limit", "match")
-    limit = parameters.text("limit")
+    parameters.only("index", "key", "prefix", "from", "limit", "match", "offset", "contains", "keys")
+    limit, offset = parameters.text("limit"), parameters.text("offset")
+    keys = parameters.text("keys")
     match: Any = parameters.text("match")
     if limit is not None and not _LIMIT.fullmatch(limit):
         raise BadRequest(f"limit {limit[:60]!r} is not a whole number from 1 to 999999999")
+    if offset is not None and not _OFFSET.fullmatch(offset):
+        raise BadRequest(f"offset {offset[:60]!r} is not a whole number from 0 to 999999999")
+    if keys not in (None, "yes", "no"):
+        raise BadRequest(f"keys {keys[:60]!r} is neither yes nor no")
     if match is not None and match not in get_args(Match):
         raise BadRequest(f"match {match[:60]!r} is none; {suggestion(get_args(Match), match)}")
     return Query(
@@ -64,4 +70,7 @@ def query_of(table: str, parameters: Parameters) -> Query:
         start=parameters.texts("from"),
         limit=None if limit is None else int(limit),
         match=match,
+        offset=None if offset is None else int(offset),
+        contains=parameters.text("contains"),
+        keys=keys == "yes",
     )

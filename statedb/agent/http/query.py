@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from ingest.source import AnyTable
-from statedb import Database, InvalidKey, PrefixIndex
+from statedb import Database, InvalidKey, PrefixIndex, Snapshot
 
 from ..errors import BadRequest, NoRow, NotFound
 from ..keys import AnyIndex, key_form, to_texts
@@ -18,10 +18,15 @@ Match = Literal["longest", "exact", "covering", "within"]
 
 _encode = msgspec.json.Encoder().encode
 
+SEARCHED_MAX = 20_000
+"""Rows that one request looks through."""
+
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """One question. ``key``, ``prefix`` and ``start`` are texts, one per field; at most one of key and prefix.
 
+    ``offset`` is a position in key order, in place of ``start``. ``contains`` is looked for in each row's JSON.
+    ``keys``: the answer is to have the keys of the rows.
     ``match`` says how an index of networks is asked; None: by the longest prefix, or within, for a prefix.
     """
 
@@ -32,16 +37,25 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     start: tuple[str, ...] | None = None
     limit: int | None = None
     match: Match | None = None
+    offset: int | None = None
+    contains: str | None = None
+    keys: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The rows, and the view they come from. ``next``: where to start for more, of the whole table only."""
+    """The rows, and the instant they come from. ``next``: where to start for more, of the whole table only."""
 
     table: AnyTable
     rows: Sequence[Any]
-    view: Any
+    snapshot: Snapshot
     more: bool = False
     next: list[str] | None = None
+    keys: list[list[str]] | None = None
+
+    @property
+    def view(self) -> Any:
+        """The table at that instant."""
+        return self.snapshot[self.table]
 
     def encoded_rows(self) -> Iterator[bytes]:
         """Each row as JSON, its revision first."""
@@ -84,17 +98,34 @@ def ask(db: Database, query: Query) -> Answer:
     if query.key is not None and query.prefix is not None:
         raise BadRequest("give a key or a prefix, not both")
     snapshot = db.snapshot()
-    view = snapshot[table]
     try:
         rows = _rows(snapshot, index, query)
     except InvalidKey as error:
         raise BadRequest(str(error)) from None
+    if query.contains is not None:
+        return _search(table, snapshot, rows, query, query.contains)
     limit = query.limit
     more = limit is not None and len(rows) > limit
     follows = None
     if more and index.position == 0 and query.key is None and query.prefix is None:
         follows = to_texts(table.key_of(rows[cast(int, limit)]))
-    return Answer(table, rows[:limit], view, more, follows)
+    return Answer(table, rows[:limit], snapshot, more, follows, _keys(table, rows[:limit], query))
+
+
+def _keys(table: AnyTable, rows: Sequence[Any], query: Query) -> list[list[str]] | None:
+    return [to_texts(table.key_of(row)) for row in rows] if query.keys else None
+
+
+def _search(table: AnyTable, snapshot: Snapshot, rows: Sequence[Any], query: Query, text: str) -> Answer:
+    """The rows that have the text, among the first ones: a search of a large table is asked for in several steps."""
+    wanted, limit = text.lower().encode(), query.limit
+    found: list[Any] = []
+    for place, row in enumerate(rows):
+        if place == SEARCHED_MAX or len(found) == limit:
+            return Answer(table, found, snapshot, True, to_texts(table.key_of(row)), _keys(table, found, query))
+        if wanted in _encode(row).lower():
+            found.append(row)
+    return Answer(table, found, snapshot, keys=_keys(table, found, query))
 
 
 def _rows(snapshot: Any, index: AnyIndex, query: Query) -> Sequence[Any]:
@@ -108,7 +139,15 @@ def _rows(snapshot: Any, index: AnyIndex, query: Query) -> Sequence[Any]:
     if query.prefix is not None:
         return tuple(view.prefix(form.parse_prefix(query.prefix)))
     start = None if query.start is None else form.parse(query.start)
+    if query.offset is not None:
+        if query.start is not None or index.position:
+            raise BadRequest("an offset is for the whole table in key order; leave out from and index")
+        start = snapshot[index.table].key_at(query.offset)
+        if start is None:
+            return ()
     limit = None if query.limit is None else query.limit + 1
+    if query.contains is not None:
+        limit = SEARCHED_MAX + 1
     return tuple(view.range(start, None, limit=limit))
 
 

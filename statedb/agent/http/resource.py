@@ -10,13 +10,13 @@ import msgspec
 from .parameters import Parameters
 from .resources import Reply, Resources
 
-Kind: TypeAlias = Literal["probe", "query", "stream"]
+Kind: TypeAlias = Literal["probe", "query", "stream", "page"]
 Respond: TypeAlias = Callable[[Resources, dict[str, str], Parameters], Reply]
 """(resources, parts of the path, parameters) -> reply"""
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """A path, what it gives, and the parameters that it takes. A stream has no ``respond``."""
+    """A path, what it gives, and the parameters that it takes. Streams have no ``respond``."""
 
     path: str
     summary: str
@@ -34,8 +34,16 @@ RESOURCES = (
         "Rows of a table: all, or from a key on, or of a key or a prefix of an index.",
         "query",
         lambda our, path, given: our.rows(path["table"], given),
-        ("index", "key", "prefix", "from", "limit", "match"),
+        ("index", "key", "prefix", "from", "limit", "match", "offset", "contains", "keys"),
     ),
+    Resource(
+        "/references/{table}",
+        "The rows that refer to a row, and those that it refers to.",
+        "query",
+        lambda our, path, given: our.references(path["table"], given),
+        ("key",),
+    ),
+    Resource("/live", "What the web page follows: figures, and changes of all tables.", "page", None, lines=True),
     Resource(
         "/changes/{table}", "All rows of a table, or one row; then each change.", "stream", None, ("key",), lines=True
     ),

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from ingest import Source
-from statedb import Database, PrefixIndex, Table
+from statedb import Database, PrefixIndex, Snapshot, Table
 from statedb.catalog import Rejected, Sources
 
 from ..consumer import Consumer
-from ..errors import NotFound
-from ..keys import key_form
+from ..errors import BadRequest, NotFound
+from ..keys import key_form, to_texts
 from ..readiness import Readiness
+from .page.references import References, references
 from .parameters import Parameters, query_of
-from .query import Answer, ask, table_named
+from .query import Answer, Query, ask, encode_row, table_named
 
 _PIECE_ROWS = 500
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """The tables that a consumer reads, and those that it fills."""
+
+    reads: tuple[str, ...] = ()
+    fills: tuple[str, ...] = ()
+
+
+NO_FLOWS: Mapping[str, Flow] = MappingProxyType({})
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -35,10 +47,11 @@ class Reply(msgspec.Struct, frozen=True):
 class Resources:
     """The tables and the sources of an agent, for requests. For any thread. All methods may raise an AgentError."""
 
-    def __init__(self, db: Database, readiness: Readiness) -> None:
-        """``readiness`` has the sources and consumers of the agent."""
+    def __init__(self, db: Database, readiness: Readiness, flows: Mapping[str, Flow] = NO_FLOWS) -> None:
+        """``readiness`` has the sources and consumers of the agent, ``flows`` the tables of each consumer."""
         self.db = db
         self.readiness = readiness
+        self._flows = flows
 
     def tables(self, parameters: Parameters) -> Reply:
         """All tables, with the number of their rows, their key and their indexes."""
@@ -49,10 +62,33 @@ class Resources:
         """Rows of a table."""
         return Reply(200, _rows_in_pieces(ask(self.db, query_of(table, parameters))))
 
+    def references(self, table: str, parameters: Parameters) -> Reply:
+        """The rows that refer to a row, and those that it refers to."""
+        parameters.only("key")
+        key = parameters.texts("key")
+        if key is None:
+            raise BadRequest("name the row: give its key")
+        answer = ask(self.db, Query(table=table, key=key))
+        found = references(answer.snapshot, answer.table, answer.rows[0])
+        return as_json(200, {"table": table, "references": [_relation(answer.snapshot, each) for each in found]})
+
     def consumers(self, parameters: Parameters) -> Reply:
         """All consumers, with their health."""
         parameters.only()
-        return as_json(200, {"consumers": [_consumer_status(each) for each in self.readiness.consumers]})
+        return as_json(200, {"consumers": self.consumer_states()})
+
+    def consumer_states(self) -> list[dict[str, Any]]:
+        """The name, the health and the tables of each consumer."""
+        return [_consumer_status(each, self._flows.get(each.name, Flow())) for each in self.readiness.consumers]
+
+    def live_status(self) -> dict[str, Any]:
+        """What an open page is told each second beside the figures."""
+        return {
+            "failures": self.readiness.failures(),
+            "missing": self.readiness.missing(),
+            "stale": self.readiness.stale(),
+            "consumers": self.consumer_states(),
+        }
 
     def dump(self, parameters: Parameters) -> Reply:
         """All rows at one instant, as `statedb.load` reads them, without the tables about this process."""
@@ -134,12 +170,28 @@ def as_json(status: int, value: Any) -> Reply:
     return Reply(status, (_encode(value) + b"\n",))
 
 
-def _consumer_status(consumer: Consumer) -> dict[str, Any]:
+def _relation(snapshot: Snapshot, relation: References) -> dict[str, Any]:
+    key_of, view = relation.table.key_of, snapshot[relation.table]
+    entries = [entry for row in relation.rows if (entry := view.entry(key_of(row))) is not None]
+    rows = [msgspec.Raw(encode_row(entry.row, entry.revision)) for entry in entries]
+    keys = [to_texts(key_of(entry.row)) for entry in entries]
+    return {
+        "title": relation.title,
+        "table": relation.table.name,
+        "count": relation.count,
+        "keys": keys,
+        "rows": rows,
+    }
+
+
+def _consumer_status(consumer: Consumer, flow: Flow) -> dict[str, Any]:
     return {
         "consumer": consumer.name,
         "ready": consumer.ready,
         "queue": consumer.queue_size,
         "health": consumer.health,
+        "reads": flow.reads,
+        "fills": flow.fills,
     }
 
 
@@ -151,7 +203,14 @@ def _joined(lines: Iterator[bytes]) -> Iterator[bytes]:
 def _rows_in_pieces(answer: Answer) -> Iterator[bytes]:
     """An answer as one JSON object, a few hundred rows at a time."""
     view = answer.view
-    head = {"table": answer.table.name, "revision": view.revision, "initialized": view.initialized}
+    head: dict[str, Any] = {
+        "table": answer.table.name,
+        "revision": view.revision,
+        "initialized": view.initialized,
+        "total": len(view),
+    }
+    if answer.keys is not None:
+        head["keys"] = answer.keys
     piece = [_encode(head)[:-1] + b',"rows":[']
     glue = b""
     for row in answer.encoded_rows():

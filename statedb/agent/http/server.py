@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 
 from ..address import Address
+from ..errors import StartError
 from .connections import Connection, Connections, Counts, Limits
 from .listening import Listener
+from .tls import TlsFiles
+
+log = logging.getLogger("statedb.agent")
 
 _HEAD_BYTES_MAX = 64 * 1024
 _KEEPALIVE_S = 5
+_LOOK_S = 1.0
 
 
 class Server:
     """Listens from the moment it is made; answers between `begin` and `end`."""
 
-    def __init__(self, address: Address, app: Any, limits: Limits | None = None) -> None:
-        """``app`` is an ASGI application. Raises StartError, which names ``http.listen``."""
+    def __init__(
+        self,
+        address: Address,
+        app: Any,
+        limits: Limits | None = None,
+        *,
+        tls: TlsFiles | None = None,
+        option: str = "http.listen",
+    ) -> None:
+        """``app`` is an ASGI application; ``tls`` is looked at every second. Raises StartError naming ``option``."""
         self._app = app
+        self._tls = tls
         self._limits = limits or Limits()
-        self._listener = Listener(address)
+        self._listener = Listener(address, option)
         self._connections = Connections(self._limits)
         self._stopping = asyncio.Event()
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=option, daemon=True)
 
     @property
     def address(self) -> Address:
@@ -65,15 +82,48 @@ class Server:
         self._loop = asyncio.get_running_loop()
         config = self._config()
         config.load()
-        listening = self._listener.socket
-        server = await self._loop.create_server(lambda: Connection(config, self._connections), sock=listening)
+        accepting = await self._accept(config)
         self._started.set()
-        await self._stopping.wait()
+        while not await self._stopped_within(None if self._tls is None else _LOOK_S):
+            if self._renewed():
+                former, accepting = accepting, await self._accept(config)
+                await self._refuse(*former)
+        await self._refuse(*accepting)
+        await self._connections.close()
+
+    async def _accept(self, config: uvicorn.Config) -> tuple[asyncio.Server, socket.socket]:
+        """Make connections with the present certificate, on a copy of the socket; those that are there stay."""
+        loop, listening = asyncio.get_running_loop(), self._listener.socket.dup()
+        encrypted: dict[str, Any] = {}
+        if self._tls is not None:
+            encrypted = {"ssl": self._tls.context, "ssl_handshake_timeout": self._limits.request_s}
+        make: Callable[[], Connection] = lambda: Connection(config, self._connections)  # noqa: E731
+        return await loop.create_server(make, sock=listening, **encrypted), listening
+
+    async def _refuse(self, server: asyncio.Server, listening: socket.socket) -> None:
+        """Accept no more on this copy of the socket."""
         # Order: asyncio loses a connection that it has accepted, but not yet made, when the server closes meanwhile.
-        self._loop.remove_reader(listening.fileno())
+        asyncio.get_running_loop().remove_reader(listening.fileno())
         await self._connections.all_made()
         server.close()
-        await self._connections.close()
+
+    async def _stopped_within(self, seconds: float | None) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._stopping.wait()
+        except TimeoutError:
+            return False
+
+    def _renewed(self) -> bool:
+        """Whether there is another certificate. One that is not in order is told once, and the former one stays."""
+        try:
+            if self._tls is None or not self._tls.changed():
+                return False
+        except StartError as error:
+            log.warning("%s; the former files stay in use", error)
+            return False
+        log.info("http.tls: certificates were read again")
+        return True
 
     def _config(self) -> uvicorn.Config:
         """Of uvicorn we use the protocol and its parser; listening, stopping and logging are ours."""

@@ -36,6 +36,8 @@ _DECLARED = (
     ("counter", "writer_repairs", "Keys that somebody else had changed or deleted.", _CONSUMER),
     ("gauge", "writer_keys", "Keys that stand in the etcd.", _CONSUMER),
     ("gauge", "writer_leases", "Leases under which they stand.", _CONSUMER),
+    ("gauge", "writer_leads", "1 while it is this process that writes, and no other one.", _CONSUMER),
+    ("gauge", "writer_lease_seconds", "How long a new lease lasts.", _CONSUMER),
     ("gauge", "writer_lease_remaining_seconds", "Until the first lease ends unless it is renewed.", _CONSUMER),
     ("gauge", "writer_unwritten_keys", "Keys that the etcd refuses or that have no value.", _CONSUMER),
     ("gauge", "writer_contested_keys", "Keys that somebody else changes again and again.", _CONSUMER),
@@ -110,6 +112,8 @@ def _add_writer(families: Families, label: tuple[str], stats: WriterStats) -> No
     families.add("writer_repairs", label, stats.repairs)
     families.add("writer_keys", label, stats.keys)
     families.add("writer_leases", label, stats.leases)
+    families.add("writer_leads", label, stats.leads)
+    families.add("writer_lease_seconds", label, stats.lease_time_s)
     families.add("writer_lease_remaining_seconds", label, stats.lease_left_s)
     families.add("writer_unwritten_keys", label, stats.unwritten)
     families.add("writer_contested_keys", label, stats.contested)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import threading
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
@@ -25,12 +26,13 @@ _DECLARED = (
 
 
 class Metrics:
-    """All metrics of one agent. For one thread at a time."""
+    """All metrics of one agent. For any thread."""
 
     def __init__(self, db: Database, readiness: Readiness) -> None:
         """From now on ``db`` measures the time in commits, which costs a microsecond a commit."""
         db.observe()
         self._registry = CollectorRegistry()
+        self._lock = threading.Lock()
         own = (_AgentCollector(readiness), TableCollector(db))
         for collector in (*own, SourceCollector(db, readiness), ConsumerCollector(db, readiness)):
             self._registry.register(collector)
@@ -44,7 +46,8 @@ class Metrics:
     def expose(self, accept: str) -> tuple[bytes, str]:
         """The text and its media type: OpenMetrics if the header ``Accept`` allows it, else the older text format."""
         encode, media_type = choose_encoder(accept)
-        return encode(self._registry), media_type
+        with self._lock:
+            return encode(self._registry), media_type
 
 
 class _AgentCollector(Collector):

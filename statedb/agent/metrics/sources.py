@@ -80,7 +80,7 @@ class SourceCollector(Collector):
         rows = [row for row in self._db.snapshot()[Sources].values() if row.backend]
         label_of = self._labels([row.key.cluster for row in rows])
         self._add_rows(families, rows, label_of)
-        self._add_rejected(families, label_of)
+        self._add_rejected(families, rows, label_of)
         self._add_figures(families, label_of)
         yield from families
 
@@ -104,11 +104,12 @@ class SourceCollector(Collector):
             families.add("source_withheld_deletes", labels, sum(row.withheld_deletes for row in each))
             families.add("source_lists", labels, sum(row.relists for row in each))
 
-    def _add_rejected(self, families: Families, label_of: dict[str, str]) -> None:
+    def _add_rejected(self, families: Families, rows: list[SourceRow], label_of: dict[str, str]) -> None:
+        """Also 0 for tables where nothing is rejected, so that their series do not come and go."""
         rejected = self._db.snapshot()[Rejected]
         if rejected.revision != self._counted[0]:
             self._counted = (rejected.revision, Counter([(key.cluster, key.table) for key in rejected]))
-        merged: Counter[tuple[str, str]] = Counter()
+        merged = Counter({(label_of[row.key.cluster], row.key.table): 0 for row in rows})
         for (cluster, table), count in self._counted[1].items():
             merged[label_of.get(cluster, OTHERS), table] += count
         for labels, count in merged.items():

@@ -17,17 +17,16 @@ from statedb.catalog import TABLES, Rejected, Sources
 
 from ..consumer import Consumer
 from ..errors import StartError
-from ..http.app import make_app
 from ..http.connections import Counts, Limits
-from ..http.figures import ServerCollector
+from ..http.page.history import History
+from ..http.page.live import Live
 from ..http.resources import Resources
-from ..http.server import Server
 from ..http.streams import KEEPALIVE_S, Streams
-from ..metrics.exposition import Metrics
 from ..readiness import Readiness
 from .config import Config
-from .consumers import CONSUMER_KINDS, open_conflicts
+from .consumers import CONSUMER_KINDS, flows, open_conflicts
 from .monitor import Monitor
+from .serving import Serving
 from .startup import DelayedStart
 from .warm_start import insert_dump
 
@@ -66,11 +65,10 @@ class Agent:
         self._delayed_start = DelayedStart(self.db, self._start_consumers)
         readiness = Readiness(self.db, self.sources, self.consumers, self.remotes)
         self._monitor = Monitor(readiness)
-        metrics = Metrics(self.db, readiness)
-        resources = Resources(self.db, readiness)
-        app = make_app(resources, self._streams, limits, metrics=metrics, browsers=not config.listen.path)
-        self._server = Server(config.listen, app, limits)
-        metrics.register(ServerCollector(self._server, app, self._streams, limits))
+        resources = Resources(self.db, readiness, flows(self.consumers))
+        self._history = History(self.db, self.consumers)
+        self._live = Live(self.db, self._history, resources.live_status, config.cluster.name)
+        self._serving = Serving(resources, self._streams, self._live, config.http, limits)
         self._lock = threading.Lock()
         self._state = "new"
         self._ended = threading.Event()
@@ -78,12 +76,17 @@ class Agent:
     @property
     def address(self) -> str:
         """``http://127.0.0.1:PORT`` or ``unix:/path``."""
-        return str(self._server.address)
+        return self._serving.address
+
+    @property
+    def probes_address(self) -> str:
+        """The address of the listener for probes; empty if there is none."""
+        return self._serving.probes_address
 
     @property
     def http_counts(self) -> Counts:
         """What has happened to connections of the HTTP server."""
-        return self._server.counts
+        return self._serving.counts
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -106,6 +109,7 @@ class Agent:
         unfilled = [table for table in TABLES if table not in filled and table not in _AGENT_TABLES]
         try:
             self._monitor.start()
+            self._history.start()
             self._start_warm(tuple(filled))
             declare_absent(self.db, self._config.cluster.name, unfilled)
             for source in self.sources:
@@ -113,7 +117,7 @@ class Agent:
             if self.remotes is not None:
                 self.remotes.start()
             self._start_consumers_when_ready()
-            self._server.begin()
+            self._serving.begin()
         except IngestError as error:
             self.stop()
             raise StartError(str(error)) from None
@@ -149,7 +153,7 @@ class Agent:
         if before == "stopped":
             return self._ended.wait(timeout)
         deadline = time.monotonic() + timeout
-        ending: list[Source | RemoteSources | Consumer | Monitor] = [*self.consumers, *self.sources]
+        ending: list[Source | RemoteSources | Consumer | Monitor | History] = [*self.consumers, *self.sources]
         if self.remotes is not None:
             ending.append(self.remotes)
         self._delayed_start.stop()
@@ -157,9 +161,11 @@ class Agent:
         for each in ending:
             each.stop()
         self._monitor.stop()
+        self._history.stop()
+        self._live.close()
         self._streams.close()
-        self._server.end()
-        ending.append(self._monitor)
+        self._serving.end()
+        ending += [self._monitor, self._history]
         running = [each for each in ending if not each.join(max(0.0, deadline - time.monotonic()))]
         self._ended.set()
         return not running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -13,10 +14,12 @@ from ingest.manifests import yaml_text
 from statedb.catalog import TABLES
 from statedb.catalog.wire.cluster_configs import is_cluster_name
 
-from ..address import DEFAULT_LISTEN, Address, parse_listen
+from ..address import Address
 from ..errors import ConfigError
 from ..wording import suggestion
 from .consumers import CONSUMER_KINDS
+from .environment import expanded
+from .http_section import Http, parse_http
 from .logs import LogFormat
 from .strict import Problems, field_path, to_struct
 
@@ -59,22 +62,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ingest: tuple[IngestConfig, ...]
     remote_clusters: RemoteClustersOptions | None = None
     consumers: tuple[ConsumerConfig, ...] = ()
-    listen: Address
+    http: Http
     warm_start: Path | None = None
     """A dump to start from; it need not exist."""
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
 
-
-class _Http(msgspec.Struct, frozen=True, kw_only=True):
-    listen: str = DEFAULT_LISTEN
+    @property
+    def listen(self) -> Address:
+        """The address of the HTTP server."""
+        return self.http.listen
 
 
 def load_config(path: str | Path) -> Config:
-    """Read a configuration file. Paths in it are relative to its directory. Raises ConfigError."""
+    """Read a configuration file, ``-`` for standard input. Paths in it are relative to its directory.
+
+    Raises ConfigError.
+    """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     try:
@@ -85,8 +92,8 @@ def load_config(path: str | Path) -> Config:
 
 def parse_config(data: bytes | str, base: str | Path = ".") -> Config:
     """Parse the text of a configuration. Paths in it are relative to ``base``. Raises ConfigError."""
-    values = _mapping(data)
     problems = Problems()
+    values: dict[str, Any] = expanded(_mapping(data), os.environ, problems)
     for name in values:
         if name not in _SECTIONS:
             problems.add(field_path("", name), f"unknown field; {suggestion(_SECTIONS, name)}")
@@ -95,18 +102,18 @@ def parse_config(data: bytes | str, base: str | Path = ".") -> Config:
     remote_clusters = _remote_clusters(values, cluster, Path(base), problems)
     consumers = _consumers(values, ingest, remote_clusters is not None, Path(base), problems)
     _check_names(ingest, consumers, problems)
-    listen = _listen(values, Path(base), problems)
+    http = parse_http(values.get("http", {}), Path(base), problems)
     warm_start = _warm_start(values, Path(base), problems)
     level: Any = _choice(values, "log-level", get_args(LogLevel), "info", problems)
     form: Any = _choice(values, "log-format", get_args(LogFormat), "text", problems)
-    if problems or cluster is None or listen is None:
+    if problems or cluster is None or http is None:
         raise ConfigError(problems)
     return Config(
         cluster=cluster,
         ingest=ingest,
         remote_clusters=remote_clusters,
         consumers=consumers,
-        listen=listen,
+        http=http,
         warm_start=warm_start,
         log_level=level,
         log_format=form,
@@ -299,20 +306,6 @@ def _unfilled(name: str, missing: list[str]) -> str:
         f"{name!r} needs the {tables}, which no source fills; under 'ingest' add "
         f"{carriers[0]}: {{tables: [{', '.join(missing)}]}} (or {', '.join(carriers[1:])}), or take the consumer out"
     )
-
-
-def _listen(values: dict[str, Any], base: Path, problems: Problems) -> Address | None:
-    http = to_struct(_Http, values.get("http", {}), "http", problems)
-    if http is None:
-        return None
-    text = http.listen
-    if text.startswith("unix:") and text != "unix:" and not text.startswith("unix:/"):
-        text = f"unix:{base / text.removeprefix('unix:')}"
-    try:
-        return parse_listen(text)
-    except ValueError as error:
-        problems.add("http.listen", str(error))
-        return None
 
 
 def _warm_start(values: dict[str, Any], base: Path, problems: Problems) -> Path | None:

@@ -25,6 +25,7 @@ from statedb.catalog import EndpointSlices, Mirror
 from statedb.catalog.wire.endpoint_slices import can_decompress
 
 from ..consumer import Consumer
+from ..http.resources import Flow
 
 if TYPE_CHECKING:
     from ingest.etcd import Client
@@ -40,6 +41,8 @@ class ConsumerKind(msgspec.Struct, frozen=True):
     """(db, cluster name, cluster id, options) -> a consumer not yet started; raises InvalidOptions."""
     extra_tables: Callable[[Any], tuple[AnyTable, ...]] = lambda _: ()
     """options -> the tables that the database must have in addition to those of the catalog."""
+    fills: tuple[str, ...] = ()
+    """The tables that it derives from those."""
     needs_remote_clusters: bool = False
     """Whether the configuration must have ``remote-clusters`` for it."""
 
@@ -191,24 +194,27 @@ def _dialer(etcd: EtcdTarget) -> Callable[[], Client]:
 
 
 _ALL_KINDS = (
-    ConsumerKind("ipcache", ("nodes", "endpoints"), IPCacheOptions, _open_ipcache),
+    ConsumerKind("ipcache", ("nodes", "endpoints"), IPCacheOptions, _open_ipcache, fills=("ipcache",)),
     ConsumerKind(
         "routes",
         ("nodes",),
         NoOptions,
         lambda db, cluster, *_: DerivedTables(db, "routes", derive_routes(db, cluster)),
+        fills=("routes",),
     ),
     ConsumerKind(
         "loadbalancer",
         ("services", "backends"),
         NoOptions,
         lambda db, cluster, *_: DerivedTables(db, "loadbalancer", derive_loadbalancer(db, cluster)),
+        fills=("loadbalancer",),
     ),
     ConsumerKind(
         "selectors",
         ("identities", "policies"),
         SelectorsOptions,
         _open_selectors,
+        fills=("selector-uses", "selections"),
     ),
     ConsumerKind(
         "publisher",
@@ -240,3 +246,14 @@ def open_conflicts(db: Database, cluster: str, consumers: Iterable[str]) -> Cons
 
 CONSUMER_KINDS: Mapping[str, ConsumerKind] = MappingProxyType({kind.name: kind for kind in _ALL_KINDS})
 """By the name that stands under ``consumers:`` in a configuration."""
+
+
+def flows(consumers: Iterable[Consumer]) -> dict[str, Flow]:
+    """The tables that each consumer of an agent reads and fills, by its name."""
+    kinds = [CONSUMER_KINDS[each.name] for each in consumers if each.name in CONSUMER_KINDS]
+    found = {kind.name: Flow(kind.needs, kind.fills) for kind in kinds}
+    claimed = [kind for kind in kinds if kind.name in _WITH_CLAIMS]
+    if "conflicts" in [each.name for each in consumers]:
+        reads = tuple(dict.fromkeys([table for kind in claimed for table in kind.needs]))
+        found["conflicts"] = Flow(reads, ("conflicts",))
+    return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 
+from ..periodic import Periodic
 from ..readiness import Readiness
 
 log = logging.getLogger("statedb.agent")
@@ -12,30 +12,14 @@ log = logging.getLogger("statedb.agent")
 _LOOK_S = 1.0
 
 
-class Monitor:
+class Monitor(Periodic):
     """A thread that observes until it is stopped. Failures are logged by the consumers themselves."""
 
     def __init__(self, readiness: Readiness) -> None:
         """Not yet started."""
+        super().__init__("monitor", self._look, _LOOK_S)
         self._readiness = readiness
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask it to end. Returns at once."""
-        self._stopping.set()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; False when ``timeout`` seconds have passed before."""
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_S):
-            for name, seconds in self._readiness.observe_consumers():
-                log.info("consumer %s works again, after %.0f s", name, seconds)
+    def _look(self) -> None:
+        for name, seconds in self._readiness.observe_consumers():
+            log.info("consumer %s works again, after %.0f s", name, seconds)

@@ -148,10 +148,10 @@ def test_check_finds_what_a_backend_finds(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["shwo", "nodes"], "no command 'shwo'; did you mean 'show'? known are run, check, tables, "),
+        (["shwo", "nodes"], "no command 'shwo'; did you mean 'show'? known are init, run, check, tables, "),
         (["show"], "Missing argument 'TABLE'; see 'statedb show --help'"),
         (["show", "nodes", "--colums", "a"], "No such option"),
-        (["show", "nodes", "-o", "xml"], "Invalid value for '-o' / '--output': 'xml' is not one of 'table', 'json', 'yaml'"),
+        (["show", "nodes", "-o", "xml"], "Invalid value for '-o' / '--output': 'xml' is not one of 'table', 'wide', 'name', 'json', 'jsonl', 'yaml'"),
         (["show", "nodes", "--limit", "0"], "Invalid value for '--limit': 0 is not in the range"),
         (["list", "nodes", "a"], "Missing option '-i' / '--index'; see 'statedb list --help'"),
         (["get", "nodes"], "Missing argument 'KEY...'; see 'statedb get --help'"),

@@ -119,7 +119,7 @@ def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest
         (MANIFESTS + "http: {listen: 9974}", "http.listen: must be text, not a whole number; put it in quotes"),
         (MANIFESTS + "http: {listen: '127.0.0.1'}", "http.listen: '127.0.0.1' is not an address; write host:port like 127.0.0.1:9974, or unix:/path"),
         (MANIFESTS + "http: {listen: '127.0.0.1:99999'}", "http.listen: '127.0.0.1:99999' is not an address; write host:port like 127.0.0.1:9974, or unix:/path"),
-        (MANIFESTS + "http: {listen: '0.0.0.0:80'}", "http.listen: '0.0.0.0:80' can be reached from other machines, which needs a token and TLS; use loopback like 127.0.0.1:9974, or unix:/path"),
+        (MANIFESTS + "http: {listen: '0.0.0.0:80'}", "http.listen: '0.0.0.0:80' can be reached from other machines, which needs http.tls and a token file or http.tls.client-ca-file; use loopback like 127.0.0.1:9974, or unix:/path"),
         (MANIFESTS + "http: {listen: 'unix:'}", "http.listen: 'unix:' names no socket; write unix:/path/of/the.sock"),
         ("", "is empty; begin with examples/agent.yaml"),
         ("- a", "must be a mapping of cluster, ingest, remote-clusters, consumers, warm-start, http, log-level, log-format"),

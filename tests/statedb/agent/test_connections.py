@@ -17,7 +17,7 @@ from hypothesis import given, settings, strategies as st
 
 from statedb.agent import Agent, parse_config
 from statedb.agent.http.connections import Limits
-from statedb.agent.http.guard import body_refusal, cross_site_refusal
+from statedb.agent.http.guard import body_refusal, cross_site_refusal, rebinding_refusal
 from statedb.catalog import Nodes
 
 from .conftest import WAIT_S
@@ -288,7 +288,7 @@ HOSTS = {
 
 @pytest.mark.parametrize(("host", "status"), HOSTS.items())
 def test_only_hosts_that_are_loopback_are_answered(host: str, status: int | None):
-    found = cross_site_refusal({"host": host})
+    found = rebinding_refusal({"host": host})
     assert (found and found[0]) == status
 
 

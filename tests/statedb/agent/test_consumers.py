@@ -72,8 +72,13 @@ def test_an_agent_runs_them_and_shows_what_they_derive(manifests: Path):
         wait_ready(agent)
         _, answer = request(agent, "/consumers")
         assert answer["consumers"] == [
-            {"consumer": name, "ready": True, "queue": 0, "health": "OK"}
-            for name in ("routes", "ipcache", "selectors", "loadbalancer")
+            {"consumer": name, "ready": True, "queue": 0, "health": "OK", "reads": reads, "fills": fills}
+            for name, reads, fills in (
+                ("routes", ["nodes"], ["routes"]),
+                ("ipcache", ["nodes", "endpoints"], ["ipcache"]),
+                ("selectors", ["identities", "policies"], ["selector-uses", "selections"]),
+                ("loadbalancer", ["services", "backends"], ["loadbalancer"]),
+            )
         ]
         put(manifests, "all.yaml", node("a", 1))
         while "10.244.2.0/24" in (snapshot := agent.db.snapshot())[Routes]:

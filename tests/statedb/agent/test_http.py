@@ -85,7 +85,7 @@ def test_tables_and_rows_are_shown(manifests: Path, start: Callable[..., Agent])
 @pytest.mark.parametrize(
     ("target", "status", "error"),
     [
-        ("/", 404, "nothing is at '/'; known are /tables, /tables/{table}, "),
+        ("/page", 404, "nothing is at '/page'; known are /tables, /tables/{table}, "),
         ("/tables/node", 404, "no table 'node'; did you mean 'nodes'?"),
         ("/changes/node", 404, "no table 'node'; did you mean 'nodes'?"),
         ("/changes/nodes?key=c1", 400, "a key of nodes has 2 fields (cluster, name); 1 given"),

@@ -87,3 +87,14 @@ def test_a_stream_gives_the_rows_then_what_changes(db: Database) -> None:
         assert second is not None
         assert [(change.row, change.revision, change.deleted) for change in second] == [(WEB, 4, True)]
         assert stream.next(timeout=0) is None
+
+
+def test_the_key_at_a_position_is_found_in_every_state(db: Database) -> None:
+    old = db.snapshot()[Pods]
+    with db.write(Pods) as txn:
+        txn[Pods].delete(DNS.key)
+        assert [txn[Pods].key_at(place) for place in range(3)] == [WEB.key, LOG.key, None]
+    assert [db.snapshot()[Pods].key_at(place) for place in range(3)] == [WEB.key, LOG.key, None]
+    assert [old.key_at(place) for place in range(4)] == [DNS.key, WEB.key, LOG.key, None]
+    with pytest.raises(ValueError, match="0 or more"):
+        old.key_at(-1)

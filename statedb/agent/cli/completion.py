@@ -1,0 +1,63 @@
+"""Completion in shells: the script that a shell reads, and names that a running agent knows."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from ..client.remote import Remote
+from ..errors import AgentError
+
+SHELLS = ("bash", "zsh", "fish")
+_KEYS_MAX = 50
+_TIMEOUT_S = 1.0
+_DEFAULT_SERVER = "http://127.0.0.1:9974"
+
+
+def script(shell: str, command: click.Command) -> str:
+    """What ``eval "$(statedb completion bash)"`` reads."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    return kind(command, {}, "statedb", "_STATEDB_COMPLETE").source()
+
+
+def tables(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """Names of tables."""
+    return [name for each in _described(context) if (name := each["name"]).startswith(begun)]
+
+
+def indexes(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """Names of the indexes of the table that was named before."""
+    wanted = context.params.get("table") or next(iter(context.args), None)  # click stops where a value is missing
+    found = [index["name"] for each in _described(context) if each["name"] == wanted for index in each["indexes"]]
+    return [name for name in found if name.startswith(begun)]
+
+
+def keys(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """Keys of the table that was named before, with slashes; as far as they begin like that."""
+    table = context.params.get("table")
+    given: Any = context.params.get("key")
+    if not table or given:
+        return []
+    parameters = [("limit", str(_KEYS_MAX)), ("keys", "yes")]
+    if begun:
+        parameters += [("contains", begun.rpartition("/")[2])]
+    found = _ask(context, f"/tables/{table}", parameters).get("keys", [])
+    return [text for key in found if (text := "/".join(key)).startswith(begun)]
+
+
+def _described(context: click.Context) -> list[dict[str, Any]]:
+    return list(_ask(context, "/tables", []).get("tables", []))
+
+
+def _ask(context: click.Context, path: str, parameters: list[tuple[str, str]]) -> dict[str, Any]:
+    """What the agent answers; nothing where it does not: completion must not print errors."""
+    named = context.params.get("server") or context.find_root().params.get("server")
+    server = named or os.environ.get("STATEDB_SERVER") or _DEFAULT_SERVER
+    try:
+        return dict(Remote(server, timeout_s=_TIMEOUT_S).json(path, parameters))
+    except AgentError:
+        return {}

@@ -1,0 +1,167 @@
+"""Who refers to a row, and whom it refers to: identity, endpoints, policies and the like. Knows no HTTP.
+
+Every relation is a function of a snapshot and a row. Of each at most a hundred rows are given, with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from consumers.tables.ipcache import IPCache
+from consumers.tables.loadbalancer import LoadBalancerKey, LoadBalancers
+from consumers.tables.routes import Routes
+from consumers.tables.selectors import Selections, SelectorUses
+from ingest.source import AnyTable
+from statedb import InvalidKey, Snapshot
+from statedb.catalog import (
+    Backends,
+    EndpointKey,
+    Endpoints,
+    Identities,
+    IdentityKey,
+    Nodes,
+    Policies,
+    Rejected,
+    Services,
+    Sources,
+)
+
+Rows: TypeAlias = Sequence[Any]
+
+ROWS_MAX = 100
+
+
+class Relation(msgspec.Struct, frozen=True):
+    """From the rows of one table to those of another; ``title`` says what these are to it."""
+
+    title: str
+    source: AnyTable
+    target: AnyTable
+    find: Callable[[Snapshot, Any], Rows]
+    needs: tuple[AnyTable, ...] = ()
+    """Further tables that the database must have."""
+
+
+class References(msgspec.Struct, frozen=True):
+    """The rows of one relation: the first ones, and how many there are."""
+
+    title: str
+    table: AnyTable
+    rows: Rows
+    count: int
+
+
+def references(snapshot: Snapshot, table: AnyTable, row: Any) -> list[References]:
+    """The relations of one row that have rows, in the order in which one would follow them."""
+    found: list[References] = []
+    for relation in RELATIONS:
+        if relation.source is table and all(each in snapshot for each in (relation.target, *relation.needs)):
+            rows = relation.find(snapshot, row)
+            if rows:
+                found.append(References(relation.title, relation.target, rows[:ROWS_MAX], len(rows)))
+    return found
+
+
+def _endpoints_of_identity(cut: Snapshot, key: IdentityKey) -> Rows:
+    return [each for each in cut[Endpoints.by_identity][key.id] if each.key.cluster == key.cluster]
+
+
+def _policies_of_identity(cut: Snapshot, key: IdentityKey) -> Rows:
+    selectors = [match.key.selector for match in cut[Selections.by_identity][key]]
+    users = [use.key.user for selector in selectors for use in cut[SelectorUses.by_selector][selector]]
+    return _present(cut, Policies, users)
+
+
+def _identities_of_policy(cut: Snapshot, policy: Any) -> Rows:
+    selectors = [use.key.selector for use in cut[SelectorUses.by_user][policy.key]]
+    matches = [match.key.identity for selector in selectors for match in cut[Selections.by_selector][selector]]
+    return _present(cut, Identities, matches)
+
+
+def _present(cut: Snapshot, table: AnyTable, keys: Iterable[Any]) -> Rows:
+    """The rows of these keys, each once, without those that are gone."""
+    rows = [cut[table].get(key) for key in dict.fromkeys(keys)]
+    return [row for row in rows if row is not None]
+
+
+def _identity(row: Any) -> IdentityKey:
+    return IdentityKey(row.key.cluster, row.identity)
+
+
+def _covering(cut: Snapshot, index: Any, network: str) -> Rows:
+    return _network(cut[index].longest, network)
+
+
+def _within(cut: Snapshot, index: Any, network: str) -> Rows:
+    return _network(cut[index].within, network)
+
+
+def _network(ask: Callable[[str], Rows], network: str) -> Rows:
+    """What an index of networks answers; nothing for what is no network."""
+    try:
+        return ask(network)
+    except InvalidKey:
+        return ()
+
+
+def _endpoint_key(backend: Any) -> EndpointKey:
+    return EndpointKey(backend.key.cluster, backend.key.ip)
+
+
+def _rejected_of_source(cut: Snapshot, source: Any) -> Rows:
+    return cut[Rejected].prefix((source.key.cluster, source.key.table))
+
+
+def _endpoints_of_policy(cut: Snapshot, policy: Any) -> Rows:
+    return [each for row in _identities_of_policy(cut, policy) for each in _endpoints_of_identity(cut, row.key)]
+
+
+def _endpoints_of_node(cut: Snapshot, node: Any) -> Rows:
+    addresses = dict.fromkeys([each.ip for each in node.addresses if each.ip])
+    return [each for ip in addresses for each in cut[Endpoints.by_node][ip] if each.key.cluster == node.key.cluster]
+
+
+def _load_balancer(cut: Snapshot, service: Any) -> Rows:
+    return _present(cut, LoadBalancers, [LoadBalancerKey(service.key.namespace, service.key.name)])
+
+
+_SELECTORS = (Selections, SelectorUses)
+
+RELATIONS = (
+    Relation("endpoints", Identities, Endpoints, lambda cut, row: _endpoints_of_identity(cut, row.key)),
+    Relation("policies", Identities, Policies, lambda cut, row: _policies_of_identity(cut, row.key), _SELECTORS),
+    Relation("identity", Endpoints, Identities, lambda cut, row: _present(cut, Identities, [_identity(row)])),
+    Relation("policies", Endpoints, Policies, lambda cut, row: _policies_of_identity(cut, _identity(row)), _SELECTORS),
+    Relation("node", Endpoints, Nodes, lambda cut, row: cut[Nodes.by_ip][row.host_ip]),
+    Relation(
+        "entry in the ipcache", Endpoints, IPCache, lambda cut, row: _covering(cut, IPCache.by_network, row.key.ip)
+    ),
+    Relation("backend of services", Endpoints, Backends, lambda cut, row: cut[Backends.by_address][row.key.ip]),
+    Relation("identities that it selects", Policies, Identities, _identities_of_policy, _SELECTORS),
+    Relation("endpoints that it selects", Policies, Endpoints, _endpoints_of_policy, _SELECTORS),
+    Relation("endpoints", Nodes, Endpoints, _endpoints_of_node),
+    Relation("routes", Nodes, Routes, lambda cut, row: cut[Routes.by_node][row.key]),
+    Relation("backends", Services, Backends, lambda cut, row: cut[Backends.by_service][row.key]),
+    Relation("load balancer", Services, LoadBalancers, _load_balancer),
+    Relation("service", Backends, Services, lambda cut, row: _present(cut, Services, [row.service])),
+    Relation("endpoint", Backends, Endpoints, lambda cut, row: _present(cut, Endpoints, [_endpoint_key(row)])),
+    Relation(
+        "services", LoadBalancers, Services, lambda cut, row: cut[Services.by_name][row.key.namespace, row.key.name]
+    ),
+    Relation(
+        "backends", LoadBalancers, Backends, lambda cut, row: cut[Backends.by_name][row.key.namespace, row.key.name]
+    ),
+    Relation(
+        "identity",
+        IPCache,
+        Identities,
+        lambda cut, row: _present(cut, Identities, [IdentityKey(row.cluster, row.identity)]),
+    ),
+    Relation("endpoint", IPCache, Endpoints, lambda cut, row: _covering(cut, Endpoints.by_prefix, row.network)),
+    Relation("node", Routes, Nodes, lambda cut, row: _present(cut, Nodes, [row.node])),
+    Relation("endpoints in it", Routes, Endpoints, lambda cut, row: _within(cut, Endpoints.by_prefix, row.pod_cidr)),
+    Relation("rejected objects", Sources, Rejected, _rejected_of_source),
+)

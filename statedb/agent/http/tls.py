@@ -1,0 +1,82 @@
+"""TLS of a listener: its certificate and the authority of client certificates, from files that may change."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+
+from ..errors import StartError
+from .access import signatures
+
+
+class TlsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """PEM files: the server's certificate with its chain, its key, and who signs the certificates of clients."""
+
+    cert_file: str
+    key_file: str
+    client_ca_file: str | None = None
+
+
+class TlsFiles:
+    """Makes contexts from the files. For one thread."""
+
+    def __init__(self, options: TlsOptions, *, certificate_required: bool) -> None:
+        """``certificate_required``: clients must show a certificate. Raises StartError where a file is not in order."""
+        self._options = options
+        self._required = certificate_required
+        self._paths = [path for path in msgspec.structs.astuple(options) if path is not None]
+        self._seen = signatures(self._paths)
+        self.context = self._loaded()
+
+    def changed(self) -> bool:
+        """Whether a file is another one now. If so ``context`` is made anew; raises StartError, once for each change.
+
+        The former context stays where the files are not in order, as in the middle of their replacement.
+        """
+        seen = signatures(self._paths)
+        if seen == self._seen:
+            return False
+        self._seen = seen  # first this, then the files: what changes meanwhile is seen the next time
+        self.context = self._loaded()
+        return True
+
+    def _loaded(self) -> ssl.SSLContext:
+        options = self._options
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.set_alpn_protocols(["http/1.1"])
+        name = "cert-file, key-file"
+        try:
+            for path in self._paths:
+                open(path, "rb").close()  # what `ssl` raises does not name the file
+            context.load_cert_chain(options.cert_file, options.key_file, password=_no_password)
+            if options.client_ca_file is not None:
+                name = "client-ca-file"
+                context.load_verify_locations(options.client_ca_file)
+                context.verify_mode = ssl.CERT_REQUIRED if self._required else ssl.CERT_OPTIONAL
+        except (OSError, ValueError) as error:  # SSLError is an OSError
+            raise StartError(f"http.tls: {name}: {_reason(error)}") from None
+        return context
+
+
+def names_in(certificate: Any) -> Collection[str] | None:
+    """The common name and the DNS names of a verified certificate, as `ssl` gives it; None where there is none."""
+    if not certificate:
+        return None
+    common = [value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"]
+    return (*common, *[value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"])
+
+
+def _no_password() -> str:
+    raise ValueError("the key must not need a password")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLError):
+        text = {"KEY_VALUES_MISMATCH": "the key is not that of the certificate"}.get(error.reason or "")
+        return text or "these are no certificates or keys in PEM"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the file'} cannot be read: {error.strerror or error}"
+    return str(error)

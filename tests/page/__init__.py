@@ -1,0 +1,1 @@
+"""The web page of an agent, in a real browser."""

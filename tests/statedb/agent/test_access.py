@@ -1,0 +1,380 @@
+"""Access beyond loopback: TLS, tokens, client certificates, roles, and the listener for probes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import os
+import random
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from statedb.agent.errors import ConfigError, StartError
+from statedb.agent.http.access import Access, AccessOptions
+from statedb.agent.http.connections import Limits
+from statedb.agent.process.agent import Agent
+from statedb.agent.process.config import parse_config
+
+from .certificates import Authority
+from .conftest import WAIT_S
+
+READ, OPERATE = "read-0123456789abcdef", "operate-0123456789abcdef"
+LONG_AGO = datetime(2020, 1, 2, tzinfo=UTC)
+PROBES = {"/livez", "/healthz", "/readyz", "/metrics"}
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def serve(manifests: Path, tmp_path: Path, authority: Authority) -> Iterator[Callable[..., Agent]]:
+    """Start an agent that other machines can reach, with tokens and client certificates."""
+    agents: list[Agent] = []
+    (tmp_path / "read").write_text(f"# who may look\n{READ}\n")
+    (tmp_path / "operate").write_text(f"{OPERATE}\n")
+
+    def serve(*more: str, tokens: bool = True, limits: Limits | None = None) -> Agent:
+        cert, key = authority.issue("server")
+        section = [
+            "listen: '0.0.0.0:0'",
+            f"tls: {{cert-file: {cert}, key-file: {key}, client-ca-file: {authority.file}}}",
+        ]
+        section += [f"read-token-file: {tmp_path}/read", f"operate-token-file: {tmp_path}/operate"] if tokens else []
+        text = (
+            "cluster: {name: c1, id: 1}\n"
+            f"ingest: {{manifests: {{directory: '{manifests}', rescan-s: 0.02, settle-s: 0.01}}}}\n"
+            f"http: {{{', '.join([*section, *more])}}}\n"
+        )
+        agent = Agent(parse_config(text), limits=limits)
+        agents.append(agent)
+        agent.start()
+        assert agent.wait_synced(WAIT_S)
+        return agent
+
+    yield serve
+    for agent in agents:
+        assert agent.stop()
+
+
+def port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def ask(
+    agent: Agent, context: ssl.SSLContext, target: str = "/tables/nodes", token: str = "", method: str = "GET"
+) -> tuple[int, dict]:
+    connection = http.client.HTTPSConnection("127.0.0.1", port(agent.address), timeout=WAIT_S, context=context)
+    try:
+        connection.request(method, target, headers={"Authorization": f"Bearer {token}"} if token else {})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+# --- roles ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_may_do_what_its_file_says(serve: Callable[..., Agent], authority: Authority):
+    agent, anybody = serve(), authority.client()
+    assert agent.address.startswith("https://")
+    assert ask(agent, anybody, token=READ)[0] == 200
+    assert ask(agent, anybody, "/sources/accept", OPERATE, "POST")[0] == 200
+    assert ask(agent, anybody, token=OPERATE)[0] == 200
+    status, answer = ask(agent, anybody, "/sources/accept", READ, "POST")
+    assert (status, answer) == (403, {"error": "these credentials may only read; this needs the role 'operate'"})
+    assert ask(agent, anybody, "/nowhere", READ, "POST") == (status, answer)
+
+
+@pytest.mark.parametrize("target", ["/tables/nodes", "/tables/none", "/livez", "/metrics", "/openapi.json", "/nowhere"])
+def test_without_credentials_all_paths_look_alike(target: str, serve: Callable[..., Agent], authority: Authority):
+    agent, anybody = serve(), authority.client()
+    needed = "credentials are needed: a header 'Authorization: Bearer TOKEN', or a client certificate"
+    assert ask(agent, anybody, target) == (401, {"error": needed})
+    assert ask(agent, anybody, target, "wrong") == (401, {"error": "the token is not valid"})
+
+
+def test_a_client_certificate_may_read_and_those_of_operators_may_operate(
+    serve: Callable[..., Agent], authority: Authority
+):
+    agent = serve("operators: [admin]", tokens=False)
+    assert ask(agent, authority.client("prometheus"))[0] == 200
+    assert ask(agent, authority.client("prometheus"), "/sources/accept", method="POST")[0] == 403
+    assert ask(agent, authority.client("admin"), "/sources/accept", method="POST")[0] == 200
+
+
+def test_certificates_of_others_and_expired_ones_are_refused(
+    serve: Callable[..., Agent], authority: Authority, tmp_path: Path
+):
+    agent = serve(tokens=False)
+    (tmp_path / "other").mkdir()
+    stranger = Authority(tmp_path / "other").client("admin")
+    stranger.load_verify_locations(str(authority.file))
+    for context in (authority.client(), stranger, authority.client("late", until=LONG_AGO)):
+        with pytest.raises((ssl.SSLError, ConnectionError, http.client.BadStatusLine)):
+            ask(agent, context)
+
+
+def test_a_token_is_withdrawn_when_its_file_changes_or_goes(
+    serve: Callable[..., Agent], authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    agent, anybody = serve(), authority.client()
+    (tmp_path / "read").write_text("another-0123456789abcdef\n")
+    until(lambda: ask(agent, anybody, token=READ)[0] == 401)
+    assert ask(agent, anybody, token="another-0123456789abcdef")[0] == 200
+    (tmp_path / "operate").unlink()
+    until(lambda: ask(agent, anybody, token=OPERATE)[0] == 401)
+    lines = [record.getMessage() for record in caplog.records if "no token is valid" in record.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].startswith("http.operate-token-file: no token is valid: ")
+
+
+# --- certificates -----------------------------------------------------------------------------------------------------
+
+
+def certificate_of(agent: Agent, context: ssl.SSLContext) -> bytes:
+    with socket.create_connection(("127.0.0.1", port(agent.address)), WAIT_S) as plain:
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as encrypted:
+            found = encrypted.getpeercert(binary_form=True)
+            assert found
+            return found
+
+
+def test_a_new_certificate_is_shown_to_new_connections_and_old_ones_go_on(
+    serve: Callable[..., Agent], authority: Authority
+):
+    agent, anybody = serve(), authority.client()
+    stream = http.client.HTTPSConnection("127.0.0.1", port(agent.address), timeout=WAIT_S, context=anybody)
+    stream.request("GET", "/changes/nodes", headers={"Authorization": f"Bearer {READ}"})
+    lines = stream.getresponse()
+    while b'"commit"' not in lines.readline():
+        pass
+    before = certificate_of(agent, anybody)
+    authority.issue("server")
+    until(lambda: certificate_of(agent, anybody) != before)
+    assert ask(agent, anybody, token=READ)[0] == 200
+    agent.sources[0].accept()
+    with agent.db.write(*agent.sources[0].tables[:1]) as txn:
+        nodes = txn[agent.sources[0].tables[0]]
+        nodes.delete(next(iter(nodes)))
+    assert b'"delete"' in lines.readline()
+    stream.close()
+
+
+def test_the_former_certificate_stays_while_the_files_do_not_match(
+    serve: Callable[..., Agent], authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    agent, anybody = serve(), authority.client()
+    before = certificate_of(agent, anybody)
+    cert, _ = authority.issue("next")
+    os.replace(cert, tmp_path / "server.pem")
+    until(lambda: "the key is not that of the certificate" in caplog.text)
+    assert certificate_of(agent, anybody) == before
+    os.replace(tmp_path / "next-key.pem", tmp_path / "server-key.pem")
+    until(lambda: certificate_of(agent, anybody) != before)
+    warned = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warned) == 1
+
+
+def test_an_expired_certificate_of_the_server_is_refused_by_clients_until_it_is_renewed(
+    serve: Callable[..., Agent], authority: Authority
+):
+    agent, anybody = serve(), authority.client()
+    authority.issue("server", until=LONG_AGO)
+
+    def refused() -> bool:
+        try:
+            return ask(agent, anybody, token=READ)[0] != 200
+        except ssl.SSLCertVerificationError as error:
+            return "expired" in str(error)
+
+    until(refused)
+    authority.issue("server")
+    until(lambda: not refused())
+
+
+# --- probes -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_listener_for_probes_shows_health_and_metrics_and_nothing_else(
+    serve: Callable[..., Agent], authority: Authority
+):
+    agent = serve("probes: '0.0.0.0:0'")
+    shown = {}
+    for path in (
+        "/livez",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/tables",
+        "/tables/nodes",
+        "/dump",
+        "/openapi.json",
+        "/",
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", port(agent.probes_address), timeout=WAIT_S)
+        connection.request("GET", path, headers={"Host": "10.0.0.1:9975"})
+        response = connection.getresponse()
+        shown[path] = (response.status, response.read())
+        connection.close()
+    assert {path for path, (status, _) in shown.items() if status == 200} == {
+        "/livez",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
+    assert json.loads(shown["/readyz"][1]) == {"status": "ready"}
+    assert b'statedb_table_rows{table="nodes"} 2' in shown["/metrics"][1]
+
+
+def test_probes_say_no_more_than_a_word_when_the_agent_is_not_ready(tmp_path: Path):
+    text = f"ingest: {{manifests: {{directory: {tmp_path}/none}}}}\n"
+    text += "http: {listen: '127.0.0.1:0', probes: '127.0.0.1:0'}\n"
+    with Agent(parse_config(text)) as agent:
+        connection = http.client.HTTPConnection("127.0.0.1", port(agent.probes_address), timeout=WAIT_S)
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())) == (503, {"status": "not ready"})
+        connection.close()
+
+
+# --- configurations ---------------------------------------------------------------------------------------------------
+
+TLS = "tls: {cert-file: a, key-file: b}"
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        (
+            "listen: '0.0.0.0:1'",
+            "http.listen: '0.0.0.0:1' can be reached from other machines, which needs http.tls",
+        ),
+        (f"listen: '0.0.0.0:1', {TLS}", "and nobody needs credentials; add read-token-file, operate-token-file or"),
+        (f"listen: 'unix:/s', {TLS}", "http.tls: is for host:port; a Unix socket needs none"),
+        ("operators: [admin]", "http.operators: are names in client certificates; add http.tls.client-ca-file"),
+        ("probes: 'unix:/p'", "http.probes: must be host:port, like 0.0.0.0:9975"),
+    ],
+)
+def test_an_address_that_is_not_secured_is_refused(section: str, problem: str):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(f"ingest: {{manifests: {{directory: d}}}}\nhttp: {{{section}}}\n")
+    assert problem in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("# nothing\n", "has no token; write one a line, of random characters"),
+        ("short\n", "has a token of less than 16 characters, or with other ones than ASCII"),
+    ],
+)
+def test_a_file_without_tokens_is_told_at_the_start(content: str | None, problem: str, tmp_path: Path):
+    if content is not None:
+        (tmp_path / "tokens").write_text(content)
+    with pytest.raises(StartError) as caught:
+        Access(AccessOptions(read_token_file=str(tmp_path / "tokens")))
+    assert str(caught.value) == f"http.read-token-file: {tmp_path}/tokens {problem}"
+
+
+# --- the scan ---------------------------------------------------------------------------------------------------------
+
+METHODS = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "PATCH",
+    "PRI",
+    "get",
+    "G ET",
+    "\x00",
+    "",
+]
+PATHS = [
+    "/tables", "/tables/nodes", "/changes/nodes", "/dump", "/consumers", "/openapi.json", "/metrics", "/readyz", "/",
+    "/sources/accept", "//tables/nodes", "/tables/../dump", "/%74ables/nodes", "/tables/nodes?key=a", "/tables/nodes;x",
+    "http://127.0.0.1/tables/nodes", "*", "/tables/nodes#", "/livez/../dump", "/live/../../dump", "\\dump", "/dump%00",
+]  # fmt: skip
+HEADERS = [
+    "Authorization: Bearer", "Authorization: Bearer ", "Authorization: Bearer x", "Authorization: Basic YTpi",
+    "Authorization: bearer undefined", "Authorization: Bearer null\r\nAuthorization: Bearer x", "Cookie: role=operate",
+    "X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", "X-Original-URL: /dump", "X-HTTP-Method-Override: GET",
+    "X-Client-Cert: admin", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x",
+    "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk", "Expect: 100-continue",
+    "Content-Length: 0", "Content-Length: 5", "Content-Length: -1", "Content-Length: 1, 1",
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: identity", "Range: bytes=0-10", "Accept: text/event-stream", "Connection: keep-alive",
+    "Host: localhost", "Host: 127.0.0.1:1", "Origin: null", "Sec-Fetch-Site: same-origin", "Statedb.Peer: admin",
+]  # fmt: skip
+
+
+def fuzzed(chance: random.Random) -> bytes:
+    """A request that is odd in one respect or two, so that the connection often outlives it."""
+    odd = chance.random
+    version = chance.choice(["HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "http/1.1", ""]) if odd() < 0.06 else "HTTP/1.1"
+    method = chance.choice(METHODS if odd() < 0.1 else ["GET", "GET", "HEAD", "POST"])
+    headers = [f"{chance.choice(HEADERS)}\r\n" for _ in range(2) if odd() < 0.3]
+    body = chance.choice(["hello", "0\r\n\r\n", "GET /dump HTTP/1.1\r\nHost: a\r\n\r\n"]) if odd() < 0.06 else ""
+    return f"{method} {chance.choice(PATHS)} {version}\r\nHost: agent:9974\r\n{''.join(headers)}\r\n{body}".encode()
+
+
+def scanned(address: tuple[str, int], context: ssl.SSLContext, seed: int, requests: int) -> list[bytes]:
+    """What pipelined requests without credentials are answered, on as many connections as they need."""
+    chance, answers = random.Random(seed), []
+    while requests > 0:
+        many = min(requests, chance.choice([1, 5, 25]))
+        requests -= many
+        sent = b"".join(fuzzed(chance) for _ in range(many))
+        with socket.create_connection(address, WAIT_S) as plain, context.wrap_socket(plain) as encrypted:
+            received = b""
+            try:
+                encrypted.sendall(sent + b"GET /dump HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                while piece := encrypted.recv(1 << 16):
+                    received += piece
+            except (ConnectionError, ssl.SSLError):
+                pass
+        answers.append(received)
+    return answers
+
+
+@pytest.mark.parametrize("requests", [1000, pytest.param(10_000, marks=pytest.mark.stress)])
+def test_no_request_without_credentials_gets_a_byte_of_a_table(
+    requests: int, serve: Callable[..., Agent], authority: Authority
+):
+    agent = serve(limits=Limits(request_s=0.2))
+    context = authority.client()
+    context.check_hostname = False
+    address, each = ("127.0.0.1", port(agent.address)), requests // 4
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(scanned, address, context, seed, each) for seed in range(4)]
+        answers = [answer for one in found for answer in one.result()]
+    secrets = (b"172.18.0", b"10.244.", b"k8s:app", b'"rows"', b'"a"', b"identities", b"HTTP/1.1 200", b"statedb_")
+    for answer in answers:
+        assert not [secret for secret in secrets if secret in answer], answer
+        assert b" 401 " in answer or b" 4" in answer[:16] or not answer
+    assert sum(answer.count(b" 401 ") for answer in answers) > requests // 5
+    assert ask(agent, authority.client(), token=READ)[0] == 200
