@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.config import kube_config
 
 from .apiserver.rest import Refused, eventually
 from .apiserver.server import ApiServer
@@ -24,7 +25,9 @@ NAMESPACE = "/api/v1/namespaces/tutorial"
 @pytest.fixture
 def server(apiserver: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
     """The server that kubectl would use, with a namespace that has the label ``team``."""
-    monkeypatch.setenv("KUBECONFIG", str(apiserver.kubeconfig()))
+    path = str(apiserver.kubeconfig())
+    monkeypatch.setenv("KUBECONFIG", path)
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", path)  # it was read when it was imported
     metadata = {"name": "tutorial", "labels": {"team": "red"}}
     apiserver.rest().create("/api/v1/namespaces", {"metadata": metadata})
     yield apiserver

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from ingest.kubernetes.kinds import chosen, resources
 from statedb.agent.process.config import parse_config
 
-from ..apiserver.rest import Refused
+from ..apiserver.rest import Refused, eventually
 from ..apiserver.server import ApiServer
 from . import helm
 from .helm import CHART, NAMESPACE, only, render
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.helm
 VARIANTS = [
     (),
     ("endpointSlices=true", 'agent.consumers=["ipcache","loadbalancer"]'),
-    ("mode=offloaded",),
+    ("mode=offloaded", "podMonitor.enabled=true", "podMonitor.labels.release=prometheus"),
     ("mode=offloaded", "endpointSlices=true", "publisher.replicas=1", "cluster.name=east", "cluster.id=7"),
     ("mode=offloaded", "agent.enabled=false", "networkPolicy.enabled=false", "podDisruptionBudget.enabled=false"),
     ("mode=offloaded", "tls.method=secrets", "tls.secrets.server=a", "tls.secrets.publisher=b", "tls.secrets.agent=c"),
@@ -35,6 +36,7 @@ PATHS = {
     "DaemonSet": "/apis/apps/v1/namespaces/{}/daemonsets",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "PodMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/podmonitors",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
@@ -43,7 +45,11 @@ PATHS = {
 
 @pytest.fixture(scope="module")
 def namespace(apiserver: ApiServer) -> None:
-    """One that admits pods of the standard `restricted` only."""
+    """One that admits pods of the standard `restricted` only, on a server that knows PodMonitors."""
+    crd = yaml.safe_load((Path(__file__).parent / "podmonitors.yaml").read_text())
+    apiserver.rest().create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+    served = "/apis/monitoring.coreos.com/v1/podmonitors"
+    eventually(lambda: apiserver.rest().get(served), unless=Refused)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     apiserver.rest().create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": labels}})
 
@@ -130,6 +136,16 @@ def test_agents_that_move_between_the_modes_may_read_for_both():
         for settings in ((), ("mode=offloaded", "agent.rightsOfBothModes=true"))
     ]
     assert rules[0] == rules[1]
+
+
+def test_a_monitor_names_ports_that_the_pods_have():
+    objects = render("mode=offloaded", "podMonitor.enabled=true")
+    monitor = only(objects, "PodMonitor", "test")["spec"]
+    pods = [each["spec"]["template"] for each in objects if each["kind"] in ("DaemonSet", "Deployment")]
+    selected = [pod for pod in pods if monitor["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()]
+    assert len(selected) == len(pods) == 2
+    ports = {port["name"] for pod in pods for each in pod["spec"]["containers"] for port in each["ports"]}
+    assert {each["port"] for each in monitor["podMetricsEndpoints"]} <= ports
 
 
 def test_the_etcd_is_reached_by_agents_of_this_release_only():

@@ -14,7 +14,7 @@ nodes identities endpoints services backends namespaces
 
 {{- define "statedb.commonConfig" -}}
 cluster: {name: {{ .Values.cluster.name }}, id: {{ .Values.cluster.id }}}
-http: {listen: "127.0.0.1:9974"}
+http: {listen: "127.0.0.1:9974", probes: "0.0.0.0:9975"}
 log-format: {{ .Values.logFormat }}
 log-level: {{ .Values.logLevel }}
 {{- end -}}
