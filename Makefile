@@ -94,7 +94,7 @@ dist: $(VENV)/.release
 SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs deploy statedb ingest consumers examples
 
 docs: $(VENV)/.dev
-	$(BIN)/codespell --skip '*.svg' --ignore-words-list NotIn $(SPELLED)
+	$(BIN)/codespell --skip '*.svg,*.js,*.css,*.png' --ignore-words-list NotIn $(SPELLED)
 	$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs
 
 check: lint types contracts docs test
@@ -127,7 +127,7 @@ bench-cfp: $(VENV)/.bench kube-apiserver
 	$(BIN)/python -m benchmarks.cfp44774 --json build/cfp44774.jsonl --report
 
 stress: $(VENV)/.dev
-	$(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600
+	STATEDB_SEARCH=1 $(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600
 
 faults: $(VENV)/.dev kube-apiserver
 	$(BIN)/python -m tests.faults --page docs/faults.md

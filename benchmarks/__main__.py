@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from . import agents, changes, consuming, following, gopeer, kvstore, memory, peers, queries, read, watch, write  # noqa: F401  # they enter their workloads
+from . import agents, changes, consuming, following, gopeer, kvstore, memory, mesh, peers, queries, read, watch, write  # noqa: F401  # they enter their workloads
 from .harness import SIZES, WORKLOADS, Digest, Figure, Size, Workload, digest, surroundings
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from statedb import Database
 from statedb.catalog import Rejected, RejectedKey, RejectedRow, SourceKey, SourceRow, Sources
@@ -28,6 +29,9 @@ _LOGGED_MAX = 10
 
 _log = logging.getLogger("ingest")
 
+_whole: WeakKeyDictionary[Database, dict[str, str]] = WeakKeyDictionary()
+"""By table, the cluster whose source owns all of its rows; the source may have ended since."""
+
 
 class _Health:
     """The changing part of one row of ``sources``: what the connection reports, and what is shown."""
@@ -38,6 +42,7 @@ class _Health:
         "held_back",
         "held_doubt",
         "inherited",
+        "origin",
         "relists",
         "rows",
         "shown",
@@ -58,6 +63,7 @@ class _Health:
         self.held_doubt = ""
         self.relists = 0
         self.inherited = False
+        self.origin = ""
 
     def derived(self) -> tuple[State, str]:
         doubt = self.doubt or self.held_doubt
@@ -96,21 +102,45 @@ class Status:
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
-    def own(self) -> None:
-        """Become the one source of these tables. Raises OwnedElsewhere naming both; then nothing is taken."""
+    def is_filled(self, table: AnyTable) -> bool:
+        """Whether a source, this one or another, fills the table for this cluster now."""
+        row = self._db.snapshot()[Sources].get(SourceKey(self._cluster, table.name))
+        return row is not None and row.state != "absent"
+
+    def own(self, whole: Collection[str] = ()) -> None:
+        """Become the one source of these tables for this cluster; of the ``whole`` ones for all clusters.
+
+        Raises OwnedElsewhere naming both sources; then nothing is taken.
+        """
         with self._db.write(Sources) as txn:
             sources = txn[Sources]
-            for name in self._health:
-                other = sources.get(SourceKey(self._cluster, name))
-                if other is not None and other.state != "absent":
-                    raise OwnedElsewhere(
-                        f"table {name!r} of cluster {self._cluster!r} is filled by backend {other.backend!r} already; "
-                        f"{self._backend!r} cannot fill it too: every table has one source of truth. "
-                        "Take the table out of one of the two"
-                    )
-            for name in self._health:
+            filling = [row for row in sources.values() if row.key.table in self._health and row.state != "absent"]
+            for other in sorted(filling, key=lambda row: list(self._health).index(row.key.table)):
+                self._check_owner(other, whole)
+            for name, health in self._health.items():
+                before = sources.get(SourceKey(self._cluster, name))
+                health.origin = "" if before is None else before.origin
                 sources.insert(self._row(name))
+        owners = _whole.setdefault(self._db, {})
+        for name in self._health:
+            owners.pop(name, None)
+        owners.update(dict.fromkeys(whole, self._cluster))
         self._written = self._clock()
+
+    def _check_owner(self, other: SourceRow, whole: Collection[str]) -> None:
+        name, cluster = other.key.table, other.key.cluster
+        if cluster == self._cluster:
+            raise OwnedElsewhere(
+                f"table {name!r} of cluster {self._cluster!r} is filled by backend {other.backend!r} already; "
+                f"{self._backend!r} cannot fill it too: every table has one source of truth. "
+                "Take the table out of one of the two"
+            )
+        if name in whole or _whole.get(self._db, {}).get(name) == cluster:
+            raise OwnedElsewhere(
+                f"table {name!r} is filled by backend {other.backend!r} for cluster {cluster!r} already; "
+                f"{self._backend!r} cannot fill it for {self._cluster!r} too: nothing says whose rows are whose. "
+                "Give both sources 'owns', or let the type of the table's keys begin with a field 'cluster'"
+            )
 
     def disown(self) -> None:
         """The source has ended: its tables keep their rows, another source may take them."""
@@ -171,6 +201,18 @@ class Status:
         if (health.held_back, health.held_doubt) != (objects, doubt):
             health.held_back, health.held_doubt = objects, doubt
             self._changed.add(table.name)
+
+    @property
+    def origin(self) -> str:
+        """What identified the place that the rows of before are from; empty if nobody has said."""
+        return next((health.origin for health in self._health.values() if health.origin), "")
+
+    def came_from(self, origin: str) -> None:
+        """What identifies the place that all rows are from now, for whoever begins with them. Kept beside a dump."""
+        for name, health in self._health.items():
+            if health.origin != origin:
+                health.origin = origin
+                self._changed.add(name)
 
     def relisted(self, table: AnyTable) -> None:
         """The table was listed anew."""
@@ -270,6 +312,7 @@ class Status:
             rows=health.rows,
             withheld_deletes=health.withheld + health.held_back,
             relists=health.relists,
+            origin=health.origin,
         )
 
     def _withdraw(self, row: RejectedRow) -> None:

@@ -12,9 +12,12 @@ from .apiserver.server import ApiServer
 
 collect_ignore = ["typing"]  # checked by mypy (statedb/test_typing.py), never imported
 
-# An example's time says more about who else uses the machine than about our code: benchmarks judge speed, tests do not.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# `make test` tries the same examples each time, so that a run says of a change what it said before. CI and
+# `make stress` search with fresh ones. An example's time says more about who else uses the machine than about our
+# code: benchmarks judge speed, tests do not.
+settings.register_profile("fixed", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
+settings.load_profile("search" if os.environ.get("CI") or os.environ.get("STATEDB_SEARCH") else "fixed")
 
 REQUIRED = "STATEDB_APISERVER"
 """Set to ``required``, a missing kube-apiserver fails the tests that need it. Else they are skipped, and counted."""

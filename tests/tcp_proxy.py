@@ -43,6 +43,11 @@ class TcpProxy:
         for thread in list(self._threads):
             thread.join(10)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether a connection goes through it now."""
+        return bool(self._open)
+
     def cut(self) -> None:
         """Break all connections, and every new one at once."""
         with self._lock:

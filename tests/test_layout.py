@@ -25,9 +25,6 @@ LARGER_FILES: dict[str, str] = {
     "consumers/etcd/meshcache/worker.py": "to be divided",
     "consumers/etcd/publisher/worker.py": "to be divided",
     "consumers/running/reconciler.py": "to be divided",
-    "statedb/engine/read.py": "to be divided",
-    "statedb/engine/watch.py": "to be divided",
-    "statedb/engine/write.py": "to be divided",
 }
 """Each with the reason."""
 
@@ -41,7 +38,7 @@ LATE_IMPORTS: dict[str, str] = {
     "statedb/agent/demo": "optional packages",
     "statedb/agent/process/consumers.py": "optional packages",
     "statedb/catalog/wire/_zstd.py": "optional packages",
-    "statedb/engine/database.py": "invariants are loaded for checks only",
+    "statedb/engine/dump.py": "msgspec is needed by dumps alone",
     "statedb/testing/__init__.py": "hypothesis is optional",
 }
 """Where a function may import, and why."""

@@ -24,12 +24,12 @@ class Desired:
     A key is in one of these states:
 
         wanted      `put` gave a value, or `mark` asked that it be there
-        unwanted    `delete` said that it is to go
-        unspoken    nobody said anything, or `release` took back what was said: it goes only where ``may_delete`` agrees
+        unwanted    `delete` was called
+        unclaimed   no call was made, or `release` undid it: it goes only where ``may_delete`` agrees
     """
 
     def __init__(self, rank: Callable[[str], int], may_delete: Callable[[str], bool], heartbeat: str = "") -> None:
-        """``rank`` orders keys that are written together; ``may_delete`` decides about unspoken keys that stand.
+        """``rank`` orders keys that are written together; ``may_delete`` decides about unclaimed keys that stand.
 
         ``heartbeat`` is a key that the writer keeps by itself: nothing is ever to be done about it here.
         """
@@ -42,8 +42,8 @@ class Desired:
         self._unwanted: set[str] = set()
         self._queue: dict[str, None] = {}
         self._unwritten_marks: set[str] = set()
-        self._doomed: set[str] = set()
-        self._unspoken: set[str] = set()
+        self._to_delete_first: set[str] = set()
+        self._unclaimed: set[str] = set()
         self._refused: dict[str, Refusal] = {}
         self.refusals = 0
         """Grows whenever `refused` changes."""
@@ -86,16 +86,16 @@ class Desired:
             self._queue.setdefault(key)
 
     def release(self, key: str) -> None:
-        """Nothing is said about the key any more."""
+        """The key is unclaimed from now on."""
         with self.lock:
             self._forget(key)
             self._unwanted.discard(key)
             self._queue.setdefault(key)
 
     def review(self) -> bool:
-        """Ask ``may_delete`` again about all unspoken keys that stand. Whether there are any."""
+        """Ask ``may_delete`` again about all unclaimed keys that stand. Whether there are any."""
         with self.lock:
-            found, self._unspoken = self._unspoken, set()
+            found, self._unclaimed = self._unclaimed, set()
             for key in sorted(found, key=self._rank, reverse=True):
                 self._queue.setdefault(key)
             return bool(found)
@@ -124,8 +124,8 @@ class Desired:
         """A new connection, on which these keys stand: all is to be looked at. What was refused is tried again."""
         with self.lock:
             self._unwanted.intersection_update(present.names())
-            self._unspoken.clear()
-            self._doomed.clear()
+            self._unclaimed.clear()
+            self._to_delete_first.clear()
             for key in list(self._refused):
                 self._accept(key)
             self._queue = dict.fromkeys(sorted([*self._values, *self._unwanted], key=self._rank))
@@ -141,12 +141,15 @@ class Desired:
                 if key in self._marks:
                     self._unwritten_marks.add(key)
 
-    def doom(self, keys: Iterable[str]) -> None:
-        """These keys are deleted before anything else, and only then looked at."""
+    def delete_first(self, keys: Iterable[str]) -> None:
+        """These keys are deleted before anything else, and only then looked at. Cost: O(all that wait), if any."""
         with self.lock:
-            self._doomed.update(keys)
+            known = len(self._to_delete_first)
+            self._to_delete_first.update(keys)
+            if len(self._to_delete_first) == known:
+                return
             waiting = self._queue
-            self._queue = dict.fromkeys(sorted(self._doomed, key=self._rank, reverse=True))
+            self._queue = dict.fromkeys(sorted(self._to_delete_first, key=self._rank, reverse=True))
             for key in waiting:
                 self._queue.setdefault(key)
 
@@ -155,7 +158,7 @@ class Desired:
         if key == self._heartbeat:
             return None
         entry, rank = present.get(key), self._rank(key)
-        if key in self._doomed and entry is not None:
+        if key in self._to_delete_first and entry is not None:
             return Operation(key, None, rank)
         value = self._values.get(key)
         if value is not None:
@@ -170,7 +173,7 @@ class Desired:
             return None
         if key in self._unwanted or self._may_delete(key):
             return None if key in self._refused else Operation(key, None, rank)
-        self._unspoken.add(key)
+        self._unclaimed.add(key)
         return None
 
     def waiting(self) -> list[str]:
@@ -187,9 +190,9 @@ class Desired:
         """Whether only the key's presence matters."""
         return key in self._marks
 
-    def is_doomed(self, key: str) -> bool:
+    def is_deleted_first(self, key: str) -> bool:
         """Whether the key is to be deleted before it is looked at."""
-        return key in self._doomed
+        return key in self._to_delete_first
 
     def settle(self, key: str) -> None:
         """Nothing is to be done about a key."""
@@ -202,11 +205,13 @@ class Desired:
         with self.lock:
             self._accept(key)
             self._unwritten_marks.discard(key)
-            was_doomed = key in self._doomed
-            self._doomed.discard(key)
-            if operation.value is None and not was_doomed:
+            was_to_delete_first = key in self._to_delete_first
+            self._to_delete_first.discard(key)
+            if operation.value is None and not was_to_delete_first:
                 self._unwanted.discard(key)
             self._queue.pop(key, None)
+            if operation.value is not None and self._values.get(key) is operation.value:
+                return  # it has not changed
             if self.operation(key, present, is_good) is not None:
                 self._queue[key] = None
 
@@ -215,7 +220,7 @@ class Desired:
         with self.lock:
             self._refused[operation.key] = Refusal(operation.value, reason)
             self.refusals += 1
-            self._doomed.discard(operation.key)
+            self._to_delete_first.discard(operation.key)
             self._queue.pop(operation.key, None)
 
     def _forget(self, key: str) -> None:

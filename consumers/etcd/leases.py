@@ -1,4 +1,4 @@
-"""The leases under which a writer's keys stand. Pure: who grants and renews them is told.
+"""The leases under which a writer's keys stand. Pure: others grant and renew them.
 
 Keys that a former or a second process of the same options has written may stay under its leases: they are *adopted* and
 renewed like our own. A restart, and a second process beside the first, then write nothing.
@@ -43,18 +43,20 @@ class Leases:
 
     def with_room(self, present: Present, coming: Counter[int]) -> int:
         """A lease of ours with room for one key beside those that come; 0 if one must be granted."""
-        for lease in (self._current, *self._own):
-            if lease in self._own and present.keys_of(lease) + coming[lease] < self._keys_max:
-                self._current = lease
-                return lease
-        return 0
+        if self._has_room(self._current, present, coming):
+            return self._current
+        self._current = next((lease for lease in self._own if self._has_room(lease, present, coming)), 0)
+        return self._current
+
+    def _has_room(self, lease: int, present: Present, coming: Counter[int]) -> bool:
+        return lease in self._own and present.keys_of(lease) + coming[lease] < self._keys_max
 
     def to_renew(self, present: Present) -> set[int]:
         """All that have keys, whoever granted them, and those of ours that have none yet."""
         return self._own | set(present.leases())
 
     def renewed(self, lives: Mapping[int, int], asked_at: float) -> tuple[set[int], set[int]]:
-        """What a renewal said: leases that have ended, and those that are found to be too short for us only now."""
+        """The result of a renewal: leases that have ended, and those that are found to be too short for us only now."""
         self._end_at = asked_at + min([ttl_s for ttl_s in lives.values() if ttl_s > 0], default=0)
         ended = {lease for lease, ttl_s in lives.items() if ttl_s <= 0}
         short = {lease for lease, ttl_s in lives.items() if 0 < ttl_s < self.ttl_s} - self._own - self._too_short

@@ -15,7 +15,7 @@ class WriterOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     batch_bytes_max   bytes of one transaction (servers take 1.5 MiB unless told otherwise)
     lease_time_s      keys disappear so long after their writer
     lease_keys_max    keys of one lease: etcd gets slower with the keys of a lease
-    heartbeat_s       how often readers are told that the writer is alive
+    heartbeat_s       how often the heartbeat is written, from which readers see that the writer is alive
     stuck_s           the heartbeat stops when keys have waited so long without any being written
     leader_election   only one of several processes writes, the others stand by
     leader_time_s     a leader that is silent for so long is replaced

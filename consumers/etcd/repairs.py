@@ -1,7 +1,7 @@
 """Keys that somebody else has changed: when they are written again. Pure; the time comes in as an argument.
 
-The first repair is at once. A key that is changed again waits longer each time, with jitter, so that two writers of
-different opinion do not write against each other for ever.
+The first repair is at once. A key that is changed again waits longer each time, with jitter, so that two writers that
+disagree do not overwrite each other for ever.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sortedcontainers import SortedList
 from consumers.running.retries import delay_s
 
 _CONTESTED = 3
-"""A key that was changed so often is told in the health of the writer."""
+"""The health of the writer names keys that were changed so often."""
 
 
 class Repairs:

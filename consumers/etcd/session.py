@@ -197,7 +197,7 @@ class Session:
                 self._desired.look_at([key])
 
     def _on_heartbeat(self, event: Event) -> None:
-        """Another process told that it is alive, which is enough; or somebody deleted the heartbeat."""
+        """Another process has written the heartbeat, which is enough; or somebody deleted it."""
         kv, now = event.kv, self._clock()
         if event.type != DELETE:
             self.present.put(self._rules.heartbeat, kv.value, kv.lease, kv.mod_revision)
@@ -293,9 +293,10 @@ class Session:
         if operation.value is None or self._rules.gone_before is None:
             return False
         before = self._rules.gone_before(operation.key, operation.value, self.present)
-        doomed = [key for key in before if not self._desired.is_doomed(key)]
-        self._desired.doom(doomed)
-        return bool(doomed)
+        first = [key for key in before if not self._desired.is_deleted_first(key)]
+        if first:
+            self._desired.delete_first(first)
+        return bool(first)
 
     def _commit(self, batch: list[Operation]) -> int | None:
         """Write a batch, by halves where it is too much for the server; how many keys were written.

@@ -41,7 +41,7 @@ class EtcdWriter:
     `put`, `delete` and `mark` may be called before it is started and while there is no connection. A key waits at most
     once, and what is written is its value of that moment. Keys stand under leases, so they go in the end with their
     writer. A key that somebody else changes or deletes is written again, at once and then less and less often. A key
-    that the server refuses keeps its old value, is told in `health`, and is tried again when it changes.
+    that the server refuses keeps its old value, is named in `health`, and is tried again when it changes.
 
     Two writers of equal keys, a restart, and a return to an etcd that still has everything write nothing.
     """
@@ -60,7 +60,7 @@ class EtcdWriter:
     ) -> None:
         """``connect`` gives a new connection each time. ``clock`` paces, ``wall`` dates, ``chance`` (0 to 1) jitters.
 
-        ``name`` is told in the log and is part of the key of a leader election.
+        ``name`` appears in the log and in the key of a leader election.
         """
         self.name = name
         self.crash: BaseException | None = None
@@ -93,7 +93,7 @@ class EtcdWriter:
     def put(self, key: str, value: bytes) -> None:
         """The key should have this value. Raises ValueError for a key outside of the prefixes."""
         self._check(key)
-        if self._desired.put(key, value):
+        if self._desired.put(key, value) and not self._memory.wake.is_set():  # what is set is cleared before the look
             self._memory.wake.set()
 
     def mark(self, key: str) -> None:
@@ -112,7 +112,7 @@ class EtcdWriter:
         self._memory.wake.set()
 
     def release(self, key: str) -> None:
-        """Take back what was said about the key: if it stands, it goes only where the rules' ``may_delete`` agrees."""
+        """Undo `put`, `mark` or `delete`: if the key stands, it goes only where the rules' ``may_delete`` agrees."""
         self._desired.release(key)
         self._memory.wake.set()
 

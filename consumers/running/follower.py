@@ -82,7 +82,7 @@ class Follower:
         or without a name, it gets a number then.
         """
         for table in (*tables, *woken_by):
-            db.snapshot()[table]  # unknown tables are told here and not in the thread
+            db.snapshot()[table]  # raises for an unknown table here, not in the thread
         self.tables = tables
         self.failure: Failure | None = None
         """What fails at the moment; None where nothing does."""

@@ -26,7 +26,7 @@ from .precedence import precedence
 
 
 class LoadBalancerKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Services of one name in several clusters are one."""
+    """Namespace and name. Services of the same name in several clusters share a row."""
 
     namespace: str
     name: str
@@ -79,7 +79,7 @@ class LoadBalancers(Table[LoadBalancerKey, LoadBalancer], name="loadbalancer"):
 def backends_of(snapshot: Snapshot, ip: str, port: int, protocol: str) -> tuple[LoadBalancerBackend, ...] | None:
     """The backends of a frontend, none where it has none now; None where there is no such frontend.
 
-    Two services that claim one frontend should not be; the first one by name has it.
+    If two services have the same frontend, which should not happen, the first by name counts.
     """
     for row in snapshot[LoadBalancers.by_frontend][ip, port, protocol]:
         for frontend in row.frontends:

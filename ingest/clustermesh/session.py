@@ -90,10 +90,11 @@ class ClusterSource:
         self.tables = (*(table for table in TABLES if table.name in names), *((Mirror,) if layout.mirror else ()))
         self._layout = layout
         self._options = options
-        self._waited_for = ids is None
         self._clock = clock
         self._status = Status(db, self.cluster, self.backend, self.tables)
-        self._reflector = Reflector(db, self.cluster, self.backend, feeds_of(layout, self.tables), self._status)
+        self._reflector = Reflector(
+            db, self.cluster, self.backend, feeds_of(layout, self.tables), self._status, gates=ids is None
+        )
         self._admission = Admission(layout, own_id, ids)
         self._writers = Writers(options.heartbeat_timeout_s, options.lease_time_s)
         self._loop = ConnectionLoop(
@@ -135,7 +136,7 @@ class ClusterSource:
 
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere. Nobody waits for a remote cluster's lists."""
-        self._reflector.begin(gates=self._waited_for)
+        self._reflector.begin()
         self._loop.start()
 
     def stop(self) -> None:

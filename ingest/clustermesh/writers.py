@@ -81,7 +81,9 @@ class Writers:
             self._history, self._difference = history, difference
         for feed in feeds:
             part = self._part(feed)
-            if history is not History.SAME or part.absence is Absence.LISTED_WITHOUT:
+            if history is not History.SAME:  # its list is new evidence: how a key went from another etcd says nothing
+                part.absence = Absence.LISTED_WITHOUT
+            if part.absence is Absence.LISTED_WITHOUT:
                 part.restart()  # else: what its writer did on this etcd since its lease ended still counts
 
     def beat(self, kv: KeyValue, now: float) -> None:

@@ -287,7 +287,7 @@ class Client:
         A revision that the server has not reached yet gives no error, only silence: know your server first.
         """
         stream = WatchStream(
-            self._stream("Watch", "Watch"),
+            self._stream("Watch", "Watch", raw=True),
             starts,
             keys,
             self._metadata,
@@ -316,11 +316,12 @@ class Client:
         )
         return call
 
-    def _stream(self, service: str, name: str) -> Callable[..., Any]:
+    def _stream(self, service: str, name: str, *, raw: bool = False) -> Callable[..., Any]:
+        """A method that goes on in both directions; ``raw``: its answers are bytes that nobody has decoded."""
         call: Callable[..., Any] = self._channel.stream_stream(
             f"/etcdserverpb.{service}/{name}",
             request_serializer=CLASSES[name + "Request"].SerializeToString,
-            response_deserializer=CLASSES[name + "Response"].FromString,
+            response_deserializer=None if raw else CLASSES[name + "Response"].FromString,
         )
         return call
 

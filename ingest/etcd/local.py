@@ -180,6 +180,16 @@ class LocalEtcd:
         """Remove all data. Only while it does not run."""
         shutil.rmtree(self._data, ignore_errors=True)
 
+    def back_up(self, directory: Path) -> None:
+        """Copy all data to a new directory. Only while it does not run."""
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.copytree(self._data, directory)
+
+    def restore(self, directory: Path) -> None:
+        """Take the data of a backup instead of what it has. Only while it does not run."""
+        self.forget()
+        shutil.copytree(directory, self._data)
+
     def client(self, tls: Tls = Tls(), login: tuple[str, str] | None = None) -> Client:  # noqa: B008  # frozen
         """A client of this server; the caller closes it."""
         return Client(parse_endpoint(self.endpoint), tls=tls, login=login, timeout_s=10.0)

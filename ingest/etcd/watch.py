@@ -1,28 +1,32 @@
 """A watch of several prefixes on one stream of etcd.
 
-A thread of its own reads responses from gRPC into a bounded queue, so that whoever follows can wait with a timeout;
-when the queue is full it stops reading, and flow control holds the server back.
+A thread of its own reads responses from gRPC into an inbox, so that whoever follows can wait with a timeout. When the
+inbox is full, by count or by bytes, the thread stops reading, and flow control holds the server back: an outage that is
+caught up with takes no more memory than that.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Self
 
 import grpc
 
+from ..inbox import Inbox
 from .errors import Closed, Compacted, EtcdError, PermissionDenied
 from .messages import CLASSES
 from .ranges import range_end
 from .types import Header, WatchBatch
 
 _RESPONSES_MAX = 64
+_RESPONSES_BYTES_MAX = 4 << 20
+_FOREVER_S = float(threading.TIMEOUT_MAX)
 
 
 class _Watched:
-    """One prefix or key: where it would resume, and the fragments of a response that is not complete yet."""
+    """One prefix or key: where it would resume, and the events so far of a revision that is not complete yet."""
 
     __slots__ = ("fragments", "is_key", "prefix", "resume")
 
@@ -46,7 +50,10 @@ class WatchStream:
         translated: Callable[[grpc.RpcError], EtcdError],
         check: Callable[[Header], None],
     ) -> None:
-        """Made by the client; ``call`` (Any: messages of protobuf) is the method of etcd. ``check`` sees headers."""
+        """Made by the client; ``check`` sees headers.
+
+        ``call`` is the method of etcd, with answers as bytes (Any: gRPC has no types).
+        """
         self._call = call
         self._watched = {
             number: _Watched(prefix, start, prefix in keys) for number, (prefix, start) in enumerate(starts.items(), 1)
@@ -82,26 +89,23 @@ class WatchStream:
         running = self._running
         if running is None:
             raise Closed("the watch is closed")
-        try:
-            got = (
-                running.responses.get(timeout=timeout)
-                if timeout is None or timeout > 0
-                else running.responses.get_nowait()
-            )
-        except queue.Empty:
+        got = running.responses.get(_FOREVER_S if timeout is None else timeout)
+        if self._closing.is_set():
+            raise Closed("the watch is closed")
+        if got is None:
             return None
         if isinstance(got, grpc.RpcError):
             running.responses.put(got)
-            raise Closed("the watch is closed") if self._closing.is_set() else self._translated(got)
-        return self._read(got)
+            raise self._translated(got)
+        return self._read(CLASSES["WatchResponse"].FromString(got))
 
-    def add(self, prefix: bytes, start: int) -> None:
-        """Follow one prefix more, from that revision on; `ready` is false until the server has taken it up.
+    def add(self, prefix: bytes, start: int, *, is_key: bool = False) -> None:
+        """Follow one prefix or key more, from that revision on; `ready` is false until the server has taken it up.
 
         For the thread that calls `next`.
         """
         number = len(self._watched) + 1
-        self._watched[number] = watched = _Watched(prefix, start, is_key=False)
+        self._watched[number] = watched = _Watched(prefix, start, is_key=is_key)
         self._waiting.add(number)
         if self._running is not None:
             self._running.requests.put(_create(number, watched))
@@ -142,16 +146,28 @@ class WatchStream:
         watched = self._watched.get(response.watch_id)
         if watched is None:
             return None
-        if response.fragment:
-            watched.fragments.extend(response.events)
-            return None
         events: Sequence[Any] = response.events
+        if response.fragment:
+            return self._read_fragment(watched, events)
         if watched.fragments:
-            events, watched.fragments = [*watched.fragments, *response.events], []
+            events, watched.fragments = [*watched.fragments, *events], []
         # The header's revision is the store's: far ahead of the events while a watch catches up.
         watched.resume = max(watched.resume, (events[-1].kv.mod_revision if events else response.header.revision) + 1)
         self._logged_in_anew = False
         return WatchBatch(watched.prefix, events, watched.resume)
+
+    def _read_fragment(self, watched: _Watched, events: Sequence[Any]) -> WatchBatch | None:
+        """The revisions that a part of a response has whole; of the last one more may follow, so it waits."""
+        if not events:
+            return None
+        last = events[-1].kv.mod_revision
+        watched.fragments.extend(events)
+        if watched.fragments[0].kv.mod_revision == last:
+            return None
+        whole = [event for event in watched.fragments if event.kv.mod_revision < last]
+        watched.fragments = watched.fragments[len(whole) :]
+        watched.resume = max(watched.resume, last)
+        return WatchBatch(watched.prefix, whole, watched.resume)
 
     def _canceled(self, response: Any) -> WatchBatch | None:
         reason = response.cancel_reason.removeprefix("etcdserver: ")
@@ -192,8 +208,7 @@ class _Running:
 
     def __init__(self, call: Callable[..., Any], metadata: Sequence[tuple[str, str]]) -> None:
         self.requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.responses: queue.Queue[Any] = queue.Queue(_RESPONSES_MAX)
-        self._over = False
+        self.responses: Inbox[Any] = Inbox(_RESPONSES_MAX, _weight, _RESPONSES_BYTES_MAX)
         self._call = call(iter(self._next_request, None), metadata=metadata)
         self._thread = threading.Thread(target=self._pump, name="etcd watch", daemon=True)
 
@@ -202,28 +217,24 @@ class _Running:
 
     def cancel(self) -> None:
         """Half-closing would not end a watch on the server."""
-        self._over = True
         self._call.cancel()
         self.requests.put(None)
-        with self.responses.mutex:  # a reader that waits for room gets it, and ends
-            self.responses.maxsize = 1 << 30
-            self.responses.not_full.notify_all()
+        self.responses.close()
 
     def _next_request(self) -> Any:
         return self.requests.get()
 
     def _pump(self) -> None:
         try:
-            for response in self._responses():
-                self.responses.put(response)
+            for response in self._call:
+                if not self.responses.put(response):
+                    break
             end: grpc.RpcError = self._call
         except grpc.RpcError as error:
             end = error
         self.requests.put(None)
         self.responses.put(end)
 
-    def _responses(self) -> Iterator[Any]:
-        for response in self._call:
-            if self._over:
-                return
-            yield response
+
+def _weight(response: bytes | grpc.RpcError) -> int:
+    return len(response) if isinstance(response, bytes) else 0

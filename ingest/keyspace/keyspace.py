@@ -133,6 +133,7 @@ class Keyspace:
         copies: list[Upsert | Bad] = []
         kind, copy = prefix.kind, prefix.kind.copy
         newest: list[KeyValue] = []
+        leases: set[int] = set()
         revision = 0
         started = clock()
         for page in client.list(prefix.key, self._page_limit):
@@ -140,6 +141,7 @@ class Keyspace:
             self.check(client, page.header)
             if page.kvs:
                 newest.append(max(page.kvs, key=_mod_revision))
+                leases.update(kv.lease for kv in page.kvs)
             if kind.tables:
                 objects += prefix.read_page(page.kvs)
             if copy is not None:
@@ -155,7 +157,7 @@ class Keyspace:
             self._offer(client, prefix, Listed(prefix.feed, objects), revision)
         if copy is not None:
             self._offer(client, prefix, Listed(copy.feed, copies), revision, copy)
-        prefix.known, prefix.listed, prefix.due = revision, True, False
+        prefix.known, prefix.listed, prefix.due, prefix.leases = revision, True, False, leases
         for kv in sorted(newest, key=_mod_revision)[-_WITNESSES:]:
             self.lineage.witness(kv.key, revision, print_of(kv))
 
@@ -226,6 +228,8 @@ class Keyspace:
             events = [event for event in events if event.kv.mod_revision > known]
         decoded, copy = bool(prefix.kind.tables), prefix.kind.copy
         deleted = [event.kv for event in events if event.type == DELETE]
+        # Before anything is explained: a key may have come and gone in this batch.
+        prefix.leases.update(event.kv.lease for event in events if event.type != DELETE)
         doubts = self._doubts(client, prefix, deleted) if deleted and self._judge.asks_why else {}
         for event in events:
             if decoded:
@@ -246,7 +250,7 @@ class Keyspace:
 
     def _doubts(self, client: Client, prefix: Prefix, deleted: Sequence[KeyValue]) -> Mapping[bytes, str]:
         """Why deletes are not believed, by key; nothing for those that are."""
-        causes = explain(client, [(kv.key, kv.mod_revision - 1) for kv in deleted])
+        causes = explain(client, [(kv.key, kv.mod_revision - 1) for kv in deleted], prefix.leases)
         verdicts = {absence: self._judge.verdict(prefix, absence) for absence in set(causes.values())}
         return {key: verdict.reason for key, absence in causes.items() if isinstance(verdict := verdicts[absence], No)}
 

@@ -9,6 +9,9 @@ that changed last: an older backup has them not, whatever was written to it sinc
 from __future__ import annotations
 
 from typing import Protocol, TypeAlias
+from zlib import crc32
+
+import msgspec
 
 from ..belief import History
 
@@ -59,12 +62,24 @@ class Versioned(Protocol):
 
 
 Print: TypeAlias = tuple[int, int, int] | None
-"""What a key looked like: last change, creation, and a hash of the value. None: the key is deleted."""
+"""What a key looked like: last change, creation, and a sum of the value that is the same in every process.
+
+None: the key is deleted.
+"""
 
 
 def print_of(kv: Versioned | None) -> Print:
     """What tells one version of a key from all others."""
-    return None if kv is None else (kv.mod_revision, kv.create_revision, hash(kv.value))
+    return None if kv is None else (kv.mod_revision, kv.create_revision, crc32(kv.value))
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What is kept beside a dump."""
+
+    etcd: int
+    revision: int
+    raft_term: int
+    witnesses: list[tuple[bytes, int, Print]]
 
 
 class Lineage:
@@ -106,6 +121,22 @@ class Lineage:
         if header.raft_term < self._raft_term:
             return f"its raft term was {self._raft_term}, is {header.raft_term}"
         return ""
+
+    def kept(self) -> str:
+        """All of this as text, for whoever begins with our rows; empty if nothing is known."""
+        if not self.known:
+            return ""
+        witnesses = [(key, *seen) for key, seen in self._witnesses.items()]
+        return msgspec.json.encode(_Kept(self._cluster_id, self._revision, self._raft_term, witnesses)).decode()
+
+    def resume(self, kept: str) -> None:
+        """Go on with the history that another process knew. A text that is none is passed over."""
+        try:
+            before = msgspec.json.decode(kept, type=_Kept)
+        except (msgspec.DecodeError, ValueError):
+            return
+        self._cluster_id, self._revision, self._raft_term = before.etcd, before.revision, before.raft_term
+        self._witnesses = {key: (revision, version) for key, revision, version in before.witnesses}
 
     def judged(self, key: bytes, kv: Versioned | None, *, now: bool) -> History:
         """What a witness says. ``kv`` is the key at the witness's revision; or as it is ``now``, where that revision is

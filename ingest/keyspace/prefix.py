@@ -16,6 +16,7 @@ class Prefix:
 
     ``known`` is the revision up to which we know it. ``listed``: it was listed once. ``due``: it must be (again).
     ``changes`` counts the puts that a watch has told: somebody writes here; ``lease`` is that of the last one.
+    ``leases`` are those that its keys have hung on since the last list; 0 stands for keys without one.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -29,6 +30,7 @@ class Prefix:
         self.due = True
         self.changes = 0
         self.lease = 0
+        self.leases: set[int] = set()
 
     def key_of(self, name: str, copy: Copy | None = None) -> bytes:
         """The key of an object of this prefix, or of its copy."""

@@ -1,11 +1,12 @@
 """One connection to an etcd, from the first answer to the last: the loop that all sources on etcd share.
 
-    identify ─▶ open the watch stream ─▶ list what is due ─▶ watch from the next revision ─▶ batches
+    open the watch stream ─▶ identify ─▶ list what is due ─▶ watch from the next revision ─▶ batches
         ▲                                       ▲                       │ compacted        │
         │                                       └───────────────────────┘                  │
         └── the next server, or a wait, longer each time ◀── any error; what we know stays ┘
 
-The stream is opened before the lists, and all lists and watches of a connection are of the server that was identified.
+The stream is opened before anything is asked. It breaks with its connection, so that what is watched comes from the
+server that was identified, though gRPC connects anew by itself.
 """
 
 from __future__ import annotations
@@ -103,9 +104,10 @@ class Session:
     def _follow(self, client: Client) -> None:
         """List and watch all that there is. Raises EtcdError, Compacted to begin again on this connection."""
         reader = self._reader
-        starts = reader.identify(client)
         self._watched.clear()
-        with client.watch(starts, keys=tuple(starts)) as stream:
+        with client.watch({}) as stream:
+            for key, start in reader.identify(client).items():
+                stream.add(key, start, is_key=True)
             if not reader.admit(client, stream):
                 return
             probe_at = self._clock() + _PROBE_S

@@ -25,6 +25,10 @@ from .request import Request
 from .resource_spec import Resource
 from .stream import Item, ends_list, item_of, pieces
 
+BRIEF_S = 4.0
+"""How long a brief watch lasts. The API server sends a bookmark two seconds before the end, late by a second at most
+(`nextBookmarkTime` in kubernetes/staging/src/k8s.io/apiserver/pkg/storage/cacher/cache_watcher.go)."""
+
 _PAGES_MAX = 1_000_000
 _PAGE_BYTES = 64 << 20
 _LIST_BYTES = 1 << 30
@@ -142,16 +146,21 @@ class Client:
         raise Broken(f"{request}: the stream ended before the list did")
 
     @contextmanager
-    def watch(self, resource: Resource, version: str) -> Generator[Iterator[list[Item]], None, None]:
+    def watch(
+        self, resource: Resource, version: str, *, brief: bool = False
+    ) -> Generator[Iterator[list[Item]], None, None]:
         """What happens after a version, in the pieces in which it comes; open when this returns.
+
+        A ``brief`` watch ends after `BRIEF_S`, and a bookmark comes before that from a server that sends them.
 
         Raises Expired when the server has forgotten what came after it, and Silent after ``silence_s`` without a word.
         """
+        lasts_s = BRIEF_S if brief else self._options.watch_timeout_s * (1 + self._chance())
         parameters = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": str(math.ceil(self._options.watch_timeout_s * (1 + self._chance()))),
+            "timeoutSeconds": str(math.ceil(lasts_s)),
         }
         with (
             self._located.request("watch", resource, parameters) as request,

@@ -9,6 +9,9 @@ list ─▶ same server? ─▶ FullList ─▶ watch from its version ─▶ st
 
 Pauses grow only for failures. A server may end watches in good order as often as it likes; a busy one does so with
 every watcher that it finds slow. A ``Retry-After`` of the server is the pause.
+
+The first watch after a failure is brief. An API server sends a bookmark about every minute, and another one two seconds
+before a watch ends: so the source knows within seconds that it missed nothing, however quiet the resource is.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from collections.abc import Callable
 from ..backoff import Backoff
 from ..belief import History
 from ..worker import Worker
-from .client import Client
+from .client import BRIEF_S, Client
 from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent
 from .lineage import Lineage
 from .lister import Lister
@@ -106,16 +109,25 @@ class Follower:
             error = raised
         if self._worker.stopping:
             return 0.0
-        was_healthy = position.connected_at is not None and self._clock() - position.connected_at >= _HEALTHY_S
+        was_healthy = self._lived_s() >= _HEALTHY_S
         if position.has_advanced or was_healthy:
             self._backoff.lasted(_HEALTHY_S)
         if position.has_advanced:
             position.has_expired = position.was_silent = False
         return self._after_end(was_healthy) if error is None else self._after_error(error)
 
+    def _lived_s(self) -> float:
+        """For how long the watch was open."""
+        connected_at = self._position.connected_at
+        return 0.0 if connected_at is None else self._clock() - connected_at
+
     def _after_end(self, was_healthy: bool) -> float:
         """The server has ended the watch in good order."""
-        if self._position.has_advanced or was_healthy:
+        position = self._position
+        if position.is_brief and self._lived_s() >= BRIEF_S / 2:
+            position.was_brief = True
+            was_healthy = True
+        if position.has_advanced or was_healthy:
             self._send(WatchEnded(self.resource))
             return 0.0
         pause_s = self._backoff.next()
@@ -143,7 +155,7 @@ class Follower:
 
     def _report_interruption(self, error: str, pause_s: float, *, refused: bool = False) -> None:
         log.debug("%s; trying again in %.1f s", error, pause_s)
-        self._position.is_synced = False
+        self._position.is_synced = self._position.was_brief = False
         self._send(Interrupted(self.resource, error, refused))
 
     # --- one attempt --------------------------------------------------------------------------------------------------
@@ -153,7 +165,8 @@ class Follower:
         position = self._position
         if not position.version:
             self._list()
-        with self._client.watch(self.resource, position.version) as pieces:
+        position.is_brief = not position.is_synced and not position.was_brief
+        with self._client.watch(self.resource, position.version, brief=position.is_brief) as pieces:
             newest = self._check_server()
             position.connected_at = self._clock()
             if position.is_synced or newest == position.version:
@@ -216,6 +229,10 @@ class _Position:
     def __init__(self) -> None:
         self.version = ""
         """The version up to which everything is known; empty: a list is due."""
+        self.is_brief = False
+        """Whether the current watch is a brief one."""
+        self.was_brief = False
+        """Whether a brief watch has ended as it was asked to, and no watch has failed since."""
         self.is_synced = False
         """Whether the server has answered since the last failure. An end in good order does not change this."""
         self.has_expired = False

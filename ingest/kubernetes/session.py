@@ -19,6 +19,7 @@ from ..belief import No, Verdict, Yes
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
 from ..figures import SourceFigures
+from ..inbox import Inbox
 from ..reflect import Feed, Reflector, Split
 from ..source import AnyTable
 from ..status import Status
@@ -28,7 +29,6 @@ from .client import Client
 from .credentials import check
 from .errors import Unauthorized
 from .follow import Follower
-from .inbox import Inbox
 from .kinds import SERVICES, SLICES, chosen, resources
 from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, WatchEnded, weight
 from .options import KubernetesOptions

@@ -32,6 +32,7 @@ def source(
     options: KvstoreOptions,
     *,
     cluster: str = "default",
+    owns: Callable[[R], bool] | None = None,
 ) -> Source:
     """A source, not yet started, that fills a table of your own from what stands under a prefix of an etcd.
 
@@ -39,6 +40,9 @@ def source(
     called by one thread, and must be pure. What it raises costs only that key: its last good rows stay, and the
     table ``rejected`` says why. ``db`` has the tables ``sources`` and ``rejected`` of the catalog beside yours. All
     promises of the backend hold: lists that may delete, outages, one owner for each table.
+
+    Several sources may fill one table, each under a ``cluster`` of its own. Then ``owns`` says which rows are this
+    one's, or the type of the table's keys begins with a field ``cluster``.
 
     Raises InvalidOptions, MissingDependency.
     """
@@ -48,9 +52,9 @@ def source(
         raise InvalidOptions("tables: a source of your own fills the table it is given; leave the option out")
 
     def decoded(name: str, value: bytes) -> tuple[R, ...]:
-        return own_rows(table, lambda: decode(name, value))
+        return own_rows(table, lambda: decode(name, value), owns)
 
-    return _source(db, cluster, 0, options, (Kind(prefix, (table,), decoded),))
+    return _source(db, cluster, 0, options, (Kind(prefix, (table,), decoded),), owns)
 
 
 def table(
@@ -75,7 +79,12 @@ def table(
 
 
 def _source(
-    db: Database, cluster: str, cluster_id: int, options: KvstoreOptions, kinds: tuple[Kind, ...] | None = None
+    db: Database,
+    cluster: str,
+    cluster_id: int,
+    options: KvstoreOptions,
+    kinds: tuple[Kind, ...] | None = None,
+    owns: Callable[[Any], bool] | None = None,
 ) -> Source:
     try:
         from .session import KvstoreSource
@@ -83,4 +92,4 @@ def _source(
         raise MissingDependency(
             f"backend 'kvstore' needs the package {error.name!r}; install 'statedb[etcd]'"
         ) from error
-    return KvstoreSource(db, cluster, cluster_id, options, kinds=kinds)
+    return KvstoreSource(db, cluster, cluster_id, options, kinds=kinds, owns=owns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from statedb import Database
 
@@ -23,6 +24,7 @@ from .kinds import HEARTBEAT, Kind, chosen
 from .options import KvstoreOptions
 
 _REFUSALS = (PermissionDenied, Unauthenticated)
+_ORIGIN_S = 10.0
 
 
 class KvstoreSource:
@@ -44,9 +46,10 @@ class KvstoreSource:
         options: KvstoreOptions,
         *,
         kinds: Sequence[Kind] | None = None,
+        owns: Callable[[Any], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Not yet started. ``kinds`` are for prefixes of your own. Raises InvalidOptions."""
+        """Not yet started. ``kinds`` are your own prefixes, ``owns`` is for a shared table. Raises InvalidOptions."""
         kinds = chosen(cluster_name, cluster_id, options.tables) if kinds is None else tuple(kinds)
         self.cluster = cluster_name
         self.tables: tuple[AnyTable, ...] = tuple(dict.fromkeys(table for kind in kinds for table in kind.tables))
@@ -54,7 +57,7 @@ class KvstoreSource:
         self._clock = clock
         self._status = Status(db, cluster_name, self.backend, self.tables)
         feeds = [Feed(kind.prefix, kind.tables, mixed=kind.mixed) for kind in kinds]
-        self._reflector = Reflector(db, cluster_name, self.backend, feeds, self._status)
+        self._reflector = Reflector(db, cluster_name, self.backend, feeds, self._status, owns=owns)
         self._loop = ConnectionLoop(
             f"kvstore {cluster_name}",
             Connector(servers_of(options, locked=True)),
@@ -72,6 +75,7 @@ class KvstoreSource:
         self._history, self._difference = History.NONE, ""
         self._accepted = self._believed = False
         self._relist_at: float | None = None
+        self._origin_at = float("-inf")
 
     @property
     def failure(self) -> BaseException | None:
@@ -91,6 +95,8 @@ class KvstoreSource:
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""
         self._reflector.begin()
+        if self._reflector.has_inherited:
+            self._keyspace.lineage.resume(self._status.origin)
         self._loop.start()
 
     def stop(self) -> None:
@@ -113,7 +119,7 @@ class KvstoreSource:
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:  # noqa: ARG002 - canaries are not used
         """Of keys that a list leaves out. A first list without rows of before replaces nothing."""
-        history = self._history if prefix.listed else History.NONE
+        history = self._history if prefix.listed or self._reflector.has_inherited else History.NONE
         return self._judged(Absence.LISTED_WITHOUT, history)
 
     def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:  # noqa: ARG002 - all are alike
@@ -134,9 +140,13 @@ class KvstoreSource:
         """Is this the etcd that we know? If not, everything is listed anew and deletes wait."""
         header = allowed(HEARTBEAT, partial(client.get, HEARTBEAT)).header
         history, why = self._keyspace.history(client, header)
+        if history is History.NONE and self._reflector.has_inherited:
+            history, why = History.UNPROVEN, "nothing tells from which etcd the rows of before are"
         if history in (History.OTHER, History.UNPROVEN):
             self._history, self._difference = history, why
             self._writer.restart()
+        elif self._history is History.NONE:
+            self._history = history
         if history is not History.SAME:
             self._keyspace.begin(header)
         self._keyspace.check(client, header)
@@ -184,15 +194,25 @@ class KvstoreSource:
         self._accepted, self._believed = False, self._accepted
         if not doubtful:
             self._history, self._difference, self._believed = History.SAME, "", False
+            self._keep_origin()
         elif isinstance(self._judged(Absence.LISTED_WITHOUT, self._history), Yes):
             for prefix in doubtful:
                 prefix.due = True
         self._report("synced", "")
 
+    def _keep_origin(self) -> None:
+        """What tells this etcd from others, beside the rows that are from it: for whoever begins with those."""
+        if self._clock() >= self._origin_at:
+            self._origin_at = self._clock() + _ORIGIN_S
+            self._status.came_from(self._keyspace.lineage.kept())
+
     # --- what we say of ourselves -------------------------------------------------------------------------------------
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is None:
+            if self._history is History.SAME:
+                self._origin_at = self._clock()
+                self._keep_origin()
             self._status.disown()
         else:
             self._status.report("failed", f"{type(failure).__name__}: {failure}")

@@ -1,19 +1,22 @@
 """Who holds which key of one table, and who waits for it. Pure: knows keys and rows, no tables and no clock.
 
 Two objects may claim one key: an address that moves between two slices is in both for a moment, a reused one is
-claimed by the new pod before the old pod's object is gone. The first claimant holds the key, the others wait in
-order, the next is promoted when the holder goes; the key's row is deleted only when nobody claims it.
-
-An object in doubt (its delete is withheld) yields: what the server says now of another object takes the key at once.
+claimed by the new pod before the old pod's object is gone. Which of them holds it depends on the objects alone, so that
+the order of events does not matter and a restart changes nothing: first those that are not in doubt (their delete is
+withheld), then those whose row is preferred, then the first by name. The others wait; the next is promoted when the
+holder goes. The key's row is deleted only when nobody claims it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 K = TypeVar("K")
 R = TypeVar("R")
+
+Preference: TypeAlias = Callable[[R], Any]
+"""What to sort rows by that claim one key: the lowest holds it (Any: something that can be compared)."""
 
 
 class Claims(Generic[K, R]):
@@ -24,11 +27,18 @@ class Claims(Generic[K, R]):
     others are in the table.
     """
 
-    __slots__ = ("_doubtful", "_holders", "_key_of", "_keys", "_waiting")
+    __slots__ = ("_doubtful", "_holders", "_key_of", "_keys", "_preference", "_standing", "_waiting")
 
-    def __init__(self, key_of: Callable[[R], K]) -> None:
-        """``key_of`` gives a row's primary key."""
+    def __init__(
+        self,
+        key_of: Callable[[R], K],
+        standing: Callable[[K], R | None],
+        preference: Preference[R] | None = None,
+    ) -> None:
+        """``key_of`` gives a row's primary key, ``standing`` the row that the table has, or should, under a key."""
         self._key_of = key_of
+        self._standing = standing
+        self._preference = preference
         self._holders: dict[K, str] = {}
         self._waiting: dict[K, dict[str, R]] = {}
         self._keys: dict[str, dict[str, tuple[K, ...]]] = {}
@@ -46,6 +56,10 @@ class Claims(Generic[K, R]):
         """The object whose row stands under this key."""
         return self._holders.get(key)
 
+    def holds(self, feed: str, name: str) -> bool:
+        """Whether any row of this object stands in the table."""
+        return any(self._holders[key] == name for key in self._keys.get(feed, {}).get(name, ()))
+
     def names(self, feed: str) -> Collection[str]:
         """The objects of a feed that claim anything, whether they hold it or wait."""
         return self._keys.get(feed, {}).keys()
@@ -53,7 +67,7 @@ class Claims(Generic[K, R]):
     def claim(self, feed: str, name: str, rows: Collection[R], changes: dict[K, R | None]) -> None:
         """These are all rows of the object now. Of two rows under one key the first counts.
 
-        Cost: O(rows the object has and had).
+        Cost: O(rows the object has and had, and the claimants of each).
         """
         keys = self._keys.setdefault(feed, {})
         before = keys.get(name)
@@ -78,22 +92,16 @@ class Claims(Generic[K, R]):
             self._take(key, name, row, changes)
 
     def doubt(self, feed: str, names: Iterable[str], changes: dict[K, R | None]) -> None:
-        """These objects may be gone: they yield to whoever waits for their keys, and to all who come. Cost: O(rows)."""
+        """Exactly these objects of the feed may be gone: whoever else claims their keys takes them. Cost: O(rows)."""
         keys = self._keys.get(feed, {})
-        doubted = [name for name in names if name in keys]
+        before = {name for name, of in self._doubtful.items() if of == feed}
+        doubted = {name for name in names if name in keys}
+        for name in before - doubted:
+            del self._doubtful[name]
         self._doubtful.update(dict.fromkeys(doubted, feed))
-        for name in doubted:
-            for key in keys[name]:
-                live = [each for each in self._waiting.get(key, ()) if each not in self._doubtful]
-                if live and self._holders[key] == name:
-                    self._depose(key, name)
-                    self._promote(key, live[0], changes)
-
-    def trust(self, names: Iterable[str]) -> None:
-        """The server spoke of these objects: they do not yield any more. Cheap where no object is in doubt."""
-        if self._doubtful:
-            for name in names:
-                self._doubtful.pop(name, None)
+        for name in before ^ doubted:
+            for key in keys.get(name, ()):
+                self._settle(key, changes)
 
     def withdraw(self, feed: str, name: str, changes: dict[K, R | None]) -> None:
         """The object is gone. Unknown ones are ignored. Cost: O(its rows)."""
@@ -108,25 +116,29 @@ class Claims(Generic[K, R]):
         listed: Iterable[tuple[str, Collection[R]]],
         changes: dict[K, R | None],
     ) -> None:
-        """Of this feed, the objects ``gone`` are gone and the listed ones have these rows now.
-
-        Who claimed a key before keeps its place; newcomers follow in the order of the list.
-        """
+        """Of this feed, the objects ``gone`` are gone and the listed ones have these rows now."""
         for name in gone:
             self.withdraw(feed, name, changes)
         for name, rows in listed:
             self.claim(feed, name, rows, changes)
 
     def _take(self, key: K, name: str, row: R, changes: dict[K, R | None]) -> None:
-        holder = self._holders.setdefault(key, name)
-        if holder != name and holder in self._doubtful and name not in self._doubtful:
-            self._depose(key, holder)
-            self._holders[key] = holder = name
-            self._waiting.get(key, {}).pop(name, None)
-        if holder == name:
+        if self._holders.setdefault(key, name) == name:
             changes[key] = row
         else:
             self._waiting.setdefault(key, {})[name] = row
+        self._settle(key, changes)
+
+    def _settle(self, key: K, changes: dict[K, R | None]) -> None:
+        """Let the one hold the key to whom it belongs of all that claim it."""
+        waiting = self._waiting.get(key)
+        if not waiting:
+            return
+        holder, heir = self._holders[key], self._first(waiting)
+        row = changes[key] if key in changes else self._standing(key)
+        if row is not None and self._place(heir, waiting[heir]) < self._place(holder, row):
+            self._promote(key, heir, changes)
+            waiting[holder] = row
 
     def _release(self, key: K, name: str, changes: dict[K, R | None]) -> None:
         waiting = self._waiting.get(key)
@@ -134,8 +146,7 @@ class Claims(Generic[K, R]):
             assert waiting is not None
             del waiting[name]
         elif waiting:
-            live = (each for each in waiting if each not in self._doubtful)
-            self._promote(key, next(live, next(iter(waiting))), changes)
+            self._promote(key, self._first(waiting), changes)
         else:
             del self._holders[key]
             changes[key] = None
@@ -146,11 +157,9 @@ class Claims(Generic[K, R]):
         self._holders[key] = heir
         changes[key] = self._waiting[key].pop(heir)
 
-    def _depose(self, key: K, holder: str) -> None:
-        """An object in doubt gives its claim up: the key's row is another's now."""
-        keys = self._keys[self._doubtful[holder]]
-        left = tuple([each for each in keys[holder] if each != key])
-        if left:
-            keys[holder] = left
-        else:
-            del keys[holder]
+    def _first(self, waiting: dict[str, R]) -> str:
+        return min(waiting, key=lambda name: self._place(name, waiting[name]))
+
+    def _place(self, name: str, row: R) -> tuple[bool, Any, str]:
+        """The lowest holds the key."""
+        return name in self._doubtful, None if self._preference is None else self._preference(row), name

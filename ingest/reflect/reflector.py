@@ -8,24 +8,29 @@ table. A bad object is recorded, keeps its last good rows and stops nobody.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, assert_never
 
 from statedb import Database
+from statedb.catalog import Backends
+from statedb.catalog.backends import takes_traffic_first
 from statedb.catalog.wire import faults_of
 
 from ..events import Bad, Delete, Event, Listed, Upsert, excerpt
 from ..source import AnyTable
 from ..status import Status
 from .batch import Batch
-from .claims import Claims
+from .claims import Claims, Preference
 from .feed import Feed, Split
-from .inherited import Initializers, Owns, rows_of_before
+from .initializers import Initializers
+from .ownership import Owns, is_whole, owned
 from .withheld import Withheld
 from .writer import Changes, TableWriter
 
 _BATCH_S = 0.05
 _BATCH_ROWS = 10_000
+_PREFERENCES: Mapping[AnyTable, Preference[Any]] = {Backends: takes_traffic_first}
 
 
 class Reflector:
@@ -43,13 +48,16 @@ class Reflector:
         status: Status,
         *,
         owns: Owns | None = None,
+        gates: bool = True,
         clock: Callable[[], float] = time.monotonic,
         batch_s: float = _BATCH_S,
         batch_rows: int = _BATCH_ROWS,
     ) -> None:
         """``feeds`` are all that will ever be offered; a table may be filled by several of them.
 
-        ``owns`` says which rows of a table that several sources share are this source's.
+        ``owns`` says which rows of a table that several sources share are this source's; without it they are those of
+        the cluster, or all where the table's keys do not begin with one. From now on the tables are not initialized
+        before the first full list, unless another source fills them. Without ``gates`` nobody waits for this source.
         """
         self.split = Split()
         self._db = db
@@ -58,34 +66,45 @@ class Reflector:
         self._feeds = {feed.name: feed for feed in feeds}
         self._status = status
         self._owns = owns
+        self._gates = gates
         tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
-        self._claims: dict[AnyTable, Claims[Any, Any]] = {table: Claims(table.key_of) for table in tables}
+        self._claims: dict[AnyTable, Claims[Any, Any]] = {
+            table: Claims(table.key_of, partial(self._standing, table), _PREFERENCES.get(table)) for table in tables
+        }
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
         self._inherited: dict[AnyTable, list[Any]] = {}
         self._initializers = Initializers(db, cluster)
         self._batch = Batch(clock, batch_s, batch_rows)
         self._withheld = Withheld()
         self._doubted: set[str] = set()
-        self._unconfirmed: set[str] = set()
+        self._unconfirmed: dict[str, str] = {}
         self._writer = TableWriter(db, status, self._initializers, self.split, self._refused, self._accepted, clock)
+        if gates:
+            self._promise([table for table in tables if not status.is_filled(table)])
 
     @property
     def tables(self) -> tuple[AnyTable, ...]:
         """The tables that the feeds fill."""
         return tuple(self._claims)
 
-    def begin(self, *, gates: bool = True) -> None:
+    def _promise(self, tables: Sequence[AnyTable]) -> None:
+        """Nobody takes a table for filled that waits for its source to start."""
+        if tables:
+            with self._db.write(*tables) as txn:
+                for table in tables:
+                    self._initializers.begin(txn[table], table, self._name, gate=True)
+
+    def begin(self) -> None:
         """Become the tables' source and register their initializers. Raises OwnedElsewhere.
 
-        Without ``gates`` nobody waits for this source: the tables may be initialized before it has brought a list.
         Rows that an earlier source left, or a warm start brought, stay until the first full list tells which are true;
         until then the table is stale. What an earlier source promised and never brought, this one does.
         """
-        self._status.own()
+        self._status.own([table.name for table in self._claims if is_whole(table, self._owns)])
         with self._db.write(*self._claims) as txn:
             for table in self._claims:
-                self._initializers.begin(txn[table], table, self._name, gate=gates)
-                before = rows_of_before(txn[table], self._cluster, self._owns)
+                self._initializers.begin(txn[table], table, self._name, gate=self._gates)
+                before = owned(txn[table], table, self._cluster, self._owns)
                 self._inherited[table] = [table.key_of(row) for row in before]
         self._status.inherit([table for table, keys in self._inherited.items() if keys])
 
@@ -101,8 +120,7 @@ class Reflector:
                 self._withhold(event)
             case Upsert() | Delete():
                 self._heal(event)
-                if self._withheld:
-                    self._confirm(event.feed, event.object)
+                self._confirm(event.feed, event.object)
                 self._batch.add(event)
             case Bad():
                 self._reject(event)
@@ -129,7 +147,7 @@ class Reflector:
         self._status.figures.heard()
         for name, event in self._batch.take().items():
             self._claim(name, event, changes)
-        self._yield(changes)
+        self._doubt(changes)
         self._count(changes)
         self.split.claims_s += time.perf_counter() - started
         self._writer.commit(changes, finished)
@@ -140,8 +158,11 @@ class Reflector:
         return set().union(*(self._claims[table].names(feed) for table in self._feeds[feed].tables))
 
     def withheld(self, feed: str) -> int:
-        """How many objects of a feed would go if the server were believed."""
-        return len(self._withheld.names(feed))
+        """How many objects of a feed, and rows of before, would go if the server were believed."""
+        orphans = (
+            sum(len(self._orphans(table)) for table in self._feeds[feed].tables) if feed in self._unconfirmed else 0
+        )
+        return len(self._withheld.names(feed)) + orphans
 
     def release(self, feed: str | None = None) -> None:
         """Believe the server after all, of one feed or all: what was withheld is deleted."""
@@ -151,7 +172,7 @@ class Reflector:
             for name in self._withheld.release(each):
                 self._batch.add(Delete(each, name))
             if each in self._unconfirmed:  # its list counts as full now
-                self._unconfirmed.discard(each)
+                del self._unconfirmed[each]
                 finished += self._finished(self._feeds[each])
         for table in finished:
             self._disinherit(table, changes.setdefault(table, {}))
@@ -204,10 +225,10 @@ class Reflector:
             self._doubted.add(event.feed)
 
     def _confirm(self, feed: str, name: str) -> None:
-        """The server spoke of this object: whatever it said holds."""
-        self._withheld.confirm(feed, name)
-        for table in self._feeds[feed].tables:
-            self._claims[table].trust((name,))
+        """The server spoke of this object: whatever it said holds. Cheap where nothing is withheld."""
+        if self._withheld and name in self._withheld.names(feed):
+            self._withheld.confirm(feed, name)
+            self._doubted.add(feed)
 
     def _heal(self, event: Upsert | Delete) -> None:
         """The object could be read, or is gone; of one that was read in part its faults are told."""
@@ -219,14 +240,12 @@ class Reflector:
             self._status.heal(event.feed, event.object)
 
     def _reject(self, event: Bad) -> None:
-        if self._withheld:
-            self._confirm(event.feed, event.object)
-            self._doubted.add(event.feed)  # what this object waits for, and one in doubt holds, is its own now
+        self._confirm(event.feed, event.object)
         table = event.table or self._feeds[event.feed].tables[0].name
         self._status.reject(event.feed, table, event.object, event.error, event.excerpt)
 
-    def _yield(self, changes: Changes) -> None:
-        """Objects that are withheld since the last commit yield to those that are not."""
+    def _doubt(self, changes: Changes) -> None:
+        """Objects that are withheld yield to those that are not; of feeds where that changed since the last commit."""
         for feed in self._doubted:
             for table in self._feeds[feed].tables:
                 self._claims[table].doubt(feed, self._withheld.names(feed), changes.setdefault(table, {}))
@@ -245,15 +264,14 @@ class Reflector:
         missing = self.names(feed.name) - {event.object for event in listed.objects}
         gone = missing if listed.full else missing & listed.gone
         self._withheld.replace(feed.name, missing - gone, listed.doubt)
-        for claims in [self._claims[table] for table in feed.tables]:
-            claims.trust(event.object for event in listed.objects)
-        if missing - gone:  # before the list's own claims: they take what the missing ones held
-            self._doubted.add(feed.name)
-            self._yield(changes)
+        self._doubted.add(feed.name)
         for table in feed.tables:
             self._relist(table, feed, listed, gone, changes[table])
-        (self._unconfirmed.discard if listed.full else self._unconfirmed.add)(feed.name)
-        finished = self._finished(feed) if listed.full else ()
+        self._doubt(changes)
+        self._unconfirmed[feed.name] = listed.doubt
+        if listed.full or not self.withheld(feed.name):  # a list that leaves nothing out needs nobody to vouch for it
+            del self._unconfirmed[feed.name]
+        finished = () if feed.name in self._unconfirmed else self._finished(feed)
         for table in finished:
             self._disinherit(table, changes[table])
         self._reject_anew(feed.name, listed.objects)
@@ -294,6 +312,14 @@ class Reflector:
                 finished.append(table)
         return tuple(finished)
 
+    def _orphans(self, table: AnyTable) -> Sequence[Any]:
+        """Keys of rows of before that nobody claims, though all lists have come; as some of those are not believed."""
+        if table not in self._inherited or not self._unlisted[table] <= self._unconfirmed.keys():
+            return ()
+        claims = self._claims[table]
+        self._inherited[table] = orphans = [key for key in self._inherited[table] if key not in claims]
+        return orphans
+
     def _disinherit(self, table: AnyTable, changes: dict[Any, Any]) -> None:
         """Rows that an earlier source left and nobody claims now are orphans."""
         claims = self._claims[table]
@@ -307,6 +333,11 @@ class Reflector:
         found = self._object_of(table, table.key_of(row))
         if found is not None:
             self._status.reject(found[0], table.name, found[1], str(error), excerpt(repr(row)))
+
+    def _standing(self, table: AnyTable, key: Any) -> Any:
+        """The row that the table has under a key, or would have if it did not refuse it."""
+        refused = self._writer.refused(table, key)
+        return self._db.snapshot()[table].get(key) if refused is None else refused
 
     def _accepted(self, table: AnyTable, key: Any) -> None:
         found = self._object_of(table, key)
@@ -328,9 +359,11 @@ class Reflector:
             claims = self._claims[table]
             count, doubt = 0, ""
             for feed in withheld.feeds():
-                of_table = len(set(withheld.names(feed)).intersection(claims.names(feed)))
+                of_table = sum(claims.holds(feed, name) for name in withheld.names(feed))
                 count += of_table
                 doubt = withheld.reason(feed) if of_table else doubt
+            if self._unconfirmed and (orphans := len(self._orphans(table))):
+                count, doubt = count + orphans, doubt or next(iter(self._unconfirmed.values()))
             self._status.count(table, len(claims), count, doubt)
 
 

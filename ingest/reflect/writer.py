@@ -12,7 +12,7 @@ from statedb.catalog import Rejected, Sources
 from ..source import AnyTable
 from ..status import Status
 from .feed import Split
-from .inherited import Initializers
+from .initializers import Initializers
 
 Changes: TypeAlias = dict[AnyTable, dict[Any, Any]]
 """table -> key -> row or None (Any: tables of many key and row types)."""
@@ -48,6 +48,10 @@ class TableWriter:
         self._clock = clock
         self._refused: dict[AnyTable, dict[Any, Any]] = {}
         self._retry_at = 0.0
+
+    def refused(self, table: AnyTable, key: Any) -> Any:
+        """The row that the table refused under this key, or None."""
+        return self._refused.get(table, {}).get(key)
 
     def retry(self) -> None:
         """Once a second, try again what was refused: the row that stood against it may have gone, whoever wrote it."""

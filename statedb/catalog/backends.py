@@ -45,6 +45,15 @@ class Backend(msgspec.Struct, frozen=True, gc=False):
         return ServiceKey(key.cluster, key.namespace, key.service)
 
 
+def takes_traffic_first(backend: Backend) -> tuple[object, ...]:
+    """What to sort backends of one address by: the lowest is the one that counts.
+
+    Ready before serving before not, then not terminating, then the first by its other fields.
+    """
+    last = (backend.node, backend.hostname, backend.zone, backend.zone_hints, backend.source)
+    return not backend.ready, not backend.serving, backend.terminating, *last
+
+
 class Backends(Table[BackendKey, Backend], name="backends"):
     """One row per layer 4 address, service and cluster."""
 

@@ -17,7 +17,8 @@ class SourceRow(msgspec.Struct, frozen=True, gc=False):
 
     ``state``: absent, connecting, syncing, synced, stale or failed; ``since`` when (Unix seconds). ``rows`` are those
     that it owns, ``withheld_deletes`` those that it would remove if it could trust what it sees. ``relists`` counts
-    how often it had to list anew.
+    how often it had to list anew. ``origin`` identifies the place that the rows are from, in words of the backend; a
+    warm start takes it from the dump.
     """
 
     key: SourceKey
@@ -28,6 +29,7 @@ class SourceRow(msgspec.Struct, frozen=True, gc=False):
     rows: int = 0
     withheld_deletes: int = 0
     relists: int = 0
+    origin: str = ""
 
 
 class Sources(Table[SourceKey, SourceRow], name="sources"):

@@ -11,7 +11,7 @@ wrong place) is found and finished by the next writer of the table; readers are 
 
 from __future__ import annotations
 
-from threading import Lock, get_ident
+from threading import RLock, get_ident
 from typing import Any, Protocol, TypeAlias, cast
 
 from .errors import TransactionClosed, WrongThread
@@ -22,7 +22,7 @@ from .states import Redo, State, Undo
 from .store import TableStore
 from .wakers import Waker, wake_all
 
-_TORN = Lock()  # one for all databases: torn commits are a rarity
+_TORN = RLock()  # one for all databases: torn commits are a rarity
 _NOTHING: Moves = {}
 _fromkeys = dict.fromkeys
 
@@ -120,16 +120,7 @@ class CommitPlan(Holder):
         self.closed = COMMITTED
         parts = self.parts
         if self.pins is None and parts:
-            for store, base, undo, redo, leave, enter, after, shapes in parts:
-                if shapes:
-                    store.learn(shapes)
-                store.apply(base, undo, redo, leave, enter, after)
-            root = parts[0][0].root
-            with root.lock:
-                pins = root.pins.copy()
-                for part in parts:
-                    pins[part[0].table] = part[6]
-                root.pins = self.pins = pins
+            self._publish(parts)
         for store in self.reserved:
             reservation = store.reservation  # the lines of release(), spelled out
             if reservation.holder.get(HOLDER) is self:
@@ -141,6 +132,28 @@ class CommitPlan(Holder):
                 _trip(part, self._wakers)
         if self._wakers:
             wake_all(self._wakers)
+
+    def _publish(self, parts: list[Part]) -> None:
+        """Change the newest state, and swap the root.
+
+        The new root is made outside of the lock and put in only if nobody else swapped it meanwhile: under the lock
+        nothing is allocated and nothing is called, so no collector, finalizer or signal handler runs there. One that
+        commits to other tables while the new root is being made, in whatever thread, is found out by the comparison.
+        """
+        for store, base, undo, redo, leave, enter, after, shapes in parts:
+            if shapes:
+                store.learn(shapes)
+            store.apply(base, undo, redo, leave, enter, after)
+        root = parts[0][0].root
+        while self.pins is None:
+            seen = root.pins
+            pins = seen.copy()
+            for part in parts:
+                pins[part[0].table] = part[6]
+            with root.lock:
+                if root.pins is seen:
+                    root.pins = pins
+                    self.pins = pins
 
     def finish_again(self) -> None:
         """``finish``, after an exception broke it. Where another one does, the tables name the plan from then on.

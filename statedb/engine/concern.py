@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from .states import Key, Redo, State, Undo, keys_before_and_after, really_changed
+from .errors import InvalidKey
+from .states import Key, Redo, State, Undo, is_told, keys_before_and_after, really_changed
 
 
 class Concern:
     """What one watch is about: where it stands in the registry, and how to find it in a commit afterwards."""
 
-    __slots__ = ("keys", "matches", "place", "position")
+    __slots__ = ("keys", "matches", "place", "position", "size")
 
-    def __init__(self, place: str, position: int, keys: list[Key], matches: Callable[[Key], bool] | None) -> None:
-        """``place`` is table, key or prefix; ``matches`` tells an index key at ``position``."""
+    def __init__(
+        self, place: str, position: int, keys: list[Key], matches: Callable[[Key], bool] | None, size: int = 0
+    ) -> None:
+        """``place`` is table, stream, initializers, key, prefix or range; ``matches`` tells a key at ``position``.
+
+        ``size`` is a prefix's. Raises InvalidKey for keys that no dict can hold: a commit looks them up, and may not
+        fail for what a reader asked.
+        """
+        try:
+            hash(tuple(keys))
+        except TypeError as error:
+            raise InvalidKey(f"{keys[0]!r} cannot be watched: {error}; keys must be hashable") from None
+        self.size = size
         self.place = place
         self.position = position
         self.keys = keys
         self.matches = matches
 
+    @property
+    def heeds_initializers(self) -> bool:
+        """Whether initializers that begin or finish trip it too."""
+        return self.place in ("table", "stream", "initializers")
+
     def touched_by(self, undo: Undo, redo: Redo) -> bool:
         """Whether a commit changed something this watch is about. Cost: O(changed rows)."""
+        if self.place == "stream":
+            return any(is_told(undo[key], after) for key, after in redo.items())
+        if self.place == "initializers":
+            return False
         if self.place == "key" and self.position == 0:
             return any(key in redo and really_changed(undo[key], redo[key]) for key in self.keys)
         return any(
@@ -41,12 +63,36 @@ def table_concern() -> Concern:
     return Concern("table", 0, [None], None)
 
 
+def stream_concern() -> Concern:
+    """Whatever a change stream tells of: forced writes of equal rows too."""
+    return Concern("stream", 0, [None], None)
+
+
+def initializers_concern() -> Concern:
+    """Initializers that begin or finish, and nothing else."""
+    return Concern("initializers", 0, [None], None)
+
+
 def key_concern(position: int, keys: list[Key]) -> Concern:
     """The rows under any of these keys of an index (position 0: the primary)."""
-    wanted = frozenset(keys)
-    return Concern("key", position, keys, wanted.__contains__)
+    return Concern("key", position, keys, keys.__contains__)
 
 
-def prefix_concern(position: int, prefix: Key, matches: Callable[[Key], bool]) -> Concern:
-    """The rows under a prefix of an index."""
-    return Concern("prefix", position, [prefix], matches)
+def prefix_concern(position: int, prefix: Key, matches: Callable[[Key], bool], size: int) -> Concern:
+    """The rows under a prefix of an index; ``size`` is how much of a key the prefix is compared with."""
+    return Concern("prefix", position, [prefix], matches, size)
+
+
+def range_concern(position: int, low: Any, high: Any) -> Concern:
+    """The rows with ``low <= key < high`` in an index; None leaves that side open."""
+    return Concern("range", position, [(low, high)], lambda key: within(key, low, high))
+
+
+def within(key: Key, low: Any, high: Any) -> bool:
+    """Whether a key lies in a range. A bound that cannot be compared trips its watch: the commit must not fail."""
+    try:
+        return (low is None or not key < low) and (high is None or bool(key < high))
+    except MemoryError:
+        raise  # the commit is run again
+    except Exception:
+        return True

@@ -1,4 +1,4 @@
-"""Tables as JSON lines and back. Knows rows by their fields; msgspec only where rows are its Structs.
+"""Tables as JSON lines.
 
     {"statedb": 1, "tables": [{"name": "pods", "fields": ["name", "node"], "rows": 2, "revision": 7}]}
     {"table": "pods", "revision": 3, "row": {"name": "a", "node": "n1"}}
@@ -12,20 +12,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from .table_view import TableView
 
-_VERSION = 1
+VERSION = 1
+
+Decoder: TypeAlias = Callable[[Any, Any], Any]
+"""(table, plain value) -> row (Any: JSON in, the user's row out)."""
 
 
-def dump(views: Mapping[Any, TableView[Any, Any]]) -> Iterator[bytes]:
+def codec() -> Any:
+    """How rows become plain values and back."""
+    from . import codec as rows  # late, for it needs msgspec: programs that never dump do without
+
+    return rows
+
+
+def dump(views: Mapping[Any, TableView[Any, Any]], decoder: Decoder | None = None) -> Iterator[bytes]:
     """The lines, each with its newline. Made as they are asked for: writers go on, and nothing is held twice.
 
-    ``views`` are the tables' views, all of one snapshot (Any: of all key and row types).
+    ``views`` are the tables' views, all of one snapshot (Any: of all key and row types). Every row is made again from
+    its line, by ``decoder`` or by its type, before the line is given: raises TypeError where another one comes out.
     """
+    rows = codec()
+    decode = rows.row_of if decoder is None else decoder
     shapes = [
         {
             "name": table.name,
@@ -35,12 +47,15 @@ def dump(views: Mapping[Any, TableView[Any, Any]]) -> Iterator[bytes]:
         }
         for table, view in views.items()
     ]
-    yield _line({"statedb": _VERSION, "tables": shapes})
+    yield _line({"statedb": VERSION, "tables": shapes})
     total = 0
     for table, view in views.items():
         for key, row in view.items():
             entry = view.entry(key)
-            yield _line({"table": table.name, "revision": entry.revision if entry else 0, "row": _plain(row)})
+            value = {"table": table.name, "revision": entry.revision if entry else 0, "row": rows.plain(row)}
+            line = _line(value)
+            rows.check_return(table, row, json.loads(line)["row"], decode)
+            yield line
             total += 1
     yield _line({"end": total})
 
@@ -59,12 +74,3 @@ def _fields_of(kind: Any) -> list[str] | None:
     if hasattr(kind, "__attrs_attrs__"):
         return [attribute.name for attribute in kind.__attrs_attrs__]
     return None
-
-
-def _plain(row: Any) -> Any:
-    if hasattr(row, "__struct_fields__"):
-        return sys.modules["msgspec"].to_builtins(row)
-    if dataclasses.is_dataclass(row) and not isinstance(row, type):
-        return dataclasses.asdict(row)
-    fields = _fields_of(type(row))
-    return row if fields is None else {name: getattr(row, name) for name in fields}

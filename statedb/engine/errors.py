@@ -71,7 +71,7 @@ class IndexFunctionError(StateDBError):
 
 
 class InitializerError(StateDBError):
-    """An initializer of this name is pending already, or one belongs to another table; the message says which."""
+    """An initializer of this name is pending already, or one is of another table or database: the message says."""
 
 
 class StreamClosed(StateDBError):

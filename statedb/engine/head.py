@@ -21,7 +21,7 @@ from .store import TableStore
 class Head:
     """The part of a database that transactions and streams need."""
 
-    __slots__ = ("__weakref__", "_check", "_origins", "_root", "_stores")
+    __slots__ = ("__weakref__", "_check", "_origins", "_root", "_stores", "_taken")
 
     def __init__(self) -> None:
         """No tables yet."""
@@ -29,10 +29,29 @@ class Head:
         self._stores: dict[Any, TableStore] = {}
         self._check = os.environ.get("STATEDB_CHECK", "0") not in ("", "0")
         self._origins: Origins | None = None
+        self._taken: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
-        """All tables at this instant. Cost: one attribute read and one small object."""
-        return self._snapshot_of(self._root.pins)  # the root first: a table in it is in the stores already
+        """All tables at this instant. Until the next commit all who ask get the same object, which is immutable.
+
+        What is kept must not outlive its state, for it would hold history:
+
+            a reader                     a commit
+            reads the root               swaps the root
+            keeps its snapshot           drops the one that is kept
+            looks at the root again,
+            drops it where it is another
+        """
+        pins = self._root.pins  # the root first: a table in it is in the stores already
+        taken = self._taken
+        if taken is not None and taken._pins is pins:
+            return taken
+        snapshot = self._snapshot_of(pins)
+        if self._origins is None:
+            self._taken = snapshot
+            if self._root.pins is not pins:
+                self._taken = None
+        return snapshot
 
     def _snapshot_of(self, pins: dict[Any, Pin]) -> Snapshot:
         if self._origins is not None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from operator import itemgetter
-from threading import Lock
+from threading import RLock
 from typing import Any
 from weakref import ref
 
@@ -31,12 +31,13 @@ class Initializer:
     Made by ``TableWriter.begin_initializer``, handed to ``finish_initializer``. Compared by identity.
     """
 
-    __slots__ = ("name", "table")
+    __slots__ = ("name", "store", "table")
 
-    def __init__(self, name: str, table: Any = None) -> None:
-        """Users do not make these; ``table`` is the table that it was made for."""
+    def __init__(self, name: str, table: Any = None, store: Any = None) -> None:
+        """Users do not make these. ``table`` is what it was made for, and ``store`` that table in its database."""
         self.name = name
         self.table = table
+        self.store = store
 
     def __repr__(self) -> str:
         """``<Initializer kvstore>``."""
@@ -64,17 +65,21 @@ class Commit:
 class Pin:
     """What the root, snapshots, views and streams hold: keeps one Commit, and so the way to the newest state.
 
-    ``ordered`` caches the rows in key order while the commit is the newest; ``layers`` the merged undo of a
+    ``ordered`` keeps the state's rows in key order, once somebody read them so; ``layers`` the merged undo of a
     stale one together with the Pin at which it ends: one tuple, replaced whole, never changed.
     """
 
-    __slots__ = ("__weakref__", "commit", "layers", "ordered")
+    __slots__ = ("__weakref__", "commit", "layers", "ordered", "origins", "walks")
 
     def __init__(self, commit: Commit) -> None:
         """Pin a commit."""
         self.commit = commit
         self.ordered: list[Row] | None = None
         self.layers: tuple[tuple[Layer, ...], Pin] | None = None
+        self.walks = 0
+        """How often a row was looked for link by link, before the undo was merged into layers."""
+        self.origins: dict[str, None] | None = None
+        """Where the state was taken, if `Database.observe` was told to remember that."""
 
 
 def links(start: Commit, end: Commit | None) -> Iterator[tuple[Undo, Redo, Commit]]:
@@ -106,7 +111,7 @@ class Root:
 
     def __init__(self) -> None:
         """No tables yet."""
-        self.lock = Lock()
+        self.lock = RLock()
         self.pins: dict[Any, Pin] = {}
 
 

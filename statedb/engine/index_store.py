@@ -93,9 +93,7 @@ class IndexStore:
             for key in state[3][place]:
                 entry = entries.get(key)
                 if type(entry) is Bucket:
-                    entry.discard(primary)
-                    entry.version += 1
-                    entry.cached = None
+                    entry.take(primary)
                     if not entry:
                         entries.pop(key, None)
                 elif entry is not None and entry == primary:
@@ -114,6 +112,8 @@ class IndexStore:
                     entry = entries.setdefault(key, primary)
                     if type(entry) is Bucket:
                         entry.add(primary)
+                        if entry.order is not None:
+                            entry.order.note([primary], entry)
                     elif entry is not primary and entry != primary:
                         entries[key] = bucket_of((entry, primary))
         if self.lengths is not None:

@@ -8,9 +8,9 @@ from typing import Any, Generic, overload
 from .bucket import Bucket
 from .concern import key_concern, prefix_concern
 from .errors import RowNotFound
-from .keys import normal_prefix, prefix_edges, prefix_matcher
+from .keys import Bounds, normal_prefix, prefix_edges, prefix_matcher, range_edges
 from .schema import AnyIndex, K, R
-from .source import Source, check_key, check_limit
+from .source import Source, check_limit
 from .states import Key
 from .table_view import D, TableView
 from .watch import Watch
@@ -50,24 +50,35 @@ class AnyIndexView(Generic[K, R]):
             return tuple(map(self._get, entry.ordered()))  # type: ignore[arg-type]  # no link: each has its row
         return () if entry is None else (self._get(entry),)  # type: ignore[return-value]
 
-    def _over(self, keys: Iterable[Key], limit: int | None = None) -> tuple[R, ...]:
-        """The rows under several stored keys, each once, at its first key."""
+    def _over(self, keys: Iterable[Key], limit: int | None = None, *, reverse: bool = False) -> tuple[R, ...]:
+        """The rows under several stored keys, each once, at the key that comes first."""
         found: dict[Key, R] = {}
         for key in keys:
             listed = self._source.listed(self._index, key)
-            for primary in sorted(listed):
+            for primary in sorted(listed, reverse=reverse):
                 found.setdefault(primary, listed[primary])
             if limit is not None and len(found) >= limit:
                 break
         return tuple(list(found.values())[:limit])
 
     def __contains__(self, key: object) -> bool:
-        """Whether any row stands under this key."""
-        return bool(self._listed(self._index.index.normal(key)))
+        """Whether any row stands under this key. Cost: one dict lookup on the newest snapshot."""
+        return self._has(self._index.index.normal(key))
 
-    def _keys(self) -> Iterator[Key]:
-        keys = self._source.index_keys(self._index, None, None)
-        return (key for key in keys if self._listed(key))
+    def _has(self, key: Key) -> bool:
+        """Whether any row stands under a stored key. A bucket is looked at before the link, as rows are."""
+        entry = self._index.entries.get(key)
+        there = bool(entry) if type(entry) is Bucket else entry is not None
+        return there if self._commit.link is None else bool(self._listed(key))
+
+    def __len__(self) -> int:
+        """How many keys have rows. Cost: O(1) on the newest snapshot, O(keys) on others."""
+        self._source.check_open()
+        count = len(self._index.entries)
+        return count if self._commit.link is None else len(tuple(self._keys()))
+
+    def _keys(self, *, reverse: bool = False) -> Iterator[Key]:
+        return filter(self._has, self._source.index_keys(self._index, None, None, reverse=reverse))
 
 
 class _OrderedIndexView(AnyIndexView[K, R]):
@@ -80,37 +91,62 @@ class _OrderedIndexView(AnyIndexView[K, R]):
         self._source.check_open()
         return tuple(self._keys())
 
-    def prefix(self, prefix: Any) -> tuple[R, ...]:
-        """The rows under a prefix of the index key, by index key and then primary key, each row once."""
-        self._source.check_open()
-        low, high = prefix_edges(prefix)
-        try:
-            return self._over(self._source.index_keys(self._index, low, high))
-        except TypeError as error:
-            raise self._source.not_comparable(self._index.index.name, error) from None
+    def __iter__(self) -> Iterator[K]:
+        """The index keys that have rows, in order."""
+        return iter(self.keys())
 
-    def range(self, start: K | None = None, stop: K | None = None, *, limit: int | None = None) -> tuple[R, ...]:
+    def __reversed__(self) -> Iterator[K]:
+        """The index keys that have rows, from the last to the first."""
+        self._source.check_open()
+        return iter(tuple(self._keys(reverse=True)))
+
+    def prefix(self, prefix: Any, *, reverse: bool = False) -> tuple[R, ...]:
+        """The rows under a prefix of the index key, by index key and then primary key, each row once."""
+        return self._between(*prefix_edges(prefix), None, reverse=reverse)
+
+    def range(
+        self,
+        start: K | None = None,
+        stop: K | None = None,
+        *,
+        limit: int | None = None,
+        reverse: bool = False,
+        bounds: Bounds = "[)",
+    ) -> tuple[R, ...]:
         """The rows with ``start <= index key < stop``, by index key and then primary key, each row once.
 
-        Raises InvalidKey for a bound that does not compare with the keys, ValueError for a limit below zero.
+        With ``reverse`` from the end: the last rows first. ``bounds`` says which ends belong to the range. Raises
+        InvalidKey for a bound that does not compare with the keys, ValueError for a limit below zero.
         """
-        self._source.check_open()
         check_limit(limit)
-        try:
-            keys = self._source.index_keys(self._index, start, stop)
-        except TypeError as error:
-            raise self._source.not_comparable(self._index.index.name, error) from None
-        return self._over(keys, limit)
+        return self._between(*range_edges(start, stop, bounds), limit, reverse=reverse)
+
+    def _between(self, low: Any, high: Any, limit: int | None, *, reverse: bool) -> tuple[R, ...]:
+        self._source.check_open()
+        wanted = limit
+        while True:
+            try:
+                keys = self._source.index_keys(self._index, low, high, wanted, reverse=reverse)
+            except TypeError as error:
+                raise self._source.not_comparable(self._index.index.name, error) from None
+            rows = self._over(keys, limit, reverse=reverse)
+            # A row may stand under several keys: so many keys need not give so many rows.
+            if limit is None or wanted is None or len(rows) == limit or len(keys) != wanted:
+                return rows
+            wanted *= 2
+
+    def watch_range(self, start: K | None = None, stop: K | None = None, *, bounds: Bounds = "[)") -> Watch:
+        """A watch on the rows of a range; see ``range``. Cost for each commit: one comparison for each changed key."""
+        return self._source.watch_range(self._index.position, range_edges(start, stop, bounds))
 
     def watch(self, key: K) -> Watch:
         """A watch on the rows under one index key, present or not."""
-        check_key(key)
         return self._source.watch(key_concern(self._index.position, [key]))
 
     def watch_prefix(self, prefix: Any) -> Watch:
         """A watch on the rows under a prefix of the index key."""
         normal, size = normal_prefix(prefix)
-        return self._source.watch(prefix_concern(self._index.position, normal, prefix_matcher(prefix)), size)
+        return self._source.watch(prefix_concern(self._index.position, normal, prefix_matcher(prefix), size))
 
 
 class UniqueIndexView(_OrderedIndexView[K, R]):
@@ -142,6 +178,14 @@ class UniqueIndexView(_OrderedIndexView[K, R]):
             raise RowNotFound(f"index {self._source.store.name}.{self._index.index.name} has no row under {key!r}")
         return row
 
+    def values(self) -> tuple[R, ...]:
+        """The rows, by index key; one that stands under several keys is there as often."""
+        return tuple([self[key] for key in self.keys()])
+
+    def items(self) -> tuple[tuple[K, R], ...]:
+        """The pairs of index key and row, by index key."""
+        return tuple([(key, self[key]) for key in self.keys()])
+
 
 class IndexView(_OrderedIndexView[K, R]):
     """An index at one instant: index key -> the rows under it, as a tuple in primary key order."""
@@ -155,6 +199,14 @@ class IndexView(_OrderedIndexView[K, R]):
     def get(self, key: K) -> tuple[R, ...]:
         """The same as ``view[key]``."""
         return self[key]
+
+    def values(self) -> tuple[tuple[R, ...], ...]:
+        """The rows under each key, by index key."""
+        return tuple([self[key] for key in self.keys()])
+
+    def items(self) -> tuple[tuple[K, tuple[R, ...]], ...]:
+        """The pairs of index key and the rows under it, by index key."""
+        return tuple([(key, self[key]) for key in self.keys()])
 
 
 class PrimaryIndexView(UniqueIndexView[K, R]):
@@ -187,13 +239,33 @@ class PrimaryIndexView(UniqueIndexView[K, R]):
         """The keys, in order."""
         return tuple(self._view)
 
-    def prefix(self, prefix: Any) -> tuple[R, ...]:
-        """The rows under a key prefix, in order."""
-        return self._view.prefix(prefix)
+    def __len__(self) -> int:
+        """How many rows. Cost: O(1)."""
+        return len(self._view)
 
-    def range(self, start: K | None = None, stop: K | None = None, *, limit: int | None = None) -> tuple[R, ...]:
+    def __reversed__(self) -> Iterator[K]:
+        """The keys from the last to the first."""
+        return reversed(self._view)
+
+    def prefix(self, prefix: Any, *, reverse: bool = False) -> tuple[R, ...]:
+        """The rows under a key prefix, in order."""
+        return self._view.prefix(prefix, reverse=reverse)
+
+    def range(
+        self,
+        start: K | None = None,
+        stop: K | None = None,
+        *,
+        limit: int | None = None,
+        reverse: bool = False,
+        bounds: Bounds = "[)",
+    ) -> tuple[R, ...]:
         """The rows with ``start <= key < stop``, in order."""
-        return self._view.range(start, stop, limit=limit)
+        return self._view.range(start, stop, limit=limit, reverse=reverse, bounds=bounds)
+
+    def watch_range(self, start: K | None = None, stop: K | None = None, *, bounds: Bounds = "[)") -> Watch:
+        """A watch on the rows of a range."""
+        return self._view.watch_range(start, stop, bounds=bounds)
 
     def watch(self, key: K) -> Watch:
         """A watch on one row, present or not."""

@@ -32,6 +32,7 @@ def _problem(store: TableStore, pin: Pin) -> str | None:
         for index in store.indexes:
             _check_index(store, index)
         store.order.check()
+        store.row_list.check()
         for index in store.indexes:
             index.order.check()
     except (AssertionError, LookupError, RuntimeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 from .errors import InvalidKey
 
@@ -80,6 +80,44 @@ class PrefixEdge:
         return not self > key
 
 
+class KeyEdge:
+    """The place in a sorted list just after a key: what makes a lower bound exclusive, and an upper one inclusive."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: Any) -> None:
+        """Just after ``key``."""
+        self.key = key
+
+    def __gt__(self, key: Any) -> bool:
+        """Whether the key lies before this edge."""
+        return not self.key < key
+
+    def __lt__(self, key: Any) -> bool:
+        """Whether the key lies behind this edge."""
+        return bool(self.key < key)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same place."""
+        return isinstance(other, KeyEdge) and bool(self.key == other.key)
+
+    def __hash__(self) -> int:
+        """Of its key."""
+        return hash(self.key) + 1
+
+
+Bounds = Literal["[)", "[]", "(]", "()"]
+"""Which ends of a range belong to it, as mathematicians write it: ``[`` and ``]`` do, ``(`` and ``)`` do not."""
+
+
+def range_edges(start: Any, stop: Any, bounds: Bounds) -> tuple[Any, Any]:
+    """A range as low (inclusive) and high (exclusive) places among keys, None for open. Raises ValueError."""
+    if bounds not in ("[)", "[]", "(]", "()"):
+        raise ValueError(f"bounds must be one of '[)', '[]', '(]', '()', and not {bounds!r}")
+    low = KeyEdge(start) if bounds[0] == "(" and start is not None else start
+    return low, KeyEdge(stop) if bounds[1] == "]" and stop is not None else stop
+
+
 def _next_text(prefix: str) -> str | None:
     """The smallest text above every text that starts with the prefix; None where there is no bound."""
     stripped = prefix.rstrip("\U0010ffff")
@@ -97,9 +135,10 @@ def prefix_edges(prefix: Any) -> tuple[Any, Any]:
     Text and bytes: a leading part. Tuples and other compounds: the leading fields, each matching whole.
     Raises InvalidKey for anything else.
     """
-    if type(prefix) is str:
+    if isinstance(prefix, str):  # members of a StrEnum too: their text counts
+        prefix = str.__str__(prefix)
         return prefix, _next_text(prefix)
-    if type(prefix) is bytes:
+    if isinstance(prefix, bytes):
         return prefix, _next_bytes(prefix)
     fields = fields_of(prefix)
     if fields is None:

@@ -34,7 +34,8 @@ class Layer:
     def index(self, position: int) -> dict[Key, list[Key]]:
         """Secondary key -> primary keys, of the index at this position. Lists may repeat or hold outdated keys."""
         if self._log is None:
-            return self._indexes.get(position) or self._indexes.setdefault(position, self._built(position, self.states))
+            built = self._indexes.get(position)
+            return self._indexes.setdefault(position, self._built(position, self.states)) if built is None else built
         index = self._indexes.setdefault(position, {})
         self._add(index, position, self._log[self._done.get(position, 0) :])
         self._done[position] = len(self._log)
@@ -51,7 +52,9 @@ class Layer:
         if self._log is not None:
             keys = [key for key in list(keys) if (low is None or not key < low) and (high is None or key < high)]
             return keys if last is None else [key for key in keys if not last < key]
-        ordered = self._ordered.get(position) or self._ordered.setdefault(position, sorted(keys))
+        ordered = self._ordered.get(position)
+        if ordered is None:
+            ordered = self._ordered.setdefault(position, sorted(keys))
         start = 0 if low is None else bisect_left(ordered, low)
         stop = len(ordered) if high is None else bisect_left(ordered, high)
         if last is not None:

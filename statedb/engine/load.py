@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 
 from .database import Database
-from .dump import _VERSION
+from .dump import VERSION, Decoder, codec
 from .errors import InvalidDump
-
-Decoder: TypeAlias = Callable[[Any, Any], Any]
-"""(table, plain value) -> row (Any: JSON in, the user's row out)."""
 
 
 def load(db: Database, lines: Iterable[bytes | str], decoder: Decoder | None = None) -> int:
     """Insert the rows of a dump, all in one transaction; how many. Tables that the dump lacks stay as they are.
 
-    Revisions are counted anew. ``decoder`` makes a row of a plain value; without one rows are made by their type,
-    which for other rows than msgspec's must be flat. Raises InvalidDump naming the line; then nothing is loaded.
+    Revisions are counted anew. ``decoder`` makes a row of a plain value; without one rows are made by their type.
+    Raises InvalidDump naming the line, also for lines after the last one of a dump; then nothing is loaded.
     """
-    decode = _decode if decoder is None else decoder
+    decode = codec().row_of if decoder is None else decoder
     numbered = enumerate(lines, 1)
     tables = _tables_in(db, next(numbered, (1, b"")))
     count = 0
@@ -31,6 +27,7 @@ def load(db: Database, lines: Iterable[bytes | str], decoder: Decoder | None = N
             if "end" in value:
                 if value["end"] != count:
                     raise InvalidDump(f"line {number}: {value['end']} rows were written, {count} are there")
+                _check_nothing_follows(numbered)
                 return count
             name = value.get("table")
             table = tables.get(name) if isinstance(name, str) else None
@@ -47,8 +44,8 @@ def load(db: Database, lines: Iterable[bytes | str], decoder: Decoder | None = N
 def _tables_in(db: Database, first: tuple[int, bytes | str]) -> dict[Any, Any]:
     """The tables that a dump's first line names, by name."""
     header = _parsed(*first)
-    if header.get("statedb") != _VERSION:
-        raise InvalidDump(f"line 1: this is no dump of version {_VERSION}")
+    if header.get("statedb") != VERSION:
+        raise InvalidDump(f"line 1: this is no dump of version {VERSION}")
     known = {table.name: table for table in db.tables}
     shapes = header.get("tables", [])
     shapes = shapes if isinstance(shapes, list) else [shapes]
@@ -60,7 +57,15 @@ def _tables_in(db: Database, first: tuple[int, bytes | str]) -> dict[Any, Any]:
     for name in named:
         if name not in known:
             raise InvalidDump(f"line 1: table {name!r} is not in this database ({', '.join(known)}); register it first")
+    if len(set(named)) != len(named):
+        raise InvalidDump(f"line 1: a table is named twice ({', '.join(named)}); it is damaged")
     return {name: known[name] for name in named}
+
+
+def _check_nothing_follows(numbered: Iterable[tuple[int, bytes | str]]) -> None:
+    for number, line in numbered:
+        if line.strip():
+            raise InvalidDump(f"line {number}: there is more after the end of the dump; load one dump at a time")
 
 
 def _parsed(number: int, line: bytes | str) -> dict[str, Any]:
@@ -71,12 +76,3 @@ def _parsed(number: int, line: bytes | str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidDump(f"line {number}: not a JSON object")
     return value
-
-
-def _decode(table: Any, value: Any) -> Any:
-    kind = table.row_type
-    if hasattr(kind, "__struct_fields__"):
-        return sys.modules["msgspec"].convert(value, kind)
-    if isinstance(value, dict):
-        return kind(**value)
-    return tuple(value) if isinstance(value, list) else value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .concern import key_concern, prefix_concern
 from .index_views import AnyIndexView
 from .networks import covering, length_of, pack, span, unpack
@@ -29,6 +31,22 @@ class PrefixIndexView(AnyIndexView[N, R]):
         """The networks that have rows, as text: by family, address, and the wider first."""
         self._source.check_open()
         return tuple([str(unpack(key)) for key in self._keys()])
+
+    def __iter__(self) -> Iterator[str]:
+        """The networks that have rows, as ``keys`` gives them."""
+        return iter(self.keys())
+
+    def __reversed__(self) -> Iterator[str]:
+        """The networks that have rows, from the last to the first."""
+        return reversed(self.keys())
+
+    def values(self) -> tuple[tuple[R, ...], ...]:
+        """The rows of each network, by network."""
+        return tuple([self._listed(key) for key in self._keys()])
+
+    def items(self) -> tuple[tuple[str, tuple[R, ...]], ...]:
+        """The pairs of network, as text, and its rows."""
+        return tuple(zip(self.keys(), self.values()))
 
     def longest(self, address: N) -> tuple[R, ...]:
         """The rows of the longest network that covers this address or network; empty where none does.
@@ -86,6 +104,6 @@ class PrefixIndexView(AnyIndexView[N, R]):
         first, last = span(outer)
         size = length_of(outer)
         concern = prefix_concern(
-            self._index.position, outer, lambda key: first <= key <= last and length_of(key) >= size
+            self._index.position, outer, lambda key: first <= key <= last and length_of(key) >= size, size
         )
-        return self._source.watch(concern, size)
+        return self._source.watch(concern)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sized
-from threading import Lock
+from collections.abc import Sized
+from threading import RLock
 from typing import Any
 
 from sortedcontainers import SortedList
@@ -14,52 +14,60 @@ _KEPT_MIN = 4096
 
 
 class Order:
-    """A sorted list of the keys of one dict, which writers change and readers sort.
+    """A sorted list of the keys of one dict or set, which writers change and readers sort.
 
     A writer only appends the keys it added or removed (``note``) after it changed the dict; it never waits. A reader
     drains them under the order's own lock, and membership in the dict decides whether a key came or went, so that
     repeated and outdated notes do no harm. Until somebody reads in order nothing is kept at all.
+
+    Sorting calls the keys' own comparisons, and the collector may run meanwhile: a finalizer or a signal handler of
+    this same thread may come back here. The lock lets it in, ``_busy`` tells it, and it sorts for itself.
     """
 
-    __slots__ = ("_keys", "_lock", "_sorted", "noted")
+    __slots__ = ("_busy", "_keys", "_lock", "_noted_keys", "_sorted", "noted")
 
     def __init__(self, keys: Any) -> None:
-        """``keys`` is the dict whose keys are ordered."""
+        """``keys`` is the dict or set whose keys are ordered."""
         self._keys = keys
-        self._lock = Lock()
+        self._lock = RLock()
+        self._busy = False
         self.noted: deque[list[Any]] | None = None
         """What is still to be sorted in; None where nobody has read in order, and writers need note nothing."""
+        self._noted_keys = 0
         self._sorted: Any = None
 
     def note(self, keys: list[Any], total: Sized) -> None:
         """Remember keys that may have come or gone, after the dict was changed.
 
-        More notes than rows, and the order is forgotten instead.
+        More noted keys than rows, and the order is forgotten instead: notes are bounded by the size of the table.
 
         Cost: O(1). The reader that holds the forgotten notes still drains them: its answer stays right.
         """
         noted = self.noted
         if noted is None:
             return
-        if len(noted) > len(total) + _KEPT_MIN:
+        self._noted_keys += len(keys)  # a reader may set it to 0 in between: it is a bound, and no exact number
+        if self._noted_keys > len(total) + _KEPT_MIN:
             self.noted = None
+            self._sorted = None
         else:
             noted.append(keys)
 
-    def between(self, low: Any = None, high: Any = None, *, limit: int | None = None) -> list[Any]:
-        """A copy of the keys in ``low <= key < high``, ascending; None leaves that side open.
+    def between(
+        self, low: Any = None, high: Any = None, *, limit: int | None = None, reverse: bool = False
+    ) -> list[Any]:
+        """A copy of the keys in ``low <= key < high``, ascending, or descending; None leaves that side open.
 
         Cost: O(log n + result) once the order is up to date.
         """
         with self._lock:
-            ordered = self._fresh()
-            start = 0 if low is None else ordered.bisect_left(low)
-            stop = len(ordered) if high is None else ordered.bisect_left(high)
-            if limit is not None:
-                stop = min(stop, start + limit)
-            if start == 0 and stop == len(ordered):
-                return list(ordered)
-            return list(ordered[start:stop])
+            if self._busy:
+                return _slice(SortedList(list(self._keys)), low, high, limit, reverse)
+            self._busy = True
+            try:
+                return _slice(self._fresh(), low, high, limit, reverse)
+            finally:
+                self._busy = False
 
     def at(self, position: int) -> Any:
         """The key that stands there in order, from 0. Raises IndexError beyond the last. Cost: O(log n)."""
@@ -71,41 +79,50 @@ class Order:
         noted = self.noted
         if noted is None:
             self._sorted = None
+            self._noted_keys = 0
             noted = self.noted = deque()  # first collect notes, then copy: nothing falls between
-        try:
-            if self._sorted is None:
-                noted.clear()
-                self._sorted = SortedList(list(self._keys))
-            self._drain(noted)
-        except BaseException:
-            self._sorted = None  # a half-updated sorted list is corrupt: the next reader builds it afresh
-            raise
-        return self._sorted
+        ordered, self._sorted = self._sorted, None  # half updated it is corrupt: where this raises, it is gone
+        if ordered is None:
+            noted.clear()
+            ordered = SortedList(list(self._keys))
+        ordered = self._drained(ordered, noted)
+        if self.noted is noted:  # else a writer has forgotten it meanwhile
+            self._sorted = ordered
+        return ordered
 
-    def _drain(self, noted: deque[list[Any]]) -> None:
+    def _drained(self, ordered: Any, noted: deque[list[Any]]) -> Any:
         changed: dict[Any, None] = {}
         while noted:
             changed.update(dict.fromkeys(noted.popleft()))
+        self._noted_keys = 0
         if not changed:
-            return
-        if len(changed) * _REBUILD_SHARE > len(self._sorted):
-            self._sorted = SortedList(list(self._keys))
-            return
-        self._place(changed, self._sorted.add, self._sorted.remove)
-
-    def _place(self, changed: dict[Any, None], add: Callable[[Any], None], remove: Callable[[Any], None]) -> None:
-        keys, ordered = self._keys, self._sorted
+            return ordered
+        if len(changed) * _REBUILD_SHARE > len(ordered):
+            return SortedList(list(self._keys))
+        keys = self._keys
         for key in changed:
             if key in keys:
                 if key not in ordered:
-                    add(key)
+                    ordered.add(key)
             elif key in ordered:
-                remove(key)
+                ordered.remove(key)
+        return ordered
 
     def check(self) -> None:
         """Raise AssertionError where the order, if there is one, is not that of the dict. For tests; no writer."""
         with self._lock:
-            if self.noted is not None and self._sorted is not None:
+            if self.noted is not None and self._sorted is not None and not self._busy:
                 ordered = self._fresh()
                 ordered._check()
                 assert list(ordered) == sorted(self._keys), f"order {list(ordered)!r} is not that of the keys"
+
+
+def _slice(ordered: Any, low: Any, high: Any, limit: int | None, reverse: bool) -> list[Any]:
+    start = 0 if low is None else ordered.bisect_left(low)
+    stop = len(ordered) if high is None else ordered.bisect_left(high)
+    if limit is not None and stop - start > limit:
+        start, stop = (stop - limit, stop) if reverse else (start, start + limit)
+    found = list(ordered) if start == 0 and stop == len(ordered) else list(ordered[start:stop])
+    if reverse:
+        found.reverse()
+    return found

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from threading import Lock
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 from .history import Pin
 from .store import TableStore
@@ -27,29 +25,23 @@ class HeldState(NamedTuple):
 class Origins:
     """Where states were handed out, for as long as anybody holds them."""
 
-    def __init__(self) -> None:
-        """None yet."""
-        self._lock = Lock()
-        self._places: WeakKeyDictionary[Pin, dict[str, None]] = WeakKeyDictionary()
-
     def note(self, pins: Iterable[Pin]) -> None:
-        """These states are handed to whoever calls the engine now."""
+        """These states are handed to whoever calls the engine now. Takes no lock: finalizers take snapshots too."""
         place = _caller()
-        with self._lock:
-            for pin in pins:
-                self._places.setdefault(pin, {})[place] = None
+        for pin in pins:
+            if pin.origins is None:
+                pin.origins = {}
+            pin.origins[place] = None
 
     def held(self, stores: Iterable[TableStore]) -> tuple[HeldState, ...]:
         """What is held that is not the newest state, table by table, the oldest first."""
-        with self._lock:
-            places = {pin: tuple(taken) for pin, taken in self._places.items()}
         found = []
         for store in stores:
             newest = store.pin
             alive = {pin: None for weak in list(store.replaced) if (pin := weak()) is not None and pin is not newest}
             for pin in alive:
                 behind = newest.commit.sequence - pin.commit.sequence
-                found.append(HeldState(store.name, pin.commit.revision, behind, places.get(pin, ())))
+                found.append(HeldState(store.name, pin.commit.revision, behind, tuple(pin.origins or ())))
         return tuple(found)
 
 

@@ -12,6 +12,7 @@ from .commit import CommitPlan
 from .errors import DuplicateKey, IndexFunctionError, InvalidKey
 from .history import Commit, Pin
 from .layers import Layer
+from .row_list import patched
 from .schema import Keys
 from .staged_keys import StagedKeys
 from .states import Key, Redo, Row, State
@@ -71,6 +72,19 @@ class Overlay(StagedKeys):
     def check_open(self) -> None:
         """Raise TransactionClosed after commit or abort, WrongThread where the transaction is not this thread's."""
         self.plan.check_open()
+
+    def row(self, key: Key) -> Row | None:
+        """The row under a primary key, as the transaction sees it."""
+        staged = self.redo.get(key)
+        return self.store.rows.get(key) if staged is None else None if staged[2] else staged[0]
+
+    def all_in_order(self) -> list[Row]:
+        """All rows in key order, staged ones included: the committed list, patched where little is staged."""
+        rows = self.store.row_list.all()
+        if not self.redo:
+            return rows
+        staged = {key: None if state[2] else state[0] for key, state in self.redo.items()}
+        return patched(rows, staged, self.store.key_of)
 
     # -- staging ---------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -33,10 +34,8 @@ class AnyIndex(Generic[K, R]):
     position: int = -1
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Take the attribute's name; one index object belongs to one table."""
-        if self.name:
-            raise InvalidTable(f"index {name!r} of {owner.__name__} is used in another table already; make a new one")
-        self.name = name
+        """Take the attribute's name. Where it has one, the table says what is wrong: errors here are wrapped."""
+        self.name = self.name or name
 
     def __repr__(self) -> str:
         """``<Index services.by_address>``."""
@@ -190,8 +189,9 @@ class Table(Generic[K, R]):
                 f"table name {name!r} of {cls.__name__} is not valid; use a lower-case letter, then at most 30 "
                 'lower-case letters, digits, _ or -, as in class Nodes(Table[...], name="nodes")'
             )
-        if cls.name:
+        if isinstance(cls.name, str) and cls.name:
             raise InvalidTable(f"{cls.__name__} inherits from table {cls.name!r}; derive from Table[...] itself")
+        cls._check_attributes()
         cls.name = name
         cls.row_type = _row_type_of(cls.__dict__.get("__orig_bases__", ()))
         if isinstance(cls.row_type, type):
@@ -205,6 +205,24 @@ class Table(Generic[K, R]):
         cls.indexes = {"primary": primary, **secondary}
         for position, index in enumerate(cls.indexes.values()):
             cls._bind(index, position)
+
+    @classmethod
+    def _check_attributes(cls) -> None:
+        """Refuse indexes under names that tables use themselves, and those of another class. Raises InvalidTable."""
+        for attribute in dir(cls):
+            index = inspect.getattr_static(cls, attribute)
+            if not isinstance(index, AnyIndex):
+                continue
+            if attribute != "primary" and hasattr(Table, attribute):
+                raise InvalidTable(
+                    f"{cls.__name__}: an index cannot be called {attribute!r}, for that is what every table says about "
+                    "itself; choose another name"
+                )
+            if attribute not in cls.__dict__ or index.name != attribute or hasattr(index, "table"):
+                raise InvalidTable(
+                    f"{cls.__name__}: index {attribute!r} belongs to another table or class, or has another name as "
+                    "well; one index object is one index of one table: make a new one in the class itself"
+                )
 
     @classmethod
     def _bind(cls, index: AnyIndex[Any, Any], position: int) -> None:

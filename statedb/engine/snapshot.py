@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast, overload
 
-from .dump import dump
+from .dump import Decoder, dump
 from .errors import UnknownTable
 from .history import Pin
 from .index_views import IndexView, PrimaryIndexView, UniqueIndexView
@@ -82,13 +82,14 @@ class Snapshot:
         """Every table with its revision."""
         return f"<Snapshot {', '.join([f'{t.name}@{pin.commit.revision}' for t, pin in self._pins.items()])}>"
 
-    def dump(self, *tables: AnyTable) -> Iterator[bytes]:
+    def dump(self, *tables: AnyTable, decoder: Decoder | None = None) -> Iterator[bytes]:
         """These tables, or all, as JSON lines, each with its newline, for `statedb.load`. Writers go on meanwhile.
 
-        Rows of msgspec may be nested; dataclasses too; what else they hold must be what JSON knows: raises TypeError.
-        Raises UnknownTable.
+        Rows come back as their types say: Structs, dataclasses, attrs classes, NamedTuples, tuples, nested as you like.
+        A row that would not come back as it is raises TypeError now; give the ``decoder`` that you will give to `load`
+        where types do not tell. Raises UnknownTable.
         """
-        return dump({table: self[table] for table in tables or self})
+        return dump({table: self[table] for table in tables or self}, decoder)
 
     def _pin_of(self, store: TableStore) -> Pin:
         return self._pins[store.table]

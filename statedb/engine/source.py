@@ -15,17 +15,22 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Generic, NamedTuple, cast
 
-from .concern import Concern
+from .concern import Concern, range_concern
 from .errors import InvalidKey
 from .history import Commit, Pin, layers_over, links
 from .index_store import IndexStore
+from .keys import KeyEdge
 from .layers import Layer
 from .schema import R
+from .shape import describe, shape_of
 from .states import Key, Row
 from .store import TableStore
 from .watch import Watch
 
 _REVISION = itemgetter(1)
+
+
+_WALKS = 8
 
 
 class Entry(NamedTuple, Generic[R]):
@@ -72,6 +77,14 @@ class Source:
     def row(self, key: Key) -> Row | None:
         """The row under a primary key."""
         row = self.store.rows.get(key)
+        pin = self.pin
+        if pin.layers is None and pin.walks < _WALKS:  # merging pays only for who asks often, and costs memory
+            pin.walks += 1
+            for undo, _, _ in links(pin.commit, None):
+                if key in undo:
+                    state = undo[key]
+                    return None if state is None or state[2] else state[0]
+            return row
         for layer in self.layers():
             if key in layer.states:
                 return layer.row(key)
@@ -109,18 +122,32 @@ class Source:
                     found[key] = row
         return found
 
-    def ordered(self, low: Any = None, high: Any = None, limit: int | None = None) -> list[Row]:
-        """The rows with ``low <= primary key < high``, in order, at most ``limit``."""
+    def all_in_order(self) -> list[Row]:
+        """All rows in key order; do not change the list."""
+        rows = self.store.row_list.all()
+        return rows if not self.layers() else self.ordered()
+
+    def ordered(
+        self, low: Any = None, high: Any = None, limit: int | None = None, *, reverse: bool = False
+    ) -> list[Row]:
+        """The rows with ``low <= primary key < high``, in order or from the end, at most ``limit``."""
+        if limit is None:
+            at_hand = self.store.row_list.between(low, high)
+            if at_hand is not None and not self.layers():
+                if reverse:
+                    at_hand.reverse()
+                return at_hand
         wanted = limit
         while True:
-            keys = self.store.order.between(low, high, limit=wanted)
+            keys = self.store.order.between(low, high, limit=wanted, reverse=reverse)
             rows = list(map(self.store.rows.get, keys))
             if not self.layers():
                 return cast("list[Row]", rows)
             # Where candidates were cut off, there may be rows beyond the last one that we have not seen.
             last = keys[-1] if keys and len(keys) == wanted else None
-            found = self.resolve(keys, partial(Layer.between, position=0, low=low, high=high, last=last))
-            in_order = sorted(found)[:limit]
+            limits = {"low": low if last is None or not reverse else last, "last": None if reverse else last}
+            found = self.resolve(keys, partial(Layer.between, position=0, high=high, **limits))
+            in_order = sorted(found, reverse=reverse)[:limit]
             if limit is None or last is None or len(in_order) == limit:
                 return [found[key] for key in in_order]
             wanted = 2 * len(keys)
@@ -153,23 +180,42 @@ class Source:
             lambda layer: [k for k in layer.index(position).get(key, ()) if layer.has(k, position, key)],
         )
 
-    def index_keys(self, index: IndexStore, low: Any, high: Any) -> list[Key]:
-        """The index keys of a range that may have rows, in order; some may turn out to have none."""
-        keys = index.order.between(low, high)
+    def index_keys(
+        self, index: IndexStore, low: Any, high: Any, limit: int | None = None, *, reverse: bool = False
+    ) -> list[Key]:
+        """The index keys of a range that may have rows, in order or from the end; some may turn out to have none.
+
+        Of the newest state, where each has a row, at most ``limit``.
+        """
+        keys = index.order.between(low, high, limit=limit, reverse=reverse)
         layers = self.layers()
         if not layers:
             return keys
+        if limit is not None:
+            keys = index.order.between(low, high)
         more = {key for layer in layers for key in layer.between(index.position, low, high)}
-        return sorted(more.union(keys))
+        return sorted(more.union(keys), reverse=reverse)
 
-    def watch(self, concern: Concern, size: int = 0) -> Watch:
+    def watch_range(self, position: int, edges: tuple[Any, Any]) -> Watch:
+        """A watch on a range of an index. Raises InvalidKey for a bound that does not compare with the keys."""
+        shape = self.store.index_shapes[position - 1].shape if position else self.store.key_shape.shape
+        for edge in edges:
+            bound = edge.key if isinstance(edge, KeyEdge) else edge
+            if bound is not None and shape_of(bound) != shape and shape is not None:
+                raise InvalidKey(
+                    f"table {self.store.name!r}: the bound {bound!r} is {describe(shape_of(bound))}, "
+                    f"but the keys are {describe(shape)}"
+                )
+        return self.watch(range_concern(position, *edges))
+
+    def watch(self, concern: Concern) -> Watch:
         """A watch on what this view shows: registered first, then compared with what happened since."""
         self.check_open()
         store, commit = self.store, self.pin.commit
-        watch = store.registry.add(concern, commit.sequence, size)
+        watch = store.registry.add(concern, commit.sequence)
         head = store.pin  # held, so that compaction does not jump over it: the walk must not go beyond the root
         for undo, redo, following in links(commit, head.commit):
-            if concern.touched_by(undo, redo) or (concern.place == "table" and commit.pending != following.pending):
+            if concern.touched_by(undo, redo) or (concern.heeds_initializers and commit.pending != following.pending):
                 watch.trip()
                 break
             commit = following
@@ -184,6 +230,8 @@ def shadowed(key: Key, layers: Iterable[Layer]) -> bool:
 def check_limit(limit: int | None) -> None:
     if limit is not None and limit < 0:
         raise ValueError(f"a limit must be 0 or more, or None for no limit, and not {limit}")
+    if limit is not None and not isinstance(limit, int):
+        raise TypeError(f"a limit must be a whole number, and not {limit!r}")
 
 
 def check_key(key: Key) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from .sameness import same
 from .schema import Keys
 
 Row: TypeAlias = Any  # rows and keys are the user's; the typed door is in front of the engine
@@ -17,10 +18,25 @@ Redo: TypeAlias = dict[Key, State]
 
 
 def really_changed(before: State | None, after: State) -> bool:
-    """Whether a row came, went or differs; a forced write of an equal row is none of these."""
+    """Whether a row came, went or differs; a forced write of an equal row is none of these.
+
+    Called after the commit is visible, where nothing may fail: rows that cannot be compared count as different.
+    """
     if before is None or before[2]:
         return not after[2]
-    return after[2] or bool(before[0] != after[0])
+    if after[2] or before[0] is after[0]:
+        return after[2]
+    try:
+        return not same(before[0], after[0])
+    except MemoryError:
+        raise  # the commit is run again
+    except Exception:
+        return True
+
+
+def is_told(before: State | None, after: State) -> bool:
+    """Whether a change stream tells of it: all but a row that was not there and is not there."""
+    return not (after[2] and (before is None or before[2]))
 
 
 def keys_before_and_after(before: State | None, after: State, position: int) -> tuple[Key, ...]:

@@ -20,6 +20,7 @@ from .history import Commit, Pin, Root, compact
 from .index_store import IndexStore, Moves
 from .order import Order
 from .reserve import Reservation
+from .row_list import RowList
 from .schema import Table, UniqueIndex
 from .shape import KeyShape
 from .states import Key, Redo, Row, Undo
@@ -48,6 +49,7 @@ class TableStore:
         "reservation",
         "revisions",
         "root",
+        "row_list",
         "row_types",
         "rows",
         "streams",
@@ -65,6 +67,7 @@ class TableStore:
         self.rows: dict[Key, Row] = {}
         self.revisions: dict[Key, int] = {}
         self.order = Order(self.rows)
+        self.row_list = RowList(self.rows, self.key_of)
         self.key_shape = KeyShape(0)
         self.indexes = tuple([IndexStore(index) for index in list(table.indexes.values())[1:]])
         self.index_shapes = tuple([store.shape for store in self.indexes])
@@ -79,7 +82,7 @@ class TableStore:
         self.owner: Any = None
         """Who alone may write the table, by identity, with a name; None where everybody may."""
         self.unfinished: Callable[[], None] | None = None  # finishes a commit that exceptions tore
-        self.streams: list[ref[Any]] = []
+        self.streams: dict[ref[Any], None] = {}
         self.commits_timed = 0
         self.commits_s = 0.0
 
@@ -98,13 +101,15 @@ class TableStore:
             )
 
     def follow(self, stream: Any) -> None:
-        """Remember an open stream, weakly; those that are closed or gone are forgotten. One caller at a time."""
-        self.streams = [weak for weak in self.streams if (other := weak()) is not None and not other.closed]
-        self.streams.append(ref(stream))
+        """Remember an open stream, weakly. Each step is atomic: streams are opened from finalizers as well."""
+        self.streams[ref(stream, self._unfollow)] = None
+
+    def _unfollow(self, weak: ref[Any]) -> None:
+        self.streams.pop(weak, None)
 
     def open_streams(self) -> int:
         """How many streams follow the table."""
-        return sum([1 for weak in self.streams if (stream := weak()) is not None and not stream.closed])
+        return sum([1 for weak in list(self.streams) if (stream := weak()) is not None and not stream.closed])
 
     def first_pin(self) -> Pin:
         """The pin of the empty table at revision 0."""
@@ -124,8 +129,6 @@ class TableStore:
         old = base.commit
         if old.link is None:
             old.link = (undo, redo, after.commit)
-        if base.ordered is not None:
-            base.ordered = None
         rows, revisions = self.rows, self.revisions
         for key, (row, revision, deleted, _) in redo.items():
             if deleted:
@@ -143,6 +146,8 @@ class TableStore:
                     store.note(leave, enter)
             if self.order.noted is not None:
                 self.order.note([*leave, *enter], rows)
+        if self.row_list.touched is not None:
+            self.row_list.touch(list(redo))
         self.replaced.append(ref(base))
         if old.sequence % _COMPACT_EVERY == 0:
             self.replaced = compact(self.replaced)

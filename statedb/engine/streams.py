@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from .changes import WITHOUT_KEYS, Change, ChangeBatch, TablesBatch, as_change
-from .concern import table_concern
+from .concern import stream_concern
 from .errors import StreamClosed
 from .head import Head
 from .history import Pin, fold
@@ -54,6 +54,16 @@ class _Stream(Generic[B]):
         return self
 
     def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """The stream itself, for ``async with``."""
+        return self
+
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close it."""
@@ -127,7 +137,7 @@ class _Stream(Generic[B]):
         pins = self._pins
         if pins is not None:
             sources = map(Source, self._stores, pins)
-            self._waiting = tuple([source.watch(table_concern()) for source in sources])
+            self._waiting = tuple([source.watch(stream_concern()) for source in sources])
         if self._closed or not self._waiting:
             raise self._closed_error()
         return self._waiting

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, TypeVar, cast, overload
 
-from .concern import key_concern, prefix_concern, table_concern
-from .errors import RowNotFound
-from .keys import normal_prefix, prefix_edges, prefix_matcher
+from .concern import initializers_concern, key_concern, prefix_concern, table_concern
+from .errors import InvalidKey, RowNotFound
+from .keys import Bounds, normal_prefix, prefix_edges, prefix_matcher, range_edges
 from .schema import K, R
-from .source import Entry, Source, check_key, check_limit
+from .source import Entry, Source, check_limit
 from .watch import Watch
 
 D = TypeVar("D")
@@ -113,38 +113,57 @@ class TableView(Mapping[K, R]):
         return _Items(self)
 
     def _rows_in_order(self) -> list[R]:
+        """All rows in order; do not change the list. It is kept with the state: what is right for one stays right."""
         pin = self._source.pin
         ordered = pin.ordered
         if ordered is None:
-            keys = self._source.store.order.between()
-            ordered = cast("list[R]", list(map(self._get, keys)))
-            if self._commit.link is not None:
-                return self._source.ordered()
-            pin.ordered = ordered
-            if self._commit.link is not None:
-                pin.ordered = None  # a commit came meanwhile and has dropped the cache already: keep nothing
-        return ordered  # no link: every key had its row
+            ordered = pin.ordered = self._source.all_in_order()
+        return ordered
 
-    def prefix(self, prefix: Any) -> tuple[R, ...]:
+    def __reversed__(self) -> Iterator[K]:
+        """The primary keys from the last to the first."""
+        key_of = self._source.store.key_of
+        return iter([key_of(row) for row in reversed(self._rows_in_order())])
+
+    def first(self) -> R | None:
+        """The row with the smallest key; None where there are no rows. Cost: O(log n)."""
+        rows = self.range(limit=1)
+        return rows[0] if rows else None
+
+    def last(self) -> R | None:
+        """The row with the largest key; None where there are no rows. Cost: O(log n)."""
+        rows = self.range(limit=1, reverse=True)
+        return rows[0] if rows else None
+
+    def prefix(self, prefix: Any, *, reverse: bool = False) -> tuple[R, ...]:
         """The rows under a key prefix, in order: a leading part of text or bytes, or leading fields in a tuple.
 
         Cost: O(log n + result) once the order is up to date. Raises InvalidKey for what is no prefix.
         """
         self._source.check_open()
         try:
-            return tuple(self._source.ordered(*prefix_edges(prefix)))
+            return tuple(self._source.ordered(*prefix_edges(prefix), reverse=reverse))
         except TypeError as error:
             raise self._source.not_comparable("primary", error) from None
 
-    def range(self, start: K | None = None, stop: K | None = None, *, limit: int | None = None) -> tuple[R, ...]:
+    def range(
+        self,
+        start: K | None = None,
+        stop: K | None = None,
+        *,
+        limit: int | None = None,
+        reverse: bool = False,
+        bounds: Bounds = "[)",
+    ) -> tuple[R, ...]:
         """The rows with ``start <= key < stop``, in order, at most ``limit``; None leaves that side open.
 
-        Raises InvalidKey for a bound that does not compare with the keys, ValueError for a limit below zero.
+        With ``reverse`` from the end: the last rows first. ``bounds`` says which ends belong to the range. Raises
+        InvalidKey for a bound that does not compare with the keys, ValueError for a limit below zero.
         """
         self._source.check_open()
         check_limit(limit)
         try:
-            return tuple(self._source.ordered(start, stop, limit))
+            return tuple(self._source.ordered(*range_edges(start, stop, bounds), limit, reverse=reverse))
         except TypeError as error:
             raise self._source.not_comparable("primary", error) from None
 
@@ -167,6 +186,26 @@ class TableView(Mapping[K, R]):
             if self._commit.link is None:  # after the look: no commit came before it, so the order was this state's
                 return key
         return cast(K, self._source.store.key_of(self._rows_in_order()[position]))
+
+    def entries(self, rows: Iterable[R] | None = None) -> tuple[Entry[R], ...]:
+        """Rows of this view, from whatever query, each with its revision, in the order given; all rows by default.
+
+        >>> from statedb import Database, Table, UniqueIndex
+        >>> class Words(Table[str, str], name="words"):
+        ...     primary = UniqueIndex[str, str](lambda word: word)
+        >>> db = Database(Words)
+        >>> _ = db.insert(Words, "hello")
+        >>> words = db.snapshot()[Words]
+        >>> words.entries(words.prefix("he"))
+        (Entry(row='hello', revision=1),)
+        """
+        source = self._source
+        source.check_open()
+        key_of = source.store.key_of
+        found = [source.entry(key_of(row)) for row in (self._rows_in_order() if rows is None else rows)]
+        if None in found:
+            raise RowNotFound(f"table {source.store.name!r}: one of these rows is not of this view")
+        return tuple(cast("list[Entry[R]]", found))
 
     def since(self, revision: int) -> tuple[Entry[R], ...]:
         """The rows written after a revision, in revision order. Cost: O(n); to follow a table use ``db.changes``."""
@@ -198,10 +237,19 @@ class TableView(Mapping[K, R]):
         """A watch on one row, present or not; without a key, on the whole table, initializers included."""
         if key is _WHOLE_TABLE:
             return self._source.watch(table_concern())
-        check_key(key)
+        if key is None:
+            raise InvalidKey("None is nobody's key; watch() without a key watches the whole table")
         return self._source.watch(key_concern(0, [key]))
+
+    def watch_initializers(self) -> Watch:
+        """A watch on initializers alone: trips when one begins or finishes, and not for changes of rows."""
+        return self._source.watch(initializers_concern())
+
+    def watch_range(self, start: K | None = None, stop: K | None = None, *, bounds: Bounds = "[)") -> Watch:
+        """A watch on the rows of a range; see ``range``. Cost for each commit: one comparison for each changed row."""
+        return self._source.watch_range(0, range_edges(start, stop, bounds))
 
     def watch_prefix(self, prefix: Any) -> Watch:
         """A watch on the rows under a key prefix."""
         normal, size = normal_prefix(prefix)
-        return self._source.watch(prefix_concern(0, normal, prefix_matcher(prefix)), size)
+        return self._source.watch(prefix_concern(0, normal, prefix_matcher(prefix), size))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from threading import Lock, get_ident
+from threading import RLock, get_ident
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Literal, Self, overload
@@ -22,7 +22,7 @@ from .snapshot import I, Snapshot, view_of
 from .store import TableStore
 from .writer import TableWriter
 
-_TIMES = Lock()
+_TIMES = RLock()
 _NO_PINS: dict[Any, Pin] = {}
 _NO_WRITERS: dict[Any, Any] = {}
 _NO_PARTS: list[Any] = []
@@ -168,6 +168,7 @@ class WriteTransaction:
         finally:
             if not plan.closed:
                 self.abort()
+            self._head._taken = None  # it holds the state before: see Head.snapshot
             self._writers = _NO_WRITERS
             self._pins = _NO_PINS
             if plan.torn is None:

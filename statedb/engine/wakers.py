@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from threading import Lock
+from threading import TIMEOUT_MAX, Lock
 from typing import Protocol
 
 
@@ -33,8 +33,12 @@ class ThreadWaker:
             pass
 
     def wait(self, timeout: float | None) -> bool:
-        """Block until woken; False when the time (seconds) is over."""
-        return self._gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+        """Block until woken; False when the time (seconds) is over. Raises ValueError where it is not a number."""
+        if timeout is None:
+            return self._gate.acquire()
+        if timeout != timeout:
+            raise ValueError("a timeout must be a number of seconds, or None to wait for ever, and not NaN")
+        return self._gate.acquire(timeout=min(max(0.0, timeout), TIMEOUT_MAX))  # infinity is years enough
 
 
 class TaskWaker:

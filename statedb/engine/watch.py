@@ -5,8 +5,8 @@ many watches there are.
 
 Nothing is lost, because both sides order their steps:
 
-    asking      add to the registry under its lock   then   read the root, and walk from the snapshot's commit to it
-    committing  swap the root                        then   look up under the registry's lock, and trip
+    asking      add to the registry   then   read the root, and walk from the snapshot's commit to it
+    committing  swap the root         then   look up in the registry, and trip
 
 Whoever comes second sees the other. The registry holds watches weakly, and strongly while anything waits on them.
 """
@@ -14,15 +14,14 @@ Whoever comes second sees the other. The registry holds watches weakly, and stro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
-from threading import Lock
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 from weakref import ref
 
-from .concern import Concern
+from .concern import Concern, within
 from .keys import prefix_of
 from .networks import covering
-from .states import Key, Redo, Undo, keys_before_and_after, really_changed
+from .states import Key, Redo, Undo, is_told, keys_before_and_after, really_changed
 from .wakers import TaskWaker, ThreadWaker, Waker, wake_all
 
 
@@ -90,14 +89,12 @@ class Watch:
 class _Entry(ref[Watch]):
     """The registry's weak hold on a watch, and where it stands: named, for holding the place would be a cycle."""
 
-    __slots__ = ("keys", "place", "position", "sequence")
+    __slots__ = ("concern", "sequence")
 
     __eq__ = object.__eq__  # by identity: a weak reference that dies before it was ever hashed could not be hashed
     __hash__ = object.__hash__
 
-    place: str
-    position: int
-    keys: list[Key]
+    concern: Concern
     sequence: int
 
 
@@ -117,35 +114,65 @@ def _touches(watched: dict[Key, set[_Entry]], place: int, undo: Undo, redo: Redo
 
 
 class Registry:
-    """All watches of one table, by what they watch."""
+    """All watches of one table, by what they watch. Takes no lock: each step is an atomic one on a dict, set or list.
+
+    A lock would be held while the collector or a signal handler runs, and a ``__del__`` that uses the table would wait
+    for its own thread for ever; a commit that waited for the lock would wait with it. Instead:
+
+        asking      entry into the set of its key, then look whether that set still stands (``_stand``)
+        sweeping    entry out of the set; where the set is empty, set out of the dict (``_take_out``)
+
+    A set that was swept away between the two steps of asking is found out by the look, and the entry goes into the next
+    one. Who comes into a set between the look that finds it empty and the step that takes it out has looked already:
+    these are tripped, early rather than never. With the GIL that takes a key whose ``__hash__`` is written in Python.
+
+        attaching   waker into the list, then look at the flag
+        tripping    set the flag, then take the wakers
+
+    Whoever comes second sees the other. All steps may be run again after an interrupt.
+    """
 
     __slots__ = (
         "_dead",
         "_held",
+        "_initializers",
         "_keys",
-        "_lock",
         "_networked",
+        "_places",
         "_prefixes",
+        "_ranges",
         "_secondary",
         "_sizes",
+        "_streams",
         "_tables",
         "entries",
     )
 
     def __init__(self, networked: list[bool]) -> None:
         """One flag for each index, the primary first: whether its prefixes are networks."""
-        self._lock = Lock()
         self.entries: set[_Entry] = set()
         self._dead: deque[Any] = deque()
         self._held: dict[Watch, None] = {}
         self._tables: dict[Key, set[_Entry]] = {}
+        self._streams: dict[Key, set[_Entry]] = {}
+        self._initializers: dict[Key, set[_Entry]] = {}
         self._keys: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
         self._prefixes: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
+        self._ranges: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
         self._sizes: list[dict[int, int]] = [{} for _ in networked]
         self._networked = networked
-        # Of each secondary index: its place among a row's keys, and who watches its keys and prefixes.
+        self._places = {
+            "table": [self._tables],
+            "stream": [self._streams],
+            "initializers": [self._initializers],
+            "key": self._keys,
+            "prefix": self._prefixes,
+            "range": self._ranges,
+        }
+        # Of each secondary index: its place among a row's keys, and who watches its keys, prefixes and ranges.
         self._secondary = [
-            (position - 1, self._keys[position], self._prefixes[position]) for position in range(1, len(networked))
+            (position - 1, self._keys[position], self._prefixes[position], self._ranges[position])
+            for position in range(1, len(networked))
         ]
 
     def __len__(self) -> int:
@@ -158,128 +185,154 @@ class Registry:
 
     # -- asking ----------------------------------------------------------------------------------------------
 
-    def add(self, concern: Concern, sequence: int, size: int = 0) -> Watch:
-        """A new watch, registered. ``sequence`` is that of the commit it looks from; ``size`` a prefix's."""
+    def add(self, concern: Concern, sequence: int) -> Watch:
+        """A new watch, registered. ``sequence`` is that of the commit it looks from."""
         watch = Watch(self)
         entry = _Entry(watch, self._dead.append)
-        entry.place, entry.position, entry.sequence = concern.place, concern.position, sequence
-        entry.keys = concern.keys
+        entry.sequence = sequence
+        entry.concern = concern
         watch._entry = entry
-        places = self._places(concern.place, concern.position)
-        with self._lock:
+        places = self._places[concern.place][concern.position]
+        if self._dead:
             self._sweep()
-            self.entries.add(entry)
-            for key in concern.keys:
-                places.setdefault(key, set()).add(entry)
-            if concern.place == "prefix":
-                self._sizes[concern.position].setdefault(size, 0)
+        self.entries.add(entry)
+        if concern.place == "prefix":
+            self._sizes[concern.position].setdefault(concern.size, 0)
+        for key in concern.keys:
+            self._stand(places, key, entry)
         return watch
 
-    def _places(self, place: str, position: int) -> dict[Key, set[_Entry]]:
-        if place == "table":
-            return self._tables
-        return (self._keys if place == "key" else self._prefixes)[position]
+    @staticmethod
+    def _stand(places: dict[Key, set[_Entry]], key: Key, entry: _Entry) -> None:
+        while True:
+            standing = places.setdefault(key, set())
+            standing.add(entry)
+            if places.get(key) is standing:
+                return
 
     def _sweep(self) -> None:
-        """Take dropped watches out. Their callbacks only note them; whoever holds the lock next cleans up."""
+        """Take out the watches that were dropped or have tripped. Several threads may do so at once."""
         dead = self._dead
         while dead:
-            self._take_out(dead[0])  # taken off the list only afterwards: an interrupt must not lose it
-            dead.popleft()
+            for entry in list(dead):
+                self._take_out(entry)
+                try:
+                    dead.remove(entry)  # only afterwards: an interrupt must not lose it. O(1), for it is the first
+                except ValueError:  # another thread was faster
+                    pass
 
     def _take_out(self, entry: _Entry) -> None:
         self.entries.discard(entry)
-        if not hasattr(entry, "keys"):  # an interrupt came before they were set
+        concern = getattr(entry, "concern", None)
+        if concern is None:  # an interrupt came before it was set
             return
-        places = self._places(entry.place, entry.position)
-        for key in entry.keys:
+        places = self._places[concern.place][concern.position]
+        for key in concern.keys:
             standing = places.get(key)
             if standing is not None:
                 standing.discard(entry)
                 if not standing:
-                    places.pop(key, None)
+                    late = places.pop(key, None)
+                    if late:
+                        self._trip_all(late)
+
+    def _trip_all(self, late: Iterable[_Entry]) -> None:
+        """Trip those who came into a set just before it was taken away: they might miss what comes."""
+        for watch in [watch for entry in list(late) if (watch := entry()) is not None]:
+            self.trip_now(watch)
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
     def attach(self, watch: Watch, waker: Waker) -> bool:
         """Have the waker woken when the watch trips; False where it has tripped already."""
-        with self._lock:
-            if watch._tripped:
-                return False
-            watch._wakers.append(waker)
-            self._held[watch] = None
-            return True
+        watch._wakers.append(waker)
+        self._held[watch] = None
+        if watch._tripped:  # looked at last: either we see the flag, or whoever sets it sees the waker
+            self._held.pop(watch, None)
+            return False
+        return True
 
     def detach(self, watch: Watch, waker: Waker) -> None:
         """Forget a waker. Nothing happens where it is not attached."""
-        with self._lock:
-            if waker in watch._wakers:
-                watch._wakers.remove(waker)
-            if not watch._wakers:
-                self._held.pop(watch, None)
+        try:
+            watch._wakers.remove(waker)
+        except ValueError:
+            pass
+        if not watch._wakers:
+            self._held.pop(watch, None)
+        if watch._wakers:  # of one that was attached just now
+            self._held[watch] = None
+        if watch._tripped:
+            self._held.pop(watch, None)
 
     # -- tripping --------------------------------------------------------------------------------------------
 
     def may_concern(self, undo: Undo, redo: Redo) -> bool:
-        """Whether a commit may concern any watch; False is certain. The quick look, without the lock.
+        """Whether a commit may concern any watch; False is certain. The quick look.
 
         Idle watches on other rows must cost a commit next to nothing: this is all that they cost.
         """
-        if self._tables:
+        if self._tables or self._streams or self._initializers:
             return True
         watched = self._keys[0]
         if watched:
             for key in redo:
                 if key in watched:
                     return True
-        for place, watched, prefixes in self._secondary:
-            if prefixes:
+        for place, watched, prefixes, ranges in self._secondary:
+            if prefixes or ranges:
                 return True
             if watched and _touches(watched, place, undo, redo):
                 return True
-        return bool(self._prefixes[0])
+        return bool(self._prefixes[0] or self._ranges[0])
 
     def trip(self, undo: Undo, redo: Redo, pending_changed: bool, sequence: int, wakers: list[Waker]) -> None:
-        """Trip what a commit concerns; ``wakers`` grows by whom to wake, outside of the lock.
+        """Trip what a commit concerns; ``wakers`` grows by whom to wake.
 
         Called after the root was swapped. The list is the caller's, so that an interrupt between tripping and waking
         loses nobody: it wakes whom the list holds, and calls again.
         """
-        with self._lock:
-            self._sweep()
-            for entry in self._hit(undo, redo, pending_changed):
-                if entry.sequence < sequence:
-                    self._set(entry(), wakers)
+        for entry in self._hit(undo, redo, pending_changed):
+            if entry.sequence < sequence:
+                self._set(entry(), wakers)
+        self._sweep()
 
     def trip_now(self, watch: Watch) -> None:
         """Trip a watch, whatever changed."""
         wakers: list[Waker] = []
-        with self._lock:
+        try:
             self._set(watch, wakers)
-        wake_all(wakers)
+        finally:
+            wake_all(wakers)
+        self._sweep()
 
     def _set(self, watch: Watch | None, wakers: list[Waker]) -> None:
         if watch is None:
             return
+        watch._tripped = True  # first the flag, then the wakers: see attach
         wakers += watch._wakers
-        watch._tripped = True
         watch._wakers = []
         self._held.pop(watch, None)
         if watch._entry is not None:
-            self._take_out(watch._entry)
+            self._dead.append(watch._entry)
+            watch._entry = None
 
     def _hit(self, undo: Undo, redo: Redo, pending_changed: bool) -> set[_Entry]:
         hit: set[_Entry] = set()
+        if self._streams and (pending_changed or any(map(is_told, map(undo.get, redo), redo.values()))):
+            hit.update(self._streams.get(None, ()))
         if self._tables and (pending_changed or any(really_changed(undo[key], after) for key, after in redo.items())):
-            hit.update(self._tables[None])
+            hit.update(self._tables.get(None, ()))
+        if self._initializers and pending_changed:
+            hit.update(self._initializers.get(None, ()))
         keys = self._keys[0]
         if keys:
-            for key in redo.keys() & keys.keys() if len(redo) > len(keys) else redo:
+            for key in redo.keys() & list(keys) if len(redo) > len(keys) else redo:
                 standing = keys.get(key)
                 if standing is not None and really_changed(undo[key], redo[key]):
                     hit.update(standing)
         for position in range(len(self._keys)):
-            if (position and self._keys[position]) or self._prefixes[position]:
+            if (position and self._keys[position]) or self._prefixes[position] or self._ranges[position]:
                 self._hit_index(position, undo, redo, hit)
         return hit
 
@@ -292,8 +345,8 @@ class Registry:
                 standing = watched.get(key)
                 if standing is not None and really_changed(before, after):
                     hit.update(standing)
-                if self._prefixes[position]:
-                    for standing in self._standing_over(position, key):
+                if self._prefixes[position] or self._ranges[position]:
+                    for standing in (*self._standing_over(position, key), *self._standing_around(position, key)):
                         if really_changed(before, after):
                             hit.update(standing)
 
@@ -305,4 +358,12 @@ class Registry:
         for prefix in candidates:
             standing = prefixes.get(prefix)
             if standing is not None:
+                yield standing
+
+    def _standing_around(self, position: int, key: Key) -> Iterator[set[_Entry]]:
+        """Who stands at any registered range with the key in it. Cost: one comparison for each range."""
+        ranges = self._ranges[position]
+        for limits in list(ranges):
+            standing = ranges.get(limits)
+            if standing is not None and within(key, *limits):
                 yield standing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator
-from threading import Lock
+from threading import RLock
 from time import monotonic, sleep
 from typing import Any
 
@@ -26,7 +26,7 @@ class WatchSet:
         self._watches: dict[Watch, None] = dict.fromkeys(watches)
         self._settle = settle
         self._waker: Waker | None = None
-        self._lock = Lock()
+        self._lock = RLock()
 
     def __len__(self) -> int:
         """How many are in the set, tripped ones included until they are handed out."""
@@ -103,19 +103,19 @@ class WatchSet:
             if self._waker is not None:
                 raise RuntimeError("another thread or task waits on this WatchSet; make one for each waiter")
             self._waker = waker
-            for watch in self._watches:
+            for watch in list(self._watches):
                 watch._registry.attach(watch, waker)
 
     def _detach(self, waker: Waker) -> None:
         with self._lock:
             if self._waker is waker:
                 self._waker = None
-            for watch in self._watches:
+            for watch in list(self._watches):
                 watch._registry.detach(watch, waker)
 
     def _taken(self) -> set[Watch]:
         with self._lock:
-            tripped = {watch for watch in self._watches if watch._tripped}
+            tripped = {watch for watch in list(self._watches) if watch._tripped}
             for watch in tripped:
-                del self._watches[watch]
+                self._watches.pop(watch, None)
             return tripped

@@ -10,6 +10,7 @@ from typing import Any, cast
 from .errors import InitializerError, InvalidRow, RevisionMismatch, RowNotFound
 from .history import Initializer
 from .overlay import NO_PIN, Overlay
+from .sameness import same
 from .schema import K, R
 from .source import Entry
 from .states import Key, State
@@ -32,6 +33,12 @@ class TableWriter(TableView[K, R]):
         self._commit = NO_PIN.commit  # a writer that outlives its transaction holds no history back
         self._redo = source.redo
         self._get = source.store.rows.get
+
+    def __repr__(self) -> str:
+        """Table, number of rows and revision with what is staged; never raises."""
+        source = self._source
+        state = source.plan.closed or f"{source.count} rows at revision {source.revision}"
+        return f"<TableWriter {source.store.name}: {state}>"
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -61,9 +68,16 @@ class TableWriter(TableView[K, R]):
                 return None
         else:
             raise source.no_key(row)
-        if old is not None and not force and old == row:
+        if old is not None and not force and old == row and same(old, row):
             return old
         source.stage(row, key, old, staged)
+        return old
+
+    def insert_new(self, row: R) -> R | None:
+        """Put a row in if its key is free: None then. Else the row that is there; it stays. Raises as `insert` does."""
+        old = self._located(row)[2]
+        if old is None:
+            self.insert(row)
         return old
 
     def insert_all(self, rows: Iterable[R]) -> int:
@@ -85,7 +99,7 @@ class TableWriter(TableView[K, R]):
         try:
             for row in rows:
                 key, staged, old = self._located(row)
-                if old is None or old != row:
+                if old is None or not same(old, row):
                     staged_before.setdefault(key, staged)
                     source.stage(row, key, old, staged)
                 if learning and source.stage_all_new(rows[1:]):  # the first row had the first keys of the table
@@ -106,7 +120,7 @@ class TableWriter(TableView[K, R]):
             raise self._missing(key)
         if at is not None:
             self._check_revision(key, at)
-        if old != row:
+        if not same(old, row):
             self._source.stage(row, key, old, staged)
         return old
 
@@ -125,7 +139,7 @@ class TableWriter(TableView[K, R]):
                 f"table {self._source.store.name!r}: the change moves row {key!r} to another primary key; "
                 f"delete it and insert the new one: {new!r}"
             )
-        if new != now:
+        if not same(new, now):
             self._source.stage(new, key, now, staged)
         return new
 
@@ -145,17 +159,28 @@ class TableWriter(TableView[K, R]):
         self._source.stage_deletion(key, old, staged)
         return old
 
+    def delete_all(self, rows: Iterable[R]) -> int:
+        """Delete the rows with the keys of these, from whatever query, or none where that raises; how many were there.
+
+        pods.delete_all(pods.prefix("kube-system/"))
+        pods.delete_all(txn[Pods.by_node]["node1"])
+
+        Raises InvalidRow for what is no row of the table.
+        """
+        return self._delete_each([self._located(row)[0] for row in rows])
+
     def clear(self) -> int:
         """Delete every row, or none where that raises; how many."""
-        keys = list(self)
+        return self._delete_each(list(self))
+
+    def _delete_each(self, keys: list[K]) -> int:
         staged_before = {key: self._redo.get(key) for key in keys}
         try:
-            for key in keys:
-                self.delete(key)
+            deleted = [key for key in keys if self.delete(key) is not None]
         except BaseException:
             self._source.unstage(staged_before)
             raise
-        return len(keys)
+        return len(deleted)
 
     def begin_initializer(self, name: str) -> Initializer:
         """Promise to fill the table: from the commit on it is not initialized until ``finish_initializer``.
@@ -168,14 +193,14 @@ class TableWriter(TableView[K, R]):
             raise InitializerError(
                 f"table {source.store.name!r}: initializer {name!r} is pending; finish it, or choose another name"
             )
-        initializer = Initializer(name, source.store.table)
+        initializer = Initializer(name, source.store.table, source.store)
         source.pending = (*source.pending, initializer)
         return initializer
 
     def finish_initializer(self, initializer: Initializer) -> None:
         """Keep the promise, from the commit on. Twice does no harm; in an aborted transaction it does not count.
 
-        Raises InitializerError for one of another table.
+        Raises InitializerError for one of another table, or of another database.
         """
         source = self._source
         source.check_open()
@@ -186,6 +211,11 @@ class TableWriter(TableView[K, R]):
         if initializer.table is not source.store.table:
             raise InitializerError(
                 f"table {source.store.name!r}: initializer {initializer.name!r} was begun on another table; "
+                "finish it there"
+            )
+        if initializer.store is not source.store:
+            raise InitializerError(
+                f"table {source.store.name!r}: initializer {initializer.name!r} was begun in another database; "
                 "finish it there"
             )
         source.pending = tuple([pending for pending in source.pending if pending is not initializer])
@@ -266,7 +296,7 @@ class TableWriter(TableView[K, R]):
 
     def _rows_in_order(self) -> list[R]:
         self._source.check_open()
-        return self._source.ordered() if self._redo else list(super()._rows_in_order())
+        return self._source.all_in_order()
 
 
 def live_row(staged: State) -> Any:

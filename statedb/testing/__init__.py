@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._clock import VirtualClock
 from ._compare import assert_equal, assert_same, check_invariants, fold, observe, probes_of
-from ._histories import Step, Writes, perform, play
+from ._histories import Step, Writes, perform, perform_alone, play
 from ._model import Model, ModelSnapshot, ModelTable, ModelTransaction
 from ._tables import Host, Hosts, Slot, SlotKey, Slots
 
@@ -52,6 +52,7 @@ __all__ = [
     "hosts",
     "observe",
     "perform",
+    "perform_alone",
     "play",
     "probes_of",
     "slots",

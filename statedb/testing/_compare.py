@@ -16,6 +16,7 @@ AnyTable = type[Table[Any, Any]]
 Probes = dict[str, list[Any]]
 """Index name -> the keys to ask for, present or not, in order."""
 
+_BOUNDS = ("[]", "(]", "()")
 _EVERYTHING = ("0.0.0.0/0", "::/0")
 
 
@@ -100,6 +101,9 @@ def assert_equal(found: dict[str, Any], expected: dict[str, Any], table: AnyTabl
 
 def _of_rows(view: Any, probes: list[Any]) -> Iterator[tuple[str, Any]]:
     yield "keys", list(view)
+    yield "reversed", list(reversed(view))
+    yield "ends", (view.first(), view.last())
+    yield "all entries", view.entries()
     yield "values", list(view.values())
     yield "items", list(view.items())
     yield "len", len(view)
@@ -121,14 +125,19 @@ def _of_ranges(view: Any, probes: list[Any]) -> Iterator[tuple[str, Any]]:
     if probes:
         first, middle, last = probes[0], probes[len(probes) // 2], probes[-1]
         edges += [(middle, None), (None, middle), (first, last), (last, first)]
-    for start, stop in edges:
+    for number, (start, stop) in enumerate(edges):
+        bounds = _BOUNDS[number % len(_BOUNDS)]
         yield f"range({start!r}, {stop!r})", view.range(start, stop)
+        yield f"range({start!r}, {stop!r}, {bounds}), reverse", view.range(start, stop, bounds=bounds, reverse=True)
     for limit in range(4):
         yield f"range(limit={limit})", view.range(limit=limit)
+        yield f"the last {limit}", view.range(limit=limit, reverse=True)
         if probes:
-            yield f"range(middle, limit={limit})", view.range(probes[len(probes) // 2], limit=limit)
-    for prefix in _prefixes(probes):
-        yield f"prefix({prefix!r})", view.prefix(prefix)
+            middle = probes[len(probes) // 2]
+            yield f"range(middle, limit={limit})", view.range(middle, limit=limit)
+            yield f"the last {limit} up to middle", view.range(None, middle, limit=limit, reverse=True, bounds="[]")
+    for number, prefix in enumerate(_prefixes(probes)):
+        yield f"prefix({prefix!r})", view.prefix(prefix, reverse=number % 2 == 1)
 
 
 def _prefixes(probes: list[Any]) -> list[Any]:
@@ -144,6 +153,8 @@ def _prefixes(probes: list[Any]) -> list[Any]:
 
 def _of_keys(view: Any, probes: list[Any], index: AnyIndex[Any, Any]) -> Iterator[tuple[str, Any]]:
     yield "keys", view.keys()
+    yield "iterated", (list(view), list(reversed(view)), len(view))
+    yield "as a mapping", (view.values(), view.items(), dict(view))
     yield "in", [key in view for key in probes]
     yield "get", [view.get(key) for key in probes]
     yield "[]", [_item(view, key) for key in probes]
@@ -161,6 +172,8 @@ def _item(view: Any, key: Any) -> Any:
 
 def _of_networks(view: Any, probes: list[Any], _: AnyIndex[Any, Any]) -> Iterator[tuple[str, Any]]:
     yield "keys", view.keys()
+    yield "iterated", (list(view), list(reversed(view)), len(view))
+    yield "as a mapping", (view.values(), view.items(), dict(view))
     for network in [*probes, *_EVERYTHING]:
         yield f"get({network!r})", (network in view, view[network], view.get(network))
         yield f"longest({network!r})", view.longest(network)

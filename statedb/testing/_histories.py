@@ -9,12 +9,16 @@ from statedb.engine.errors import StateDBError
 from statedb.engine.schema import Table
 
 AnyTable = type[Table[Any, Any]]
-Kind = Literal["insert", "force", "replace", "replace at", "modify", "delete", "delete at", "clear"]
-Ending = Literal["commit", "abort", "raise"]
+Kind = Literal[
+    "insert", "insert new", "force", "replace", "replace at", "modify", "delete", "delete at", "delete from", "clear"
+]
+Ending = Literal["commit", "abort", "raise", "alone"]
 
 
 class Step(NamedTuple):
     """One write. ``row`` is what to write, or says by its key what to delete; ``clear`` does not look at it.
+
+    ``delete from`` deletes all rows from that key on.
 
     The kinds with ``at`` name the stored row's revision less ``behind``: 0 makes them succeed.
     """
@@ -26,7 +30,7 @@ class Step(NamedTuple):
 
 
 class Writes(NamedTuple):
-    """One transaction: its steps, and how it ends."""
+    """One transaction: its steps, and how it ends; ``alone`` is each step in a transaction of its own."""
 
     tables: tuple[AnyTable, ...]
     steps: tuple[Step, ...]
@@ -57,6 +61,10 @@ def perform(step: Step, txn: Any) -> Any:
                 return writer.modify(key, lambda _: step.row)
             case "delete":
                 return writer.delete(key)
+            case "delete from":
+                return writer.delete_all([*writer.range(key), step.row])
+            case "insert new":
+                return writer.insert_new(step.row)
             case "delete at":
                 return writer.delete(key, at=at)
             case "clear":
@@ -70,7 +78,22 @@ def play(history: Iterable[Writes], database: Any) -> list[Any]:
     return [outcome for writes in history for outcome in _play_one(writes, database)]
 
 
+def perform_alone(step: Step, database: Any) -> Any:
+    """Do one step in a transaction of its own, by ``Database.insert`` and ``Database.delete`` where these do it."""
+    try:
+        if step.kind == "insert":
+            return database.insert(step.table, step.row)
+        if step.kind == "delete":
+            return database.delete(step.table, step.table.key_of(step.row))
+    except StateDBError as error:
+        return type(error)
+    with database.write(step.table) as txn:
+        return perform(step, txn)
+
+
 def _play_one(writes: Writes, database: Any) -> Sequence[Any]:
+    if writes.ending == "alone":
+        return [perform_alone(step, database) for step in writes.steps]
     outcomes: list[Any] = []
     try:
         with database.write(*writes.tables) as txn:

@@ -25,7 +25,7 @@ from statedb.engine.history import Initializer
 from statedb.engine.schema import AnyIndex, Table, UniqueIndex
 from statedb.engine.source import Entry
 
-from ._model_index import model_index, under
+from ._model_index import in_range, model_index, under
 
 AnyTable = type[Table[Any, Any]]
 Key = Any  # rows and keys are the user's
@@ -83,13 +83,38 @@ class ModelTable(Mapping[Any, Any]):
         """The row with its revision, or None."""
         return Entry(self.rows[key], self.revisions[key]) if key in self.rows else None
 
-    def prefix(self, prefix: Any) -> tuple[Row, ...]:
-        """The rows under a key prefix, in order."""
-        return tuple([self.rows[key] for key in self if under(key, prefix)])
+    def __reversed__(self) -> Iterator[Key]:
+        """The primary keys from the last to the first."""
+        return iter(sorted(self.rows, reverse=True))
 
-    def range(self, start: Key = None, stop: Key = None, *, limit: int | None = None) -> tuple[Row, ...]:
-        """The rows with ``start <= key < stop``, in order, at most ``limit``."""
-        keys = [key for key in self if (start is None or start <= key) and (stop is None or key < stop)]
+    def first(self) -> Row | None:
+        """The row with the smallest key, or None."""
+        return self.rows[min(self.rows)] if self.rows else None
+
+    def last(self) -> Row | None:
+        """The row with the largest key, or None."""
+        return self.rows[max(self.rows)] if self.rows else None
+
+    def entries(self, rows: Iterable[Row] | None = None) -> tuple[Entry[Any], ...]:
+        """Rows with their revisions, in the order given."""
+        keys = list(self) if rows is None else map(self.table.key_of, rows)
+        return tuple([Entry(self.rows[key], self.revisions[key]) for key in keys])
+
+    def prefix(self, prefix: Any, *, reverse: bool = False) -> tuple[Row, ...]:
+        """The rows under a key prefix, in order."""
+        return tuple([self.rows[key] for key in sorted(self.rows, reverse=reverse) if under(key, prefix)])
+
+    def range(
+        self,
+        start: Key = None,
+        stop: Key = None,
+        *,
+        limit: int | None = None,
+        reverse: bool = False,
+        bounds: str = "[)",
+    ) -> tuple[Row, ...]:
+        """The rows of a range, in order or from the end, at most ``limit``."""
+        keys = [key for key in sorted(self.rows, reverse=reverse) if in_range(key, start, stop, bounds)]
         return tuple([self.rows[key] for key in keys[:limit]])
 
     def key_at(self, position: int) -> Key | None:
@@ -126,6 +151,13 @@ class ModelTable(Mapping[Any, Any]):
         old = self.rows.get(self.table.key_of(row))
         if old is None or force or old != row:
             self._put(row)
+        return old
+
+    def insert_new(self, row: Row) -> Row | None:
+        """Put a row in if its key is free: None then. Else the row that is there. Raises DuplicateKey."""
+        old = self.get(self.table.key_of(row))
+        if old is None:
+            self.insert(row)
         return old
 
     def insert_all(self, rows: Iterable[Row]) -> int:
@@ -166,6 +198,10 @@ class ModelTable(Mapping[Any, Any]):
         self.revision += 1
         self.log.append((key, Change(row, self.revision, True)))
         return row
+
+    def delete_all(self, rows: Iterable[Row]) -> int:
+        """Delete the rows with the keys of these; how many were there."""
+        return len([key for key in map(self.table.key_of, rows) if self.delete(key) is not None])
 
     def clear(self) -> int:
         """Delete every row, in key order; how many."""
@@ -291,6 +327,16 @@ class Model:
     def snapshot(self) -> ModelSnapshot:
         """A copy of all tables."""
         return ModelSnapshot({table: state.copy() for table, state in self.tables.items()})
+
+    def insert(self, table: AnyTable, row: Row) -> Row | None:
+        """Put one row in, in a transaction of its own; the replaced row or None. Raises DuplicateKey."""
+        with self.write(table) as txn:
+            return txn[table].insert(row)
+
+    def delete(self, table: AnyTable, key: Key) -> Row | None:
+        """Take one row out, in a transaction of its own; the deleted row or None."""
+        with self.write(table) as txn:
+            return txn[table].delete(key)
 
     def write(self, *tables: AnyTable) -> ModelTransaction:
         """Open a write transaction on these tables. Two at a time on one table: the later commit wins."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -22,6 +22,13 @@ def under(key: Key, prefix: Any) -> bool:
         return bool(key[: len(prefix)] == prefix)
     leading = fields_of(prefix) or ()
     return (fields_of(key) or ())[: len(leading)] == leading
+
+
+def in_range(key: Key, start: Key, stop: Key, bounds: str) -> bool:
+    """Whether a key lies between these ends, of which those in square brackets belong to the range."""
+    if start is not None and (key < start or (key == start and bounds[0] == "(")):
+        return False
+    return stop is None or bool(key < stop) or bool(key == stop and bounds[1] == "]")
 
 
 @lru_cache(maxsize=1024)
@@ -49,13 +56,36 @@ class ModelIndex:
         self._rows = rows
         self._keys_of = keys_of
 
-    def _pairs(self, matches: Callable[[Key], bool]) -> list[tuple[Key, Key]]:
-        """The matching pairs of index key and primary key, in order."""
-        return sorted({(k, key) for key, row in self._rows.items() for k in self._keys_of(row) if matches(k)})
+    def _pairs(self, matches: Callable[[Key], bool], *, reverse: bool = False) -> list[tuple[Key, Key]]:
+        """The matching pairs of index key and primary key, in order or from the end."""
+        pairs = {(k, key) for key, row in self._rows.items() for k in self._keys_of(row) if matches(k)}
+        return sorted(pairs, reverse=reverse)
 
-    def _listed(self, matches: Callable[[Key], bool]) -> tuple[Row, ...]:
+    def _listed(self, matches: Callable[[Key], bool], *, reverse: bool = False) -> tuple[Row, ...]:
         """The rows of the matching pairs, each at its first one."""
-        return tuple([self._rows[key] for key in dict.fromkeys([key for _, key in self._pairs(matches)])])
+        return tuple(
+            [self._rows[key] for key in dict.fromkeys([key for _, key in self._pairs(matches, reverse=reverse)])]
+        )
+
+    def __iter__(self) -> Iterator[Key]:
+        """The index keys that have rows, in order."""
+        return iter(self.keys())
+
+    def __reversed__(self) -> Iterator[Key]:
+        """The index keys that have rows, from the last to the first."""
+        return reversed(self.keys())
+
+    def values(self) -> tuple[Any, ...]:
+        """What stands under each key, by index key."""
+        return tuple([self[key] for key in self.keys()])
+
+    def items(self) -> tuple[tuple[Any, Any], ...]:
+        """The pairs of index key and what stands under it."""
+        return tuple([(key, self[key]) for key in self.keys()])
+
+    def __len__(self) -> int:
+        """How many index keys have rows."""
+        return len(self.keys())
 
     def keys(self) -> tuple[Key, ...]:
         """The index keys that have rows, in order."""
@@ -73,13 +103,21 @@ class ModelIndex:
         """The same."""
         return self[key]
 
-    def prefix(self, prefix: Any) -> tuple[Row, ...]:
+    def prefix(self, prefix: Any, *, reverse: bool = False) -> tuple[Row, ...]:
         """The rows under a prefix of the index key, by index key and then primary key, each row once."""
-        return self._listed(lambda k: under(k, prefix))
+        return self._listed(lambda k: under(k, prefix), reverse=reverse)
 
-    def range(self, start: Key = None, stop: Key = None, *, limit: int | None = None) -> tuple[Row, ...]:
-        """The rows with ``start <= index key < stop``, in the same order, at most ``limit``."""
-        return self._listed(lambda k: (start is None or start <= k) and (stop is None or k < stop))[:limit]
+    def range(
+        self,
+        start: Key = None,
+        stop: Key = None,
+        *,
+        limit: int | None = None,
+        reverse: bool = False,
+        bounds: str = "[)",
+    ) -> tuple[Row, ...]:
+        """The rows of a range, in the same order or from its end, at most ``limit``."""
+        return self._listed(lambda k: in_range(k, start, stop, bounds), reverse=reverse)[:limit]
 
 
 class ModelUniqueIndex(ModelIndex):
@@ -133,6 +171,26 @@ class ModelPrefixIndex:
     def keys(self) -> tuple[str, ...]:
         """The networks that have rows, as text."""
         return tuple(map(str, self._listed(lambda _: True)))
+
+    def __iter__(self) -> Iterator[str]:
+        """The networks that have rows, as text."""
+        return iter(self.keys())
+
+    def __reversed__(self) -> Iterator[str]:
+        """The networks that have rows, from the last to the first."""
+        return reversed(self.keys())
+
+    def values(self) -> tuple[Any, ...]:
+        """What stands under each key, by index key."""
+        return tuple([self[key] for key in self.keys()])
+
+    def items(self) -> tuple[tuple[Any, Any], ...]:
+        """The pairs of index key and what stands under it."""
+        return tuple([(key, self[key]) for key in self.keys()])
+
+    def __len__(self) -> int:
+        """How many networks have rows."""
+        return len(self.keys())
 
     def longest(self, address: Network) -> tuple[Row, ...]:
         """The rows of the longest network that covers this one."""

@@ -71,9 +71,11 @@ def steps(rows: Mapping[AnyTable, SearchStrategy[Any]]) -> SearchStrategy[Step]:
 
 
 def _steps_of(table: AnyTable, rows: SearchStrategy[Any]) -> SearchStrategy[Step]:
-    kinds = st.sampled_from([kind for kind in get_args(Kind) if kind != "clear"] + ["insert", "insert", "delete"])
+    kinds = st.sampled_from(
+        [kind for kind in get_args(Kind) if kind not in ("clear", "delete from")] + ["insert", "insert", "delete"]
+    )
     write = st.builds(Step, st.just(table), kinds, rows, st.sampled_from([0, 0, 1]))
-    clear = st.builds(Step, st.just(table), st.just("clear"), rows)
+    clear = st.builds(Step, st.just(table), st.sampled_from(["clear", "delete from"]), rows)
     return st.integers(0, 15).flatmap(lambda number: write if number else clear)
 
 

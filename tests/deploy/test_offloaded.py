@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,6 +102,26 @@ def site(apiserver: ApiServer, tmp_path: Path) -> Iterator[Site]:
         stack.callback(process.wait)
         stack.callback(process.kill)
         yield one
+
+
+def probe(name: str, address: str) -> int:
+    """The exit status of a probe of the agent's container, at this address."""
+    (container,) = only(render(), "DaemonSet", "test-agent")["spec"]["template"]["spec"]["containers"]
+    _, *arguments, script = container[name]["exec"]["command"]
+    assert "9974" in script
+    script = script.replace("9974", address.rpartition(":")[2])
+    return subprocess.run([sys.executable, *arguments, script], stderr=subprocess.DEVNULL).returncode
+
+
+def test_probes_tell_an_agent_that_is_ready_from_one_that_is_not_and_from_none(tmp_path: Path):
+    text = "http: {{listen: '127.0.0.1:0'}}\ningest: {{{}}}\nlog-level: error\n"
+    away = f"kvstore: {{endpoints: ['http://127.0.0.1:{free_port()}']}}"
+    with Agent(parse_config(text.format(away))) as agent:
+        assert [probe("livenessProbe", agent.address), probe("readinessProbe", agent.address)] == [0, 1]
+    assert probe("livenessProbe", agent.address) == 1
+    with Agent(parse_config(text.format(f"manifests: {{directory: '{tmp_path}'}}"))) as agent:
+        assert agent.wait_synced(WAIT_S)
+        assert probe("readinessProbe", agent.address) == 0
 
 
 def test_rows_come_by_way_of_the_publisher_and_agents_may_read_only(site: Site):

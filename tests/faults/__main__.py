@@ -19,10 +19,11 @@ from .directories import ManifestsSite
 from .etcds import KvstoreSite, MeshSite
 from .kinds import FAULTS
 from .leaks import CYCLES, Growth, connect_and_kill
+from .members import MembersSite
 from .play import play
 from .site import Site
 
-SITES: tuple[type[Site], ...] = (ManifestsSite, KubernetesSite, FakeApiSite, KvstoreSite, MeshSite)
+SITES: tuple[type[Site], ...] = (ManifestsSite, KubernetesSite, FakeApiSite, KvstoreSite, MembersSite, MeshSite)
 ROUNDS = 3
 
 T = TypeVar("T")

@@ -48,6 +48,7 @@ class EtcdSite(Site):
     def build(self, replicas: int, by_name: bool) -> None:
         self.servers: list[LocalEtcd] = []
         self._guarded = False
+        self._other: LocalEtcd | None = None
         self._api: FakeApi | None = None
         for _ in range(replicas):
             self.add_server()
@@ -67,6 +68,20 @@ class EtcdSite(Site):
         self.prepare(server)
         return server
 
+    def other(self) -> LocalEtcd:
+        """Another etcd, in whose content nobody has a hand any more: ahead of the first one, with few keys."""
+        if self._other is None:
+            self._other = self.resources.enter_context(LocalEtcd(arguments=[token()]))
+            self._other.start()
+            self.prepare(self._other)
+            self.store_in(self._other, {ip: self.truth[ip] for ip in sorted(self.truth)[-5:]})
+        with self.client(self.servers[0]) as client:
+            ahead_of = client.put(b"elsewhere", b"").revision
+        with self._other.client() as client:
+            while client.put(b"elsewhere", b"").revision < ahead_of + 100:
+                pass
+        return self._other
+
     def endpoints(self) -> tuple[str, ...]:
         """Where the reader asks."""
         return tuple(proxy.endpoint for proxy in self.proxies)
@@ -80,9 +95,13 @@ class EtcdSite(Site):
         return server.client(login=_ROOT if self._guarded else None)
 
     def store(self, changes: dict[str, int | None]) -> None:
-        for server in self.servers:
+        for server in self.living():
             if server.is_running:
                 self.store_in(server, changes)
+
+    def living(self) -> list[LocalEtcd]:
+        """The servers whose writer lives."""
+        return self.servers
 
     def store_in(self, server: LocalEtcd, changes: dict[str, int | None]) -> None:
         """Into one of them."""
@@ -128,7 +147,7 @@ class EtcdSite(Site):
                 client.compact(client.put(b"elsewhere", b"").revision)
 
     def beat(self) -> None:
-        for server in self.servers:
+        for server in self.living():
             if server.is_running:
                 with self.client(server) as client:
                     client.put(HEARTBEAT, f"beat {next(_beats)} {time.time_ns()}".encode())
@@ -207,6 +226,31 @@ class MeshSite(EtcdSite):
             client.put(HEARTBEAT, f"beat {next(_beats)}".encode())
             client.put(f"cilium/cluster-config/{CLUSTER}".encode(), encode(ClusterConfig(1, True)))
             client.put_many([(each.replace("cluster3", CLUSTER).encode(), b"now") for each in CANARIES])
+
+    def build(self, replicas: int, by_name: bool) -> None:
+        self.dead: set[LocalEtcd] = set()
+        """Those whose writer has died."""
+        self._leases: dict[LocalEtcd, int] = {}
+        super().build(replicas, by_name)
+
+    def living(self) -> list[LocalEtcd]:
+        return [server for server in self.servers if server not in self.dead]
+
+    def lend(self, server: LocalEtcd) -> None:
+        """All that stands in a server hangs on one lease from now on, which its writer would renew."""
+        with self.client(server) as client:
+            self._leases[server] = lease = client.grant(600)
+            client.put(HEARTBEAT, f"beat {next(_beats)}".encode(), lease)
+            client.put(f"cilium/cluster-config/{CLUSTER}".encode(), encode(ClusterConfig(1, True)), lease)
+            client.put_many([(ip_key(ip), _value(ip, identity)) for ip, identity in self.truth.items()], lease)
+            client.put_many([(each.replace("cluster3", CLUSTER).encode(), b"now") for each in CANARIES], lease)
+
+    def end_leases(self) -> None:
+        """Nobody has renewed them: all goes that hung on them."""
+        for server, lease in self._leases.items():
+            with self.client(server) as client:
+                client.revoke(lease)
+        self._leases.clear()
 
     def open(self) -> Source:
         options = ClusterMeshOptions(**{"endpoints": self.endpoints(), **self.options})

@@ -11,7 +11,10 @@ import msgspec
 from . import clock
 from .apis import FakeApiSite, KubernetesSite
 from .cell import Run
+from .directories import ManifestsSite
+from .doubts import dead_replica, dead_writer, restored, swapped, turned, unmounted
 from .etcds import KvstoreSite, MeshSite
+from .members import MembersSite, leader_frozen, leader_lost, our_member_frozen, quorum_lost
 from .site import IDENTITY, Site
 
 FLOOD = 10_000
@@ -367,8 +370,12 @@ _HURRY: dict[str, dict[str, Any]] = {
 }
 
 _NETWORKED = (KubernetesSite, FakeApiSite, KvstoreSite, MeshSite)
+_AND_MEMBERS = (*_NETWORKED, MembersSite)
 _NO_NETWORK = "a directory has no network"
 _REPLICAS = "about replicas behind a publisher"
+_WRITERS = "about etcds with one writer, whose keys are on its lease"
+_MOUNTS = "nothing is mounted"
+_MEMBERS = "about the members of one etcd"
 
 FAULTS = (
     Fault(name="killed", about="server killed and restarted", happen=killed),
@@ -390,10 +397,10 @@ FAULTS = (
         name="compacted",
         about="compaction while disconnected",
         happen=compacted,
-        only=_NETWORKED,
+        only=_AND_MEMBERS,
         why="a directory has no history",
     ),
-    Fault(name="cut", about="connection cut", happen=cut, only=_NETWORKED, why=_NO_NETWORK),
+    Fault(name="cut", about="connection cut", happen=cut, only=_AND_MEMBERS, why=_NO_NETWORK),
     Fault(
         name="frozen",
         about="frozen: packets dropped without a reset",
@@ -420,6 +427,79 @@ FAULTS = (
         replicas=3,
         only=(MeshSite,),
         why="its servers are one cluster",
+    ),
+    Fault(
+        name="dead-writer",
+        about="its writer dead before we connect, then its keys expire",
+        happen=dead_writer,
+        only=(MeshSite,),
+        why=_WRITERS,
+    ),
+    Fault(
+        name="dead-replica",
+        about="fail-over to replicas whose writer is dead",
+        happen=dead_replica,
+        replicas=2,
+        options={"clustermesh": {"heartbeat_timeout_s": 2.0}},
+        only=(MeshSite,),
+        why=_WRITERS,
+    ),
+    Fault(
+        name="turned",
+        about="its address turns to another etcd in the midst of a list",
+        happen=turned,
+        only=(KvstoreSite, MeshSite),
+        why="here the servers are etcds",
+    ),
+    Fault(
+        name="restored",
+        about="restored from a backup, and written on past our revision",
+        happen=restored,
+        only=(KvstoreSite,),
+        why="here the server is an etcd whose writers do not write all anew",
+    ),
+    Fault(
+        name="unmounted",
+        about="mount lost at random moments",
+        happen=unmounted,
+        only=(ManifestsSite,),
+        why=_MOUNTS,
+    ),
+    Fault(
+        name="swapped",
+        about="mount swapped at random moments",
+        happen=swapped,
+        once=True,
+        only=(ManifestsSite,),
+        why=_MOUNTS,
+    ),
+    Fault(
+        name="leader-lost",
+        about="leader lost under writes",
+        happen=leader_lost,
+        only=(MembersSite,),
+        why=_MEMBERS,
+    ),
+    Fault(
+        name="member-frozen",
+        about="our member cut off from its peers and from us (SIGSTOP)",
+        happen=our_member_frozen,
+        only=(MembersSite,),
+        why=_MEMBERS,
+    ),
+    Fault(
+        name="leader-frozen",
+        about="leader cut off from its peers and from us (SIGSTOP)",
+        happen=leader_frozen,
+        only=(MembersSite,),
+        why=_MEMBERS,
+    ),
+    Fault(
+        name="quorum-lost",
+        about="quorum lost",
+        happen=quorum_lost,
+        only=(MembersSite,),
+        why=_MEMBERS,
     ),
     Fault(name="clocks", about="clock jumps", happen=clocks),
     Fault(name="flood", about="flood of 10 000 updates during a re-list", happen=flood),

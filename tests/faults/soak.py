@@ -128,7 +128,7 @@ class _Victim(threading.Thread):
             for fault in FAULTS
             if (not fault.only or type(self.site) in fault.only)
             and not (fault.once or fault.waits or fault.by_name or fault.guarded)
-            and fault.name != "clocks"  # they are everybody's
+            and fault.name not in ("clocks", "dead-replica")  # the first are everybody's, the other needs an option
         ]
         (chosen,) = self._random.choices(possible, [_RARE.get(fault.name, 1.0) for fault in possible])
         return chosen

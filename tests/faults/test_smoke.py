@@ -21,10 +21,10 @@ def run(module: str, *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("backend", "faults"),
     [
-        ("manifests", ("killed", "half", "clocks")),
+        ("manifests", ("killed", "half", "clocks", "unmounted")),
         ("kubernetes (fake server)", ("emptied", "half", "refused")),
-        ("kvstore", ("replaced", "credentials")),
-        ("clustermesh", ("scale-up",)),
+        ("kvstore", ("replaced", "credentials", "restored")),
+        ("clustermesh", ("scale-up", "dead-writer")),
     ],
 )
 def test_faults_heal_and_the_page_tells_of_them(backend: str, faults: tuple[str, ...], tmp_path: Path):

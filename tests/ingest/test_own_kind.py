@@ -6,17 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ingest import InvalidOptions, KvstoreOptions, OwnedElsewhere, Source, kvstore
 from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd
 from statedb import Database, Table, UniqueIndex
-from statedb.catalog import Rejected, SourceKey, Sources
+from statedb.catalog import Rejected, RejectedKey, SourceKey, Sources
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "examples" / "own_kind"
@@ -114,3 +115,78 @@ def test_the_example(etcd: LocalEtcd, client: Client):
         finally:
             running.send_signal(signal.SIGINT)
         assert running.wait(20) == 0
+
+
+class Pair(msgspec.Struct, frozen=True):
+    name: str
+    value: str = ""
+
+
+class Pairs(Table[str, Pair], name="pairs"):
+    primary = UniqueIndex[str, Pair](lambda pair: pair.name)
+
+
+def pair(name: str, value: bytes) -> list[Pair]:
+    return [Pair(name, value.decode())]
+
+
+def of(letter: str) -> Callable[[Pair], bool]:
+    return lambda row: row.name.startswith(letter)
+
+
+def test_two_sources_fill_one_table_and_each_deletes_only_what_it_owns(etcd: LocalEtcd, client: Client):
+    db = Database(Pairs, Sources, Rejected)
+    for letter in "ab":
+        client.put_many([(f"{letter}/{letter}{n}".encode(), b"") for n in range(2)])
+    with db.write(Pairs) as txn:  # of before, as a warm start brings them
+        txn[Pairs].insert_all([Pair("a0"), Pair("a9"), Pair("b0")])
+    sources = [
+        kvstore.source(db, f"{letter}/", pair, Pairs, options(etcd), cluster=letter, owns=of(letter)) for letter in "ab"
+    ]
+    try:
+        sources[0].start()
+        sources[0].accept()  # nothing tells from which etcd these rows are
+        with db.changes(Pairs) as stream:
+            names: set[str] = set()
+            while names != {"a0", "a1", "b0"}:
+                assert stream.next(timeout=30) is not None, names
+                names = set(db.snapshot()[Pairs])
+        assert not db.snapshot()[Pairs].initialized, "the second one is not started yet"
+        sources[1].start()
+        assert db.wait_initialized(Pairs, timeout=30)
+        assert set(db.snapshot()[Pairs]) == {"a0", "a1", "b0", "b1"}
+        client.put(b"a/b7", b"not its own")
+        with db.changes(Rejected) as told:
+            while (row := db.snapshot()[Rejected].get(RejectedKey("a", "pairs", "a/b7"))) is None:
+                assert told.next(timeout=30) is not None
+        assert (
+            row.error == "decode gave a row that 'owns' leaves to another source: Pair(name='b7', value='not its own')"
+        )
+    finally:
+        for source in sources:
+            source.stop()
+            assert source.join(10)
+
+
+def test_a_second_source_is_refused_where_nothing_says_whose_rows_are_whose(etcd: LocalEtcd):
+    db = Database(Pairs, Sources, Rejected)
+    first = kvstore.source(db, "a/", pair, Pairs, options(etcd), cluster="a")
+    first.start()
+    try:
+        for owns in (None, of("b")):
+            with pytest.raises(OwnedElsewhere, match=r"'pairs' is filled by backend 'kvstore' for cluster 'a'.*'owns'"):
+                kvstore.source(db, "b/", pair, Pairs, options(etcd), cluster="b", owns=owns).start()
+    finally:
+        first.stop()
+        assert first.join(10)
+
+
+def test_a_table_whose_source_is_not_started_yet_is_not_initialized(db: Database, etcd: LocalEtcd):
+    source = kvstore.source(db, "words/", words, Words, options(etcd))
+    assert not db.wait_initialized(Words, timeout=0)
+    source.start()
+    assert db.wait_initialized(Words, timeout=30)
+    kvstore.source(db, "words/", words, Words, options(etcd))  # it will be refused when it starts
+    assert db.snapshot()[Words].initialized
+    source.stop()
+    assert source.join(10)

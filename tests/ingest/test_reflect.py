@@ -414,18 +414,20 @@ def test_a_withheld_delete_is_only_counted_and_yields_to_what_the_server_says_no
 
 def test_who_waits_for_a_key_gets_it_when_its_holder_becomes_doubtful():
     rig = Rig(THINGS)
-    rig.say(Listed("things", [up("old", thing("x", 1)), up("new", thing("x", 2))]))
+    rig.say(Listed("things", [up("a", thing("x", 1)), up("b", thing("x", 2))]))
     assert rig.things() == {"x": 1}
-    rig.say(Delete("things", "old", doubt="its lease ended"))
+    rig.say(Delete("things", "a", doubt="its lease ended"))
     assert rig.things() == {"x": 2}
+    rig.say(Bad("things", "a", "torn"))
+    assert rig.things() == {"x": 1}, "there, though it cannot be read"
 
 
 def test_an_object_that_is_confirmed_yields_no_more():
     rig = Rig(THINGS)
-    rig.say(Listed("things", [up("old", thing("x", 1))]))
-    rig.say(Delete("things", "old", doubt="its lease ended"))
-    rig.say(up("old", thing("x", 1)))
-    rig.say(up("new", thing("x", 2)))
+    rig.say(Listed("things", [up("a", thing("x", 1))]))
+    rig.say(Delete("things", "a", doubt="its lease ended"))
+    rig.say(up("a", thing("x", 1)))
+    rig.say(up("b", thing("x", 2)))
     assert rig.things() == {"x": 1}
     assert rig.reflector.withheld("things") == 0
 
@@ -460,6 +462,27 @@ def test_a_row_refused_for_a_row_of_somebody_else_is_tried_again_every_second():
     rig.say()
     assert [row.key.name for row in rig.db.snapshot()[Certs].values()] == ["y"]
     assert rig.rejected() == {}
+
+
+def test_rows_of_before_that_a_doubtful_list_leaves_out_are_withheld():
+    db = Database(Things, Parts, Sources, Rejected)
+    with db.write(Things) as txn:
+        txn[Things].insert_all([thing("a"), thing("b")])
+    rig = Rig(THINGS, db=db)
+
+    def withheld() -> tuple[int, str]:
+        row = db.snapshot()[Sources][SourceKey("c", "things")]
+        return row.withheld_deletes, row.last_error
+
+    rig.status.report("synced")
+    rig.say(Listed("things", [up("a", thing("a"))], full=False, doubt="it is another server"))
+    assert rig.things() == {"a": 0, "b": 0}
+    assert withheld() == (1, "withholding 1 deletes: it is another server")
+    assert rig.reflector.withheld("things") == 1
+    assert not db.snapshot()[Things].initialized
+    rig.say(Listed("things", [up("a", thing("a")), up("b", thing("b"))], full=False, doubt="it is another server"))
+    assert withheld() == (0, "")
+    assert db.snapshot()[Things].initialized, "it leaves nothing out: nobody has to vouch for it"
 
 
 def test_a_doubtful_first_list_finishes_its_table_when_it_is_believed():
@@ -504,10 +527,10 @@ steps = st.one_of(
 
 
 class Model:
-    """The present rows of every object, oldest claim first, and the objects that a doubtful list left out."""
+    """The present rows of every object, and those that are withheld: now, and when rows were written last."""
 
     def __init__(self) -> None:
-        self.queues: dict[Any, list[str]] = {}
+        self.yielding: set[str] = set()
         self.rows: dict[str, dict[Any, Any]] = {}
         self.bad: set[str] = set()
         self.doubted: set[str] = set()
@@ -516,17 +539,6 @@ class Model:
         new: dict[Any, Any] = {}
         for row in rows:
             new.setdefault((type(row), row.key), row)
-        for key in set(self.rows.get(name, {})) - set(new):
-            queue = self.queues[key]
-            promotes = queue[0] == name
-            queue.remove(name)
-            if promotes:
-                live = [each for each in queue if each not in self.doubted][:1]
-                queue[:] = live + [each for each in queue if each not in live]
-        for key in new:
-            queue = self.queues.setdefault(key, [])
-            if name not in queue:
-                queue.append(name)
         self.rows[name] = new
 
     def step(self, event: Event) -> None:
@@ -549,21 +561,21 @@ class Model:
                         self.put(name, ())
                 self.doubted = set() if full else missing
                 self.bad = set()
-                self.settle()
                 for each in events:
                     self.step(each)
                 self.settle()
 
     def settle(self) -> None:
-        """Holders in doubt give their keys up to the first who is not."""
-        for key, queue in self.queues.items():
-            live = [each for each in queue if each not in self.doubted][:1]
-            if live and queue[0] in self.doubted:
-                del self.rows[queue[0]][key]
-                queue[:] = live + [each for each in queue[1:] if each not in live]
+        """Rows are written."""
+        self.yielding = set(self.doubted)
 
     def table(self) -> dict[Any, Any]:
-        return {key: self.rows[queue[0]][key] for key, queue in self.queues.items() if queue}
+        keys = {key for rows in self.rows.values() for key in rows}
+        return {key: self.rows[self.holder(key)][key] for key in keys}
+
+    def holder(self, key: Any) -> str:
+        claimants = [name for name, rows in self.rows.items() if key in rows]
+        return min(claimants, key=lambda name: (name in self.yielding, name))
 
 
 @example(
@@ -577,7 +589,7 @@ class Model:
             False,
         ),
         Listed("both", [], False),
-        Bad("both", "c", "torn"),  # there, though it cannot be read: the key is taken from the one in doubt
+        Bad("both", "c", "torn"),  # there, though it cannot be read: it takes the key from the one in doubt
         "flush",
     ]
 )

@@ -169,8 +169,8 @@ class Layout:
         row = snapshot[Namespaces].get(NamespaceKey(self.cluster, namespace))
         if row is None:
             return False
-        said = dict(row.annotations).get(GLOBAL)
-        return self._options.default_global_namespace if said is None else said.lower() == "true"
+        text = dict(row.annotations).get(GLOBAL)
+        return self._options.default_global_namespace if text is None else text.lower() == "true"
 
     def _service(self, snapshot: Snapshot, row: Service) -> Iterator[tuple[str, bytes]]:
         backends = [each for each in snapshot[Backends.by_service][row.key] if each.ready or each.serving]

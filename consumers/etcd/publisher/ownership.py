@@ -80,7 +80,7 @@ class Ownership:
             row = snapshot[table].get(of.key)
             return () if row is None else (key(row),)
         except WireError:
-            return ()  # its key cannot be said either, so there is none
+            return ()  # it has no key either
 
 
 def _is_cached(value: bytes) -> bool:

@@ -84,8 +84,8 @@ def _read(path: Path) -> dict[str, str]:
             data = file.read(_FILE_BYTES_MAX + 1)
         if len(data) > _FILE_BYTES_MAX:
             raise ValueError(f"more than {_FILE_BYTES_MAX} bytes")
-        told = msgspec.convert(yaml.safe_load(data) or {}, _File)
+        found = msgspec.convert(yaml.safe_load(data) or {}, _File)
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).replace("\n", " ")
         raise ValueError(f"users-file {path}: {reason}") from None
-    return {user.name: user.role for user in told.users}
+    return {user.name: user.role for user in found.users}

@@ -76,9 +76,9 @@ def cli(ctx: click.Context, /, **options: Any) -> None:  # noqa: ARG001 - comman
     help="Where rows come from.",
 )
 def init(folder: str, source: str) -> None:
-    """Write a commented configuration, agent.yaml, into a folder; for manifests with an example cluster.
+    """Write a commented configuration into a folder.
 
-    Files that exist are never overwritten.
+    The file is agent.yaml; for manifests an example cluster stands beside it. Files that exist are never overwritten.
     """
     from .local_commands import init as write_files  # start-up time: every source and consumer
 

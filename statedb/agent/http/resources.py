@@ -11,7 +11,7 @@ import msgspec
 
 from ingest import Source
 from statedb import Database, PrefixIndex, Snapshot, Table
-from statedb.catalog import Rejected, Sources
+from statedb.catalog import Rejected
 
 from ..consumer import Consumer
 from ..errors import BadRequest, NotFound
@@ -91,9 +91,9 @@ class Resources:
         }
 
     def dump(self, parameters: Parameters) -> Reply:
-        """All rows at one instant, as `statedb.load` reads them, without the tables about this process."""
+        """All rows at one instant, as `statedb.load` reads them; those of ``sources`` say where they are from."""
         parameters.only()
-        tables = [table for table in self.db.tables if table not in (Sources, Rejected)]
+        tables = [table for table in self.db.tables if table is not Rejected]
         return Reply(200, _joined(self.db.dump(*tables)), lines=True)
 
     def health(self, parameters: Parameters) -> Reply:

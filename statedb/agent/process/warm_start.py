@@ -8,7 +8,7 @@ from typing import Any
 
 from ingest.source import AnyTable
 from statedb import Database, InvalidDump, load
-from statedb.catalog import TABLES
+from statedb.catalog import TABLES, SourceRow, Sources
 
 from ..errors import StartError
 
@@ -17,6 +17,7 @@ def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTabl
     """Insert rows from a dump in one transaction and return their number. Raises StartError.
 
     Only rows of ``tables`` and ``cluster`` are inserted: this agent has no source that could confirm or delete others.
+    What identified the place they are from goes with them, so that another one deletes nothing.
     """
     whole = Database(*dict.fromkeys((*TABLES, *db.tables)))
     try:
@@ -36,7 +37,13 @@ def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTabl
             f"warm start: {path} holds rows of {', '.join(sorted(others))} and none of {cluster!r}; "
             "correct cluster.name, or start without"
         )
-    with db.write(*rows) as txn:
+    origins = [
+        SourceRow(key, origin=row.origin)
+        for key, row in snapshot[Sources].items()
+        if key.cluster == cluster and key.table in {table.name for table in rows}
+    ]
+    with db.write(*rows, Sources) as txn:
+        txn[Sources].insert_all(origins)
         return sum([txn[table].insert_all(each) for table, each in rows.items()])
 
 

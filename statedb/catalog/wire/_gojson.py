@@ -4,7 +4,8 @@ Go matches field names without regard to case, ignores fields it does not know, 
 and takes the last of two. It escapes ``<``, ``>`` and ``&``, and writes the keys of mappings sorted.
 
 A value written the common way is decoded straight into its struct, which refuses unknown fields, so that nothing is
-ever missed; whatever that refuses is read again by the rules above. Both ways give the same struct.
+ever missed. What has unknown fields besides, as a newer release writes them, is decoded without those. Whatever that
+refuses is read again by the rules above. All ways give the same struct.
 """
 
 import json
@@ -20,6 +21,7 @@ from ._errors import DECODE_ERRORS, WireError
 S = TypeVar("S", bound=msgspec.Struct)
 
 _WHERE = re.compile(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", re.DOTALL)
+_HARMLESS_MAX = 256
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
 _ESCAPES = {
@@ -42,6 +44,11 @@ class Reader(Generic[S]):
         self.exactly: Callable[[bytes], S] = msgspec.json.Decoder(kind).decode
         self._kind = kind
         self._shape = inspect.type_info(kind)
+        names = [field.encode_name for field in msgspec.structs.fields(kind)]
+        self._fields: Callable[[bytes], dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+        self._names = frozenset(names)
+        self._folded = frozenset(map(_folded, names))
+        self._harmless: set[str] = set()
 
     def __call__(self, value: bytes) -> S:
         """The struct. Raises WireError naming the field."""
@@ -52,6 +59,28 @@ class Reader(Generic[S]):
 
     def leniently(self, value: bytes) -> S:
         """The struct, by all of Go's rules. Raises WireError naming the field."""
+        try:
+            return self._without_unknown(value)
+        except DECODE_ERRORS:
+            return self._by_all_rules(value)
+
+    def _without_unknown(self, value: bytes) -> S:
+        """The struct of the fields that it has. Raises one of DECODE_ERRORS where more than that is needed."""
+        fields = self._fields(value)
+        for name in fields.keys() - self._names:
+            if name not in self._harmless:
+                self._check_harmless(name)
+            del fields[name]
+        return self.exactly(msgspec.json.encode(fields))
+
+    def _check_harmless(self, name: str) -> None:
+        """Raises ValidationError where Go would take an unknown name for one of the fields."""
+        if _folded(name) in self._folded:
+            raise msgspec.ValidationError(f"{name}: a field is spelled in another way")
+        if len(self._harmless) < _HARMLESS_MAX:
+            self._harmless.add(name)
+
+    def _by_all_rules(self, value: bytes) -> S:
         try:
             plain = json.loads(
                 value.decode("utf-8", "replace"), object_pairs_hook=tuple, parse_constant=_refuse_constant

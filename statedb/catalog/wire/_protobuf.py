@@ -64,7 +64,12 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise WireError("the value is not protobuf: a number does not end")
 
 
+_ONE_BYTE = [bytes((value,)) for value in range(0x80)]
+
+
 def _encoded(value: int) -> bytes:
+    if value <= 0x7F:
+        return _ONE_BYTE[value]
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

@@ -8,6 +8,7 @@ Compression needs an extra before Python 3.14: ``statedb[etcd]``, or ``statedb[z
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import TypeVar
 
 import msgspec
@@ -239,11 +240,11 @@ def _endpoint(message: bytes) -> SliceEndpoint:
 
 
 def _conditions(message: bytes) -> Conditions:
-    said: dict[int, bool | None] = {1: None, 2: None, 3: None}
+    found: dict[int, bool | None] = {1: None, 2: None, 3: None}
     for number, field in fields(message):
-        if number in said:
-            said[number] = _number(field) != 0
-    return Conditions(said[1], said[2], said[3])
+        if number in found:
+            found[number] = _number(field) != 0
+    return Conditions(found[1], found[2], found[3])
 
 
 def _port(message: bytes) -> SlicePort:
@@ -307,15 +308,20 @@ def _optional(number: int, text: str | None) -> bytes:
 
 
 def _written_endpoint(of: SliceEndpoint) -> bytes:
-    said = (of.conditions.ready, of.conditions.serving, of.conditions.terminating)
-    conditions = b"".join([varint(number, each) for number, each in enumerate(said, 1) if each is not None])
     parts = [length(1, address) for address in of.addresses]
-    parts += [length(2, conditions), _optional(3, of.hostname)]
-    parts += [length(5, _pair(pair)) for pair in sorted(of.topology)]
+    parts += [_written_conditions(of.conditions), _optional(3, of.hostname)]
+    if of.topology:
+        parts += [length(5, _pair(pair)) for pair in sorted(of.topology)]
     parts += [_optional(6, of.node), _optional(7, of.zone)]
     if of.zone_hints is not None:
         parts.append(length(8, _hints(of.zone_hints)))
     return b"".join(parts)
+
+
+@cache
+def _written_conditions(of: Conditions) -> bytes:
+    values = (of.ready, of.serving, of.terminating)
+    return length(2, b"".join([varint(number, each) for number, each in enumerate(values, 1) if each is not None]))
 
 
 def _hints(zones: Iterable[str]) -> bytes:

@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from ..backends import Backend, BackendKey
+from ..backends import Backend, BackendKey, takes_traffic_first
 from ..services import Frontend, Service, ServiceKey
 from . import _gojson
 from ._errors import WireError
@@ -138,14 +138,8 @@ def merged(backends: Iterable[Backend]) -> tuple[Backend, ...]:
         other = best.setdefault(backend.key, backend)
         if other is not backend:
             names = tuple(sorted({*other.port_names, *backend.port_names}))
-            best[backend.key] = msgspec.structs.replace(min(backend, other, key=_order), port_names=names)
+            best[backend.key] = msgspec.structs.replace(min(backend, other, key=takes_traffic_first), port_names=names)
     return tuple([best[key] for key in sorted(best)])
-
-
-def _order(backend: Backend) -> tuple[object, ...]:
-    """The lowest is the one that counts of several with one address."""
-    last = (backend.node, backend.hostname, backend.zone, backend.zone_hints, backend.source)
-    return not backend.ready, not backend.serving, backend.terminating, *last
 
 
 def _checked_key(service: _Service, cluster: str, key: str) -> ServiceKey:
@@ -205,14 +199,14 @@ def _address(text: str, field: str) -> str:
 
 
 def _by_canonical(mapping: Mapping[str, V]) -> dict[str, V]:
-    """What is told of addresses. A text that is no address tells nothing: no backend can have it."""
-    told: dict[str, V] = {}
+    """The mapping by canonical address. A text that is no address is left out: no backend can have it."""
+    found: dict[str, V] = {}
     for text, value in mapping.items():
         try:
-            told[canonical(text)] = value
+            found[canonical(text)] = value
         except WireError:
             continue
-    return told
+    return found
 
 
 def _by_address(ports: Iterable[tuple[str, str, str, int]]) -> dict[str, _Ports]:

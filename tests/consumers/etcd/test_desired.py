@@ -32,3 +32,27 @@ def test_a_key_that_is_changed_after_a_quiet_time_while_its_repair_waits_is_repa
     assert not repairs.disturbed("a", 0.0)
     assert not repairs.disturbed("a", 1000.0)
     assert repairs.pop_due(1002.0) == "a"
+
+
+class Counted(str):
+    """A key that counts how often a mapping asks for it."""
+
+    hashed = 0
+
+    def __hash__(self) -> int:
+        Counted.hashed += 1
+        return super().__hash__()
+
+
+def test_to_delete_nothing_more_first_does_not_touch_the_keys_that_wait():
+    """A mesh cache asks so for each key that it puts: with a look at the whole queue the time grew with its square."""
+    desired = Desired(lambda _: 0, lambda _: False)
+    keys = [Counted(f"k{number}") for number in range(100)]
+    for key in keys:
+        desired.put(key, b"")
+    desired.delete_first(keys[90:])
+    assert set(desired.waiting()[:10]) == set(keys[90:])
+    Counted.hashed = 0
+    desired.delete_first([])
+    desired.delete_first(keys[95:])
+    assert Counted.hashed <= 5

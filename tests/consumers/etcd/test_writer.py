@@ -340,7 +340,7 @@ def test_a_leader_that_was_replaced_without_knowing_it_cannot_write(etcd: LocalE
 # --- whose keys -------------------------------------------------------------------------------------------------------
 
 
-def test_keys_of_others_are_left_alone_and_unspoken_ones_go_only_when_told(etcd: LocalEtcd):
+def test_keys_of_others_are_left_alone_and_unclaimed_ones_go_only_when_asked(etcd: LocalEtcd):
     with etcd.client() as client:
         client.put_many([(b"my/theirs", b""), (b"my/old", b""), (b"elsewhere", b"")])
     rules = Rules(prefixes=(PREFIX,), is_own=lambda key, _: key != f"{PREFIX}theirs")

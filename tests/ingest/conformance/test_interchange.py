@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from ingest import ManifestsOptions
 from ingest.etcd.local import LocalEtcd
@@ -168,6 +168,7 @@ _SETTINGS = settings(
 
 @_SETTINGS
 @given(clusters, history(common | cilium_endpoints))
+@example([node("db")], [("remove", 0), ("compact", None), ("settle", None)])  # deleted, and compacted before it is told
 def test_interchange(etcd: LocalEtcd, first: list[Object], steps: list[tuple[str, Any]]):
     told(etcd, first, steps, endpoint_slices=False)
 

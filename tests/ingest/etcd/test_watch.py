@@ -7,8 +7,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from ingest.etcd import DELETE, PUT, Client, Closed, Compacted, Unavailable, WatchBatch, WatchStream
+from ingest.etcd import DELETE, PUT, Client, Closed, Compacted, EtcdError, Unavailable, WatchBatch, WatchStream
 from ingest.etcd.local import LocalEtcd
+from ingest.etcd.messages import CLASSES
 
 
 def batches(stream: WatchStream) -> Iterator[WatchBatch]:
@@ -161,7 +162,7 @@ def test_closing_the_client_ends_its_watches(etcd: LocalEtcd):
 def test_a_reader_that_waits_for_room_ends_too(client: Client):
     start = client.get(b"x").header.revision + 1
     stream = client.watch({b"a/": start})
-    for number in range(300):  # many more responses than the queue holds
+    for number in range(300):  # many more responses than the inbox holds
         client.put(b"a/%d" % number, b"")
     assert stream.next(10) is not None or stream.next(10) is not None
     running = stream._running
@@ -180,3 +181,38 @@ def test_a_server_that_dies_is_an_outage(own_etcd: LocalEtcd):
             drain(stream)
         with pytest.raises(Unavailable):  # and again: it is over
             stream.next(10)
+
+
+def test_whole_revisions_of_a_fragment_do_not_wait_for_the_rest():
+    """What an outage leaves to catch up with may be one response of gigabytes."""
+
+    def response(*revisions: int, fragment: bool) -> WatchBatch | None:
+        events = [CLASSES["Event"](kv=CLASSES["KeyValue"](key=b"a/1", mod_revision=each)) for each in revisions]
+        return stream._read(CLASSES["WatchResponse"](watch_id=1, events=events, fragment=fragment))
+
+    def revisions(batch: WatchBatch | None) -> tuple[list[int], int] | None:
+        return None if batch is None else ([event.kv.mod_revision for event in batch.events], batch.resume)
+
+    stream = WatchStream(
+        lambda *_, **__: None, {b"a/": 3}, (), lambda: (), lambda: None, lambda _: EtcdError(""), lambda _: None
+    )
+    assert revisions(response(3, 3, 4, 4, fragment=True)) == ([3, 3], 4)
+    assert revisions(response(4, 4, fragment=True)) is None
+    assert revisions(response(4, 5, fragment=True)) == ([4, 4, 4, 4, 4], 5)
+    assert revisions(response(5, 6, fragment=False)) == ([5, 5, 6], 7)
+
+
+def test_catching_up_takes_no_more_memory_than_the_inbox(own_etcd: LocalEtcd):
+    with own_etcd.client() as client:
+        for _ in range(60):
+            client.put(b"a/big", b"v" * 1_000_000)
+        with client.watch({b"a/": 2}) as stream:
+            running = stream._running
+            assert running is not None
+            seen = 0
+            for batch in batches(stream):
+                seen += len(batch.events)
+                assert running.responses.held < 8 << 20
+                assert sum(len(event.kv.value) for event in batch.events) < 8 << 20
+                if seen == 60:
+                    break

@@ -39,3 +39,18 @@ def test_what_is_compacted_cannot_be_explained_and_the_rest_can(client: Client, 
     assert last
     assert set(went.values()) <= {Absence.DELETED}
     assert len(went) == number - 1
+
+
+def test_a_compacted_key_was_deleted_if_no_lease_of_the_prefix_has_ended(client: Client):
+    """A delete that was compacted before its watch told of it was in doubt for a whole lease time."""
+    living, ended = client.grant(600), client.grant(600)
+    known = client.put(b"k", b"v", living).revision
+    client.delete(b"k")
+    client.compact(client.put(b"x", b"v").revision)
+    keys = [(b"k", known)]
+    assert explain(client, keys, {0, living}) == {b"k": Absence.DELETED}
+    assert explain(client, keys, {living, ended}) == {b"k": Absence.DELETED}
+    client.revoke(ended)
+    assert explain(client, keys, {living, ended}) == {b"k": Absence.UNEXPLAINED}
+    assert explain(client, keys) == {b"k": Absence.UNEXPLAINED}
+    assert explain(client, keys, range(1000)) == {b"k": Absence.UNEXPLAINED}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from ingest import KubernetesOptions
-from ingest.kubernetes.client import Page
+from ingest.kubernetes.client import BRIEF_S, Page
 from ingest.kubernetes.errors import ApiError, Expired, Forbidden, Silent, Unavailable
 from ingest.kubernetes.follow import Follower
 from ingest.kubernetes.messages import FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
@@ -48,8 +48,8 @@ class Scripted:
         yield Page([], str(self.version_now))
 
     @contextmanager
-    def watch(self, _: Resource, version: str) -> Iterator[Iterator[list[Item]]]:
-        self.asked.append("watch")
+    def watch(self, _: Resource, version: str, *, brief: bool = False) -> Iterator[Iterator[list[Item]]]:
+        self.asked.append("brief watch" if brief else "watch")
         end = self.ends.pop(0)
         if isinstance(end, Expired):
             raise end
@@ -151,7 +151,25 @@ def test_an_end_in_good_order_keeps_it_in_step():
 def test_a_second_watch_without_a_word_is_followed_by_a_list():
     silent = Silent("silent")
     run = Run(silent, silent, silent, 1)
-    assert run.client.asked == ["list", "watch", "watch", "list", "watch", "list", "watch"]
+    assert run.client.asked == ["list", "watch", "brief watch", "list", "watch", "list", "watch"]
+
+
+def test_the_first_watch_after_a_failure_is_brief():
+    run = Run(1, Unavailable("cut"), Unavailable("cut"), 1, 1)
+    assert run.client.asked == ["list", "watch", "watch", "brief watch", "brief watch", "watch"]
+
+
+def test_a_brief_watch_that_ends_in_time_without_a_bookmark_is_no_failure_and_the_next_one_is_long():
+    run = Run(Unavailable("cut"), 0, 0, 0, lives_s=BRIEF_S)
+    assert run.client.asked == ["list", "watch", "brief watch", "watch", "brief watch"]
+    assert [pause > 0 for pause in run.pauses] == [True, False, True, False]
+    assert run.sent().count(Synced) == 1  # that of the list
+
+
+def test_a_brief_watch_that_ends_at_once_is_a_failure():
+    run = Run(Unavailable("cut"), *[0] * 7, lives_s=0.0)
+    assert run.sent().count(Interrupted) == 8
+    assert run.pauses[-1] > MAX_S / 2
 
 
 def test_a_refusal_is_told_as_one():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,24 @@ def test_what_went_while_we_were_cut_off_and_history_was_forgotten(server: ApiSe
             proxy.mend()
             rig.until(lambda s: rig.endpoints(s).keys() == {"10.0.0.2", "10.0.0.3"} and rig.state(s) == "synced")
             assert deletions.now() == {"10.0.0.1"}
+
+
+def test_a_quiet_resource_is_synced_soon_after_a_cut(server: ApiServer):
+    """Nothing happens to nodes; other objects are written, so that the newest version is not the one we know."""
+    put(server, node("a"))
+    with TcpProxy(server.url) as proxy:
+        url = proxy.endpoint.replace("http://", "https://")
+        with KubeRig(kubeconfig=str(server.kubeconfig(url=url)), tables=("nodes",)) as rig:
+            rig.synced()
+            proxy.cut()
+            rig.until(lambda s: rig.of("nodes", s).state == "stale")
+            server.create_namespace("meanwhile")
+            proxy.mend()
+            mended_at = time.monotonic()
+            rig.until(lambda s: rig.of("nodes", s).state == "synced")
+            assert time.monotonic() - mended_at < 30  # of the minute that an ordinary bookmark takes
+            assert rig.of("nodes").relists == 1
+    server.delete_namespace("meanwhile")
 
 
 def test_started_again_empty_it_deletes_nothing_until_the_operator_accepts(server: ApiServer):

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from ingest import KubernetesOptions
+from ingest.inbox import Inbox
 from ingest.kubernetes import client as client_module
 from ingest.kubernetes.client import Client
 from ingest.kubernetes.errors import Broken, TooLarge
-from ingest.kubernetes.inbox import Inbox
 from ingest.kubernetes.resource_spec import Resource
 from statedb.catalog import Endpoints, Nodes
 

@@ -21,7 +21,7 @@ from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config
 from statedb.catalog import Endpoints, Nodes, SourceKey, Sources
 
-from ...ingest.kvstore_rig import put_endpoints
+from ...ingest.kvstore_rig import HEARTBEAT, ip_key, ip_of, put_endpoints
 from .conftest import WAIT_S, config_text, identity, node, put
 
 
@@ -61,8 +61,8 @@ def test_rows_are_there_before_the_source_is_and_stale_until_it_has_spoken(manif
             assert db.snapshot()[Sources].watch().wait(WAIT_S)
         assert Remote(agent.address).json("/tables")["tables"][0]["initialized"] is False
         revision = db.snapshot()[Nodes].entry(next(iter(db.snapshot()[Nodes])))
+        put(moved, "all.yaml", node("a", 1), node("c", 3), identity(1000))
         moved.rename(manifests)
-        put(manifests, "all.yaml", node("a", 1), node("c", 3), identity(1000))
         assert agent.wait_synced(WAIT_S)
         while state(db, "nodes") != "synced":
             assert db.snapshot()[Sources].watch().wait(WAIT_S)
@@ -94,6 +94,51 @@ def test_a_warm_start_on_an_etcd(tmp_path: Path):
             assert agent.wait_synced(WAIT_S)
             while len(agent.db.snapshot()[Endpoints]) != 25:
                 assert agent.db.snapshot()[Endpoints].watch().wait(WAIT_S)
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_what_went_meanwhile_goes_at_once_on_the_same_etcd_and_waits_on_another(tmp_path: Path, emptied: bool):
+    """An etcd that lost its data holds few keys, like one from which they were deleted: the dump says which it was."""
+    file = tmp_path / "state.jsonl"
+    with LocalEtcd() as etcd:
+        etcd.start()
+        with etcd.client() as client:
+            put_endpoints(client, range(20))
+            client.put(HEARTBEAT, b"1")
+        text = (
+            "cluster: {name: cluster1, id: 1}\n"
+            f"ingest: {{kvstore: {{endpoints: ['{etcd.endpoint}'], lease-time-s: 600}}}}\n"
+            "http: {listen: '127.0.0.1:0'}\n"
+        )
+        with Agent(parse_config(text)) as agent:
+            assert agent.wait_synced(WAIT_S)
+            while not agent.db.snapshot()[Sources][SourceKey("cluster1", "endpoints")].origin:
+                assert agent.db.snapshot()[Sources].watch().wait(WAIT_S)
+            write_atomically(file, Remote(agent.address).dump())
+        if emptied:
+            etcd.kill()
+            etcd.forget()
+            etcd.start()
+        with etcd.client() as client:
+            client.delete(ip_key(ip_of(0)))
+            put_endpoints(client, range(20, 25))
+            client.put(HEARTBEAT, b"2")
+        with Agent(parse_config(f"{text}warm-start: '{file}'\n")) as agent:
+            db = agent.db
+            if not emptied:
+                assert agent.wait_synced(WAIT_S)
+                assert {row.key.ip for row in db.snapshot()[Endpoints].values()} == set(map(ip_of, range(1, 25)))
+                return
+            told = "withholding 20 deletes: this is not the server that filled the table"
+            while not (row := db.snapshot()[Sources][SourceKey("cluster1", "endpoints")]).last_error.startswith(told):
+                assert db.snapshot()[Sources].watch().wait(WAIT_S)
+            assert (row.state, row.withheld_deletes) == ("stale", 20)
+            assert len(db.snapshot()[Endpoints]) == 25
+            assert not db.snapshot()[Endpoints].initialized
+            for source in agent.sources:
+                source.accept()
+            assert agent.wait_synced(WAIT_S)
+            assert {row.key.ip for row in db.snapshot()[Endpoints].values()} == set(map(ip_of, range(20, 25)))
 
 
 def test_a_file_that_is_not_there_is_a_cold_start(manifests: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -93,6 +93,105 @@ def test_flat_rows_of_every_kind(kind: type):
     assert list(again.snapshot()[Things].values()) == [kind("a", 1)]
 
 
+class Address(NamedTuple):
+    ip: str
+    ports: tuple[int, ...] = ()
+
+
+class Nested(NamedTuple):
+    key: str
+    address: Address
+    more: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True)
+class Typed:
+    key: str
+    tags: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+    by_number: tuple[dict[int, str], ...] = ()
+    raw: bytes = b""
+
+
+@attrs.frozen
+class TypedAttrs:
+    key: str
+    tags: tuple[tuple[str, int], ...] = ()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Nested("a", Address("10.0.0.1", (80, 443)), (Address("10.0.0.2"),)),
+        Typed("a", ("x", "y"), frozenset({"n"}), ({1: "one"},), b"\xff"),
+        TypedAttrs("a", (("x", 1),)),
+    ],
+    ids=lambda row: type(row).__name__,
+)
+def test_nested_rows_come_back_as_their_types_say(row):
+    table = table_of(type(row))
+    db, again = Database(table), Database(table)
+    db.insert(table, row)
+    load(again, db.dump())
+    (found,) = again.snapshot()[table].values()
+    assert found == row
+    assert type(found) is type(row)
+    assert [type(field) for field in _fields(found)] == [type(field) for field in _fields(row)]
+
+
+def _fields(row) -> list:
+    return list(row) if isinstance(row, tuple) else [getattr(row, name) for name in type(row).__annotations__]
+
+
+def table_of(kind):
+    class Things(Table[str, kind], name="things"):
+        primary = UniqueIndex[str, kind](lambda row: row.key)
+
+    return Things
+
+
+def test_a_named_tuple_has_names_in_a_dump_and_may_lack_those_with_a_default():
+    table = table_of(Nested)
+    db, again = Database(table), Database(table)
+    db.insert(table, Nested("a", Address("10.0.0.1")))
+    head, line, end = db.dump()
+    assert json.loads(line)["row"] == {"key": "a", "address": ["10.0.0.1", []], "more": []}
+    load(again, [head, line.replace(b',"more":[]', b""), end])
+    assert again.snapshot()[table]["a"] == Nested("a", Address("10.0.0.1"))
+    with pytest.raises(InvalidDump, match="line 2: table 'things': TypeError: Nested has no field less"):
+        load(again, [head, line.replace(b'"more"', b'"less"'), end])
+
+
+@dataclass(frozen=True)
+class Untyped:
+    key: str
+    tags: tuple = ()
+
+
+@dataclass(frozen=True)
+class More(Untyped):
+    extra: int = 0
+
+
+UNTYPED = (Untyped("a", (("x",),)), More("a", (), 1), Tuple("a", True))
+
+
+@pytest.mark.parametrize("row", UNTYPED, ids=["a tuple in a tuple", "a subclass", "a bool for an int"])
+def test_a_row_that_would_not_come_back_is_refused_when_it_is_dumped(row):
+    table = table_of(Tuple if isinstance(row, Tuple) else Untyped)
+    db = Database(table)
+    db.insert(table, row)
+    lines = db.dump()
+    next(lines)
+    with pytest.raises(
+        TypeError, match=r"table 'things': .* (come back as|not be loaded again).* give dump and load a"
+    ):
+        next(lines)
+    again = Database(table)
+    assert load(again, db.dump(decoder=lambda table, value: row), lambda table, value: row) == 1
+    assert again.snapshot()[table]["a"] is row
+
+
 def test_a_row_that_json_does_not_know_is_an_error_and_no_line():
     class Values(Table[str, tuple[str, object]], name="values"):
         primary = UniqueIndex[str, tuple[str, object]](lambda row: row[0])
@@ -104,7 +203,7 @@ def test_a_row_that_json_does_not_know_is_an_error_and_no_line():
     lines = db.dump()
     assert json.loads(next(lines))["tables"][0]["fields"] is None
     assert json.loads(next(lines))["row"] == ["a", 1]
-    with pytest.raises(TypeError, match="frozenset is not JSON serializable"):
+    with pytest.raises(TypeError, match=r"would come back as \('b', \['x'\]\)"):
         next(lines)
 
 
@@ -152,6 +251,8 @@ def test_a_whole_cluster():
         (lambda lines: [*lines[:2], b'{"table":"nope","row":1}\n', *lines[2:]], "line 3: no row of a table"),
         (lambda lines: [*lines[:2], b'{"table":"pods","row":{"nam":1}}\n'], "line 3: table 'pods': ValidationError"),
         (lambda lines: [*lines[:2], b"{half"], "line 3: not JSON"),
+        (lambda lines: [*lines, b"\n", *lines], "line 6: there is more after the end of the dump"),
+        (lambda lines: [b'{"statedb":1,"tables":[{"name":"pods"},{"name":"pods"}]}', *lines[1:]], "named twice (pods,"),
     ],
 )
 def test_what_is_no_dump_loads_nothing(change, told: str):

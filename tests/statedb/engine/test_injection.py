@@ -9,7 +9,7 @@ import pytest
 from statedb import IndexFunctionError
 from statedb.engine import store as _store
 
-from ._helpers import Hosts, Interrupted, Lines, Ports, Scene, lines_of, picture, picture_after_the_change
+from ._helpers import Hosts, Interrupted, Lines, Port, Ports, Scene, lines_of, picture, picture_after_the_change
 
 ERRORS = (Interrupted, MemoryError)
 both_errors = pytest.mark.parametrize("error", ERRORS)
@@ -136,6 +136,41 @@ def test_a_whole_with_block_broken_anywhere_is_whole_or_not_there(error):
     visible = break_everywhere(a_with_block, error, every=False)
     assert not visible[0]
     assert visible[-1]
+
+
+ALONE = {
+    "new": lambda db: db.insert(Ports, Port(7, "a")),
+    "over another": lambda db: db.insert(Ports, Port(1, "b", amount=5)),
+    "to another index key": lambda db: db.insert(Ports, Port(1, "c")),
+    "equal": lambda db: db.insert(Ports, Port(1, "b")),
+    "deleted": lambda db: db.delete(Ports, 1),
+}
+
+
+@pytest.mark.parametrize("write", ALONE.values(), ids=ALONE)
+@both_errors
+def test_a_row_written_alone_and_broken_at_any_line_is_there_or_not(error, write):
+    for _ in range(2):  # the first time something is remembered about the type of the rows
+        scene = Scene()
+        lines = lines_of(lambda scene=scene: write(scene.db), every=False)
+        after = picture(scene.db.snapshot())
+        scene.close()
+    outcomes = []
+    for line in lines:
+        scene = Scene()
+        watch = scene.before[Ports].watch()
+        breaking = Lines(line, error=error)
+        with pytest.raises((error, IndexFunctionError)):
+            breaking.run(lambda scene=scene: write(scene.db))
+        now = picture(scene.db.snapshot())
+        outcomes.append(now == after)
+        assert now in (scene.before_picture, after), breaking.broken
+        assert watch.tripped == (now != scene.before_picture), breaking.broken
+        assert picture(scene.old) == scene.old_picture
+        check_goes_on(scene, breaking.broken)
+        scene.close()
+    assert outcomes == sorted(outcomes)
+    assert outcomes[-1]
 
 
 @both_errors

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
+from types import new_class
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,6 +32,7 @@ from statedb import (
     WatchSet,
 )
 
+from ._helpers import in_a_thread
 from .tables import Account, Accounts, Pod, Pods, database, put
 
 A = "Pod(name='a', node='n1', tags=(), address=None, networks=())"
@@ -214,6 +216,26 @@ def test_a_change_that_moves_the_primary_key() -> None:
         )
 
 
+def letters() -> Index[str, str]:
+    return Index[str, str](tuple)
+
+
+def texts(attributes: dict[str, Any], *mixins: type) -> Any:
+    """A table of texts with these attributes."""
+    body = {"primary": UniqueIndex[str, str](str), **attributes}
+    return new_class("Texts", (*mixins, Table[str, str]), {"name": "texts"}, lambda space: space.update(body))
+
+
+def test_what_a_writer_says_of_itself_never_raises() -> None:
+    db = database(Pod("a"))
+    txn = db.write(Pods)
+    writer = txn[Pods]
+    writer.insert(Pod("b"))
+    assert in_a_thread(lambda: repr(writer)) == repr(writer) == "<TableWriter pods: 2 rows at revision 2>"
+    txn.abort()
+    assert repr(writer) == "<TableWriter pods: aborted>"
+
+
 def test_declarations_that_are_none() -> None:
     def without_iterable() -> None:
         class Texts(Table[str, str], name="texts"):
@@ -238,6 +260,22 @@ def test_declarations_that_are_none() -> None:
     assert told(InvalidTable, over_other_rows) == (
         "index 'primary' of table 'wrong' is over Account, but the table holds Pod"
     )
+    for name in ("name", "indexes", "row_type", "key_of"):
+        assert told(InvalidTable, lambda name=name: texts({name: letters()})) == (  # type: ignore[misc]
+            f"Texts: an index cannot be called {name!r}, for that is what every table says about itself; "
+            "choose another name"
+        )
+    elsewhere = (
+        "belongs to another table or class, or has another name as well; one index object is one index of one table: "
+        "make a new one in the class itself"
+    )
+    shared = letters()
+    mixin = type("Mixin", (), {"by_letter": shared})
+    assert told(InvalidTable, lambda: texts({}, mixin)) == f"Texts: index 'by_letter' {elsewhere}"
+    assert told(InvalidTable, lambda: texts({"one": shared})) == f"Texts: index 'one' {elsewhere}"
+    once = letters()
+    texts({"one": once})
+    assert told(InvalidTable, lambda: texts({"one": once})) == f"Texts: index 'one' {elsewhere}"
     for thing in (str, 5, Table, "pods"):
         assert told(InvalidTable, lambda thing=thing: Database(thing)).endswith(  # type: ignore[misc]
             "is not a table; derive a class from Table[K, R] with a name and a primary index"

@@ -30,21 +30,38 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
+{{/*
+Probes ask inside the pod, since an agent listens on loopback only. `statedb health` would say more, but takes 0.3 s of
+CPU to start; this takes a tenth of that.
+*/}}
+{{- define "statedb.ask" -}}
+exec:
+  command:
+  - python3
+  - -IS
+  - -c
+  - |
+    import socket, sys
+    with socket.create_connection(("127.0.0.1", 9974), 5) as agent:
+        agent.sendall(b"GET {{ . }} HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        sys.exit(b" 200 " not in agent.recv(64))
+{{- end -}}
+
 {{- define "statedb.probes" -}}
 startupProbe:
-  exec: {command: [statedb, health]}
+  {{- include "statedb.ask" "/livez" | nindent 2 }}
   periodSeconds: 2
   timeoutSeconds: 5
   failureThreshold: 30
 livenessProbe:
-  exec: {command: [statedb, health]}
-  periodSeconds: 60
+  {{- include "statedb.ask" "/livez" | nindent 2 }}
+  periodSeconds: 30
   timeoutSeconds: 10
-  failureThreshold: 3
+  failureThreshold: 4
 readinessProbe:
-  exec: {command: [statedb, health, --ready]}
-  periodSeconds: 15
-  timeoutSeconds: 10
+  {{- include "statedb.ask" "/readyz" | nindent 2 }}
+  periodSeconds: 10
+  timeoutSeconds: 5
 {{- end -}}
 
 {{- define "statedb.scheduling" -}}

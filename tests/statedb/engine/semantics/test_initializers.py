@@ -1,5 +1,6 @@
 """When a table is initialized."""
 
+import asyncio
 import threading
 
 import pytest
@@ -58,6 +59,15 @@ def test_a_finish_in_an_aborted_transaction_counts_for_nothing_and_may_be_repeat
     assert not db.snapshot()[Pods].initialized
     finish(db, token)
     assert db.snapshot()[Pods].initialized
+
+
+def test_one_of_another_database_is_an_error():
+    db, other = database(), database()
+    (token,) = begin(db, "a")
+    begin(other, "a")
+    with other.write(Pods) as txn, pytest.raises(InitializerError, match="begun in another database"):
+        txn[Pods].finish_initializer(token)
+    assert not other.snapshot()[Pods].initialized
 
 
 def test_a_second_finish_does_no_harm_and_that_of_another_table_is_an_error():
@@ -175,3 +185,35 @@ def test_a_finish_takes_no_revision():
     db = database(Pod("a"))
     finish(db, *begin(db, "a"))
     assert db.snapshot()[Pods].revision == 1
+
+
+def test_a_watch_on_initializers_alone():
+    db = database()
+    watch = db.snapshot()[Pods].watch_initializers()
+    put(db, Pod("a"))
+    assert not watch.tripped
+    (token,) = begin(db, "a")
+    assert watch.tripped
+    waiting = db.snapshot()[Pods].watch_initializers()
+    put(db, Pod("b"))
+    assert not waiting.tripped
+    finish(db, token)
+    assert waiting.tripped
+
+
+def test_a_task_waits_for_initializers():
+    db = database()
+    (token,) = begin(db, "a")
+
+    async def main() -> None:
+        assert not await db.wait_initialized_async(Pods, timeout=0)
+        waiting = asyncio.create_task(db.wait_initialized_async(timeout=30))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        finish(db, token)
+        assert await waiting
+        async with db.changes(Pods) as stream:
+            assert await anext(stream) is not None
+        assert stream.closed
+
+    asyncio.run(main())

@@ -56,13 +56,10 @@ def test_an_index_belongs_to_one_table():
     class First(Table[str, str], name="first"):
         primary = index
 
-    with pytest.raises((InvalidTable, RuntimeError)) as raised:
+    with pytest.raises(InvalidTable, match="another table"):
 
         class Second(Table[str, str], name="second"):
             primary = index
-
-    told = raised.value if isinstance(raised.value, InvalidTable) else raised.value.__cause__
-    assert "another table" in str(told)
 
 
 def test_the_indexes_of_a_table_are_named_after_their_attributes():

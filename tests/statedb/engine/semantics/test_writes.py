@@ -162,3 +162,25 @@ def test_deleting_and_inserting_again_in_one_transaction():
     delete(db, "a")
     assert db.snapshot()[Pods.by_node]["n2"] == ()
     db.check()
+
+
+def test_a_row_that_is_inserted_only_if_its_key_is_free():
+    db = database(Pod("a"))
+    with db.write(Pods) as txn:
+        assert txn[Pods].insert_new(Pod("a", "n2")) == Pod("a")
+        assert txn[Pods].insert_new(Pod("b")) is None
+        assert txn[Pods].insert_new(Pod("b", "n2")) == Pod("b")
+    assert list(db.snapshot()[Pods].values()) == [Pod("a"), Pod("b")]
+
+
+def test_what_a_query_gives_is_deleted_all_or_none():
+    db = database(Pod("a", "n1"), Pod("b", "n2"), Pod("c", "n1"), Pod("d", "n3"))
+    with db.write(Pods) as txn:
+        pods = txn[Pods]
+        assert pods.delete_all(txn[Pods.by_node]["n1"]) == 2
+        assert pods.delete_all([Pod("a"), Pod("nobody")]) == 0
+        with pytest.raises(InvalidRow):
+            pods.delete_all([Pod("b"), 5])
+        assert list(pods) == ["b", "d"]
+        assert pods.delete_all(pods.range("c")) == 1
+    assert list(db.snapshot()[Pods]) == ["b"]

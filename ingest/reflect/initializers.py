@@ -1,17 +1,14 @@
-"""What an earlier source left: rows that nobody has claimed yet, and initializers that nobody has finished."""
+"""Initializers that an earlier source left pending, and those that this one promises to finish."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from statedb import Database
 
 from ..source import AnyTable
-
-Owns: TypeAlias = Callable[[Any], bool]
-"""Whether a row that was there before is this source's (Any: a row of any table)."""
 
 _promises: WeakKeyDictionary[Database, dict[tuple[str, AnyTable], Any]] = WeakKeyDictionary()
 """By cluster and table, the initializer that is pending. Its source may have ended: the next one takes it over."""
@@ -45,21 +42,3 @@ class Initializers:
         for table in tables:
             self._tokens.pop(table, None)
             self._promised.pop((self._cluster, table), None)
-
-
-def rows_of_before(view: Any, cluster: str, owns: Owns | None) -> Iterable[Any]:
-    """The rows in a table that are this source's: as ``owns`` says, else those of the cluster.
-
-    A table whose keys do not begin with a cluster has one source, unless several say what they own: all rows are its.
-    """
-    if owns is not None:
-        return [row for row in view.values() if owns(row)]
-    rows: Iterable[Any] = view.prefix((cluster,)) if names_cluster(view) else view.values()
-    return rows
-
-
-def names_cluster(view: Any) -> bool:
-    """Whether the keys of the rows that are there begin with a cluster."""
-    first = next(iter(view.keys()), None)
-    fields: tuple[str, ...] = getattr(first, "__struct_fields__", ())
-    return fields[:1] == ("cluster",)

@@ -1,0 +1,31 @@
+"""Which rows of a table are one source's. Said by whoever makes the source or the table, never guessed from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias, get_args
+
+from ..source import AnyTable
+
+Owns: TypeAlias = Callable[[Any], bool]
+"""Whether a row is this source's, where several sources fill its table (Any: a row of any table)."""
+
+
+def begins_with_cluster(table: AnyTable) -> bool:
+    """Whether the type of the table's keys begins with a field ``cluster``: then each cluster owns its own rows."""
+    of_key = next((get_args(base)[0] for base in getattr(table, "__orig_bases__", ()) if get_args(base)), None)
+    fields: tuple[str, ...] = getattr(of_key, "__struct_fields__", ())
+    return fields[:1] == ("cluster",)
+
+
+def is_whole(table: AnyTable, owns: Owns | None) -> bool:
+    """Whether a source owns all rows of the table, so that there can be no other one."""
+    return owns is None and not begins_with_cluster(table)
+
+
+def owned(view: Any, table: AnyTable, cluster: str, owns: Owns | None) -> Iterable[Any]:
+    """The rows of a view of the table that are one source's (Any: a view of any table)."""
+    if owns is not None:
+        return [row for row in view.values() if owns(row)]
+    rows: Iterable[Any] = view.prefix((cluster,)) if begins_with_cluster(table) else view.values()
+    return rows

@@ -1,0 +1,59 @@
+"""Rows to plain values and back, by what their types say. Imported at the first dump: it alone needs msgspec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from .sameness import same
+
+_REMEDY = "say in the row type what its fields hold (tuple[str, ...], not tuple), or give dump and load a decoder"
+
+
+def plain(row: Any) -> Any:
+    """A row as JSON knows it: fields by name, also nested ones, bytes as base64. Raises TypeError."""
+    value = msgspec.to_builtins(row, str_keys=True)
+    fields = _names(type(row))
+    return value if fields is None else dict(zip(fields, value))
+
+
+def _names(kind: Any) -> tuple[str, ...] | None:
+    """The fields of a NamedTuple, which is a list to msgspec and has names in a dump; None for other types."""
+    return getattr(kind, "_fields", None) if isinstance(kind, type) and issubclass(kind, tuple) else None
+
+
+def row_of(table: Any, value: Any) -> Any:
+    """The row that a plain value stands for, by the row type that the table declares.
+
+    Types whose annotations cannot be evaluated, as those of classes that are made in a function, must be flat. Raises
+    what making the row raises.
+    """
+    kind = table.row_type
+    if kind is None:
+        return tuple(value) if isinstance(value, list) else value
+    fields = _names(kind)
+    if fields is not None and isinstance(value, dict):
+        if unknown := value.keys() - set(fields):
+            raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
+        given = {**kind._field_defaults, **value}
+        value = [given[name] for name in fields]
+    try:
+        return msgspec.convert(value, kind, str_keys=True)
+    except msgspec.ValidationError:
+        raise
+    except (TypeError, NameError):  # msgspec cannot tell the type
+        if isinstance(value, dict):
+            return kind(**value)
+        return tuple(value) if isinstance(value, list) else value
+
+
+def check_return(table: Any, row: Any, value: Any, decode: Callable[[Any, Any], Any]) -> None:
+    """Raise TypeError where what was dumped does not give the row again: told now, and not when it is needed."""
+    try:
+        again = decode(table, value)
+    except Exception as error:
+        raise TypeError(f"table {table.name!r}: {row!r} could not be loaded again: {error}; {_REMEDY}") from error
+    if not same(row, again):
+        raise TypeError(f"table {table.name!r}: {row!r} would come back as {again!r}; {_REMEDY}")

@@ -1,0 +1,272 @@
+"""The steps that run without a lock, each stopped in its gap: another thread or a finalizer comes in there."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from functools import partial
+from typing import Any
+
+import pytest
+
+from statedb.engine import bucket as _bucket
+from statedb.engine.bucket import Bucket
+from statedb.engine.commit import CommitPlan
+from statedb.engine.head import Head
+from statedb.engine.order import Order
+from statedb.engine.row_list import RowList
+from statedb.engine.watch import Registry, Watch
+
+from ._helpers import in_a_thread, in_the_gap
+from .tables import Account, Accounts, Pod, Pods, database, delete, names, put
+
+# -- the list under an index key --------------------------------------------------------------------------------------
+
+TAKE = ["self.version += 1", "self.discard(key)", "self.cached = None", "if self.order is not None"]
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["", "with an order of its own"])
+@pytest.mark.parametrize("text", TAKE)
+def test_a_list_that_is_read_while_a_key_goes_is_never_taken_for_a_later_one(monkeypatch, text, large):
+    """A key came and another went: the list from before has the length of the one after."""
+    if large:
+        monkeypatch.setattr(_bucket, "_LARGE", 1)
+    db = database(Pod("a"), Pod("b"))
+    assert names(db.snapshot()[Pods.by_node]["n1"]) == ["a", "b"]  # cached
+    put(db, Pod("c"))
+    snapshot = db.snapshot()
+    read: list[Any] = []
+    in_the_gap(
+        Bucket.take,
+        text,
+        lambda: read.append(in_a_thread(lambda: names(snapshot[Pods.by_node]["n1"]))),
+        lambda: delete(db, "a"),
+    )
+    assert read == [["a", "b", "c"]]
+    assert names(snapshot[Pods.by_node]["n1"]) == ["a", "b", "c"]
+    assert names(db.snapshot()[Pods.by_node]["n1"]) == ["b", "c"]
+    put(db, Pod("d"))
+    assert names(db.snapshot()[Pods.by_node]["n1"]) == ["b", "c", "d"]
+
+
+def test_a_list_that_was_copied_while_a_key_went_and_is_kept_only_later_does_not_count():
+    """Without the second bump of the version it would: one more key makes up its length."""
+    db = database(Pod("a"), Pod("b"), Pod("c"))
+    copied, go = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        copied.set()
+        assert go.wait(20)
+
+    snapshot = db.snapshot()
+    read = partial(
+        in_the_gap, Bucket.ordered, "self.cached = (version", stop, lambda: names(snapshot[Pods.by_node]["n1"])
+    )
+    reader = threading.Thread(target=read)
+
+    def between() -> None:
+        reader.start()
+        assert copied.wait(20)
+
+    in_the_gap(Bucket.take, "self.discard(key)", between, lambda: delete(db, "a"))
+    put(db, Pod("d"))
+    go.set()
+    reader.join(20)
+    assert names(db.snapshot()[Pods.by_node]["n1"]) == ["b", "c", "d"]
+
+
+# -- the snapshot that all share --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["taken = self._taken", "snapshot = self._snapshot_of", "self._taken = snapshot"])
+def test_a_commit_while_a_snapshot_is_taken_leaves_no_old_one_to_hold_history(text):
+    db = database(Pod("a"))
+    snapshot = in_the_gap(Head.snapshot, text, lambda: in_a_thread(lambda: put(db, Pod("b"))), db.snapshot)
+    assert list(snapshot[Pods]) == ["a"]
+    assert db._taken is None or db._taken._pins is db._root.pins
+    assert list(db.snapshot()[Pods]) == ["a", "b"]
+    del snapshot
+    assert db.stats()[0].held_states == 0
+
+
+# -- rows in order ----------------------------------------------------------------------------------------------------
+
+MANY = [Pod(f"p{number:03}") for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    "text", ["if touched is None or touched", "ordered = self._list", "if ordered is None", "start ="]
+)
+def test_a_range_that_is_read_while_the_list_is_brought_up_to_date_is_right(text):
+    db = database(*MANY)
+    list(db.snapshot()[Pods])  # from now on there is a list
+    snapshot = db.snapshot()
+
+    def between() -> None:
+        put(db, Pod("p005a"))
+        delete(db, "p007")
+        list(db.snapshot()[Pods])
+
+    rows = in_the_gap(RowList.between, text, lambda: in_a_thread(between), lambda: snapshot[Pods].range("p004", "p009"))
+    assert names(rows) == ["p004", "p005", "p006", "p007", "p008"]
+    assert names(db.snapshot()[Pods].range("p004", "p009")) == ["p004", "p005", "p005a", "p006", "p008"]
+
+
+FRESH = [
+    (RowList._fresh, "if ordered is None"),
+    (RowList._fresh, "self._list = None  # where"),
+    (RowList._fresh, "ordered = patched"),
+    (RowList._fresh, "if self.touched is touched"),
+    (Order._fresh, "if ordered is None"),
+    (Order._fresh, "if self.noted is noted"),
+    (Order._drained, "if not changed"),
+    (Order._drained, "for key in changed"),
+]
+
+
+@pytest.mark.parametrize("who", ["another thread commits", "a finalizer reads and commits"])
+@pytest.mark.parametrize("gap", FRESH, ids=lambda gap: f"{gap[0].__qualname__}: {gap[1]}")
+def test_an_order_that_is_brought_up_to_date_misses_nothing_that_comes_meanwhile(gap, who):
+    db = database(*MANY)
+    assert len(list(db.snapshot()[Pods])) == len(db.snapshot()[Pods].range(limit=40))
+    put(db, Pod("new"))
+    snapshot = db.snapshot()
+    expected = [*names(MANY), "new"]
+    expected.sort()
+
+    def comes() -> None:
+        if who.startswith("a finalizer"):
+            assert list(db.snapshot()[Pods]) == expected
+            assert db.snapshot()[Pods].last() == Pod("p039")
+        in_a_thread(lambda: put(db, Pod("a")))
+        in_a_thread(lambda: delete(db, "p020"))
+
+    read = (
+        (lambda: list(snapshot[Pods])) if gap[0] is RowList._fresh else (lambda: names(snapshot[Pods].range(limit=99)))
+    )
+    assert in_the_gap(*gap, comes, read) == expected
+    newest = db.snapshot()[Pods]
+    after = sorted([*[name for name in expected if name != "p020"], "a"])
+    assert list(newest) == names(newest.range(limit=99)) == after
+    db.check()
+
+
+# -- the root ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["pins = seen.copy()", "for part in parts:", "with root.lock"])
+def test_a_commit_to_another_table_while_the_new_root_is_made_is_not_lost(text):
+    db = database(Pod("a"))
+
+    def between() -> None:
+        with db.write(Accounts) as txn:
+            txn[Accounts].insert(Account(1))
+
+    # Looked for in the loop that makes the root, which is the second place with parts.
+    in_the_gap(CommitPlan._publish, text, between, lambda: put(db, Pod("b")))
+    assert list(db.snapshot()[Pods]) == ["a", "b"]
+    assert list(db.snapshot()[Accounts]) == [1]
+    db.check()
+
+
+# -- watches ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["standing.add(entry)", "if places.get(key) is standing"])
+def test_a_watch_that_is_asked_for_while_the_last_of_its_kind_is_swept_stands(text):
+    db = database(Pod("a"))
+    dropped = [db.snapshot()[Pods].watch("a")]
+
+    def sweep() -> None:
+        dropped.clear()
+        gc.collect()
+        in_a_thread(lambda: db.snapshot()[Pods].watch("else"))
+
+    watch = in_the_gap(Registry._stand, text, sweep, lambda: db.snapshot()[Pods].watch("a"))
+    assert not watch.tripped
+    put(db, Pod("a", "n2"))
+    assert watch.tripped
+
+
+def test_a_watch_that_comes_just_before_its_set_is_taken_away_trips_early_and_never_too_late():
+    db = database(Pod("a"))
+    dropped = [db.snapshot()[Pods].watch("a")]
+    late: list[Watch] = []
+    snapshot = db.snapshot()
+    registry = db._stores[Pods].registry
+    dropped.clear()
+    in_the_gap(
+        Registry._take_out,
+        "late = places.pop",
+        lambda: late.append(in_a_thread(lambda: snapshot[Pods].watch("a"))),
+        registry._sweep,
+    )
+    put(db, Pod("a", "n2"))
+    assert late[0].tripped
+
+
+@pytest.mark.parametrize("text", ["self._held[watch] = None", "if watch._tripped"])
+def test_a_waiter_that_attaches_while_its_watch_trips_does_not_sleep(text):
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("a")
+    assert in_the_gap(Registry.attach, text, lambda: put(db, Pod("a", "n2")), lambda: watch.wait(timeout=20))
+    assert db._stores[Pods].registry.waiting() == 0
+
+
+@pytest.mark.parametrize("text", ["wakers += watch._wakers", "watch._wakers = []", "self._held.pop(watch, None)"])
+def test_a_waiter_that_attaches_between_the_steps_of_tripping_does_not_sleep(text):
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("a")
+    in_the_gap(
+        Registry._set, text, lambda: in_a_thread(lambda: watch.wait(timeout=20)), lambda: put(db, Pod("a", "n2"))
+    )
+    assert db._stores[Pods].registry.waiting() == 0
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+def there_and_back(rows: Any) -> None:
+    rows.insert(Pod("a", "n2"))
+    rows.insert(Pod("a"))
+
+
+def gone_and_back(rows: Any) -> None:
+    rows.delete("a")
+    rows.insert(Pod("a"))
+
+
+@pytest.mark.parametrize("write", [lambda rows: rows.insert(Pod("a"), force=True), there_and_back, gone_and_back])
+def test_a_waiting_stream_wakes_for_what_it_tells_of_a_row_that_is_equal_afterwards(write):
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("a")
+    with db.changes(Pods) as stream:
+        assert stream.next(timeout=0) is not None
+        waiting = stream._watch()
+
+        def do() -> None:
+            with db.write(Pods) as txn:
+                write(txn[Pods])
+
+        in_a_thread(do)
+        assert [each.tripped for each in waiting] == [True]
+        batch = stream.next(timeout=0)
+        assert batch is not None
+        assert [(change.row, change.deleted) for change in batch] == [(Pod("a"), False)]
+        assert not watch.tripped  # the row is what it was
+
+        with db.write(Pods) as txn:
+            txn[Pods].insert(Pod("b"))
+            waiting = stream._watch()
+            txn[Pods].delete("b")
+        assert [each.tripped for each in waiting] == [False]  # there is nothing to tell
+        assert stream.next(timeout=0) is None
+
+
+def test_what_a_reader_asks_for_cannot_make_a_commit_raise():
+    db = database(Pod("a"))
+    for key in (["a"], ("x", ["a"])):
+        with pytest.raises(TypeError, match=r"cannot be watched|unhashable"):
+            db.snapshot()[Pods.by_tag].watch(key)
+    put(db, Pod("b"))
+    assert len(db._stores[Pods].registry) == 0
