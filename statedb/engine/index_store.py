@@ -62,11 +62,11 @@ class IndexStore:
             self.steps[size] = (len(present), steps)
         return nearest(packed, steps, self.entries)
 
-    def primary_keys(self, key: Key) -> list[Key]:
-        """The primary keys under an index key, in order; do not change the list."""
+    def primary_keys(self, key: Key, limit: int | None = None, *, reverse: bool = False) -> list[Key]:
+        """The primary keys under an index key, in order or from the end, at most ``limit``; do not change the list."""
         entry = self.entries.get(key)
         if type(entry) is Bucket:
-            return entry.ordered()
+            return entry.some(limit, reverse=reverse)
         return [] if entry is None else [entry]
 
     def names(self, key: Key, primary: Key) -> bool:

@@ -54,7 +54,7 @@ class AnyIndexView(Generic[K, R]):
         """The rows under several stored keys, each once, at the key that comes first."""
         found: dict[Key, R] = {}
         for key in keys:
-            listed = self._source.listed(self._index, key)
+            listed = self._source.first_listed(self._index, key, limit, reverse=reverse)
             for primary in sorted(listed, reverse=reverse):
                 found.setdefault(primary, listed[primary])
             if limit is not None and len(found) >= limit:

@@ -172,6 +172,16 @@ class Source:
 
     # -- by a secondary index --------------------------------------------------------------------------------
 
+    def first_listed(self, index: IndexStore, key: Key, limit: int | None, *, reverse: bool) -> dict[Key, Row]:
+        """The first rows under one index key, or the last, at least ``limit`` of them where there are so many."""
+        if limit is not None:
+            keys = index.primary_keys(key, limit, reverse=reverse)
+            rows = map(self.store.rows.get, keys)
+            found = dict(zip(keys, rows))
+            if not self.layers():
+                return found
+        return self.listed(index, key)
+
     def listed(self, index: IndexStore, key: Key) -> dict[Key, Row]:
         """The rows under one index key."""
         position = index.position
