@@ -6,7 +6,7 @@ Needs the extra ``statedb[kubernetes]`` when a source is opened.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from statedb import Database, InvalidTable, Table
 from statedb.catalog import Rejected, Sources
@@ -14,9 +14,15 @@ from statedb.catalog import Rejected, Sources
 from ..errors import InvalidOptions, MissingDependency
 from ..own_rows import own_rows
 from ..source import AnyTable, Source
-from .options import KubernetesOptions as KubernetesOptions
+from .election import Election as Election
+from .errors import Unauthorized
+from .options import ApiServerOptions, KubernetesOptions as KubernetesOptions
+from .own_writes import wait_seen as wait_seen
 from .resource_spec import Resource, Value
 from .selection import Named, Only, ResourceOptions as ResourceOptions, tables_of, typed, untyped
+
+if TYPE_CHECKING:  # it needs the extra
+    from .writing import Writer
 
 R = TypeVar("R")
 
@@ -107,6 +113,23 @@ def source(
     return _source(db, cluster, 0, _without_tables(options), (own,))
 
 
+def writer(manager: str, options: ApiServerOptions = _KUBECTL) -> Writer:
+    """What changes objects of an API server: apply, patch, status, finalizers, owners, events.
+
+    ``manager`` is the name by which the server remembers who set which field. Raises InvalidOptions, MissingDependency.
+    """
+    try:
+        from .credentials import check
+        from .writing import connected
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    check(options)
+    try:
+        return connected(options, manager)
+    except Unauthorized as error:
+        raise InvalidOptions(str(error)) from None
+
+
 def own_tables(options: KubernetesOptions) -> tuple[AnyTable, ...]:
     """The tables of the resources that the options name. Raises InvalidOptions."""
     return tables_of(options.resources)
@@ -144,7 +167,9 @@ def _source(
     try:
         from .session import KubernetesSource
     except ModuleNotFoundError as error:
-        raise MissingDependency(
-            f"backend 'kubernetes' needs the package {error.name!r}; install 'statedb[kubernetes]'"
-        ) from error
+        raise _missing(error) from error
     return KubernetesSource(db, cluster, cluster_id, options, own=own)
+
+
+def _missing(error: ModuleNotFoundError) -> MissingDependency:
+    return MissingDependency(f"backend 'kubernetes' needs the package {error.name!r}; install 'statedb[kubernetes]'")

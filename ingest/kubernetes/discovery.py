@@ -158,8 +158,8 @@ class Discovery:
         self._failed_at = float("-inf")
         self._failure: ApiError = Missing()
 
-    def find(self, name: str) -> Kind:
-        """What a name means now. Raises Missing, Invalid for what cannot be watched, and other ApiErrors.
+    def find(self, name: str, *, to_watch: bool = True) -> Kind:
+        """What a name means now. Raises Missing, Invalid for what cannot be watched but should, and other ApiErrors.
 
         Whoever asks while another thread asks shares its answer, or its failure.
         """
@@ -167,7 +167,7 @@ class Discovery:
         found = find(kinds, name)
         if found is None:
             raise Missing(f"find {name}: not served by this API server; waiting for its CRD{_hint(kinds, name)}")
-        if not {"list", "watch"} <= set(found.verbs):
+        if to_watch and not {"list", "watch"} <= set(found.verbs):
             raise Invalid(f"find {name}: {found.name} can only be asked to {', '.join(found.verbs)}, not to watch")
         return found
 

@@ -7,6 +7,7 @@ import sys
 
 from statedb.agent.demo.api_server import run_on_api_server
 
+from . import binary
 from .rest import Rest
 from .server import ApiServer
 
@@ -37,6 +38,10 @@ def _pods(namespace: str) -> str:
 
 def main() -> None:
     """Run the demonstration; with ``--keep`` until Ctrl-C."""
+    try:
+        binary.find()
+    except binary.Missing as error:
+        sys.exit(f"{error}; or set KUBECONFIG to a cluster of yours")
     print("Starting the API server of the tests ...", flush=True)
     with ApiServer() as server:
         server.start()

@@ -33,3 +33,10 @@ def test_the_snippets_of_the_page_run(
     assert names["source"].join(20)
     for path in (f"{at('shop', 'pods')}/web-1", f"{CRDS}/widgets.example.org"):
         rest.delete(path)
+
+
+def test_every_behaviour_of_informers_names_a_test_or_a_reason():
+    rows = [row for row in (PAGE.parent / "informers.md").read_text().splitlines() if row.startswith("| ")][1:]
+    told = [row for row in rows if not row.startswith("| **")]
+    assert len(told) >= 40
+    assert [row for row in told if "`test_" not in row and "| reason: " not in row] == []
