@@ -20,7 +20,7 @@ help:
 	@echo "make bench-million  beside the Go original at 1 000 000 rows, written there too; some ten minutes"
 	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
 	@echo "make stress   the long forms of the randomised tests"
-	@echo "make faults   every fault at every backend, written into docs/faults.md; some 12 minutes, needs Go once"
+	@echo "make faults   every fault at every backend, written into docs/faults.md; some 20 minutes, needs Go once"
 	@echo "make soak     20 minutes of random faults at all backends at once, written into docs/soak.md; needs Go once"
 	@echo "make screenshots  the pictures of the web page in docs/images, made in a real Chromium"
 	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"

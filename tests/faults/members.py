@@ -80,8 +80,14 @@ class MembersSite(KvstoreSite):
         raise AssertionError("no member leads")
 
     def ours(self) -> LocalEtcd:
-        """The member that the reader is connected to."""
-        return next(s for s, proxy in zip(self.servers, self.proxies, strict=True) if proxy.is_used)
+        """The member that the reader is connected to; connections of before to another one have to end first."""
+        end = monotonic() + _PATIENCE_S
+        while monotonic() < end:
+            used = [server for server, proxy in zip(self.servers, self.proxies, strict=True) if proxy.is_used]
+            if len(used) == 1:
+                return used[0]
+            threading.Event().wait(0.02)
+        raise AssertionError(f"the reader is connected to {len(used)} members")
 
 
 def _leads(server: LocalEtcd) -> bool:
@@ -122,10 +128,10 @@ def _freeze(run: Run, server: LocalEtcd) -> None:
     site.away.add(server)
     server.freeze()
     try:
-        for _ in range(3):
-            site.write(site.some_change())
         if is_ours:
             run.told("stale")
+        for _ in range(3):
+            site.write(site.some_change())
         run.heal()
         run.converge()
     finally:
