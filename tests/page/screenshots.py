@@ -90,7 +90,7 @@ def _shoot(page: Page, address: str, folder: Path, name: str) -> None:
     for place, where in PLACES.items():
         page.goto(f"{address}/{where}")
         page.wait_for_selector("#link.good")
-        page.wait_for_timeout(2500)
+        page.wait_for_timeout(1500)
         page.screenshot(path=folder / f"{place}-{name}.png")
 
 

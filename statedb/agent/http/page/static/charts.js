@@ -4,16 +4,18 @@ import { h, setText, svg } from "./dom.js";
 import { clock, short } from "./format.js";
 
 const SIZE = { width: 460, height: 168, left: 46, right: 10, top: 10, bottom: 22 };
+const SPARK_S = 60;
 const SPANS_S = [60, 300, 900, 3600];
 
 /** A small line without axes, of `{t, value}`; its width stands for one minute. */
 export function sparkline(points) {
   const [width, height] = [96, 22];
-  const last = points.slice(-60);
+  const end = points.at(-1)?.t ?? 0;
+  const last = points.filter((each) => end - each.t <= SPARK_S);
   const top = Math.max(1, ...last.map((each) => each.value));
-  const x = (place) => width - (last.length - 1 - place) * (width / 59);
+  const x = (t) => width * (1 - (end - t) / SPARK_S);
   const y = (value) => height - 2 - (value / top) * (height - 5);
-  const d = last.map((each, place) => `${place ? "L" : "M"}${x(place).toFixed(1)} ${y(each.value).toFixed(1)}`).join("");
+  const d = last.map((each, place) => `${place ? "L" : "M"}${x(each.t).toFixed(1)} ${y(each.value).toFixed(1)}`).join("");
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "sparkline", "aria-hidden": "true", preserveAspectRatio: "none" },
     last.length > 1 && svg("path", { d, class: last.some((each) => each.value > 0) ? "moving" : "" }));
 }

@@ -149,7 +149,7 @@ export class Flow {
     if (!card || !figures) return;
     setText(card.rows, figures[0] < 1e6 ? count(figures[0]) : short(figures[0]));
     setText(card.speed, rate(this.live.rateOf(name).rows));
-    card.spark.replaceChildren(sparkline(changesOf(this.live.fine, name)));
+    card.spark.replaceChildren(sparkline(changesOf(this.live.recent, name)));
     card.element.setAttribute("aria-label", `Table ${name}: ${plural(figures[0], "row")}`);
   }
 

@@ -53,6 +53,12 @@ export class Live extends EventTarget {
     return this._rows.get(`${table}\u0000${keyText(key)}`) ?? [];
   }
 
+  /** The samples of the last minutes: one each second since the page was opened, one of five before. */
+  get recent() {
+    const first = this.fine[0]?.t ?? Infinity;
+    return [...this.kept.slice(-13).filter((each) => each.t < first), ...this.fine];
+  }
+
   /** Changes per second of a table, rows changed and commits, over the last few seconds. */
   rateOf(table) {
     const [first, last] = [this.fine.at(-6) ?? this.fine[0], this.sample];
