@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
-        faults soak kube-apiserver helm clean
+        test-lowest faults soak kube-apiserver helm clean
 
 help:
-	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd"
+	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd,"
+	@echo "              BACKEND=kubernetes for pods and deployments of KUBECONFIG, or of the API server of the tests"
 	@echo "make test     the whole test suite, doctests and README examples included"
+	@echo "make test-lowest    the same with the lowest versions of its dependencies that pyproject.toml allows"
 	@echo "make check    format, lint, types, import contracts, documentation, then the tests"
 	@echo "make docs     the documentation site, into build/docs; fails at any warning, misspelling or dead link"
 	@echo "make dist     wheel and source archive, into dist/, checked and each installed into an environment of its own"
@@ -33,14 +35,31 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.run
 
+# An API server without a kubeconfig is that of the tests (`make kube-apiserver` builds it).
 demo: $(if $(BACKEND),$(VENV)/.dev,$(VENV)/.run)
+ifeq ($(BACKEND)$(KUBECONFIG),kubernetes)
+	$(BIN)/python -m tests.apiserver.demo
+else
 	$(BIN)/statedb demo $(if $(BACKEND),--backend $(BACKEND))
+endif
 
 # Most tests wait for servers, so more processes than cores pay. JOBS=0 runs all in one, for a debugger.
 JOBS ?= 4
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+LOWEST := build/lowest
+
+$(LOWEST)/.test: pyproject.toml constraints.txt tests/lowest.py
+	mkdir -p $(LOWEST)
+	$(PYTHON) -m tests.lowest > $(LOWEST)/constraints.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt -e '.[test]'
+	@touch $@
+
+test-lowest: $(LOWEST)/.test
+	$(LOWEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

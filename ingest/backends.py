@@ -21,11 +21,18 @@ ENTRY_POINTS = "statedb.backends"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
+def no_tables(options: Any) -> tuple[AnyTable, ...]:
+    """The tables that options add, of a backend whose options never do."""
+    del options
+    return ()
+
+
 class Backend(msgspec.Struct, frozen=True):
     """A kind of source: its name in the configuration, its options, the names of the tables it can carry.
 
     ``options`` is what stands below the name; a field ``tables`` in it, of names or None, lets users choose some of
     them. ``own`` are those of the tables that are not of the catalog: an agent with this backend has them too.
+    ``extra`` gives the tables that some options add; then others are filled only where ``tables`` names them.
     """
 
     name: str
@@ -34,6 +41,8 @@ class Backend(msgspec.Struct, frozen=True):
     open: Callable[[Database, str, int, Any], Source]
     """(db, cluster name, cluster id, options) -> a source not yet started; InvalidOptions, MissingDependency."""
     own: tuple[AnyTable, ...] = ()
+    extra: Callable[[Any], tuple[AnyTable, ...]] = no_tables
+    """options -> tables; InvalidOptions. The same tables for the same options."""
 
 
 _CLUSTER_STATE = ("nodes", "identities", "endpoints", "services", "backends")
@@ -41,7 +50,7 @@ _ALL = (*_CLUSTER_STATE, "namespaces", "policies")
 
 _OURS = (
     Backend("manifests", manifests.ManifestsOptions, _ALL, manifests.open),
-    Backend("kubernetes", kubernetes.KubernetesOptions, _ALL, kubernetes.open),
+    Backend("kubernetes", kubernetes.KubernetesOptions, _ALL, kubernetes.open, extra=kubernetes.own_tables),
     Backend("kvstore", kvstore.KvstoreOptions, _CLUSTER_STATE, kvstore.open),
     Backend("clustermesh", clustermesh.ClusterMeshOptions, _CLUSTER_STATE, clustermesh.open),
 )

@@ -1,6 +1,7 @@
 """What writes an etcd: a writer of any keys, the publisher of the local cluster, and the cache of a mesh.
 
     writer      `EtcdWriter`: keys and values in, an etcd made equal to them
+    any_table   `TableToEtcd`: any table, for other processes to read back
     publisher   the local cluster's tables, as Cilium's clustermesh-apiserver writes them
     meshcache   remote clusters, as Cilium's kvstoremesh writes them
 
@@ -9,6 +10,7 @@ the etcd, `present` what is. `batches`, `leases`, `pacing` and `repairs` decide 
 are threads beside it. `store` is what it needs of a client.
 """
 
+from .any_table import TableToEtcd
 from .desired import Refusal
 from .options import WriterOptions
 from .present import Present
@@ -16,4 +18,4 @@ from .rules import Rules
 from .statistics import WriterStats
 from .writer import EtcdWriter
 
-__all__ = ["EtcdWriter", "Present", "Refusal", "Rules", "WriterOptions", "WriterStats"]
+__all__ = ["EtcdWriter", "Present", "Refusal", "Rules", "TableToEtcd", "WriterOptions", "WriterStats"]

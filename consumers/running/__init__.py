@@ -5,6 +5,7 @@ Knows tables of any kind, and none by name.
 
 from .derivation import Derivation, derive
 from .follower import Follower, follow
+from .handlers import handle
 from .names import NameTaken
 from .reconciler import Reconciler, reconcile
 from .reconciler_options import ReconcilerOptions, ReconcilerStats
@@ -20,5 +21,6 @@ __all__ = [
     "SourceSnapshot",
     "derive",
     "follow",
+    "handle",
     "reconcile",
 ]

@@ -17,7 +17,7 @@ from ingest import Backend, KvstoreOptions, Source, kvstore
 from statedb import Database
 
 
-def open_certificates(db: Database, cluster: str, cluster_id: int, options: KvstoreOptions) -> Source:  # noqa: ARG001
+def open_certificates(db: Database, cluster: str, cluster_id: int, options: KvstoreOptions) -> Source:
     """What `Backend.open` is."""
     return kvstore.source(db, PREFIX, decode, Certificates, options, cluster=cluster)
 

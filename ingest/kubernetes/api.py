@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 import urllib3
@@ -28,6 +29,7 @@ Response: TypeAlias = urllib3.BaseHTTPResponse
 
 _ERROR_BYTES = 1 << 16
 _CHUNK = 1 << 16
+_SUCCESSES = (200, 201, 202)
 
 TRANSPORT_ERRORS = (HTTPError, http.client.HTTPException, OSError, ValueError, OverflowError)
 """What urllib3 raises while it sends or reads; the last two for headers and lengths that no server writes."""
@@ -36,7 +38,7 @@ D = TypeVar("D")
 
 
 class Answer:
-    """An answer with status 200, whose body is still to be read."""
+    """An answer that is no error, whose body is still to be read."""
 
     def __init__(self, request: Request, response: Response) -> None:
         """``request`` is named in errors."""
@@ -102,7 +104,7 @@ class Api:
             response, generation = self._send(request, compressed)
         connection = response.connection
         try:
-            if response.status != 200:
+            if response.status not in _SUCCESSES:
                 raise _refused(request, response)
             if silence_s is not None:
                 set_silence(connection, silence_s)
@@ -138,15 +140,17 @@ class Api:
         ticket = self._login.ticket()
         with self._lock:
             self.requests[request.verb, request.resource] += 1
-        headers = ticket.headers | {"accept": "application/json", "user-agent": "statedb"}
+        headers = ticket.headers | {"accept": request.accept or "application/json", "user-agent": "statedb"}
         headers["accept-encoding"] = "gzip" if compressed else "identity"
+        if request.content_type:
+            headers["content-type"] = request.content_type
         options = self._options
         started = time.perf_counter()
         try:
             response = ticket.pools.request(
-                "GET",
-                ticket.url + request.path,
-                fields=dict(request.parameters),
+                request.method,
+                ticket.url + _target(request),
+                body=request.body or None,
                 headers=headers,
                 preload_content=False,
                 retries=False,
@@ -160,6 +164,11 @@ class Api:
             raise Unavailable(f"{request}: {ticket.url}: {reason(error)}") from None
         self.on_answer(time.perf_counter() - started)
         return response, ticket.generation
+
+
+def _target(request: Request) -> str:
+    """The path and the query of a URL."""
+    return f"{request.path}?{urlencode(request.parameters)}" if request.parameters else request.path
 
 
 @contextmanager

@@ -17,10 +17,12 @@ import msgspec
 from statedb.catalog.wire import DECODE_ERRORS
 
 from .api import Api
+from .discovery import Discovery
 from .errors import Broken, Endless, Expired, Forbidden, Missing, TooLarge
+from .located import Located
 from .options import KubernetesOptions
 from .request import Request
-from .resource import Resource
+from .resource_spec import Resource
 from .stream import Item, ends_list, item_of, pieces
 
 _PAGES_MAX = 1_000_000
@@ -49,11 +51,15 @@ class Client:
         api: Api,
         options: KubernetesOptions,
         *,
+        located: Located | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """``chance`` gives numbers from 0 to 1, which spread watches over time."""
+        """``located`` finds resources whose version is not given. ``chance`` gives numbers from 0 to 1, which spread
+        watches over time.
+        """
         self._api = api
+        self._located = located or Located(Discovery(api, clock))
         self._options = options
         self._clock = clock
         self._chance = chance
@@ -67,7 +73,7 @@ class Client:
 
     def version(self, resource: Resource) -> str:
         """How far the server's history has come, asked of the resource's store and not of a cache."""
-        return self._page(resource, {"limit": "1"}).metadata.version
+        return self._page(resource, {"limit": "1"}, by_label=False).metadata.version
 
     def pages(self, resource: Resource) -> Iterator[Page]:
         """All objects at one version. Raises Expired between pages where the version is too old by then.
@@ -97,7 +103,7 @@ class Client:
 
     def whole(self, resource: Resource) -> Page:
         """All objects at one version, in one answer: for lists that change faster than their pages come."""
-        page = self._page(resource, {}, _LIST_BYTES)
+        page = self._page(resource, {}, bytes_max=_LIST_BYTES)
         if page.metadata.token:
             raise Broken(f"list {resource.name}: the list was to be whole, but is not")
         return _read(page)
@@ -116,14 +122,15 @@ class Client:
             "resourceVersionMatch": "NotOlderThan",
             "timeoutSeconds": str(math.ceil(options.watch_timeout_s)),
         }
-        request = Request("watch", resource.name, resource.path, parameters)
         until = self._clock() + options.watch_timeout_s
 
         def look() -> None:
             if self._clock() > until:
-                raise Endless(f"{request}: the streamed list has no end after {options.watch_timeout_s:g} s")
+                raise Endless(
+                    f"watch {resource.name}: the streamed list has no end after {options.watch_timeout_s:g} s"
+                )
 
-        with self._api.get(request) as answer:
+        with self._located.request("watch", resource, parameters) as request, self._api.get(request) as answer:
             for items in pieces(answer, look):
                 for place, item in enumerate(items):
                     if item.type == "BOOKMARK":
@@ -146,13 +153,22 @@ class Client:
             "resourceVersion": version,
             "timeoutSeconds": str(math.ceil(self._options.watch_timeout_s * (1 + self._chance()))),
         }
-        request = Request("watch", resource.name, resource.path, parameters)
-        with self._api.get(request, silence_s=self._options.silence_s) as answer:
+        with (
+            self._located.request("watch", resource, parameters) as request,
+            self._api.get(request, silence_s=self._options.silence_s) as answer,
+        ):
             yield pieces(answer)
 
-    def _page(self, resource: Resource, parameters: Mapping[str, str], bytes_max: int | None = None) -> _List:
-        request = Request("list", resource.name, resource.path, parameters)
-        page = self._api.document(request, _List, bytes_max=bytes_max or _PAGE_BYTES, clock=self._clock)
+    def _page(
+        self,
+        resource: Resource,
+        parameters: Mapping[str, str],
+        *,
+        bytes_max: int | None = None,
+        by_label: bool = True,
+    ) -> _List:
+        with self._located.request("list", resource, parameters, by_label=by_label) as request:
+            page = self._api.document(request, _List, bytes_max=bytes_max or _PAGE_BYTES, clock=self._clock)
         if not page.kind.endswith("List") or not page.metadata.version:
             raise Broken(f"list {resource.name}: the answer is not a list")
         return page

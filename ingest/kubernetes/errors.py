@@ -42,6 +42,14 @@ class Missing(ApiError):
     """The resource is not served: its CRD is not there."""
 
 
+class Absent(ApiError):
+    """The object that the request is about is not there."""
+
+
+class Conflict(ApiError):
+    """Somebody else changed the object since, sets the field, or has created it (HTTP 409)."""
+
+
 class Unauthorized(ApiError):
     """The server does not know us, not even by renewed credentials."""
 

@@ -27,7 +27,7 @@ from .lister import Lister
 from .messages import Changes, Crashed, FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
 from .options import KubernetesOptions
 from .reading import Reading
-from .resource import Resource
+from .resource_spec import Resource
 from .stream import Item
 
 log = logging.getLogger("ingest")

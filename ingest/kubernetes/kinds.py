@@ -10,7 +10,7 @@ from statedb.catalog.wire import crds
 from .. import objects
 from ..errors import InvalidOptions
 from ..source import AnyTable
-from .resource import Resource
+from .resource_spec import Resource
 
 TABLES: tuple[AnyTable, ...] = (Nodes, Identities, Endpoints, Services, Backends, Namespaces, Policies)
 """All that an API server can fill; with `Backends` also `EndpointSlices`, in a database that has them."""

@@ -12,7 +12,7 @@ from ..events import Bad, Delete, Upsert
 from .client import Client, Page
 from .errors import Broken, Endless, Expired, Invalid, Silent
 from .reading import Reading
-from .resource import Resource
+from .resource_spec import Resource
 
 log = logging.getLogger("ingest")
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ..belief import History
 from ..events import Bad, Delete, Upsert
-from .resource import Resource
+from .resource_spec import Resource
 
 
 class ListStarted(msgspec.Struct, frozen=True):

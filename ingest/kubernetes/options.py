@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from .selection import ResourceOptions
+
 
 class ApiServerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """Where an API server is and who we are: ``kubeconfig`` and a ``context`` of it; or ``server``, a URL.
@@ -31,7 +33,8 @@ class ApiServerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class KubernetesOptions(ApiServerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """An API server of Kubernetes, and how its objects are read.
 
-    ``tables``: which tables to fill, by name; all that the backend carries if not given. ``endpoint_slices``: read
+    ``tables``: which tables to fill, by name; all that the backend carries if not given. ``resources``: any resources
+    as tables of their own; then Cilium's tables are filled only where ``tables`` names them. ``endpoint_slices``: read
     CiliumEndpointSlices and not CiliumEndpoints, for clusters with Cilium's ``enable-cilium-endpoint-slice``.
     ``streaming_lists``: ask for lists as streams, which cost the server less memory; servers that do not offer them are
     found out, and asked for pages of ``page_limit`` objects.
@@ -42,6 +45,7 @@ class KubernetesOptions(ApiServerOptions, frozen=True, kw_only=True, forbid_unkn
     """
 
     tables: tuple[str, ...] | None = None
+    resources: Annotated[tuple[str | ResourceOptions, ...], Meta(min_length=1)] = ()
     endpoint_slices: bool = False
     streaming_lists: bool = True
     page_limit: Annotated[int, Meta(ge=1, le=100_000)] = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statedb.catalog.wire import WireError
 
 from ..events import Bad, Delete, Upsert, excerpt
-from .resource import Resource
+from .resource_spec import Resource
 from .stream import Item
 
 _EXCERPT = 1024

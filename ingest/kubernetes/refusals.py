@@ -10,7 +10,7 @@ import msgspec
 from statedb.catalog.wire import DECODE_ERRORS
 
 from ..events import excerpt
-from .errors import ApiError, Broken, Expired, Forbidden, Invalid, Missing, Unauthorized, Unavailable
+from .errors import Absent, ApiError, Broken, Conflict, Expired, Forbidden, Invalid, Missing, Unauthorized, Unavailable
 from .request import Request
 
 _TEXT = 200
@@ -27,6 +27,10 @@ def refusal(request: Request, status: int, body: bytes | msgspec.Raw, retry_afte
         error = Unauthorized(f"{request}: the API server refuses our credentials (401), renewed ones too: {message}")
     elif status == 403:
         error = Forbidden(f"may not {request}: {message}; grant it by a ClusterRole, see docs/kubernetes.md")
+    elif status == 404 and request.name:
+        error = Absent(f"{request}: there is no such object")
+    elif status == 409:
+        error = Conflict(f"{request}: {message}")
     elif status == 404:
         error = Missing(f"{request}: not served by this API server; waiting for its CRD")
     elif status == 410 or said.reason in ("Gone", "Expired") or said.is_of_the_future:

@@ -8,13 +8,21 @@ import msgspec
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked. ``verb`` is Kubernetes' word (get, list, watch)."""
+    """What is asked. ``verb`` is Kubernetes' word (get, list, watch). ``accept`` is a media type; empty for JSON.
+
+    ``name`` is that of the one object that it is about, if it is about one.
+    """
 
     verb: str
     resource: str
     path: str
     parameters: Mapping[str, str] = {}
+    accept: str = ""
+    method: str = "GET"
+    body: bytes = b""
+    content_type: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
-        """``list ciliumnodes.cilium.io``."""
-        return f"{self.verb} {self.resource}"
+        """``list ciliumnodes.cilium.io``, ``patch pods web-1``."""
+        return f"{self.verb} {self.resource}{' ' + self.name if self.name else ''}"

@@ -33,7 +33,7 @@ from .kinds import SERVICES, SLICES, chosen, resources
 from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, WatchEnded, weight
 from .options import KubernetesOptions
 from .progress import BEST_FIRST, Progress
-from .resource import Resource
+from .resource_spec import Resource
 from .services import ServiceJoin
 
 _INBOX_MESSAGES = 1000
@@ -54,21 +54,24 @@ class KubernetesSource:
         cluster_id: int,
         options: KubernetesOptions,
         *,
-        own: Resource | None = None,
+        own: tuple[Resource, ...] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Not yet started. ``own`` is a resource of a user's, in place of all of Cilium's. Raises InvalidOptions."""
+        """Not yet started. Raises InvalidOptions.
+
+        ``own`` are resources of a user's: then only those of Cilium's are read whose tables the options name.
+        """
         self.cluster = cluster_name
         self._clock = clock
         self._resources, self.tables = _wanted(db, cluster_name, cluster_id, options, own)
         # The two resources that are joined; a user's own of that name is a resource as any.
-        self._services, self._slices = (SERVICES, SLICES) if own is None else ("", "")
+        self._services, self._slices = (SERVICES, SLICES) if _reads_catalog(options, own) else ("", "")
         self._slice_tables = tuple([table for table in self.tables if table in (Backends, EndpointSlices)])
         self._api = _connected(options)
         self._inbox: Inbox[Message] = Inbox(_INBOX_MESSAGES, weight, _INBOX_BYTES)
         client = Client(self._api, options, clock=clock)
         self._followers = [self._follower(each, client, options) for each in self._resources]
-        self._progress = {each.name: Progress() for each in self._resources}
+        self._progress = {each.feed: Progress() for each in self._resources}
         self._fed_by = {table: self._feeding(table) for table in self.tables}
         self._join = ServiceJoin(SERVICES, with_slices=self._slices in self._progress)
         self._status = Status(db, cluster_name, self.backend, self.tables)
@@ -161,7 +164,7 @@ class KubernetesSource:
         return _LONGEST_WAIT_S if due_in is None else max(0.001, min(_LONGEST_WAIT_S, due_in))
 
     def _take(self, message: Message) -> None:
-        progress = self._progress[message.resource.name]
+        progress = self._progress[message.resource.feed]
         match message:
             case Changes():
                 self.split.decode_s += message.decode_s
@@ -188,7 +191,7 @@ class KubernetesSource:
     # --- to the reflector ---------------------------------------------------------------------------------------------
 
     def _forward(self, message: Changes) -> None:
-        name = message.resource.name
+        name = message.resource.feed
         take: Callable[[Upsert | Bad | Delete], None] = self._reflector.offer
         if name == self._services:
             take = self._join.take_service
@@ -199,7 +202,7 @@ class KubernetesSource:
 
     def _replace(self, message: FullList, verdict: Verdict) -> None:
         """``verdict`` is that of the objects which the list leaves out."""
-        name, full, doubt = message.resource.name, isinstance(verdict, Yes), _reason(verdict)
+        name, full, doubt = message.resource.feed, isinstance(verdict, Yes), _reason(verdict)
         if name == self._services:
             self._join.list_services(message.objects, full=full, doubt=doubt)
         elif name == self._slices:
@@ -249,23 +252,23 @@ class KubernetesSource:
         """The resources that a table waits for. Services are told together with their backends."""
         return tuple(
             [
-                each.name
+                each.feed
                 for each in self._resources
-                if table in each.tables or (table is Services and each.name == self._slices)
+                if table in each.tables or (table is Services and each.feed == self._slices)
             ]
         )
 
     def _feeds(self) -> list[Feed]:
         return [
-            Feed(each.name, tuple([table for table in each.tables if table in self.tables]), mixed=each.mixed)
+            Feed(each.feed, tuple([table for table in each.tables if table in self.tables]), mixed=each.mixed)
             for each in self._resources
-            if each.name != self._slices
+            if each.feed != self._slices
         ]
 
     def _follower(self, resource: Resource, client: Client, options: KubernetesOptions) -> Follower:
         return Follower(
             resource,
-            self._services if resource.name == self._slices else resource.name,
+            self._services if resource.feed == self._slices else resource.feed,
             client,
             options,
             self._inbox.put,
@@ -289,11 +292,18 @@ def _connected(options: KubernetesOptions) -> Api:
 
 
 def _wanted(
-    db: Database, cluster_name: str, cluster_id: int, options: KubernetesOptions, own: Resource | None
+    db: Database, cluster_name: str, cluster_id: int, options: KubernetesOptions, own: tuple[Resource, ...]
 ) -> tuple[tuple[Resource, ...], tuple[AnyTable, ...]]:
     """The resources to follow and the tables to fill. Raises InvalidOptions."""
-    if own is not None:
-        return (own,), own.tables
+    own_tables = tuple(dict.fromkeys([table for each in own for table in each.tables]))
+    if not _reads_catalog(options, own):
+        return own, own_tables
     copies = EndpointSlices in db.tables
     found = resources(cluster_name, cluster_id, endpoint_slices=options.endpoint_slices, copies=copies)
-    return chosen(found, options.tables)
+    catalog, tables = chosen(found, options.tables)
+    return (*catalog, *own), (*tables, *own_tables)
+
+
+def _reads_catalog(options: KubernetesOptions, own: tuple[Resource, ...]) -> bool:
+    """Whether any of Cilium's resources is read."""
+    return not own or options.tables is not None

@@ -17,7 +17,7 @@ from .api import Answer
 from .errors import ApiError, Broken
 from .refusals import refusal
 from .request import Request
-from .resource import Value
+from .resource_spec import Value
 
 EventType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 

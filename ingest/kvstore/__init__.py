@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import msgspec
+
 from statedb import Database, Table
+from statedb.catalog import Rejected, Sources
 
 from ..errors import InvalidOptions, MissingDependency
 from ..own_rows import own_rows
@@ -48,6 +51,27 @@ def source(
         return own_rows(table, lambda: decode(name, value))
 
     return _source(db, cluster, 0, options, (Kind(prefix, (table,), decoded),))
+
+
+def table(
+    db: Database,
+    table: type[Table[Any, R]],
+    options: KvstoreOptions,
+    *,
+    prefix: str = "tables/",
+    cluster: str = "default",
+) -> Source:
+    """A source, not yet started, that reads back what ``consumers.etcd.TableToEtcd`` wrote of a table elsewhere.
+
+    All promises of `source` hold: an etcd that lost its data, or a writer that is gone, takes no row away. ``table``,
+    ``sources`` and ``rejected`` are added to ``db`` where it lacks them. Raises InvalidOptions, MissingDependency.
+    """
+    for each in (table, Sources, Rejected):
+        db.register(each)
+    decoder = msgspec.json.Decoder(table.row_type)
+    return source(
+        db, f"{prefix}{table.name}/", lambda _, value: (decoder.decode(value),), table, options, cluster=cluster
+    )
 
 
 def _source(

@@ -16,6 +16,7 @@ from .identities import Identities, Identity, IdentityKey
 from .mirror import Mirror, Mirrored, MirrorKey
 from .namespaces import Namespace, NamespaceKey, Namespaces
 from .nodes import Node, NodeAddress, NodeKey, Nodes
+from .objects import Object, ObjectKey, Objects, Owner, objects_table
 from .policies import Entity, Policies, Policy, PolicyKey, Requirement, Selector
 from .rejected import Rejected, RejectedKey, RejectedRow
 from .services import Frontend, Service, ServiceKey, Services
@@ -32,7 +33,7 @@ TABLES: tuple[type[Table[Any, Any]], ...] = (
     Sources,
     Rejected,
 )
-"""Every table of the catalog but `Mirror` and `EndpointSlices` (Any: of many key and row types at once)."""
+"""Every table of the catalog but `Mirror`, `EndpointSlices` and `Objects` (Any: of many key and row types at once)."""
 
 __all__ = [
     "TABLES",
@@ -61,6 +62,10 @@ __all__ = [
     "NodeAddress",
     "NodeKey",
     "Nodes",
+    "Object",
+    "ObjectKey",
+    "Objects",
+    "Owner",
     "Policies",
     "Policy",
     "PolicyKey",
@@ -75,4 +80,5 @@ __all__ = [
     "SourceKey",
     "SourceRow",
     "Sources",
+    "objects_table",
 ]

@@ -273,18 +273,25 @@ def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, 
 
 
 @cli.command()
-@click.option("--backend", type=click.Choice(["manifests", "kvstore"]), default="manifests", show_default=True)
+@click.option(
+    "--backend", type=click.Choice(["manifests", "kvstore", "kubernetes"]), default="manifests", show_default=True
+)
 @click.option("--keep", is_flag=True, help="Leave the agent running until Ctrl-C.")
 def demo(backend: str, *, keep: bool) -> None:
     """Watch it work, in half a minute.
 
-    It runs an agent on an example cluster, changes manifests, follows the changes, and queries the agent.
+    It runs an agent on an example cluster, changes manifests, follows the changes, and queries the agent. With
+    --backend kubernetes it shows pods, deployments, services and nodes of the cluster that kubectl talks to.
     """
+    from ..demo.api_server import run_on_api_server  # start-up time: every source and consumer
     from ..demo.tour import run_demo  # start-up time: every source and consumer
     from .output import say  # start-up time: yaml
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as after Ctrl-C
-    run_demo(backend, keep=keep, say=say)
+    if backend == "kubernetes":
+        run_on_api_server(keep=keep, say=say)
+    else:
+        run_demo(backend, keep=keep, say=say)
 
 
 def main(arguments: list[str] | None = None) -> None:

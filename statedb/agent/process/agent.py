@@ -187,6 +187,7 @@ class Agent:
 def tables_of(config: Config) -> tuple[AnyTable, ...]:
     """The tables of the catalog, and those that the backends and consumers of the configuration add."""
     added = [table for each in config.ingest for table in BACKENDS[each.backend].own]
+    added += [table for each in config.ingest for table in BACKENDS[each.backend].extra(each.options)]
     added += [table for each in config.consumers for table in CONSUMER_KINDS[each.kind].extra_tables(each.options)]
     return tuple(dict.fromkeys((*TABLES, *added)))
 

@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from ingest import BACKENDS, Backend, RemoteClustersOptions, discover
+from ingest import BACKENDS, Backend, InvalidOptions, RemoteClustersOptions, discover
 from ingest.manifests import yaml_text
+from statedb.catalog import TABLES
 from statedb.catalog.wire.cluster_configs import is_cluster_name
 
 from ..address import DEFAULT_LISTEN, Address, parse_listen
@@ -93,6 +94,7 @@ def parse_config(data: bytes | str, base: str | Path = ".") -> Config:
     ingest = _ingest(values, Path(base), problems)
     remote_clusters = _remote_clusters(values, cluster, Path(base), problems)
     consumers = _consumers(values, ingest, remote_clusters is not None, Path(base), problems)
+    _check_names(ingest, consumers, problems)
     listen = _listen(values, Path(base), problems)
     warm_start = _warm_start(values, Path(base), problems)
     level: Any = _choice(values, "log-level", get_args(LogLevel), "info", problems)
@@ -185,10 +187,26 @@ def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Prob
     if "@" in (getattr(options, "server", None) or ""):
         problems.add(f"{path}.server", "an address must not hold a user; use token-file")
     _check_endpoints(options, path, problems)
+    extra = _extra_tables(backend, options, path, problems)
     if len(problems) > before:
         return None
-    tables = backend.tables if chosen is None else tuple(dict.fromkeys(chosen))
-    return IngestConfig(backend=backend.name, options=_with_resolved_paths(options, base), tables=tables)
+    if chosen is None:
+        chosen = () if extra else backend.tables
+    return IngestConfig(
+        backend=backend.name,
+        options=_with_resolved_paths(options, base),
+        tables=tuple(dict.fromkeys((*chosen, *extra))),
+    )
+
+
+def _extra_tables(backend: Backend, options: Any, path: str, problems: Problems) -> tuple[str, ...]:
+    """The names of the tables that the options add."""
+    try:
+        extra = tuple([table.name for table in backend.extra(options)])
+    except InvalidOptions as error:
+        problems.add(path, str(error))
+        return ()
+    return extra
 
 
 def _check_endpoints(options: Any, path: str, problems: Problems) -> None:
@@ -220,6 +238,22 @@ def _check_claims(claims: tuple[IngestConfig, ...], problems: Problems) -> None:
                     f"backends {first.backend!r} and {second.backend!r} both claim "
                     f"{'table' if len(shared) == 1 else 'tables'} {', '.join(shared)}; "
                     "a table has one source: share them out with the option 'tables' of each",
+                )
+
+
+def _check_names(ingest: tuple[IngestConfig, ...], consumers: tuple[ConsumerConfig, ...], problems: Problems) -> None:
+    """Check that no table which options add has the name of another table that the agent has."""
+    taken = {table.name: "the catalog" for table in TABLES}
+    for consumer in consumers:
+        extra_tables = CONSUMER_KINDS[consumer.kind].extra_tables(consumer.options)
+        taken |= {table.name: f"consumer {consumer.kind!r}" for table in extra_tables}
+    for each in ingest:
+        for table in BACKENDS[each.backend].extra(each.options):
+            if table.name in taken:
+                problems.add(
+                    f"ingest.{each.backend}.resources",
+                    f"{taken[table.name]} has a table {table.name!r} already; give it another name, as in "
+                    f"{{resource: {table.name}, table: k8s-{table.name}}}",
                 )
 
 

@@ -89,7 +89,8 @@ def _explained(path: str, error: str) -> tuple[str, str]:
     """Turn a msgspec error into a path and a sentence with a remedy."""
     match = _EXPECTED.fullmatch(error)
     if match is None:
-        return path, error
+        message, _, place = error.removesuffix("`").partition(" - at `$")
+        return path + place, message.replace("Object contains unknown field", "unknown field").replace("`", "'")
     where = path + (match["at"] or "$")[1:]
     want = match["want"].removesuffix(" | null")
     word = " or ".join(_WORDS.get(each, each) for each in want.split(" | "))

@@ -12,7 +12,7 @@ from ingest.kubernetes.client import Page
 from ingest.kubernetes.errors import ApiError, Expired, Forbidden, Silent, Unavailable
 from ingest.kubernetes.follow import Follower
 from ingest.kubernetes.messages import FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
-from ingest.kubernetes.resource import Resource
+from ingest.kubernetes.resource_spec import Resource
 from ingest.kubernetes.stream import Item
 from statedb.catalog import Endpoints, Sources
 

@@ -15,7 +15,7 @@ from ingest.kubernetes.api import Api
 from ingest.kubernetes.client import Client
 from ingest.kubernetes.errors import ApiError
 from ingest.kubernetes.reading import Reading
-from ingest.kubernetes.resource import Resource
+from ingest.kubernetes.resource_spec import Resource
 from ingest.kubernetes.sockets import Sockets
 from statedb.catalog import Endpoints
 from statedb.catalog.wire import crds

@@ -15,7 +15,7 @@ from ingest.kubernetes import client as client_module
 from ingest.kubernetes.client import Client
 from ingest.kubernetes.errors import Broken, TooLarge
 from ingest.kubernetes.inbox import Inbox
-from ingest.kubernetes.resource import Resource
+from ingest.kubernetes.resource_spec import Resource
 from statedb.catalog import Endpoints, Nodes
 
 from ..kube_fake import PATHS, FakeApi

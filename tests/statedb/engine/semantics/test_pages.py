@@ -18,7 +18,7 @@ def page(name: str) -> str:
     return (ROOT / f"docs/{name}.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["guarantees", "semantics"])
+@pytest.mark.parametrize("name", ["guarantees", "semantics", "informers"])
 def test_every_test_that_a_page_names_is_there(name: str):
     named = {test for test, suffix in NAMED.findall(page(name)) if not suffix}
     assert len(named) > 15

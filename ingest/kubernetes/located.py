@@ -1,0 +1,67 @@
+"""Requests for resources: where each is served, found by its name where that is not given. For any threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+import msgspec
+
+from .discovery import Discovery
+from .errors import Invalid, Missing
+from .request import Request
+from .resource_spec import Resource
+
+_METADATA = "application/json;as=PartialObjectMetadata{list};g=meta.k8s.io;v=v1"
+
+
+class Located:
+    """Where resources are served. What was found holds until the server says that it is not served there."""
+
+    def __init__(self, discovery: Discovery) -> None:
+        """Nothing is found yet."""
+        self._discovery = discovery
+        self._lock = threading.Lock()
+        self._found: dict[str, Resource] = {}
+        self._meant: dict[str, str] = {}
+
+    @contextmanager
+    def request(
+        self, verb: str, resource: Resource, parameters: Mapping[str, str], *, by_label: bool = True
+    ) -> Generator[Request, None, None]:
+        """A request for a resource, list or watch, in its scope; within, what the server answers to it.
+
+        Without ``by_label`` it is for objects with any labels: a list of one object then costs the server one object.
+        Raises Missing, Invalid, and other ApiErrors of discovery.
+        """
+        found = self._locate(resource)
+        scope = found.scope
+        selectors = {"fieldSelector": scope.fields, "labelSelector": scope.labels if by_label else ""}
+        given = {name: text for name, text in selectors.items() if text}
+        accept = _METADATA.format(list="List" if verb == "list" else "") if scope.metadata_only else ""
+        try:
+            yield Request(verb, found.name, found.path, {**parameters, **given}, accept)
+        except Missing:
+            with self._lock:
+                self._found.pop(resource.feed, None)
+            raise
+
+    def _locate(self, resource: Resource) -> Resource:
+        if resource.version:
+            return resource
+        with self._lock:
+            found = self._found.get(resource.feed)
+            meant = self._meant.get(resource.feed, resource.name)
+        return found or self._look_up(resource, meant)
+
+    def _look_up(self, resource: Resource, name: str) -> Resource:
+        """What a name means from now on. Another version may be served later; another resource is never meant."""
+        kind = self._discovery.find(name)
+        if resource.scope.namespace and not kind.namespaced:
+            raise Invalid(f"find {name}: {kind.name} are not in namespaces; leave namespaces out")
+        found = msgspec.structs.replace(resource, group=kind.group, version=kind.version, plural=kind.plural)
+        with self._lock:
+            self._found[resource.feed] = found
+            self._meant[resource.feed] = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        return found

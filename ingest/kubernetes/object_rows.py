@@ -1,0 +1,116 @@
+"""Any object of Kubernetes as a row of `statedb.catalog.Object`. Pure: JSON in, one row out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from statedb.catalog.objects import Object, ObjectKey, Owner, pairs
+from statedb.catalog.wire import DECODE_ERRORS, WireError
+
+from .paths import Path, kept, keys_at, remove
+from .resource_spec import Value
+
+_TYPED = ("apiVersion", "kind", "metadata")
+"""What is not in the rest: items of lists have the first two only sometimes, and equal objects must give equal rows."""
+
+
+class _Owner(msgspec.Struct, rename="camel", gc=False):
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+
+
+class _Metadata(msgspec.Struct, rename="camel", gc=False):
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[_Owner] | None = None
+    finalizers: list[str] | None = None
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_metadata = msgspec.json.Decoder(_Metadata).decode
+
+
+class ObjectReader:
+    """Makes rows of the objects of one resource of one cluster."""
+
+    def __init__(
+        self,
+        cluster: str,
+        *,
+        keep: tuple[Path, ...] = (),
+        drop: tuple[Path, ...] = (),
+        indexed: tuple[Path, ...] = (),
+    ) -> None:
+        """``keep``: only these paths stay of what is not metadata; all without any. ``drop``: these go.
+
+        Labels and annotations can be dropped too. Every value at a path of ``indexed`` becomes a key, even if the path
+        itself does not stay.
+        """
+        self._cluster = cluster
+        self._keep = keep
+        self._drop = tuple([path for path in drop if path[0] != "metadata"])
+        self._drop_metadata = tuple([path[1:] for path in drop if path[0] == "metadata" and len(path) > 1])
+        self._indexed = indexed
+
+    def __call__(self, value: Value) -> tuple[Object, ...]:
+        """The row. Raises WireError for what is no object."""
+        try:
+            fields = _fields(value)
+            metadata = _metadata(fields["metadata"])
+            return (self._row(fields, metadata),)
+        except KeyError:
+            raise WireError("metadata: is missing") from None
+        except DECODE_ERRORS as error:
+            raise WireError(str(error)) from error
+
+    def _row(self, fields: dict[str, msgspec.Raw], metadata: _Metadata) -> Object:
+        labels, annotations = metadata.labels, metadata.annotations
+        for path in self._drop_metadata:
+            remove({"labels": labels, "annotations": annotations}, path)
+        return Object(
+            ObjectKey(self._cluster, metadata.namespace, metadata.name),
+            metadata.uid,
+            metadata.resource_version,
+            metadata.generation,
+            metadata.creation_timestamp or "",
+            metadata.deletion_timestamp or "",
+            pairs(labels),
+            pairs(annotations),
+            tuple([_owner(each) for each in metadata.owner_references or ()]),
+            tuple(metadata.finalizers or ()),
+            self._rest(fields),
+            tuple([_keys(fields, path) for path in self._indexed]),
+        )
+
+    def _rest(self, fields: dict[str, msgspec.Raw]) -> str:
+        """JSON of what is not typed. Only fields that a path leads into are decoded."""
+        roots = {path[0] for path in (*self._keep, *self._drop)}
+        rest: dict[str, Any] = {}
+        for name, raw in fields.items():
+            if name in _TYPED or (self._keep and name not in roots):
+                continue
+            rest[name] = msgspec.json.decode(raw) if name in roots else raw
+        for path in self._drop:
+            remove(rest, path)
+        return msgspec.json.encode(kept(rest, self._keep) if self._keep else rest).decode()
+
+
+def _owner(owner: _Owner) -> Owner:
+    return Owner(owner.api_version, owner.kind, owner.name, owner.uid, owner.controller is True)
+
+
+def _keys(fields: dict[str, msgspec.Raw], path: Path) -> tuple[str, ...]:
+    raw = fields.get(path[0])
+    return () if raw is None else keys_at(msgspec.json.decode(raw), path[1:])

@@ -1,0 +1,141 @@
+"""Resources of a user's choice: how they are named and limited, and what becomes of them. Knows no API server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+from statedb import InvalidTable, Table
+from statedb.catalog.objects import Objects, objects_table
+
+from ..errors import InvalidOptions
+from ..own_rows import own_rows
+from .object_rows import ObjectReader
+from .paths import Path, parse
+from .resource_spec import Resource, Scope, Value
+
+Only: TypeAlias = Literal["metadata"]
+
+_PODS = ("pods", "pod", "po")
+_NODE_OF_PODS = {"by_node": "spec.nodeName"}
+_INDEX_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_Text = Annotated[str, Meta(min_length=1)]
+
+
+class ResourceOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """A resource as kubectl names it, and how it becomes a table.
+
+    ``table`` is the table's name; that of the resource without its group if not given. ``namespaces``: only these, with
+    a list and a watch for each, so that rights for them suffice. ``labels`` and ``fields``: selectors, as for kubectl.
+    ``only: metadata``: nothing but metadata is asked for. ``keep``: of everything but metadata only these paths stay;
+    ``drop``: these paths go. ``index``: indexes by path, by their names.
+    """
+
+    resource: _Text
+    table: _Text | None = None
+    namespaces: Annotated[tuple[_Text, ...], Meta(min_length=1)] | None = None
+    labels: str = ""
+    fields: str = ""
+    only: Only | None = None
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    index: dict[str, str] = {}
+
+
+Named: TypeAlias = str | ResourceOptions
+"""A resource as a user names it."""
+
+
+def chosen_of(named: Named) -> ResourceOptions:
+    """The options of a resource that may be a name alone."""
+    return ResourceOptions(resource=named) if isinstance(named, str) else named
+
+
+def table_of(named: Named) -> type[Objects]:
+    """The table of a resource, the same class for the same options. Raises InvalidOptions."""
+    options = chosen_of(named)
+    name = options.table or options.resource.partition(".")[0].lower()
+    try:
+        return objects_table(name, tuple(_indexes(options)))
+    except InvalidTable as error:
+        raise InvalidOptions(f"resources: {options.resource}: {error}; name another one by the option table") from None
+
+
+def tables_of(resources: Iterable[Named]) -> tuple[type[Objects], ...]:
+    """The tables of some resources, in their order. Raises InvalidOptions where two have the same."""
+    found: dict[str, str] = {}
+    tables = []
+    for each in resources:
+        table, resource = table_of(each), chosen_of(each).resource
+        if table.name in found:
+            raise InvalidOptions(
+                f"resources: {found[table.name]} and {resource} both fill table {table.name!r}; "
+                "give one of them another name by the option table"
+            )
+        found[table.name] = resource
+        tables.append(table)
+    return tuple(tables)
+
+
+def untyped(named: Named, cluster: str) -> tuple[Resource, ...]:
+    """A resource whose objects become rows of `Object`, in its scopes. Raises InvalidOptions."""
+    options = chosen_of(named)
+    read = ObjectReader(
+        cluster,
+        keep=_paths(options, "keep", options.keep),
+        drop=_paths(options, "drop", options.drop),
+        indexed=_paths(options, "index", _indexes(options).values()),
+    )
+    return _scoped(options, table_of(options), read)
+
+
+def typed(
+    options: ResourceOptions, table: type[Table[Any, Any]], decode: Callable[[bytes], Iterable[Any]]
+) -> tuple[Resource, ...]:
+    """A resource whose objects a user's function decodes, in its scopes."""
+
+    def decoded(value: Value) -> tuple[Any, ...]:
+        return own_rows(table, lambda: decode(bytes(value)))
+
+    return _scoped(options, table, decoded)
+
+
+def _scoped(
+    options: ResourceOptions, table: type[Table[Any, Any]], decode: Callable[[Value], tuple[Any, ...]]
+) -> tuple[Resource, ...]:
+    name, _, group = options.resource.partition(".")
+    return tuple(
+        [
+            Resource(
+                group,
+                "",
+                name,
+                (table,),
+                decode,
+                scope=Scope(namespace, options.labels, options.fields, options.only == "metadata"),
+            )
+            for namespace in dict.fromkeys(options.namespaces or ("",))
+        ]
+    )
+
+
+def _indexes(options: ResourceOptions) -> dict[str, str]:
+    """The indexes by path, by the names that they have in the table. Raises InvalidOptions."""
+    for name in options.index:
+        if not _INDEX_NAME.fullmatch(name) or f"by_{name.removeprefix('by_')}" in Objects.indexes:
+            raise InvalidOptions(
+                f"resources: {options.resource}: index: {name!r} cannot be the name of an index by path; "
+                "use lower-case letters, digits and _, and no name of a standard index"
+            )
+    wanted = {f"by_{name.removeprefix('by_')}": path for name, path in options.index.items()}
+    return {**(_NODE_OF_PODS if options.resource.lower() in _PODS else {}), **wanted}
+
+
+def _paths(options: ResourceOptions, option: str, texts: Iterable[str]) -> tuple[Path, ...]:
+    try:
+        return tuple([parse(text) for text in texts])
+    except ValueError as error:
+        raise InvalidOptions(f"resources: {options.resource}: {option}: {error}") from None

@@ -1,0 +1,117 @@
+"""Objects of Kubernetes as they come, of any resource: their metadata typed, the rest as JSON. Knows no API server."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, cast
+
+import msgspec
+
+from statedb import Index, Table, UniqueIndex
+
+
+class ObjectKey(msgspec.Struct, frozen=True, order=True, gc=False):
+    """``namespace`` is empty for objects of the whole cluster."""
+
+    cluster: str
+    namespace: str
+    name: str
+
+
+class Owner(msgspec.Struct, frozen=True, gc=False):
+    """An object by which another one exists. ``controller``: whether it manages that other one."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool = False
+
+
+class Object(msgspec.Struct, frozen=True, gc=False):
+    """One object of one resource.
+
+    ``version`` is its resourceVersion. ``created`` and ``deleting`` are times as Kubernetes writes them; ``deleting``
+    is empty unless the object waits for its finalizers. ``rest`` is JSON: everything but apiVersion, kind and metadata.
+    ``indexed`` holds the keys of the indexes by path, in their order.
+    """
+
+    key: ObjectKey
+    uid: str = ""
+    version: str = ""
+    generation: int = 0
+    created: str = ""
+    deleting: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    owners: tuple[Owner, ...] = ()
+    finalizers: tuple[str, ...] = ()
+    rest: str = "{}"
+    indexed: tuple[tuple[str, ...], ...] = ()
+
+    def value(self) -> dict[str, Any]:
+        """``rest`` decoded, anew with each call (Any: JSON)."""
+        value: dict[str, Any] = msgspec.json.decode(self.rest)
+        return value
+
+    def at(self, *names: str, default: Any = None) -> Any:
+        """What stands at a path of names in ``rest``, as in ``row.at("spec", "nodeName")``; else ``default``.
+
+        Decodes ``rest`` with each call; who reads much of it asks for `value` once.
+        """
+        value: Any = self.value()
+        for name in names:
+            if not isinstance(value, dict) or name not in value:
+                return default
+            value = value[name]
+        return value
+
+    def label(self, name: str, default: str = "") -> str:
+        """The value of a label."""
+        return next((value for label, value in self.labels if label == name), default)
+
+    def annotation(self, name: str, default: str = "") -> str:
+        """The value of an annotation."""
+        return next((value for annotation, value in self.annotations if annotation == name), default)
+
+
+class Objects(Table[ObjectKey, Object], name="objects"):
+    """What every table of `objects_table` has, for type checkers."""
+
+    primary = UniqueIndex[ObjectKey, Object](lambda each: each.key)
+    by_namespace = Index[str, Object](lambda each: (each.key.namespace,))
+    by_label = Index[str, Object](lambda each: tuple([f"{name}={value}" for name, value in each.labels]))
+    by_owner = Index[str, Object](lambda each: tuple([owner.uid for owner in each.owners]))
+
+
+@cache
+def objects_table(name: str, paths: tuple[str, ...] = ()) -> type[Objects]:
+    """A table of this name for the objects of one resource; the same class for the same arguments.
+
+    Its indexes are those of `Objects`, and for each of ``paths`` an index of text of that name, such as ``by_node``,
+    over the keys at the same place of ``indexed``. A label is the key ``app=web``; an owner is its uid. Raises
+    InvalidTable for a name that no table may have.
+    """
+
+    def fill(namespace: dict[str, Any]) -> None:
+        namespace["__doc__"] = f"The objects of the resource that fills table {name!r}."
+        for standard, index in Objects.indexes.items():
+            function = getattr(index, "key" if standard == "primary" else "keys")
+            kind: Any = UniqueIndex[ObjectKey, Object] if standard == "primary" else Index[str, Object]
+            namespace[standard] = kind(function)
+        for place, path in enumerate(paths):
+            namespace[path] = Index[str, Object](_indexed(place))
+
+    made = types.new_class(name, (Table[ObjectKey, Object],), {"name": name}, fill)
+    return cast(type[Objects], made)  # it has the attributes of Objects, and cannot inherit from a table
+
+
+def _indexed(place: int) -> Callable[[Object], tuple[str, ...]]:
+    return lambda each: each.indexed[place] if place < len(each.indexed) else ()
+
+
+def pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """Labels or annotations as rows hold them: sorted by name."""
+    return tuple(sorted(values.items())) if values else ()
