@@ -11,7 +11,7 @@ from ingest import KvstoreOptions, Source
 from ingest.etcd import Client
 from ingest.kvstore import open as open_kvstore
 from ingest.reflect.writer import TableWriter
-from statedb import Database, Snapshot, Table, WatchSet
+from statedb import Database, Snapshot, StreamClosed, Table, WatchSet
 from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints, SourceKey, SourceRow, Sources
 from statedb.catalog.wire import ips, keys
 
@@ -96,10 +96,18 @@ class Deletions:
             return set(self._seen)
 
     def _follow(self) -> None:
-        for batch in self._stream:
+        while True:
+            # Taken before the stream is asked: a row that came and went tells nothing, and moves the revision.
+            revision = self._db.snapshot()[self._table].revision
+            try:
+                batch = self._stream.next(0.05)
+            except StreamClosed:
+                return
             with self._told:
-                self._seen |= {change.row.key.ip for change in batch if change.deleted}
-                self._revision = batch.snapshot[self._table].revision
+                if batch is not None:
+                    self._seen |= {change.row.key.ip for change in batch if change.deleted}
+                    revision = batch.snapshot[self._table].revision
+                self._revision = revision
                 self._told.notify_all()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.etcd import Client, PermissionDenied, Unauthenticated
+from ingest.etcd import Client, PermissionDenied, Unauthenticated, Unavailable
 from statedb.agent.errors import StartError
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config
@@ -60,6 +60,8 @@ def may(client: Client, prefix: str) -> bool:
     try:
         list(client.list(prefix.encode()))
     except (PermissionDenied, Unauthenticated):
+        return False
+    except Unavailable:  # users change this moment: "auth: revision in header is old"
         return False
     return True
 

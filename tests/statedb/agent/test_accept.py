@@ -14,10 +14,10 @@ from ...ingest.kvstore_rig import put_endpoints
 WAIT_S = 60.0
 
 
-def statedb(agent: Agent, *arguments: str) -> str:
+def statedb(agent: Agent, *arguments: str, status: int = 0) -> str:
     command = [sys.executable, "-m", "statedb", "--server", agent.address, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return done.stdout
 
 
@@ -48,7 +48,7 @@ def test_an_emptied_etcd_is_believed_when_an_operator_says_so():
             etcd.start()
             until(agent, "stale", 20, "withholding 20 deletes")
             assert len(agent.db.snapshot()[Endpoints]) == 20
-            shown = statedb(agent, "sources")
+            shown = statedb(agent, "sources", status=1)  # 1: something is not in order
             assert "stale" in shown
             statedb(agent, "sources", "accept")
             until(agent, "synced", 0)

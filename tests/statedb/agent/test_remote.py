@@ -58,7 +58,7 @@ def test_a_closed_stream_frees_its_place(manifests: Path, start: Callable[..., A
     changes = Remote(agent.address).table(Policies).changes()
     assert next(changes).changes == ()
     changes.close()
-    until_no_connection(agent._server)
+    until_no_connection(agent._serving._server)
 
 
 def test_a_unix_socket_is_asked_in_the_same_way(manifests: Path, tmp_path: Path, start: Callable[..., Agent]):

@@ -763,7 +763,7 @@ def _run(machine: type[EngineAgainstModel], examples: int) -> None:
 
 @pytest.mark.timeout(600)  # a failure is made small before it is told
 def test_the_engine_agrees_with_the_model() -> None:
-    _run(EngineAgainstModel, 50)
+    _run(EngineAgainstModel, 25)
 
 
 @pytest.mark.timeout(600)
@@ -776,7 +776,7 @@ def test_watches_trip_as_the_model_says_where_there_is_one_kind_of_them(kind: st
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("hurried")
 def test_the_engine_agrees_with_the_model_while_it_tidies_up_all_the_time() -> None:
-    _run(HurriedEngineAgainstModel, 50)
+    _run(HurriedEngineAgainstModel, 25)
 
 
 @pytest.mark.stress
