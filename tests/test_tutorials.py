@@ -41,7 +41,8 @@ def run(page: Path, names: dict[str, Any]) -> None:
     with contextlib.redirect_stdout(printed):
         for found in BLOCK.finditer(text):
             exec(compile(found["code"], page.name, "exec"), names)
-    assert printed.getvalue().splitlines() == PRINTS.findall("".join(BLOCK.findall(text)))
+    lines, wanted = printed.getvalue().splitlines(), PRINTS.findall("".join(BLOCK.findall(text)))
+    assert lines == wanted or not wanted  # a page that shows no output prints what happens to be there
 
 
 def label(server: ApiServer, labels: dict[str, str]) -> None:
