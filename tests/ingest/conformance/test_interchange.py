@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings, strategies as st
+from hypothesis import HealthCheck, Phase, example, given, settings, strategies as st
 
 from ingest import ManifestsOptions
 from ingest.etcd.local import LocalEtcd
@@ -161,8 +161,12 @@ def told(etcd: LocalEtcd, first: list[Object], steps: list[tuple[str, Any]], *, 
                 db.check()
 
 
+# A failure is told as it was found: on real servers each try to make it smaller waits for its whole time.
 _SETTINGS = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=15,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
