@@ -242,8 +242,3 @@ def check_limit(limit: int | None) -> None:
         raise ValueError(f"a limit must be 0 or more, or None for no limit, and not {limit}")
     if limit is not None and not isinstance(limit, int):
         raise TypeError(f"a limit must be a whole number, and not {limit!r}")
-
-
-def check_key(key: Key) -> None:
-    """Raise TypeError for a key that no dict can hold."""
-    hash(key)

@@ -231,11 +231,15 @@ class FakeApi:
             self._half_answers += times
 
     def compact(self) -> None:
-        """Forget history: watches and pages of older revisions are gone."""
+        """Forget history: no watch can begin at an older revision, and pages of older lists are gone.
+
+        Open watches are told what they have not had yet, as an API server does from its cache: the changes since the
+        compaction before are kept for them.
+        """
         with self._lock:
+            self._history = [change for change in self._history if change.revision > self._compacted]
             self._compacted = self.revision
             self._pages.clear()
-            self._history.clear()
 
     def bookmark(self) -> None:
         """Every watch is told how far history has come."""
