@@ -33,8 +33,8 @@ class Worker:
 
     def start(self) -> None:
         """Begin. Raises RuntimeError the second time."""
-        self._started = True
         self._thread.start()
+        self._started = True  # not before: who joins a thread that has not begun gets an error
 
     def stop(self) -> None:
         """Ask it to end. From any thread, more than once."""

@@ -77,6 +77,9 @@ class EtcdWriter:
         self._memory = Memory(options, self._desired, chance)
         self._others_may_go = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        # Its own words on whether it runs: while a thread begins it has an identifier and says that it is not alive.
+        self._begun = False
+        self._ended = threading.Event()
         self._lock = threading.Lock()
         self._store: Any = None
         self._session: Session | None = None
@@ -138,6 +141,7 @@ class EtcdWriter:
     def start(self) -> None:
         """Begin. Raises RuntimeError the second time."""
         self._thread.start()
+        self._begun = True
 
     def stop(self) -> None:
         """Ask it to end; a request under way is cut off. What it has written stays for the time of its leases."""
@@ -158,7 +162,7 @@ class EtcdWriter:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended; True at once if it never started."""
-        if self._thread.ident is None:
+        if not self._begun:
             return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -192,7 +196,7 @@ class EtcdWriter:
         pause = threading.Event()  # for looking again: many things decide, and some of them are only the time
         while not (self.ready and also()):
             left = None if until is None else until - time.monotonic()
-            if (left is not None and left <= 0) or (self._thread.ident is not None and not self._thread.is_alive()):
+            if (left is not None and left <= 0) or self._ended.is_set():
                 return False
             pause.wait(0.01 if left is None else min(0.01, left))
         return True
@@ -273,6 +277,7 @@ class EtcdWriter:
             raise
         finally:
             self._session = None
+            self._ended.set()
 
     def _connect_and_write(self) -> None:
         """One connection; after a failure, the pause before the next."""

@@ -157,8 +157,9 @@ class Follower:
         """Follow on a thread of its own. Raises RuntimeError the second time."""
         if self._thread is not None:
             raise RuntimeError(f"{self.name} was started already; make a new follower")
-        self._thread = threading.Thread(target=self._run_thread, name=self.name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run_thread, name=self.name, daemon=True)
+        thread.start()
+        self._thread = thread  # not before: who joins a thread that has not begun gets an error
 
     def stop(self) -> None:
         """End it. From any thread, more than once."""

@@ -83,6 +83,41 @@ def numbered(count: int) -> dict[str, bytes]:
     return {f"{PREFIX}{number}": b"%d" % number for number in range(count)}
 
 
+# --- waiting ---------------------------------------------------------------------------------------------------------
+
+
+def test_who_waits_while_the_thread_begins_is_not_told_that_it_has_ended(etcd: LocalEtcd):
+    """A thread that begins has an identifier before it says that it is alive. The publisher starts its writer so."""
+    looks = 0
+    gate = threading.Event()
+
+    class Looked(EtcdWriter):
+        @property
+        def ready(self) -> bool:
+            nonlocal looks
+            looks += 1
+            if looks > 2:
+                gate.set()
+            return super().ready
+
+    class Held(threading.Event):
+        def set(self) -> None:
+            gate.wait(WAIT_S)
+            super().set()
+
+    writing = Writing(etcd, numbered(3))
+    writer = Looked(writing.connect, RULES, WriterOptions(**QUICK))
+    writer._thread._started = Held()  # type: ignore[attr-defined]
+    beginning = threading.Thread(target=writer.start)
+    beginning.start()
+    eventually(lambda: writer._thread.ident, "the identifier")
+    assert writer.wait_ready(WAIT_S)
+    beginning.join(WAIT_S)
+    writer.stop()
+    assert writer.join(WAIT_S)
+    assert not writer.wait_ready(WAIT_S)
+
+
 # --- what the server refuses ------------------------------------------------------------------------------------------
 
 
