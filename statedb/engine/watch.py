@@ -123,8 +123,10 @@ class Registry:
         sweeping    entry out of the set; where the set is empty, set out of the dict (``_take_out``)
 
     A set that was swept away between the two steps of asking is found out by the look, and the entry goes into the next
-    one. Who comes into a set between the look that finds it empty and the step that takes it out has looked already:
-    these are tripped, early rather than never. With the GIL that takes a key whose ``__hash__`` is written in Python.
+    one. A sweeper takes out no set but the one it emptied: another sweeper may have taken that out already, and a newer
+    one stand under the key. Who comes into a set between the look that finds it empty and the step that takes it out
+    has looked already: these are tripped, early rather than never. With the GIL that takes a key whose ``__hash__`` is
+    written in Python.
 
         attaching   waker into the list, then look at the flag
         tripping    set the flag, then take the wakers
@@ -229,12 +231,17 @@ class Registry:
         places = self._places[concern.place][concern.position]
         for key in concern.keys:
             standing = places.get(key)
-            if standing is not None:
-                standing.discard(entry)
-                if not standing:
-                    late = places.pop(key, None)
-                    if late:
-                        self._trip_all(late)
+            if standing is None:
+                continue
+            standing.discard(entry)
+            try:
+                empty = places[key] is standing and not standing  # from here to the pop no call: no thread comes between
+            except KeyError:  # another sweeper took it out
+                continue
+            if empty:
+                late = places.pop(key, None)
+                if late:
+                    self._trip_all(late)
 
     def _trip_all(self, late: Iterable[_Entry]) -> None:
         """Trip those who came into a set just before it was taken away: they might miss what comes."""
