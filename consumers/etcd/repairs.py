@@ -28,10 +28,10 @@ class Repairs:
     ('a', None)
     """
 
-    def __init__(self, min_s: float, max_s: float, chance: Callable[[], float] = random.random) -> None:
-        """``chance`` gives numbers from 0 to 1: a wait is between a half of its size and all of it."""
+    def __init__(self, min_s: float, max_s: float, jitter: Callable[[], float] = random.random) -> None:
+        """``jitter`` gives numbers from 0 to 1: a wait is between a half of its size and all of it."""
         self._wait_s = (min_s, max_s)
-        self._chance = chance
+        self._jitter = jitter
         self._changes: dict[str, tuple[int, float]] = {}
         self._due: dict[str, float] = {}
         self._queue: Any = SortedList()  # Any: the package has no types
@@ -43,7 +43,7 @@ class Repairs:
         if not count and key not in self._due:
             return True
         self._cancel(key)
-        due = now + delay_s(max(0, count - 1), *self._wait_s) * (0.5 + 0.5 * self._chance())
+        due = now + delay_s(max(0, count - 1), *self._wait_s) * (0.5 + 0.5 * self._jitter())
         self._due[key] = due
         self._queue.add((due, key))
         return False

@@ -37,11 +37,11 @@ class WriteDenied(Exception):
 class Memory:
     """What a writer keeps from one connection to the next."""
 
-    def __init__(self, options: WriterOptions, desired: Desired, chance: Callable[[], float]) -> None:
+    def __init__(self, options: WriterOptions, desired: Desired, jitter: Callable[[], float]) -> None:
         """Nothing has happened yet."""
         self.desired = desired
         self.leases = Leases(max(1, round(options.lease_time_s)), options.lease_keys_max)
-        self.repairs = Repairs(options.repair_min_s, options.repair_max_s, chance)
+        self.repairs = Repairs(options.repair_min_s, options.repair_max_s, jitter)
         self.progress = Progress()
         self.counts: Counter[str] = Counter()
         self.wake = threading.Event()

@@ -56,9 +56,9 @@ class EtcdWriter:
         report: Report | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``connect`` gives a new connection each time. ``clock`` paces, ``wall`` dates, ``chance`` (0 to 1) jitters.
+        """``connect`` gives a new connection each time. ``clock`` paces, ``wall`` dates, ``jitter`` (0 to 1) jitters.
 
         ``name`` appears in the log and in the key of a leader election.
         """
@@ -71,10 +71,10 @@ class EtcdWriter:
         self._report = report
         self._clock = clock
         self._wall = wall
-        self._chance = chance
+        self._jitter = jitter
         self._identity = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._desired = Desired(rules.rank, rules.may_delete or (lambda _: self._others_may_go), rules.heartbeat)
-        self._memory = Memory(options, self._desired, chance)
+        self._memory = Memory(options, self._desired, jitter)
         self._others_may_go = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         # Its own words on whether it runs: while a thread begins it has an identifier and says that it is not alive.
@@ -297,7 +297,7 @@ class EtcdWriter:
             log.log(logging.DEBUG if str(error) == self._failure else logging.WARNING, "%s: %s", self.name, self._state)
             self._failure = str(error)
             pause_s = delay_s(self._tries - 1, self._options.retry_min_s, self._options.retry_max_s)
-            self._memory.stop.wait(pause_s * (0.5 + 0.5 * self._chance()))
+            self._memory.stop.wait(pause_s * (0.5 + 0.5 * self._jitter()))
 
     def _write_on(self, store: Any) -> None:
         memory, options = self._memory, self._options

@@ -57,16 +57,16 @@ class Client:
         *,
         located: Located | None = None,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``located`` finds resources whose version is not given. ``chance`` gives numbers from 0 to 1, which spread
+        """``located`` finds resources whose version is not given. ``jitter`` gives numbers from 0 to 1, which spread
         watches over time.
         """
         self._api = api
         self._located = located or Located(Discovery(api, clock))
         self._options = options
         self._clock = clock
-        self._chance = chance
+        self._jitter = jitter
 
     def identity(self) -> str:
         """The UID of the namespace kube-system, by which clusters are told apart; empty if we may not read it."""
@@ -155,7 +155,7 @@ class Client:
 
         Raises Expired when the server has forgotten what came after it, and Silent after ``silence_s`` without a word.
         """
-        lasts_s = BRIEF_S if brief else self._options.watch_timeout_s * (1 + self._chance())
+        lasts_s = BRIEF_S if brief else self._options.watch_timeout_s * (1 + self._jitter())
         parameters = {
             "watch": "true",
             "allowWatchBookmarks": "true",

@@ -111,7 +111,7 @@ class Follower:
             return 0.0
         was_healthy = self._lived_s() >= _HEALTHY_S
         if position.has_advanced or was_healthy:
-            self._backoff.lasted(_HEALTHY_S)
+            self._backoff.record_uptime(_HEALTHY_S)
         if position.has_advanced:
             position.has_expired = position.was_silent = False
         return self._after_end(was_healthy) if error is None else self._after_error(error)

@@ -27,7 +27,7 @@ def test_the_heartbeat_that_stands_there_is_never_asked_about():
 
 
 def test_a_key_that_is_changed_after_a_quiet_time_while_its_repair_waits_is_repaired_in_the_end():
-    repairs = Repairs(1.0, 1.0, chance=lambda: 1.0)
+    repairs = Repairs(1.0, 1.0, jitter=lambda: 1.0)
     assert repairs.disturbed("a", 0.0)
     assert not repairs.disturbed("a", 0.0)
     assert not repairs.disturbed("a", 1000.0)
