@@ -72,7 +72,7 @@ class KubernetesSource:
         client = Client(self._api, options, clock=clock)
         self._followers = [self._follower(each, client, options) for each in self._resources]
         self._progress = {each.feed: Progress() for each in self._resources}
-        self._fed_by = {table: self._feeding(table) for table in self.tables}
+        self._feeds_by_table = {table: self._feeds_of(table) for table in self.tables}
         self._join = ServiceJoin(SERVICES, with_slices=self._slices in self._progress)
         self._status = Status(db, cluster_name, self.backend, self.tables)
         self._api.on_answer = self._status.figures.record_request
@@ -243,12 +243,12 @@ class KubernetesSource:
             doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else ""
             self._status.hold_back(of_slices, self._join.withheld_slices, doubt)
         now, waiting = self._clock(), self._api.waiting
-        for table, names in self._fed_by.items():
+        for table, names in self._feeds_by_table.items():
             states = [self._progress[name].connection(name, now, waiting) for name in names]
             state, error = max(states, key=lambda each: BEST_FIRST.index(each[0]))
             self._status.report(state, error, (table,))
 
-    def _feeding(self, table: AnyTable) -> tuple[str, ...]:
+    def _feeds_of(self, table: AnyTable) -> tuple[str, ...]:
         """The resources that a table waits for. Services are told together with their backends."""
         return tuple(
             [

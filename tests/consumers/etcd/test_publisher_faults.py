@@ -182,15 +182,15 @@ class Adversary:
 
     FOREIGN = {f"{keys.NODES}/c9/n{number}": b"%d" % number for number in range(5)}
 
-    def __init__(self, etcd: LocalEtcd, jitter: random.Random) -> None:
+    def __init__(self, etcd: LocalEtcd, chance: random.Random) -> None:
         self.etcd = etcd
-        self.jitter = jitter
+        self.chance = chance
         with etcd.client() as client:
             client.put_many([(key.encode(), value) for key, value in self.FOREIGN.items()])
 
     def keys(self, client: Client) -> list[Any]:
         found = [kv for page in client.list(b"cilium/") for kv in page.kvs if kv.key.decode() not in self.FOREIGN]
-        return self.jitter.sample(found, min(len(found), 5))
+        return self.chance.sample(found, min(len(found), 5))
 
     def act(self, publishing: Publishing, what: str) -> None:
         with self.etcd.client() as client:
@@ -200,9 +200,9 @@ class Adversary:
                         client.delete(kv.key)
                 case "edit":
                     for kv in self.keys(client):
-                        client.put(kv.key, self.jitter.choice([b"", b"{}", kv.value]))
+                        client.put(kv.key, self.chance.choice([b"", b"{}", kv.value]))
                 case "add":
-                    client.put(f"{keys.IPS}/10.9.9.{self.jitter.randrange(9)}".encode(), b"{}")
+                    client.put(f"{keys.IPS}/10.9.9.{self.chance.randrange(9)}".encode(), b"{}")
                 case "revoke":
                     for kv in self.keys(client)[:1]:
                         if kv.lease:
@@ -217,7 +217,7 @@ class Adversary:
                     self.etcd.start()
                 case "full":
                     fill(self.etcd)
-                    threading.Event().wait(self.jitter.random())
+                    threading.Event().wait(self.chance.random())
                     empty(self.etcd)
                 case "second":
                     second = open_publisher(
@@ -226,14 +226,14 @@ class Adversary:
                     with second:
                         second.wait_ready(1.0)
                 case _:
-                    number = self.jitter.randrange(60)
+                    number = self.chance.randrange(60)
                     with publishing.db.write(Endpoints) as txn:
-                        if self.jitter.random() < 0.3:
+                        if self.chance.random() < 0.3:
                             txn[Endpoints].delete(EndpointKey("c1", row(number).key.ip))
                         else:
                             key = EndpointKey("c1", row(number).key.ip)
                             txn[Endpoints].insert(
-                                msgspec.structs.replace(row(number, self.jitter.randrange(1 << 16)), key=key)
+                                msgspec.structs.replace(row(number, self.chance.randrange(1 << 16)), key=key)
                             )
 
     def is_written(self, publishing: Publishing) -> bool:
@@ -250,15 +250,15 @@ QUICK = {"lease_time_s": 2.0, "lease_keys_max": 10, "repair_min_s": 0.02, "repai
 ACTS = ["row", "row", "row", "delete", "edit", "add", "revoke", "cut", "restart", "second"]
 
 
-def against(etcd: LocalEtcd, jitter: random.Random, acts: Iterator[str], pause_s: float) -> None:
-    adversary = Adversary(etcd, jitter)
+def against(etcd: LocalEtcd, chance: random.Random, acts: Iterator[str], pause_s: float) -> None:
+    adversary = Adversary(etcd, chance)
     publishing = Publishing(etcd, cluster="c1", cluster_id=1, **QUICK)
     publishing.put(Namespace(NamespaceKey("c1", "default")))
     with publishing:
         assert publishing.publisher.wait_ready(WAIT_S)
         for what in acts:
             adversary.act(publishing, what)
-            threading.Event().wait(pause_s * jitter.random())
+            threading.Event().wait(pause_s * chance.random())
         adversary.settle(publishing)
         with etcd.client() as client:  # idle: no writes but heartbeats, five a second here
             before = client.get(b"x").header.revision
@@ -286,16 +286,16 @@ def test_whatever_an_adversary_does_the_etcd_has_what_the_tables_say(shared: Loc
 def test_five_minutes_of_an_adversary():
     seed = random.SystemRandom().randrange(1 << 32)
     print("seed", seed)
-    jitter = random.Random(seed)
+    chance = random.Random(seed)
     end = time.monotonic() + 300
 
     def acts() -> Iterator[str]:
         while time.monotonic() < end:
-            yield jitter.choice(ACTS * 3 + ["server", "full"])
+            yield chance.choice(ACTS * 3 + ["server", "full"])
 
     with LocalEtcd(arguments=["--quota-backend-bytes=30000000"]) as etcd:
         etcd.start()
-        against(etcd, jitter, acts(), 0.5)
+        against(etcd, chance, acts(), 0.5)
 
 
 def test_options_of_publisher_and_mesh_cache_have_the_same_names():
