@@ -20,7 +20,7 @@ from statedb.catalog.wire import WireError
 from statedb.catalog.wire.addresses import canonical
 
 from ..etcd import Endpoint, Keepalive, parse_endpoint
-from ..keyspace.connect import UserPassword, PemFiles, Servers
+from ..keyspace.connect import PemFiles, Servers, UserPassword
 from ..keyspace.resolving import aliased, resolver_of
 from ..manifests import yaml_text
 from .options import RemoteClustersOptions

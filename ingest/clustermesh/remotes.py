@@ -11,7 +11,7 @@ from statedb import Database
 from statedb.catalog import SourceKey, SourceRow, Sources
 from statedb.catalog.wire.cluster_configs import is_cluster_name
 
-from ..directory import ANY, Directory, Scan, Outage, Read, Signature, difference
+from ..directory import ANY, Directory, Outage, Read, Scan, Signature, difference
 from ..errors import IngestError
 from ..status import ANY_TABLE, State, Status
 from ..worker import Worker

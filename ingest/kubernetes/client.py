@@ -23,7 +23,7 @@ from .locator import Locator
 from .options import KubernetesOptions
 from .request import Request
 from .resource_spec import Resource
-from .stream import Item, ends_list, item_of, item_batches
+from .stream import Item, ends_list, item_batches, item_of
 
 BRIEF_S = 4.0
 """How long a brief watch lasts. The API server sends a bookmark two seconds before the end, late by a second at most

@@ -25,11 +25,11 @@ from ..belief import History
 from ..worker import Worker
 from .client import BRIEF_S, Client
 from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent
+from .event_reader import EventReader
 from .lineage import Lineage
 from .lister import Lister
 from .messages import Changes, Crashed, FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
 from .options import KubernetesOptions
-from .event_reader import EventReader
 from .resource_spec import Resource
 from .stream import Item
 

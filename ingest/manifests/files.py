@@ -59,7 +59,9 @@ def unreadable(file: str, reason: str, text: str = "") -> Parsed:
     return Parsed({file: Bad(FEED, file, reason, _shown(text), ANY_TABLE)}, whole=False)
 
 
-def parse(file: str, data: bytes, kinds: Kinds, aliases_max: int, on_progress: ProgressCallback = lambda _: None) -> Parsed:
+def parse(
+    file: str, data: bytes, kinds: Kinds, aliases_max: int, on_progress: ProgressCallback = lambda _: None
+) -> Parsed:
     """The objects of a file, each good or bad. An empty file holds none.
 
     Files named ``*.json`` are read as JSON, all others as YAML. A template that was not rendered is one rejected object

@@ -12,7 +12,7 @@ from statedb import Database
 from statedb.catalog import Backends, EndpointSlices
 
 from ..belief import Absence, Evidence, History, No, Verdict, may_delete
-from ..directory import Directory, Scan, Outage, Read, Signature, difference
+from ..directory import Directory, Outage, Read, Scan, Signature, difference
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
 from ..figures import SourceStats

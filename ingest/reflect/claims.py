@@ -27,7 +27,7 @@ class Claims(Generic[K, R]):
     others are in the table.
     """
 
-    __slots__ = ("_doubtful", "_holders", "_key_of", "_keys", "_preference", "_current_row", "_waiting")
+    __slots__ = ("_current_row", "_doubtful", "_holders", "_key_of", "_keys", "_preference", "_waiting")
 
     def __init__(
         self,

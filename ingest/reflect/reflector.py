@@ -24,7 +24,7 @@ from .batch import Batch
 from .claims import Claims, Preference
 from .feed import Feed, Timings
 from .initializers import Initializers
-from .ownership import Owns, owns_all_rows, owned
+from .ownership import Owns, owned, owns_all_rows
 from .withheld import Withheld
 from .writer import Changes, TableWriter
 
@@ -57,7 +57,8 @@ class Reflector:
 
         ``owns`` says which rows of a table that several sources share are this source's; without it they are those of
         the cluster, or all where the table's keys do not begin with one. From now on the tables are not initialized
-        before the first full list, unless another source fills them. Without ``with_initializers`` nobody waits for this source.
+        before the first full list, unless another source fills them. With ``with_initializers=False`` nobody waits for
+        this source.
         """
         self.split = Timings()
         self._db = db

@@ -8,7 +8,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingest.belief import TABLE, Absence, Canaries, Evidence, History, No, Rule, Verdict, WriterActivity, Yes, may_delete
+from ingest.belief import (
+    TABLE,
+    Absence,
+    Canaries,
+    Evidence,
+    History,
+    No,
+    Rule,
+    Verdict,
+    WriterActivity,
+    Yes,
+    may_delete,
+)
 
 GONE = (Absence.EXPIRED, Absence.UNEXPLAINED)
 ALIVE = (WriterActivity.ACTS, WriterActivity.CAUGHT_UP, WriterActivity.RESYNCED)
@@ -24,7 +36,10 @@ def listed(**others: Any) -> Evidence:
 
 
 BELIEVED: list[tuple[str, Evidence]] = [
-    ("the operator accepted an emptied etcd", listed(history=History.OTHER, writer=WriterActivity.SILENT, accepted=True)),
+    (
+        "the operator accepted an emptied etcd",
+        listed(history=History.OTHER, writer=WriterActivity.SILENT, accepted=True),
+    ),
     ("and one whose canaries are gone", of(Absence.EXPIRED, canaries=Canaries.MISSING, accepted=True)),
     ("a pod was deleted", of(Absence.DELETED)),
     ("while its writer was silent", of(Absence.DELETED, writer=WriterActivity.SILENT)),
@@ -36,7 +51,10 @@ BELIEVED: list[tuple[str, Evidence]] = [
     ("a node went in the first second", of(Absence.EXPIRED, history=History.NONE)),
     ("and that is compacted", of(Absence.UNEXPLAINED, history=History.NONE)),
     ("a list after a compaction", listed()),
-    ("the writer was away, and wrote all anew", of(Absence.EXPIRED, writer=WriterActivity.RESYNCED, canaries=Canaries.PRESENT)),
+    (
+        "the writer was away, and wrote all anew",
+        of(Absence.EXPIRED, writer=WriterActivity.RESYNCED, canaries=Canaries.PRESENT),
+    ),
     *[
         (f"one lease time later, {absence} {canaries}", of(absence, writer=WriterActivity.CAUGHT_UP, canaries=canaries))
         for absence in (*GONE, Absence.LISTED_WITHOUT, Absence.UNREAD)
@@ -63,7 +81,10 @@ DOUBTED: list[tuple[str, Evidence]] = [
     ("of a writer that lives", of(Absence.UNREAD, writer=WriterActivity.ACTS)),
     ("and has canaries", of(Absence.UNREAD, writer=WriterActivity.ACTS, canaries=Canaries.PRESENT)),
     ("canaries alone vouch for nothing", listed(history=History.OTHER, canaries=Canaries.PRESENT)),
-    ("a lease ended before the first list did", of(Absence.EXPIRED, history=History.NONE, writer=WriterActivity.UNSEEN)),
+    (
+        "a lease ended before the first list did",
+        of(Absence.EXPIRED, history=History.NONE, writer=WriterActivity.UNSEEN),
+    ),
     ("and that is compacted", of(Absence.UNEXPLAINED, history=History.NONE, writer=WriterActivity.UNSEEN)),
     *[
         (f"a kvstore of another history, {absence}", of(absence, history=history))
@@ -76,7 +97,10 @@ DOUBTED: list[tuple[str, Evidence]] = [
         for writer in (*IDLE, WriterActivity.ACTS)
         for canaries in (Canaries.NOT_USED, Canaries.PRESENT)
     ],
-    *[(f"written anew, but it has no canaries {absence}", of(absence, writer=WriterActivity.RESYNCED)) for absence in GONE],
+    *[
+        (f"written anew, but it has no canaries {absence}", of(absence, writer=WriterActivity.RESYNCED))
+        for absence in GONE
+    ],
     *[
         (
             f"a new replica is half filled {absence} {writer}",
