@@ -19,7 +19,7 @@ class Pruning:
     def __init__(
         self, why_not: WhyNot, why_incomplete: WhyNot, interval_s: float | None, clock: Callable[[], float]
     ) -> None:
-        """``why_incomplete`` is obeyed even if the caller accepts stale rows. The first prune is due as soon as allowed."""
+        """``why_incomplete`` counts even if the caller accepts stale rows. The first prune is due at once."""
         self.failed = ""
         """Why the last one failed; else empty."""
         self.waiting_for = ""
