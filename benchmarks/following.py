@@ -13,7 +13,7 @@ from contextlib import closing
 import msgspec
 
 from ingest.reflect import Timings
-from statedb.agent.process.collector import collect_rarely
+from statedb.agent.process.gc_thresholds import raise_gc_thresholds
 from statedb.catalog import Endpoints
 
 from . import feeds
@@ -108,7 +108,7 @@ def _events(feed: Feed, size: Size) -> Iterator[Figure]:
     events = size.rows // 2
     ours, bare = list[tuple[float, float]](), list[tuple[float, float]]()
     thresholds = gc.get_threshold()
-    collect_rarely()
+    raise_gc_thresholds()
     try:
         for _ in rounds(min(size.repeats, 5), f"{feed.name}-watch"):
             bare.append(_bare_events(feed, events))

@@ -102,7 +102,7 @@ class Database(Head):
 
         Half the cost of ``with db.write(table)`` around it. Raises what the two of them raise.
         """
-        store = self._short_way(table)
+        store = self._plain_store(table)
         if store is not None:
             try:
                 done, old = write_one(store, insertion, row, owner)
@@ -115,7 +115,7 @@ class Database(Head):
 
     def delete(self, table: type[Table[K, R]], key: K, *, owner: Owner | None = None) -> R | None:
         """Take one row out, in a transaction of its own; the deleted row, or None where there was none."""
-        store = self._short_way(table)
+        store = self._plain_store(table)
         if store is not None:
             try:
                 done, old = write_one(store, deletion, key, owner)
@@ -126,7 +126,7 @@ class Database(Head):
         with self.write(table, owner=owner) as txn:
             return txn[table].delete(key)
 
-    def _short_way(self, table: Any) -> TableStore | None:
+    def _plain_store(self, table: Any) -> TableStore | None:
         """The store of a table, where commits are neither timed nor checked."""
         try:
             return self._stores.get(table) if self._transaction is WriteTransaction else None

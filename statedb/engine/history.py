@@ -69,14 +69,14 @@ class Pin:
     stale one together with the Pin at which it ends: one tuple, replaced whole, never changed.
     """
 
-    __slots__ = ("__weakref__", "commit", "layers", "ordered", "origins", "walks")
+    __slots__ = ("__weakref__", "commit", "layers", "ordered", "origins", "traversals")
 
     def __init__(self, commit: Commit) -> None:
         """Pin a commit."""
         self.commit = commit
         self.ordered: list[Row] | None = None
         self.layers: tuple[tuple[Layer, ...], Pin] | None = None
-        self.walks = 0
+        self.traversals = 0
         """How often a row was looked for link by link, before the undo was merged into layers."""
         self.origins: dict[str, None] | None = None
         """Where the state was taken, if `Database.observe` was told to remember that."""

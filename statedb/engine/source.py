@@ -30,7 +30,7 @@ from .watch import Watch
 _REVISION = itemgetter(1)
 
 
-_WALKS = 8
+_TRAVERSALS_MAX = 8
 
 
 class Entry(NamedTuple, Generic[R]):
@@ -78,8 +78,10 @@ class Source:
         """The row under a primary key."""
         row = self.store.rows.get(key)
         pin = self.pin
-        if pin.layers is None and pin.walks < _WALKS:  # merging pays only for who asks often, and costs memory
-            pin.walks += 1
+        if (
+            pin.layers is None and pin.traversals < _TRAVERSALS_MAX
+        ):  # merging pays only for who asks often, and costs memory
+            pin.traversals += 1
             for undo, _, _ in links(pin.commit, None):
                 if key in undo:
                     state = undo[key]
@@ -225,7 +227,9 @@ class Source:
         watch = store.registry.add(concern, commit.sequence)
         head = store.pin  # held, so that compaction does not jump over it: the walk must not go beyond the root
         for undo, redo, following in links(commit, head.commit):
-            if concern.touched_by(undo, redo) or (concern.heeds_initializers and commit.pending != following.pending):
+            if concern.matches_change(undo, redo) or (
+                concern.includes_initializers and commit.pending != following.pending
+            ):
                 watch.trip()
                 break
             commit = following

@@ -180,12 +180,12 @@ class WriteTransaction:
         Where another thread commits at this moment, one of the two wins: see ``Holder.decide``.
         """
         try:
-            self._let_go()
+            self._release_tables()
         except BaseException:
-            self._let_go()  # an interrupt must not leave a table taken by a transaction that is closed
+            self._release_tables()  # an interrupt must not leave a table taken by a transaction that is closed
             raise
 
-    def _let_go(self) -> None:
+    def _release_tables(self) -> None:
         """Idempotent. Touches nothing where a commit was decided."""
         plan = self._plan
         if not plan.decide(ABORTED):

@@ -18,9 +18,9 @@ from statedb import Database, Snapshot
 from statedb.catalog import Rejected, SourceKey, SourceRow, Sources
 
 from ..process.agent import Agent, open_consumers, open_remote_clusters, open_sources, tables_of
-from ..process.collector import collect_rarely
 from ..process.config import Config, load_config
 from ..process.consumers import CONSUMER_KINDS
+from ..process.gc_thresholds import raise_gc_thresholds
 from ..process.logs import log_to_stderr
 from . import start_files
 from .columns import DEFAULT_COLUMNS, align_rows, pad_cells
@@ -67,7 +67,7 @@ def run(path: str, warm_start: str | None = None) -> None:
     if warm_start is not None:
         config = msgspec.structs.replace(config, warm_start=Path(warm_start))
     log_to_stderr(config.log_level, config.log_format)
-    collect_rarely()
+    raise_gc_thresholds()
     agent = Agent(config)
     try:
         agent.start()

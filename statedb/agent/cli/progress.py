@@ -30,7 +30,7 @@ def counted(lines: Iterable[bytes], what: str) -> Iterator[bytes]:
             show(number, what)
 
 
-class _Line:
+class _ProgressLine:
     """One line of a terminal that is written anew a few times a second."""
 
     def __init__(self) -> None:
@@ -48,8 +48,8 @@ class _Line:
 
 
 @contextmanager
-def _line() -> Generator[_Line]:
-    line = _Line()
+def _line() -> Generator[_ProgressLine]:
+    line = _ProgressLine()
     try:
         yield line
     finally:

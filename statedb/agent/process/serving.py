@@ -6,7 +6,7 @@ from ..errors import StartError
 from ..http.access import Access
 from ..http.app import make_app
 from ..http.connections import Counts, Limits
-from ..http.figures import ServerCollector
+from ..http.metrics import ServerCollector
 from ..http.page.live import Live
 from ..http.probes import LIMITS as PROBE_LIMITS, make_probes
 from ..http.resources import Resources

@@ -182,7 +182,7 @@ def test_a_watch_that_is_asked_for_while_the_last_of_its_kind_is_swept_stands(te
         gc.collect()
         in_a_thread(lambda: db.snapshot()[Pods].watch("else"))
 
-    watch = in_the_gap(Registry._stand, text, sweep, lambda: db.snapshot()[Pods].watch("a"))
+    watch = in_the_gap(Registry._register, text, sweep, lambda: db.snapshot()[Pods].watch("a"))
     assert not watch.tripped
     put(db, Pod("a", "n2"))
     assert watch.tripped
