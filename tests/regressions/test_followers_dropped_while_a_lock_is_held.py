@@ -16,5 +16,5 @@ def test_dropping_a_loop_takes_no_lock_of_a_watch():
     follower = follow(Database(Hosts), Hosts, apply=lambda batch: None)
     steps = [follower.steps()]
     next(steps[0])
-    in_the_gap(Registry._register, "standing.add", steps.clear, manual_watch)
+    in_the_gap(Registry._register, "watching.add", steps.clear, manual_watch)
     assert follower.health == "ended"

@@ -172,7 +172,7 @@ def test_a_commit_to_another_table_while_the_new_root_is_made_is_not_lost(text):
 # -- watches ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["standing.add(entry)", "if places.get(key) is standing"])
+@pytest.mark.parametrize("text", ["watching.add(entry)", "if places.get(key) is watching"])
 def test_a_watch_that_is_asked_for_while_the_last_of_its_kind_is_swept_stands(text):
     db = database(Pod("a"))
     dropped = [db.snapshot()[Pods].watch("a")]
@@ -205,7 +205,7 @@ def test_a_watch_that_comes_just_before_its_set_is_taken_away_trips_early_and_ne
     assert late[0].tripped
 
 
-@pytest.mark.parametrize("text", ["standing.discard(entry)", "empty = places[key] is standing", "if empty:"])
+@pytest.mark.parametrize("text", ["watching.discard(entry)", "empty = places[key] is watching", "if empty:"])
 def test_of_two_sweepers_the_slower_one_leaves_the_watches_that_came_after_the_faster(text):
     """The slower one holds a set that the faster one has taken out; a newer one stands under the same key."""
     db = database(Pod("a"))
