@@ -235,9 +235,8 @@ class Registry:
                 continue
             watching.discard(entry)
             try:
-                empty = (
-                    places[key] is watching and not watching
-                )  # from here to the pop no call: no thread comes between
+                # From here to the pop nothing is called, so that no other thread comes between.
+                empty = places[key] is watching and not watching
             except KeyError:  # another sweeper took it out
                 continue
             if empty:
