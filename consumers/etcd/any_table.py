@@ -1,4 +1,4 @@
-"""Any table into an etcd, so that one process watches its source and many read it: a key for each row, in JSON."""
+"""Writes any table to an etcd, one key per row, as JSON. One process watches the source, many read the etcd."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _encode = msgspec.json.Encoder().encode
 class TableToEtcd(TablesToEtcd):
     """Keeps ``PREFIX + table/`` of an etcd equal to a table of msgspec Structs. ``kvstore.table`` reads it back.
 
-    It begins once the table is initialized; what stands there and is no row goes then. Rows that a source withholds
-    from being deleted stay in the etcd as well. Everything stands under leases, and is written anew where it is lost.
+    It starts once the table is initialized, and then deletes the keys that have no row. A row whose delete the source
+    withholds stays in the etcd too. All keys are attached to leases. A key that is lost is written again.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class TableToEtcd(TablesToEtcd):
         *,
         prefix: str = "tables/",
     ) -> None:
-        """Not yet started. ``connect`` gives a new connection each time. Raises ValueError for a wrong prefix."""
+        """Not yet started. ``connect`` returns a new connection at each call. Raises ValueError for a wrong prefix."""
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} must end with a slash, or it takes the keys of others as well")
         self._folder = f"{prefix}{table.name}/"
@@ -56,7 +56,7 @@ class TableToEtcd(TablesToEtcd):
 
     @property
     def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where it does well."""
+        """The state in one line. It begins with OK while all is well."""
         following = self._follower.health
         return following if not following.startswith("OK") else self._writer.health
 

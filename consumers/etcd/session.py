@@ -1,4 +1,4 @@
-"""One connection of a writer: what stands there is read, then made equal to what is wanted."""
+"""One connection of a writer: it reads the content of the etcd, then makes it equal to what is desired."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ log = logging.getLogger("statedb.consumers")
 _LONGEST_WAIT_S = 60.0
 _CHECKED_MAX = 1000
 _RENEWALS = 3
-"""Leases are renewed so often in their time."""
+"""How often a lease is renewed in its time to live."""
 
 
 class WriteDenied(Exception):
-    """The etcd lets us write none of the keys: give the user's role the right to write these prefixes."""
+    """The etcd does not allow us to write any key: give the role of the user write access to these prefixes."""
 
 
 class WriterState:
-    """What a writer keeps from one connection to the next."""
+    """The state that a writer keeps across connections."""
 
     def __init__(self, options: WriterOptions, desired: Desired, jitter: Callable[[], float]) -> None:
-        """Nothing has happened yet."""
+        """Nothing has been written yet."""
         self.desired = desired
         self.leases = Leases(max(1, round(options.lease_time_s)), options.lease_keys_max)
         self.repairs = Repairs(options.repair_min_s, options.repair_max_s, jitter)
@@ -49,7 +49,7 @@ class WriterState:
 
 
 class Session:
-    """Made anew for each connection. `run` is for the writer's thread; what it shows is for any."""
+    """One session per connection. `run` is for the writer's thread, the attributes are for any."""
 
     def __init__(
         self,
@@ -64,17 +64,17 @@ class Session:
         clock: Callable[[], float],
         now: Callable[[], bytes],
     ) -> None:
-        """``outdated_s`` says for how long what is wanted has been out of date; ``now`` is the time as a value.
+        """``outdated_s`` returns for how long the desired state has been out of date.
 
-        ``report_refusals`` is called after each round of writing.
+        ``now`` returns the time as a value. ``report_refusals`` is called after each round of writing.
         """
         self.present = Present()
         self.loaded = False
-        """Whether it is known what stands there."""
+        """Whether the content of the etcd has been read."""
         self.complete = False
-        """Whether all that was wanted when the connection began has been looked at."""
+        """Whether all keys that were desired at the start of the connection have been checked."""
         self.no_space = ""
-        """The server's words while its database is full; else empty."""
+        """The error of the server while its database is full; else empty."""
         self._store = store
         self._writer_state = state
         self._desired = state.desired
@@ -97,17 +97,17 @@ class Session:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is to write: always, unless another one was elected."""
+        """Whether this process writes: always without an election, else while it is the leader."""
         return self._election is None or self._election.leads
 
     @property
     def stuck_s(self) -> float:
-        """For how long keys have waited without any being written, where that is longer than the bound; else 0."""
+        """For how long keys have waited without any being written, if longer than the limit; else 0."""
         waited_s = max(self._writer_state.stall_timer.waited_s(self._clock()), self._outdated_s())
         return waited_s if waited_s > self._options.stuck_s else 0.0
 
     def run(self) -> None:
-        """Until stopped; returns then. Raises whatever ends the connection."""
+        """Write until stopped. Raises the exception that ends the connection."""
         if self._rules.prepare is not None:
             self._rules.prepare(self._store)
         self._load()
@@ -115,7 +115,7 @@ class Session:
         keys = [self._rules.heartbeat] if self._rules.heartbeat else []
         with OwnKeysWatch(self._store, self._starts, keys, self._writer_state.wake) as own_keys:
             while not self._writer_state.stop.is_set():
-                self._writer_state.wake.clear()  # first this, then the look: what comes in between is not lost
+                self._writer_state.wake.clear()  # before the checks, so that a wake-up between them is not lost
                 for event in own_keys.take():
                     self._on_event(event)
                 if self._election is not None:
@@ -139,7 +139,7 @@ class Session:
             self._was_leading = False
 
     def _idle_s(self) -> float:
-        """For how long there is nothing to do unless something wakes us."""
+        """How long to wait unless something wakes the thread."""
         now = self._clock()
         if not self.leads:
             return _LONGEST_WAIT_S
@@ -157,7 +157,7 @@ class Session:
     # --- what stands there --------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Read all own keys, whichever process wrote them."""
+        """Read all keys of the writer, whichever process wrote them."""
         for prefix in self._rules.prefixes:
             for page in self._store.list(encode(prefix), self._options.page_limit):
                 for kv in page.kvs:
@@ -169,7 +169,7 @@ class Session:
             self._starts[self._rules.heartbeat] = max(self._starts.values(), default=1)
 
     def _on_event(self, event: Event) -> None:
-        """A key has changed. Our own writes come back as well: they tell nothing new."""
+        """Handle a change of a key. Our own writes come back too; they are ignored by their revision."""
         kv = event.kv
         key = decode(kv.key)
         entry = self.present.get(key)
@@ -197,7 +197,7 @@ class Session:
                 self._desired.recheck([key])
 
     def _on_heartbeat(self, event: Event) -> None:
-        """Another process has written the heartbeat, which is enough; or somebody deleted it."""
+        """Handle a change of the heartbeat: a write by another process counts as ours, a delete is repaired."""
         kv, now = event.kv, self._clock()
         if event.type != DELETE:
             self.present.put(self._rules.heartbeat, kv.value, kv.lease, kv.mod_revision)
@@ -224,9 +224,9 @@ class Session:
             self._write_heartbeat(now)
 
     def _renew(self) -> None:
-        """Renew all leases that have keys, those of an earlier or another process too."""
+        """Renew all leases that have keys, including those of an earlier or another process."""
         self._renew_at = self._clock() + self._options.lease_time_s / _RENEWALS
-        asked_at = self._clock()  # before the question: a lease never lasts less than this says
+        asked_at = self._clock()  # before the request, so that the estimate of the remaining time is never too long
         ended, short = self._leases.renewed(self._store.renew_all(self._leases.to_renew(self.present)), asked_at)
         lost = [key for lease in ended for key in self.present.drop_lease(lease)]
         if short:
@@ -239,7 +239,7 @@ class Session:
         self._writer_state.repairs.drop_quiet(self._clock())
 
     def _write_heartbeat(self, now: float) -> None:
-        """Tell readers that we are alive, unless what they read is out of date."""
+        """Write the heartbeat, unless the published state is out of date."""
         self._beat_at = now + 1.0  # unless it is written
         if not self.stuck_s and now >= self._puts_at:
             self._commit([Operation(self._rules.heartbeat, self._now())])
@@ -249,7 +249,7 @@ class Session:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        """The first keys that wait, if it is time."""
+        """Write the first queued keys, unless the rate limit requires a pause."""
         now = self._clock()
         stall_timer = self._writer_state.stall_timer
         stall_timer.update(bool(len(self._desired)), now)
@@ -271,7 +271,7 @@ class Session:
         stall_timer.update(bool(len(self._desired)), self._clock())
 
     def _choose(self, *, puts_too: bool) -> list[Operation]:
-        """The next operations. Keys that are as they should be leave the queue on the way."""
+        """The next operations. Keys that need none leave the queue."""
         most = self._pace.keys_max(self._keys_max)
         chosen: list[Operation] = []
         with self._desired.lock:
@@ -289,7 +289,7 @@ class Session:
         return chosen
 
     def _must_wait(self, operation: Operation) -> bool:
-        """Whether other keys must be gone before this one is put; they are then deleted first."""
+        """Whether other keys must be deleted before this one is put. If so, they are queued first."""
         if operation.value is None or self._rules.gone_before is None:
             return False
         before = self._rules.gone_before(operation.key, operation.value, self.present)
@@ -299,9 +299,9 @@ class Session:
         return bool(first)
 
     def _commit(self, batch: list[Operation]) -> int | None:
-        """Write a batch, by halves where it is too much for the server; how many keys were written.
+        """Write a batch, and return how many keys were written. A batch that the server refuses is split in two.
 
-        None where nothing more can be written for the moment. Keys that are refused by themselves are set aside.
+        None means that nothing more can be written now. A single key that is refused is set aside.
         """
         written, denied, rest = 0, 0, [batch]
         while rest:
@@ -327,7 +327,7 @@ class Session:
         return written
 
     def _commit_part(self, part: list[Operation]) -> tuple[str, str]:
-        """One transaction; the refusal and its reason, both empty where it was written."""
+        """Write one transaction. Returns the refusal and its reason, both empty on success."""
         puts: list[tuple[bytes, bytes, int]] = []
         values: dict[str, tuple[bytes, int]] = {}
         try:
@@ -346,7 +346,7 @@ class Session:
         return commit.refusal, commit.reason
 
     def _leased(self, puts: list[Operation]) -> list[tuple[Operation, int]]:
-        """The lease of each key: the one that it has if that is good, else one of ours with room."""
+        """The lease of each key: its present lease if that is good, else one of ours with room."""
         coming: Counter[int] = Counter()
         found: list[tuple[Operation, int]] = []
         for each in puts:
@@ -361,7 +361,7 @@ class Session:
         return found
 
     def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
-        """What was written stands there now."""
+        """Record a transaction that was written."""
         size = sum([len(value) for value, _ in values.values()])
         self._writer_state.counts.update(transactions=1, puts=len(values), bytes=size, deletes=len(part) - len(values))
         if values:
@@ -377,7 +377,7 @@ class Session:
                 self._desired.written(each, self.present, self._leases.is_good)
 
     def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:
-        """The server takes no such transaction now: what is to be done about that."""
+        """React to a refusal of the whole transaction."""
         if refusal == "fenced":
             if self._election is not None:
                 self._election.depose()
@@ -395,5 +395,5 @@ class Session:
 
 
 def time_value(seconds: float) -> bytes:
-    """A time (Unix seconds) as Cilium writes it."""
+    """A time in Unix seconds, in the format that Cilium writes."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)).encode()

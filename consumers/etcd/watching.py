@@ -1,4 +1,4 @@
-"""A thread that watches what a writer has written, so that the writer itself need not wait for it."""
+"""A thread that watches the keys of a writer, so that the writer does not block on the watch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _POLL_S = 1.0
 
 
 class OwnKeysWatch:
-    """Events under some prefixes, while the block runs. ``wake`` is set when there is something to `take`.
+    """Collects events of some prefixes while the ``with`` block runs. ``wake`` is set when `take` has something.
 
-    It also notices a connection that is lost while nothing is to be written.
+    It also detects a lost connection while there is nothing to write.
     """
 
     def __init__(self, store: Store, starts: Mapping[str, int], keys: Collection[str], wake: threading.Event) -> None:
-        """``starts`` has the first revision of each prefix; those among ``keys`` are single keys."""
+        """``starts``: the first revision of each prefix. Those in ``keys`` are single keys."""
         self._store = store
         self._starts = {encode(prefix): revision for prefix, revision in starts.items()}
         self._keys = {encode(key) for key in keys}
@@ -44,7 +44,7 @@ class OwnKeysWatch:
         self._thread.join()
 
     def take(self) -> list[Event]:
-        """What has come; empty where nothing has. Raises what ended the watch."""
+        """The events that have arrived. Raises the exception that ended the watch."""
         events: list[Event] = []
         while True:
             try:
@@ -62,7 +62,7 @@ class OwnKeysWatch:
                 batch = self._changes.next(_POLL_S)
                 if batch is not None and batch.events:
                     self._enqueue(list(batch.events))
-        except Exception as error:  # whatever a connection raises is for the writer, which asks with `take`
+        except Exception as error:  # the writer gets it from `take`
             if not self._closing:
                 self._enqueue(error)
 
@@ -70,7 +70,7 @@ class OwnKeysWatch:
         while not self._closing:
             try:
                 self._batches.put(batch, timeout=_POLL_S)
-            except queue.Full:  # the writer waits for an answer; flow control holds the server back
+            except queue.Full:  # the writer is busy; flow control stops the server meanwhile
                 continue
             self._wake.set()
             return

@@ -1,15 +1,15 @@
-"""A table kept equal to a pure function of other tables, at a cost in proportion to what changed.
+"""Derived tables: tables kept equal to a pure function of other tables, at a cost proportional to the changes.
 
 Two functions define the table:
 
     affected    source table -> (snapshot, row) -> the keys of the derived table whose rows this row may change
     compute     (snapshot, key) -> the derived row of this key, or None where there is none
 
-When a row changes, the keys that it affected before and those that it affects now are computed anew, each once, and
-written in one transaction. For tables that join others it is enough to name the keys that a row affects *through the
-rows of the same snapshot*: where those change as well, they affect their keys themselves.
+When a row changes, the keys that it affected before and the keys that it affects now are computed again, each once, and
+written in one transaction. For a join it is enough to return the keys that a row affects *through the rows of the same
+snapshot*: if those rows change as well, they are asked for their keys themselves.
 
-A key or a row for which one of the functions fails is set aside: its derived row stays as it was, all others go on.
+A key or a row for which one of the functions fails is set aside: its derived row stays, and all others are updated.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ R = TypeVar("R")
 RETRY_FOR_S = 600.0
 
 Affected = Mapping[AnyTable, Callable[[SourceSnapshot, Any], Iterable[K]]]
-"""Of each source table, the function from a row to the derived keys that it may change (Any: rows of each table)."""
+"""For each source table, the function from a row to the derived keys that it may change (Any: any row type)."""
 
 _derivations: WeakKeyDictionary[Database, WeakValueDictionary[AnyTable, Any]] = WeakKeyDictionary()
-"""By database and table, the derivation that keeps the table."""
+"""The derivation of each table, by database."""
 
 _promises: WeakKeyDictionary[Database, dict[AnyTable, Any]] = WeakKeyDictionary()
-"""By database and table, the initializer that is pending. The next derivation of the table takes it over."""
+"""The pending initializer of each table, by database. The next derivation of the table takes it over."""
 
 
 class Derivation(Follower, Generic[K, R]):
-    """Keeps a derived table; `derive` makes it. Run it as any `Follower`. It owns the table until it has ended."""
+    """Maintains a derived table; `derive` makes it. Run it like any `Follower`. It owns the table until it ends."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Derivation(Follower, Generic[K, R]):
         retry_for_s: float = RETRY_FOR_S,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Registers the table, owns it, and registers an initializer of it. Raises TableOwned, NameTaken."""
+        """Registers the table and an initializer, and becomes its owner. Raises TableOwned, NameTaken."""
         super().__init__(
             db,
             tuple(affected),
@@ -81,11 +81,11 @@ class Derivation(Follower, Generic[K, R]):
         self._owner = db.own(target, name=self.name)
         self._release_owner = finalize(
             self, self._owner.release
-        )  # one that is dropped without having run gives it back too
+        )  # also if it is dropped without having run
         self._release_owner.atexit = False
         promises = _promises.setdefault(db, {})
         with self._owner.write() as txn:
-            if target in promises:  # of one that was stopped or dropped before it had derived anything
+            if target in promises:  # an earlier derivation ended before it had derived anything
                 txn[target].finish_initializer(promises[target])
             self._token: Any = txn[target].begin_initializer(self.name)
         promises[target] = self._token
@@ -93,7 +93,7 @@ class Derivation(Follower, Generic[K, R]):
 
     @property
     def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where it does well."""
+        """The state in one line. It begins with OK while all is well."""
         health = super().health
         set_aside = self.set_aside() if health == "OK" else {}
         if not set_aside:
@@ -102,11 +102,11 @@ class Derivation(Follower, Generic[K, R]):
         return f"OK, but {len(set_aside)} set aside: {name}: {error}"
 
     def set_aside(self) -> dict[str, str]:
-        """The keys and rows for which a function fails, and why. From any thread."""
+        """The keys and rows for which a function fails, with the errors. From any thread."""
         return self._set_aside.parts()
 
     def compute_all(self, snapshot: Snapshot) -> dict[K, R]:
-        """What the table ought to hold for this state of its sources, computed from nothing. For tests and checks."""
+        """The rows that the table should have for this snapshot, computed anew. For tests and checks."""
         sources = SourceSnapshot(snapshot, self.tables)
         keys = dict.fromkeys(
             [
@@ -122,7 +122,7 @@ class Derivation(Follower, Generic[K, R]):
     # --- the steps ----------------------------------------------------------------------------------------------------
 
     def _derive(self, batch: ChangeBatch[Any] | TablesBatch) -> None:
-        """Bring the table to the state that the batch leads to; if that failed before, to the newest one."""
+        """Bring the table to the state after the batch; on a retry, to the newest state."""
         snapshot = batch.snapshot
         if batch is self._batch:
             snapshot = self._db.snapshot()
@@ -133,7 +133,7 @@ class Derivation(Follower, Generic[K, R]):
         self._batch = None
 
     def _retry_set_aside(self, seen: Snapshot) -> float | None:
-        """Try again what is due; in how many seconds there is more."""
+        """Retry what is due. Returns the seconds until something else is due."""
         due = self._set_aside.pop_due(self._clock())
         if due:
             sources = SourceSnapshot(seen, self.tables)
@@ -154,10 +154,10 @@ class Derivation(Follower, Generic[K, R]):
             self._dirty.update(dict.fromkeys(self._affected_keys(sources, part.table, row)))
 
     def _collect(self, batch: ChangeBatch[Any] | TablesBatch) -> None:
-        """Note the keys that the changes affect, by the rows as they were and as they are."""
+        """Record the keys that the changes affect, by the old and by the new rows."""
         after = SourceSnapshot(batch.snapshot, self.tables)
         if self._before is None:
-            self._dirty.update(dict.fromkeys(batch.snapshot[self.target]))  # what an earlier incarnation left behind
+            self._dirty.update(dict.fromkeys(batch.snapshot[self.target]))  # rows that an earlier derivation left
         for table in self.tables:
             self._collect_table(table, batch[table] if isinstance(batch, TablesBatch) else batch, after)
         self._before = after
@@ -177,10 +177,10 @@ class Derivation(Follower, Generic[K, R]):
                 dirty.update(dict.fromkeys(self._affected_keys(after, table, change.row)))
 
     def _collect_old(self, before: SourceSnapshot, after: SourceSnapshot, table: AnyTable, old: Any) -> None:
-        """Note what a row affected that is gone or replaced; all keys there are where its function fails now.
+        """Record the keys that a deleted or replaced row affected; all keys if its function fails now.
 
-        Rows of other keys may have been computed from it while its own function failed, so that a row set aside must
-        not be passed over: its keys would keep what they were computed from.
+        Rows of other keys may have been computed from a row that is set aside. If it were ignored, their derived rows
+        would stay out of date.
         """
         keys = self._affected_keys(before, table, old)
         self._dirty.update(dict.fromkeys(keys))
@@ -191,7 +191,7 @@ class Derivation(Follower, Generic[K, R]):
                     self._dirty.update(dict.fromkeys(self._affected_keys(after, source, row)))
 
     def _write_dirty(self, sources: SourceSnapshot) -> None:
-        """Compute the keys that are to be computed, and write their rows in one transaction."""
+        """Compute the recorded keys, and write their rows in one transaction."""
         rows: list[tuple[K, R | None]] = []
         for key in self._dirty:
             try:
@@ -221,7 +221,7 @@ class Derivation(Follower, Generic[K, R]):
                 writer.finish_initializer(self._token)
 
     def _affected_keys(self, sources: SourceSnapshot, table: AnyTable, row: Any) -> Iterable[K]:
-        """The keys that a row affects; none where the function fails for it, which sets the row aside."""
+        """The keys that a row affects. If the function fails, the row is set aside and affects none."""
         try:
             keys = list(self._affected[table](sources, row))
         except FAILURES as error:
@@ -258,12 +258,12 @@ def derive(
 ) -> Derivation[K, R]:
     """Keep ``target`` equal to ``compute`` for every key that any row of the sources affects.
 
-    The sources are the tables of ``affected``; no others can be read. ``target`` is registered, and initialized when
-    its sources are and it equals them. Nobody else can write it until the derivation has ended (TableOwned). Both
-    functions must be pure. A key or row for which they fail (SystemExit, too) is set aside and named in ``health``: its
-    derived row stays as it was. It is tried again with the newest rows when something about it changes, and after
-    growing pauses for ``retry_for_s`` seconds. Cost: O(changed rows, and keys that they affect). ``wait_applied`` waits
-    until it is up to a snapshot.
+    The sources are the tables of ``affected``; the functions can read no others. ``target`` is registered, and becomes
+    initialized once its sources are initialized and it has been derived. Nobody else can write it until the derivation
+    has ended (TableOwned). Both functions must be pure. A key or row for which they raise, SystemExit included, is set
+    aside and named in ``health``: its derived row stays. It is retried when it changes, and at growing intervals for
+    ``retry_for_s`` seconds. Cost: O(changed rows and the keys that they affect). ``wait_applied`` waits until the table
+    includes the changes of a snapshot.
     """
     return Derivation(
         db,
@@ -279,7 +279,7 @@ def derive(
 
 
 def why_incomplete(db: Database, table: AnyTable) -> str:
-    """Why a derived table, or one that it is derived from, lacks rows though it is initialized; empty if none does."""
+    """Why an initialized derived table, or a table that it is derived from, lacks rows; empty if none does."""
     derivations = _derivations.get(db)
     derivation = None if derivations is None else derivations.get(table)
     if derivation is None or derivation.is_over:

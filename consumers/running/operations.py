@@ -1,4 +1,4 @@
-"""What a reconciler can do to the world: the operations that its user writes, and calling them."""
+"""The operations of a reconciler, which its user implements, and how they are called."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class Operations(Protocol[R_contra]):
-    """What can be done to the world, object by object; what raises has failed and is tried again."""
+    """Operations on the outside world, one object at a time. An operation that raises is retried."""
 
     def update(self, snapshot: Snapshot, row: R_contra, /) -> None:
-        """Make the world have this object like this; also where it has it already."""
+        """Create or update the object in the outside world. It may already be as it should."""
 
     def delete(self, snapshot: Snapshot, row: R_contra, /) -> None:
-        """Make the world not have it; also where it has not."""
+        """Delete the object from the outside world. It may not exist there."""
 
     def prune(self, snapshot: Snapshot, rows: Iterable[R_contra], /) -> None:
-        """Remove from the world whatever is not among these rows, which are all there are."""
+        """Delete all objects from the outside world that are not among these rows, which are complete."""
 
 
 class BatchOperations(Protocol[K, R_contra]):
-    """The same for many objects at once. What is in the answer has failed; where a call raises, all of them have."""
+    """Operations on many objects at once. They return the objects that failed; if they raise, all have failed."""
 
     def update_batch(self, snapshot: Snapshot, rows: Mapping[K, R_contra], /) -> Mapping[K, Exception]:
-        """Make the world have these objects."""
+        """Create or update these objects."""
         ...
 
     def delete_batch(self, snapshot: Snapshot, rows: Mapping[K, R_contra], /) -> Mapping[K, Exception]:
-        """Make the world not have them."""
+        """Delete these objects."""
         ...
 
     def prune(self, snapshot: Snapshot, rows: Iterable[R_contra], /) -> None:
-        """Remove from the world whatever is not among these rows."""
+        """Delete all objects that are not among these rows."""
 
 
 class Task(NamedTuple):
-    """One object to update, or to delete; ``fresh``: because it changed, and not for the second time."""
+    """One object to update or delete. ``fresh``: it has changed, and this is the first try."""
 
     key: Any
     row: Any
@@ -54,7 +54,7 @@ class Task(NamedTuple):
 def outcomes(
     operations: Any, seen: Snapshot, tasks: list[Task], *, deletes: bool, stopping: Callable[[], bool]
 ) -> list[tuple[Task, BaseException | None]]:
-    """What became of each task, None where it succeeded. Fewer than there were when stopped meanwhile."""
+    """Run the tasks, and return the error of each, None on success. There are fewer results if it was stopped."""
     if hasattr(operations, "update_batch"):
         failed = _failed(operations.delete_batch if deletes else operations.update_batch, seen, tasks)
         return [(task, failed.get(task.key)) for task in tasks]
@@ -72,7 +72,7 @@ def outcomes(
 
 
 def _failed(operation: Callable[..., Any], seen: Snapshot, tasks: list[Task]) -> Mapping[Any, BaseException]:
-    """What a batch operation could not do: what it answers, or all where it raises."""
+    """The failures of a batch operation: those it returns, or all tasks if it raises."""
     try:
         failed: Mapping[Any, BaseException] = operation(seen, {task.key: task.row for task in tasks})
     except FAILURES as error:

@@ -1,4 +1,4 @@
-"""When a reconciler removes from the world what is in no row: only where the rows are known to be all there are."""
+"""When a reconciler prunes: only while the rows of its table are known to be complete."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from statedb import Snapshot
 from .steps import FAILURES, describe
 
 WhyNot = Callable[[Snapshot], str]
-"""Why the rows of this state cannot be taken for all there are; empty where they can."""
+"""Returns why the rows of a snapshot may be incomplete; empty if they are complete."""
 
 
 class Pruning:
-    """For the reconciler's thread, but `request` is for any."""
+    """The pruning of one reconciler. For its thread; `request` is for any."""
 
     def __init__(
         self, why_not: WhyNot, why_incomplete: WhyNot, interval_s: float | None, clock: Callable[[], float]
     ) -> None:
         """``why_incomplete`` counts even if the caller accepts stale rows. The first prune is due at once."""
         self.failed = ""
-        """Why the last one failed; else empty."""
+        """The error of the last prune; empty if it succeeded."""
         self.waiting_for = ""
-        """Why one that is due is not done; else empty."""
+        """Why a due prune waits; empty if none does."""
         self.count = self.errors = 0
         self.took_s = 0.0
         self._why_not = why_not
@@ -34,18 +34,18 @@ class Pruning:
         self._due: float | None = None
 
     def request(self, *, even_if_stale: bool) -> None:
-        """Do it as soon as it is allowed. One that is asked for while another waits is the same one."""
+        """Request a prune as soon as it is allowed. Requests made while one waits are merged with it."""
         if even_if_stale:
             self._requested_even_if_stale = True
         self._requested = True
 
     @property
     def next_due(self) -> float | None:
-        """When the next one is due; None where none is, or it waits for something else."""
+        """When the next prune is due; None if none is scheduled, or a due one waits."""
         return None if self.waiting_for else self._due
 
     def run(self, operation: Callable[[Snapshot, Iterable[Any]], None], seen: Snapshot, rows: Iterable[Any]) -> None:
-        """Prune where that is due and allowed. One that fails is not repeated before its next time."""
+        """Prune if that is due and allowed. A failed prune is not retried before the next one is due."""
         now = self._clock()
         wanted = self._requested or self._is_due(now)
         self.waiting_for = self._reason(seen) if wanted else ""

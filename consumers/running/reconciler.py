@@ -1,13 +1,13 @@
-"""The outside world driven from a table: every object updated or deleted there, until it succeeds. Knows no objects.
+"""Makes the outside world match a table: each changed row is updated or deleted there, until that succeeds.
 
     changes ─────────▶ deletes, updates ─▶ operations ─▶ status rows
                             ▲        ▲            │ failed
                refresh ─────┘        └── retries ◀┘
-    now and then: prune, with all objects there are
+    periodically: prune, with all objects of the table
 
-One reconciler has one thread, and statuses in a table apart from the objects: what one reconciler writes down wakes no
-other. A status names the revision that it is about, so nothing has to be taken back when an object changes while it is
-being worked on: the change comes with the next batch, and until then the status is about an older revision.
+A reconciler has one thread. Statuses are in a table of their own, so that a write of a status wakes no other
+reconciler. A status names the revision that it is about. If an object changes while it is being processed, the status
+is of the older revision, and the change comes with the next batch.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ ERRORS_SHOWN_MAX = 10
 
 
 class Progress(NamedTuple):
-    """How far a reconciler is: everything up to ``revision`` was tried at least once."""
+    """The progress of a reconciler: every change up to ``revision`` was tried at least once."""
 
     revision: int
     lowest_failing: int
-    """The lowest revision of an object that fails; 0 where none does."""
+    """The lowest revision of a failing object; 0 if none fails."""
 
 
 class Reconciler(Follower, Generic[K, R]):
-    """Drives the world from a table; `reconcile` makes it. Run it as any `Follower`."""
+    """Makes the outside world match a table; `reconcile` makes it. Run it like any `Follower`."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Reconciler(Follower, Generic[K, R]):
         now: Callable[[], float] = time.time,
         **options: Unpack[ReconcilerOptions],
     ) -> None:
-        """`reconcile` tells what these are. ``clock`` paces it, ``now`` dates statuses (Unix seconds)."""
+        """See `reconcile`. ``clock`` is monotonic; ``now`` returns Unix seconds, for the statuses."""
         settings = ReconcilerSettings(**options)
         db.register(Statuses)
         super().__init__(
@@ -82,7 +82,7 @@ class Reconciler(Follower, Generic[K, R]):
         self._updates: dict[K, Task] = {}
         self._failing: dict[K, tuple[Task, BaseException]] = {}
         self._retries = Retries[K](settings.retry_min_s, settings.retry_max_s)
-        self._done_at: dict[K, float] = {}  # the longest ago first
+        self._done_at: dict[K, float] = {}  # the oldest first
         self._refresh_free_at = 0.0
         self._refresh_asked = False
         self._pruning = Pruning(may_prune or _no_reason, self._why_no_prune, settings.prune_interval_s, clock)
@@ -97,7 +97,7 @@ class Reconciler(Follower, Generic[K, R]):
 
     @property
     def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where nothing fails."""
+        """The state in one line. It begins with OK while nothing fails."""
         ended = super().health
         if ended != "OK":
             return ended
@@ -116,7 +116,7 @@ class Reconciler(Follower, Generic[K, R]):
 
     @property
     def stats(self) -> ReconcilerStats:
-        """Figures for metrics."""
+        """Statistics, for metrics."""
         figures = {field: value if field.endswith("_s") else int(value) for field, value in self._figures.items()}
         pruning, pending = self._pruning, len(self._deletes) + len(self._updates)
         return ReconcilerStats(
@@ -129,23 +129,23 @@ class Reconciler(Follower, Generic[K, R]):
         )
 
     def prune(self, *, even_if_stale: bool = False) -> None:
-        """Prune soon: at once, or when the table is initialized and its sources are not stale (unless told to).
+        """Request a prune. It waits for an initialized table and, unless ``even_if_stale``, for synced sources.
 
-        From any thread. One that was asked for while another waits is the same one.
+        From any thread. Requests made while one waits are merged with it.
         """
         self._pruning.request(even_if_stale=even_if_stale)
         self.wake()
 
     def refresh(self) -> None:
-        """Update every object once more, soon, whether it changed or not. From any thread."""
+        """Request an update of every object, changed or not. From any thread."""
         self._refresh_asked = True
         self.wake()
 
     def wait_until_reconciled(self, revision: int | None = None, timeout: float | None = None) -> Progress | None:
-        """Block until every change up to this revision of the table (its present one) was tried at least once.
+        """Block until every change up to a revision of the table (default: the present one) was tried at least once.
 
-        The answer tells how far it is, and the lowest revision that still fails. None when ``timeout`` (seconds) is
-        over first, or when the reconciler ends before. Revision 0 is reached at once.
+        Returns the progress, with the lowest revision that still fails; None after ``timeout`` seconds, or when the
+        reconciler ends before. Revision 0 is reached at once.
         """
         if revision is None:
             revision = self._db.snapshot()[self.table].revision
@@ -163,7 +163,7 @@ class Reconciler(Follower, Generic[K, R]):
     # -- noticing ----------------------------------------------------------------------------------------------------
 
     def _on_changes(self, batch: ChangeBatch[R]) -> None:
-        """Every changed object is to be done, whatever was to be done with it before."""
+        """Queue every changed object, and drop its older tasks."""
         if self._first:
             self._delete_stale_statuses(batch.snapshot)
         key_of = self.table.key_of
@@ -177,7 +177,7 @@ class Reconciler(Follower, Generic[K, R]):
         self._first = False
 
     def _drop(self, key: K) -> None:
-        """Forget what is to be done with an object, and that it failed."""
+        """Drop the tasks and the failures of an object."""
         self._deletes.pop(key, None)
         self._updates.pop(key, None)
         self._failing.pop(key, None)
@@ -185,7 +185,7 @@ class Reconciler(Follower, Generic[K, R]):
         self._done_at.pop(key, None)
 
     def _delete_stale_statuses(self, snapshot: Snapshot) -> None:
-        """Remove the statuses that an earlier reconciler of this name left of objects that are gone."""
+        """Delete the statuses of deleted objects that an earlier reconciler of this name left."""
         known = {object_name(key) for key in snapshot[self.table]}
         stale = [row.key for row in snapshot[Statuses].prefix((self.name,)) if row.key.object not in known]
         if stale:
@@ -196,8 +196,8 @@ class Reconciler(Follower, Generic[K, R]):
     # -- working -----------------------------------------------------------------------------------------------------
 
     def _work(self, seen: Snapshot) -> float | None:
-        """One round: what is due for retrying and refreshing joins what changed; then pruning, if it is due."""
-        self._write_statuses()  # what an interrupted round did not get to
+        """One round: queue due retries and refreshes, run tasks, and prune if that is due."""
+        self._write_statuses()  # left by an interrupted round
         self._retry()
         self._refresh(seen)
         self._round(seen)
@@ -214,7 +214,7 @@ class Reconciler(Follower, Generic[K, R]):
             (self._deletes if task.deleted else self._updates)[key] = task
 
     def _refresh(self, seen: Snapshot) -> None:
-        """Objects that were done long ago are done again, so many a second at most; all of them if asked."""
+        """Queue the objects whose last update is too old, at a limited rate; all objects if that was requested."""
         rows = seen[self.table]
         for key in self._to_refresh():
             del self._done_at[key]
@@ -242,13 +242,13 @@ class Reconciler(Follower, Generic[K, R]):
         return due
 
     def _round(self, seen: Snapshot) -> None:
-        """Deletes first, then updates, not more than a round's worth."""
+        """Run deletes, then updates, up to the limit of a round."""
         left = self._round_max
         left -= self._run_tasks(seen, self._deletes, "deletes", left)
         self._run_tasks(seen, self._updates, "updates", left)
 
     def _run_tasks(self, seen: Snapshot, waiting: dict[K, Task], what: str, most: int) -> int:
-        """Call the operations for the first ones that wait, and write down what became of them; how many were tried."""
+        """Run the first queued tasks and record their outcomes. Returns how many were tried."""
         tasks = list(waiting.values())[:most]
         if not tasks:
             return 0
@@ -262,7 +262,7 @@ class Reconciler(Follower, Generic[K, R]):
         return len(done)
 
     def _record_outcome(self, task: Task, error: BaseException | None) -> None:
-        """Write down what became of a task; what failed is to be tried again."""
+        """Record the outcome of a task. A failed task is retried."""
         key = task.key
         if error is not None:
             self._failing[key] = (task._replace(fresh=False), error)
@@ -279,7 +279,7 @@ class Reconciler(Follower, Generic[K, R]):
             self._pending_statuses[key] = self._status(task, "done")
 
     def _why_no_prune(self, seen: Snapshot) -> str:
-        """Why the rows are not all there are, whatever the caller says of stale ones."""
+        """Why the rows are incomplete, even if the caller accepts stale rows; empty if they are complete."""
         if not seen[self.table].initialized:
             return f"table {self.table.name!r} is not initialized"
         return why_incomplete(self._db, self.table)
@@ -321,7 +321,7 @@ class Reconciler(Follower, Generic[K, R]):
             progressed.trip()
 
     def _next_s(self) -> float | None:
-        """In how many seconds something is due; None where nothing will be."""
+        """Seconds until something is due; None if nothing is scheduled."""
         if self._deletes or self._updates:
             return 0.0
         due = [self._retries.next_due, self._pruning.next_due, self._next_refresh()]
@@ -345,12 +345,12 @@ def reconcile(
     woken_by: tuple[AnyTable, ...] = (),
     **options: Unpack[ReconcilerOptions],
 ) -> Reconciler[K, R]:
-    """Keep the world as the table says, by these operations; each object's status stands in the table ``Statuses``.
+    """Make the outside world match a table, with these operations. The table ``Statuses`` has each object's status.
 
-    ``name`` is the reconciler's own in this database (NameTaken). Objects are updated from the start. Pruning begins as
-    soon as the table is initialized. It waits while ``may_prune`` returns why the rows are not all there are; that is
-    asked again when the tables of ``woken_by`` change. It waits as well while keys of a derived table are set aside.
-    `consumers.reconcile` asks whether the sources are synced.
+    ``name`` must be unique in this database (NameTaken). Objects are updated from the start. Pruning starts when the
+    table is initialized. It waits while ``may_prune`` returns a reason why the rows are incomplete; this is checked
+    again when the tables of ``woken_by`` change. It also waits while keys of a derived table are set aside.
+    `consumers.reconcile` waits until the sources are synced, too.
     """
     return Reconciler(db, table, operations, name=name, may_prune=may_prune, woken_by=woken_by, **options)
 

@@ -1,4 +1,4 @@
-"""The options of a reconciler, and its figures."""
+"""The options of a reconciler, and its statistics."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .follower import Report
 class ReconcilerOptions(TypedDict, total=False):
     """Keyword arguments of `reconcile`; times are in seconds.
 
-    What fails is tried again after ``retry_min_s``, doubling up to ``retry_max_s``. Objects done longer ago than
-    ``refresh_interval_s`` (None: never) are updated again, ``refresh_per_s`` a second at most. Pruning is repeated
-    every ``prune_interval_s`` (None: only when asked). One round does ``round_objects_max`` objects. ``report`` is that
-    of a follower.
+    ``retry_min_s``, ``retry_max_s``: the first and the longest pause before a failed object is retried; pauses double.
+    ``refresh_interval_s``: objects are updated again after this time (None: never), at most ``refresh_per_s`` per
+    second. ``prune_interval_s``: the interval of prunes (None: only on request). ``round_objects_max``: the number of
+    objects in one round. ``report``: as for `follow`.
     """
 
     retry_min_s: float
@@ -28,7 +28,7 @@ class ReconcilerOptions(TypedDict, total=False):
 
 
 class ReconcilerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`ReconcilerOptions` with their defaults."""
+    """`ReconcilerOptions` with defaults."""
 
     retry_min_s: float = 0.1
     retry_max_s: float = 60.0
@@ -40,11 +40,11 @@ class ReconcilerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReconcilerStats(NamedTuple):
-    """Figures of one reconciler since it began; durations in seconds."""
+    """Statistics of one reconciler since its start; durations in seconds."""
 
     pending: int
     errors: int
-    """Objects that fail at the moment."""
+    """The number of objects that fail now."""
     errors_total: int
     updates: int
     updates_s: float

@@ -1,6 +1,6 @@
-"""What a user's function fails for: which keys and rows, why, since when, and when to try them again. Pure.
+"""The keys and rows for which a user's function fails: the error, since when, and the time of the next try. Pure.
 
-Keys of different kinds (of the derived table, of a source's rows) are told apart by their first part, a `Part`.
+A `Part` is either a key of the derived table or a row of a source table.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class _Failure(NamedTuple):
 
 
 class SetAside:
-    """For one thread; others may ask for its length and `describe`.
+    """The parts that are set aside. For one thread; others may call `len` and `parts`.
 
-    A part is tried again after growing pauses for ``retry_for_s`` seconds, then only when something about it changes.
+    A part is retried at growing intervals for ``retry_for_s`` seconds, then only when it changes.
     """
 
     def __init__(self, name: str, retry_min_s: float, retry_max_s: float, retry_for_s: float) -> None:
-        """``name`` is whose function it is, for the log."""
+        """``name``: the name of the derivation, for the log."""
         self._name = name
         self._retry_for_s = retry_for_s
         self._failures: dict[Part, _Failure] = {}
@@ -50,11 +50,11 @@ class SetAside:
 
     @property
     def next_due(self) -> float | None:
-        """When to try again; None where nothing is to be tried."""
+        """When the next part is due; None if none is."""
         return self._retries.next_due
 
     def add(self, part: Part, error: BaseException, now: float) -> None:
-        """The function failed for this part."""
+        """Record that the function failed for a part."""
         old, text = self._failures.get(part), describe(error)
         since = now if old is None else old.since
         self._failures[part] = _Failure(text, since)
@@ -68,19 +68,19 @@ class SetAside:
             )
 
     def discard(self, part: Part) -> None:
-        """The function succeeded, or the part is gone."""
+        """Remove a part: the function succeeded, or the part does not exist any more."""
         if self._failures.pop(part, None) is not None:
             self._retries.clear(part)
 
     def pop_due(self, now: float) -> list[Part]:
-        """The parts that are to be tried again now."""
+        """Remove from the queue and return the parts that are due."""
         due: list[Part] = []
         while (part := self._retries.pop_due(now)) is not None:
             due.append(part)
         return due
 
     def parts(self) -> dict[str, str]:
-        """By name why each part fails."""
+        """The error of each part, by its name."""
         return {_name(part): failure.text for part, failure in list(self._failures.items())}
 
 

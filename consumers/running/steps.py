@@ -1,9 +1,9 @@
-"""A loop as a generator: what it waits for and calls are values, so that threads, tasks and tests drive the same one.
+"""A loop as a generator. It yields what to wait for and what to call, so that threads, tasks and tests can drive it.
 
-    Steps ─▶ Pause(watches, timeout_s)    answered with nothing, when one has tripped or the time is over
-          ─▶ Call(function)               answered with what it returned, or with its exception
+    Steps ─▶ Pause(watches, timeout_s)    resumed when a watch has tripped or the time is over
+          ─▶ Call(function)               resumed with the result of the function, or with its exception
 
-Knows watches, nothing of tables or of what is called.
+It knows watches, but no tables.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any, NamedTuple
 from statedb import Database, Table, UniqueIndex, Watch, WatchSet
 
 FAILURES = (Exception, SystemExit)
-"""What a user's function may raise to fail. ``sys.exit`` in it fails like anything else: it must not end a thread of
-ours in silence. KeyboardInterrupt and the end of a task pass through."""
+"""The exceptions that count as a failure of a user's function. SystemExit is one of them, because it must not end our
+threads silently. KeyboardInterrupt and cancellation pass through."""
 
 
 class Pause(NamedTuple):
-    """Wait until one of these has tripped, or for so long (None: for ever)."""
+    """Wait until one of the watches has tripped, or for ``timeout_s`` seconds (None: without limit)."""
 
     watches: tuple[Watch, ...]
     timeout_s: float | None
 
 
 class Call(NamedTuple):
-    """Call this. In a task what it returns may have to be awaited."""
+    """Call the function. In a task its result may be awaitable."""
 
     function: Callable[[], Any]
 
@@ -37,7 +37,7 @@ Steps = Generator[Pause | Call, Any, None]
 
 
 def run_in_thread(steps: Steps) -> None:
-    """Do the steps on this thread, to the end."""
+    """Run the steps on this thread, to the end."""
     try:
         step = next(steps, None)
         while step is not None:
@@ -51,7 +51,7 @@ def run_in_thread(steps: Steps) -> None:
 
 
 async def run_in_task(steps: Steps) -> None:
-    """Do the steps in this task, to the end. Cancelling it leaves nothing behind."""
+    """Run the steps in this task, to the end. The task may be cancelled."""
     try:
         step = next(steps, None)
         while step is not None:
@@ -119,7 +119,7 @@ _NOTHING = Database(_Manual).snapshot()
 
 
 def manual_watch() -> Watch:
-    """A watch that trips only by hand (``trip``), from any thread: what wakes a loop for other reasons than rows."""
+    """A watch that trips only when ``trip`` is called, from any thread. It wakes a loop for other reasons than rows."""
     return _NOTHING[_Manual].watch("")
 
 

@@ -1,7 +1,7 @@
-"""Where rows of two clusters claim one key: an address, a pod network, a backend of one service.
+"""Conflicts: keys that rows of several clusters claim, such as an address, a pod network or a service's backend.
 
-The tables `IPCache`, `Routes` and `LoadBalancers` hold the winner of each claim (`precedence`); this one says who lost.
-A conflict is a fault of configuration, like two clusters with the same pod networks, or an attack.
+The tables `IPCache`, `Routes` and `LoadBalancers` have the winner of each claim (`precedence`); this table names the
+losers. A conflict is a configuration error, such as two clusters with the same pod networks, or an attack.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ADDRESS, _NETWORK, _BACKEND = IPCache.name, Routes.name, LoadBalancers.name
 
 
 class ConflictKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """``table`` holds the winner: ``ipcache``, ``routes`` or ``loadbalancer``; ``key`` is what is claimed there.
+    """``table``: the table of the winner, ``ipcache``, ``routes`` or ``loadbalancer``. ``key``: the claimed key.
 
     An address or network, a pod network, or ``NAMESPACE/NAME IP PORT PROTOCOL`` of a service's backend.
     """
@@ -39,9 +39,9 @@ class ConflictKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Conflict(msgspec.Struct, frozen=True, gc=False):
-    """``winner`` and ``losers`` (sorted) are clusters; ``since`` is when it was noticed, in Unix seconds.
+    """``winner`` and ``losers`` (sorted) are clusters. ``since``: when the conflict was found, in Unix seconds.
 
-    A change of winner or losers keeps ``since``.
+    ``since`` stays the same when the winner or the losers change.
     """
 
     key: ConflictKey
@@ -51,14 +51,14 @@ class Conflict(msgspec.Struct, frozen=True, gc=False):
 
 
 class Conflicts(Table[ConflictKey, Conflict], name="conflicts"):
-    """One row per key that more than one cluster claims now."""
+    """One row per key that several clusters claim now."""
 
     primary = UniqueIndex[ConflictKey, Conflict](lambda conflict: conflict.key)
     by_loser = Index[str, Conflict](lambda conflict: conflict.losers)
 
 
 class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
-    """Keeps the table `Conflicts`; `derive_conflicts` makes it."""
+    """Maintains the table `Conflicts`; `derive_conflicts` makes it."""
 
     def __init__(
         self, db: Database, cluster: str, *, report: Report | None = None, wall: Callable[[], float] = time.time
@@ -77,7 +77,7 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
             report=report,
         )
         self.total = 0
-        """How many conflicts were noticed since the start, those that have ended included."""
+        """The number of conflicts found since the start, including those that have ended."""
         self._cluster = cluster
         self._wall = wall
         self._since: dict[ConflictKey, float] = {}
@@ -96,7 +96,7 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
         return Conflict(key, winner, losers, self._since[key])
 
     def _warn(self, key: ConflictKey, winner: str, losers: tuple[str, ...]) -> None:
-        """Once for each pair of clusters and each table: there may be thousands of conflicts."""
+        """Log a warning, once for each pair of clusters and table, because there may be thousands of conflicts."""
         for loser in losers:
             if (key.table, winner, loser) not in self._logged:
                 self._logged.add((key.table, winner, loser))
@@ -113,7 +113,7 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
 def derive_conflicts(
     db: Database, cluster: str, *, report: Report | None = None, wall: Callable[[], float] = time.time
 ) -> ConflictsDerivation:
-    """Keeps the table `Conflicts`. ``cluster`` is the local cluster, ``wall`` dates the rows."""
+    """Maintain the table `Conflicts`. ``cluster`` is the local cluster; ``wall`` returns Unix seconds."""
     return ConflictsDerivation(db, cluster, report=report, wall=wall)
 
 

@@ -1,7 +1,7 @@
-"""Whether a label selector selects a set of labels, and which labels a set must have for that. Pure.
+"""Label selectors: whether one selects a set of labels, and which labels such a set must have. Pure.
 
-Labels are the texts of identities, ``source:key=value``; a requirement's key may name a source (``k8s:app``), and where
-it does not, or names ``any`` or ``unspec``, every source will do. As in Kubernetes NotIn holds also where the label is
+Labels are those of identities, ``source:key=value``. The key of a requirement may name a source (``k8s:app``). Without
+a source, or with ``any`` or ``unspec``, every source matches. As in Kubernetes, NotIn also holds if the label is
 missing. The label of a network (``cidr:10.1.0.0/16``) is also found by each network around it (``cidr:10.0.0.0/8``):
 cilium/cilium pkg/labels, HasKey.
 """
@@ -25,7 +25,7 @@ _NETWORK = "cidr"
 def requirements(
     match_labels: Mapping[str, str] | None = None, match_expressions: Iterable[Requirement] = ()
 ) -> Requirements:
-    """A selector as rows have it.
+    """A selector as it is stored in rows.
 
     >>> requirements({"app": "web"})
     (Requirement(key='app', operator='In', values=('web',)),)
@@ -35,7 +35,7 @@ def requirements(
 
 
 def text_of(selector: Requirements) -> str:
-    """A selector as text: equal texts, equal selectors.
+    """A selector as text. Selectors are equal if their texts are.
 
     >>> text_of(requirements({"app": "web"}))
     '[["app","In",["web"]]]'
@@ -44,15 +44,15 @@ def text_of(selector: Requirements) -> str:
 
 
 def selects(selector: Requirements, labels: Labels) -> bool:
-    """Whether all requirements hold for these labels; none at all select everything."""
+    """Whether all requirements hold for these labels. A selector without requirements selects everything."""
     parsed = _parsed(labels)
     return all(_holds(requirement, parsed) for requirement in selector)
 
 
 def anchors(selector: Requirements) -> tuple[str, ...]:
-    """Labels, without their source, of which a set must have one to be selected; ``("",)`` where it needs none.
+    """Labels without source of which a selected set must have at least one; ``("",)`` if it needs none.
 
-    Found the other way round with `anchors_of`: so a new identity is compared with few of many selectors.
+    With `anchors_of` a new identity has to be compared with few of many selectors only.
     """
     of_one_key = [each for each in selector if _wanted(each)[0] != _NETWORK]
     for requirement in of_one_key:
@@ -65,13 +65,13 @@ def anchors(selector: Requirements) -> tuple[str, ...]:
 
 
 def anchors_of(labels: Labels) -> tuple[str, ...]:
-    """Every anchor under which a selector that selects these labels may stand."""
+    """All anchors that a selector which selects these labels may have."""
     parsed = _parsed(labels)
     return ("", *[key for _, key, _ in parsed], *[f"{key}={value}" for _, key, value in parsed])
 
 
 def exact_labels(selector: Requirements) -> Labels | None:
-    """Labels, source and all, of which a set must have one to be selected; None where there are no such."""
+    """Labels with source of which a selected set must have at least one; None if there are none."""
     for requirement in selector:
         source, key = _wanted(requirement)
         if requirement.operator == "In" and source not in (wire.ANY, _NETWORK):
@@ -100,7 +100,7 @@ def _holds(requirement: Requirement, labels: tuple[tuple[str, str, str], ...]) -
 
 @lru_cache(maxsize=16384)
 def _wanted(requirement: Requirement) -> tuple[str, str]:
-    """Source and key; ``any`` for every source."""
+    """The source and key of a requirement; ``any`` matches every source."""
     source, colon, key = requirement.key.partition(":")
     if not colon:
         return wire.ANY, source
