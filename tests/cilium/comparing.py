@@ -1,0 +1,70 @@
+"""Two etcds, key by key and byte by byte; what differs on purpose stands in ``differences.yaml``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ingest.etcd.local import LocalEtcd
+
+from .peers import WAIT_S
+
+TABLE = Path(__file__).parent / "differences.yaml"
+_TIMED = ("cilium/.heartbeat", "cilium/synced/")
+"""Keys whose values are times: only that they are there is compared."""
+_QUIET_S = 0.05
+
+
+def table() -> list[Any]:
+    """The lines of the table (Any: YAML)."""
+    found = yaml.safe_load(TABLE.read_text())
+    assert isinstance(found, list)
+    return found
+
+
+def held(etcd: LocalEtcd) -> dict[str, bytes]:
+    """All keys of Cilium; the heartbeat is left out: the real writer begins a minute after its start."""
+    with etcd.client() as client:
+        found = {kv.key.decode(): kv.value for page in client.list(b"cilium/") for kv in page.kvs}
+    return {key: b"" if key.startswith(_TIMED) else value for key, value in found.items() if key != _TIMED[0]}
+
+
+def differing(real: Mapping[str, bytes], ours: Mapping[str, bytes]) -> dict[str, tuple[bytes | None, bytes | None]]:
+    """The keys that are not equal, with the real value and ours."""
+    keys = sorted(real.keys() | ours.keys())
+    return {key: (real.get(key), ours.get(key)) for key in keys if real.get(key) != ours.get(key)}
+
+
+def require_equal(
+    real: LocalEtcd, ours: LocalEtcd, differs: Mapping[str, str] = {}, *, until: Callable[[], bool] = lambda: True
+) -> tuple[int, set[str]]:
+    """Wait until both hold the same but for the keys that end in ``differs``.
+
+    How many keys were compared, and the names of the differences seen. ``until`` says whether both have seen all.
+    """
+    end = time.monotonic() + WAIT_S
+    while True:
+        seen = until()
+        there = held(real), held(ours)
+        found = differing(*there)
+        unexpected = {key: value for key, value in found.items() if not key.endswith(tuple(differs))}
+        if seen and not unexpected:
+            return len(there[0]), {differs[each] for key in found for each in differs if key.endswith(each)}
+        if time.monotonic() > end:
+            raise AssertionError(_told(unexpected) if seen else "what happened did not reach both writers")
+        time.sleep(_QUIET_S)
+
+
+def say(what: str) -> None:
+    """A figure, past pytest's capture: it belongs into the log of a run."""
+    print(f"tests/cilium: {what}", file=sys.__stderr__, flush=True)
+
+
+def _told(unexpected: Mapping[str, tuple[bytes | None, bytes | None]]) -> str:
+    lines = [f"{key}\n  real {values[0]!r}\n  ours {values[1]!r}" for key, values in unexpected.items()]
+    return f"{len(lines)} differences:\n" + "\n".join(lines)
