@@ -12,12 +12,16 @@ import yaml
 
 from ingest.etcd.local import LocalEtcd
 
+from .objects import all_cases
 from .peers import WAIT_S
 
 TABLE = Path(__file__).parent / "differences.yaml"
 _TIMED = ("cilium/.heartbeat", "cilium/synced/")
 """Keys whose values are times: only that they are there is compared."""
 _QUIET_S = 0.05
+
+DIFFERS = {key: name for case in all_cases() for key, name in case.differs.items()}
+"""The ends of the keys that differ on purpose, with the name of the difference."""
 
 
 def table() -> list[Any]:
@@ -41,9 +45,9 @@ def differing(real: Mapping[str, bytes], ours: Mapping[str, bytes]) -> dict[str,
 
 
 def require_equal(
-    real: LocalEtcd, ours: LocalEtcd, differs: Mapping[str, str] = {}, *, until: Callable[[], bool] = lambda: True
+    real: LocalEtcd, ours: LocalEtcd, *, until: Callable[[], bool] = lambda: True
 ) -> tuple[int, set[str]]:
-    """Wait until both hold the same but for the keys that end in ``differs``.
+    """Wait until both hold the same but for what the odd objects say.
 
     How many keys were compared, and the names of the differences seen. ``until`` says whether both have seen all.
     """
@@ -52,9 +56,9 @@ def require_equal(
         seen = until()
         there = held(real), held(ours)
         found = differing(*there)
-        unexpected = {key: value for key, value in found.items() if not key.endswith(tuple(differs))}
+        unexpected = {key: value for key, value in found.items() if not key.endswith(tuple(DIFFERS))}
         if seen and not unexpected:
-            return len(there[0]), {differs[each] for key in found for each in differs if key.endswith(each)}
+            return len(there[0]), {DIFFERS[each] for key in found for each in DIFFERS if key.endswith(each)}
         if time.monotonic() > end:
             raise AssertionError(_told(unexpected) if seen else "what happened did not reach both writers")
         time.sleep(_QUIET_S)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from ingest.etcd.local import LocalEtcd
 
 from ..apiserver.server import ApiServer
 from ..ingest.clustermesh.publisher import token
-from . import binary
-from .kubernetes import install_crds
+from . import binary, objects
+from .kubernetes import install_crds, put_all
+from .peers import ClusterMesh
+from .publishing import Ours
 
 HERE = Path(__file__).parent
 
@@ -40,6 +43,35 @@ def server() -> Iterator[ApiServer]:
         server.start()
         install_crds(server)
         yield server
+
+
+@pytest.fixture(scope="session")
+def odd(server: ApiServer) -> ApiServer:
+    """The same, with the odd objects, which stay."""
+    put_all(server, [*objects.NAMESPACES, *(each for case in objects.all_cases() for each in case.objects)])
+    return server
+
+
+@dataclass(frozen=True)
+class Published:
+    """What both writers have written of the odd objects; they live."""
+
+    real: LocalEtcd
+    ours: LocalEtcd
+    writer: Ours
+
+
+@pytest.fixture(scope="session")
+def published(odd: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
+    """Both writers with their defaults on the odd objects."""
+    folder = tmp_path_factory.mktemp("published")
+    with LocalEtcd(arguments=[token()]) as real, LocalEtcd(arguments=[token()]) as ours:
+        real.start()
+        ours.start()
+        with ClusterMesh(folder, odd, real) as peer, Ours(odd, ours) as writer:
+            peer.wait_ready()
+            writer.wait_ready()
+            yield Published(real, ours, writer)
 
 
 @pytest.fixture

@@ -491,3 +491,8 @@ SERVICES: dict[str, Case] = {
         for name in SPELLED
     },
 }
+
+
+def all_cases() -> list[Case]:
+    """All of these."""
+    return [case for kind in (NODES, IDENTITIES, ENDPOINTS, CILIUM_SLICES, SERVICES) for case in kind.values()]
