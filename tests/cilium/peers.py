@@ -17,6 +17,8 @@ from . import binary
 
 WAIT_S = 90.0
 CLUSTER, CLUSTER_ID = "cluster3", 3
+SHORTEST_LEASE_S = 25
+"""Cilium's programs take no shorter one."""
 
 
 def etcd_config(directory: Path, etcd: LocalEtcd, name: str = "etcd.yaml") -> Path:

@@ -14,11 +14,11 @@ from ingest.etcd.local import LocalEtcd
 from ..apiserver.server import ApiServer
 from .comparing import require_equal, say
 from .histories import Cluster, step
-from .peers import ClusterMesh
+from .peers import SHORTEST_LEASE_S, ClusterMesh
 from .publishing import OursAsProcess
 
 Etcds = Callable[[], LocalEtcd]
-_LEASE_S = 10
+LEASE = f"--kvstore-lease-ttl={SHORTEST_LEASE_S}s"
 """What the real writer leaves behind after a restart goes with its old lease."""
 
 
@@ -27,7 +27,7 @@ class Pair:
 
     def __init__(self, server: ApiServer, etcds: Etcds, directory: Path) -> None:
         self.etcds = etcds(), etcds()
-        self.real = ClusterMesh(directory / "real", server, self.etcds[0], f"--kvstore-lease-ttl={_LEASE_S}s")
+        self.real = ClusterMesh(directory / "real", server, self.etcds[0], LEASE)
         self.ours = OursAsProcess(directory / "ours", server, self.etcds[1])
         self.cluster = Cluster(server, self.etcds)
         self.rounds = self.keys = 0

@@ -1,4 +1,4 @@
-"""Cilium's writers of the kvstore mode, read by our ``ingest: kvstore``, by our remote source and by Cilium's reader."""
+"""What Cilium writes in kvstore mode, read by our ``ingest: kvstore``, our remote source and Cilium's reader."""
 
 from __future__ import annotations
 
