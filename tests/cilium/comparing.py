@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ingest.etcd.local import LocalEtcd
+from statedb.catalog.wire import _zstd
 
 from .objects import all_cases
 from .peers import WAIT_S
@@ -18,6 +19,8 @@ from .peers import WAIT_S
 TABLE = Path(__file__).parent / "differences.yaml"
 _TIMED = ("cilium/.heartbeat", "cilium/synced/")
 """Keys whose values are times: only that they are there is compared."""
+_COMPRESSED = ("cilium/state/endpointslices/", "cilium/cache/endpointslices/")
+_SLICE_BYTES_MAX = 16 << 20
 _QUIET_S = 0.05
 
 DIFFERS = {key: name for case in all_cases() for key, name in case.differs.items()}
@@ -31,11 +34,26 @@ def table() -> list[Any]:
     return found
 
 
-def held(etcd: LocalEtcd) -> dict[str, bytes]:
-    """All keys of Cilium; the heartbeat is left out: the real writer begins a minute after its start."""
+def raw(etcd: LocalEtcd) -> dict[str, bytes]:
+    """All keys of Cilium, with their values."""
     with etcd.client() as client:
-        found = {kv.key.decode(): kv.value for page in client.list(b"cilium/") for kv in page.kvs}
-    return {key: b"" if key.startswith(_TIMED) else value for key, value in found.items() if key != _TIMED[0]}
+        return {kv.key.decode(): kv.value for page in client.list(b"cilium/") for kv in page.kvs}
+
+
+def held(etcd: LocalEtcd) -> dict[str, bytes]:
+    """The same, with the messages in compressed values, and without times.
+
+    The heartbeat is left out: the real writer begins a minute after its start.
+    """
+    return {key: _comparable(key, value) for key, value in raw(etcd).items() if key != _TIMED[0]}
+
+
+def _comparable(key: str, value: bytes) -> bytes:
+    if key.startswith(_TIMED):
+        return b""
+    if key.startswith(_COMPRESSED):
+        return _zstd.decompress(value, _SLICE_BYTES_MAX)
+    return value
 
 
 def differing(real: Mapping[str, bytes], ours: Mapping[str, bytes]) -> dict[str, tuple[bytes | None, bytes | None]]:

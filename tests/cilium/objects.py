@@ -203,7 +203,14 @@ NODES: dict[str, Case] = {
         [node("extremes", ipam={"podCIDRs": ["0.0.0.0/0", "10.244.2.1/32", "::/0", "fd00::1/128"]})]
     ),
     "IPv6 first": Case([node("six-first", ipam={"podCIDRs": ["fd00:1::/64", "10.244.3.0/24"]})]),
-    "mapped networks": Case([node("mapped", ipam={"podCIDRs": ["::ffff:10.0.0.0/104", "::ffff:10.1.2.3/120"]})]),
+    "mapped networks": Case(
+        [node("mapped", ipam={"podCIDRs": ["::ffff:10.0.0.0/104", "::ffff:10.1.2.3/120"]})],
+        {"/cluster3/mapped": "mapped networks"},
+    ),
+    "addresses in the field of the other family": Case(
+        [node("swapped", health={"ipv4": "fd00::1", "ipv6": "10.244.0.1"}, ingress={"ipv4": "fd00::2"})],
+        {"/cluster3/swapped": "the field of the other family"},
+    ),
     "health addresses that are none": Case(
         [node("ill", health={"ipv4": "none", "ipv6": "FD00::D812"}, ingress={"ipv4": "", "ipv6": "fe80::1%eth0"})]
     ),
@@ -228,12 +235,16 @@ IDENTITIES: dict[str, Case] = {
                 "196616",
                 {NAMESPACE_LABEL: "odd", "$host": "", "a:b:c": "d", ":none": "x", "k8s:": "y", "reserved:": "z"},
             )
-        ]
+        ],
+        {"/id/196616": "a label without a key"},
     ),
     "signs in values": Case(
         [labelled("196617", {NAMESPACE_LABEL: "odd", "k8s:a": "=b", "k8s:c": "<\u00e9 >", "k8s:d": ":"})]
     ),
-    "one key of two sources": Case([labelled("196618", {NAMESPACE_LABEL: "odd", "k8s:a": "1", "container:a": "1"})]),
+    "one key of two sources": Case(
+        [labelled("196618", {NAMESPACE_LABEL: "odd", "k8s:a": "1", "container:a": "1"})],
+        {"/id/196618": "one key of two sources"},
+    ),
     "a network": Case([labelled("196619", {NAMESPACE_LABEL: "odd", "cidr:2001-db8--1/128": "", "reserved:world": ""})]),
     **{
         f"in a namespace that says {name}": Case(
@@ -251,7 +262,8 @@ ENDPOINTS: dict[str, Case] = {
     "no status": Case([{**endpoint("cep-4"), "status": {}}]),
     "no identity": Case([endpoint("cep-5", "10.3.0.5", identity=None)]),
     "reserved identities": Case(
-        [endpoint(f"cep-6-{number}", f"10.3.6.{number}", identity={"id": number}) for number in (0, 1, 2, 4, 6)]
+        [endpoint(f"cep-6-{number}", f"10.3.6.{number}", identity={"id": number}) for number in (0, 1, 2, 4, 6)],
+        {"/ip/v1/default/10.3.6.1": "a host's identity"},
     ),
     "no node": Case([endpoint("cep-7", "10.3.0.7", node="")]),
     "a node that is no address": Case([endpoint("cep-8", "10.3.0.8", node="node-1")]),
@@ -271,6 +283,13 @@ ENDPOINTS: dict[str, Case] = {
                 },
             }
         ]
+    ),
+    "two pods with one address": Case(
+        [endpoint("first", "10.3.0.30"), endpoint("second", "10.3.0.30")],
+        {"/ip/v1/default/10.3.0.30": "two pods with one address"},
+    ),
+    "two pods with one address, the first in a namespace that is not seen": Case(
+        [endpoint("a", "10.3.0.31", namespace="no"), endpoint("b", "10.3.0.31", namespace="odd")]
     ),
     "ports without names, without protocols": Case(
         [endpoint("cep-13", "10.3.0.14", **{"named-ports": [{"port": 0}, {"name": "a"}, {}]})]
@@ -297,7 +316,8 @@ CILIUM_SLICES: dict[str, Case] = {
     "one address twice": Case([cilium_slice("ces-5", core_endpoint("p", "10.4.0.5"), core_endpoint("q", "10.4.0.5"))]),
     "no network": Case([cilium_slice("ces-6", {"name": "p", "id": 1}, core_endpoint("q", "10.4.0.6"))]),
     "reserved identities": Case(
-        [cilium_slice("ces-7", *(core_endpoint(f"p{n}", f"10.4.7.{n}", identity=n) for n in (0, 1, 2, 6)))]
+        [cilium_slice("ces-7", *(core_endpoint(f"p{n}", f"10.4.7.{n}", identity=n) for n in (0, 1, 2, 6)))],
+        {"/10.4.7.1": "a host's identity"},
     ),
     **{
         f"in a namespace that says {name}": Case(
@@ -363,9 +383,13 @@ SERVICES: dict[str, Case] = {
             slice_of("dual", "b", "fd00:5::4", kind="IPv6"),
         ]
     ),
-    "a name outside": Case([service("outside", type="ExternalName", externalName="example.org")]),
+    "a name outside": Case(
+        [service("outside", type="ExternalName", externalName="example.org")],
+        {"/services/v1/cluster3/odd/outside": "a service without an address"},
+    ),
     "a name outside, without ports": Case(
-        [service("outside-bare", type="ExternalName", externalName="example.org", ports=[])]
+        [service("outside-bare", type="ExternalName", externalName="example.org", ports=[])],
+        {"/services/v1/cluster3/odd/outside-bare": "a service without an address"},
     ),
     "a port of a node": Case(
         [service("of-node", type="NodePort", externalTrafficPolicy="Local"), slice_of("of-node", "a", "10.5.0.5")]
@@ -456,7 +480,23 @@ SERVICES: dict[str, Case] = {
         ]
     ),
     "no conditions at all": Case([service("plain"), slice_of("plain", "a", "10.5.0.14")]),
-    "no ports": Case([service("no-ports"), slice_of("no-ports", "a", "10.5.0.15", ports=[])]),
+    "no ports": Case(
+        [service("no-ports"), slice_of("no-ports", "a", "10.5.0.15", ports=[])],
+        {"/services/v1/cluster3/odd/no-ports": "backends without ports"},
+    ),
+    "one name of two ports, and two zones, of an address in two slices": Case(
+        [
+            service("doubled"),
+            slice_of("doubled", "a", {"addresses": ["10.5.0.30"], "zone": "a"}),
+            slice_of(
+                "doubled",
+                "b",
+                {"addresses": ["10.5.0.30"], "zone": "b"},
+                ports=[{"name": "http", "port": 9090, "protocol": "TCP"}],
+            ),
+        ],
+        {"/services/v1/cluster3/odd/doubled": "one address in two slices"},
+    ),
     "no endpoints": Case([service("no-endpoints"), slice_of("no-endpoints", "a")]),
     "several addresses of an endpoint": Case(
         [service("several"), slice_of("several", "a", {"addresses": ["10.5.0.16", "10.5.0.17"], "zone": "z"})]

@@ -178,6 +178,11 @@ func (s *slices) Register(mgr store.WatchStoreManager, backend kvstore.BackendOp
 	s.synced()
 }
 
+type noMetrics struct{}
+
+func (noMetrics) AddClusterMeshConfig(string, string) {}
+func (noMetrics) DelClusterMeshConfig(string, string) {}
+
 func watching(h *held, factory store.Factory, mode cmtypes.ServiceModeV2) observer.Factory {
 	return func(cluster string, synced func()) observer.Observer {
 		found := &slices{cluster: cluster, mode: mode, synced: synced}
@@ -239,7 +244,7 @@ func main() {
 		Metrics:                      clustermesh.NewMetrics(),
 		CommonMetrics:                common.MetricsProvider(metrics.SubsystemClusterMesh)(),
 		StoreFactory:                 factory,
-		FeatureMetrics:               clustermesh.NewClusterMeshMetricsNoop(),
+		FeatureMetrics:               noMetrics{},
 		Logger:                       logger,
 	})
 	must(lifecycle.Start(logger, ctx))

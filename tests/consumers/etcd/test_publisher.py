@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from consumers.etcd.publisher import Publisher, PublisherOptions, open_publisher
-from consumers.etcd.publisher.layout import GLOBAL, TABLES as NEEDED, Layout, published
+from consumers.etcd.publisher.layout import TABLES as NEEDED, Layout, published
 from ingest import ManifestsOptions
 from ingest.etcd import Client, parse_endpoint
 from ingest.etcd.local import LocalEtcd
@@ -40,6 +40,7 @@ from statedb.catalog import (
     SourceKey,
     SourceRow,
 )
+from statedb.catalog.namespaces import GLOBAL
 from statedb.catalog.wire import cluster_configs, endpoint_slices, keys
 
 from ...ingest.clustermesh.publisher import CANARIES, CONFIG, CONFIG_KEY, Rig, replica
