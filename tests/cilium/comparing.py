@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +16,8 @@ from .objects import all_cases
 from .peers import WAIT_S
 
 TABLE = Path(__file__).parent / "differences.yaml"
-_TIMED = ("cilium/.heartbeat", "cilium/synced/")
+_LEFT_OUT = ("cilium/.heartbeat", "cilium/kvstoremesh-lock/")
+_TIMED = "cilium/synced/"
 """Keys whose values are times: only that they are there is compared."""
 _COMPRESSED = ("cilium/state/endpointslices/", "cilium/cache/endpointslices/")
 _SLICE_BYTES_MAX = 16 << 20
@@ -43,9 +43,9 @@ def raw(etcd: LocalEtcd) -> dict[str, bytes]:
 def held(etcd: LocalEtcd) -> dict[str, bytes]:
     """The same, with the messages in compressed values, and without times.
 
-    The heartbeat is left out: the real writer begins a minute after its start.
+    Left out are the heartbeat, with which the real writer begins a minute after its start, and kvstoremesh's lock.
     """
-    return {key: _comparable(key, value) for key, value in raw(etcd).items() if key != _TIMED[0]}
+    return {key: _comparable(key, value) for key, value in raw(etcd).items() if not key.startswith(_LEFT_OUT)}
 
 
 def _comparable(key: str, value: bytes) -> bytes:
@@ -80,11 +80,6 @@ def require_equal(
         if time.monotonic() > end:
             raise AssertionError(_told(unexpected) if seen else "what happened did not reach both writers")
         time.sleep(_QUIET_S)
-
-
-def say(what: str) -> None:
-    """A figure, past pytest's capture: it belongs into the log of a run."""
-    print(f"tests/cilium: {what}", file=sys.__stderr__, flush=True)
 
 
 def _told(unexpected: Mapping[str, tuple[bytes | None, bytes | None]]) -> str:

@@ -11,6 +11,7 @@ import pytest
 from ingest.etcd.local import LocalEtcd
 
 from ..apiserver.server import ApiServer
+from ..conftest import FIGURE
 from ..ingest.clustermesh.publisher import token
 from . import binary, objects
 from .kubernetes import install_crds, put_all
@@ -72,6 +73,15 @@ def published(odd: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
             peer.wait_ready()
             writer.wait_ready()
             yield Published(real, ours, writer)
+
+
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> Say:
+    """Tells a figure, which the summary of the run shows."""
+    return lambda what: record_property(FIGURE, f"tests/cilium: {what}")
 
 
 @pytest.fixture

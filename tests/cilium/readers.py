@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot
-from statedb.catalog import Backends, Endpoint, Endpoints, Identities, Nodes, Services
+from statedb.catalog import Backends, Endpoint, Endpoints, Identities, Node, Nodes, Services
 from statedb.catalog.wire import crds, nodes, services
 
 from . import binary
@@ -94,7 +96,7 @@ def rows_of(state: Any, cluster: str, *, slices: bool) -> dict[str, dict[str, An
     found: dict[str, dict[str, Any]] = {column: {} for column in _COLUMNS}
     for each in state["nodes"].values():
         row = nodes.decode(cluster, f"{cluster}/{each['Name']}", json.dumps(each).encode())
-        found["nodes"][row.key.name] = row
+        found["nodes"][row.key.name] = _without_source(row)
     found["identities"] = {str(number): tuple(sorted(labels)) for number, labels in state["identities"].items()}
     found["ips"] = dict(state["ips"])
     for each in state["services"].values():
@@ -122,13 +124,18 @@ def ours(snapshot: Snapshot, cluster: str = CLUSTER, *, slices: bool = False) ->
     """The same of our tables."""
     found: dict[str, dict[str, Any]] = {column: {} for column in _COLUMNS}
     of = {table: [row for row in snapshot[table].values() if row.key.cluster == cluster] for table in _TABLES}
-    found["nodes"] = {row.key.name: row for row in of[Nodes]}
+    found["nodes"] = {row.key.name: _without_source(row) for row in of[Nodes]}
     found["identities"] = {str(row.key.id): tuple(sorted(row.labels)) for row in of[Identities]}
     found["ips"] = {row.key.ip: _address(row) for row in of[Endpoints]}
     if not slices:
         found["services"] = {f"{row.key.namespace}/{row.key.name}": row for row in of[Services]}
     found["backends"] = {str(row.key): row for row in of[Backends]}
     return found
+
+
+def _without_source(node: Node) -> Node:
+    """Cilium's reader writes into it by which way the node came."""
+    return msgspec.structs.replace(node, source="")
 
 
 _TABLES: tuple[Any, ...] = (Nodes, Identities, Endpoints, Services, Backends)

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from ingest.etcd.local import LocalEtcd
 
 from ..apiserver.server import ApiServer
-from .comparing import require_equal, say
+from .comparing import require_equal
+from .conftest import Say
 from .histories import Cluster, step
 from .peers import SHORTEST_LEASE_S, ClusterMesh
 from .publishing import OursAsProcess
@@ -46,7 +47,9 @@ class Pair:
         self.keys += keys
 
 
-def play(server: ApiServer, etcds: Etcds, directory: Path, *, examples: int, restarts: list[str], rounds: int) -> None:
+def play(
+    server: ApiServer, etcds: Etcds, directory: Path, *, examples: int, restarts: list[str], rounds: int, say: Say
+) -> None:
     pair = Pair(server, etcds, directory)
 
     @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
@@ -62,9 +65,9 @@ def play(server: ApiServer, etcds: Etcds, directory: Path, *, examples: int, res
 
 
 def test_after_any_history_both_writers_have_written_the_same(server: ApiServer, etcds: Etcds, tmp_path: Path):
-    play(server, etcds, tmp_path, examples=4, restarts=["", "", "ours"], rounds=3)
+    play(server, etcds, tmp_path, say=say, examples=4, restarts=["", "", "ours"], rounds=3)
 
 
 @pytest.mark.stress
 def test_long_histories_with_kills_of_either_writer(server: ApiServer, etcds: Etcds, tmp_path: Path):
-    play(server, etcds, tmp_path, examples=40, restarts=["", "", "", "ours", "real"], rounds=6)
+    play(server, etcds, tmp_path, say=say, examples=40, restarts=["", "", "", "ours", "real"], rounds=6)

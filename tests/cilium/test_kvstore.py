@@ -16,7 +16,7 @@ from statedb.catalog.wire.cluster_configs import ClusterConfig
 
 from ..ingest.clustermesh.publisher import LITERALS, Publisher, Rig
 from . import binary
-from .comparing import say
+from .conftest import Say
 from .peers import CLUSTER, CLUSTER_ID, WAIT_S, etcd_config
 from .readers import CiliumReader, eventually, ours, require_equal_rows
 
@@ -90,7 +90,7 @@ def fill(writer: KvstoreWriter) -> None:
     writer.do(Delete="10.3.2.99")
 
 
-def test_what_ciliums_agents_write_is_read_alike(etcds: Etcds, tmp_path: Path):
+def test_what_ciliums_agents_write_is_read_alike(etcds: Etcds, tmp_path: Path, say: Say):
     etcd = etcds()
     db = Database(*TABLES)
     local = open_kvstore(db, CLUSTER, CLUSTER_ID, KvstoreOptions(endpoints=(etcd.endpoint,)))

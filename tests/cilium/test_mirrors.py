@@ -19,15 +19,15 @@ from ..apiserver.server import ApiServer
 from ..consumers.etcd.test_meshcache import Cacher
 from ..ingest.clustermesh.publisher import Rig
 from . import binary
-from .comparing import differing, held, say
-from .conftest import Published
+from .comparing import differing, held
+from .conftest import Published, Say
 from .peers import CLUSTER, CLUSTER_ID, WAIT_S, KvstoreMesh, etcd_config
 from .readers import LOCAL, LOCAL_ID, CiliumReader, eventually, ours, require_equal_rows
 
 Etcds = Callable[[], LocalEtcd]
 
 
-def test_kvstoremesh_and_our_mesh_cache_hold_the_same(published: Published, etcds: Etcds, tmp_path: Path):
+def test_kvstoremesh_and_our_mesh_cache_hold_the_same(published: Published, etcds: Etcds, tmp_path: Path, say: Say):
     """Of the real writer's etcd; and readers of either cache have equal rows."""
     real, mine = etcds(), etcds()
     remotes = tmp_path / "remotes"
@@ -47,7 +47,7 @@ def test_kvstoremesh_and_our_mesh_cache_hold_the_same(published: Published, etcd
         say(f"two readers of a cache: {rows} rows compared")
 
 
-def test_nothing_is_lost_on_the_way(published: Published, odd: ApiServer, etcds: Etcds, tmp_path: Path):
+def test_nothing_is_lost_on_the_way(published: Published, odd: ApiServer, etcds: Etcds, tmp_path: Path, say: Say):
     """The real writer -> our agent -> our publisher -> Cilium's reader, which has the rows of the first etcd."""
     behind = etcds()
     endpoint = parse_endpoint(behind.endpoint)

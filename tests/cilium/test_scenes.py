@@ -17,8 +17,7 @@ from ingest.etcd.local import LocalEtcd
 from ..apiserver.server import ApiServer
 from ..ingest.clustermesh.publisher import Publisher, Rig, beating
 from ..ingest.kvstore_rig import Deletions
-from .comparing import say
-from .conftest import Published
+from .conftest import Published, Say
 from .peers import CLUSTER, SHORTEST_LEASE_S, ClusterMesh, KvstoreMesh
 from .readers import LOCAL, LOCAL_ID, CiliumReader, eventually, ours, require_equal_rows
 
@@ -67,7 +66,7 @@ def end_leases(etcd: LocalEtcd, *, waits: bool) -> None:
                 client.revoke(lease)
 
 
-def tell(scene: str, both: Readers, lost: int, said: str) -> None:
+def tell(say: Say, scene: str, both: Readers, lost: int, said: str) -> None:
     say(f"{scene}: Cilium's reader lost {lost} of {both.rows} rows, ours none, and said: {said}")
 
 
@@ -82,7 +81,9 @@ def readers(directory: Path, etcd: LocalEtcd, **options: Any) -> Iterator[Reader
 
 
 @WAITS
-def test_a_mirror_dies_beside_a_living_writer(waits: bool, published: Published, etcds: Etcds, tmp_path: Path):
+def test_a_mirror_dies_beside_a_living_writer(
+    waits: bool, published: Published, etcds: Etcds, tmp_path: Path, say: Say
+):
     """kvstoremesh is gone for longer than its leases; the heartbeat beside it goes on."""
     cache = etcds()
     remotes = tmp_path / "remotes"
@@ -98,11 +99,11 @@ def test_a_mirror_dies_beside_a_living_writer(waits: bool, published: Published,
             said = both.ours_keeps_all()
             mirror.start()
             both.converge()
-    tell("a mirror dead beside a living writer", both, lost, said)
+    tell(say, "a mirror dead beside a living writer", both, lost, said)
 
 
 @WAITS
-def test_a_writer_dies_before_its_first_heartbeat(waits: bool, odd: ApiServer, etcds: Etcds, tmp_path: Path):
+def test_a_writer_dies_before_its_first_heartbeat(waits: bool, odd: ApiServer, etcds: Etcds, tmp_path: Path, say: Say):
     """The real one beats a minute after its start at first."""
     etcd = etcds()
     writer = ClusterMesh(tmp_path / "writer", odd, etcd, LEASE)
@@ -117,11 +118,11 @@ def test_a_writer_dies_before_its_first_heartbeat(waits: bool, odd: ApiServer, e
             said = both.ours_keeps_all()
             writer.start()
             both.converge()
-    tell("a writer dead before its heartbeat", both, lost, said)
+    tell(say, "a writer dead before its heartbeat", both, lost, said)
 
 
 @pytest.mark.stress
-def test_a_writer_is_away_for_longer_than_its_leases(odd: ApiServer, etcds: Etcds, tmp_path: Path):
+def test_a_writer_is_away_for_longer_than_its_leases(odd: ApiServer, etcds: Etcds, tmp_path: Path, say: Say):
     """The real one, after its first heartbeat."""
     etcd = etcds()
     writer = ClusterMesh(tmp_path / "writer", odd, etcd, LEASE)
@@ -134,4 +135,4 @@ def test_a_writer_is_away_for_longer_than_its_leases(odd: ApiServer, etcds: Etcd
             said = both.ours_keeps_all()
             writer.start()
             both.converge()
-    tell("a writer away longer than its leases", both, lost, said)
+    tell(say, "a writer away longer than its leases", both, lost, said)

@@ -13,8 +13,8 @@ from ingest.etcd.local import LocalEtcd
 
 from ..apiserver.server import ApiServer
 from . import objects
-from .comparing import DIFFERS, raw, require_equal, say, table
-from .conftest import Published
+from .comparing import DIFFERS, raw, require_equal, table
+from .conftest import Published, Say
 from .kubernetes import put_all, remove_all
 from .peers import ClusterMesh
 from .publishing import Ours
@@ -41,7 +41,7 @@ def both(server: ApiServer, etcds: Etcds, directory: Path, *more: str, **options
         return require_equal(real, ours)
 
 
-def test_the_example_cluster(server: ApiServer, etcds: Etcds, tmp_path: Path):
+def test_the_example_cluster(server: ApiServer, etcds: Etcds, tmp_path: Path, say: Say):
     found = objects.example()
     put_all(server, found)
     keys, _ = both(server, etcds, tmp_path)
@@ -49,7 +49,7 @@ def test_the_example_cluster(server: ApiServer, etcds: Etcds, tmp_path: Path):
     say(f"the example cluster: {keys} keys compared")
 
 
-def test_odd_objects(published: Published):
+def test_odd_objects(published: Published, say: Say):
     keys, seen = require_equal(published.real, published.ours)
     always = {line["name"] for line in table() if not line.get("sometimes")}
     of_slices = {name for case in objects.CILIUM_SLICES.values() for name in case.differs.values()}
@@ -75,7 +75,7 @@ def test_what_differs_only_sometimes_is_what_the_table_says(published: Published
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_odd_objects_with_other_options(variant: str, odd: ApiServer, etcds: Etcds, tmp_path: Path):
+def test_odd_objects_with_other_options(variant: str, odd: ApiServer, etcds: Etcds, tmp_path: Path, say: Say):
     more, options = VARIANTS[variant]
     keys, _ = both(odd, etcds, tmp_path, *more, **options)
     say(f"odd objects, {variant}: {keys} keys compared")

@@ -13,7 +13,7 @@ from ingest.etcd.local import find_binary
 
 from ..ingest.clustermesh.guarded import Guarded
 from . import binary
-from .comparing import say
+from .conftest import Say
 from .peers import CLUSTER
 
 
@@ -36,7 +36,7 @@ def _ask(guarded: Guarded, *arguments: str) -> Any:
     return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
 
 
-def test_the_users_and_roles_are_those_of_etcdinit(tmp_path: Path):
+def test_the_users_and_roles_are_those_of_etcdinit(tmp_path: Path, say: Say):
     found = []
     for whose in ("real", "ours"):
         directory = tmp_path / whose
