@@ -14,7 +14,7 @@ from ..apiserver.server import ApiServer
 from ..conftest import FIGURE
 from ..ingest.clustermesh.publisher import token
 from . import binary, objects
-from .kubernetes import install_crds, put_all
+from .kubernetes import create_all, install_crds
 from .peers import ClusterMesh
 from .publishing import Ours
 
@@ -49,7 +49,7 @@ def server() -> Iterator[ApiServer]:
 @pytest.fixture(scope="session")
 def odd(server: ApiServer) -> ApiServer:
     """The same, with the odd objects, which stay."""
-    put_all(server, [*objects.NAMESPACES, *(each for case in objects.all_cases() for each in case.objects)])
+    create_all(server, [*objects.NAMESPACES, *(each for case in objects.all_cases() for each in case.objects)])
     return server
 
 

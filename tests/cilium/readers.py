@@ -142,8 +142,11 @@ _TABLES: tuple[Any, ...] = (Nodes, Identities, Endpoints, Services, Backends)
 
 
 def _address(row: Endpoint) -> Any:
-    ports = {each.name: f"{each.port}/{_PROTOCOLS.get(each.protocol, 0)}" for each in row.named_ports}
-    has_pod = bool(row.namespace or row.pod or ports)
+    used = [each for each in row.named_ports if each.name and each.port and each.protocol in _PROTOCOLS]
+    ports = {
+        each.name: f"{each.port}/{_PROTOCOLS[each.protocol]}" for each in used
+    }  # others are kept, nobody uses them
+    has_pod = bool(row.namespace or row.pod or row.named_ports)
     return {
         "Host": row.host_ip,
         "Namespace": row.namespace,

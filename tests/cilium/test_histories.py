@@ -64,10 +64,12 @@ def play(
     say(f"histories: {pair.rounds} rounds, {pair.keys} keys compared")
 
 
-def test_after_any_history_both_writers_have_written_the_same(server: ApiServer, etcds: Etcds, tmp_path: Path):
+def test_after_any_history_both_writers_have_written_the_same(
+    server: ApiServer, etcds: Etcds, tmp_path: Path, say: Say
+):
     play(server, etcds, tmp_path, say=say, examples=4, restarts=["", "", "ours"], rounds=3)
 
 
 @pytest.mark.stress
-def test_long_histories_with_kills_of_either_writer(server: ApiServer, etcds: Etcds, tmp_path: Path):
+def test_long_histories_with_kills_of_either_writer(server: ApiServer, etcds: Etcds, tmp_path: Path, say: Say):
     play(server, etcds, tmp_path, say=say, examples=40, restarts=["", "", "", "ours", "real"], rounds=6)
