@@ -234,7 +234,9 @@ def test_equal_refusals_of_values_that_are_none(etcds: Etcds, slices: bool, tmp_
         rows = require_equal_rows(reader.rows(state), others(mine))
         assert "text-cidr" in mine["nodes"]
         assert any("10.3.1.6" in key for key in mine["backends"]) is slices
-        rejected = {short(row.key.object) for row in snapshot[Rejected].values()}
+        objects = [row.key.object for row in snapshot[Rejected].values()]
+        # With slices Cilium reads no services at all; ours reads them, for what slices do not say.
+        rejected = {short(each) for each in objects if not (slices and "/services/" in each)}
         refused = set(map(short, reader.refused(state)))
     assert refused ^ rejected == {name for name in READ_OTHERWISE if name in refused and "10." not in name}
     say(f"odd values, {'slices' if slices else 'services'}: {rows} rows equal, {len(rejected)} values refused by both")
