@@ -76,6 +76,8 @@ def published(odd: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 Say = Callable[[str], None]
+Etcds = Callable[[], LocalEtcd]
+"""What the fixtures of these names give."""
 
 
 @pytest.fixture

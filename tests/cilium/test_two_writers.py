@@ -87,3 +87,10 @@ def test_the_table_is_short_and_gives_reasons():
     assert {line["why"] for line in lines} <= {"real is wrong", "same meaning"}
     assert all(line["reason"] for line in lines)
     assert set(DIFFERS.values()) <= {line["name"] for line in lines}
+
+
+def test_the_page_shows_the_table():
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    for line in table():
+        for field in ("name", "real", "ours", "why", "reason"):
+            assert line[field] in page, line["name"]
