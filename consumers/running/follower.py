@@ -297,8 +297,11 @@ class Follower:
             log.log(level, "%s: %s; again in %.1f s", self.name, describe(failure.error), failure.again_s)
 
     def _advance_to(self, snapshot: Snapshot) -> None:
-        """All changes up to this state are applied: whoever waits for that goes on."""
-        applied = self._revisions(snapshot)
+        """All changes up to this state are applied."""
+        self._advance(self._revisions(snapshot))
+
+    def _advance(self, applied: tuple[int, ...]) -> None:
+        """Whoever waits until all up to these revisions is applied goes on."""
         if applied != self._applied:
             self._applied = applied
             moved, self._moved = self._moved, manual_watch()
