@@ -65,7 +65,7 @@ class Follower:
         *,
         name: str = "",
         unique: bool = True,
-        maintain: Callable[[Snapshot], float | None] | None = None,
+        maintain: Callable[[Snapshot], Awaitable[float | None] | float | None] | None = None,
         woken_by: tuple[AnyTable, ...] = (),
         from_start: bool = False,
         report: Report | None = None,

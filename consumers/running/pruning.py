@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from statedb import Snapshot
@@ -51,7 +51,7 @@ class Pruning:
         return wanted and not self.waits
 
     @contextmanager
-    def trying(self) -> Iterator[None]:
+    def trying(self) -> Generator[None]:
         """Around the call. One that fails is not repeated before its next time."""
         now = self._clock()
         self._asked = self._asked_even_stale = False

@@ -34,7 +34,9 @@ from .operations import (
 )
 from .progress import Progress
 from .pruning import Pruning, WhyNot
+from .reconciler_health import health_line
 from .reconciler_options import ReconcilerOptions, ReconcilerSettings, ReconcilerStats
+from .refreshes import Refreshes
 from .status import Status, Statuses, StatusKey, object_name
 from .steps import Pause, Steps, describe, manual_watch
 from .work_queue import WorkQueue
@@ -42,8 +44,6 @@ from .workers import Done, TaskWorkers, ThreadWorkers, Workers
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
-
-ERRORS_TOLD_MAX = 10
 
 
 class Reconciler(Follower, Generic[K, R]):
@@ -58,12 +58,15 @@ class Reconciler(Follower, Generic[K, R]):
         name: str,
         may_prune: WhyNot | None = None,
         woken_by: tuple[AnyTable, ...] = (),
-        workers: Workers | None = None,
+        called_by: Workers | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         **options: Unpack[ReconcilerOptions],
     ) -> None:
-        """`reconcile` tells what these are. ``clock`` paces it, ``now`` dates statuses (Unix seconds)."""
+        """`reconcile` tells what these are. ``clock`` paces it, ``now`` dates statuses (Unix seconds).
+
+        ``called_by`` calls the operations in place of the ``workers`` of the options.
+        """
         settings = self._settings = ReconcilerSettings(**options)
         self._also = Also(settings.also)
         db.register(Statuses)
@@ -80,13 +83,11 @@ class Reconciler(Follower, Generic[K, R]):
         )
         self.table = table
         self._operations: Any = operations  # Any: of three kinds
-        self._workers = workers or self._workers_of(operations, settings.workers)
+        self._workers = called_by or self._workers_of(operations, settings.workers)
         self._now = now
         self._first = True
         self._queue = WorkQueue[K](settings)
-        self._done_at: dict[K, float] = {}  # the longest ago first
-        self._refresh_free_at = 0.0
-        self._refresh_asked = False
+        self._refreshes = Refreshes[K](settings.refresh_interval_s, settings.refresh_per_s)
         self._pruning = Pruning(may_prune or _always, self._why_no_prune, settings.prune_interval_s, clock)
         self._prune_is_next = False
         self._outbox: dict[K, Status | None] = {}
@@ -114,20 +115,12 @@ class Reconciler(Follower, Generic[K, R]):
         ended = super().health
         if ended != "OK":
             return ended
-        objects = f"{len(self._db.snapshot()[self.table])} object(s)"
-        failing = list(self._queue.failing.values())
-        parts = [f"{object_name(task.key)}: {describe(error)}" for task, error in failing[:ERRORS_TOLD_MAX]]
-        if len(failing) > ERRORS_TOLD_MAX:
-            parts.append(f"and {len(failing) - ERRORS_TOLD_MAX} more")
-        head = f"{len(failing)} error(s), {objects}" if failing else f"OK, {objects}"
-        if self._pruning.failed:
-            parts.append(f"prune failed: {self._pruning.failed}")
-            head = head.removeprefix("OK, ")
-        elif self._pruning.waits:
-            parts.append(f"pruning waits: {self._pruning.waits}")
-        if self._also.errors:
-            parts.append(f"{self._also.errors} row(s) of other tables whose keys are not known: see the log")
-        return f"{head}; {'; '.join(parts)}" if parts else head
+        return health_line(
+            len(self._db.snapshot()[self.table]),
+            [f"{object_name(task.key)}: {describe(error)}" for task, error in list(self._queue.failing.values())],
+            self._pruning,
+            self._also.errors,
+        )
 
     @property
     def stats(self) -> ReconcilerStats:
@@ -155,7 +148,7 @@ class Reconciler(Follower, Generic[K, R]):
 
     def refresh(self) -> None:
         """Update every object once more, soon, whether it changed or not. From any thread."""
-        self._refresh_asked = True
+        self._refreshes.ask()
         self.wake()
 
     def wait_until_reconciled(self, revision: int | None = None, timeout: float | None = None) -> Progress | None:
@@ -186,7 +179,7 @@ class Reconciler(Follower, Generic[K, R]):
         key_of = self.table.key_of
         for change in batch[self.table] if isinstance(batch, TablesBatch) else batch:
             key = key_of(change.row)
-            self._done_at.pop(key, None)
+            self._refreshes.drop(key)
             task = self._queue.notice(key, change.row, change.revision, deleted=change.deleted)
             self._outbox[key] = self._status(task, "pending")
         if isinstance(batch, TablesBatch):
@@ -201,7 +194,7 @@ class Reconciler(Follower, Generic[K, R]):
         task = entry and self._queue.again(key, entry.row, entry.revision, noticed=noticed)
         if not task:
             return False
-        self._done_at.pop(key, None)
+        self._refreshes.drop(key)
         self._outbox[key] = self._status(task, "pending")
         return True
 
@@ -236,8 +229,9 @@ class Reconciler(Follower, Generic[K, R]):
         self._take_done()
         self._queue.take_due(self._clock(), seen)
         self._refresh(seen)
-        self._prune_is_next = bool(self._queue.under_way) and self._pruning.begins(seen)
-        if not self._prune_is_next:
+        prune_first = self._workers is not None and self._pruning.begins(seen)
+        self._prune_is_next = prune_first and bool(self._queue.under_way)
+        if not prune_first:
             self._round(seen)
         return not self._stopping and self._pruning.begins(seen) and not self._queue.under_way
 
@@ -248,24 +242,9 @@ class Reconciler(Follower, Generic[K, R]):
 
     def _refresh(self, seen: Snapshot) -> None:
         """Objects that were done long ago are done again, so many a second at most; all of them if asked."""
-        for key in self._to_refresh():
+        for key in self._refreshes.due(self._clock()):
             self._figures["refreshes"] += self._do_again(seen, key, noticed=False)
         self._write_statuses()
-
-    def _to_refresh(self) -> list[K]:
-        if self._refresh_asked:
-            self._refresh_asked = False
-            return list(self._done_at)
-        now, after_s = self._clock(), self._settings.refresh_interval_s
-        if after_s is None or now < self._refresh_free_at:
-            return []
-        due: list[K] = []
-        for key, done_at in self._done_at.items():
-            if done_at + after_s > now or len(due) >= max(1.0, self._settings.refresh_per_s):
-                break
-            due.append(key)
-        self._refresh_free_at = now + len(due) / self._settings.refresh_per_s
-        return due
 
     def _round(self, seen: Snapshot) -> None:
         """The first ones of the queue: have workers begin them, or do a round's worth here, deletes first."""
@@ -320,7 +299,7 @@ class Reconciler(Follower, Generic[K, R]):
         elif end != "superseded":
             self._outbox[key] = self._status(task, "done")
         if end == "done" and not task.deleted:
-            self._done_at[key] = self._clock()
+            self._refreshes.done(key, self._clock())
 
     def _why_no_prune(self, seen: Snapshot) -> str:
         """Why the rows are not all there are, whatever the caller says of stale ones."""
@@ -389,18 +368,11 @@ class Reconciler(Follower, Generic[K, R]):
     def _next_s(self) -> float | None:
         """In how many seconds something is due; None where nothing will be, or a worker ends before."""
         now = self._clock()
-        times = [self._queue.next_due(now, may_begin=self._may_begin()), self._next_refresh()]
+        times = [self._queue.next_due(now, may_begin=self._may_begin()), self._refreshes.next_due]
         if not self._queue.under_way:
             times.append(self._pruning.next_due)
         due = [each for each in times if each is not None]
         return max(0.0, min(due) - now) if due else None
-
-    def _next_refresh(self) -> float | None:
-        after_s = self._settings.refresh_interval_s
-        if after_s is None or not self._done_at:
-            return None
-        oldest = next(iter(self._done_at.values()))
-        return max(oldest + after_s, self._refresh_free_at)
 
 
 def reconcile(

@@ -91,8 +91,8 @@ class WorkQueue(Generic[K]):
 
     def take_due(self, now: float, seen: Snapshot) -> None:
         """What is due now may begin, and what is not at rest any more."""
-        for key in self._rests.over(now, seen):
-            self._ready.unblock(key)
+        for rested in self._rests.over(now, seen):
+            self._ready.unblock(rested)
         while (key := self._timers.pop_due(now)) is not None:
             later = self._later.pop(key, None)
             self._put(self.failing[key][0] if later is None else later)

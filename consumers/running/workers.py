@@ -94,12 +94,8 @@ class TaskWorkers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, subject: Any, call: Callable[[], Any]) -> None:
-        """Call it in a task. Raises TypeError outside of an event loop."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise TypeError(f"{self._name} has asynchronous operations; run it in a task: await run_async()") from None
-        task = loop.create_task(self._call(subject, call), name=self._name)
+        """Call it in a task."""
+        task = asyncio.create_task(self._call(subject, call), name=self._name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
