@@ -26,7 +26,7 @@ class Also:
         self.errors = 0
         """How many rows a function failed for."""
         self._functions = functions
-        self._keys: dict[AnyTable, dict[Any, frozenset[Any]]] = {table: {} for table in functions}
+        self._keys: dict[AnyTable, dict[Any, tuple[Any, ...]]] = {table: {} for table in functions}
 
     def concerned(self, batch: TablesBatch) -> dict[Any, None]:
         """The keys that changed rows concern now or did before, each once, in order of the changes."""
@@ -34,18 +34,18 @@ class Also:
         for table, known in self._keys.items():
             for change in batch[table]:
                 key = table.key_of(change.row)
-                before = known.pop(key, frozenset())
-                now = frozenset() if change.deleted else self._keys_of(table, batch.snapshot, change.row)
+                before = known.pop(key, ())
+                now = () if change.deleted else self._keys_of(table, batch.snapshot, change.row)
                 if now:
                     known[key] = now
                 concerned.update(dict.fromkeys([*before, *now]))
         return concerned
 
-    def _keys_of(self, table: AnyTable, snapshot: Snapshot, row: Any) -> frozenset[Any]:
+    def _keys_of(self, table: AnyTable, snapshot: Snapshot, row: Any) -> tuple[Any, ...]:
         """A function that fails costs only this row: it concerns nothing."""
         try:
-            return frozenset(self._functions[table](snapshot, row))
+            return tuple(dict.fromkeys(self._functions[table](snapshot, row)))
         except FAILURES:
             self.errors += 1
             log.exception("the keys that a row of %r concerns are not known: %r", table.name, table.key_of(row))
-            return frozenset()
+            return ()
