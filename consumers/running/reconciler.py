@@ -88,9 +88,9 @@ class Reconciler(Follower, Generic[K, R]):
         self._first = True
         self._queue = WorkQueue[K](settings)
         self._refreshes = Refreshes[K](settings.refresh_interval_s, settings.refresh_per_s)
-        self._pruning = Pruning(may_prune or _always, self._why_no_prune, settings.prune_interval_s, clock)
+        self._pruning = Pruning(may_prune or _no_reason, self._why_no_prune, settings.prune_interval_s, clock)
         self._prune_is_next = False
-        self._outbox: dict[K, Status | None] = {}
+        self._pending_statuses: dict[K, Status | None] = {}
         self._progress = Progress(0, 0)
         self._progressed = manual_watch()
         self._figures: dict[str, float] = dict.fromkeys(
@@ -143,7 +143,7 @@ class Reconciler(Follower, Generic[K, R]):
 
         From any thread. One that was asked for while another waits is the same one.
         """
-        self._pruning.ask(even_if_stale=even_if_stale)
+        self._pruning.request(even_if_stale=even_if_stale)
         self.wake()
 
     def refresh(self) -> None:
@@ -168,20 +168,20 @@ class Reconciler(Follower, Generic[K, R]):
             left = None if deadline is None else deadline - time.monotonic()
             if self._state == "ended" or (left is not None and left <= 0):
                 return None
-            WatchSet(progressed, self._moved).wait(left)
+            WatchSet(progressed, self._advanced).wait(left)
 
     # -- noticing ----------------------------------------------------------------------------------------------------
 
     def _on_changes(self, batch: ChangeBatch[R] | TablesBatch) -> None:
         """Every changed object is to be done, whatever was to be done with it before."""
         if self._first:
-            self._forget_strangers(batch.snapshot)
+            self._delete_stale_statuses(batch.snapshot)
         key_of = self.table.key_of
         for change in batch[self.table] if isinstance(batch, TablesBatch) else batch:
             key = key_of(change.row)
             self._refreshes.drop(key)
             task = self._queue.notice(key, change.row, change.revision, deleted=change.deleted)
-            self._outbox[key] = self._status(task, "pending")
+            self._pending_statuses[key] = self._status(task, "pending")
         if isinstance(batch, TablesBatch):
             for key in self._also.concerned(batch):
                 self._do_again(batch.snapshot, key, noticed=True)
@@ -195,16 +195,16 @@ class Reconciler(Follower, Generic[K, R]):
         if not task:
             return False
         self._refreshes.drop(key)
-        self._outbox[key] = self._status(task, "pending")
+        self._pending_statuses[key] = self._status(task, "pending")
         return True
 
-    def _forget_strangers(self, snapshot: Snapshot) -> None:
+    def _delete_stale_statuses(self, snapshot: Snapshot) -> None:
         """Remove the statuses that an earlier reconciler of this name left of objects that are gone."""
         known = {object_name(key) for key in snapshot[self.table]}
-        strangers = [row.key for row in snapshot[Statuses].prefix((self.name,)) if row.key.object not in known]
-        if strangers:
+        stale = [row.key for row in snapshot[Statuses].prefix((self.name,)) if row.key.object not in known]
+        if stale:
             with self._db.write(Statuses) as txn:
-                for key in strangers:
+                for key in stale:
                     txn[Statuses].delete(key)
 
     # -- working -----------------------------------------------------------------------------------------------------
@@ -255,15 +255,15 @@ class Reconciler(Follower, Generic[K, R]):
         tasks: list[Task] = []
         while len(tasks) < self._settings.round_objects_max and (task := self._queue.next_task(self._clock())):
             tasks.append(task)
-        self._do(seen, [task for task in tasks if task.deleted], deletes=True)
-        self._do(seen, [task for task in tasks if not task.deleted], deletes=False)
+        self._run_tasks(seen, [task for task in tasks if task.deleted], deletes=True)
+        self._run_tasks(seen, [task for task in tasks if not task.deleted], deletes=False)
 
     def _may_begin(self) -> bool:
         """Whether a worker is free, and not kept so until a prune."""
         most = 1 if self._workers is None else self._workers.most
         return not self._stopping and not self._prune_is_next and len(self._queue.under_way) < most
 
-    def _do(self, seen: Snapshot, tasks: list[Task], *, deletes: bool) -> None:
+    def _run_tasks(self, seen: Snapshot, tasks: list[Task], *, deletes: bool) -> None:
         """Call the operations for these, and write down what became of them."""
         if not tasks:
             return
@@ -271,7 +271,7 @@ class Reconciler(Follower, Generic[K, R]):
         done = outcomes(self._operations, seen, tasks, deletes=deletes, stopping=lambda: self._stopping)
         self._count(deletes, len(done), self._clock() - begun)
         for each in done:
-            self._settle(each.subject, each)
+            self._record_outcome(each.subject, each)
         for task in tasks[len(done) :]:
             self._queue.put_back(task)
 
@@ -280,24 +280,24 @@ class Reconciler(Follower, Generic[K, R]):
         for done in self._workers.take() if self._workers is not None else ():
             task, begun = done.subject
             self._count(task.deleted, 1, self._clock() - begun)
-            self._settle(task, done)
+            self._record_outcome(task, done)
 
     def _count(self, deletes: bool, count: int, took_s: float) -> None:
         what = "deletes" if deletes else "updates"
         self._figures[what] += count
         self._figures[what + "_s"] += took_s
 
-    def _settle(self, task: Task, done: Done) -> None:
+    def _record_outcome(self, task: Task, done: Done) -> None:
         """Write down what became of a task; what failed is tried again."""
         key = task.key
         self._figures["errors_total"] += done.error is not None
         end = self._queue.ended(task, done.answer, done.error, self._clock())
         if end == "failed":
-            self._outbox[key] = self._status(task, "error", describe(done.error or ValueError()))
+            self._pending_statuses[key] = self._status(task, "error", describe(done.error or ValueError()))
         elif end == "done" and task.deleted:
-            self._outbox[key] = None
+            self._pending_statuses[key] = None
         elif end != "superseded":
-            self._outbox[key] = self._status(task, "done")
+            self._pending_statuses[key] = self._status(task, "done")
         if end == "done" and not task.deleted:
             self._refreshes.done(key, self._clock())
 
@@ -337,16 +337,16 @@ class Reconciler(Follower, Generic[K, R]):
         )
 
     def _write_statuses(self) -> None:
-        if not self._outbox:
+        if not self._pending_statuses:
             return
         with self._db.write(Statuses) as txn:
             writer = txn[Statuses]
-            for key, status in self._outbox.items():
+            for key, status in self._pending_statuses.items():
                 if status is None:
                     writer.delete(StatusKey(self.name, object_name(key)))
                 else:
                     writer.insert(status)
-        self._outbox = {}
+        self._pending_statuses = {}
 
     def _report_progress(self, seen: Snapshot) -> None:
         first = self._queue.untried.first_revision
@@ -395,5 +395,5 @@ def reconcile(
     return Reconciler(db, table, operations, name=name, may_prune=may_prune, woken_by=woken_by, **options)
 
 
-def _always(_: Snapshot) -> str:
+def _no_reason(_: Snapshot) -> str:
     return ""
