@@ -1,4 +1,4 @@
-"""The how-to pages, followed line by line: their commands are read from the page, and run in an empty folder by a shell.
+"""The how-to pages, followed line by line: their commands are read from the page and run in a folder by a shell.
 
 What a page leaves to its reader (a port, a host, a key) is put in; nothing else is changed. Snippets of Python are run
 by `tests/test_readme.py`.
