@@ -34,7 +34,7 @@ AnyTable = type[Table[Any, Any]]
 
 
 class Snapshot:
-    """All tables at one instant, for ever: a mapping from table to view, and from index to view.
+    """All tables at one instant, forever: a mapping from table to view, and from index to view.
 
     Cheap to take and to keep: it holds on to nothing but the rows that were changed or deleted since. May be shared
     by threads.

@@ -1,4 +1,4 @@
-"""What tables show in a notebook: HTML of a bounded size that a browser reads, and nothing of a row is taken for HTML."""
+"""What tables show in a notebook: HTML of a bounded size that a browser reads; nothing of a row is taken for HTML."""
 
 from __future__ import annotations
 
