@@ -6,6 +6,6 @@ derived tables that exist already are in ``consumers.tables``, the writers of an
 """
 
 from .reconciling import reconcile
-from .running import Derivation, Follower, Reconciler, SourceSnapshot, derive, follow, handle
+from .running import Again, Derivation, Follower, Reconciler, SourceSnapshot, derive, follow, handle
 
-__all__ = ["Derivation", "Follower", "Reconciler", "SourceSnapshot", "derive", "follow", "handle", "reconcile"]
+__all__ = ["Again", "Derivation", "Follower", "Reconciler", "SourceSnapshot", "derive", "follow", "handle", "reconcile"]

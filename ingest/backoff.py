@@ -9,7 +9,7 @@ from collections.abc import Callable
 class Backoff:
     """The waits between tries.
 
-    >>> waits = Backoff(0.1, 1.0, healthy_s=10, chance=lambda: 1.0)
+    >>> waits = Backoff(0.1, 1.0, healthy_s=10, jitter=lambda: 1.0)
     >>> [round(waits.next(), 1) for _ in range(6)]
     [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
     >>> waits.record_uptime(3); round(waits.next(), 1)

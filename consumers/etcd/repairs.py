@@ -1,7 +1,7 @@
 """Decides when a key that somebody else has changed is written again. Pure: the time is an argument.
 
-The first repair is immediate. A key that is changed again waits longer each time, with jitter, so that two writers that
-disagree do not keep overwriting each other.
+The first repair is at once. A key that is changed again waits longer each time, with jitter, so that two writers that
+disagree do not overwrite each other forever.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CONTESTED = 3
 class Repairs:
     """Keys that were changed lately, and how often. For one thread; others may call `contested`.
 
-    >>> repairs = Repairs(1.0, 60.0, chance=lambda: 1.0)
+    >>> repairs = Repairs(1.0, 60.0, jitter=lambda: 1.0)
     >>> [repairs.record_change("a", now) for now in (0.0, 0.1, 0.2)], repairs.next_due
     ([True, False, False], 2.2)
     >>> repairs.pop_due(3.0), repairs.pop_due(3.0)

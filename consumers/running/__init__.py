@@ -3,6 +3,7 @@
 It works with any table and refers to none by name.
 """
 
+from .again import Again
 from .derivation import Derivation, derive
 from .follower import Follower, follow
 from .handlers import handle
@@ -12,6 +13,7 @@ from .reconciler_options import ReconcilerOptions, ReconcilerStats
 from .source_snapshot import SourceSnapshot
 
 __all__ = [
+    "Again",
     "Derivation",
     "Follower",
     "NameTaken",

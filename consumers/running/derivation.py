@@ -79,9 +79,7 @@ class Derivation(Follower, Generic[K, R]):
         self._set_aside = SetAside(self.name, retry_min_s, retry_max_s, retry_for_s)
         db.register(target)
         self._owner = db.own(target, name=self.name)
-        self._release_owner = finalize(
-            self, self._owner.release
-        )  # also if it is dropped without having run
+        self._release_owner = finalize(self, self._owner.release)  # also if it is dropped without having run
         self._release_owner.atexit = False
         promises = _promises.setdefault(db, {})
         with self._owner.write() as txn:

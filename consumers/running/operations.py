@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from statedb import Snapshot
 
+from .again import Again
 from .steps import FAILURES
+from .workers import Done
 
 K = TypeVar("K", bound=Hashable)
 R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class Operations(Protocol[R_contra]):
-    """Operations on the outside world, one object at a time. An operation that raises is retried."""
+    """What can be done to the world, object by object; what raises has failed and is tried again.
 
-    def update(self, snapshot: Snapshot, row: R_contra, /) -> None:
+    The answer says when to do it again, though nothing changes; None: only when something does.
+    """
+
+    def update(self, snapshot: Snapshot, row: R_contra, /) -> Again | None:
         """Create or update the object in the outside world. It may already be as it should."""
 
-    def delete(self, snapshot: Snapshot, row: R_contra, /) -> None:
+    def delete(self, snapshot: Snapshot, row: R_contra, /) -> Again | None:
         """Delete the object from the outside world. It may not exist there."""
 
     def prune(self, snapshot: Snapshot, rows: Iterable[R_contra], /) -> None:
         """Delete all objects from the outside world that are not among these rows, which are complete."""
+
+
+class AsyncOperations(Protocol[R_contra]):
+    """`Operations` for a reconciler that runs in a task: ``await reconciler.run_async()``."""
+
+    def update(self, snapshot: Snapshot, row: R_contra, /) -> Awaitable[Again | None]:
+        """Create or update the object in the outside world. It may already be as it should."""
+        ...
+
+    def delete(self, snapshot: Snapshot, row: R_contra, /) -> Awaitable[Again | None]:
+        """Delete the object from the outside world. It may not exist there."""
+        ...
+
+    def prune(self, snapshot: Snapshot, rows: Iterable[R_contra], /) -> Awaitable[None]:
+        """Delete all objects from the outside world that are not among these rows, which are complete."""
+        ...
 
 
 class BatchOperations(Protocol[K, R_contra]):
@@ -42,32 +65,46 @@ class BatchOperations(Protocol[K, R_contra]):
 
 
 class Task(NamedTuple):
-    """One object to update or delete. ``fresh``: it has changed, and this is the first try."""
+    """One object to update, or to delete."""
 
     key: Any
     row: Any
     revision: int
     deleted: bool
-    fresh: bool
+    look: int = -1
+    """When it was noticed, for `Untried`."""
+
+
+def in_batches(operations: Any) -> bool:
+    """Whether these are `BatchOperations`."""
+    return hasattr(operations, "update_batch")
+
+
+def are_async(operations: Any) -> bool:
+    """Whether ``update`` is asynchronous."""
+    return inspect.iscoroutinefunction(getattr(operations, "update", None))
+
+
+def call_of(operations: Any, seen: Snapshot, task: Task) -> Callable[[], Any]:
+    """The call that does one task."""
+    return partial(operations.delete if task.deleted else operations.update, seen, task.row)
 
 
 def outcomes(
     operations: Any, seen: Snapshot, tasks: list[Task], *, deletes: bool, stopping: Callable[[], bool]
-) -> list[tuple[Task, BaseException | None]]:
-    """Run the tasks, and return the error of each, None on success. There are fewer results if it was stopped."""
-    if hasattr(operations, "update_batch"):
+) -> list[Done]:
+    """What became of each task, in their order. Fewer than there were when stopped meanwhile."""
+    if in_batches(operations):
         failed = _failed(operations.delete_batch if deletes else operations.update_batch, seen, tasks)
-        return [(task, failed.get(task.key)) for task in tasks]
-    operation = operations.delete if deletes else operations.update
-    found: list[tuple[Task, BaseException | None]] = []
+        return [Done(task, None, failed.get(task.key)) for task in tasks]
+    found: list[Done] = []
     for task in tasks:
         if stopping():
             break
         try:
-            operation(seen, task.row)
-            found.append((task, None))
+            found.append(Done(task, call_of(operations, seen, task)(), None))
         except FAILURES as error:
-            found.append((task, error))
+            found.append(Done(task, None, error))
     return found
 
 

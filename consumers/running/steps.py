@@ -21,7 +21,7 @@ threads silently. KeyboardInterrupt and cancellation pass through."""
 
 
 class Pause(NamedTuple):
-    """Wait until one of the watches has tripped, or for ``timeout_s`` seconds (None: without limit)."""
+    """Wait until one of these has tripped, or for so long (None: forever)."""
 
     watches: tuple[Watch, ...]
     timeout_s: float | None
