@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
@@ -107,7 +108,7 @@ class Login:
             credentials, outdated = self._credentials, self._outdated
         if credentials is None or outdated:
             read = self._ask(lambda: Credentials(self._options), timeout_s)
-            self._sockets.adopt(read.pools)
+            self._sockets.adopt(read.pools, urlsplit(read.url).path.rstrip("/"))
             if credentials is not None:
                 credentials.pools.clear()  # who still uses one of its connections is not disturbed
             with self._lock:

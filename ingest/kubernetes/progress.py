@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..belief import Absence, Evidence, History, State, Verdict, may_delete
-from .messages import FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
+from .messages import Changes, FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
 
 BEST_FIRST: Sequence[State] = ("synced", "stale", "syncing", "connecting", "failed")
 """All states, the best first. A table that several resources fill has the worst of theirs."""
 
 _RESUMED_WITHIN_S = 2.0
+_DOUBTS = (History.OTHER, History.UNPROVEN)
 
 
 class Progress:
@@ -20,7 +21,18 @@ class Progress:
     good order does not change that if another watch is open within two seconds.
     """
 
-    __slots__ = ("_closed_at", "_difference", "_history", "_unnamed", "accepted", "error", "listed", "state")
+    __slots__ = (
+        "_closed_at",
+        "_difference",
+        "_history",
+        "_unnamed",
+        "accepted",
+        "error",
+        "listed",
+        "state",
+        "uid",
+        "version",
+    )
 
     def __init__(self) -> None:
         """No server has answered yet."""
@@ -30,6 +42,8 @@ class Progress:
         """Whether a list has come."""
         self.accepted = False
         """Whether the operator said to believe the server that answers now, or next."""
+        self.uid = self.version = ""
+        """Which server the objects are from that came, and how far it had come with them."""
         self._closed_at: float | None = None
         self._history, self._difference = History.NONE, ""
         self._unnamed = 0
@@ -39,6 +53,8 @@ class Progress:
         match message:
             case FullList():
                 self._list(message)
+            case Changes():
+                self.version = message.version
             case Synced():
                 self.state, self.error, self._closed_at = "synced", "", None
             case ListStarted():
@@ -74,6 +90,11 @@ class Progress:
             return "stale", waiting or f"watch {name}: it has ended, and no other one is open yet"
         return self.state, self.error
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether all rows of the resource are from the server that answered last."""
+        return self.listed and self._history not in _DOUBTS
+
     def nothing_withheld(self) -> None:
         """No row is withheld any more: no row is left of a former server, and what the operator accepted is done."""
         if self.listed:
@@ -82,10 +103,9 @@ class Progress:
             self.accepted = False
 
     def _list(self, snapshot: FullList) -> None:
-        """A first list can delete nothing. A server counts as another one until no row of the former is withheld."""
-        if self.listed and self._history is not History.OTHER:
-            self._history = History.SAME
-        if self.listed and snapshot.history is History.OTHER:
+        """A server counts as another one until no row of the former is withheld."""
+        if snapshot.history in _DOUBTS or self._history not in _DOUBTS:
             self._history, self._difference = snapshot.history, snapshot.difference
         self.listed = True
+        self.uid, self.version = snapshot.uid, snapshot.version
         self._unnamed = snapshot.unnamed

@@ -147,6 +147,7 @@ class Reflector:
         self._status.figures.heard()
         for name, event in self._batch.take().items():
             self._claim(name, event, changes)
+        finished = [*finished, *self._confirm_lists(changes)]
         self._doubt(changes)
         self._count(changes)
         self.split.claims_s += time.perf_counter() - started
@@ -163,6 +164,10 @@ class Reflector:
             sum(len(self._orphans(table)) for table in self._feeds[feed].tables) if feed in self._unconfirmed else 0
         )
         return len(self._withheld.names(feed)) + orphans
+
+    def is_doubted(self, feed: str) -> bool:
+        """Whether a list or a delete of a feed was not believed, and something would still go by it."""
+        return feed in self._unconfirmed or bool(self._withheld.names(feed))
 
     def release(self, feed: str | None = None) -> None:
         """Believe the server after all, of one feed or all: what was withheld is deleted."""
@@ -268,12 +273,13 @@ class Reflector:
         for table in feed.tables:
             self._relist(table, feed, listed, gone, changes[table])
         self._doubt(changes)
-        self._unconfirmed[feed.name] = listed.doubt
-        if listed.full or not self.withheld(feed.name):  # a list that leaves nothing out needs nobody to vouch for it
-            del self._unconfirmed[feed.name]
-        finished = () if feed.name in self._unconfirmed else self._finished(feed)
+        self._unconfirmed.pop(feed.name, None)
+        if not listed.full:
+            self._unconfirmed[feed.name] = listed.doubt
+        finished = self._finished(feed) if listed.full else []
         for table in finished:
             self._disinherit(table, changes[table])
+        finished += self._confirm_lists(changes)
         self._reject_anew(feed.name, listed.objects)
         for table in feed.tables:
             self._status.relisted(table)
@@ -303,14 +309,32 @@ class Reflector:
             else:
                 self._heal(event)
 
-    def _finished(self, feed: Feed) -> tuple[AnyTable, ...]:
+    def _confirm_lists(self, changes: Changes) -> list[AnyTable]:
+        """A list that leaves nothing out any more needs nobody to vouch for it; the tables that this finishes."""
+        finished: list[AnyTable] = []
+        for name in [name for name in self._unconfirmed if not self._leaves_out(name)]:
+            del self._unconfirmed[name]
+            finished += self._finished(self._feeds[name])
+        for table in finished:
+            self._disinherit(table, changes.setdefault(table, {}))
+        return finished
+
+    def _leaves_out(self, feed: str) -> bool:
+        """Whether an object, or a row of before that may be of this feed, would go if its list were believed."""
+        return bool(self._withheld.names(feed)) or any(
+            key not in self._claims[table]
+            for table in self._feeds[feed].tables
+            for key in self._inherited.get(table, ())
+        )
+
+    def _finished(self, feed: Feed) -> list[AnyTable]:
         """The tables that this list was the last one missing for; each once."""
         finished = []
         for table in feed.tables:
             self._unlisted[table].discard(feed.name)
             if not self._unlisted[table] and table in self._inherited:
                 finished.append(table)
-        return tuple(finished)
+        return finished
 
     def _orphans(self, table: AnyTable) -> Sequence[Any]:
         """Keys of rows of before that nobody claims, though all lists have come; as some of those are not believed."""
