@@ -204,7 +204,7 @@ class Status:
 
     @property
     def origin(self) -> str:
-        """What identified the place that all rows of before are from; empty if nobody has said."""
+        """What identified the place that all rows of before are from, until they are confirmed; empty: unknown."""
         origins = {health.origin for health in self._health.values() if health.inherited}
         return origins.pop() if len(origins) == 1 else ""
 
