@@ -31,7 +31,7 @@ BRIEF_S = 4.0
 
 _PAGES_MAX = 1_000_000
 _PAGE_BYTES = 64 << 20
-_LIST_BYTES = 1 << 30
+_LIST_BYTES = 256 << 20
 _SMALLER = 8
 _IDENTITY = Request("get", "namespaces", "/api/v1/namespaces/kube-system")
 
@@ -116,7 +116,10 @@ class Client:
         raise Broken(f"list {resource.name}: the list does not end")
 
     def whole(self, resource: Resource) -> Page:
-        """All objects at one version, in one answer: for lists that change faster than their pages come."""
+        """All objects at one version, in one answer: for lists that change faster than their pages come.
+
+        Raises TooLarge for more than 256 MiB, of which nothing is kept.
+        """
         page, server = self._page(resource, {}, bytes_max=_LIST_BYTES)
         if page.metadata.token:
             raise Broken(f"list {resource.name}: the list was to be whole, but is not")
