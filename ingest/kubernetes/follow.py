@@ -26,7 +26,7 @@ from .client import BRIEF_S, Client
 from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent, Unavailable
 from .lineage import Lineage, Origin
 from .lister import Lister
-from .messages import Changes, Crashed, FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
+from .messages import Changes, Crashed, FullList, Interrupted, ListStarted, Message, Synced, Unserved, WatchEnded
 from .options import KubernetesOptions
 from .reading import Reading
 from .resource_spec import Resource
@@ -154,6 +154,8 @@ class Follower:
         else:
             pause_s = self._backoff.next()
         self._report_interruption(text, pause_s, refused=isinstance(error, REFUSALS))
+        if isinstance(error, Missing) and self._lineage.is_known:
+            self._send(Unserved(self.resource))
         return pause_s
 
     def _report_interruption(self, error: str, pause_s: float, *, refused: bool = False) -> None:

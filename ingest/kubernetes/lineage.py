@@ -50,6 +50,11 @@ class Lineage:
         self._is_known = False
         self._inherits = False
 
+    @property
+    def is_known(self) -> bool:
+        """Whether a list has come."""
+        return self._is_known
+
     def inherit(self, uid: str, version: str) -> None:
         """Rows of before are there: from the server with this UID, at this version; both are empty if nobody knows."""
         self._inherits = True

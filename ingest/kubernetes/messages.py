@@ -67,6 +67,12 @@ class Interrupted(msgspec.Struct, frozen=True):
     refused: bool
 
 
+class Unserved(msgspec.Struct, frozen=True):
+    """The server does not serve the resource any more, of which a list has come before."""
+
+    resource: Resource
+
+
 class Crashed(msgspec.Struct, frozen=True):
     """The thread has ended with an exception that it does not handle."""
 
@@ -74,7 +80,7 @@ class Crashed(msgspec.Struct, frozen=True):
     failure: Exception
 
 
-Message: TypeAlias = ListStarted | FullList | Synced | WatchEnded | Changes | Interrupted | Crashed
+Message: TypeAlias = ListStarted | FullList | Synced | WatchEnded | Changes | Interrupted | Unserved | Crashed
 """All messages of a follower."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..belief import Absence, Evidence, History, State, Verdict, may_delete
-from .messages import Changes, FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
+from .messages import Changes, FullList, Interrupted, ListStarted, Message, Synced, Unserved, WatchEnded
 
 BEST_FIRST: Sequence[State] = ("synced", "stale", "syncing", "connecting", "failed")
 """All states, the best first. A table that several resources fill has the worst of theirs."""
@@ -28,6 +28,7 @@ class Progress:
         "_unnamed",
         "accepted",
         "error",
+        "is_unserved",
         "listed",
         "state",
         "uid",
@@ -40,6 +41,8 @@ class Progress:
         self.error = ""
         self.listed = False
         """Whether a list has come."""
+        self.is_unserved = False
+        """Whether the server does not serve the resource any more."""
         self.accepted = False
         """Whether the operator said to believe the server that answers now, or next."""
         self.uid = self.version = ""
@@ -61,6 +64,8 @@ class Progress:
                 self._closed_at = None
                 if not self.listed:
                     self.state, self.error = "syncing", ""
+            case Unserved():
+                self.is_unserved = True
             case WatchEnded():
                 self._closed_at = now
             case Interrupted():
@@ -77,6 +82,8 @@ class Progress:
             detail = f"{self._unnamed} objects of the list have no metadata that can be read, and may be those"
         is_partial = self._unnamed and self._history is not History.NONE
         absence = Absence.UNREAD if is_partial else Absence.LISTED_WITHOUT
+        if self.is_unserved:
+            absence, detail = Absence.UNSERVED, ""
         return may_delete(Evidence(absence=absence, history=self._history, accepted=self.accepted, detail=detail))
 
     def connection(self, name: str, now: float, waiting: str) -> tuple[State, str]:
@@ -91,6 +98,11 @@ class Progress:
         return self.state, self.error
 
     @property
+    def answers(self) -> bool:
+        """Whether the server says of the resource what there is now, even if that is nothing."""
+        return self.state == "synced" or self.is_unserved
+
+    @property
     def is_trusted(self) -> bool:
         """Whether all rows of the resource are from the server that answered last."""
         return self.listed and self._history not in _DOUBTS
@@ -99,13 +111,13 @@ class Progress:
         """No row is withheld any more: no row is left of a former server, and what the operator accepted is done."""
         if self.listed:
             self._history, self._difference, self._unnamed = History.SAME, "", 0
-        if self.state == "synced":
+        if self.answers:
             self.accepted = False
 
     def _list(self, snapshot: FullList) -> None:
         """A server counts as another one until no row of the former is withheld."""
         if snapshot.history in _DOUBTS or self._history not in _DOUBTS:
             self._history, self._difference = snapshot.history, snapshot.difference
-        self.listed = True
+        self.listed, self.is_unserved = True, False
         self.uid, self.version = snapshot.uid, snapshot.version
         self._unnamed = snapshot.unnamed

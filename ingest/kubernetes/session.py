@@ -10,7 +10,7 @@ it, which writes a batch as soon as nothing more is waiting. A full inbox stops 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from statedb import Database
@@ -32,7 +32,7 @@ from .errors import Unauthorized
 from .follow import Follower
 from .kinds import SERVICES, SLICES, chosen, resources
 from .lineage import Origin, read_origin
-from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, WatchEnded, weight
+from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, Unserved, WatchEnded, weight
 from .options import KubernetesOptions
 from .progress import BEST_FIRST, Progress
 from .resource_spec import Resource
@@ -185,7 +185,11 @@ class KubernetesSource:
                 self.split.client_s += message.client_s
                 self.split.decode_s += message.decode_s
                 progress.apply(message, self._clock())
-                self._replace(message, progress.verdict())
+                self._replace(message.resource.feed, message.objects, progress.verdict())
+            case Unserved():
+                if not progress.is_unserved:
+                    progress.apply(message, self._clock())
+                    self._replace(message.resource.feed, (), progress.verdict())
             case Crashed():
                 raise message.failure
             case _:
@@ -212,17 +216,17 @@ class KubernetesSource:
         for event in message.events:
             take(event)
 
-    def _replace(self, message: FullList, verdict: Verdict) -> None:
-        """``verdict`` is that of the objects which the list leaves out."""
-        name, full, doubt = message.resource.feed, isinstance(verdict, Yes), _reason(verdict)
+    def _replace(self, name: str, objects: Sequence[Upsert | Bad], verdict: Verdict) -> None:
+        """A list of the resource; ``verdict`` is that of the objects which it leaves out."""
+        full, doubt = isinstance(verdict, Yes), _reason(verdict)
         if name == self._services:
-            self._join.list_services(message.objects, full=full, doubt=doubt)
+            self._join.list_services(objects, full=full, doubt=doubt)
         elif name == self._slices:
-            self._join.list_slices(message.objects, full=full, doubt=doubt)
+            self._join.list_slices(objects, full=full, doubt=doubt)
             for table in self._slice_tables:
                 self._status.relisted(table)
         else:
-            self._reflector.offer(Listed(name, message.objects, full, doubt))
+            self._reflector.offer(Listed(name, objects, full, doubt))
             return
         self._flush()  # a list is written at once, whichever way it takes
 
@@ -258,7 +262,7 @@ class KubernetesSource:
             for progress in self._progress.values():
                 progress.accepted = True
         for name, progress in self._progress.items():
-            if progress.state == "synced" and self._is_doubted(name) and isinstance(self._verdict(name), Yes):
+            if progress.answers and self._is_doubted(name) and isinstance(self._verdict(name), Yes):
                 self._release(name)
         for name, progress in self._progress.items():
             if not self._is_doubted(name):

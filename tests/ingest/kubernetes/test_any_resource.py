@@ -179,11 +179,10 @@ def test_a_crd_that_appears_later_and_then_with_another_version(apiserver: ApiSe
         widget = {"apiVersion": f"{group}/v1alpha1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {"size": 1}}
         create_served(rest, f"/apis/{group}/v1alpha1/namespaces/{namespace}/widgets", widget)
         until(db, lambda s: [row.at("spec", "size") for row in s[widgets].values()] == [1])
-        # First the object: a watch that ends with its CRD may not tell what went with it, and then rows stay.
-        rest.delete(f"/apis/{group}/v1alpha1/namespaces/{namespace}/widgets/a")
-        until(db, lambda s: not s[widgets])
         rest.delete(f"{CRDS}/{crd['metadata']['name']}")
-        until(db, lambda s: not s[widgets] and "waiting for its CRD" in state(s, "wi").last_error)
+        until(db, lambda s: "waiting for its CRD" in state(s, "wi").last_error)
+        source.accept()  # a watch that ends with its CRD may not tell what went with it, and then rows stay
+        until(db, lambda s: not s[widgets])
         create_served(rest, CRDS, widgets_crd(group, ("v1",)))
         widget = {**widget, "apiVersion": f"{group}/v1", "spec": {"size": 2}}
         create_served(rest, f"/apis/{group}/v1/namespaces/{namespace}/widgets", widget)

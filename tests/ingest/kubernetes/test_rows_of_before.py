@@ -1,4 +1,4 @@
-"""Rows of before and an API server: `sources` says from which one they are, and so what a first list may delete."""
+"""What an API server is silent about: rows of an earlier source, and rows of a resource that it no longer serves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ingest.kubernetes import open as open_kubernetes
 from statedb import Database
 from statedb.catalog import Backends, Endpoints, Services, SourceKey, Sources
 
-from ..kube_fake import FakeApi
+from ..kube_fake import PATHS, FakeApi
 from ..kube_rig import KubeRig, cep, endpoint_slice, service
 from ..kvstore_rig import CLUSTER, Deletions
 
@@ -129,3 +129,24 @@ def test_a_list_of_slices_that_is_not_believed_keeps_the_backends_of_before(api:
         assert len(rig.db.snapshot()[Backends]) == 1
         rig.source.accept()
         rig.until(lambda s: rig.of("backends", s).state == "synced" and not s[Backends])
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_crd_that_goes_while_its_watch_is_cut_keeps_its_rows_until_accepted(api: FakeApi, accepted: bool):
+    """The answer "not served" has no resourceVersion: a backup from before the CRD gives it as well."""
+    put_all(api)
+    with KubeRig(api.url, tables=TABLES) as rig, Deletions(rig.db) as deletions:
+        rig.synced()
+        api.missing.add(PATHS["CiliumEndpoint"])
+        api.cut()
+        rig.until(lambda s: "waiting for its CRD" in rig.of("endpoints", s).last_error)
+        rig.until(lambda s: rig.of("endpoints", s).withheld_deletes == 2)
+        rig.until(lambda s: [rig.of(name, s).state for name in TABLES] == ["stale", "synced", "synced"])
+        if accepted:
+            rig.source.accept()
+            rig.until(lambda s: not s[Endpoints])
+        api.remove(cep("10.0.0.1"))
+        api.missing.clear()
+        rig.until(lambda s: rig.of("endpoints", s).state == "synced")
+        assert rig.endpoints().keys() == {"10.0.0.2"}
+        assert deletions.now() == {"10.0.0.1", "10.0.0.2"} if accepted else {"10.0.0.1"}
