@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ..belief import History
-from ..directory import Generation, Look, difference
+from ..directory import Generation, Scan, difference
 
 _WITNESSES = 8
 
@@ -25,15 +25,15 @@ class _Origin(msgspec.Struct, frozen=True):
     files: dict[str, str]
 
 
-def origin_of(look: Look, digests: Mapping[str, bytes]) -> str:
-    """What identifies the directory of a look whose files have these digests, as text."""
-    oldest = sorted(look.files, key=lambda name: look.files[name])[:_WITNESSES]
+def origin_of(scan: Scan, digests: Mapping[str, bytes]) -> str:
+    """What identifies the directory of a scan whose files have these digests, as text."""
+    oldest = sorted(scan.files, key=lambda name: scan.files[name])[:_WITNESSES]
     found = {name: digests[name].hex() for name in sorted(oldest) if digests.get(name)}
-    generation = look.generation
-    return msgspec.json.encode(_Origin(generation.device, generation.inode, look.atomic, found)).decode()
+    generation = scan.generation
+    return msgspec.json.encode(_Origin(generation.device, generation.inode, scan.atomic, found)).decode()
 
 
-def history(kept: str, look: Look, digests: Mapping[str, bytes]) -> tuple[History, str]:
+def history(kept: str, scan: Scan, digests: Mapping[str, bytes]) -> tuple[History, str]:
     """Whether this is the directory that rows of before are from, and why not. ``kept`` is what `origin_of` gave."""
     try:
         origin = msgspec.json.decode(kept, type=_Origin)
@@ -41,10 +41,10 @@ def history(kept: str, look: Look, digests: Mapping[str, bytes]) -> tuple[Histor
         return History.UNPROVEN, "nothing tells from which directory the rows of before are"
     found = {name: digest.hex() for name, digest in digests.items()}
     if any(found.get(name) == digest for name, digest in origin.files.items()):
-        generation = Generation(look.generation.device, look.generation.inode, _link(origin))
+        generation = Generation(scan.generation.device, scan.generation.inode, _link(origin))
     else:
         generation = Generation(origin.device, origin.inode, _link(origin))
-    why = difference(Look(look.base, {}, generation), look)
+    why = difference(Scan(scan.base, {}, generation), scan)
     return (History.OTHER, f"{why}, and no file of before is in it as it was") if why else (History.SAME, "")
 
 

@@ -19,7 +19,8 @@ from ingest.worker import Worker
 from statedb import Database, DuplicateKey, StateDBError, Table, TableView, UniqueIndex, WriteTransaction
 
 from ..errors import AgentError, BadRequest, NotFound
-from .remote import SILENCE_S, Cancellation, Remote, RemoteBatch
+from .connection import Cancellation
+from .remote import SILENCE_S, Remote, RemoteBatch
 
 log = logging.getLogger("statedb.agent")
 
@@ -191,7 +192,7 @@ class _Follower:
             for batch in batches:
                 seen = self._write(batch, seen, first=first)
                 first = False
-                self._waits.lasted(0.0)
+                self._waits.record_uptime(0.0)
                 del batch  # before waiting for the next one: the first one is the whole table
 
     def _lost(self, error: str) -> None:

@@ -10,7 +10,7 @@ are passed over from then on. Whatever that refuses is read again by the rules a
 
 import json
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Set as AbstractSet
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -75,7 +75,7 @@ class Reader(Generic[S]):
         self._pass_over(unknown)
         return self._strictly(msgspec.json.encode(fields))
 
-    def _pass_over(self, names: Set[str]) -> None:
+    def _pass_over(self, names: AbstractSet[str]) -> None:
         """Read values with these unknown names the fast way from now on.
 
         Raises ValidationError where Go would take one of them for one of the fields.

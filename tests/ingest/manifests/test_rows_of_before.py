@@ -14,7 +14,7 @@ import pytest
 from ingest import ManifestsOptions
 from ingest.backends import BACKENDS
 from ingest.belief import History
-from ingest.directory import Generation, Look
+from ingest.directory import Generation, Scan
 from ingest.manifests.origin import history, origin_of
 from statedb.catalog import Nodes, Sources
 
@@ -89,39 +89,39 @@ def test_rows_of_which_nobody_knows_the_directory_stay_until_accepted(mount: Mou
         rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
 
 
-def look(device: int, inode: int, link: str, *files: str) -> Look:
-    return Look(Path("/m"), {name: (n, 0, 0, 0) for n, name in enumerate(files)}, Generation(device, inode, link))
+def scan(device: int, inode: int, link: str, *files: str) -> Scan:
+    return Scan(Path("/m"), {name: (n, 0, 0, 0) for n, name in enumerate(files)}, Generation(device, inode, link))
 
 
 def digests(**files: str) -> dict[str, bytes]:
     return {name: digest.encode() for name, digest in files.items()}
 
 
-BEFORE = origin_of(look(1, 1, "..1", "a", "b"), digests(a="1", b="2"))
+BEFORE = origin_of(scan(1, 1, "..1", "a", "b"), digests(a="1", b="2"))
 
 
 @pytest.mark.parametrize(
     ("now", "files", "judged"),
     [
-        (look(1, 1, "..2", "a"), digests(a="9"), History.SAME),
-        (look(7, 7, "..2", "a", "c"), digests(a="1", c="3"), History.SAME),  # a pod on another machine
-        (look(7, 7, "..2", "a", "c"), digests(a="9", c="1"), History.OTHER),  # other files in the same names
-        (look(7, 7, "..2"), {}, History.OTHER),
-        (look(1, 7, "..2"), {}, History.OTHER),
-        (look(1, 1, "", "a"), digests(a="1"), History.OTHER),  # a copy below the mount
-        (look(1, 1, ""), {}, History.OTHER),
+        (scan(1, 1, "..2", "a"), digests(a="9"), History.SAME),
+        (scan(7, 7, "..2", "a", "c"), digests(a="1", c="3"), History.SAME),  # a pod on another machine
+        (scan(7, 7, "..2", "a", "c"), digests(a="9", c="1"), History.OTHER),  # other files in the same names
+        (scan(7, 7, "..2"), {}, History.OTHER),
+        (scan(1, 7, "..2"), {}, History.OTHER),
+        (scan(1, 1, "", "a"), digests(a="1"), History.OTHER),  # a copy below the mount
+        (scan(1, 1, ""), {}, History.OTHER),
     ],
 )
-def test_which_directory_the_rows_are_from(now: Look, files: dict[str, bytes], judged: History):
+def test_which_directory_the_rows_are_from(now: Scan, files: dict[str, bytes], judged: History):
     assert history(BEFORE, now, files)[0] is judged
 
 
 @pytest.mark.parametrize("kept", ["", "{}", '{"cluster_uid":"u","versions":{}}', "\xff"])
 def test_an_origin_that_is_none_of_a_directory_proves_nothing(kept: str):
-    assert history(kept, look(1, 1, "..1", "a"), digests(a="1"))[0] is History.UNPROVEN
+    assert history(kept, scan(1, 1, "..1", "a"), digests(a="1"))[0] is History.UNPROVEN
 
 
 def test_the_files_that_have_not_changed_for_the_longest_time_are_kept():
     names = [f"f{n:02}" for n in range(20)]
-    kept = origin_of(look(1, 1, "", *names), dict.fromkeys(names, b"x"))
+    kept = origin_of(scan(1, 1, "", *names), dict.fromkeys(names, b"x"))
     assert list(msgspec.json.decode(kept)["files"]) == names[:8]
