@@ -187,10 +187,11 @@ class ServiceJoin:
 
     def _is_visible(self, name: str) -> bool:
         """Whether the service is to be told when its slices change."""
-        return self._is_ready and name in self._services and name not in self._bad and name not in self._doubtful
+        return self.is_ready and name in self._services and name not in self._bad and name not in self._doubtful
 
     @property
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether both resources were listed, so that anything is told."""
         return self._services_listed and self._slices_listed
 
     def _joined(self, name: str) -> Upsert:
@@ -202,7 +203,7 @@ class ServiceJoin:
         return Upsert(self._feed, name, PartlyRead.of(rows, self._faults.get(name, ())))
 
     def _emit(self, event: Event) -> None:
-        if self._is_ready:
+        if self.is_ready:
             self._pending.append(event)
 
     def _emit_list(self, objects: Sequence[Upsert | Bad]) -> None:

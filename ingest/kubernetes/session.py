@@ -262,11 +262,12 @@ class KubernetesSource:
             for progress in self._progress.values():
                 progress.accepted = True
         for name, progress in self._progress.items():
-            if progress.answers and self._is_doubted(name) and isinstance(self._verdict(name), Yes):
-                self._release(name)
-        for name, progress in self._progress.items():
+            if name in (self._services, self._slices) and not self._join.is_ready:
+                continue  # what its list leaves out is known when both are joined
             if not self._is_doubted(name):
                 progress.nothing_withheld()
+            elif progress.answers and isinstance(self._verdict(name), Yes):
+                self._release(name)
         if self._clock() >= self._origin_at:
             self._keep_origin()
         for of_slices in self._slice_tables:

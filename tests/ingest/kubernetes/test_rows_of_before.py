@@ -80,10 +80,12 @@ def nameless(api: FakeApi) -> str:
     return "cannot be read"
 
 
+@pytest.mark.parametrize("later", ["Service", "EndpointSlice"])
 @pytest.mark.parametrize("happens", [emptied, restored, nameless])
-def test_nothing_goes_on_a_server_that_is_not_known_to_be_the_same(api: FakeApi, happens):
+def test_nothing_goes_on_a_server_that_is_not_known_to_be_the_same(api: FakeApi, happens, later: str):
     before = filled(api)
     why = happens(api)
+    api.fail("list", PATHS[later], status=503, times=5)
     with again(before, api) as rig, Deletions(rig.db) as deletions:
         rig.until(lambda s: rig.of("endpoints", s).withheld_deletes == 2 and why in rig.of("endpoints", s).last_error)
         rig.until(lambda s: rig.of("backends", s).withheld_deletes == 1 and why in rig.of("backends", s).last_error)
@@ -115,8 +117,9 @@ def test_rows_of_which_nobody_knows_the_server_stay_until_accepted(api: FakeApi)
     assert "uid-1" in origin(rig.db)
 
 
-def test_a_list_of_slices_that_is_not_believed_keeps_the_backends_of_before(api: FakeApi):
-    """The services are listed first, and by a server that is known; that of the slices is not."""
+@pytest.mark.parametrize("later", ["Service", "EndpointSlice"])
+def test_a_list_of_slices_that_is_not_believed_keeps_the_backends_of_before(api: FakeApi, later: str):
+    """The services are listed by a server that is known; that of the slices is not. Either list may come first."""
     before = filled(api)
     with before.db.write(Sources) as txn:
         for row in list(txn[Sources].values()):
@@ -124,6 +127,7 @@ def test_a_list_of_slices_that_is_not_believed_keeps_the_backends_of_before(api:
             assert kept != row.origin
             txn[Sources].insert(msgspec.structs.replace(row, origin=kept))
     api.remove(endpoint_slice("web-1", "web", []))
+    api.fail("list", PATHS[later], status=503, times=5)
     with again(before, api) as rig:
         rig.until(lambda s: rig.of("backends", s).withheld_deletes == 1 and rig.of("endpoints", s).state == "synced")
         assert len(rig.db.snapshot()[Backends]) == 1
