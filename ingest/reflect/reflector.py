@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from statedb import Database
-from statedb.catalog import Backends
+from statedb.catalog import Backends, Endpoints, Namespaces
 from statedb.catalog.backends import takes_traffic_first
 from statedb.catalog.wire import faults_of
 
@@ -25,12 +25,12 @@ from .claims import Claims, Preference
 from .feed import Feed, Timings
 from .initializers import Initializers
 from .ownership import Owns, owned, owns_all_rows
+from .visibility import Visibility
 from .withheld import Withheld
 from .writer import Changes, TableWriter
 
 _BATCH_S = 0.05
 _BATCH_ROWS = 10_000
-_PREFERENCES: Mapping[AnyTable, Preference[Any]] = {Backends: takes_traffic_first}
 
 
 class Reflector:
@@ -69,8 +69,13 @@ class Reflector:
         self._owns = owns
         self._with_initializers = with_initializers
         tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
+        self._visibility = Visibility()
+        preferences: Mapping[AnyTable, Preference[Any]] = {
+            Backends: takes_traffic_first,
+            Endpoints: self._visibility.place,
+        }
         self._claims: dict[AnyTable, Claims[Any, Any]] = {
-            table: Claims(table.key_of, partial(self._current_row, table), _PREFERENCES.get(table)) for table in tables
+            table: Claims(table.key_of, partial(self._current_row, table), preferences.get(table)) for table in tables
         }
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
         self._inherited: dict[AnyTable, list[Any]] = {}
@@ -148,6 +153,7 @@ class Reflector:
         self._status.figures.record_contact()
         for event in self._batch.take():
             self._claim(event, changes)
+        self._settle(changes)
         finished = [*finished, *self._confirm_lists(changes)]
         self._doubt(changes)
         self._count(changes)
@@ -216,10 +222,15 @@ class Reflector:
 
     def _claim_mixed(self, feed: Feed, event: Upsert, changes: Changes) -> None:
         for table in feed.tables:
-            rows = _of_type(event.rows, table, mixed=True)
+            rows = feed.rows_of(event.rows, table)
             claims = self._claims[table]
             if rows or event.object in claims.names(feed.name):
                 claims.claim(feed.name, event.object, rows, changes.setdefault(table, {}))
+
+    def _settle(self, changes: Changes) -> None:
+        """Namespaces say which of two pods holds an address that both claim."""
+        if Namespaces in changes and self._visibility.learn(changes[Namespaces]) and Endpoints in self._claims:
+            self._claims[Endpoints].settle(changes.setdefault(Endpoints, {}))
 
     def _withhold(self, event: Delete) -> None:
         """Keep an object that is said to be gone, if we know it."""
@@ -273,6 +284,7 @@ class Reflector:
         self._doubted.add(feed.name)
         for table in feed.tables:
             self._relist(table, feed, listed, gone, changes[table])
+        self._settle(changes)
         self._doubt(changes)
         self._unconfirmed.pop(feed.name, None)
         if not listed.full:
@@ -293,7 +305,7 @@ class Reflector:
     ) -> None:
         claims = self._claims[table]
         upserts = [event for event in listed.objects if isinstance(event, Upsert)]
-        of_table = [(each.object, _of_type(each.rows, table, feed.mixed)) for each in upserts]
+        of_table = [(each.object, feed.rows_of(each.rows, table)) for each in upserts]
         if feed.mixed:
             known = claims.names(feed.name)
             of_table = [(name, rows) for name, rows in of_table if rows or name in known]
@@ -330,12 +342,9 @@ class Reflector:
 
     def _finished(self, feed: Feed) -> list[AnyTable]:
         """The tables that this list was the last one missing for; each once."""
-        finished = []
         for table in feed.tables:
             self._unlisted[table].discard(feed.name)
-            if not self._unlisted[table] and table in self._inherited:
-                finished.append(table)
-        return finished
+        return [table for table in feed.tables if not self._unlisted[table] and table in self._inherited]
 
     def _orphans(self, table: AnyTable) -> Sequence[Any]:
         """Keys of rows of before that nobody claims, though all lists have come; as some of those are not believed."""
@@ -390,9 +399,3 @@ class Reflector:
             if self._unconfirmed and (orphans := len(self._orphans(table))):
                 count, doubt = count + orphans, doubt or next(iter(self._unconfirmed.values()))
             self._status.count(table, len(claims), count, doubt)
-
-
-def _of_type(rows: tuple[Any, ...], table: AnyTable, mixed: bool) -> tuple[Any, ...]:
-    if not mixed:
-        return rows
-    return tuple([row for row in rows if type(row) is table.row_type])
