@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -17,10 +17,13 @@ from statedb.catalog import TABLES, SourceRow, Sources
 
 from ..errors import StartError
 
+ReadingDump: TypeAlias = Callable[[Iterable[bytes]], Iterable[bytes]]
+"""Gives the lines of a dump on, one after the other, as they are read."""
+
 log = logging.getLogger("statedb.agent")
 
 
-def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTable]) -> int:
+def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTable], reading: ReadingDump = iter) -> int:
     """Insert rows from a dump in one transaction and return their number. Raises StartError.
 
     Only rows of ``tables`` and ``cluster`` are inserted: this agent has no source that could confirm or delete others.
@@ -35,7 +38,7 @@ def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTabl
             if skipped:
                 log.warning("warm start: tables %s are skipped: this agent does not have them", ", ".join(skipped))
             whole = Database(*known, *map(_placeholder, skipped))
-            load(whole, chain([first], file))
+            load(whole, reading(chain([first], file)))
     except OSError as error:
         raise StartError(f"warm start: {path} cannot be read: {error.strerror}") from None
     except (InvalidDump, InvalidTable) as error:

@@ -317,6 +317,39 @@ def test_requests_of_programs_and_of_its_own_pages_are_answered(headers: dict[st
     assert cross_site_refusal({"host": "localhost:9974", **headers}) is None
 
 
+LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "status"),
+    [
+        ("GET", "/", LINK, 200),
+        ("GET", "/?x=1", LINK, 200),
+        ("GET", "/tables", LINK, 403),
+        ("GET", "/dump", LINK, 403),
+        ("GET", "/page/app.js", LINK, 403),
+        ("GET", "//", LINK, 403),
+        ("POST", "/", LINK, 403),
+        ("POST", "/sources/accept", LINK, 403),
+        ("GET", "/", LINK | {"Sec-Fetch-Dest": "iframe"}, 403),
+        ("GET", "/", LINK | {"Sec-Fetch-Mode": "no-cors"}, 403),
+        ("GET", "/", LINK | {"Sec-Fetch-Mode": "cors"}, 403),
+        ("GET", "/", LINK | {"Origin": "http://evil.example"}, 403),
+    ],
+)
+def test_a_link_of_another_site_opens_the_page_and_nothing_else(
+    method: str, target: str, headers: dict[str, str], status: int, running: Agent
+):
+    connection = http.client.HTTPConnection("127.0.0.1", int(running.address.rpartition(":")[2]), timeout=WAIT_S)
+    connection.request(method, target, headers=headers)
+    response = connection.getresponse()
+    assert (response.status, response.headers["Cross-Origin-Opener-Policy"]) == (
+        status,
+        "same-origin" if status == 200 else None,
+    )
+    connection.close()
+
+
 def test_bodies_are_small():
     assert body_refusal({}) is None
     assert body_refusal({"content-length": "65536"}) is None
