@@ -71,7 +71,7 @@ class Agent:
         resources = Resources(self.db, readiness, flows(self.consumers))
         self._history = History(self.db, self.consumers)
         self._live = Live(self.db, self._history, resources.live_status, config.cluster.name)
-        self._serving = Serving(resources, self._streams, self._live, config.http, limits)
+        self._serving = Serving(resources, self._streams, self._live, config, limits)
         self._lock = threading.Lock()
         self._state = "new"
         self._ended = threading.Event()
