@@ -139,8 +139,8 @@ class TellingRun(Run):
 
     def _until_told(self) -> None:
         """Until nothing is left to be told to the log."""
-        turns: Any = self.site.source._status._turns  # type: ignore[attr-defined]  # every backend's has one
-        self._pause(lambda: turns.due_in() is None)
+        state_log: Any = self.site.source._status._state_log  # type: ignore[attr-defined]  # every backend's has one
+        self._pause(lambda: state_log.due_in() is None)
 
     def _pause(self, holds: Callable[[], bool]) -> None:
         for _ in range(6_000):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ingest.belief.state import State
-from ingest.turns import PATIENCE_S, SETTLE_S, Turns
+from ingest.state_log import PATIENCE_S, SETTLE_S, StateLog
 
 TABLES = ("a", "b", "c")
 
@@ -30,19 +30,19 @@ class Source:
 
     def __init__(self, log: Log) -> None:
         self.now = 100.0
-        self.turns = Turns("kvstore/c1", TABLES, lambda: self.now)
+        self.state_log = StateLog("kvstore/c1", TABLES, lambda: self.now)
         self.log = log
 
     def all(self, state: State, error: str = "", *, each_s: float = 0.0) -> None:
         for table in TABLES:
-            self.turns.turned(table, state, error and f"{table}: {error}")
+            self.state_log.changed(table, state, error and f"{table}: {error}")
             self.now += each_s
 
     def wait(self, seconds: float) -> None:
         end = self.now + seconds
-        while (due_in := self.turns.due_in()) is not None and self.now + due_in <= end:
+        while (due_in := self.state_log.due_in()) is not None and self.now + due_in <= end:
             self.now += max(0.0, due_in)
-            self.turns.tell_if_due()
+            self.state_log.write_if_due()
         self.now = end
 
     def told(self) -> list[str]:
@@ -79,11 +79,11 @@ def test_tables_that_notice_one_after_the_other_share_both_lines(source: Source)
     assert source.told() == [
         "kvstore/c1 a, b, c: synced -> stale after 1.5 s: a: no route (and 2 more reasons; see 'statedb sources')"
     ]
-    source.turns.turned("b", "synced", "")
+    source.state_log.changed("b", "synced", "")
     source.wait(PATIENCE_S - 1)
     assert source.told() == []
-    source.turns.turned("a", "synced", "")
-    source.turns.turned("c", "synced", "")
+    source.state_log.changed("a", "synced", "")
+    source.state_log.changed("c", "synced", "")
     source.wait(0)
     (line,) = source.told()
     assert re.fullmatch(r"kvstore/c1 a, b, c: stale -> synced after \d\d\.\d s", line)
@@ -99,21 +99,21 @@ def test_an_outage_of_a_moment_has_both_lines(source: Source):
 
 
 def test_one_table_that_stays_in_trouble_holds_up_nobody_for_long(source: Source):
-    source.turns.turned("a", "failed", "forbidden")
+    source.state_log.changed("a", "failed", "forbidden")
     source.wait(SETTLE_S)
     assert source.told() == ["kvstore/c1 a: synced -> failed after 1.5 s: forbidden"]
     for table in "bc":
-        source.turns.turned(table, "stale", "cut")
+        source.state_log.changed(table, "stale", "cut")
     source.wait(SETTLE_S)
     source.told()
     for table in "bc":
-        source.turns.turned(table, "synced", "")
+        source.state_log.changed(table, "synced", "")
     source.wait(0)
     assert source.told() == ["kvstore/c1 b, c: stale -> synced after 1.0 s"]
     source.all("stale", "away")
     source.wait(SETTLE_S)
     assert len(source.told()) == 2, "one had failed, and the others were synced"
-    source.turns.turned("b", "synced", "")
+    source.state_log.changed("b", "synced", "")
     source.wait(PATIENCE_S)
     assert source.told() == [f"kvstore/c1 b: stale -> synced after {SETTLE_S:.1f} s"]
 
@@ -122,7 +122,7 @@ def test_a_server_that_never_answers_is_told_once(log: Log):
     source = Source(log)
     for _ in range(5):
         for table in TABLES:
-            source.turns.failed(table, "no answer in time")
+            source.state_log.failed(table, "no answer in time")
         source.wait(2)
     assert source.told() == ["kvstore/c1 a, b, c: still connecting after 1.0 s: no answer in time"]
     source.all("syncing")
@@ -133,7 +133,7 @@ def test_a_server_that_never_answers_is_told_once(log: Log):
 
 def test_a_first_try_that_fails_and_a_second_one_that_does_not_are_no_line(log: Log):
     source = Source(log)
-    source.turns.failed("a", "refused")
+    source.state_log.failed("a", "refused")
     source.wait(SETTLE_S / 2)
     source.all("synced")
     source.wait(0)
@@ -143,7 +143,7 @@ def test_a_first_try_that_fails_and_a_second_one_that_does_not_are_no_line(log: 
 def test_the_end_of_a_source_is_told_at_once(source: Source):
     source.all("stale", "cut")
     for table in "ab":
-        source.turns.turned(table, "absent", "stopped")
+        source.state_log.changed(table, "absent", "stopped")
     source.wait(0)
     assert [line.partition(" after ")[0] for line in source.told()] == [
         "kvstore/c1 a, b, c: synced -> stale",
@@ -168,7 +168,7 @@ def test_the_lines_of_a_table_are_its_states_in_their_order(history: list[tuple[
         source = Source(log)
         states: dict[str, list[str]] = {table: ["connecting"] for table in TABLES}
         for table, state, pause_s in history:
-            source.turns.turned(table, state, "")
+            source.state_log.changed(table, state, "")
             if state != states[table][-1] and (state, states[table][-1]) != ("syncing", "connecting"):
                 states[table].append(state)
             source.wait(pause_s)

@@ -1,6 +1,6 @@
 """Lines of the log about the states of one source's tables: one when trouble begins, one when it has ended.
 
-Tables that turn together share a line. Those of one source turn within moments of each other, each when its own watch
+Tables that change together share a line. Those of one source change within moments of each other, each when its own watch
 or list notices: so the beginning is told a second after the first of them, and the end when all that went together are
 back, or after half a minute. The table ``sources`` and the metrics have each table at once.
 """
@@ -21,7 +21,7 @@ _log = logging.getLogger("ingest")
 
 
 class _Told(msgspec.Struct):
-    """What the log has said of a table. Those of the same ``group`` have turned together."""
+    """What the log has said of a table. Those of the same ``group`` have changed together."""
 
     state: State
     since: float
@@ -30,15 +30,15 @@ class _Told(msgspec.Struct):
 
 
 class _Pending(msgspec.Struct, frozen=True):
-    """A turn that is not told yet. ``state`` is ``connecting`` where there is no other state, but an error."""
+    """A change that is not told yet. ``state`` is ``connecting`` where there is no other state, but an error."""
 
     state: State
     error: str
     at: float
 
 
-class Turns:
-    """For one thread at a time. What is pending is told by `tell_if_due`, which is to be called when `due_in` says."""
+class StateLog:
+    """For one thread at a time. What is pending is told by `write_if_due`, which is to be called when `due_in` says."""
 
     def __init__(self, source: str, tables: Iterable[str], clock: Callable[[], float]) -> None:
         """All tables are connecting, as every source is at first. ``clock`` returns monotonic seconds."""
@@ -48,11 +48,11 @@ class Turns:
         self._pending: dict[str, _Pending] = {}
         self._groups = 0
 
-    def turned(self, table: str, state: State, error: str) -> None:
+    def changed(self, table: str, state: State, error: str) -> None:
         """A table is in this state from now on."""
         pending = self._pending.get(table)
         if pending is not None and pending.state != self._told[table].state:
-            self.tell()
+            self.write()
         self._pending.pop(table, None)  # it was late for less than a second
         before = self._told[table].state
         if state == before or (before, state) == ("connecting", "syncing"):
@@ -69,20 +69,20 @@ class Turns:
         """In how many seconds something is to be told; None: nothing is pending."""
         return min([self._due_in(table, turn) for table, turn in self._pending.items()], default=None)
 
-    def tell_if_due(self) -> None:
+    def write_if_due(self) -> None:
         """Tell what is pending, if a part of it is due."""
         due_in = self.due_in()
         if due_in is not None and due_in <= 0:
-            self.tell()
+            self.write()
 
-    def tell(self) -> None:
+    def write(self) -> None:
         """Tell what is pending, now."""
         lines: dict[tuple[State, State], dict[str, _Pending]] = {}
         for table, turn in sorted(self._pending.items()):
             lines.setdefault((self._told[table].state, turn.state), {})[table] = turn
         self._pending = {}
         for (before, after), turns in sorted(lines.items(), key=lambda line: min(turn.at for turn in line[1].values())):
-            self._write(before, after, turns)
+            self._write_line(before, after, turns)
 
     def _due_in(self, table: str, turn: _Pending) -> float:
         now = self._clock()
@@ -94,7 +94,7 @@ class Turns:
         is_whole = all(told.group != group or name in self._pending for name, told in self._told.items())
         return 0.0 if is_whole else turn.at + PATIENCE_S - now
 
-    def _write(self, before: State, after: State, turns: dict[str, _Pending]) -> None:
+    def _write_line(self, before: State, after: State, turns: dict[str, _Pending]) -> None:
         lasted_s = max(turn.at - self._told[table].since for table, turn in turns.items())
         reasons = list(dict.fromkeys(turn.error for turn in turns.values() if turn.error))
         why = f": {reasons[0]}" if reasons else ""
