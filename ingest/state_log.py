@@ -1,8 +1,8 @@
 """Lines of the log about the states of one source's tables: one when trouble begins, one when it has ended.
 
-Tables that change together share a line. Those of one source change within moments of each other, each when its own watch
-or list notices: so the beginning is told a second after the first of them, and the end when all that went together are
-back, or after half a minute. The table ``sources`` and the metrics have each table at once.
+Tables that change together share a line. Those of one source change within moments of each other, each when its own
+watch or list notices: so the beginning is told a second after the first of them, and the end when all that went
+together are back, or after half a minute. The table ``sources`` and the metrics have each table at once.
 """
 
 from __future__ import annotations

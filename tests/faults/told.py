@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from ..apiserver import binary
 from ..deploy.alerts import END_MIN, quiet, series
 from .__main__ import SITES, say
@@ -49,8 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fault", action="append", choices=[fault.name for fault in FAULTS])
     parser.add_argument("--backend", action="append", choices=[site.backend for site in SITES])
     parser.add_argument("--page", type=Path, help="the page with the table")
+    parser.add_argument("--notes", type=Path, help="a file for what was seen; what stands there already is not tried")
     chosen = parser.parse_args(arguments)
-    episodes, problems = list[Episode](), list[str]()
+    episodes, problems = _noted(chosen.notes), list[str]()
+    tried = {(episode.backend, episode.fault) for episode in episodes}
     for site in SITES:
         if chosen.backend and site.backend not in chosen.backend:
             continue
@@ -62,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         for fault in FAULTS:
             is_double = fault.name == "flood" or (site is FakeApiSite and fault.only != (FakeApiSite,))
+            is_double |= (site.backend, fault.name) in tried
             if not is_double and (not chosen.fault or fault.name in chosen.fault):
                 with Log() as log:
                     found: list[Episode] = []
@@ -71,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         problems.append(f"{site.backend} {fault.name}: {error}")
                         continue
                 if not cell.left_out:
-                    episodes += found or [Episode(backend=site.backend, fault=fault.name)]
+                    found = found or [Episode(backend=site.backend, fault=fault.name)]
+                    episodes += found
+                    _note(chosen.notes, found)
                     say(f"{site.backend:26}{fault.name:20}{len(found)} episodes")
     problems += [problem for episode in episodes for problem in not_told(episode)]
     problems += alerts_that_differ(episodes)
@@ -80,6 +87,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for problem in problems:
         say(problem)
     return 1 if problems else 0
+
+
+def _noted(path: Path | None) -> list[Episode]:
+    if path is None or not path.exists():
+        return []
+    return [msgspec.json.decode(line, type=Episode) for line in path.read_bytes().splitlines()]
+
+
+def _note(path: Path | None, episodes: Iterable[Episode]) -> None:
+    if path is not None:
+        with path.open("ab") as file:
+            file.writelines(msgspec.json.encode(episode) + b"\n" for episode in episodes)
 
 
 def not_told(episode: Episode) -> list[str]:
@@ -136,7 +155,8 @@ def expected_alerts(scrape: str) -> list[str]:
 def alerts_that_differ(episodes: Iterable[Episode]) -> list[str]:
     """What promtool finds: which alerts fire on what was scraped during a fault, and that none does after it."""
     cases = []
-    for number, each in enumerate(episodes):
+    first = {(each.backend, each.fault): each for each in reversed(list(episodes))}
+    for number, each in enumerate(first.values()):
         if each.during:
             name = f"{number} {each.backend} {each.fault}"
             cases.append(_case(f"{name} during", each.during, expected_alerts(each.during)))
