@@ -18,7 +18,7 @@ from hypothesis import given, settings, strategies as st
 from statedb.agent import Agent, parse_config
 from statedb.agent.http.connections import Limits
 from statedb.agent.http.guard import body_refusal, cross_site_refusal, rebinding_refusal
-from statedb.catalog import Nodes
+from statedb.catalog import Identities, Identity, IdentityKey, Nodes
 
 from .conftest import WAIT_S
 from .test_http import Lines, request
@@ -205,6 +205,22 @@ def test_an_agent_with_open_streams_and_silent_clients_stops_within_two_seconds(
     for each in streams:
         assert each.response.read() == b""  # an end in good order
         each.close()
+
+
+def test_answers_that_nobody_takes_are_given_up_without_an_error_when_the_agent_stops(
+    manifests: Path, start: Start, caplog: pytest.LogCaptureFixture
+):
+    agent = start(manifests)
+    with agent.db.write(Identities) as txn:
+        for number in range(20_000):
+            txn[Identities].insert(Identity(IdentityKey("c2", number), ("k8s:app=web",)))
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            reader = stack.enter_context(connected(agent))
+            reader.sendall(b"GET /tables/identities HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert reader.recv(100).startswith(b"HTTP/1.1 200")
+        assert agent.stop()
+    assert [record.name for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_one_agent_does_not_remove_the_socket_of_another(manifests: Path, tmp_path: Path, start: Start):
