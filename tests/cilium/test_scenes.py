@@ -5,7 +5,7 @@ Both read the same etcd in the same run. In the end, with the writer back, both 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from ingest.etcd.local import LocalEtcd
 from ..apiserver.server import ApiServer
 from ..ingest.clustermesh.publisher import Publisher, Rig, beating
 from ..ingest.kvstore_rig import Deletions
-from .conftest import Published, Say
+from .conftest import Etcds, Published, Say
 from .peers import CLUSTER, SHORTEST_LEASE_S, ClusterMesh, KvstoreMesh
 from .readers import LOCAL, LOCAL_ID, CiliumReader, eventually, ours, require_equal_rows
 
-Etcds = Callable[[], LocalEtcd]
 LEASE = f"--kvstore-lease-ttl={SHORTEST_LEASE_S}s"
 WAITS = pytest.mark.parametrize("waits", [False, pytest.param(True, marks=pytest.mark.stress)])
 """Whether leases end by themselves; Cilium's programs take none below 25 seconds."""

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ingest.etcd.local import LocalEtcd
 from statedb.catalog import Rejected
 from statedb.catalog.wire import endpoint_slices
 from statedb.catalog.wire.endpoint_slices import EndpointSlice, SliceEndpoint, SlicePort
 
 from ..ingest.clustermesh.publisher import LITERALS, Publisher, Rig
-from .conftest import Published, Say
+from .conftest import Etcds, Published, Say
 from .peers import CLUSTER
 from .readers import CiliumReader, ours, require_equal_rows
-
-Etcds = Callable[[], LocalEtcd]
 
 NODE = LITERALS["cilium/state/nodes/v1/cluster3/test-node-1"].decode()
 SERVICE = LITERALS["cilium/state/services/v1/cluster3/test/echo"].decode()
