@@ -35,6 +35,12 @@ class Readers:
         self._deletions = deletions
         self.rows = require_equal_rows(cilium.rows(cilium.wait_ready()), ours(rig.synced()))
 
+    def ours_warns(self) -> None:
+        """Ours is in order, and says that keys will expire before anybody notices that their writer is silent."""
+        warning = f"its writer's leases last {SHORTEST_LEASE_S} s, less than heartbeat-timeout-s"
+        self._rig.until(lambda s: warning in self._rig.row(snapshot=s).last_error, "the warning")
+        assert self._rig.row().state == "synced"
+
     def cilium_loses_all(self) -> int:
         """Until Cilium's reader has none of the addresses; how many rows it had lost then."""
         state = eventually(self._cilium.state, lambda state: not state["ips"], "Cilium's loss")
@@ -109,6 +115,7 @@ def test_a_writer_dies_before_its_first_heartbeat(waits: bool, odd: ApiServer, e
     with writer:
         writer.wait_ready()
         with readers(tmp_path / "readers", etcd) as both:
+            both.ours_warns()
             writer.kill()
             with etcd.client() as client:
                 assert client.get(b"cilium/.heartbeat").kv is None
