@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from ingest.clustermesh.admission import Admission, IncompatibleCluster
+from ingest.clustermesh.ids import ClusterIds
+from ingest.clustermesh.kinds import Layout
 from statedb.catalog import Rejected
 from statedb.catalog.wire import endpoint_slices
 from statedb.catalog.wire.endpoint_slices import EndpointSlice, SliceEndpoint, SlicePort
