@@ -108,6 +108,13 @@ class Order:
                 ordered.remove(key)
         return ordered
 
+    def after_fork(self) -> None:
+        """In a child process: a thread that is not here may have been in the midst of this."""
+        self._lock = RLock()
+        if self._busy:
+            self._busy = False
+            self.noted = self._sorted = None
+
     def check(self) -> None:
         """Raise AssertionError where the order, if there is one, is not that of the dict. For tests; no writer."""
         with self._lock:

@@ -13,11 +13,11 @@ from .commit import CommitPlan, prepared
 from .errors import TableNotOpen
 from .head import Head
 from .history import Pin
-from .index_views import IndexView, UniqueIndexView
+from .index_views import IndexView, TextPrefixIndexView, UniqueIndexView
 from .network_view import PrefixIndexView
 from .overlay import NO_PIN, Overlay
 from .reserve import ABORTED, COMMITTED, HOLDER, HOW
-from .schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
+from .schema import AnyIndex, Index, K, N, PrefixIndex, R, T, Table, TextPrefixIndex, UniqueIndex
 from .snapshot import I, Snapshot, view_of
 from .store import TableStore
 from .writer import TableWriter
@@ -93,6 +93,8 @@ class WriteTransaction:
     @overload
     def __getitem__(self, table: UniqueIndex[I, R]) -> UniqueIndexView[I, R]: ...
     @overload
+    def __getitem__(self, table: TextPrefixIndex[T, R]) -> TextPrefixIndexView[T, R]: ...
+    @overload
     def __getitem__(self, table: Index[I, R]) -> IndexView[I, R]: ...
     @overload
     def __getitem__(self, table: PrefixIndex[N, R]) -> PrefixIndexView[N, R]: ...
@@ -137,6 +139,20 @@ class WriteTransaction:
             if not self._plan.closed:
                 self.abort()
         return False
+
+    def snapshot(self) -> Snapshot:
+        """All tables of the database as this transaction sees them now, with what is staged: a snapshot like any other.
+
+        It stays as it is, whatever is staged later, and whether the transaction commits or not; give it to code that
+        reads snapshots. The revisions of staged rows are those that they get if the transaction commits. Watches on it
+        begin at the state before, as those of the transaction do; ``db.changes(since=...)`` refuses it.
+        Cost: O(staged rows).
+        """
+        self._plan.check_open()
+        pins = self._pins.copy()
+        for table, writer in self._writers.items():
+            pins[table] = writer._source.staged_pin()
+        return self._head._snapshot_of(pins)
 
     def commit(self) -> Snapshot:
         """Make the writes visible, all at once; the snapshot of the database with them.
