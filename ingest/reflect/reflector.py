@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from statedb import Database
-from statedb.catalog import Backends
+from statedb.catalog import Backends, Endpoints, Namespaces
 from statedb.catalog.backends import takes_traffic_first
 from statedb.catalog.wire import faults_of
 
@@ -25,12 +25,12 @@ from .claims import Claims, Preference
 from .feed import Feed, Timings
 from .initializers import Initializers
 from .ownership import Owns, owned, owns_all_rows
+from .visibility import Visibility
 from .withheld import Withheld
 from .writer import Changes, TableWriter
 
 _BATCH_S = 0.05
 _BATCH_ROWS = 10_000
-_PREFERENCES: Mapping[AnyTable, Preference[Any]] = {Backends: takes_traffic_first}
 
 
 class Reflector:
@@ -69,8 +69,13 @@ class Reflector:
         self._owns = owns
         self._with_initializers = with_initializers
         tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
+        self._visibility = Visibility()
+        preferences: Mapping[AnyTable, Preference[Any]] = {
+            Backends: takes_traffic_first,
+            Endpoints: self._visibility.place,
+        }
         self._claims: dict[AnyTable, Claims[Any, Any]] = {
-            table: Claims(table.key_of, partial(self._current_row, table), _PREFERENCES.get(table)) for table in tables
+            table: Claims(table.key_of, partial(self._current_row, table), preferences.get(table)) for table in tables
         }
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
         self._inherited: dict[AnyTable, list[Any]] = {}
@@ -148,6 +153,7 @@ class Reflector:
         self._status.figures.record_contact()
         for event in self._batch.take():
             self._claim(event, changes)
+        self._settle(changes)
         self._doubt(changes)
         self._count(changes)
         self.split.claims_s += time.perf_counter() - started
@@ -216,6 +222,11 @@ class Reflector:
             if rows or event.object in claims.names(feed.name):
                 claims.claim(feed.name, event.object, rows, changes.setdefault(table, {}))
 
+    def _settle(self, changes: Changes) -> None:
+        """Namespaces say which of two pods holds an address that both claim."""
+        if Namespaces in changes and self._visibility.learn(changes[Namespaces]) and Endpoints in self._claims:
+            self._claims[Endpoints].settle(changes.setdefault(Endpoints, {}))
+
     def _withhold(self, event: Delete) -> None:
         """Keep an object that is said to be gone, if we know it."""
         tables = self._feeds[event.feed].tables
@@ -268,6 +279,7 @@ class Reflector:
         self._doubted.add(feed.name)
         for table in feed.tables:
             self._relist(table, feed, listed, gone, changes[table])
+        self._settle(changes)
         self._doubt(changes)
         self._unconfirmed[feed.name] = listed.doubt
         if listed.full or not self.withheld(feed.name):  # a list that leaves nothing out needs nobody to vouch for it
