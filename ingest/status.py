@@ -204,8 +204,9 @@ class Status:
 
     @property
     def origin(self) -> str:
-        """What identified the place that the rows of before are from; empty if nobody has said."""
-        return next((health.origin for health in self._health.values() if health.origin), "")
+        """What identified the place that all rows of before are from, until they are confirmed; empty: unknown."""
+        origins = {health.origin for health in self._health.values() if health.inherited}
+        return origins.pop() if len(origins) == 1 else ""
 
     def set_origin(self, origin: str) -> None:
         """What identifies the place that all rows are from now, for whoever begins with them. Kept beside a dump."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
@@ -107,7 +108,7 @@ class Login:
             credentials, is_invalid = self._credentials, self._is_invalid
         if credentials is None or is_invalid:
             renewed = self._run(lambda: Credentials(self._options), timeout_s)
-            self._sockets.attach(renewed.pools)
+            self._sockets.attach(renewed.pools, urlsplit(renewed.url).path.rstrip("/"))
             if credentials is not None:
                 credentials.pools.clear()  # who still uses one of its connections is not disturbed
             with self._lock:
