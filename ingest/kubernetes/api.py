@@ -94,6 +94,11 @@ class Api:
         """What requests cannot begin without, in words; empty if they can."""
         return self._login.waiting
 
+    @property
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates that it shows or trusts, by the names of their options."""
+        return self._login.certificate_files
+
     def close(self) -> None:
         """Cut off every request and let no other begin. From any thread, more than once."""
         self._sockets.abort()

@@ -87,6 +87,12 @@ class Login:
         """What a request has been waiting for longer than a second: a credential plugin, by name; else empty."""
         return self._plugins.waiting
 
+    @property
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates of the present credentials, by what they are."""
+        with self._lock:
+            return {} if self._credentials is None else self._credentials.certificate_files
+
     def invalidate(self, generation: int) -> None:
         """Read the configuration anew before the next request; once for all that failed with the same one."""
         with self._lock:

@@ -92,6 +92,11 @@ class KubernetesSource:
         return self._worker.failure
 
     @property
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates that it shows or trusts, by the names of their options."""
+        return self._api.certificate_files
+
+    @property
     def figures(self) -> SourceStats:
         """What it has done."""
         return self._status.figures
