@@ -1,7 +1,7 @@
 """The long race: reads of every kind, each checked, while writers commit and others abort what they write.
 
-Every commit moves all rows of a small table on by one turn, and with it to other index keys: whoever reads must find all
-rows at one turn, by key, list, index, prefix, network and range. Reads come from threads, from ``__del__`` whenever the
+Every commit moves all rows of a small table on by one turn, and with it to other index keys: whoever reads must find
+all rows at one turn, by key, list, index, prefix, network and range. Reads come from threads, from ``__del__`` when the
 collector runs, and from a signal handler every five milliseconds. Uses what the first version of the store had too.
 
     python -m tests.statedb.engine.long_race --reads 10000000

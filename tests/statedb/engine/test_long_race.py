@@ -7,7 +7,7 @@ from .long_race import race
 
 def test_reads_from_everywhere_while_commits_are_aborted():
     counts = race(5_000, seconds=60).counts
-    assert all([counts[who] for who in ("threads", "finalizers", "commits")]), counts
+    assert all(counts[who] for who in ("threads", "finalizers", "commits")), counts
 
 
 @pytest.mark.stress
