@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 import msgspec
 
@@ -157,24 +158,23 @@ class Desired:
         """What is to be done so that the key is as it should be; None where it is, or where nothing can be done."""
         if key == self._heartbeat:
             return None
-        entry, rank = present.get(key), self._rank(key)
+        entry = present.get(key)
         if key in self._to_delete_first and entry is not None:
-            return Operation(key, None, rank)
+            return Operation(key, None, self._rank(key))
         value = self._values.get(key)
         if value is not None:
             if entry is not None and entry.value == value and is_good(entry.lease):
                 return None
-            return None if key in self._refused else Operation(key, value, rank)
-        if key in self._marks:
+        elif key in self._marks:
             if entry is not None and is_good(entry.lease) and key not in self._unwritten_marks:
                 return None
-            return None if key in self._refused else Operation(key, b"", rank)
-        if entry is None:
+            value = b""
+        elif entry is None:
             return None
-        if key in self._unwanted or self._may_delete(key):
-            return None if key in self._refused else Operation(key, None, rank)
-        self._unclaimed.add(key)
-        return None
+        elif key not in self._unwanted and not self._may_delete(key):
+            self._unclaimed.add(key)
+            return None
+        return None if key in self._refused else Operation(key, value, self._rank(key))
 
     def waiting(self) -> list[str]:
         """The keys that wait, in order. Cost: O(all of them)."""
@@ -184,7 +184,7 @@ class Desired:
     def first(self, count: int) -> list[str]:
         """The first keys that wait."""
         with self.lock:
-            return [key for key, _ in zip(self._queue, range(count))]
+            return list(islice(self._queue, count))
 
     def is_mark(self, key: str) -> bool:
         """Whether only the key's presence matters."""
@@ -199,21 +199,22 @@ class Desired:
         with self.lock:
             self._queue.pop(key, None)
 
-    def written(self, operation: Operation, present: Present, is_good: Callable[[int], bool]) -> None:
-        """The operation was done, and ``present`` knows. The key leaves the queue unless it has changed meanwhile."""
-        key = operation.key
+    def written(self, operations: Iterable[Operation], present: Present, is_good: Callable[[int], bool]) -> None:
+        """The operations were done, and ``present`` knows. Keys leave the queue unless they have changed meanwhile."""
         with self.lock:
-            self._accept(key)
-            self._unwritten_marks.discard(key)
-            was_to_delete_first = key in self._to_delete_first
-            self._to_delete_first.discard(key)
-            if operation.value is None and not was_to_delete_first:
-                self._unwanted.discard(key)
-            self._queue.pop(key, None)
-            if operation.value is not None and self._values.get(key) is operation.value:
-                return  # it has not changed
-            if self.operation(key, present, is_good) is not None:
-                self._queue[key] = None
+            for operation in operations:
+                key = operation.key
+                self._accept(key)
+                self._unwritten_marks.discard(key)
+                was_to_delete_first = key in self._to_delete_first
+                self._to_delete_first.discard(key)
+                if operation.value is None and not was_to_delete_first:
+                    self._unwanted.discard(key)
+                self._queue.pop(key, None)
+                if operation.value is not None and self._values.get(key) is operation.value:
+                    continue  # it has not changed
+                if self.operation(key, present, is_good) is not None:
+                    self._queue[key] = None
 
     def refuse(self, operation: Operation, reason: str) -> None:
         """The server refuses the key as it should be: it is left alone until that changes, or a new connection."""
