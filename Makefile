@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
-        test-lowest faults soak kube-apiserver helm screenshots clean
+        test-lowest faults soak kube-apiserver helm cilium screenshots clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd,"
@@ -25,6 +25,7 @@ help:
 	@echo "make screenshots  the pictures of the web page in docs/images, made in a real Chromium"
 	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
 	@echo "make helm     build Helm, which the tests of the chart need, once, into the cache folder (needs Go)"
+	@echo "make cilium   build Cilium's own programs, which ours are compared with, once, into the cache folder (needs Go)"
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -145,6 +146,10 @@ kube-apiserver:
 # The one in the cache folder, else built: some 5 minutes the first time.
 helm:
 	$(PYTHON) -m tests.deploy.helm
+
+# Those in the cache folder, else built: some 5 to 15 minutes the first time.
+cilium:
+	$(PYTHON) -m tests.cilium.binary
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

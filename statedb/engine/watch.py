@@ -235,7 +235,9 @@ class Registry:
                 continue
             standing.discard(entry)
             try:
-                empty = places[key] is standing and not standing  # from here to the pop no call: no thread comes between
+                empty = (
+                    places[key] is standing and not standing
+                )  # from here to the pop no call: no thread comes between
             except KeyError:  # another sweeper took it out
                 continue
             if empty:

@@ -28,15 +28,15 @@ class RemoteCommands:
 
     def __init__(
         self,
+        remote: Remote,
         *,
-        server: str,
         output: Format,
         columns: str | None = None,
         where: Sequence[str] = (),
         sort: str | None = None,
     ) -> None:
-        """Takes the values of the options of these names. Raises BadRequest."""
-        self._remote = Remote(server)
+        """``remote`` is the agent; the others are values of the options of these names. Raises BadRequest."""
+        self._remote = remote
         self._output: Format = output
         self._wanted = columns
         self._selection = Selection(where, sort)

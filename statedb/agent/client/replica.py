@@ -19,7 +19,8 @@ from ingest.worker import Worker
 from statedb import Database, DuplicateKey, StateDBError, Table, TableView, UniqueIndex, WriteTransaction
 
 from ..errors import AgentError, BadRequest, NotFound
-from .remote import SILENCE_S, Cancellation, Remote, RemoteBatch
+from .connection import Cancellation
+from .remote import SILENCE_S, Remote, RemoteBatch
 
 log = logging.getLogger("statedb.agent")
 

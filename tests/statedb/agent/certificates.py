@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trustme
+
+LONG_AGO = datetime(2020, 1, 2, tzinfo=UTC)
 
 
 class Authority:
