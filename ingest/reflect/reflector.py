@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from statedb import Database
-from statedb.catalog import Backends
+from statedb.catalog import Backends, Endpoints
 from statedb.catalog.backends import takes_traffic_first
 from statedb.catalog.wire import faults_of
 
@@ -25,6 +25,7 @@ from .claims import Claims, Preference
 from .feed import Feed, Split
 from .initializers import Initializers
 from .ownership import Owns, is_whole, owned
+from .waiting import WaitingRows
 from .withheld import Withheld
 from .writer import Changes, TableWriter
 
@@ -71,6 +72,7 @@ class Reflector:
         self._claims: dict[AnyTable, Claims[Any, Any]] = {
             table: Claims(table.key_of, partial(self._standing, table), _PREFERENCES.get(table)) for table in tables
         }
+        self._waiting = WaitingRows(db, cluster, self._claims.get(Endpoints))
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
         self._inherited: dict[AnyTable, list[Any]] = {}
         self._initializers = Initializers(db, cluster)
@@ -148,9 +150,8 @@ class Reflector:
         for name, event in self._batch.take().items():
             self._claim(name, event, changes)
         self._doubt(changes)
-        self._count(changes)
         self.split.claims_s += time.perf_counter() - started
-        self._writer.commit(changes, finished)
+        self._commit(changes, finished)
         self._writer.retry()
 
     def names(self, feed: str) -> set[str]:
@@ -192,8 +193,12 @@ class Reflector:
                 self._status.heal(feed.name, name)
         for table in self._claims:
             self._disinherit(table, changes[table])
+        self._commit(changes, ())
+
+    def _commit(self, changes: Changes, finished: Sequence[AnyTable]) -> None:
         self._count(changes)
-        self._writer.commit(changes, ())
+        self._waiting.add_to(changes, is_full=Endpoints in finished)
+        self._writer.commit(changes, finished)
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -277,9 +282,8 @@ class Reflector:
         self._reject_anew(feed.name, listed.objects)
         for table in feed.tables:
             self._status.relisted(table)
-        self._count(changes)
         self.split.claims_s += time.perf_counter() - started
-        self._writer.commit(changes, finished)
+        self._commit(changes, finished)
 
     def _relist(
         self, table: AnyTable, feed: Feed, listed: Listed, gone: Iterable[str], changes: dict[Any, Any]
@@ -346,9 +350,9 @@ class Reflector:
 
     def _object_of(self, table: AnyTable, key: Any) -> tuple[str, str] | None:
         """The feed and the object whose row stands, or should stand, under a key."""
-        claims = self._claims[table]
-        name = claims.holder(key)
-        if name is None:
+        claims = self._claims.get(table)
+        name = None if claims is None else claims.holder(key)
+        if claims is None or name is None:
             return None
         return next(feed for feed in self._feeds if name in claims.names(feed)), name
 

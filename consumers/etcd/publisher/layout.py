@@ -7,7 +7,8 @@ that makes. Sources: converters.go, service_sync.go and namespacers.go in cluste
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from statedb import Snapshot, Table
 from statedb.catalog import (
     Backend,
     Backends,
+    Endpoint,
     Endpoints,
     EndpointSlices,
     Identities,
@@ -25,6 +27,7 @@ from statedb.catalog import (
     Service,
     ServiceKey,
     Services,
+    WaitingEndpoints,
 )
 from statedb.catalog.wire import cluster_configs, endpoint_slices, identities, ips, keys, nodes, services
 from statedb.catalog.wire.addresses import is_ipv6
@@ -41,6 +44,9 @@ Kind = Literal["node", "identity", "ip", "service"]
 KINDS: tuple[Kind, ...] = ("node", "identity", "ip", "service")
 
 TABLES: tuple[type[Table[Any, Any]], ...] = (Nodes, Identities, Endpoints, Services, Backends, Namespaces)
+
+EXTRA: tuple[type[Table[Any, Any]], ...] = (EndpointSlices, WaitingEndpoints)
+"""Read in databases that have them: slices are copied as they are, and of an address all claims are known."""
 
 OWN_PREFIXES = (
     keys.NODES,
@@ -71,9 +77,11 @@ class Object(NamedTuple):
 class Layout:
     """Of one cluster. For any thread."""
 
-    def __init__(self, cluster: str, cluster_id: int, options: PublisherOptions, *, copies: bool = False) -> None:
-        """``cluster_id`` is written where Cilium writes it. ``copies``: there is a table `EndpointSlices`."""
-        self.tables: tuple[type[Table[Any, Any]], ...] = (*TABLES, EndpointSlices) if copies else TABLES
+    def __init__(
+        self, cluster: str, cluster_id: int, options: PublisherOptions, *, extra: Collection[type[Table[Any, Any]]] = ()
+    ) -> None:
+        """``cluster_id`` is written where Cilium writes it. Of ``extra`` tables it reads those that it knows."""
+        self.tables: tuple[type[Table[Any, Any]], ...] = (*TABLES, *[table for table in EXTRA if table in extra])
         self.cluster = cluster
         self.cluster_id = cluster_id
         self._options = options
@@ -112,6 +120,8 @@ class Layout:
             return ()
         if table is Backends or table is EndpointSlices:
             return (Object("service", row.service),)
+        if table is WaitingEndpoints:
+            return (Object("ip", row.endpoint.key),)
         if table is Namespaces:
             return self._of_namespace(snapshot, key.name)
         kinds: dict[Any, Kind] = {Nodes: "node", Identities: "identity", Endpoints: "ip", Services: "service"}
@@ -131,9 +141,8 @@ class Layout:
                     return {}  # without the label nobody can tell whether other clusters may see it
                 return {keys.join(keys.IDENTITIES, identities.name(row)): identities.encode(row)}
             case "ip":
-                if not self._is_global(snapshot, row.namespace):
-                    return {}
-                return {f"{keys.IPS}/{ips.name(row)}": ips.encode(row)}
+                seen = (each for each in self._claims(snapshot, row) if self._is_global(snapshot, each.namespace))
+                return {f"{keys.IPS}/{ips.name(each)}": ips.encode(each) for each in islice(seen, 1)}
             case "service":
                 if not row.shared or not self._is_global(snapshot, row.key.namespace):
                     return {}
@@ -155,9 +164,19 @@ class Layout:
         for endpoint in snapshot[Endpoints].values():
             if endpoint.namespace == name and endpoint.key.cluster == self.cluster:
                 yield Object("ip", endpoint.key)
+        for waiting in snapshot[WaitingEndpoints].values() if WaitingEndpoints in self.tables else ():
+            if waiting.endpoint.namespace == name and waiting.key.cluster == self.cluster:
+                yield Object("ip", waiting.endpoint.key)
         for service in snapshot[Services]:
             if service.namespace == name and service.cluster == self.cluster:
                 yield Object("service", service)
+
+    def _claims(self, snapshot: Snapshot, endpoint: Endpoint) -> Iterator[Endpoint]:
+        """Who claims an address, in the order in which they get it: of those that are seen the first one has it."""
+        yield endpoint
+        if WaitingEndpoints in self.tables:
+            for row in snapshot[WaitingEndpoints.by_address][endpoint.key]:
+                yield row.endpoint
 
     def _is_global(self, snapshot: Snapshot, namespace: str) -> bool:
         """Whether other clusters see what is in a namespace: not before the namespace is known.

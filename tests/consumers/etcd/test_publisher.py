@@ -95,7 +95,7 @@ class Publishing:
         self.clients: list[Client] = []
         short = {"heartbeat_s": 0.2, "retry_min_s": 0.02, "retry_max_s": 0.1}
         self.options = PublisherOptions(**(short | values))  # type: ignore[arg-type]
-        self.layout = Layout(cluster, cluster_id, self.options, copies=EndpointSlices in self.db.tables)
+        self.layout = Layout(cluster, cluster_id, self.options, extra=self.db.tables)
         self.cluster, self.cluster_id = cluster, cluster_id
         self.publisher = self.make()
 

@@ -234,7 +234,7 @@ def test_fact(fact: str, tmp_path: Path):
 
 def from_etcd(snapshot: Snapshot, export: Literal["services", "endpointslices-only"]) -> list[Any]:
     """What a remote cluster reads of the service keys that a publisher writes for these tables."""
-    layout = Layout(CLUSTER, 1, PublisherOptions(export=export, default_global_namespace=True), copies=True)
+    layout = Layout(CLUSTER, 1, PublisherOptions(export=export, default_global_namespace=True), extra=[EndpointSlices])
     found: list[Any] = []
     for key, value in published(snapshot, layout).items():
         if key.startswith(keys.SERVICES):
