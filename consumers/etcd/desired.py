@@ -134,6 +134,12 @@ class Desired:
             self._queue.update(dict.fromkeys(sorted(left, key=self._rank, reverse=True)))
             self.mark_again()
 
+    def stand_by(self, present: Present) -> None:
+        """Another process writes: nothing is to be done before the next `load`."""
+        with self.lock:
+            self._queue.clear()
+            self._unwanted = {key for key in self._unwanted if key in present}
+
     def look_at(self, keys: Iterable[str]) -> None:
         """These keys may not be as they should."""
         with self.lock:
@@ -170,6 +176,7 @@ class Desired:
                 return None
             value = b""
         elif entry is None:
+            self._unwanted.discard(key)
             return None
         elif key not in self._unwanted and not self._may_delete(key):
             self._unclaimed.add(key)

@@ -127,6 +127,7 @@ class Session:
                 if self.leads:
                     self._lead()
                 else:
+                    self._desired.stand_by(self.present)
                     self._memory.progress.look(False, self._clock())
                 self._memory.wake.wait(self._rest_s())
 

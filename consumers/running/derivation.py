@@ -295,9 +295,9 @@ def derive(
     The sources are the tables of ``affected``; no others can be read. ``target`` is registered, and initialized when
     its sources are and it equals them. Nobody else can write it until the derivation has ended (TableOwned). Both
     functions must be pure. A key or row for which they fail (SystemExit, too), and a key whose row the table refuses,
-    is set aside and named in ``health``: its derived row stays as it was. It is tried again with the newest rows when something about it changes, and after
-    growing pauses for ``retry_for_s`` seconds. Cost: O(changed rows, and keys that they affect). ``wait_applied`` waits
-    until it is up to a snapshot.
+    is set aside and named in ``health``: its derived row stays as it was. It is tried again with the newest rows when
+    something about it changes, and after growing pauses for ``retry_for_s`` seconds. Cost: O(changed rows, and keys
+    that they affect). ``wait_applied`` waits until it is up to a snapshot.
     """
     return Derivation(
         db,

@@ -17,7 +17,7 @@ import msgspec
 from consumers.running.follower import Failure, Follower
 from statedb import ChangeBatch, Database, Snapshot
 from statedb.catalog import Mirror, Mirrored, MirrorKey, Rejected, SourceKey, Sources
-from statedb.catalog.wire import cluster_configs, keys
+from statedb.catalog.wire import WireError, cluster_configs, keys
 
 from ..desired import Refusal
 from ..present import Present
@@ -181,16 +181,19 @@ class MeshCache(TablesToEtcd):
         return may
 
     def _gone_before(self, name: str, value: bytes, present: Present) -> Iterable[str]:
-        """A cluster under another id is another cluster: what the old one had goes before the config."""
+        """A cluster under another id is another cluster: what the old one had goes before the config.
+
+        What stands tells the old id only where an earlier process wrote it: later it may be the work of a stranger.
+        """
         if not is_config(name):
             return ()
-        cluster = cluster_of(name)
-        entry = present.get(name)
-        if entry is not None:
-            self._ids[cluster] = cluster_configs.decode(entry.value).id
-        if self._ids.get(cluster) in (None, cluster_configs.decode(value).id):
+        cluster, its_id, entry = cluster_of(name), _id_in(value), present.get(name)
+        before = self._ids.get(cluster) or (0 if entry is None else _id_in(entry.value))
+        others = [each for each in present.names() if each != name and _is_of(each, cluster)]
+        if before in (0, its_id) or not others:
+            self._ids[cluster] = its_id
             return ()
-        return [each for each in present.names() if each != name and _is_of(each, cluster)]
+        return others
 
     def _on_refusals(self, refused: dict[str, Refusal]) -> None:
         self._unwritten.replace({name: refusal.reason for name, refusal in refused.items()})
@@ -248,6 +251,14 @@ def open_meshcache(db: Database, connect: Connect, options: MeshCacheOptions = M
     they are opened with ``mirror``.
     """
     return MeshCache(db, connect, options)
+
+
+def _id_in(config: bytes) -> int:
+    """The id in a cluster's config; 0, which no cluster has, where it cannot be read."""
+    try:
+        return cluster_configs.decode(config).id
+    except WireError:
+        return 0
 
 
 def _is_of(name: str, cluster: str) -> bool:

@@ -312,14 +312,28 @@ def test_leases_are_renewed(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path)
             assert reader.numbers() == {1}
 
 
-def test_what_a_cluster_says_of_itself_is_enforced(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path):
+@pytest.mark.parametrize("spoiled", [b"{}", b'{"id":7}', b"no config", b"\xff"])
+def test_what_a_cluster_says_of_itself_is_enforced(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path, spoiled: bytes):
+    """Whatever a stranger writes there, with another id too: it holds nobody up, and no key of the cluster goes."""
     fill(origin, 1)
     with Cacher(tmp_path, cache).names(CLUSTER, origin) as cacher:
         assert cacher.cache.wait_ready(WAIT_S)
         before = held(cache)[CONFIG_KEY]
         with cache.client() as client:
-            client.put(CONFIG_KEY.encode(), b"{}")
+            client.put(CONFIG_KEY.encode(), spoiled)
         eventually(lambda: held(cache)[CONFIG_KEY] == before)
+        eventually(lambda: cacher.cache.ready)
+        assert cacher.cache.stats().deletes == 0
+
+
+def test_a_cache_that_stands_by_is_ready_and_has_nothing_to_write(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path):
+    fill(origin, 1)
+    with Cacher(tmp_path / "a", cache, leader_election=True).names(CLUSTER, origin) as first:
+        assert first.cache.wait_ready(WAIT_S)
+        with Cacher(tmp_path / "b", cache, leader_election=True).names(CLUSTER, origin) as second:
+            assert second.cache.wait_ready(WAIT_S)
+            assert second.cache.health.startswith("OK, standing by")
+            assert second.cache.queue_size == 0
 
 
 def test_the_rate_is_kept_and_changes_meanwhile_are_written_once(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path):
