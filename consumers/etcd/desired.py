@@ -29,22 +29,30 @@ class Desired:
         unclaimed   no call was made, or `release` undid it: it goes only where ``may_delete`` agrees
     """
 
-    def __init__(self, rank: Callable[[str], int], may_delete: Callable[[str], bool], heartbeat: str = "") -> None:
+    def __init__(
+        self,
+        rank: Callable[[str], int],
+        may_delete: Callable[[str], bool],
+        heartbeat: str = "",
+        part_of: Callable[[str], str] = lambda _: "",
+    ) -> None:
         """``rank`` orders keys that are written together; ``may_delete`` decides about unclaimed keys that stand.
 
-        ``heartbeat`` is a key that the writer keeps by itself: nothing is ever to be done about it here.
+        ``heartbeat`` is a key that the writer keeps by itself: nothing is ever to be done about it here. ``part_of``
+        names the keys that are reviewed together.
         """
         self.lock = threading.RLock()
         self._rank = rank
         self._heartbeat = heartbeat
         self._may_delete = may_delete
+        self._part_of = part_of
         self._values: dict[str, bytes] = {}
         self._marks: dict[str, None] = {}
         self._unwanted: set[str] = set()
         self._queue: dict[str, None] = {}
         self._unwritten_marks: set[str] = set()
         self._to_delete_first: set[str] = set()
-        self._unclaimed: set[str] = set()
+        self._unclaimed: dict[str, set[str]] = {}
         self._refused: dict[str, Refusal] = {}
         self.refusals = 0
         """Grows whenever `refused` changes."""
@@ -93,13 +101,17 @@ class Desired:
             self._unwanted.discard(key)
             self._queue.setdefault(key)
 
-    def review(self) -> bool:
-        """Ask ``may_delete`` again about all unclaimed keys that stand. Whether there are any."""
+    def review(self, part: str | None = None) -> bool:
+        """Ask ``may_delete`` again about the unclaimed keys that stand, of a part or all. Whether there are any.
+
+        Cost: O(those).
+        """
         with self.lock:
-            found, self._unclaimed = self._unclaimed, set()
-            for key in sorted(found, key=self._rank, reverse=True):
+            found = [self._unclaimed.pop(each, set()) for each in (list(self._unclaimed) if part is None else [part])]
+            keys = [key for of_part in found for key in of_part]
+            for key in sorted(keys, key=self._rank, reverse=True):
                 self._queue.setdefault(key)
-            return bool(found)
+            return bool(keys)
 
     def __contains__(self, key: str) -> bool:
         """Whether the key is wanted."""
@@ -179,7 +191,7 @@ class Desired:
             self._unwanted.discard(key)
             return None
         elif key not in self._unwanted and not self._may_delete(key):
-            self._unclaimed.add(key)
+            self._unclaimed.setdefault(self._part_of(key), set()).add(key)
             return None
         return None if key in self._refused else Operation(key, value, self._rank(key))
 

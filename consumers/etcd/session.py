@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from consumers.running.retries import delay_s
@@ -13,11 +11,10 @@ from consumers.running.retries import delay_s
 from .batches import Operation, batches, halves, ordered
 from .desired import Desired
 from .election import Election
-from .leases import Leases
 from .options import WriterOptions
-from .pacing import Pace, Progress
+from .memory import Memory
+from .pacing import Pace
 from .present import Present
-from .repairs import Repairs
 from .rules import Rules
 from .store import DELETE, Event, Store, decode, encode
 from .watching import OwnKeys
@@ -33,20 +30,6 @@ _RENEWALS = 3
 
 class WriteDenied(Exception):
     """The etcd lets us write none of the keys: give the user's role the right to write these prefixes."""
-
-
-class Memory:
-    """What a writer keeps from one connection to the next."""
-
-    def __init__(self, options: WriterOptions, desired: Desired, chance: Callable[[], float]) -> None:
-        """Nothing has happened yet."""
-        self.desired = desired
-        self.leases = Leases(max(1, round(options.lease_time_s)), options.lease_keys_max)
-        self.repairs = Repairs(options.repair_min_s, options.repair_max_s, chance)
-        self.progress = Progress()
-        self.counts: Counter[str] = Counter()
-        self.wake = threading.Event()
-        self.stop = threading.Event()
 
 
 class Session:
@@ -274,7 +257,6 @@ class Session:
                 break
             written += done
         if written:
-            self._wrote = True
             progress.advance(self._clock())
         self._pace.written(written, self._clock())
         self.complete = self.complete or not self._first_left
@@ -385,6 +367,7 @@ class Session:
         if len(self._own_revisions) >= _OWN_REVISIONS_MAX:
             self._own_revisions.clear()  # what comes back of those is compared key by key
         self._own_revisions.add(revision)
+        self._wrote = True
         for each in part:
             if each.value is None:
                 self.present.drop(each.key)

@@ -22,9 +22,10 @@ from consumers.running.retries import delay_s
 
 from .desired import Desired, Refusal
 from .election import Election
+from .memory import Memory
 from .options import WriterOptions
 from .rules import Rules
-from .session import Memory, Session, time_value
+from .session import Session, time_value
 from .statistics import WriterStats
 from .store import Connect
 
@@ -73,7 +74,8 @@ class EtcdWriter:
         self._wall = wall
         self._chance = chance
         self._identity = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
-        self._desired = Desired(rules.rank, rules.may_delete or (lambda _: self._others_may_go), rules.heartbeat)
+        may_delete = rules.may_delete or (lambda _: self._others_may_go)
+        self._desired = Desired(rules.rank, may_delete, rules.heartbeat, rules.part_of)
         self._memory = Memory(options, self._desired, chance)
         self._others_may_go = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -119,9 +121,9 @@ class EtcdWriter:
         self._desired.release(key)
         self._memory.wake.set()
 
-    def review(self) -> None:
-        """Ask ``may_delete`` again about the keys that stand and that nobody has put or deleted."""
-        if self._desired.review():
+    def review(self, part: str | None = None) -> None:
+        """Ask ``may_delete`` again about the keys that stand and that nobody has put or deleted: of a part, or all."""
+        if self._desired.review(part):
             self._memory.wake.set()
 
     def delete_others(self) -> None:
