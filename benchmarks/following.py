@@ -12,7 +12,7 @@ from contextlib import closing
 
 import msgspec
 
-from ingest.reflect import Split
+from ingest.reflect import Timings
 from statedb.agent.process.collector import collect_rarely
 from statedb.catalog import Endpoints
 
@@ -73,7 +73,7 @@ def propagate_kubernetes(size: Size) -> Iterator[Outcome]:
 
 def _lists(feed: Feed, size: Size) -> Iterator[Figure]:
     """Of an API server; the source reads as it does by default, as a stream where that is offered."""
-    bare, ours, cpu, splits = [], [], [], list[Split]()
+    bare, ours, cpu, splits = [], [], [], list[Timings]()
     for _ in rounds(min(size.repeats, 5), "kubernetes"):
         begun = time.process_time()
         bare.append(timed(_list_bare, feed))
@@ -93,7 +93,7 @@ def _list_bare(feed: Feed) -> None:
     require(feed.list_bare() == feed.rows, "the bare client found all objects")
 
 
-def _list_into_table(feed: Feed, splits: list[Split]) -> None:
+def _list_into_table(feed: Feed, splits: list[Timings]) -> None:
     db, source = feed.started()
     require(len(db.snapshot()[Endpoints]) == feed.rows, "the table has all rows")
     splits.append(msgspec.structs.replace(source.split))

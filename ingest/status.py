@@ -17,7 +17,7 @@ from statedb.catalog import Rejected, RejectedKey, RejectedRow, SourceKey, Sourc
 
 from .belief.state import State as State, derived
 from .errors import OwnedElsewhere
-from .figures import SourceFigures
+from .figures import SourceStats
 from .source import AnyTable
 
 ANY_TABLE = "*"
@@ -29,7 +29,7 @@ _LOGGED_MAX = 10
 
 _log = logging.getLogger("ingest")
 
-_whole: WeakKeyDictionary[Database, dict[str, str]] = WeakKeyDictionary()
+_sole_owners: WeakKeyDictionary[Database, dict[str, str]] = WeakKeyDictionary()
 """By table, the cluster whose source owns all of its rows; the source may have ended since."""
 
 
@@ -85,7 +85,7 @@ class Status:
         rejected_max: int = _REJECTED_MAX,
     ) -> None:
         """``wall`` dates the rows, ``clock`` paces the writes. ``rejected_max`` rows per table are shown at most."""
-        self.figures = SourceFigures(wall)
+        self.figures = SourceStats(wall)
         self._db = db
         self._cluster = cluster
         self._backend = backend
@@ -107,8 +107,8 @@ class Status:
         row = self._db.snapshot()[Sources].get(SourceKey(self._cluster, table.name))
         return row is not None and row.state != "absent"
 
-    def own(self, whole: Collection[str] = ()) -> None:
-        """Become the one source of these tables for this cluster; of the ``whole`` ones for all clusters.
+    def claim(self, sole: Collection[str] = ()) -> None:
+        """Become the one source of these tables for this cluster; of the ``sole`` ones for all clusters.
 
         Raises OwnedElsewhere naming both sources; then nothing is taken.
         """
@@ -116,18 +116,18 @@ class Status:
             sources = txn[Sources]
             filling = [row for row in sources.values() if row.key.table in self._health and row.state != "absent"]
             for other in sorted(filling, key=lambda row: list(self._health).index(row.key.table)):
-                self._check_owner(other, whole)
+                self._check_owner(other, sole)
             for name, health in self._health.items():
                 before = sources.get(SourceKey(self._cluster, name))
                 health.origin = "" if before is None else before.origin
                 sources.insert(self._row(name))
-        owners = _whole.setdefault(self._db, {})
+        owners = _sole_owners.setdefault(self._db, {})
         for name in self._health:
             owners.pop(name, None)
-        owners.update(dict.fromkeys(whole, self._cluster))
+        owners.update(dict.fromkeys(sole, self._cluster))
         self._written = self._clock()
 
-    def _check_owner(self, other: SourceRow, whole: Collection[str]) -> None:
+    def _check_owner(self, other: SourceRow, sole: Collection[str]) -> None:
         name, cluster = other.key.table, other.key.cluster
         if cluster == self._cluster:
             raise OwnedElsewhere(
@@ -135,14 +135,14 @@ class Status:
                 f"{self._backend!r} cannot fill it too: every table has one source of truth. "
                 "Take the table out of one of the two"
             )
-        if name in whole or _whole.get(self._db, {}).get(name) == cluster:
+        if name in sole or _sole_owners.get(self._db, {}).get(name) == cluster:
             raise OwnedElsewhere(
                 f"table {name!r} is filled by backend {other.backend!r} for cluster {cluster!r} already; "
                 f"{self._backend!r} cannot fill it for {self._cluster!r} too: nothing says whose rows are whose. "
                 "Give both sources 'owns', or let the type of the table's keys begin with a field 'cluster'"
             )
 
-    def disown(self) -> None:
+    def release(self) -> None:
         """The source has ended: its tables keep their rows, another source may take them."""
         self._forget_rejections()
         for health in self._health.values():
@@ -164,13 +164,13 @@ class Status:
 
     def report(self, state: State, error: str = "", tables: Iterable[AnyTable] | None = None) -> None:
         """How the connection is from now on, for these tables or all. Written at once if the state shown changes."""
-        turned = False
+        transitions = False
         for name in self._health if tables is None else [table.name for table in tables]:
-            turned |= self._turn(name, state, error)
-        if turned:
+            transitions |= self._update_state(name, state, error)
+        if transitions:
             self.write()
 
-    def _turn(self, name: str, state: State, error: str) -> bool:
+    def _update_state(self, name: str, state: State, error: str) -> bool:
         """Whether another state is to be shown now."""
         health = self._health[name]
         if state == "synced":
@@ -207,7 +207,7 @@ class Status:
         """What identified the place that the rows of before are from; empty if nobody has said."""
         return next((health.origin for health in self._health.values() if health.origin), "")
 
-    def came_from(self, origin: str) -> None:
+    def set_origin(self, origin: str) -> None:
         """What identifies the place that all rows are from now, for whoever begins with them. Kept beside a dump."""
         for name, health in self._health.items():
             if health.origin != origin:
@@ -282,13 +282,13 @@ class Status:
         """Write what is waiting into a transaction that has both tables open (Any: it may have others besides)."""
         changed, self._changed = self._changed, set()
         rejections, self._rejections = self._rejections, {}
-        turned: dict[tuple[State, State, str], dict[str, float]] = {}
+        transitions: dict[tuple[State, State, str], dict[str, float]] = {}
         for name in sorted(changed):
             health = self._health[name]
             before, since = health.shown, health.since
             row = self._row(name)
             if health.shown != before:
-                turned.setdefault((before, health.shown, row.last_error), {})[name] = health.since - since
+                transitions.setdefault((before, health.shown, row.last_error), {})[name] = health.since - since
             txn[Sources].insert(row)
         for key, rejected in rejections.items():
             if rejected is None:
@@ -296,7 +296,7 @@ class Status:
             else:
                 txn[Rejected].insert(rejected)
         self._written = self._clock()
-        self._log_turns(turned)
+        self._log_transitions(transitions)
 
     def _row(self, name: str) -> SourceRow:
         health = self._health[name]
@@ -329,9 +329,9 @@ class Status:
 
     # --- the log ------------------------------------------------------------------------------------------------------
 
-    def _log_turns(self, turned: dict[tuple[State, State, str], dict[str, float]]) -> None:
+    def _log_transitions(self, transitions: dict[tuple[State, State, str], dict[str, float]]) -> None:
         """One line for all tables that turn in the same way, with the longest time that the old state lasted."""
-        for (before, after, error), lasted_s in turned.items():
+        for (before, after, error), lasted_s in transitions.items():
             _log.log(
                 logging.WARNING if after in ("stale", "failed") else logging.INFO,
                 "%s/%s %s: %s -> %s after %.1f s%s",

@@ -66,7 +66,7 @@ class Desired:
             if self._values.get(key) == value:
                 return False
             self._unwanted.discard(key)
-            self._accept(key)
+            self._clear_refusal(key)
             self._values[key] = value
             self._queue.setdefault(key)
             return True
@@ -76,7 +76,7 @@ class Desired:
         with self.lock:
             self._values.pop(key, None)
             self._unwanted.discard(key)
-            self._accept(key)
+            self._clear_refusal(key)
             self._marks[key] = None
             self._unwritten_marks.add(key)
             self._move_to_end(key)
@@ -140,7 +140,7 @@ class Desired:
             self._unclaimed.clear()
             self._to_delete_first.clear()
             for key in list(self._refused):
-                self._accept(key)
+                self._clear_refusal(key)
             self._queue = dict.fromkeys(sorted([*self._values, *self._unwanted], key=self._rank))
             left = [key for key in present.names() if key not in self and key not in self._unwanted]
             self._queue.update(dict.fromkeys(sorted(left, key=self._rank, reverse=True)))
@@ -152,7 +152,7 @@ class Desired:
             self._queue.clear()
             self._unwanted = {key for key in self._unwanted if key in present}
 
-    def look_at(self, keys: Iterable[str]) -> None:
+    def recheck(self, keys: Iterable[str]) -> None:
         """These keys may not be as they should."""
         with self.lock:
             for key in sorted(keys, key=self._rank):
@@ -213,7 +213,7 @@ class Desired:
         """Whether the key is to be deleted before it is looked at."""
         return key in self._to_delete_first
 
-    def settle(self, key: str) -> None:
+    def dequeue(self, key: str) -> None:
         """Nothing is to be done about a key."""
         with self.lock:
             self._queue.pop(key, None)
@@ -223,7 +223,7 @@ class Desired:
         with self.lock:
             for operation in operations:
                 key = operation.key
-                self._accept(key)
+                self._clear_refusal(key)
                 self._unwritten_marks.discard(key)
                 was_to_delete_first = key in self._to_delete_first
                 self._to_delete_first.discard(key)
@@ -247,9 +247,9 @@ class Desired:
         self._values.pop(key, None)
         self._marks.pop(key, None)
         self._unwritten_marks.discard(key)
-        self._accept(key)
+        self._clear_refusal(key)
 
-    def _accept(self, key: str) -> None:
+    def _clear_refusal(self, key: str) -> None:
         """What was refused is not wanted any more, was written, or is to be tried again."""
         if self._refused.pop(key, None) is not None:
             self.refusals += 1

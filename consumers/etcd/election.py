@@ -16,7 +16,7 @@ from typing import Self
 
 from .store import Store, encode
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 
 class Election:
@@ -71,8 +71,8 @@ class Election:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._tell(self._is_leader())
-                self._stop.wait(min(_LOOK_S, self._time_s / 3))
+                self._set_leads(self._is_leader())
+                self._stop.wait(min(_POLL_S, self._time_s / 3))
         except Exception as error:  # whatever a connection raises is for the writer, which asks with `check`
             self._failure = error
             self.leads = False
@@ -94,7 +94,7 @@ class Election:
         self._lease = kv.lease  # of an earlier connection of this process, perhaps
         return True
 
-    def _tell(self, leads: bool) -> None:
+    def _set_leads(self, leads: bool) -> None:
         if leads != self.leads:
             self.leads = leads
             self._wake.set()

@@ -35,21 +35,21 @@ class Pace:
             self._free_at = max(self._free_at, now - _BURST_S) + keys / self._writes_per_s
 
 
-class Progress:
+class StallTimer:
     """Since when keys have waited without any being written. It outlives a connection."""
 
     def __init__(self) -> None:
         """Nothing waits."""
         self._waiting_since: float | None = None
 
-    def look(self, waiting: bool, now: float) -> None:
+    def update(self, waiting: bool, now: float) -> None:
         """Whether keys wait at the moment."""
         if not waiting:
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = now
 
-    def advance(self, now: float) -> None:
+    def reset(self, now: float) -> None:
         """Something was written, or nothing may be written yet because of the pace."""
         if self._waiting_since is not None:
             self._waiting_since = now

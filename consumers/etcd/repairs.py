@@ -22,28 +22,28 @@ class Repairs:
     """Keys by how often they were changed lately. For one thread; others may ask for `contested`.
 
     >>> repairs = Repairs(1.0, 60.0, chance=lambda: 1.0)
-    >>> [repairs.disturbed("a", now) for now in (0.0, 0.1, 0.2)], repairs.next_due
+    >>> [repairs.record_change("a", now) for now in (0.0, 0.1, 0.2)], repairs.next_due
     ([True, False, False], 2.2)
     >>> repairs.pop_due(3.0), repairs.pop_due(3.0)
     ('a', None)
     """
 
-    def __init__(self, min_s: float, max_s: float, chance: Callable[[], float] = random.random) -> None:
-        """``chance`` gives numbers from 0 to 1: a wait is between a half of its size and all of it."""
+    def __init__(self, min_s: float, max_s: float, jitter: Callable[[], float] = random.random) -> None:
+        """``jitter`` gives numbers from 0 to 1: a wait is between a half of its size and all of it."""
         self._wait_s = (min_s, max_s)
-        self._chance = chance
+        self._jitter = jitter
         self._changes: dict[str, tuple[int, float]] = {}
         self._due: dict[str, float] = {}
         self._queue: Any = SortedList()  # Any: the package has no types
 
-    def disturbed(self, key: str, now: float) -> bool:
+    def record_change(self, key: str, now: float) -> bool:
         """Somebody changed the key. True if it is to be written again at once, False if it has to wait."""
         count = 0 if self._is_quiet(key, now) else self._changes[key][0]
         self._changes[key] = (count + 1, now)
         if not count and key not in self._due:
             return True
         self._cancel(key)
-        due = now + delay_s(max(0, count - 1), *self._wait_s) * (0.5 + 0.5 * self._chance())
+        due = now + delay_s(max(0, count - 1), *self._wait_s) * (0.5 + 0.5 * self._jitter())
         self._due[key] = due
         self._queue.add((due, key))
         return False
@@ -61,7 +61,7 @@ class Repairs:
         self._cancel(key)
         return key
 
-    def forget_quiet(self, now: float) -> None:
+    def drop_quiet(self, now: float) -> None:
         """Drop what nobody has changed for long. Cost: O(keys that were changed)."""
         for key in list(self._changes):
             if key not in self._due and self._is_quiet(key, now):

@@ -34,8 +34,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     holds two ranks. ``gone_before(key, value, present)`` names keys that must be gone before this one is put.
 
     ``heartbeat`` is a key into which the time is written while all is well; none if empty. ``prepare(store)`` is called
-    on each new connection before anything is read; what it raises ends the connection. ``chore(store)`` is called then
-    and again after the seconds that it returns.
+    on each new connection before anything is read; what it raises ends the connection. ``periodic(store)`` is called
+    then too, and again after the number of seconds that it returns.
     """
 
     prefixes: tuple[str, ...]
@@ -46,4 +46,4 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     gone_before: Callable[[str, bytes, Present], Iterable[str]] | None = None
     heartbeat: str = ""
     prepare: Callable[[Store], None] | None = None
-    chore: Callable[[Store], float] | None = None
+    periodic: Callable[[Store], float] | None = None

@@ -9,20 +9,19 @@ from collections.abc import Callable, Sequence
 from consumers.running.retries import delay_s
 
 from .batches import Operation, batches, halves, ordered
-from .desired import Desired
 from .election import Election
 from .options import WriterOptions
-from .memory import Memory
 from .pacing import Pace
 from .present import Present
 from .rules import Rules
 from .store import DELETE, Event, Store, decode, encode
-from .watching import OwnKeys
+from .watching import OwnKeysWatch
+from .writer_state import WriterState
 
 log = logging.getLogger("statedb.consumers")
 
 _LONGEST_WAIT_S = 60.0
-_LOOK_AT_MAX = 1000
+_CHECKED_MAX = 1000
 _OWN_REVISIONS_MAX = 10_000
 _RENEWALS = 3
 """Leases are renewed so often in their time."""
@@ -38,19 +37,19 @@ class Session:
     def __init__(
         self,
         store: Store,
-        memory: Memory,
+        state: WriterState,
         rules: Rules,
         options: WriterOptions,
         *,
         election: Election | None,
         outdated_s: Callable[[], float],
-        tell_refusals: Callable[[], None],
+        report_refusals: Callable[[], None],
         clock: Callable[[], float],
         now: Callable[[], bytes],
     ) -> None:
         """``outdated_s`` says for how long what is wanted has been out of date; ``now`` is the time as a value.
 
-        ``tell_refusals`` is called after each round of writing.
+        ``report_refusals`` is called after each round of writing.
         """
         self.present = Present()
         self.loaded = False
@@ -60,25 +59,25 @@ class Session:
         self.no_space = ""
         """The server's words while its database is full; else empty."""
         self._store = store
-        self._memory = memory
-        self._desired = memory.desired
-        self._leases = memory.leases
+        self._writer_state = state
+        self._desired = state.desired
+        self._leases = state.leases
         self._rules = rules
         self._options = options
         self._election = election
         self._outdated_s = outdated_s
-        self._tell_refusals = tell_refusals
+        self._report_refusals = report_refusals
         self._clock = clock
         self._now = now
         self._pace = Pace(options.writes_per_s)
         self._starts: dict[str, int] = {}
-        self._first_left: set[str] = set()
+        self._initial_keys_left: set[str] = set()
         self._own_revisions: set[int] = set()
-        self._led = False
+        self._was_leading = False
         self._wrote = False
         self._keys_max = options.batch_keys_max
         self._no_space_tries = 0
-        self._puts_at = self._renew_at = self._beat_at = self._chore_at = 0.0
+        self._puts_at = self._renew_at = self._beat_at = self._periodic_at = 0.0
 
     @property
     def leads(self) -> bool:
@@ -88,7 +87,7 @@ class Session:
     @property
     def stuck_s(self) -> float:
         """For how long keys have waited without any being written, where that is longer than the bound; else 0."""
-        waited_s = max(self._memory.progress.waited_s(self._clock()), self._outdated_s())
+        waited_s = max(self._writer_state.stall_timer.waited_s(self._clock()), self._outdated_s())
         return waited_s if waited_s > self._options.stuck_s else 0.0
 
     def run(self) -> None:
@@ -98,9 +97,9 @@ class Session:
         self._load()
         self.loaded = True
         keys = [self._rules.heartbeat] if self._rules.heartbeat else []
-        with OwnKeys(self._store, self._starts, keys, self._memory.wake) as own_keys:
-            while not self._memory.stop.is_set():
-                self._memory.wake.clear()  # first this, then the look: what comes in between is not lost
+        with OwnKeysWatch(self._store, self._starts, keys, self._writer_state.wake) as own_keys:
+            while not self._writer_state.stop.is_set():
+                self._writer_state.wake.clear()  # first this, then the look: what comes in between is not lost
                 for events in own_keys.take():
                     if not self._are_own_writes(events):
                         for event in events:
@@ -111,22 +110,22 @@ class Session:
                     self._lead()
                 else:
                     self._desired.stand_by(self.present)
-                    self._memory.progress.look(False, self._clock())
-                self._memory.wake.wait(self._rest_s())
+                    self._writer_state.stall_timer.update(False, self._clock())
+                self._writer_state.wake.wait(self._idle_s())
 
     def _lead(self) -> None:
-        if not self._led:
-            self._led = True
+        if not self._was_leading:
+            self._was_leading = True
             self._desired.load(self.present)  # another process may have led until now
-            self._first_left = set(self._desired.waiting())
+            self._initial_keys_left = set(self._desired.waiting())
             self._renew_at = 0.0
-        self._do_what_is_due()
+        self._run_due()
         self._write()
-        self._tell_refusals()
+        self._report_refusals()
         if not self.leads:
-            self._led = False
+            self._was_leading = False
 
-    def _rest_s(self) -> float:
+    def _idle_s(self) -> float:
         """For how long there is nothing to do unless something wakes us."""
         now = self._clock()
         if not self.leads:
@@ -134,9 +133,9 @@ class Session:
         until = [self._renew_at, now + _LONGEST_WAIT_S]
         if self._rules.heartbeat:
             until.append(self._beat_at)
-        if self._rules.chore is not None:
-            until.append(self._chore_at)
-        if (repair := self._memory.repairs.next_due) is not None:
+        if self._rules.periodic is not None:
+            until.append(self._periodic_at)
+        if (repair := self._writer_state.repairs.next_due) is not None:
             until.append(repair)
         if len(self._desired):
             until.append(max(self._puts_at, now + self._pace.wait_s(now)))
@@ -185,9 +184,9 @@ class Session:
             and self.leads
             and self._desired.operation(key, self.present, self._leases.is_good) is not None
         ):
-            self._memory.counts["repairs"] += 1
-            if self._memory.repairs.disturbed(key, self._clock()):
-                self._desired.look_at([key])
+            self._writer_state.counts["repairs"] += 1
+            if self._writer_state.repairs.record_change(key, self._clock()):
+                self._desired.recheck([key])
 
     def _on_heartbeat(self, event: Event) -> None:
         """Another process has written the heartbeat, which is enough; or somebody deleted it."""
@@ -197,24 +196,24 @@ class Session:
             self._beat_at = now + self._options.heartbeat_s
         elif self._rules.heartbeat in self.present:
             self.present.drop(self._rules.heartbeat)
-            if self._memory.repairs.disturbed(self._rules.heartbeat, now):
+            if self._writer_state.repairs.record_change(self._rules.heartbeat, now):
                 self._beat_at = 0.0
 
     # --- what is due by time ------------------------------------------------------------------------------------------
 
-    def _do_what_is_due(self) -> None:
+    def _run_due(self) -> None:
         now = self._clock()
-        if self._rules.chore is not None and now >= self._chore_at:
-            self._chore_at = now + self._rules.chore(self._store)
+        if self._rules.periodic is not None and now >= self._periodic_at:
+            self._periodic_at = now + self._rules.periodic(self._store)
         if now >= self._renew_at:
             self._renew()
-        while (key := self._memory.repairs.pop_due(now)) is not None:
+        while (key := self._writer_state.repairs.pop_due(now)) is not None:
             if key == self._rules.heartbeat:
                 self._beat_at = 0.0
             else:
-                self._desired.look_at([key])
+                self._desired.recheck([key])
         if self._rules.heartbeat and now >= self._beat_at:
-            self._beat(now)
+            self._write_heartbeat(now)
 
     def _renew(self) -> None:
         """Renew all leases that have keys, those of an earlier or another process too."""
@@ -223,15 +222,15 @@ class Session:
         ended, short = self._leases.renewed(self._store.renew_all(self._leases.to_renew(self.present)), asked_at)
         lost = [key for lease in ended for key in self.present.drop_lease(lease)]
         if short:
-            self._desired.look_at(self.present.under(short))
+            self._desired.recheck(self.present.under(short))
         if lost:
             log.warning("%d keys were lost with their lease and are written anew", len(lost))
-            self._desired.look_at(lost)
+            self._desired.recheck(lost)
             self._desired.mark_again()
             self._beat_at = 0.0
-        self._memory.repairs.forget_quiet(self._clock())
+        self._writer_state.repairs.drop_quiet(self._clock())
 
-    def _beat(self, now: float) -> None:
+    def _write_heartbeat(self, now: float) -> None:
         """Tell readers that we are alive, unless what they read is out of date."""
         self._beat_at = now + 1.0  # unless it is written
         if not self.stuck_s and now >= self._puts_at:
@@ -244,10 +243,10 @@ class Session:
     def _write(self) -> None:
         """The first keys that wait, if it is time."""
         now = self._clock()
-        progress = self._memory.progress
-        progress.look(bool(len(self._desired)), now)
+        stall_timer = self._writer_state.stall_timer
+        stall_timer.update(bool(len(self._desired)), now)
         if self._pace.wait_s(now) > 0:
-            progress.advance(now)
+            stall_timer.reset(now)
             return
         written = 0
         chosen = ordered(self._choose(puts_too=now >= self._puts_at))
@@ -257,21 +256,21 @@ class Session:
                 break
             written += done
         if written:
-            progress.advance(self._clock())
+            stall_timer.reset(self._clock())
         self._pace.written(written, self._clock())
-        self.complete = self.complete or not self._first_left
-        progress.look(bool(len(self._desired)), self._clock())
+        self.complete = self.complete or not self._initial_keys_left
+        stall_timer.update(bool(len(self._desired)), self._clock())
 
     def _choose(self, *, puts_too: bool) -> list[Operation]:
         """The next operations. Keys that are as they should be leave the queue on the way."""
         most = self._pace.keys_max(self._keys_max)
         chosen: list[Operation] = []
         with self._desired.lock:
-            for key in self._desired.first(_LOOK_AT_MAX) if puts_too else self._desired.waiting():
+            for key in self._desired.first(_CHECKED_MAX) if puts_too else self._desired.waiting():
                 operation = self._desired.operation(key, self.present, self._leases.is_good)
                 if operation is None:
-                    self._desired.settle(key)
-                    self._first_left.discard(key)
+                    self._desired.dequeue(key)
+                    self._initial_keys_left.discard(key)
                 elif operation.value is None or puts_too:
                     if self._must_wait(operation):
                         return []
@@ -312,9 +311,9 @@ class Session:
                         raise WriteDenied(reason)
                     log.warning("key %s is not written: %s", part[0].key, reason)
                     self._desired.refuse(part[0], reason)
-                    self._first_left.discard(part[0].key)
+                    self._initial_keys_left.discard(part[0].key)
                 case _:
-                    self._wait_for(refusal, reason, part)
+                    self._handle_refusal(refusal, reason, part)
                     return None
         return written
 
@@ -361,7 +360,7 @@ class Session:
     def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
         """What was written stands there now."""
         size = sum([len(value) for value, _ in values.values()])
-        self._memory.counts.update(transactions=1, puts=len(values), bytes=size, deletes=len(part) - len(values))
+        self._writer_state.counts.update(transactions=1, puts=len(values), bytes=size, deletes=len(part) - len(values))
         if values:
             self.no_space, self._no_space_tries = "", 0
         if len(self._own_revisions) >= _OWN_REVISIONS_MAX:
@@ -375,10 +374,10 @@ class Session:
                 value, lease = values[each.key]
                 self.present.put(each.key, value, lease, revision)
         done = [each for each in part if each.key != self._rules.heartbeat]
-        self._first_left.difference_update([each.key for each in done])
+        self._initial_keys_left.difference_update([each.key for each in done])
         self._desired.written(done, self.present, self._leases.is_good)
 
-    def _wait_for(self, refusal: str, reason: str, part: list[Operation]) -> None:
+    def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:
         """The server takes no such transaction now: what is to be done about that."""
         if refusal == "fenced":
             if self._election is not None:

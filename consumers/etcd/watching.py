@@ -10,10 +10,10 @@ from typing import Self
 from .store import Changes, Event, Store, encode
 
 _BATCHES_MAX = 64
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 
-class OwnKeys:
+class OwnKeysWatch:
     """Events under some prefixes, while the block runs. ``wake`` is set when there is something to `take`.
 
     It also notices a connection that is lost while nothing is to be written.
@@ -26,7 +26,7 @@ class OwnKeys:
         self._keys = {encode(key) for key in keys}
         self._wake = wake
         self._batches: queue.Queue[Sequence[Event] | Exception] = queue.Queue(_BATCHES_MAX)
-        self._over = False
+        self._closing = False
         self._changes: Changes | None = None
         self._thread = threading.Thread(target=self._run, name="etcd writer watch", daemon=True)
 
@@ -38,7 +38,7 @@ class OwnKeys:
 
     def __exit__(self, *_: object) -> None:
         """End."""
-        self._over = True
+        self._closing = True
         if self._changes is not None:
             self._changes.close()
         self._thread.join()
@@ -57,18 +57,18 @@ class OwnKeys:
     def _run(self) -> None:
         assert self._changes is not None
         try:
-            while not self._over:
-                batch = self._changes.next(_LOOK_S)
+            while not self._closing:
+                batch = self._changes.next(_POLL_S)
                 if batch is not None and batch.events:
-                    self._hand_over(batch.events)
+                    self._enqueue(batch.events)
         except Exception as error:  # whatever a connection raises is for the writer, which asks with `take`
-            if not self._over:
-                self._hand_over(error)
+            if not self._closing:
+                self._enqueue(error)
 
-    def _hand_over(self, batch: Sequence[Event] | Exception) -> None:
-        while not self._over:
+    def _enqueue(self, batch: Sequence[Event] | Exception) -> None:
+        while not self._closing:
             try:
-                self._batches.put(batch, timeout=_LOOK_S)
+                self._batches.put(batch, timeout=_POLL_S)
             except queue.Full:  # the writer waits for an answer; flow control holds the server back
                 continue
             self._wake.set()

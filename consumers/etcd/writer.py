@@ -22,12 +22,12 @@ from consumers.running.retries import delay_s
 
 from .desired import Desired, Refusal
 from .election import Election
-from .memory import Memory
 from .options import WriterOptions
 from .rules import Rules
 from .session import Session, time_value
 from .statistics import WriterStats
 from .store import Connect
+from .writer_state import WriterState
 
 log = logging.getLogger("statedb.consumers")
 
@@ -57,9 +57,9 @@ class EtcdWriter:
         report: Report | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``connect`` gives a new connection each time. ``clock`` paces, ``wall`` dates, ``chance`` (0 to 1) jitters.
+        """``connect`` gives a new connection each time. ``clock`` paces, ``wall`` dates, ``jitter`` (0 to 1) jitters.
 
         ``name`` appears in the log and in the key of a leader election.
         """
@@ -72,11 +72,11 @@ class EtcdWriter:
         self._report = report
         self._clock = clock
         self._wall = wall
-        self._chance = chance
+        self._jitter = jitter
         self._identity = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         may_delete = rules.may_delete or (lambda _: self._others_may_go)
         self._desired = Desired(rules.rank, may_delete, rules.heartbeat, rules.part_of)
-        self._memory = Memory(options, self._desired, chance)
+        self._writer_state = WriterState(options, self._desired, jitter)
         self._others_may_go = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         # Its own words on whether it runs: while a thread begins it has an identifier and says that it is not alive.
@@ -98,8 +98,10 @@ class EtcdWriter:
     def put(self, key: str, value: bytes) -> None:
         """The key should have this value. Raises ValueError for a key outside of the prefixes."""
         self._check(key)
-        if self._desired.put(key, value) and not self._memory.wake.is_set():  # what is set is cleared before the look
-            self._memory.wake.set()
+        if (
+            self._desired.put(key, value) and not self._writer_state.wake.is_set()
+        ):  # what is set is cleared before the look
+            self._writer_state.wake.set()
 
     def mark(self, key: str) -> None:
         """Write the time into the key, once, behind all that waits; from then on it should only be there.
@@ -108,23 +110,23 @@ class EtcdWriter:
         """
         self._check(key)
         self._desired.mark(key)
-        self._memory.wake.set()
+        self._writer_state.wake.set()
 
     def delete(self, key: str) -> None:
         """The key should not be there. Raises ValueError for a key outside of the prefixes."""
         self._check(key)
         self._desired.delete(key)
-        self._memory.wake.set()
+        self._writer_state.wake.set()
 
     def release(self, key: str) -> None:
         """Undo `put`, `mark` or `delete`: if the key stands, it goes only where the rules' ``may_delete`` agrees."""
         self._desired.release(key)
-        self._memory.wake.set()
+        self._writer_state.wake.set()
 
     def review(self, part: str | None = None) -> None:
         """Ask ``may_delete`` again about the keys that stand and that nobody has put or deleted: of a part, or all."""
         if self._desired.review(part):
-            self._memory.wake.set()
+            self._writer_state.wake.set()
 
     def delete_others(self) -> None:
         """All keys were put: what else stands below the prefixes and is our own goes."""
@@ -147,8 +149,8 @@ class EtcdWriter:
 
     def stop(self) -> None:
         """Ask it to end; a request under way is cut off. What it has written stays for the time of its leases."""
-        self._memory.stop.set()
-        self._memory.wake.set()
+        self._writer_state.stop.set()
+        self._writer_state.wake.set()
         with self._lock:
             store, election = self._store, self._election
             self._resigning = store is not None and election is not None
@@ -186,7 +188,7 @@ class EtcdWriter:
         A process that stands by because another one leads is ready.
         """
         session = self._session
-        if session is None or not session.loaded or self.crash is not None or self._memory.stop.is_set():
+        if session is None or not session.loaded or self.crash is not None or self._writer_state.stop.is_set():
             return False
         if not session.leads:
             return self._leader() != ""
@@ -229,7 +231,7 @@ class EtcdWriter:
             return f"the database is full; compact it and disarm the alarm: {session.no_space}"
         if not session.complete:
             return f"writing, {waiting} keys wait"
-        refused, contested = self._desired.refused(), self._memory.repairs.contested(self._clock())
+        refused, contested = self._desired.refused(), self._writer_state.repairs.contested(self._clock())
         if refused:
             key, first = next(iter(refused.items()))
             return f"OK, but {len(refused)} keys are not written: {key}: {first.reason}"
@@ -249,7 +251,7 @@ class EtcdWriter:
 
     def stats(self) -> WriterStats:
         """What it has done."""
-        count, session = self._memory.counts, self._session
+        count, session = self._writer_state.counts, self._session
         return WriterStats(
             puts=count["puts"],
             deletes=count["deletes"],
@@ -261,17 +263,17 @@ class EtcdWriter:
             keys=0 if session is None else len(session.present),
             leases=0 if session is None else len(session.present.leases()),
             unwritten=len(self._desired.refused()),
-            contested=len(self._memory.repairs.contested(self._clock())),
+            contested=len(self._writer_state.repairs.contested(self._clock())),
             leads=not self._options.leader_election if session is None else session.leads,
-            lease_time_s=self._memory.leases.ttl_s,
-            lease_left_s=self._memory.leases.left_s(self._clock()),
+            lease_time_s=self._writer_state.leases.ttl_s,
+            lease_left_s=self._writer_state.leases.left_s(self._clock()),
         )
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            while not self._memory.stop.is_set():
+            while not self._writer_state.stop.is_set():
                 self._connect_and_write()
             self._state = "stopped"
         except BaseException as error:
@@ -288,21 +290,21 @@ class EtcdWriter:
         try:
             self._write_on(self._connect())
         except Exception as error:  # whatever an etcd, or the way to it, can raise: all is done anew
-            if self._memory.stop.is_set():
+            if self._writer_state.stop.is_set():
                 return
             if self._session is not None and self._session.complete:
                 self._tries, self._failure = 0, ""
             self._session = None
             self._tries += 1
-            self._memory.counts["failures"] += 1
+            self._writer_state.counts["failures"] += 1
             self._state = f"failing, {self._tries} tries: {error}"
             log.log(logging.DEBUG if str(error) == self._failure else logging.WARNING, "%s: %s", self.name, self._state)
             self._failure = str(error)
             pause_s = delay_s(self._tries - 1, self._options.retry_min_s, self._options.retry_max_s)
-            self._memory.stop.wait(pause_s * (0.5 + 0.5 * self._chance()))
+            self._writer_state.stop.wait(pause_s * (0.5 + 0.5 * self._jitter()))
 
     def _write_on(self, store: Any) -> None:
-        memory, options = self._memory, self._options
+        memory, options = self._writer_state, self._options
         election = None
         if options.leader_election:
             key = f"statedb/leader/{self.name}"
@@ -314,7 +316,7 @@ class EtcdWriter:
             options,
             election=election,
             outdated_s=self._outdated_s,
-            tell_refusals=self._tell_refusals,
+            report_refusals=self._report_refusals,
             clock=self._clock,
             now=lambda: time_value(self._wall()),
         )
@@ -336,7 +338,7 @@ class EtcdWriter:
             if not closed_later:
                 store.close()
 
-    def _tell_refusals(self) -> None:
+    def _report_refusals(self) -> None:
         if self._report is not None and self._desired.refusals != self._reported:
             self._reported = self._desired.refusals
             self._report(self._desired.refused())

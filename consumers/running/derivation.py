@@ -95,8 +95,10 @@ class Derivation(Follower, Generic[K, R]):
         self._set_aside = SetAside(self.name, retry_min_s, retry_max_s, retry_for_s)
         db.register(target)
         self._owner = db.own(target, name=self.name)
-        self._disown = finalize(self, self._owner.release)  # one that is dropped without having run gives it back too
-        self._disown.atexit = False
+        self._release_owner = finalize(
+            self, self._owner.release
+        )  # one that is dropped without having run gives it back too
+        self._release_owner.atexit = False
         promises = _promises.setdefault(db, {})
         with self._owner.write() as txn:
             if target in promises:  # of one that was stopped or dropped before it had derived anything
@@ -119,7 +121,7 @@ class Derivation(Follower, Generic[K, R]):
         """The keys and rows for which a function fails, and why. From any thread."""
         return self._set_aside.parts()
 
-    def afresh(self, snapshot: Snapshot) -> dict[K, R]:
+    def compute_all(self, snapshot: Snapshot) -> dict[K, R]:
         """What the table ought to hold for this state of its sources, computed from nothing. For tests and checks."""
         sources = SourceSnapshot(snapshot, self.tables)
         keys = dict.fromkeys(
@@ -130,7 +132,7 @@ class Derivation(Follower, Generic[K, R]):
                 for key in self._affected[table](sources, row)
             ]
         )
-        found = [(key, self._row(sources, key)) for key in keys]
+        found = [(key, self._checked_row(sources, key)) for key in keys]
         return {key: row for key, row in found if row is not None}
 
     # --- the steps ----------------------------------------------------------------------------------------------------
@@ -165,7 +167,7 @@ class Derivation(Follower, Generic[K, R]):
         if row is None:
             self._set_aside.discard(part)
         else:
-            self._dirty.update(dict.fromkeys(self._of(sources, part.table, row)))
+            self._dirty.update(dict.fromkeys(self._affected_keys(sources, part.table, row)))
 
     def _collect(self, batch: ChangeBatch[Any] | TablesBatch) -> None:
         """Note the keys that the changes affect, by the rows as they were and as they are."""
@@ -188,7 +190,7 @@ class Derivation(Follower, Generic[K, R]):
                 if change.deleted and len(self._set_aside):
                     self._set_aside.discard(Part(table, key))
             if not change.deleted:
-                dirty.update(dict.fromkeys(self._of(after, table, change.row)))
+                dirty.update(dict.fromkeys(self._affected_keys(after, table, change.row)))
 
     def _collect_old(self, before: SourceSnapshot, after: SourceSnapshot, table: AnyTable, old: Any) -> None:
         """Note what a row affected that is gone or replaced; all keys there are where its function fails now.
@@ -196,13 +198,13 @@ class Derivation(Follower, Generic[K, R]):
         Rows of other keys may have been computed from it while its own function failed, so that a row set aside must
         not be passed over: its keys would keep what they were computed from.
         """
-        keys = self._of(before, table, old)
+        keys = self._affected_keys(before, table, old)
         self._dirty.update(dict.fromkeys(keys))
         if not keys and Part(table, table.key_of(old)) in self._set_aside:
             self._dirty.update(dict.fromkeys(self._db.snapshot()[self.target]))
             for source in self.tables:
                 for row in after[source].values():
-                    self._dirty.update(dict.fromkeys(self._of(after, source, row)))
+                    self._dirty.update(dict.fromkeys(self._affected_keys(after, source, row)))
 
     def _write_dirty(self, sources: SourceSnapshot) -> None:
         """Compute the keys that are to be computed, and write their rows in one transaction."""
@@ -210,7 +212,7 @@ class Derivation(Follower, Generic[K, R]):
         failed: dict[K, BaseException] = {}
         for key in self._dirty | self._duplicates:
             try:
-                rows.append((key, self._row(sources, key)))
+                rows.append((key, self._checked_row(sources, key)))
             except FAILURES as error:
                 failed[key] = error
         refused = self._write(rows) if rows or self._token is not None else {}
@@ -238,7 +240,7 @@ class Derivation(Follower, Generic[K, R]):
                 writer.finish_initializer(self._token)
         return refused
 
-    def _of(self, sources: SourceSnapshot, table: AnyTable, row: Any) -> Iterable[K]:
+    def _affected_keys(self, sources: SourceSnapshot, table: AnyTable, row: Any) -> Iterable[K]:
         """The keys that a row affects; none where the function fails for it, which sets the row aside."""
         try:
             keys = list(self._affected[table](sources, row))
@@ -249,7 +251,7 @@ class Derivation(Follower, Generic[K, R]):
             self._set_aside.discard(Part(table, table.key_of(row)))
         return keys
 
-    def _row(self, sources: SourceSnapshot, key: K) -> R | None:
+    def _checked_row(self, sources: SourceSnapshot, key: K) -> R | None:
         row = self._compute(sources, key)
         if row is not None and self.target.key_of(row) != key:
             raise ValueError(
@@ -259,7 +261,7 @@ class Derivation(Follower, Generic[K, R]):
         return row
 
     def _on_end(self) -> None:
-        self._disown()
+        self._release_owner()
 
 
 def _inserted(writer: Any, rows: list[tuple[K, R]]) -> dict[K, BaseException]:

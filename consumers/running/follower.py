@@ -35,9 +35,9 @@ class Failure(NamedTuple):
 
     error: BaseException
     tries: int
-    again_s: float
+    retry_in_s: float
     """How long it pauses before the next try."""
-    for_s: float = 0.0
+    failing_s: float = 0.0
     """For how long it has failed."""
 
 
@@ -103,7 +103,7 @@ class Follower:
         self._stopping = False
         self._stop = manual_watch()
         self._wake = manual_watch()
-        self._moved = manual_watch()
+        self._advanced = manual_watch()
         self._applied: tuple[int, ...] = tuple([-1 for _ in tables])
         self._thread: threading.Thread | None = None
         self.name = name
@@ -140,7 +140,7 @@ class Follower:
         try:
             run_in_thread(self.steps())
         finally:
-            self._moved.trip()
+            self._advanced.trip()
 
     async def run_async(self) -> None:
         """Follow in this task until stopped or cancelled; what applies the batches may be asynchronous."""
@@ -149,9 +149,9 @@ class Follower:
         except GeneratorExit:
             raise  # the task is being collected, with its loop: that may happen where the lock of a watch is held
         except BaseException:
-            self._moved.trip()
+            self._advanced.trip()
             raise
-        self._moved.trip()
+        self._advanced.trip()
 
     def start(self) -> None:
         """Follow on a thread of its own. Raises RuntimeError the second time."""
@@ -205,7 +205,7 @@ class Follower:
         deadline = None if timeout is None else monotonic() + timeout
         self.wake()  # a forced write of an equal row moves revisions and wakes nobody
         while True:
-            moved = self._moved
+            moved = self._advanced
             if _reaches(self._applied, wanted):
                 return True
             left = None if deadline is None else deadline - monotonic()
@@ -250,10 +250,10 @@ class Follower:
                 batch = stream.next(timeout=0)
                 if batch is not None:
                     seen = batch.snapshot
-                    yield from self._until_done(partial(self._apply, batch))
+                    yield from self._retry_until_done(partial(self._apply, batch))
                 due_s = None
                 if self._maintain is not None and not self._stopping:
-                    due_s = yield from self._until_done(partial(self._maintain, seen))
+                    due_s = yield from self._retry_until_done(partial(self._maintain, seen))
                 if self._stopping:
                     return  # a batch that was given up is not applied
                 self._advance_to(seen)
@@ -261,20 +261,20 @@ class Follower:
                 del seen, batch  # hold no history while waiting
                 yield Pause((self._stop, self._wake, *watches), due_s)
 
-    def _until_done(self, function: Callable[[], Any]) -> Generator[Pause | Call, Any, Any]:
+    def _retry_until_done(self, function: Callable[[], Any]) -> Generator[Pause | Call, Any, Any]:
         """Call until it succeeds, or until stopped. Raises GaveUp."""
         tries, since = 0, self._clock()
         while True:
             try:
                 answer = yield Call(function)
             except FAILURES as error:
-                again_s = delay_s(tries, *self._retry_s)
+                retry_in_s = delay_s(tries, *self._retry_s)
                 tries += 1
-                for_s = self._clock() - since
-                self._report_failure(Failure(error, tries, again_s, for_s))
-                if self._retry_for_s is not None and for_s >= self._retry_for_s:
-                    raise GaveUp(f"failed for {for_s:.0f} s, {tries} tries: {describe(error)}") from error
-                yield Pause((self._stop,), again_s)
+                failing_s = self._clock() - since
+                self._report_failure(Failure(error, tries, retry_in_s, failing_s))
+                if self._retry_for_s is not None and failing_s >= self._retry_for_s:
+                    raise GaveUp(f"failed for {failing_s:.0f} s, {tries} tries: {describe(error)}") from error
+                yield Pause((self._stop,), retry_in_s)
                 if self._stopping:
                     return None
             else:
@@ -294,14 +294,14 @@ class Follower:
             log.info("%s: works again", self.name)
         else:
             level = logging.WARNING if failure.tries == 1 else logging.DEBUG  # one line an outage, however long it is
-            log.log(level, "%s: %s; again in %.1f s", self.name, describe(failure.error), failure.again_s)
+            log.log(level, "%s: %s; again in %.1f s", self.name, describe(failure.error), failure.retry_in_s)
 
     def _advance_to(self, snapshot: Snapshot) -> None:
         """All changes up to this state are applied: whoever waits for that goes on."""
         applied = self._revisions(snapshot)
         if applied != self._applied:
             self._applied = applied
-            moved, self._moved = self._moved, manual_watch()
+            moved, self._advanced = self._advanced, manual_watch()
             moved.trip()
 
     def _revisions(self, snapshot: Snapshot) -> tuple[int, ...]:

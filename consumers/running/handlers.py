@@ -39,7 +39,7 @@ def handle(
     handlers = (on_add, on_update, on_delete)
     if not any(handlers):
         raise ValueError("give at least one of on_add, on_update and on_delete")
-    known = _Known(table, *handlers)
+    known = _HandledRows(table, *handlers)
     is_async = any(map(inspect.iscoroutinefunction, handlers))
     return follow(
         db,
@@ -53,7 +53,7 @@ def handle(
     )
 
 
-class _Known(Generic[K, R]):
+class _HandledRows(Generic[K, R]):
     """The rows that handlers were told of, by key. What a batch that comes again repeats is not told again."""
 
     def __init__(
@@ -72,14 +72,14 @@ class _Known(Generic[K, R]):
     def apply(self, batch: ChangeBatch[R]) -> None:
         for change, call in self._calls(batch):
             call()
-            self._told(change)
+            self._record(change)
 
     async def apply_async(self, batch: ChangeBatch[R]) -> None:
         for change, call in self._calls(batch):
             done = call()
             if isinstance(done, Awaitable):
                 await done
-            self._told(change)
+            self._record(change)
 
     def _calls(self, batch: ChangeBatch[R]) -> Iterator[tuple[Change[R], Callable[[], object]]]:
         for change in batch:
@@ -92,7 +92,7 @@ class _Known(Generic[K, R]):
             elif before is not change.row:
                 yield change, partial(self._on_update, before, change.row)
 
-    def _told(self, change: Change[R]) -> None:
+    def _record(self, change: Change[R]) -> None:
         if change.deleted:
             del self._rows[self._key_of(change.row)]
         else:

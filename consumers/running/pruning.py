@@ -14,44 +14,44 @@ WhyNot = Callable[[Snapshot], str]
 
 
 class Pruning:
-    """For the reconciler's thread, but `ask` is for any."""
+    """For the reconciler's thread, but `request` is for any."""
 
     def __init__(
-        self, why_not: WhyNot, always_not: WhyNot, interval_s: float | None, clock: Callable[[], float]
+        self, why_not: WhyNot, why_incomplete: WhyNot, interval_s: float | None, clock: Callable[[], float]
     ) -> None:
-        """``always_not`` counts even where stale rows may be taken for all there are. First due as soon as allowed."""
+        """``why_incomplete`` counts even if the caller accepts stale rows. The first prune is due at once."""
         self.failed = ""
         """Why the last one failed; else empty."""
-        self.waits = ""
+        self.waiting_for = ""
         """Why one that is due is not done; else empty."""
         self.count = self.errors = 0
         self.took_s = 0.0
         self._why_not = why_not
-        self._always_not = always_not
+        self._why_incomplete = why_incomplete
         self._interval_s = interval_s
         self._clock = clock
-        self._asked = self._asked_even_stale = False
+        self._requested = self._requested_even_if_stale = False
         self._due: float | None = None
 
-    def ask(self, *, even_if_stale: bool) -> None:
+    def request(self, *, even_if_stale: bool) -> None:
         """Do it as soon as it is allowed. One that is asked for while another waits is the same one."""
         if even_if_stale:
-            self._asked_even_stale = True
-        self._asked = True
+            self._requested_even_if_stale = True
+        self._requested = True
 
     @property
     def next_due(self) -> float | None:
         """When the next one is due; None where none is, or it waits for something else."""
-        return None if self.waits else self._due
+        return None if self.waiting_for else self._due
 
     def run(self, operation: Callable[[Snapshot, Iterable[Any]], None], seen: Snapshot, rows: Iterable[Any]) -> None:
         """Prune where that is due and allowed. One that fails is not repeated before its next time."""
         now = self._clock()
-        wanted = self._asked or self._is_due(now)
-        self.waits = self._reason(seen) if wanted else ""
-        if not wanted or self.waits:
+        wanted = self._requested or self._is_due(now)
+        self.waiting_for = self._reason(seen) if wanted else ""
+        if not wanted or self.waiting_for:
             return
-        self._asked = self._asked_even_stale = False
+        self._requested = self._requested_even_if_stale = False
         self._due = None if self._interval_s is None else now + self._interval_s
         self.count += 1
         try:
@@ -66,4 +66,4 @@ class Pruning:
         return self._interval_s is not None and (self._due is None or now >= self._due)
 
     def _reason(self, seen: Snapshot) -> str:
-        return self._always_not(seen) or ("" if self._asked_even_stale else self._why_not(seen))
+        return self._why_incomplete(seen) or ("" if self._requested_even_if_stale else self._why_not(seen))

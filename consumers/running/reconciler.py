@@ -30,7 +30,7 @@ from .steps import describe, manual_watch
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
-ERRORS_TOLD_MAX = 10
+ERRORS_SHOWN_MAX = 10
 
 
 class Progress(NamedTuple):
@@ -85,8 +85,8 @@ class Reconciler(Follower, Generic[K, R]):
         self._done_at: dict[K, float] = {}  # the longest ago first
         self._refresh_free_at = 0.0
         self._refresh_asked = False
-        self._pruning = Pruning(may_prune or _always, self._why_no_prune, settings.prune_interval_s, clock)
-        self._outbox: dict[K, Status | None] = {}
+        self._pruning = Pruning(may_prune or _no_reason, self._why_no_prune, settings.prune_interval_s, clock)
+        self._pending_statuses: dict[K, Status | None] = {}
         self._progress = Progress(0, 0)
         self._progressed = manual_watch()
         self._figures: dict[str, float] = dict.fromkeys(
@@ -103,15 +103,15 @@ class Reconciler(Follower, Generic[K, R]):
             return ended
         objects = f"{len(self._db.snapshot()[self.table])} object(s)"
         failing = list(self._failing.values())
-        parts = [f"{object_name(task.key)}: {describe(error)}" for task, error in failing[:ERRORS_TOLD_MAX]]
-        if len(failing) > ERRORS_TOLD_MAX:
-            parts.append(f"and {len(failing) - ERRORS_TOLD_MAX} more")
+        parts = [f"{object_name(task.key)}: {describe(error)}" for task, error in failing[:ERRORS_SHOWN_MAX]]
+        if len(failing) > ERRORS_SHOWN_MAX:
+            parts.append(f"and {len(failing) - ERRORS_SHOWN_MAX} more")
         head = f"{len(failing)} error(s), {objects}" if failing else f"OK, {objects}"
         if self._pruning.failed:
             parts.append(f"prune failed: {self._pruning.failed}")
             head = head.removeprefix("OK, ")
-        elif self._pruning.waits:
-            parts.append(f"pruning waits: {self._pruning.waits}")
+        elif self._pruning.waiting_for:
+            parts.append(f"pruning waits: {self._pruning.waiting_for}")
         return f"{head}; {'; '.join(parts)}" if parts else head
 
     @property
@@ -133,7 +133,7 @@ class Reconciler(Follower, Generic[K, R]):
 
         From any thread. One that was asked for while another waits is the same one.
         """
-        self._pruning.ask(even_if_stale=even_if_stale)
+        self._pruning.request(even_if_stale=even_if_stale)
         self.wake()
 
     def refresh(self) -> None:
@@ -158,21 +158,21 @@ class Reconciler(Follower, Generic[K, R]):
             left = None if deadline is None else deadline - time.monotonic()
             if self._state == "ended" or (left is not None and left <= 0):
                 return None
-            WatchSet(progressed, self._moved).wait(left)
+            WatchSet(progressed, self._advanced).wait(left)
 
     # -- noticing ----------------------------------------------------------------------------------------------------
 
     def _on_changes(self, batch: ChangeBatch[R]) -> None:
         """Every changed object is to be done, whatever was to be done with it before."""
         if self._first:
-            self._forget_strangers(batch.snapshot)
+            self._delete_stale_statuses(batch.snapshot)
         key_of = self.table.key_of
         for change in batch:
             key = key_of(change.row)
             self._drop(key)
             task = Task(key, change.row, change.revision, change.deleted, fresh=True)
             (self._deletes if change.deleted else self._updates)[key] = task
-            self._outbox[key] = self._status(task, "pending")
+            self._pending_statuses[key] = self._status(task, "pending")
         self._write_statuses()
         self._first = False
 
@@ -184,13 +184,13 @@ class Reconciler(Follower, Generic[K, R]):
         self._retries.clear(key)
         self._done_at.pop(key, None)
 
-    def _forget_strangers(self, snapshot: Snapshot) -> None:
+    def _delete_stale_statuses(self, snapshot: Snapshot) -> None:
         """Remove the statuses that an earlier reconciler of this name left of objects that are gone."""
         known = {object_name(key) for key in snapshot[self.table]}
-        strangers = [row.key for row in snapshot[Statuses].prefix((self.name,)) if row.key.object not in known]
-        if strangers:
+        stale = [row.key for row in snapshot[Statuses].prefix((self.name,)) if row.key.object not in known]
+        if stale:
             with self._db.write(Statuses) as txn:
-                for key in strangers:
+                for key in stale:
                     txn[Statuses].delete(key)
 
     # -- working -----------------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class Reconciler(Follower, Generic[K, R]):
             if entry is not None:
                 task = Task(key, entry.row, entry.revision, deleted=False, fresh=False)
                 self._updates[key] = task
-                self._outbox[key] = self._status(task, "pending")
+                self._pending_statuses[key] = self._status(task, "pending")
                 self._figures["refreshes"] += 1
         self._write_statuses()
 
@@ -244,10 +244,10 @@ class Reconciler(Follower, Generic[K, R]):
     def _round(self, seen: Snapshot) -> None:
         """Deletes first, then updates, not more than a round's worth."""
         left = self._round_max
-        left -= self._do(seen, self._deletes, "deletes", left)
-        self._do(seen, self._updates, "updates", left)
+        left -= self._run_tasks(seen, self._deletes, "deletes", left)
+        self._run_tasks(seen, self._updates, "updates", left)
 
-    def _do(self, seen: Snapshot, waiting: dict[K, Task], what: str, most: int) -> int:
+    def _run_tasks(self, seen: Snapshot, waiting: dict[K, Task], what: str, most: int) -> int:
         """Call the operations for the first ones that wait, and write down what became of them; how many were tried."""
         tasks = list(waiting.values())[:most]
         if not tasks:
@@ -258,25 +258,25 @@ class Reconciler(Follower, Generic[K, R]):
         self._figures[what + "_s"] += self._clock() - begun
         for task, error in done:
             del waiting[task.key]
-            self._settle(task, error)
+            self._record_outcome(task, error)
         return len(done)
 
-    def _settle(self, task: Task, error: BaseException | None) -> None:
+    def _record_outcome(self, task: Task, error: BaseException | None) -> None:
         """Write down what became of a task; what failed is to be tried again."""
         key = task.key
         if error is not None:
             self._failing[key] = (task._replace(fresh=False), error)
             self._retries.add(key, self._clock())
             self._figures["errors_total"] += 1
-            self._outbox[key] = self._status(task, "error", describe(error))
+            self._pending_statuses[key] = self._status(task, "error", describe(error))
             return
         self._failing.pop(key, None)
         self._retries.clear(key)
         if task.deleted:
-            self._outbox[key] = None
+            self._pending_statuses[key] = None
         else:
             self._done_at[key] = self._clock()
-            self._outbox[key] = self._status(task, "done")
+            self._pending_statuses[key] = self._status(task, "done")
 
     def _why_no_prune(self, seen: Snapshot) -> str:
         """Why the rows are not all there are, whatever the caller says of stale ones."""
@@ -299,16 +299,16 @@ class Reconciler(Follower, Generic[K, R]):
         )
 
     def _write_statuses(self) -> None:
-        if not self._outbox:
+        if not self._pending_statuses:
             return
         with self._db.write(Statuses) as txn:
             writer = txn[Statuses]
-            for key, status in self._outbox.items():
+            for key, status in self._pending_statuses.items():
                 if status is None:
                     writer.delete(StatusKey(self.name, object_name(key)))
                 else:
                     writer.insert(status)
-        self._outbox = {}
+        self._pending_statuses = {}
 
     def _report_progress(self, seen: Snapshot) -> None:
         untried = [task.revision for tasks in (self._deletes, self._updates) for task in tasks.values() if task.fresh]
@@ -355,5 +355,5 @@ def reconcile(
     return Reconciler(db, table, operations, name=name, may_prune=may_prune, woken_by=woken_by, **options)
 
 
-def _always(_: Snapshot) -> str:
+def _no_reason(_: Snapshot) -> str:
     return ""

@@ -43,9 +43,9 @@ def run_in_thread(steps: Steps) -> None:
         while step is not None:
             if isinstance(step, Pause):
                 WatchSet(*step.watches).wait(step.timeout_s)
-                step = _sent(steps, None)
+                step = _send(steps, None)
             else:
-                step = _called(steps, step.function)
+                step = _call(steps, step.function)
     finally:
         steps.close()
 
@@ -57,46 +57,46 @@ async def run_in_task(steps: Steps) -> None:
         while step is not None:
             if isinstance(step, Pause):
                 await _wait_in_task(step)
-                step = _sent(steps, None)
+                step = _send(steps, None)
             else:
-                step = await _called_in_task(steps, step.function)
+                step = await _call_in_task(steps, step.function)
     finally:
         steps.close()
 
 
-def _sent(steps: Steps, answer: Any) -> Pause | Call | None:
+def _send(steps: Steps, answer: Any) -> Pause | Call | None:
     try:
         return steps.send(answer)
     except StopIteration:
         return None
 
 
-def _thrown(steps: Steps, error: BaseException) -> Pause | Call | None:
+def _throw(steps: Steps, error: BaseException) -> Pause | Call | None:
     try:
         return steps.throw(error)
     except StopIteration:
         return None
 
 
-def _called(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
+def _call(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
     try:
         answer = function()
         if inspect.iscoroutine(answer):
             answer.close()
             raise TypeError(f"{function!r} is asynchronous; run it in a task: await follower.run_async()")
     except FAILURES as error:
-        return _thrown(steps, error)
-    return _sent(steps, answer)
+        return _throw(steps, error)
+    return _send(steps, answer)
 
 
-async def _called_in_task(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
+async def _call_in_task(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
     try:
         answer = function()
         if isinstance(answer, Awaitable):
             answer = await answer
     except FAILURES as error:
-        return _thrown(steps, error)
-    return _sent(steps, answer)
+        return _throw(steps, error)
+    return _send(steps, answer)
 
 
 async def _wait_in_task(pause: Pause) -> None:

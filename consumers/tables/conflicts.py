@@ -70,7 +70,7 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
             self._compute_row,
             {
                 Endpoints: lambda _, endpoint: _of_endpoint(endpoint),
-                Nodes: lambda cut, node: _of_node(cut, cluster, node),
+                Nodes: lambda snapshot, node: _of_node(snapshot, cluster, node),
                 Backends: lambda _, backend: [_of_backend(backend)],
             },
             name="conflicts",
@@ -83,8 +83,8 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
         self._since: dict[ConflictKey, float] = {}
         self._logged: set[tuple[str, str, str]] = set()
 
-    def _compute_row(self, cut: SourceSnapshot, key: ConflictKey) -> Conflict | None:
-        clusters = _CLAIMANTS[key.table](cut, key.key, self._cluster)
+    def _compute_row(self, snapshot: SourceSnapshot, key: ConflictKey) -> Conflict | None:
+        clusters = _CLAIMANTS[key.table](snapshot, key.key, self._cluster)
         if len(clusters) < 2:
             self._since.pop(key, None)
             return None
@@ -124,8 +124,8 @@ def _of_endpoint(endpoint: Endpoint) -> list[ConflictKey]:
     return [ConflictKey(_ADDRESS, plain_address(endpoint.key.ip))]
 
 
-def _of_node(cut: SourceSnapshot, local_cluster: str, node: Node) -> list[ConflictKey]:
-    networks = affected_networks(cut, local_cluster, node)
+def _of_node(snapshot: SourceSnapshot, local_cluster: str, node: Node) -> list[ConflictKey]:
+    networks = affected_networks(snapshot, local_cluster, node)
     return [
         *[ConflictKey(_ADDRESS, ip) for ip in Nodes.by_ip.keys_of(node)],
         *[ConflictKey(_NETWORK, network) for network in networks],
@@ -140,19 +140,19 @@ def _of_backend(backend: Backend) -> ConflictKey:
 # --- which clusters claim a key, each once, the winner first ----------------------------------------------------------
 
 
-def _claimants_of_address(cut: SourceSnapshot, address: str, local_cluster: str) -> list[str]:
-    return list(dict.fromkeys([claim.cluster for claim in sorted(claims_of(cut, address, local_cluster))]))
+def _claimants_of_address(snapshot: SourceSnapshot, address: str, local_cluster: str) -> list[str]:
+    return list(dict.fromkeys([claim.cluster for claim in sorted(claims_of(snapshot, address, local_cluster))]))
 
 
-def _claimants_of_network(cut: SourceSnapshot, network: str, local_cluster: str) -> list[str]:
-    found = {node.key.cluster for node in cut[Nodes.by_pod_cidr][network] if any(node_ips(node))}
-    if found and owner_of_network(cut, local_cluster, network) is not None:
+def _claimants_of_network(snapshot: SourceSnapshot, network: str, local_cluster: str) -> list[str]:
+    found = {node.key.cluster for node in snapshot[Nodes.by_pod_cidr][network] if any(node_ips(node))}
+    if found and owner_of_network(snapshot, local_cluster, network) is not None:
         found.add(local_cluster)
     return _local_first(found, local_cluster)
 
 
-def _claimants_of_backend(cut: SourceSnapshot, text: str, local_cluster: str) -> list[str]:
-    rows = cut[Backends.by_address][text.split(" ")[1]]
+def _claimants_of_backend(snapshot: SourceSnapshot, text: str, local_cluster: str) -> list[str]:
+    rows = snapshot[Backends.by_address][text.split(" ")[1]]
     return _local_first({row.key.cluster for row in rows if _of_backend(row).key == text}, local_cluster)
 
 

@@ -71,8 +71,8 @@ def derive_ipcache(
     The addresses of the node ``local_node`` of this cluster are the host's, those of all others remote nodes'.
     """
 
-    def compute(cut: SourceSnapshot, network: str) -> IPEntry | None:
-        claims = claims_of(cut, network, cluster, local_node)
+    def compute(snapshot: SourceSnapshot, network: str) -> IPEntry | None:
+        claims = claims_of(snapshot, network, cluster, local_node)
         return min(claims).entry if claims else None
 
     return derive(
@@ -98,10 +98,10 @@ class Claim(NamedTuple):
     entry: IPEntry
 
 
-def claims_of(cut: SourceSnapshot, network: str, local_cluster: str, local_node: str = "") -> list[Claim]:
+def claims_of(snapshot: SourceSnapshot, network: str, local_cluster: str, local_node: str = "") -> list[Claim]:
     """All claims of an address or network by endpoints and nodes, in no order."""
-    claims = [_of_endpoint(endpoint, network, local_cluster) for endpoint in cut[Endpoints.by_prefix][network]]
-    for node in cut[Nodes.by_ip][network]:
+    claims = [_of_endpoint(endpoint, network, local_cluster) for endpoint in snapshot[Endpoints.by_prefix][network]]
+    for node in snapshot[Nodes.by_ip][network]:
         claims += _of_node(node, network, local_cluster, local_node)
     return claims
 

@@ -1,21 +1,25 @@
 """Whether a label selector selects a set of labels, and which labels a set must have for that. Pure.
 
 Labels are the texts of identities, ``source:key=value``; a requirement's key may name a source (``k8s:app``), and where
-it does not, or names ``any``, every source will do. As in Kubernetes NotIn holds also where the label is missing.
+it does not, or names ``any`` or ``unspec``, every source will do. As in Kubernetes NotIn holds also where the label is
+missing. The label of a network (``cidr:10.1.0.0/16``) is also found by each network around it (``cidr:10.0.0.0/8``):
+cilium/cilium pkg/labels, HasKey.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import msgspec
 
 from statedb.catalog import Requirement
-from statedb.catalog.wire import labels as wire
+from statedb.catalog.wire import WireError, cidr, labels as wire
 
 Requirements = tuple[Requirement, ...]
 Labels = tuple[str, ...]
+_NETWORK = "cidr"
 
 
 def requirements(
@@ -50,10 +54,11 @@ def anchors(selector: Requirements) -> tuple[str, ...]:
 
     Found the other way round with `anchors_of`: so a new identity is compared with few of many selectors.
     """
-    for requirement in selector:
+    of_one_key = [each for each in selector if _wanted(each)[0] != _NETWORK]
+    for requirement in of_one_key:
         if requirement.operator == "In":
             return tuple([f"{_wanted(requirement)[1]}={value}" for value in requirement.values])
-    for requirement in selector:
+    for requirement in of_one_key:
         if requirement.operator == "Exists":
             return (_wanted(requirement)[1],)
     return ("",)
@@ -69,14 +74,17 @@ def exact_labels(selector: Requirements) -> Labels | None:
     """Labels, source and all, of which a set must have one to be selected; None where there are no such."""
     for requirement in selector:
         source, key = _wanted(requirement)
-        if requirement.operator == "In" and source != wire.ANY:
+        if requirement.operator == "In" and source not in (wire.ANY, _NETWORK):
             return tuple([f"{source}:{key}={value}" for value in requirement.values])
     return None
 
 
 def _holds(requirement: Requirement, labels: tuple[tuple[str, str, str], ...]) -> bool:
     source, key = _wanted(requirement)
-    values = [value for of, name, value in labels if name == key and source in (wire.ANY, of)]
+    if source == _NETWORK:
+        values = [value for of, name, value in labels if of == _NETWORK and _is_within(name, key)]
+    else:
+        values = [value for of, name, value in labels if name == key and source in (wire.ANY, of)]
     match requirement.operator:
         case "In":
             return any(value in requirement.values for value in values)
@@ -94,7 +102,25 @@ def _holds(requirement: Requirement, labels: tuple[tuple[str, str, str], ...]) -
 def _wanted(requirement: Requirement) -> tuple[str, str]:
     """Source and key; ``any`` for every source."""
     source, colon, key = requirement.key.partition(":")
-    return (source or wire.ANY, key) if colon else (wire.ANY, source)
+    if not colon:
+        return wire.ANY, source
+    return (wire.ANY if source in ("", wire.UNSPEC) else source), key
+
+
+def _is_within(inner: str, outer: str) -> bool:
+    """Whether the network of one label's key lies in that of another; false where one of them is no network."""
+    one, other = _network(inner), _network(outer)
+    if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
+        return one.subnet_of(other)
+    return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.subnet_of(other)
+
+
+@lru_cache(maxsize=16384)
+def _network(key: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(cidr.from_label_key(key))
+    except WireError:
+        return None
 
 
 @lru_cache(maxsize=65536)

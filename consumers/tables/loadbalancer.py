@@ -93,12 +93,12 @@ def derive_loadbalancer(
 ) -> Derivation[LoadBalancerKey, LoadBalancer]:
     """Keeps the table ``LoadBalancers`` for the services of this cluster."""
 
-    def compute(cut: SourceSnapshot, key: LoadBalancerKey) -> LoadBalancer | None:
-        services = {each.key.cluster: each for each in cut[Services.by_name][key.namespace, key.name]}
+    def compute(snapshot: SourceSnapshot, key: LoadBalancerKey) -> LoadBalancer | None:
+        services = {each.key.cluster: each for each in snapshot[Services.by_name][key.namespace, key.name]}
         own = services.get(cluster)
         if own is None:
             return None
-        backends = cut[Backends.by_name][key.namespace, key.name]
+        backends = snapshot[Backends.by_name][key.namespace, key.name]
         used = {cluster}
         if own.include_external:
             used |= {*services, *[each.key.cluster for each in backends]}

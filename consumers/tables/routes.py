@@ -48,12 +48,12 @@ class Routes(Table[str, Route], name="routes"):
 def derive_routes(db: Database, cluster: str, *, report: Report | None = None) -> Derivation[str, Route]:
     """Keeps the table ``Routes``. ``cluster`` is the local cluster: its claims win over those of all others."""
 
-    def compute(cut: SourceSnapshot, pod_cidr: str) -> Route | None:
-        able = [node for node in cut[Nodes.by_pod_cidr][pod_cidr] if any(node_ips(node))]
-        if not able:
+    def compute(snapshot: SourceSnapshot, pod_cidr: str) -> Route | None:
+        reachable = [node for node in snapshot[Nodes.by_pod_cidr][pod_cidr] if any(node_ips(node))]
+        if not reachable:
             return None
-        node = min(able, key=lambda node: (precedence(cluster, node.key.cluster, node.source), node.key))
-        if node.key.cluster != cluster and owner_of_network(cut, cluster, pod_cidr) is not None:
+        node = min(reachable, key=lambda node: (precedence(cluster, node.key.cluster, node.source), node.key))
+        if node.key.cluster != cluster and owner_of_network(snapshot, cluster, pod_cidr) is not None:
             return None
         ips = node_ips(node)
         return Route(pod_cidr, node.key, ips.ipv4, ips.ipv6, node.encryption_key, node.source)
@@ -62,21 +62,21 @@ def derive_routes(db: Database, cluster: str, *, report: Report | None = None) -
         db,
         Routes,
         compute,
-        {Nodes: lambda cut, node: affected_networks(cut, cluster, node)},
+        {Nodes: lambda snapshot, node: affected_networks(snapshot, cluster, node)},
         name="routes",
         report=report,
     )
 
 
-def owner_of_network(cut: SourceSnapshot, local_cluster: str, pod_cidr: str) -> Node | None:
+def owner_of_network(snapshot: SourceSnapshot, local_cluster: str, pod_cidr: str) -> Node | None:
     """A node of the local cluster that has this network or a wider one, and an address to send to; else None."""
-    nodes = cut[Nodes.by_pod_cidr].covering(pod_cidr)
+    nodes = snapshot[Nodes.by_pod_cidr].covering(pod_cidr)
     return next((node for node in nodes if node.key.cluster == local_cluster and any(node_ips(node))), None)
 
 
-def affected_networks(cut: SourceSnapshot, local_cluster: str, node: Node) -> Iterable[str]:
+def affected_networks(snapshot: SourceSnapshot, local_cluster: str, node: Node) -> Iterable[str]:
     """The networks whose route a node may change: its own, and for a local node those that lie inside of them."""
     if node.key.cluster != local_cluster:
         return node.pod_cidrs
-    inside = [other for network in node.pod_cidrs for other in cut[Nodes.by_pod_cidr].within(network)]
+    inside = [other for network in node.pod_cidrs for other in snapshot[Nodes.by_pod_cidr].within(network)]
     return dict.fromkeys([*node.pod_cidrs, *[network for other in inside for network in other.pod_cidrs]])

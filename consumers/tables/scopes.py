@@ -77,7 +77,7 @@ def entity_selectors(name: str, cluster: str) -> tuple[Requirements, ...]:
     Raises KeyError for a name that is no entity.
     """
     if name == "cluster":
-        return (*map(_reserved, _IN_CLUSTER), (Requirement(CLUSTER, "In", (cluster,)),))
+        return (*_NEAR, (Requirement(CLUSTER, "In", (cluster,)),))
     return ENTITIES[name]
 
 
@@ -85,11 +85,15 @@ def _reserved(name: str) -> Requirements:
     return (Requirement(f"reserved:{name}", "In", ("",)),)
 
 
-_IN_CLUSTER = ("health", "host", "ingress", "init", "kube-apiserver", "remote-node", "unmanaged")
+_NAMES = ("health", "host", "ingress", "init", "kube-apiserver", "unmanaged")
+_REMOTE_NODES = tuple(map(_reserved, ("remote-node", "aggregate-remote-node")))
+_NEAR = tuple(map(_reserved, (*_NAMES, "remote-node", "aggregate-cluster")))
 ENTITIES: Mapping[str, tuple[Requirements, ...]] = {
     "all": ((),),
-    "world": tuple(map(_reserved, ("world", "world-ipv4", "world-ipv6"))),
-    **{name: (_reserved(name),) for name in (*_IN_CLUSTER, "none", "world-ipv4", "world-ipv6")},
+    "cluster-mesh": (*_NEAR, _reserved("aggregate-cluster-mesh"), (Requirement(_CLUSTER_KEY, "Exists"),)),
+    "remote-node": _REMOTE_NODES,
+    "world": tuple(map(_reserved, ("world", "world-ipv4", "world-ipv6", "aggregate-world"))),
+    **{name: (_reserved(name),) for name in (*_NAMES, "none", "world-ipv4", "world-ipv6")},
 }
 """The selectors of every entity but ``cluster``, which depends on the cluster's name."""
 

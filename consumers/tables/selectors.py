@@ -109,7 +109,7 @@ def derive_selectors(
     uses = derive(
         db,
         SelectorUses,
-        lambda cut, key: _use(cut, key, scope),
+        lambda snapshot, key: _use(snapshot, key, scope),
         {Policies: lambda _, policy: uses_of(policy), AskedSelectors: lambda _, asked: [_use_of(asked)]},
         name="selector-uses",
         report=report,
@@ -129,11 +129,11 @@ def _use_of(asked: AskedSelector) -> SelectorUseKey:
     return SelectorUseKey(text_of(asked.requirements), PolicyKey("", "", asked.name))
 
 
-def _use(cut: SourceSnapshot, key: SelectorUseKey, scope: Scope) -> SelectorUse | None:
+def _use(snapshot: SourceSnapshot, key: SelectorUseKey, scope: Scope) -> SelectorUse | None:
     if not key.user.kind:
-        asked = cut[AskedSelectors].get(key.user.name)
+        asked = snapshot[AskedSelectors].get(key.user.name)
         return SelectorUse(key, asked.requirements) if asked is not None and _use_of(asked) == key else None
-    policy = cut[Policies].get(key.user)
+    policy = snapshot[Policies].get(key.user)
     if policy is None:
         return None
     found = scoped_selectors(policy, scope)
@@ -142,21 +142,21 @@ def _use(cut: SourceSnapshot, key: SelectorUseKey, scope: Scope) -> SelectorUse 
     return SelectorUse(key, needed, paths) if paths else None
 
 
-def _matches_of_use(cut: SourceSnapshot, use: SelectorUse) -> list[SelectionKey]:
+def _matches_of_use(snapshot: SourceSnapshot, use: SelectorUse) -> list[SelectionKey]:
     """The identities that a selector selects: found by a label that they must have, or among all."""
     exact = exact_labels(use.requirements)
     found: list[Identity] = []
     if exact is None:
-        found = list(cut[Identities].values())
+        found = list(snapshot[Identities].values())
     else:
         for label in exact:
-            found += cut[Identities.by_label][label]
+            found += snapshot[Identities.by_label][label]
     return [SelectionKey(use.key.selector, row.key) for row in found if selects(use.requirements, row.labels)]
 
 
-def _matches_of_identity(cut: SourceSnapshot, identity: Identity) -> list[SelectionKey]:
+def _matches_of_identity(snapshot: SourceSnapshot, identity: Identity) -> list[SelectionKey]:
     """The selectors that select an identity: found by a label of its that they must find."""
-    by_anchor = cut[SelectorUses.by_anchor]
+    by_anchor = snapshot[SelectorUses.by_anchor]
     found: dict[str, Requirements] = {}
     for anchor in anchors_of(identity.labels):
         for use in by_anchor[anchor]:
@@ -164,9 +164,9 @@ def _matches_of_identity(cut: SourceSnapshot, identity: Identity) -> list[Select
     return [SelectionKey(name, identity.key) for name, needed in found.items() if selects(needed, identity.labels)]
 
 
-def _selection(cut: SourceSnapshot, key: SelectionKey) -> Selection | None:
-    identity = cut[Identities].get(key.identity)
-    uses = cut[SelectorUses.by_selector][key.selector]
+def _selection(snapshot: SourceSnapshot, key: SelectionKey) -> Selection | None:
+    identity = snapshot[Identities].get(key.identity)
+    uses = snapshot[SelectorUses.by_selector][key.selector]
     if identity is None or not uses or not selects(uses[0].requirements, identity.labels):
         return None
     return Selection(key)

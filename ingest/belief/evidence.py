@@ -33,7 +33,7 @@ class History(Enum):
     UNPROVEN = "nothing is left that would show which server this is"
 
 
-class Writer(Enum):
+class WriterActivity(Enum):
     """What we have seen of the program that writes the server's content."""
 
     NOT_NEEDED = "the server itself is the authority"
@@ -64,7 +64,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     absence: Absence
     history: History = History.SAME
-    writer: Writer = Writer.NOT_NEEDED
+    writer: WriterActivity = WriterActivity.NOT_NEEDED
     canaries: Canaries = Canaries.NOT_USED
     accepted: bool = False
     detail: str = ""

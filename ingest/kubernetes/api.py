@@ -81,7 +81,7 @@ class Api:
 
     def close(self) -> None:
         """Cut off every request and let no other begin. From any thread, more than once."""
-        self._sockets.cut()
+        self._sockets.abort()
         self._login.close()
 
     def clear(self) -> None:
@@ -100,7 +100,7 @@ class Api:
         response, generation = self._send(request, compressed)
         if response.status == 401:
             _close(response)
-            self._login.outdate(generation)
+            self._login.invalidate(generation)
             response, generation = self._send(request, compressed)
         connection = response.connection
         try:
@@ -137,19 +137,19 @@ class Api:
         return _decoded(request, b"".join(pieces), kind)
 
     def _send(self, request: Request, compressed: bool) -> tuple[Response, int]:
-        ticket = self._login.ticket()
+        context = self._login.request_context()
         with self._lock:
             self.requests[request.verb, request.resource] += 1
-        headers = ticket.headers | {"accept": request.accept or "application/json", "user-agent": "statedb"}
+        headers = context.headers | {"accept": request.accept or "application/json", "user-agent": "statedb"}
         headers["accept-encoding"] = "gzip" if compressed else "identity"
         if request.content_type:
             headers["content-type"] = request.content_type
         options = self._options
         started = time.perf_counter()
         try:
-            response = ticket.pools.request(
+            response = context.pools.request(
                 request.method,
-                ticket.url + _target(request),
+                context.url + _target(request),
                 body=request.body or None,
                 headers=headers,
                 preload_content=False,
@@ -158,12 +158,12 @@ class Api:
                 timeout=urllib3.Timeout(connect=options.connect_timeout_s, read=options.request_timeout_s),
             )
         except SSLError as error:
-            self._login.outdate(ticket.generation)  # certificates may have been renewed on disk
-            raise Unavailable(f"{request}: {ticket.url}: {reason(error)}") from None
+            self._login.invalidate(context.generation)  # certificates may have been renewed on disk
+            raise Unavailable(f"{request}: {context.url}: {reason(error)}") from None
         except TRANSPORT_ERRORS as error:
-            raise Unavailable(f"{request}: {ticket.url}: {reason(error)}") from None
+            raise Unavailable(f"{request}: {context.url}: {reason(error)}") from None
         self.on_answer(time.perf_counter() - started)
-        return response, ticket.generation
+        return response, context.generation
 
 
 def _target(request: Request) -> str:

@@ -19,11 +19,11 @@ from statedb.catalog.wire import DECODE_ERRORS
 from .api import Api
 from .discovery import Discovery
 from .errors import Broken, Endless, Expired, Forbidden, Missing, TooLarge
-from .located import Located
+from .locator import Locator
 from .options import KubernetesOptions
 from .request import Request
 from .resource_spec import Resource
-from .stream import Item, ends_list, item_of, pieces
+from .stream import Item, ends_list, item_batches, item_of
 
 BRIEF_S = 4.0
 """How long a brief watch lasts. The API server sends a bookmark two seconds before the end, late by a second at most
@@ -32,7 +32,7 @@ BRIEF_S = 4.0
 _PAGES_MAX = 1_000_000
 _PAGE_BYTES = 64 << 20
 _LIST_BYTES = 1 << 30
-_SMALLER = 8
+_SHRINK_FACTOR = 8
 _IDENTITY = Request("get", "namespaces", "/api/v1/namespaces/kube-system")
 
 
@@ -55,18 +55,18 @@ class Client:
         api: Api,
         options: KubernetesOptions,
         *,
-        located: Located | None = None,
+        locator: Locator | None = None,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``located`` finds resources whose version is not given. ``chance`` gives numbers from 0 to 1, which spread
+        """``locator`` finds resources whose version is not given. ``jitter`` gives numbers from 0 to 1, which spread
         watches over time.
         """
         self._api = api
-        self._located = located or Located(Discovery(api, clock))
+        self._locator = locator or Locator(Discovery(api, clock))
         self._options = options
         self._clock = clock
-        self._chance = chance
+        self._jitter = jitter
 
     def identity(self) -> str:
         """The UID of the namespace kube-system, by which clusters are told apart; empty if we may not read it."""
@@ -92,7 +92,7 @@ class Client:
             except TooLarge:
                 if limit == 1:
                     raise
-                limit = max(1, limit // _SMALLER)
+                limit = max(1, limit // _SHRINK_FACTOR)
                 continue
             if version and page.metadata.version != version:
                 raise Expired(f"list {resource.name}: the list went on at another version")
@@ -128,14 +128,14 @@ class Client:
         }
         until = self._clock() + options.watch_timeout_s
 
-        def look() -> None:
+        def check_time() -> None:
             if self._clock() > until:
                 raise Endless(
                     f"watch {resource.name}: the streamed list has no end after {options.watch_timeout_s:g} s"
                 )
 
-        with self._located.request("watch", resource, parameters) as request, self._api.get(request) as answer:
-            for items in pieces(answer, look):
+        with self._locator.request("watch", resource, parameters) as request, self._api.get(request) as answer:
+            for items in item_batches(answer, check_time):
                 for place, item in enumerate(items):
                     if item.type == "BOOKMARK":
                         if not ends_list(item):
@@ -155,7 +155,7 @@ class Client:
 
         Raises Expired when the server has forgotten what came after it, and Silent after ``silence_s`` without a word.
         """
-        lasts_s = BRIEF_S if brief else self._options.watch_timeout_s * (1 + self._chance())
+        lasts_s = BRIEF_S if brief else self._options.watch_timeout_s * (1 + self._jitter())
         parameters = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -163,10 +163,10 @@ class Client:
             "timeoutSeconds": str(math.ceil(lasts_s)),
         }
         with (
-            self._located.request("watch", resource, parameters) as request,
+            self._locator.request("watch", resource, parameters) as request,
             self._api.get(request, silence_s=self._options.silence_s) as answer,
         ):
-            yield pieces(answer)
+            yield item_batches(answer)
 
     def _page(
         self,
@@ -176,7 +176,7 @@ class Client:
         bytes_max: int | None = None,
         by_label: bool = True,
     ) -> _List:
-        with self._located.request("list", resource, parameters, by_label=by_label) as request:
+        with self._locator.request("list", resource, parameters, by_label=by_label) as request:
             page = self._api.document(request, _List, bytes_max=bytes_max or _PAGE_BYTES, clock=self._clock)
         if not page.kind.endswith("List") or not page.metadata.version:
             raise Broken(f"list {resource.name}: the answer is not a list")

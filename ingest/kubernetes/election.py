@@ -121,7 +121,7 @@ class Election:
         else:
             self._leads_until = -math.inf
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Lead no more, and let another one lead at once. Raises ApiError; then others wait until the Lease is over."""
         led, self._leads_until = self.leads, -math.inf
         if not led:
@@ -164,7 +164,7 @@ class Election:
                 log.warning("election %s: %s", self._key.name, error)
             self._worker.pause(self._retry_s * (1 + random.random() / 5))
         try:
-            self.give_back()
+            self.release()
         except ApiError as error:
             log.info("election %s: the Lease was not given back: %s", self._key.name, error)
 

@@ -25,17 +25,17 @@ from ..belief import History
 from ..worker import Worker
 from .client import BRIEF_S, Client
 from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent
+from .event_reader import EventReader
 from .lineage import Lineage
 from .lister import Lister
 from .messages import Changes, Crashed, FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
 from .options import KubernetesOptions
-from .reading import Reading
 from .resource_spec import Resource
 from .stream import Item
 
 log = logging.getLogger("ingest")
 
-_LIST_ANEW = (Expired, Broken, Replaced, Missing)
+_RELIST_ERRORS = (Expired, Broken, Replaced, Missing)
 _HEALTHY_S = 5.0
 """A watch that was open for so long was healthy, even if nothing came."""
 
@@ -61,14 +61,14 @@ class Follower:
         self._clock = clock
         self._retry_min_s = options.retry_min_s
         self._backoff = Backoff(options.retry_min_s, options.retry_max_s)
-        self._reading = Reading(resource, feed)
+        self._event_reader = EventReader(resource, feed)
         self._worker = Worker(name, self._run, self._ended)
         self._lister = Lister(
             resource,
             client,
-            self._reading,
+            self._event_reader,
             streams=options.streaming_lists,
-            begun=self._report_list_started,
+            on_first_page=self._report_list_started,
             stopping=lambda: self._worker.stopping,
         )
         self._lineage = Lineage()
@@ -109,14 +109,14 @@ class Follower:
             error = raised
         if self._worker.stopping:
             return 0.0
-        was_healthy = self._lived_s() >= _HEALTHY_S
+        was_healthy = self._watch_age_s() >= _HEALTHY_S
         if position.has_advanced or was_healthy:
-            self._backoff.lasted(_HEALTHY_S)
+            self._backoff.record_uptime(_HEALTHY_S)
         if position.has_advanced:
             position.has_expired = position.was_silent = False
         return self._after_end(was_healthy) if error is None else self._after_error(error)
 
-    def _lived_s(self) -> float:
+    def _watch_age_s(self) -> float:
         """For how long the watch was open."""
         connected_at = self._position.connected_at
         return 0.0 if connected_at is None else self._clock() - connected_at
@@ -124,7 +124,7 @@ class Follower:
     def _after_end(self, was_healthy: bool) -> float:
         """The server has ended the watch in good order."""
         position = self._position
-        if position.is_brief and self._lived_s() >= BRIEF_S / 2:
+        if position.is_brief and self._watch_age_s() >= BRIEF_S / 2:
             position.was_brief = True
             was_healthy = True
         if position.has_advanced or was_healthy:
@@ -136,7 +136,7 @@ class Follower:
 
     def _after_error(self, error: ApiError) -> float:
         position, text = self._position, str(error)
-        if isinstance(error, _LIST_ANEW):
+        if isinstance(error, _RELIST_ERRORS):
             position.version = ""
         if isinstance(error, Silent) and position.connected_at is not None:
             if position.was_silent:  # twice in a row: a list shows what was missed
@@ -166,12 +166,12 @@ class Follower:
         if not position.version:
             self._list()
         position.is_brief = not position.is_synced and not position.was_brief
-        with self._client.watch(self.resource, position.version, brief=position.is_brief) as pieces:
+        with self._client.watch(self.resource, position.version, brief=position.is_brief) as batches:
             newest = self._check_server()
             position.connected_at = self._clock()
             if position.is_synced or newest == position.version:
                 self._report_synced()
-            for items in pieces:
+            for items in batches:
                 if self._worker.stopping:
                     return
                 self._on_items(items)
@@ -206,7 +206,7 @@ class Follower:
         position = self._position
         started = time.perf_counter()
         changed = [item for item in items if item.type != "BOOKMARK"]
-        events = [self._reading.event(item) for item in changed]
+        events = [self._event_reader.event(item) for item in changed]
         if events:
             size = sum([len(item.value) for item in changed])
             self._send(Changes(self.resource, events, time.perf_counter() - started, size))

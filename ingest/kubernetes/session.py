@@ -18,9 +18,9 @@ from statedb.catalog import Backends, EndpointSlices, Services
 from ..belief import No, Verdict, Yes
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
-from ..figures import SourceFigures
+from ..figures import SourceStats
 from ..inbox import Inbox
-from ..reflect import Feed, Reflector, Split
+from ..reflect import Feed, Reflector, Timings
 from ..source import AnyTable
 from ..status import Status
 from ..worker import Worker
@@ -72,10 +72,10 @@ class KubernetesSource:
         client = Client(self._api, options, clock=clock)
         self._followers = [self._follower(each, client, options) for each in self._resources]
         self._progress = {each.feed: Progress() for each in self._resources}
-        self._fed_by = {table: self._feeding(table) for table in self.tables}
+        self._feeds_by_table = {table: self._feeds_of(table) for table in self.tables}
         self._join = ServiceJoin(SERVICES, with_slices=self._slices in self._progress)
         self._status = Status(db, cluster_name, self.backend, self.tables)
-        self._api.on_answer = self._status.figures.answered
+        self._api.on_answer = self._status.figures.record_request
         self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status)
         self._accepted = False
         self._worker = Worker(f"kubernetes {cluster_name}", self._run, self._ended)
@@ -86,12 +86,12 @@ class KubernetesSource:
         return self._worker.failure
 
     @property
-    def figures(self) -> SourceFigures:
+    def figures(self) -> SourceStats:
         """What it has done."""
         return self._status.figures
 
     @property
-    def split(self) -> Split:
+    def split(self) -> Timings:
         """Where the time went."""
         return self._reflector.split
 
@@ -139,7 +139,7 @@ class KubernetesSource:
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is None:
-            self._status.disown()
+            self._status.release()
         else:
             self._status.report("failed", f"{type(failure).__name__}: {failure}")
 
@@ -186,7 +186,7 @@ class KubernetesSource:
         figures.reconnects += isinstance(message, WatchEnded | Interrupted)
         figures.failures += isinstance(message, Interrupted)
         if isinstance(message, Synced):
-            figures.heard()
+            figures.record_contact()
 
     # --- to the reflector ---------------------------------------------------------------------------------------------
 
@@ -243,12 +243,12 @@ class KubernetesSource:
             doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else ""
             self._status.hold_back(of_slices, self._join.withheld_slices, doubt)
         now, waiting = self._clock(), self._api.waiting
-        for table, names in self._fed_by.items():
+        for table, names in self._feeds_by_table.items():
             states = [self._progress[name].connection(name, now, waiting) for name in names]
             state, error = max(states, key=lambda each: BEST_FIRST.index(each[0]))
             self._status.report(state, error, (table,))
 
-    def _feeding(self, table: AnyTable) -> tuple[str, ...]:
+    def _feeds_of(self, table: AnyTable) -> tuple[str, ...]:
         """The resources that a table waits for. Services are told together with their backends."""
         return tuple(
             [

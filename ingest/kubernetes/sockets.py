@@ -27,8 +27,8 @@ _KEEPALIVE = [
 
 def has_more(response: BaseHTTPResponse) -> bool:
     """Whether more has come already of a body that is being read. May miss a little that a buffer holds."""
-    look: Callable[[], bool] | None = getattr(response.connection, "has_more", None)
-    return look is not None and look()
+    method: Callable[[], bool] | None = getattr(response.connection, "has_more", None)
+    return method is not None and method()
 
 
 def set_silence(connection: Any, seconds: float) -> None:
@@ -46,22 +46,22 @@ def release(connection: Any) -> None:
 
 
 class Sockets:
-    """The connections of some pools. `cut` ends them all and lets no new one begin."""
+    """The connections of some pools. `abort` ends them all and lets no new one begin."""
 
     def __init__(self) -> None:
         """None yet."""
         self._lock = threading.Lock()
         self._handles: set[socket.socket] = set()
-        self._is_cut = False
+        self._is_aborted = False
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Whoever connects, shakes hands, waits or reads gets an error at once. From any thread, more than once."""
         with self._lock:
-            self._is_cut = True
+            self._is_aborted = True
             for handle in self._handles:
                 _shut(handle)
 
-    def adopt(self, pools: PoolManager) -> None:
+    def attach(self, pools: PoolManager) -> None:
         """Let the manager make connections of ours from now on."""
         kinds: dict[str, Any] = {  # Any: it is declared as wanting one kind of pool twice
             "http": type("_HttpPool", (HTTPConnectionPool,), {"ConnectionCls": self._kind(HTTPConnection)}),
@@ -99,7 +99,7 @@ class Sockets:
         handle = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
         with self._lock:
             self._handles.add(handle)
-            if not self._is_cut:
+            if not self._is_aborted:
                 return handle
         sock.close()
         self.forget(handle)
@@ -136,7 +136,7 @@ class Sockets:
                 try:
                     super().connect()
                 except OSError as error:
-                    _close_half_made(error)
+                    _close_unfinished_tls(error)
                     raise
                 self._stream = self.sock
 
@@ -167,7 +167,7 @@ class Sockets:
         return Connection
 
 
-def _close_half_made(error: OSError) -> None:
+def _close_unfinished_tls(error: OSError) -> None:
     """Close the TLS socket that Python leaves to its collector where the peer resets before the first handshake."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         made = frame.f_locals.get("self")

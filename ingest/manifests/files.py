@@ -43,7 +43,7 @@ class Kind(msgspec.Struct, frozen=True):
 Kinds: TypeAlias = Mapping[tuple[str, str], Kind | None]
 """By API group and kind. None: a kind that is known and not used."""
 
-OnProgress: TypeAlias = Callable[[str], None]
+ProgressCallback: TypeAlias = Callable[[str], None]
 """Called from time to time with how far the file is read, in words. An exception that it raises ends the reading."""
 
 
@@ -59,7 +59,9 @@ def unreadable(file: str, reason: str, text: str = "") -> Parsed:
     return Parsed({file: Bad(FEED, file, reason, _shown(text), ANY_TABLE)}, whole=False)
 
 
-def parse(file: str, data: bytes, kinds: Kinds, aliases_max: int, on_progress: OnProgress = lambda _: None) -> Parsed:
+def parse(
+    file: str, data: bytes, kinds: Kinds, aliases_max: int, on_progress: ProgressCallback = lambda _: None
+) -> Parsed:
     """The objects of a file, each good or bad. An empty file holds none.
 
     Files named ``*.json`` are read as JSON, all others as YAML. A template that was not rendered is one rejected object
@@ -86,7 +88,7 @@ class _Template(_Nameless):
 class _Reader:
     """Reads the documents of one file."""
 
-    def __init__(self, file: str, kinds: Kinds, aliases_max: int, on_progress: OnProgress) -> None:
+    def __init__(self, file: str, kinds: Kinds, aliases_max: int, on_progress: ProgressCallback) -> None:
         self.is_json = file.endswith(".json")
         self.events: dict[str, Upsert | Bad] = {}
         self.whole = True

@@ -48,7 +48,7 @@ class Batch:
         if self._since is None:
             self._since = self._clock()
 
-    def superseded(self, feed: str, bad: Collection[str]) -> dict[str, Upsert | Delete]:
+    def drop_feed(self, feed: str, bad: Collection[str]) -> dict[str, Upsert | Delete]:
         """A list of the feed has come: it is newer than what waits, which is dropped.
 
         What waits for an object that the list has as a ``bad`` one is returned: the list does not say it again.

@@ -19,7 +19,7 @@ class Feed(msgspec.Struct, frozen=True):
     mixed: bool = False
 
 
-class Split(msgspec.Struct):
+class Timings(msgspec.Struct):
     """Where the time of an ingest went, in seconds since its start; for benchmarks."""
 
     client_s: float = 0.0

@@ -22,9 +22,9 @@ from ..source import AnyTable
 from ..status import Status
 from .batch import Batch
 from .claims import Claims, Preference
-from .feed import Feed, Split
+from .feed import Feed, Timings
 from .initializers import Initializers
-from .ownership import Owns, is_whole, owned
+from .ownership import Owns, owned, owns_all_rows
 from .waiting import WaitingRows
 from .withheld import Withheld
 from .writer import Changes, TableWriter
@@ -49,7 +49,7 @@ class Reflector:
         status: Status,
         *,
         owns: Owns | None = None,
-        gates: bool = True,
+        with_initializers: bool = True,
         clock: Callable[[], float] = time.monotonic,
         batch_s: float = _BATCH_S,
         batch_rows: int = _BATCH_ROWS,
@@ -58,19 +58,20 @@ class Reflector:
 
         ``owns`` says which rows of a table that several sources share are this source's; without it they are those of
         the cluster, or all where the table's keys do not begin with one. From now on the tables are not initialized
-        before the first full list, unless another source fills them. Without ``gates`` nobody waits for this source.
+        before the first full list, unless another source fills them. With ``with_initializers=False`` nobody waits for
+        this source.
         """
-        self.split = Split()
+        self.split = Timings()
         self._db = db
         self._cluster = cluster
         self._name = f"{backend}/{cluster}"
         self._feeds = {feed.name: feed for feed in feeds}
         self._status = status
         self._owns = owns
-        self._gates = gates
+        self._with_initializers = with_initializers
         tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
         self._claims: dict[AnyTable, Claims[Any, Any]] = {
-            table: Claims(table.key_of, partial(self._standing, table), _PREFERENCES.get(table)) for table in tables
+            table: Claims(table.key_of, partial(self._current_row, table), _PREFERENCES.get(table)) for table in tables
         }
         self._waiting = WaitingRows(db, cluster, self._claims.get(Endpoints))
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
@@ -81,7 +82,7 @@ class Reflector:
         self._doubted: set[str] = set()
         self._unconfirmed: dict[str, str] = {}
         self._writer = TableWriter(db, status, self._initializers, self.split, self._refused, self._accepted, clock)
-        if gates:
+        if with_initializers:
             self._promise([table for table in tables if not status.is_filled(table)])
 
     @property
@@ -94,7 +95,7 @@ class Reflector:
         if tables:
             with self._db.write(*tables) as txn:
                 for table in tables:
-                    self._initializers.begin(txn[table], table, self._name, gate=True)
+                    self._initializers.begin(txn[table], table, self._name, register=True)
 
     def begin(self) -> None:
         """Become the tables' source and register their initializers. Raises OwnedElsewhere.
@@ -102,10 +103,10 @@ class Reflector:
         Rows that an earlier source left, or a warm start brought, stay until the first full list tells which are true;
         until then the table is stale. What an earlier source promised and never brought, this one does.
         """
-        self._status.own([table.name for table in self._claims if is_whole(table, self._owns)])
+        self._status.claim([table.name for table in self._claims if owns_all_rows(table, self._owns)])
         with self._db.write(*self._claims) as txn:
             for table in self._claims:
-                self._initializers.begin(txn[table], table, self._name, gate=self._gates)
+                self._initializers.begin(txn[table], table, self._name, register=self._with_initializers)
                 before = owned(txn[table], table, self._cluster, self._owns)
                 self._inherited[table] = [table.key_of(row) for row in before]
         self._status.inherit([table for table, keys in self._inherited.items() if keys])
@@ -146,7 +147,7 @@ class Reflector:
     def _flush(self, changes: Changes, finished: Sequence[AnyTable]) -> None:
         started = time.perf_counter()
         self._status.figures.events += len(self._batch)
-        self._status.figures.heard()
+        self._status.figures.record_contact()
         for name, event in self._batch.take().items():
             self._claim(name, event, changes)
         self._doubt(changes)
@@ -176,7 +177,7 @@ class Reflector:
                 del self._unconfirmed[each]
                 finished += self._finished(self._feeds[each])
         for table in finished:
-            self._disinherit(table, changes.setdefault(table, {}))
+            self._delete_orphans(table, changes.setdefault(table, {}))
         self._flush(changes, finished)
 
     def drain(self) -> None:
@@ -192,7 +193,7 @@ class Reflector:
             for name in self._status.rejected(feed.name):
                 self._status.heal(feed.name, name)
         for table in self._claims:
-            self._disinherit(table, changes[table])
+            self._delete_orphans(table, changes[table])
         self._commit(changes, ())
 
     def _commit(self, changes: Changes, finished: Sequence[AnyTable]) -> None:
@@ -264,7 +265,7 @@ class Reflector:
         feed = self._feeds[listed.feed]
         changes: Changes = {table: {} for table in feed.tables}
         bad = [event for event in listed.objects if isinstance(event, Bad)]
-        for name, event in self._batch.superseded(feed.name, {event.object for event in bad}).items():
+        for name, event in self._batch.drop_feed(feed.name, {event.object for event in bad}).items():
             self._claim(name, event, changes)
         missing = self.names(feed.name) - {event.object for event in listed.objects}
         gone = missing if listed.full else missing & listed.gone
@@ -278,7 +279,7 @@ class Reflector:
             del self._unconfirmed[feed.name]
         finished = () if feed.name in self._unconfirmed else self._finished(feed)
         for table in finished:
-            self._disinherit(table, changes[table])
+            self._delete_orphans(table, changes[table])
         self._reject_anew(feed.name, listed.objects)
         for table in feed.tables:
             self._status.relisted(table)
@@ -324,7 +325,7 @@ class Reflector:
         self._inherited[table] = orphans = [key for key in self._inherited[table] if key not in claims]
         return orphans
 
-    def _disinherit(self, table: AnyTable, changes: dict[Any, Any]) -> None:
+    def _delete_orphans(self, table: AnyTable, changes: dict[Any, Any]) -> None:
         """Rows that an earlier source left and nobody claims now are orphans."""
         claims = self._claims[table]
         for key in self._inherited.pop(table, ()):
@@ -338,7 +339,7 @@ class Reflector:
         if found is not None:
             self._status.reject(found[0], table.name, found[1], str(error), excerpt(repr(row)))
 
-    def _standing(self, table: AnyTable, key: Any) -> Any:
+    def _current_row(self, table: AnyTable, key: Any) -> Any:
         """The row that the table has under a key, or would have if it did not refuse it."""
         refused = self._writer.refused(table, key)
         return self._db.snapshot()[table].get(key) if refused is None else refused

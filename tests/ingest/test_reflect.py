@@ -297,7 +297,7 @@ def test_a_second_owner_of_a_table_is_refused_and_takes_nothing():
 def test_the_next_source_takes_over_the_rows_that_one_left_behind():
     rig = Rig(THINGS)
     rig.say(Listed("things", [up("a", thing("a")), up("b", thing("b"))]))
-    rig.status.disown()
+    rig.status.release()
     assert rig.db.snapshot()[Sources][SourceKey("c", "things")].state == "absent"
     following = Rig(THINGS, db=rig.db)
     assert following.things() == {"a": 0, "b": 0}
@@ -307,10 +307,10 @@ def test_the_next_source_takes_over_the_rows_that_one_left_behind():
 
 def test_a_source_that_ends_before_its_first_list_leaves_its_promise_to_the_next():
     rig = Rig(THINGS, backend="first")
-    rig.status.disown()
+    rig.status.release()
     following = Rig(THINGS, db=rig.db, backend="second")
     assert rig.db.snapshot()[Things].pending_initializers == ("second/c",)
-    following.status.disown()
+    following.status.release()
     last = Rig(THINGS, db=rig.db, backend="second")
     assert not rig.db.snapshot()[Things].initialized
     last.say(Listed("things", [up("a", thing("a"))]))

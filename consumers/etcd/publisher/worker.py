@@ -57,7 +57,7 @@ class Publisher(TablesToEtcd):
         self._layout = layout
         self._ownership = Ownership(layout, take_over=options.take_over)
         self._users = None if options.users is None else Users(layout.cluster, options.users)
-        self._allowed: Access | None = None
+        self._access: Access | None = None
         self._unwritten = UnwrittenRows(db, self.name, wall)
         self._keys_of: dict[Object, tuple[str, ...]] = {}
         self._service_of: dict[str, Object] = {}  # a copied slice may pass from one service to another
@@ -73,7 +73,7 @@ class Publisher(TablesToEtcd):
                 rank=self._ownership.rank,
                 heartbeat=keys.HEARTBEAT,
                 prepare=self._prepare,
-                chore=None if self._users is None else self._allow,
+                periodic=None if self._users is None else self._update_users,
             ),
             options,
             name=self.name,
@@ -144,7 +144,7 @@ class Publisher(TablesToEtcd):
             self._publish(snapshot, of)
         if refused != self._refused:
             self._protected = self._ownership.protected(snapshot, self._refused)
-            self._tell_unwritten()
+            self._report_unwritten()
         if self._is_new:
             for canary in self._layout.canaries:
                 self._writer.mark(canary)
@@ -195,24 +195,24 @@ class Publisher(TablesToEtcd):
 
     def _prepare(self, store: Store) -> None:
         """A new connection: who may read comes before there is anything to read."""
-        self._allowed = None
+        self._access = None
         if self._users is not None:
-            self._allow(store)
+            self._update_users(store)
         self._ownership.refuse_foreign(store)
 
-    def _allow(self, store: Any) -> float:
+    def _update_users(self, store: Any) -> float:
         """Users and roles, where they are others than before; in how many seconds to look again."""
         if self._users is not None:
             access = self._users.access()
-            if access != self._allowed:
+            if access != self._access:
                 store.ensure_users(access.roles, access.users)
-                self._allowed = access
+                self._access = access
         return _USERS_S
 
     def _on_refusals(self, _: dict[str, Refusal]) -> None:
-        self._tell_unwritten()
+        self._report_unwritten()
 
-    def _tell_unwritten(self) -> None:
+    def _report_unwritten(self) -> None:
         errors = {_name(of): error for of, error in list(self._refused.items())}
         errors.update({key: refusal.reason for key, refusal in self._writer.refused().items()})
         self._unwritten.replace(errors)

@@ -192,7 +192,7 @@ class _Follower:
             for batch in batches:
                 seen = self._write(batch, seen, first=first)
                 first = False
-                self._waits.lasted(0.0)
+                self._waits.record_uptime(0.0)
                 del batch  # before waiting for the next one: the first one is the whole table
 
     def _lost(self, error: str) -> None:

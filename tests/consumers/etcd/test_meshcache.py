@@ -16,7 +16,7 @@ from consumers.etcd.meshcache import MeshCache, MeshCacheOptions, open_meshcache
 from ingest.clustermesh.remotes import RemoteClusters
 from ingest.etcd import Client, parse_endpoint
 from ingest.etcd.local import LocalEtcd, find_binary
-from ingest.keyspace.connect import Login, Servers
+from ingest.keyspace.connect import Servers, UserPassword
 from statedb import Database, Snapshot
 from statedb.catalog import (
     TABLES,
@@ -407,7 +407,9 @@ def test_overload_and_loss_of_one_etcd_leave_the_other_alone(origin: LocalEtcd, 
         fill(origin, 1)
 
         def reader(etcd: LocalEtcd, login: tuple[str, str]) -> Rig:
-            where = Servers(endpoints=(parse_endpoint(etcd.endpoint),), login=Login(*login), locked=True, timeout_s=5.0)
+            where = Servers(
+                endpoints=(parse_endpoint(etcd.endpoint),), login=UserPassword(*login), locked=True, timeout_s=5.0
+            )
             return Rig(through=where)
 
         with (

@@ -19,7 +19,7 @@ KIND = Kind(keys.IPS + "/", (Endpoints,), lambda name, value: tuple(filter(None,
 class Believing:
     """A judge that believes everything."""
 
-    asks_why = False
+    needs_causes = False
 
     def explains_lists(self, prefix: Prefix) -> bool:
         return False
@@ -52,7 +52,7 @@ def test_events_older_than_the_list_are_passed_over(client: Client):
             events += () if batch is None else batch.events
     assert events[0].type == DELETE
     for event in events:  # one at a time, as they may come
-        keyspace._take(client, prefix, WatchBatch(prefix.key, [event], event.kv.mod_revision + 1))
+        keyspace._on_batch(client, prefix, WatchBatch(prefix.key, [event], event.kv.mod_revision + 1))
         reflector.flush()
         assert db.snapshot()[Endpoints].revision == revision
         assert prefix.known == last

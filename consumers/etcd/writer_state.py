@@ -9,19 +9,19 @@ from collections.abc import Callable
 from .desired import Desired
 from .leases import Leases
 from .options import WriterOptions
-from .pacing import Progress
+from .pacing import StallTimer
 from .repairs import Repairs
 
 
-class Memory:
+class WriterState:
     """For the writer's thread; others may read."""
 
-    def __init__(self, options: WriterOptions, desired: Desired, chance: Callable[[], float]) -> None:
+    def __init__(self, options: WriterOptions, desired: Desired, jitter: Callable[[], float]) -> None:
         """Nothing has happened yet."""
         self.desired = desired
         self.leases = Leases(max(1, round(options.lease_time_s)), options.lease_keys_max)
-        self.repairs = Repairs(options.repair_min_s, options.repair_max_s, chance)
-        self.progress = Progress()
+        self.repairs = Repairs(options.repair_min_s, options.repair_max_s, jitter)
+        self.stall_timer = StallTimer()
         self.counts: Counter[str] = Counter()
         self.wake = threading.Event()
         self.stop = threading.Event()
