@@ -53,7 +53,7 @@ class Cluster:
     def restart(self) -> None:
         """A source after another one: it lists what is there."""
         if self.status is not None:
-            self.status.disown()
+            self.status.release()
         self.status = Status(self.db, "c1", "kubernetes", (Endpoints,))
         self.reflector = Reflector(self.db, "c1", "kubernetes", [FEED], self.status)
         self.reflector.begin()
