@@ -92,10 +92,12 @@ dist: $(VENV)/.release
 		build/try-$${file##*.}/bin/statedb demo || exit 1; \
 	done
 
-SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs deploy statedb ingest consumers examples
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs deploy statedb ingest consumers examples
+PROSE := $(wildcard *.md docs/*.md docs/*/*.md)
 
 docs: $(VENV)/.dev
 	$(BIN)/codespell --skip '*.svg,*.js,*.css,*.png' --ignore-words-list NotIn $(SPELLED)
+	$(BIN)/proselint --config .proselintrc.json check $(PROSE)
 	$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs
 
 check: lint types contracts docs test

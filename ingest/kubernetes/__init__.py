@@ -17,7 +17,7 @@ from ..source import AnyTable, Source
 from .election import Election as Election
 from .errors import Unauthorized
 from .options import ApiServerOptions, KubernetesOptions as KubernetesOptions
-from .own_writes import wait_seen as wait_seen
+from .own_writes import owners_of as owners_of, seen as seen, wait_seen as wait_seen
 from .resource_spec import Resource, Value
 from .selection import Named, Only, ResourceOptions as ResourceOptions, tables_of, typed, untyped
 

@@ -148,8 +148,8 @@ class Reflector:
         started = time.perf_counter()
         self._status.figures.events += len(self._batch)
         self._status.figures.record_contact()
-        for name, event in self._batch.take().items():
-            self._claim(name, event, changes)
+        for event in self._batch.take():
+            self._claim(event, changes)
         self._doubt(changes)
         self.split.claims_s += time.perf_counter() - started
         self._commit(changes, finished)
@@ -203,8 +203,8 @@ class Reflector:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    def _claim(self, name: str, event: Upsert | Delete, changes: Changes) -> None:
-        feed = self._feeds[event.feed]
+    def _claim(self, event: Upsert | Delete, changes: Changes) -> None:
+        feed, name = self._feeds[event.feed], event.object
         if isinstance(event, Delete):
             for table in feed.tables:
                 self._claims[table].withdraw(feed.name, name, changes.setdefault(table, {}))
@@ -224,7 +224,7 @@ class Reflector:
     def _withhold(self, event: Delete) -> None:
         """Keep an object that is said to be gone, if we know it."""
         tables = self._feeds[event.feed].tables
-        if event.object in self._batch or any(
+        if self._batch.has(event.feed, event.object) or any(
             event.object in self._claims[table].names(event.feed) for table in tables
         ):
             self._withheld.add(event.feed, event.object, event.doubt)
@@ -265,8 +265,8 @@ class Reflector:
         feed = self._feeds[listed.feed]
         changes: Changes = {table: {} for table in feed.tables}
         bad = [event for event in listed.objects if isinstance(event, Bad)]
-        for name, event in self._batch.drop_feed(feed.name, {event.object for event in bad}).items():
-            self._claim(name, event, changes)
+        for event in self._batch.drop_feed(feed.name, {event.object for event in bad}):
+            self._claim(event, changes)
         missing = self.names(feed.name) - {event.object for event in listed.objects}
         gone = missing if listed.full else missing & listed.gone
         self._withheld.replace(feed.name, missing - gone, listed.doubt)
