@@ -3,7 +3,6 @@
     feed          what a source will ever offer
     batch         events that wait to be written together
     claims        which object holds which key of a table, and who waits for it
-    waiting       what waits for an address, as rows of a table
     withheld      objects that a server left out without being believed
     ownership     which rows of a table are one source's
     initializers  what a source promises to fill, and what an earlier one left unfilled

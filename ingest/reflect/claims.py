@@ -9,7 +9,7 @@ holder goes. The key's row is deleted only when nobody claims it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Generic, TypeAlias, TypeVar
 
 K = TypeVar("K")
@@ -27,7 +27,7 @@ class Claims(Generic[K, R]):
     others are in the table.
     """
 
-    __slots__ = ("_current_row", "_doubtful", "_holders", "_key_of", "_keys", "_preference", "_waiting", "moved")
+    __slots__ = ("_current_row", "_doubtful", "_holders", "_key_of", "_keys", "_preference", "_waiting")
 
     def __init__(
         self,
@@ -43,8 +43,6 @@ class Claims(Generic[K, R]):
         self._waiting: dict[K, dict[str, R]] = {}
         self._keys: dict[str, dict[str, tuple[K, ...]]] = {}
         self._doubtful: dict[str, str] = {}
-        self.moved: set[K] | None = None
-        """The keys for which others wait than when it was cleared, perhaps; None where nobody asks."""
 
     def __len__(self) -> int:
         """How many keys are held: the rows that the table owes to this source."""
@@ -57,10 +55,6 @@ class Claims(Generic[K, R]):
     def holder(self, key: K) -> str | None:
         """The object whose row stands under this key."""
         return self._holders.get(key)
-
-    def waiting(self, key: K) -> Mapping[str, R]:
-        """The rows of the objects that claim this key and do not hold it."""
-        return self._waiting.get(key, {})
 
     def holds(self, feed: str, name: str) -> bool:
         """Whether any row of this object stands in the table."""
@@ -109,6 +103,11 @@ class Claims(Generic[K, R]):
             for key in keys.get(name, ()):
                 self._settle(key, changes)
 
+    def settle(self, changes: dict[K, R | None]) -> None:
+        """The preference has changed for some rows. Cost: O(keys that several objects claim)."""
+        for key in tuple(self._waiting):
+            self._settle(key, changes)
+
     def withdraw(self, feed: str, name: str, changes: dict[K, R | None]) -> None:
         """The object is gone. Unknown ones are ignored. Cost: O(its rows)."""
         self._doubtful.pop(name, None)
@@ -133,7 +132,6 @@ class Claims(Generic[K, R]):
             changes[key] = row
         else:
             self._waiting.setdefault(key, {})[name] = row
-            self._note(key)
         self._settle(key, changes)
 
     def _settle(self, key: K, changes: dict[K, R | None]) -> None:
@@ -146,7 +144,6 @@ class Claims(Generic[K, R]):
         if row is not None and self._place(successor, waiting[successor]) < self._place(holder, row):
             self._promote(key, successor, changes)
             waiting[holder] = row
-            self._note(key)
 
     def _release(self, key: K, name: str, changes: dict[K, R | None]) -> None:
         waiting = self._waiting.get(key)
@@ -158,18 +155,12 @@ class Claims(Generic[K, R]):
         else:
             del self._holders[key]
             changes[key] = None
-        if waiting is not None:
-            self._note(key)
-            if not waiting:
-                del self._waiting[key]
+        if waiting is not None and not waiting:
+            del self._waiting[key]
 
     def _promote(self, key: K, successor: str, changes: dict[K, R | None]) -> None:
         self._holders[key] = successor
         changes[key] = self._waiting[key].pop(successor)
-
-    def _note(self, key: K) -> None:
-        if self.moved is not None:
-            self.moved.add(key)
 
     def _first(self, waiting: dict[str, R]) -> str:
         return min(waiting, key=lambda name: self._place(name, waiting[name]))

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from statedb import Database
-from statedb.catalog import Backends, Endpoints
+from statedb.catalog import Backends, Endpoints, Namespaces
 from statedb.catalog.backends import takes_traffic_first
 from statedb.catalog.wire import faults_of
 
@@ -25,13 +25,12 @@ from .claims import Claims, Preference
 from .feed import Feed, Timings
 from .initializers import Initializers
 from .ownership import Owns, owned, owns_all_rows
-from .waiting import WaitingRows
+from .visibility import Visibility
 from .withheld import Withheld
 from .writer import Changes, TableWriter
 
 _BATCH_S = 0.05
 _BATCH_ROWS = 10_000
-_PREFERENCES: Mapping[AnyTable, Preference[Any]] = {Backends: takes_traffic_first}
 
 
 class Reflector:
@@ -70,10 +69,14 @@ class Reflector:
         self._owns = owns
         self._with_initializers = with_initializers
         tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
-        self._claims: dict[AnyTable, Claims[Any, Any]] = {
-            table: Claims(table.key_of, partial(self._current_row, table), _PREFERENCES.get(table)) for table in tables
+        self._visibility = Visibility()
+        preferences: Mapping[AnyTable, Preference[Any]] = {
+            Backends: takes_traffic_first,
+            Endpoints: self._visibility.place,
         }
-        self._waiting = WaitingRows(db, cluster, self._claims.get(Endpoints))
+        self._claims: dict[AnyTable, Claims[Any, Any]] = {
+            table: Claims(table.key_of, partial(self._current_row, table), preferences.get(table)) for table in tables
+        }
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
         self._inherited: dict[AnyTable, list[Any]] = {}
         self._initializers = Initializers(db, cluster)
@@ -150,9 +153,11 @@ class Reflector:
         self._status.figures.record_contact()
         for event in self._batch.take():
             self._claim(event, changes)
+        self._settle(changes)
         self._doubt(changes)
+        self._count(changes)
         self.split.claims_s += time.perf_counter() - started
-        self._commit(changes, finished)
+        self._writer.commit(changes, finished)
         self._writer.retry()
 
     def names(self, feed: str) -> set[str]:
@@ -194,12 +199,8 @@ class Reflector:
                 self._status.heal(feed.name, name)
         for table in self._claims:
             self._delete_orphans(table, changes[table])
-        self._commit(changes, ())
-
-    def _commit(self, changes: Changes, finished: Sequence[AnyTable]) -> None:
         self._count(changes)
-        self._waiting.add_to(changes, is_full=Endpoints in finished)
-        self._writer.commit(changes, finished)
+        self._writer.commit(changes, ())
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -220,6 +221,11 @@ class Reflector:
             claims = self._claims[table]
             if rows or event.object in claims.names(feed.name):
                 claims.claim(feed.name, event.object, rows, changes.setdefault(table, {}))
+
+    def _settle(self, changes: Changes) -> None:
+        """Namespaces say which of two pods holds an address that both claim."""
+        if Namespaces in changes and self._visibility.learn(changes[Namespaces]) and Endpoints in self._claims:
+            self._claims[Endpoints].settle(changes.setdefault(Endpoints, {}))
 
     def _withhold(self, event: Delete) -> None:
         """Keep an object that is said to be gone, if we know it."""
@@ -273,6 +279,7 @@ class Reflector:
         self._doubted.add(feed.name)
         for table in feed.tables:
             self._relist(table, feed, listed, gone, changes[table])
+        self._settle(changes)
         self._doubt(changes)
         self._unconfirmed[feed.name] = listed.doubt
         if listed.full or not self.withheld(feed.name):  # a list that leaves nothing out needs nobody to vouch for it
@@ -283,8 +290,9 @@ class Reflector:
         self._reject_anew(feed.name, listed.objects)
         for table in feed.tables:
             self._status.relisted(table)
+        self._count(changes)
         self.split.claims_s += time.perf_counter() - started
-        self._commit(changes, finished)
+        self._writer.commit(changes, finished)
 
     def _relist(
         self, table: AnyTable, feed: Feed, listed: Listed, gone: Iterable[str], changes: dict[Any, Any]
@@ -351,9 +359,9 @@ class Reflector:
 
     def _object_of(self, table: AnyTable, key: Any) -> tuple[str, str] | None:
         """The feed and the object whose row stands, or should stand, under a key."""
-        claims = self._claims.get(table)
-        name = None if claims is None else claims.holder(key)
-        if claims is None or name is None:
+        claims = self._claims[table]
+        name = claims.holder(key)
+        if name is None:
             return None
         return next(feed for feed in self._feeds if name in claims.names(feed)), name
 

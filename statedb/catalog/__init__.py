@@ -21,7 +21,6 @@ from .policies import Entity, Policies, Policy, PolicyKey, Requirement, Selector
 from .rejected import Rejected, RejectedKey, RejectedRow
 from .services import Frontend, Service, ServiceKey, Services
 from .sources import SourceKey, SourceRow, Sources
-from .waiting_endpoints import WaitingEndpoint, WaitingEndpointKey, WaitingEndpoints
 
 TABLES: tuple[type[Table[Any, Any]], ...] = (
     Nodes,
@@ -34,7 +33,7 @@ TABLES: tuple[type[Table[Any, Any]], ...] = (
     Sources,
     Rejected,
 )
-"""Every table of the catalog but `Mirror`, `EndpointSlices`, `WaitingEndpoints` and `Objects` (Any: of many types)."""
+"""Every table of the catalog but `Mirror`, `EndpointSlices` and `Objects` (Any: of many key and row types at once)."""
 
 __all__ = [
     "TABLES",
@@ -81,8 +80,5 @@ __all__ = [
     "SourceKey",
     "SourceRow",
     "Sources",
-    "WaitingEndpoint",
-    "WaitingEndpointKey",
-    "WaitingEndpoints",
     "objects_table",
 ]

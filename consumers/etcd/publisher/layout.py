@@ -7,8 +7,7 @@ that makes. Sources: converters.go, service_sync.go and namespacers.go in cluste
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -17,7 +16,6 @@ from statedb import Snapshot, Table
 from statedb.catalog import (
     Backend,
     Backends,
-    Endpoint,
     Endpoints,
     EndpointSlices,
     Identities,
@@ -27,7 +25,6 @@ from statedb.catalog import (
     Service,
     ServiceKey,
     Services,
-    WaitingEndpoints,
 )
 from statedb.catalog.wire import cluster_configs, endpoint_slices, identities, ips, keys, nodes, services
 from statedb.catalog.wire.addresses import is_ipv6
@@ -36,17 +33,11 @@ from statedb.catalog.wire.endpoint_slices import Conditions, EndpointSlice, Slic
 
 from .options import PublisherOptions, ServiceForm
 
-GLOBAL = "clustermesh.cilium.io/global"
-"""The annotation of a namespace that says whether other clusters see what is in it."""
-
 Kind = Literal["node", "identity", "ip", "service"]
 """In the order in which all is written at first: what others refer to comes first."""
 KINDS: tuple[Kind, ...] = ("node", "identity", "ip", "service")
 
 TABLES: tuple[type[Table[Any, Any]], ...] = (Nodes, Identities, Endpoints, Services, Backends, Namespaces)
-
-EXTRA: tuple[type[Table[Any, Any]], ...] = (EndpointSlices, WaitingEndpoints)
-"""Read in databases that have them: slices are copied as they are, and of an address all claims are known."""
 
 OWN_PREFIXES = (
     keys.NODES,
@@ -58,6 +49,13 @@ OWN_PREFIXES = (
 """Below which everything of our cluster is ours to delete."""
 
 _CANARIES = (*OWN_PREFIXES, keys.SERVICE_EXPORTS)
+"""The prefixes that have one, whether anything stands below them or not."""
+_UNUSED: dict[ServiceForm, frozenset[str]] = {
+    "services": frozenset(),
+    "services-and-endpointslices": frozenset(),
+    "endpointslices-only": frozenset({keys.SERVICES}),
+}
+"""The prefixes that are not announced, and have none."""
 _SERVICE_NAME = "kubernetes.io/service-name"
 _SLICE_ENDPOINTS_MAX = 100
 _MODES: dict[ServiceForm, str] = {
@@ -77,16 +75,16 @@ class Object(NamedTuple):
 class Layout:
     """Of one cluster. For any thread."""
 
-    def __init__(
-        self, cluster: str, cluster_id: int, options: PublisherOptions, *, extra: Collection[type[Table[Any, Any]]] = ()
-    ) -> None:
-        """``cluster_id`` is written where Cilium writes it. Of ``extra`` tables it reads those that it knows."""
-        self.tables: tuple[type[Table[Any, Any]], ...] = (*TABLES, *[table for table in EXTRA if table in extra])
+    def __init__(self, cluster: str, cluster_id: int, options: PublisherOptions, *, copies: bool = False) -> None:
+        """``cluster_id`` is written where Cilium writes it. ``copies``: there is a table `EndpointSlices`."""
+        self.tables: tuple[type[Table[Any, Any]], ...] = (*TABLES, EndpointSlices) if copies else TABLES
         self.cluster = cluster
         self.cluster_id = cluster_id
         self._options = options
         self.config_key = keys.join(keys.CLUSTER_CONFIG, cluster)
-        self.canaries = tuple([keys.synced(cluster, prefix) for prefix in _CANARIES])
+        unused = _UNUSED[options.export]
+        self.canaries = tuple([keys.synced(cluster, prefix) for prefix in _CANARIES if prefix not in unused])
+        self._own = frozenset([keys.synced(cluster, prefix) for prefix in _CANARIES]) | {self.config_key}
 
     def config(self) -> bytes:
         """What the cluster says of itself."""
@@ -120,8 +118,6 @@ class Layout:
             return ()
         if table is Backends or table is EndpointSlices:
             return (Object("service", row.service),)
-        if table is WaitingEndpoints:
-            return (Object("ip", row.endpoint.key),)
         if table is Namespaces:
             return self._of_namespace(snapshot, key.name)
         kinds: dict[Any, Kind] = {Nodes: "node", Identities: "identity", Endpoints: "ip", Services: "service"}
@@ -141,8 +137,9 @@ class Layout:
                     return {}  # without the label nobody can tell whether other clusters may see it
                 return {keys.join(keys.IDENTITIES, identities.name(row)): identities.encode(row)}
             case "ip":
-                seen = (each for each in self._claims(snapshot, row) if self._is_global(snapshot, each.namespace))
-                return {f"{keys.IPS}/{ips.name(each)}": ips.encode(each) for each in islice(seen, 1)}
+                if (row.pod and not row.namespace) or not self._is_global(snapshot, row.namespace):
+                    return {}  # a pod in no namespace: nobody can tell whether other clusters may see it
+                return {f"{keys.IPS}/{ips.name(row)}": ips.encode(row)}
             case "service":
                 if not row.shared or not self._is_global(snapshot, row.key.namespace):
                     return {}
@@ -154,7 +151,7 @@ class Layout:
             if key.startswith(prefix + "/"):
                 name = key[len(prefix) + 1 :]
                 return prefix in (keys.IDENTITIES, keys.IPS) or name.startswith(self.cluster + "/")
-        return key in self.canaries or key == self.config_key
+        return key in self._own
 
     def _of_namespace(self, snapshot: Snapshot, name: str) -> Iterator[Object]:
         """Seldom: a namespace came, went, or is seen now and was not."""
@@ -164,19 +161,9 @@ class Layout:
         for endpoint in snapshot[Endpoints].values():
             if endpoint.namespace == name and endpoint.key.cluster == self.cluster:
                 yield Object("ip", endpoint.key)
-        for waiting in snapshot[WaitingEndpoints].values() if WaitingEndpoints in self.tables else ():
-            if waiting.endpoint.namespace == name and waiting.key.cluster == self.cluster:
-                yield Object("ip", waiting.endpoint.key)
         for service in snapshot[Services]:
             if service.namespace == name and service.cluster == self.cluster:
                 yield Object("service", service)
-
-    def _claims(self, snapshot: Snapshot, endpoint: Endpoint) -> Iterator[Endpoint]:
-        """Who claims an address, in the order in which they get it: of those that are seen the first one has it."""
-        yield endpoint
-        if WaitingEndpoints in self.tables:
-            for row in snapshot[WaitingEndpoints.by_address][endpoint.key]:
-                yield row.endpoint
 
     def _is_global(self, snapshot: Snapshot, namespace: str) -> bool:
         """Whether other clusters see what is in a namespace: not before the namespace is known.
@@ -188,8 +175,8 @@ class Layout:
         row = snapshot[Namespaces].get(NamespaceKey(self.cluster, namespace))
         if row is None:
             return False
-        text = dict(row.annotations).get(GLOBAL)
-        return self._options.default_global_namespace if text is None else text.lower() == "true"
+        said = row.is_global
+        return self._options.default_global_namespace if said is None else said
 
     def _service(self, snapshot: Snapshot, row: Service) -> Iterator[tuple[str, bytes]]:
         backends = [each for each in snapshot[Backends.by_service][row.key] if each.ready or each.serving]

@@ -17,7 +17,7 @@ import msgspec
 
 from consumers.running.follower import Failure, Follower
 from statedb import Database, Snapshot
-from statedb.catalog import SourceKey, Sources
+from statedb.catalog import EndpointSlices, SourceKey, Sources
 from statedb.catalog.wire import keys
 
 from ..desired import Refusal
@@ -226,7 +226,7 @@ def open_publisher(
     options: PublisherOptions = PublisherOptions(),  # noqa: B008
 ) -> Publisher:
     """Keep the etcd behind ``connect`` equal to this cluster's tables; not yet started."""
-    layout = Layout(cluster, cluster_id, options, extra=db.tables)
+    layout = Layout(cluster, cluster_id, options, copies=EndpointSlices in db.tables)
     return Publisher(db, layout, connect, options)
 
 

@@ -21,7 +21,7 @@ from ingest.errors import InvalidOptions, MissingDependency
 from ingest.keyspace.options import EtcdOptions, ServiceResolverOptions, TlsOptions
 from ingest.source import AnyTable
 from statedb import Database
-from statedb.catalog import EndpointSlices, Mirror, WaitingEndpoints
+from statedb.catalog import EndpointSlices, Mirror
 from statedb.catalog.wire.endpoint_slices import can_decompress
 
 from ..consumer import Consumer
@@ -221,9 +221,7 @@ _ALL_KINDS = (
         ("nodes", "identities", "endpoints", "services", "backends", "namespaces"),
         PublisherSettings,
         _open_publisher,
-        extra_tables=lambda options: (
-            (WaitingEndpoints,) if options.export == "services" else (WaitingEndpoints, EndpointSlices)
-        ),
+        extra_tables=lambda options: () if options.export == "services" else (EndpointSlices,),
     ),
     ConsumerKind(
         "meshcache",

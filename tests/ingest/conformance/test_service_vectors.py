@@ -68,7 +68,7 @@ def of_kubernetes(values: Iterable[Object], cluster: str, cluster_id: int) -> li
 def of_remote(values: Iterable[Object], export: ServiceForm) -> list[Any]:
     """What a remote cluster's publisher writes of these objects, read as a remote cluster is."""
     db = filled(of_manifests(values, REMOTE, 2, copies=True))
-    layout = Layout(REMOTE, 2, PublisherOptions(export=export), extra=[EndpointSlices])
+    layout = Layout(REMOTE, 2, PublisherOptions(export=export), copies=True)
     found: list[Any] = []
     for key, value in published(db.snapshot(), layout).items():
         if key.startswith(keys.SERVICES):
