@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
-        test-lowest faults soak kube-apiserver helm cilium screenshots clean
+        test-lowest faults faults-told soak kube-apiserver helm cilium screenshots clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd,"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
 	@echo "make stress   the long forms of the randomised tests"
 	@echo "make faults   every fault at every backend, written into docs/faults.md; some 20 minutes, needs Go once"
+	@echo "make faults-told   what log, metrics and alerts tell of each fault, into docs/monitoring.md; 10 minutes, needs promtool"
 	@echo "make soak     20 minutes of random faults at all backends at once, written into docs/soak.md; needs Go once"
 	@echo "make screenshots  the pictures of the web page in docs/images, made in a real Chromium"
 	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
@@ -134,6 +135,9 @@ stress: $(VENV)/.dev
 
 faults: $(VENV)/.dev kube-apiserver
 	$(BIN)/python -m tests.faults --page docs/faults.md
+
+faults-told: $(VENV)/.dev kube-apiserver
+	$(BIN)/python -m tests.faults.told --page docs/monitoring.md
 
 soak: $(VENV)/.dev kube-apiserver
 	$(BIN)/python -m tests.faults.soak --page docs/soak.md

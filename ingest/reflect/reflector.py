@@ -154,6 +154,7 @@ class Reflector:
         for event in self._batch.take():
             self._claim(event, changes)
         self._settle(changes)
+        finished = [*finished, *self._confirm_lists(changes)]
         self._doubt(changes)
         self._count(changes)
         self.split.claims_s += time.perf_counter() - started
@@ -170,6 +171,10 @@ class Reflector:
             sum(len(self._orphans(table)) for table in self._feeds[feed].tables) if feed in self._unconfirmed else 0
         )
         return len(self._withheld.names(feed)) + orphans
+
+    def is_doubted(self, feed: str) -> bool:
+        """Whether a list or a delete of a feed was not believed, and something would still go by it."""
+        return feed in self._unconfirmed or bool(self._withheld.names(feed))
 
     def release(self, feed: str | None = None) -> None:
         """Believe the server after all, of one feed or all: what was withheld is deleted."""
@@ -217,7 +222,7 @@ class Reflector:
 
     def _claim_mixed(self, feed: Feed, event: Upsert, changes: Changes) -> None:
         for table in feed.tables:
-            rows = _of_type(event.rows, table, mixed=True)
+            rows = feed.rows_of(event.rows, table)
             claims = self._claims[table]
             if rows or event.object in claims.names(feed.name):
                 claims.claim(feed.name, event.object, rows, changes.setdefault(table, {}))
@@ -281,12 +286,13 @@ class Reflector:
             self._relist(table, feed, listed, gone, changes[table])
         self._settle(changes)
         self._doubt(changes)
-        self._unconfirmed[feed.name] = listed.doubt
-        if listed.full or not self.withheld(feed.name):  # a list that leaves nothing out needs nobody to vouch for it
-            del self._unconfirmed[feed.name]
-        finished = () if feed.name in self._unconfirmed else self._finished(feed)
+        self._unconfirmed.pop(feed.name, None)
+        if not listed.full:
+            self._unconfirmed[feed.name] = listed.doubt
+        finished = self._finished(feed) if listed.full else []
         for table in finished:
             self._delete_orphans(table, changes[table])
+        finished += self._confirm_lists(changes)
         self._reject_anew(feed.name, listed.objects)
         for table in feed.tables:
             self._status.relisted(table)
@@ -299,7 +305,7 @@ class Reflector:
     ) -> None:
         claims = self._claims[table]
         upserts = [event for event in listed.objects if isinstance(event, Upsert)]
-        of_table = [(each.object, _of_type(each.rows, table, feed.mixed)) for each in upserts]
+        of_table = [(each.object, feed.rows_of(each.rows, table)) for each in upserts]
         if feed.mixed:
             known = claims.names(feed.name)
             of_table = [(name, rows) for name, rows in of_table if rows or name in known]
@@ -316,14 +322,29 @@ class Reflector:
             else:
                 self._heal(event)
 
-    def _finished(self, feed: Feed) -> tuple[AnyTable, ...]:
+    def _confirm_lists(self, changes: Changes) -> list[AnyTable]:
+        """A list that leaves nothing out any more needs nobody to vouch for it; the tables that this finishes."""
+        finished: list[AnyTable] = []
+        for name in [name for name in self._unconfirmed if not self._leaves_out(name)]:
+            del self._unconfirmed[name]
+            finished += self._finished(self._feeds[name])
+        for table in finished:
+            self._delete_orphans(table, changes.setdefault(table, {}))
+        return finished
+
+    def _leaves_out(self, feed: str) -> bool:
+        """Whether an object, or a row of before that may be of this feed, would go if its list were believed."""
+        return bool(self._withheld.names(feed)) or any(
+            key not in self._claims[table]
+            for table in self._feeds[feed].tables
+            for key in self._inherited.get(table, ())
+        )
+
+    def _finished(self, feed: Feed) -> list[AnyTable]:
         """The tables that this list was the last one missing for; each once."""
-        finished = []
         for table in feed.tables:
             self._unlisted[table].discard(feed.name)
-            if not self._unlisted[table] and table in self._inherited:
-                finished.append(table)
-        return tuple(finished)
+        return [table for table in feed.tables if not self._unlisted[table] and table in self._inherited]
 
     def _orphans(self, table: AnyTable) -> Sequence[Any]:
         """Keys of rows of before that nobody claims, though all lists have come; as some of those are not believed."""
@@ -378,9 +399,3 @@ class Reflector:
             if self._unconfirmed and (orphans := len(self._orphans(table))):
                 count, doubt = count + orphans, doubt or next(iter(self._unconfirmed.values()))
             self._status.count(table, len(claims), count, doubt)
-
-
-def _of_type(rows: tuple[Any, ...], table: AnyTable, mixed: bool) -> tuple[Any, ...]:
-    if not mixed:
-        return rows
-    return tuple([row for row in rows if type(row) is table.row_type])
