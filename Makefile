@@ -114,7 +114,7 @@ SPELLED := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs deploy stated
 PROSE := $(wildcard *.md docs/*.md docs/*/*.md)
 
 docs: $(VENV)/.dev
-	$(BIN)/codespell --skip '*.svg,*.js,*.css,*.png' --ignore-words-list NotIn $(SPELLED)
+	$(BIN)/codespell --skip '*.svg,*.js,*.css,*.png' --ignore-words-list NotIn,notin $(SPELLED)
 	$(BIN)/proselint --config .proselintrc.json check $(PROSE)
 	$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs
 
