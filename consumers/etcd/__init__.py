@@ -5,9 +5,9 @@
     publisher   writes the tables of the local cluster, as Cilium's clustermesh-apiserver does
     meshcache   writes the state of remote clusters, as Cilium's kvstoremesh does
 
-The public parts of the writer are `options`, `rules` and `statistics`. `session` is one connection. `desired` holds
-what should be in the etcd, `present` what is there. `batches`, `leases`, `pacing` and `repairs` make decisions without
-I/O. `watching` and `election` run on threads of their own. `store` is the interface that the client must have.
+Of the writer, users see `options`, `rules` and `statistics`. `session` is one connection, `writer_state` outlives it,
+`desired` is what should be in the etcd, `present` what is. `batches`, `leases`, `pacing` and `repairs` decide and do no
+I/O. `watching` and `election` are threads beside it. `store` is what it needs of a client.
 """
 
 from .any_table import TableToEtcd

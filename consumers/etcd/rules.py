@@ -14,6 +14,10 @@ def _everything(_: str, __: bytes) -> bool:
     return True
 
 
+def _all_in_one(_: str) -> str:
+    return ""
+
+
 def _equal(_: str) -> int:
     return 0
 
@@ -24,7 +28,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     ``prefixes``: the prefixes that it reads, watches and writes. Each ends with a separator, as in "myapp/pods/".
     ``is_own(key, value)``: whether a key in the etcd belongs to the writer. All other keys are left alone.
     ``may_delete(key)``: whether an own key may be deleted that was neither put nor deleted. If None, such keys are
-    deleted once `EtcdWriter.delete_others` has been called.
+    deleted once `EtcdWriter.delete_others` has been called. ``part_of(key)``: the part of the keys to which it belongs;
+    `EtcdWriter.review` can be called for one part.
 
     ``rank(key)``: the order of keys that are written together. Lower ranks are put first and deleted last, and no
     transaction has keys of two ranks. ``gone_before(key, value, present)``: keys to delete before this one is put.
@@ -37,6 +42,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     prefixes: tuple[str, ...]
     is_own: Callable[[str, bytes], bool] = _everything
     may_delete: Callable[[str], bool] | None = None
+    part_of: Callable[[str], str] = _all_in_one
     rank: Callable[[str], int] = _equal
     gone_before: Callable[[str, bytes, Present], Iterable[str]] | None = None
     heartbeat: str = ""

@@ -235,7 +235,7 @@ class Registry:
                 continue
             watching.discard(entry)
             try:
-                # From here to the pop nothing is called, so that no other thread comes between.
+                # From here to the pop there is no call, so no other thread comes in between.
                 empty = places[key] is watching and not watching
             except KeyError:  # another sweeper took it out
                 continue

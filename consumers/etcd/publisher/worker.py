@@ -174,7 +174,8 @@ class Publisher(TablesToEtcd):
 
     def _review(self, _: Snapshot) -> None:
         """Review the keys of an earlier process: after a change of objects or sources they may be deletable."""
-        self._writer.review()
+        if self._sources_are_in_order():  # else nothing may
+            self._writer.review()
 
     def _may_delete(self, key: str) -> bool:
         """Whether a key that an earlier process left may be deleted. Called on the writer's thread."""
