@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ class Feed(msgspec.Struct, frozen=True):
         """Those rows of an object that a table holds (Any: rows of any table)."""
         return tuple([row for row in rows if type(row) is table.row_type]) if self.mixed else rows
 
-    def sort_out(self, events: Iterable[Upsert]) -> dict[AnyTable, dict[str, Sequence[Any]]]:
+    def sort_out(self, events: Iterable[Upsert]) -> Mapping[AnyTable, Mapping[str, Sequence[Any]]]:
         """By table, the objects that give it rows, and those rows. Cost: O(rows), however many tables there are."""
         if not self.mixed:
             rows_of: dict[str, Sequence[Any]] = {event.object: event.rows for event in events}
@@ -38,7 +38,7 @@ class Feed(msgspec.Struct, frozen=True):
                 objects = by_type.get(type(row))
                 if objects is not None:
                     objects.setdefault(event.object, []).append(row)
-        return {**found}
+        return found
 
 
 class Timings(msgspec.Struct):
