@@ -105,8 +105,8 @@ class TellingRun(Run):
         if self._open is None:
             self._open = Episode(backend=self.site.backend, fault=self.cell.fault)
             self._episodes.append(self._open)
-        self._until_told()
         self._open.during = self._scrape()
+        self._until_told()
 
     def converge(self) -> None:
         super().converge()
