@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
+from statedb import Snapshot
 from statedb.agent.metrics.exposition import Metrics
 from statedb.agent.readiness import Readiness
 from statedb.catalog import Sources
@@ -126,11 +127,10 @@ class TellingRun(Run):
         if self.site._source is None:
             return
         if not isinstance(self.site, FakeApiSite):
-            self.site.until(
-                lambda snapshot: all(row.state in ("synced", "absent") for row in snapshot[Sources].values()),
-                "all tables synced",
-            )
+            self.site.until(_all_synced, "all tables synced")
         self._until_told()
+        if not isinstance(self.site, FakeApiSite) and not _all_synced(self.site.db.snapshot()):
+            self._settle()  # trouble came back while the log was waited for
 
     def _until_told(self) -> None:
         """Until nothing is left to be told to the log."""
@@ -150,3 +150,7 @@ class TellingRun(Run):
             sources = () if site._source is None else (site._source,)
             self._metrics = (site._source, Metrics(site.db, Readiness(site.db, sources)))
         return self._metrics[1].expose(OPENMETRICS)[0].decode()
+
+
+def _all_synced(snapshot: Snapshot) -> bool:
+    return all(row.state in ("synced", "absent") for row in snapshot[Sources].values())
