@@ -1,11 +1,13 @@
 """Every test here needs Cilium's programs: skipped where they are not built, unless STATEDB_CILIUM=required."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from . import binary
+from .asking import Oracle
 
 HERE = Path(__file__).parent
 
@@ -24,3 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.cilium)
         if missing and os.environ.get(binary.REQUIRED) != "required":
             item.add_marker(pytest.mark.skip(reason=missing))
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Iterator[Oracle]:
+    """One process of Cilium's packages, which answers all questions of this run."""
+    with Oracle() as running:
+        yield running
