@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
-        test-lowest faults soak kube-apiserver helm cilium screenshots clean
+        test-lowest faults faults-told soak kube-apiserver helm cilium screenshots clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd,"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
 	@echo "make stress   the long forms of the randomised tests"
 	@echo "make faults   every fault at every backend, written into docs/faults.md; some 20 minutes, needs Go once"
+	@echo "make faults-told   what log, metrics and alerts tell of each fault, into docs/monitoring.md; 10 minutes, needs promtool"
 	@echo "make soak     20 minutes of random faults at all backends at once, written into docs/soak.md; needs Go once"
 	@echo "make screenshots  the pictures of the web page in docs/images, made in a real Chromium"
 	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
@@ -92,10 +93,12 @@ dist: $(VENV)/.release
 		build/try-$${file##*.}/bin/statedb demo || exit 1; \
 	done
 
-SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs deploy statedb ingest consumers examples
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs deploy statedb ingest consumers examples
+PROSE := $(wildcard *.md docs/*.md docs/*/*.md)
 
 docs: $(VENV)/.dev
 	$(BIN)/codespell --skip '*.svg,*.js,*.css,*.png' --ignore-words-list NotIn $(SPELLED)
+	$(BIN)/proselint --config .proselintrc.json check $(PROSE)
 	$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs
 
 check: lint types contracts docs test
@@ -132,6 +135,9 @@ stress: $(VENV)/.dev
 
 faults: $(VENV)/.dev kube-apiserver
 	$(BIN)/python -m tests.faults --page docs/faults.md
+
+faults-told: $(VENV)/.dev kube-apiserver
+	$(BIN)/python -m tests.faults.told --page docs/monitoring.md
 
 soak: $(VENV)/.dev kube-apiserver
 	$(BIN)/python -m tests.faults.soak --page docs/soak.md

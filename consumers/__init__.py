@@ -6,6 +6,6 @@ derived already is in ``consumers.tables``; what writes an etcd is in ``consumer
 """
 
 from .reconciling import reconcile
-from .running import Derivation, Follower, Reconciler, SourceSnapshot, derive, follow, handle
+from .running import Again, Derivation, Follower, Reconciler, SourceSnapshot, derive, follow, handle
 
-__all__ = ["Derivation", "Follower", "Reconciler", "SourceSnapshot", "derive", "follow", "handle", "reconcile"]
+__all__ = ["Again", "Derivation", "Follower", "Reconciler", "SourceSnapshot", "derive", "follow", "handle", "reconcile"]

@@ -9,7 +9,7 @@ from statedb import Database, Snapshot, Table
 from statedb.catalog import Sources
 
 from .running.follower import AnyTable
-from .running.operations import BatchOperations, Operations
+from .running.operations import AsyncOperations, BatchOperations, Operations
 from .running.reconciler import Reconciler
 from .running.reconciler_options import ReconcilerOptions
 
@@ -38,7 +38,7 @@ def unsynced(tables: Iterable[AnyTable]) -> Callable[[Snapshot], str]:
 def reconcile(
     db: Database,
     table: type[Table[K, R]],
-    operations: Operations[R] | BatchOperations[K, R],
+    operations: Operations[R] | AsyncOperations[R] | BatchOperations[K, R],
     *,
     name: str,
     sources: Iterable[AnyTable] | None = None,

@@ -51,7 +51,7 @@ class Inbox(Generic[T]):
             return item
 
     def close(self) -> None:
-        """Let writers and the reader go, at once and for ever. From any thread, more than once."""
+        """Let writers and the reader go, at once and forever. From any thread, more than once."""
         with self._lock:
             self._closed = True
             self._items.clear()

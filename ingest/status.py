@@ -19,6 +19,7 @@ from .belief.state import State as State, derived
 from .errors import OwnedElsewhere
 from .figures import SourceStats
 from .source import AnyTable
+from .state_log import StateLog
 
 ANY_TABLE = "*"
 """Stands for the table in ``rejected`` where nobody can say which one it would have been."""
@@ -92,6 +93,7 @@ class Status:
         self._wall = wall
         self._clock = clock
         self._rejected_max = rejected_max
+        self._state_log = StateLog(f"{backend}/{cluster}", [table.name for table in tables], clock)
         self._health: dict[str, _Health] = {table.name: _Health(wall()) for table in tables}
         self._changed: set[str] = set()
         self._rejected: dict[str, dict[str, RejectedRow]] = {}
@@ -204,8 +206,9 @@ class Status:
 
     @property
     def origin(self) -> str:
-        """What identified the place that the rows of before are from; empty if nobody has said."""
-        return next((health.origin for health in self._health.values() if health.origin), "")
+        """What identified the place that all rows of before are from, until they are confirmed; empty: unknown."""
+        origins = {health.origin for health in self._health.values() if health.inherited}
+        return origins.pop() if len(origins) == 1 else ""
 
     def set_origin(self, origin: str) -> None:
         """What identifies the place that all rows are from now, for whoever begins with them. Kept beside a dump."""
@@ -262,16 +265,20 @@ class Status:
         return any(health.withheld for health in self._health.values())
 
     def due_in(self) -> float | None:
-        """In how many seconds `write_if_due` has something to do; None: nothing is waiting to be written."""
-        if not self.is_waiting:
-            return None
-        return max(0.0, self._written + _PERIOD_S - self._clock())
+        """In how many seconds `write_if_due` has something to do; None: nothing is waiting to be written or told."""
+        to_tell, to_write = self._state_log.due_in(), self._write_due_in()
+        known = [due_in for due_in in (to_tell, to_write) if due_in is not None]
+        return max(0.0, min(known)) if known else None
 
     def write_if_due(self) -> None:
-        """Write what is waiting unless the last write was less than a second ago."""
-        due_in = self.due_in()
+        """Write what is waiting unless the last write was less than a second ago, and tell the log what is due."""
+        due_in = self._write_due_in()
         if due_in is not None and due_in <= 0:
             self.write()
+        self._state_log.write_if_due()
+
+    def _write_due_in(self) -> float | None:
+        return self._written + _PERIOD_S - self._clock() if self.is_waiting else None
 
     def write(self) -> None:
         """Write what is waiting, now, by itself."""
@@ -282,13 +289,13 @@ class Status:
         """Write what is waiting into a transaction that has both tables open (Any: it may have others besides)."""
         changed, self._changed = self._changed, set()
         rejections, self._rejections = self._rejections, {}
-        transitions: dict[tuple[State, State, str], dict[str, float]] = {}
         for name in sorted(changed):
-            health = self._health[name]
-            before, since = health.shown, health.since
+            before = self._health[name].shown
             row = self._row(name)
-            if health.shown != before:
-                transitions.setdefault((before, health.shown, row.last_error), {})[name] = health.since - since
+            if row.state != before:
+                self._state_log.changed(name, row.state, row.last_error)  # type: ignore[arg-type]  # a row has it as text
+            elif row.last_error:
+                self._state_log.failed(name, row.last_error)
             txn[Sources].insert(row)
         for key, rejected in rejections.items():
             if rejected is None:
@@ -296,7 +303,7 @@ class Status:
             else:
                 txn[Rejected].insert(rejected)
         self._written = self._clock()
-        self._log_transitions(transitions)
+        self._state_log.write_if_due()
 
     def _row(self, name: str) -> SourceRow:
         health = self._health[name]
@@ -328,21 +335,6 @@ class Status:
                 self.heal(feed, name)
 
     # --- the log ------------------------------------------------------------------------------------------------------
-
-    def _log_transitions(self, transitions: dict[tuple[State, State, str], dict[str, float]]) -> None:
-        """One line for all tables that turn in the same way, with the longest time that the old state lasted."""
-        for (before, after, error), lasted_s in transitions.items():
-            _log.log(
-                logging.WARNING if after in ("stale", "failed") else logging.INFO,
-                "%s/%s %s: %s -> %s after %.1f s%s",
-                self._backend,
-                self._cluster,
-                ", ".join(lasted_s),
-                before,
-                after,
-                max(lasted_s.values()),
-                f": {error}" if error else "",
-            )
 
     def _log_rejected(self, table: str, name: str, error: str) -> None:
         """The first few; all of them are in the table."""

@@ -1,7 +1,7 @@
 """Keys that somebody else has changed: when they are written again. Pure; the time comes in as an argument.
 
 The first repair is at once. A key that is changed again waits longer each time, with jitter, so that two writers that
-disagree do not overwrite each other for ever.
+disagree do not overwrite each other forever.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 Knows tables of any kind, and none by name.
 """
 
+from .again import Again
 from .derivation import Derivation, derive
 from .follower import Follower, follow
 from .handlers import handle
@@ -12,6 +13,7 @@ from .reconciler_options import ReconcilerOptions, ReconcilerStats
 from .source_snapshot import SourceSnapshot
 
 __all__ = [
+    "Again",
     "Derivation",
     "Follower",
     "NameTaken",

@@ -65,7 +65,7 @@ class Follower:
         *,
         name: str = "",
         unique: bool = True,
-        maintain: Callable[[Snapshot], float | None] | None = None,
+        maintain: Callable[[Snapshot], Awaitable[float | None] | float | None] | None = None,
         woken_by: tuple[AnyTable, ...] = (),
         from_start: bool = False,
         report: Report | None = None,
@@ -297,8 +297,11 @@ class Follower:
             log.log(level, "%s: %s; again in %.1f s", self.name, describe(failure.error), failure.retry_in_s)
 
     def _advance_to(self, snapshot: Snapshot) -> None:
-        """All changes up to this state are applied: whoever waits for that goes on."""
-        applied = self._revisions(snapshot)
+        """All changes up to this state are applied."""
+        self._advance(self._revisions(snapshot))
+
+    def _advance(self, applied: tuple[int, ...]) -> None:
+        """Whoever waits until all up to these revisions is applied goes on."""
         if applied != self._applied:
             self._applied = applied
             moved, self._advanced = self._advanced, manual_watch()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from statedb import Snapshot
 
@@ -44,18 +44,21 @@ class Pruning:
         """When the next one is due; None where none is, or it waits for something else."""
         return None if self.waiting_for else self._due
 
-    def run(self, operation: Callable[[Snapshot, Iterable[Any]], None], seen: Snapshot, rows: Iterable[Any]) -> None:
-        """Prune where that is due and allowed. One that fails is not repeated before its next time."""
-        now = self._clock()
-        wanted = self._requested or self._is_due(now)
+    def begins(self, seen: Snapshot) -> bool:
+        """Whether it is due and allowed; `waiting_for` says why it is due and not allowed."""
+        wanted = self._requested or self._is_due(self._clock())
         self.waiting_for = self._reason(seen) if wanted else ""
-        if not wanted or self.waiting_for:
-            return
+        return wanted and not self.waiting_for
+
+    @contextmanager
+    def trying(self) -> Generator[None]:
+        """Around the call. One that fails is not repeated before its next time."""
+        now = self._clock()
         self._requested = self._requested_even_if_stale = False
         self._due = None if self._interval_s is None else now + self._interval_s
         self.count += 1
         try:
-            operation(seen, rows)
+            yield
             self.failed = ""
         except FAILURES as error:
             self.failed = describe(error)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 
-from .follower import Report
+from .also import KeysOf
+from .follower import AnyTable, Report
 
 
 class ReconcilerOptions(TypedDict, total=False):
@@ -16,6 +18,12 @@ class ReconcilerOptions(TypedDict, total=False):
     ``refresh_interval_s`` (None: never) are updated again, ``refresh_per_s`` a second at most. Pruning is repeated
     every ``prune_interval_s`` (None: only when asked). One round does ``round_objects_max`` objects. ``report`` is that
     of a follower.
+
+    So many ``workers`` call the operations at once, threads, or tasks where those are asynchronous; never two for one
+    object. What has a higher ``priority``, a function of the row, comes first. All of them begin no more than
+    ``calls_per_s`` calls a second, and two for one object are ``object_interval_s`` apart. ``also`` has other tables,
+    each with a function that gives the keys of the objects that one of its rows concerns: those are updated when it
+    changes, the former ones too. The view of an `Again` is waited for up to ``view_wait_s``.
     """
 
     retry_min_s: float
@@ -25,6 +33,12 @@ class ReconcilerOptions(TypedDict, total=False):
     prune_interval_s: float | None
     round_objects_max: int
     report: Report | None
+    workers: int
+    priority: Callable[[Any], float] | None
+    calls_per_s: float | None
+    object_interval_s: float
+    also: Mapping[AnyTable, KeysOf]
+    view_wait_s: float
 
 
 class ReconcilerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +51,21 @@ class ReconcilerSettings(msgspec.Struct, frozen=True, kw_only=True):
     prune_interval_s: float | None = 3600.0
     round_objects_max: int = 1000
     report: Report | None = None
+    workers: int = 1
+    priority: Callable[[Any], float] | None = None
+    calls_per_s: float | None = None
+    object_interval_s: float = 0.0
+    also: Mapping[Any, Any] = {}
+    view_wait_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what makes no sense."""
+        if self.workers < 1:
+            raise ValueError(f"workers={self.workers}: at least one has to work")
+        if self.calls_per_s is not None and self.calls_per_s <= 0:
+            raise ValueError(
+                f"calls_per_s={self.calls_per_s}: give a positive number, or None for as many as there are"
+            )
 
 
 class ReconcilerStats(NamedTuple):
@@ -54,3 +83,7 @@ class ReconcilerStats(NamedTuple):
     prunes: int
     prune_errors: int
     prunes_s: float
+    under_way: int
+    """Calls that workers are at."""
+    views_missed: int
+    """Views of an `Again` that were not new enough in time."""

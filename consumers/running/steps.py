@@ -21,7 +21,7 @@ ours in silence. KeyboardInterrupt and the end of a task pass through."""
 
 
 class Pause(NamedTuple):
-    """Wait until one of these has tripped, or for so long (None: for ever)."""
+    """Wait until one of these has tripped, or for so long (None: forever)."""
 
     watches: tuple[Watch, ...]
     timeout_s: float | None

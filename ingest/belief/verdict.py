@@ -76,6 +76,12 @@ TABLE: tuple[Rule, ...] = (
         absence=_of(Absence.DELETED),
     ),
     Rule(
+        # Nothing ties that answer to the history of the rows. When the CRD is there again, its list decides.
+        "its resource is not served any more, which says nothing of its objects",
+        allow=False,
+        absence=_of(Absence.UNSERVED),
+    ),
+    Rule(
         # Before the rows about histories: a source that has no rows yet has no history either.
         "there is nothing to lose",
         allow=True,

@@ -193,6 +193,8 @@ def _slices(cluster: str, cluster_id: int) -> _Decode:
 def _services(cluster: str, cluster_id: int, *, backends: bool) -> _Decode:
     def decode(name: str, value: bytes) -> tuple[Any, ...]:
         row, found = services.decode(cluster, f"{cluster}/{name}", value, cluster_id=cluster_id)
+        if not row.shared:  # whoever writes it all the same does not mean us (pkg/clustermesh/common/services.go)
+            return ()
         return (row, *found) if backends else (row,)
 
     return decode

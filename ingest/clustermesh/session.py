@@ -130,6 +130,11 @@ class ClusterSource:
         return self._loop.connector.servers
 
     @property
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates that it shows or trusts, by the names of their options."""
+        return self.servers.certificate_files
+
+    @property
     def figures(self) -> SourceStats:
         """What it has done."""
         return self._status.figures

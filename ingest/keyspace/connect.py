@@ -51,6 +51,14 @@ class Servers(msgspec.Struct, frozen=True, kw_only=True):
     locked: bool = False
     resolver: MakeResolver | None = None
 
+    @property
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates, by the names of their options."""
+        if self.pems is None:
+            return {}
+        named = zip(self.pems.names, (self.pems.ca_file, self.pems.cert_file))
+        return {name: path for name, path in named if path is not None}
+
 
 class Connector:
     """Makes clients: of one server while it works, of the next when it failed. For one thread at a time.

@@ -166,7 +166,7 @@ class Keyspace:
         missing = self._reflector.names(listed.feed) - {event.object for event in listed.objects}
         if copy is not None:
             missing.discard(copy.feed)
-        if missing and self.lineage.known:
+        if (missing or self._reflector.has_inherited) and self.lineage.known:
             self._recheck_server(client, prefix)
         verdict = self._judge.list_verdict(prefix, revision)
         full = isinstance(verdict, Yes)
@@ -191,12 +191,18 @@ class Keyspace:
         return {keys[key]: doubts[absence] for key, absence in known.items()}
 
     def _recheck_server(self, client: Client, prefix: Prefix) -> None:
-        """Before anything is deleted: did one server give the whole list? Its address may have turned meanwhile."""
+        """Before anything is deleted: did one server give the whole list? Its address may have turned meanwhile.
+
+        Raises Unavailable where that cannot be shown: `Judge` has judged the server that answered before the list, and
+        not the one behind it. With the next connection it judges again, and lets deletes wait for the writers.
+        """
         header = client.get(prefix.key).header
         self.check(client, header)
-        history, why = self.history(client, header) if prefix.listed else (History.SAME, "")
+        history, why = self.history(client, header)
         if history is History.OTHER:
             raise Unavailable(f"{client.endpoint}: the server was replaced while it was listed: {why}")
+        if history is History.UNPROVEN:
+            raise Unavailable(f"{client.endpoint}: the server may have been replaced while it was listed: {why}")
 
     def require_relist(self, revision: int) -> None:
         """History before this revision is gone; 0: we were not told, or a list was cut in two."""

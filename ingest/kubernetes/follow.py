@@ -18,17 +18,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..backoff import Backoff
-from ..belief import History
 from ..worker import Worker
 from .client import BRIEF_S, Client
-from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent
+from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent, Unavailable
 from .event_reader import EventReader
-from .lineage import Lineage
+from .lineage import Lineage, Origin
 from .lister import Lister
-from .messages import Changes, Crashed, FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
+from .messages import Changes, Crashed, FullList, Interrupted, ListStarted, Message, Synced, Unserved, WatchEnded
 from .options import KubernetesOptions
 from .resource_spec import Resource
 from .stream import Item
@@ -73,6 +72,10 @@ class Follower:
         )
         self._lineage = Lineage()
         self._position = _Position()
+
+    def inherit(self, origin: Origin) -> None:
+        """Rows of before are there, and from where; before `start`."""
+        self._lineage.inherit(origin.cluster_uid, origin.versions.get(self.resource.feed, ""))
 
     def start(self) -> None:
         """Begin."""
@@ -151,6 +154,8 @@ class Follower:
         else:
             pause_s = self._backoff.next()
         self._report_interruption(text, pause_s, refused=isinstance(error, REFUSALS))
+        if isinstance(error, Missing) and self._lineage.is_known:
+            self._send(Unserved(self.resource))
         return pause_s
 
     def _report_interruption(self, error: str, pause_s: float, *, refused: bool = False) -> None:
@@ -166,40 +171,66 @@ class Follower:
         if not position.version:
             self._list()
         position.is_brief = not position.is_synced and not position.was_brief
-        with self._client.watch(self.resource, position.version, brief=position.is_brief) as batches:
-            newest = self._check_server()
+        with self._client.watch(self.resource, position.version, brief=position.is_brief) as watch:
+            newest = self._check_server(watch.server)
             position.connected_at = self._clock()
             if position.is_synced or newest == position.version:
                 self._report_synced()
-            for items in batches:
+            for items in watch.pieces:
                 if self._worker.stopping:
                     return
                 self._on_items(items)
 
-    def _check_server(self) -> str:
+    def _check_server(self, watched: str | None) -> str:
         """The newest version of the server. Raises Replaced if it is not the server that we know.
 
-        It is asked after the watch is open, so that no other server can take its place in between.
+        It is asked after the watch is open, so that no other server can take its place in between. ``watched`` is who
+        was at the other end of that connection when it was made.
         """
-        uid, version = self._client.identity(), self._client.version(self.resource)
+        version, versioned = self._client.version(self.resource)
+        uid = self._identity({watched, versioned})
         difference = self._lineage.difference(uid, version)
         if difference:
             raise Replaced(f"watch {self.resource.name}: the server was replaced: {difference}")
         return version
+
+    def _identity(self, answered: Iterable[str | None]) -> str:
+        """Who answers, asked after the answers came: the store behind a server may have been replaced meanwhile.
+
+        ``answered``: who was at the other end of their connections, as far as is known. Raises Unavailable where that
+        was another one: the address leads to several servers.
+        """
+        uid = self._client.identity()
+        seen = {server for server in (*answered, uid) if server}
+        if len(seen) > 1:
+            raise Unavailable(
+                f"{self.resource.name}: servers of different clusters answer at one address; the UIDs of their "
+                f"namespaces kube-system are {', '.join(sorted(seen))}"
+            )
+        return uid
 
     def _list(self) -> None:
         started = time.perf_counter()
         listed = self._lister.list()
         if self._worker.stopping:
             return
-        uid = self._client.identity()  # asked after the list came, so that it is not the list of an earlier server
-        difference = self._lineage.difference(uid, listed.version)
-        history = History.OTHER if difference else History.SAME
+        uid = self._identity(listed.servers)
+        history, difference = self._lineage.history(uid, listed.version)
         self._lineage.begin(uid, listed.version)
         self._position.version, self._position.is_synced = listed.version, True
         client_s = time.perf_counter() - started - listed.decode_s
         self._send(
-            FullList(self.resource, listed.objects, history, difference, listed.unnamed, client_s, listed.decode_s)
+            FullList(
+                self.resource,
+                listed.objects,
+                history,
+                difference,
+                uid,
+                listed.version,
+                listed.unnamed,
+                client_s,
+                listed.decode_s,
+            )
         )
 
     def _on_items(self, items: list[Item]) -> None:
@@ -209,7 +240,8 @@ class Follower:
         events = [self._event_reader.event(item) for item in changed]
         if events:
             size = sum([len(item.value) for item in changed])
-            self._send(Changes(self.resource, events, time.perf_counter() - started, size))
+            decode_s = time.perf_counter() - started
+            self._send(Changes(self.resource, events, items[-1].version, decode_s, size))
         position.reach(items[-1].version)
         self._lineage.observe(position.version)
         if not position.is_reported:

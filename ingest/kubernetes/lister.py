@@ -18,12 +18,16 @@ log = logging.getLogger("ingest")
 
 
 class List(msgspec.Struct, frozen=True):
-    """All objects, the version of the list, how many objects have no name, and the seconds that decoding took."""
+    """All objects, the version of the list, how many objects have no name, and the seconds that decoding took.
+
+    ``servers``: who was at the other end of the connections that it came on; None among them: nobody has said so.
+    """
 
     objects: list[Upsert | Bad]
     version: str
     unnamed: int
     decode_s: float
+    servers: frozenset[str | None]
 
 
 class Lister:
@@ -73,11 +77,13 @@ class Lister:
     def _collect(self, pages: Iterable[Page]) -> List:
         objects: dict[str, Upsert | Bad] = {}
         version, unnamed, decode_s = "", 0, 0.0
+        servers: set[str | None] = set()
         for place, page in enumerate(pages):
             if not place:
                 self._on_first_page()
             started = time.perf_counter()
             version = page.version
+            servers.add(page.server)
             unnamed += page.unnamed
             for item in page.items:
                 event = self._event_reader.event(item)
@@ -90,4 +96,4 @@ class Lister:
         listed = list(objects.values())
         if unnamed:
             listed.append(self._event_reader.unnamed(unnamed))
-        return List(listed, version, unnamed, decode_s)
+        return List(listed, version, unnamed, decode_s, frozenset(servers))

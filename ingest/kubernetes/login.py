@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
@@ -86,6 +87,12 @@ class Login:
         """What a request has been waiting for longer than a second: a credential plugin, by name; else empty."""
         return self._plugins.waiting
 
+    @property
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates of the present credentials, by what they are."""
+        with self._lock:
+            return {} if self._credentials is None else self._credentials.certificate_files
+
     def invalidate(self, generation: int) -> None:
         """Read the configuration anew before the next request; once for all that failed with the same one."""
         with self._lock:
@@ -107,7 +114,7 @@ class Login:
             credentials, is_invalid = self._credentials, self._is_invalid
         if credentials is None or is_invalid:
             renewed = self._run(lambda: Credentials(self._options), timeout_s)
-            self._sockets.attach(renewed.pools)
+            self._sockets.attach(renewed.pools, urlsplit(renewed.url).path.rstrip("/"))
             if credentials is not None:
                 credentials.pools.clear()  # who still uses one of its connections is not disturbed
             with self._lock:

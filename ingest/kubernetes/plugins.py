@@ -140,7 +140,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
             process.kill()
 
 
-# The package starts plugins by `subprocess.Popen` and waits for ever. This is the only seam that it leaves: processes
+# The package starts plugins by `subprocess.Popen` and waits forever. This is the only seam that it leaves: processes
 # that other code starts through the package are as they were.
 _exec_provider: Any = exec_provider
 _exec_provider.subprocess = SimpleNamespace(Popen=_Plugin, PIPE=subprocess.PIPE)

@@ -38,6 +38,7 @@ class ServiceJoin:
         self._doubtful_slices: set[str] = set()
         self._services_listed = False
         self._slices_listed = not with_slices
+        self._doubt = self._doubt_of_slices = ""
         self._pending: list[Event] = []
         self._changed: dict[str, None] = {}
 
@@ -45,6 +46,11 @@ class ServiceJoin:
     def withheld_slices(self) -> int:
         """How many slices would go if the last list were believed."""
         return len(self._doubtful_slices)
+
+    @property
+    def doubts_slices(self) -> bool:
+        """Whether the last list of slices was not believed: rows of before may be of slices that it leaves out."""
+        return bool(self._doubt_of_slices)
 
     def drain(self) -> list[Event]:
         """What is to be told now, in order."""
@@ -67,8 +73,9 @@ class ServiceJoin:
             if isinstance(event, Upsert):
                 self._keep(event)
         self._services_listed = True
+        self._doubt = "" if full else doubt
         if self._slices_listed:
-            self._emit_list(objects, full, doubt)
+            self._emit_list(objects)
 
     def take_service(self, event: Upsert | Bad | Delete) -> None:
         """What happened to a Service."""
@@ -95,6 +102,7 @@ class ServiceJoin:
         for name in self._doubtful:
             self._forget(name)
         self._doubtful = set()
+        self._doubt = ""
 
     def _keep(self, event: Upsert) -> None:
         self._forget(event.object)
@@ -109,8 +117,9 @@ class ServiceJoin:
 
     # --- slices -------------------------------------------------------------------------------------------------------
 
-    def list_slices(self, objects: Sequence[Upsert | Bad], *, full: bool) -> None:
-        """These are all EndpointSlices."""
+    def list_slices(self, objects: Sequence[Upsert | Bad], *, full: bool, doubt: str = "") -> None:
+        """These are all EndpointSlices; ``doubt`` as for `list_services`."""
+        self._doubt_of_slices = "" if full else doubt
         missing = self._service_of.keys() - {event.object for event in objects}
         self._doubtful_slices = set() if full else set(missing)
         for name in missing if full else ():
@@ -124,7 +133,7 @@ class ServiceJoin:
         if not self._slices_listed:
             self._slices_listed = True
             if self._services_listed:
-                self._emit_list([Upsert(self._feed, name, (row,)) for name, row in self._services.items()], True)
+                self._emit_list([Upsert(self._feed, name, (row,)) for name, row in self._services.items()])
 
     def take_slice(self, event: Upsert | Bad | Delete) -> None:
         """What happened to an EndpointSlice."""
@@ -136,6 +145,7 @@ class ServiceJoin:
         for name in self._doubtful_slices:
             self._drop_slice(name)
         self._doubtful_slices = set()
+        self._doubt_of_slices = ""
 
     def _take_slice(self, event: Upsert | Bad | Delete) -> None:
         name = event.object
@@ -177,10 +187,11 @@ class ServiceJoin:
 
     def _is_visible(self, name: str) -> bool:
         """Whether the service is to be told when its slices change."""
-        return self._is_ready and name in self._services and name not in self._bad and name not in self._doubtful
+        return self.is_ready and name in self._services and name not in self._bad and name not in self._doubtful
 
     @property
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether both resources were listed, so that anything is told."""
         return self._services_listed and self._slices_listed
 
     def _joined(self, name: str) -> Upsert:
@@ -192,11 +203,12 @@ class ServiceJoin:
         return Upsert(self._feed, name, PartlyRead.of(rows, self._faults.get(name, ())))
 
     def _emit(self, event: Event) -> None:
-        if self._is_ready:
+        if self.is_ready:
             self._pending.append(event)
 
-    def _emit_list(self, objects: Sequence[Upsert | Bad], full: bool, doubt: str = "") -> None:
-        """A list of the feed: the services of this list as they are now."""
+    def _emit_list(self, objects: Sequence[Upsert | Bad]) -> None:
+        """A list of the feed: the services of this list as they are now. It is as doubtful as either list."""
+        doubt = self._doubt or self._doubt_of_slices
         events: list[Upsert | Bad] = [
             self._joined(each.object) if self._is_visible(each.object) else each
             for each in objects
@@ -207,7 +219,7 @@ class ServiceJoin:
         before = [event for event in self._pending if not isinstance(event, Listed) and event.object in self._bad]
         before += [self._joined(name) for name in self._changed if name in self._bad and name in self._services]
         self._changed.clear()
-        self._pending = [*before, Listed(self._feed, events, full, doubt)]
+        self._pending = [*before, Listed(self._feed, events, not doubt, doubt)]
 
     def _name_of(self, service: ServiceKey) -> str:
         return f"{self._feed}/{service.namespace}/{service.name}"

@@ -1,19 +1,26 @@
-"""Connections of urllib3 that another thread can cut, in whatever they are blocked. Knows no Kubernetes."""
+"""Connections of urllib3 that another thread can cut, in whatever they are blocked. Knows no Kubernetes.
+
+The first thing that is asked on each connection is who is at its other end: a TCP connection stays with one server,
+and an address does not.
+"""
 
 from __future__ import annotations
 
+import http.client
 import os
 import select
 import socket
 import ssl
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NewConnectionError, ProtocolError
 
 _KEEPALIVE = [
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -23,6 +30,8 @@ _KEEPALIVE = [
     (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
 ]
 """A peer whose machine is gone is found after half a minute, where the system has these options."""
+
+_SMALL_BYTES = 1 << 20
 
 
 def has_more(response: BaseHTTPResponse) -> bool:
@@ -45,11 +54,35 @@ def release(connection: Any) -> None:
         done()
 
 
+class Greeting(msgspec.Struct, frozen=True):
+    """The first question on a connection: a GET of ``path``. ``read`` makes of status and body who answers.
+
+    None: this answer does not say it, and the question is put again before the next request. ``asked`` is called
+    for each question. The answer may take ``timeout_s``.
+    """
+
+    path: str
+    read: Callable[[int, bytes], str | None]
+    asked: Callable[[], None]
+    timeout_s: float
+
+
+def server_of(connection: Any) -> str | None:
+    """Who is at the other end of a connection (Any: urllib3 has no common type); None: nobody has said so.
+
+    A proxy that passes single requests on may ask another server each time, and so may a server that closes the
+    connection after each answer.
+    """
+    server: str | None = getattr(connection, "server", None)
+    return server
+
+
 class Sockets:
     """The connections of some pools. `abort` ends them all and lets no new one begin."""
 
-    def __init__(self) -> None:
-        """None yet."""
+    def __init__(self, greeting: Greeting | None = None) -> None:
+        """None yet. Without a ``greeting`` nobody is asked who he is."""
+        self._greeting = greeting
         self._lock = threading.Lock()
         self._handles: set[socket.socket] = set()
         self._is_aborted = False
@@ -61,11 +94,11 @@ class Sockets:
             for handle in self._handles:
                 _shut(handle)
 
-    def attach(self, pools: PoolManager) -> None:
-        """Let the manager make connections of ours from now on."""
+    def attach(self, pools: PoolManager, prefix: str = "") -> None:
+        """Let the manager make connections of ours from now on. ``prefix`` begins the paths of its server's URLs."""
         kinds: dict[str, Any] = {  # Any: it is declared as wanting one kind of pool twice
-            "http": type("_HttpPool", (HTTPConnectionPool,), {"ConnectionCls": self._kind(HTTPConnection)}),
-            "https": type("_HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": self._kind(HTTPSConnection)}),
+            "http": type("_HttpPool", (HTTPConnectionPool,), {"ConnectionCls": self._kind(HTTPConnection, prefix)}),
+            "https": type("_HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": self._kind(HTTPSConnection, prefix)}),
         }
         pools.pool_classes_by_scheme = kinds
 
@@ -105,17 +138,20 @@ class Sockets:
         self.forget(handle)
         raise ConnectionAbortedError("stopped")
 
-    def _kind(self, base: type[Any]) -> type[Any]:
+    def _kind(self, base: type[Any], prefix: str) -> type[Any]:
         """A class of connections (Any: two that share no base with what is needed here) that register themselves."""
-        sockets = self
+        sockets, greeting = self, self._greeting
 
         class Connection(base):  # type: ignore[misc]
+            server: str | None = None
+            timeout: Any
             _handle: socket.socket | None = None
             _poll: Any = None
             _stream: socket.socket | None = None
             _is_answering = False
 
             def _new_conn(self) -> socket.socket:
+                self.server = None
                 timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
                 try:
                     sock, self._handle = sockets.connect(self._dns_host, self.port, timeout_s)
@@ -139,6 +175,34 @@ class Sockets:
                     _close_unfinished_tls(error)
                     raise
                 self._stream = self.sock
+
+            def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
+                if greeting is not None and self.server is None and url.startswith("/"):  # else a proxy is asked
+                    greeting.asked()
+                    self.server = greeting.read(*self._asked(prefix + greeting.path, options["headers"]))
+                    if self.sock is None:  # the next answer comes on a connection of its own
+                        self.server = None
+                super().request(method, url, *args, **options)
+
+            def _asked(self, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+                assert greeting is not None
+                kept = {name: value for name, value in headers.items() if name != "content-type"}
+                timeout_s, self.timeout = self.timeout, greeting.timeout_s
+                kept |= {"accept": "application/json", "accept-encoding": "identity"}
+                try:
+                    super().request("GET", path, headers=kept, preload_content=False)
+                    response = self.getresponse()
+                    status, body = response.status, _body(response, greeting.timeout_s)
+                except ssl.SSLError:  # certificates may be too old: that is for others to see
+                    self.close()
+                    raise
+                except (OSError, http.client.HTTPException) as error:  # see _new_conn
+                    self.close()
+                    raise ProtocolError("nobody says who answers", error) from error
+                finally:
+                    self.release()
+                self.timeout = timeout_s
+                return status, body
 
             def getresponse(self, *args: Any, **options: Any) -> Any:
                 # A "Connection: close" closes the connection here, and its body is still to be read, and to be cut.
@@ -165,6 +229,16 @@ class Sockets:
                     sockets.forget(handle)
 
         return Connection
+
+
+def _body(response: BaseHTTPResponse, timeout_s: float) -> bytes:
+    """All of a small answer. Raises HTTPException where it is large, or takes too long."""
+    until, body = time.monotonic() + timeout_s, b""
+    while piece := response.read1(_SMALL_BYTES):
+        body += piece
+        if len(body) > _SMALL_BYTES or time.monotonic() > until:
+            raise http.client.HTTPException("the answer does not end")
+    return body
 
 
 def _close_unfinished_tls(error: OSError) -> None:

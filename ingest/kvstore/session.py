@@ -83,6 +83,11 @@ class KvstoreSource:
         return self._loop.failure
 
     @property
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates that it shows or trusts, by the names of their options."""
+        return self._loop.connector.servers.certificate_files
+
+    @property
     def figures(self) -> SourceStats:
         """What it has done."""
         return self._status.figures

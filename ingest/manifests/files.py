@@ -130,8 +130,10 @@ class _Reader:
     def _objects(self, value: Value) -> list[Value]:
         """The objects in a value of a document. YAML is parsed again if one of them wants typed scalars."""
         objects = list(_items(value))
+        if self.is_json:
+            return objects
         kinds = [_find(each, self._kinds) for each in objects]
-        if self.is_json or not any(kind is not None and kind.typed for kind in kinds):
+        if not any(kind is not None and kind.typed for kind in kinds):
             return objects
         typed = [each for whole in self._values(typed=True) for each in _items(whole)]
         if len(typed) != len(objects):  # "..." put several values into this document
@@ -192,7 +194,7 @@ def _items(value: Value, level: int = 0) -> Iterator[Value]:
     defaults = {"apiVersion": value.get("apiVersion"), "kind": kind.removesuffix("List")} if kind != "List" else {}
     for item in value["items"]:
         for each in _items(item, level + 1):
-            yield {**defaults, **each} if isinstance(each, dict) else each
+            yield {**defaults, **each} if defaults and isinstance(each, dict) else each
 
 
 def _find(value: Value, kinds: Kinds) -> Kind | None:

@@ -23,6 +23,7 @@ from ..worker import Worker
 from .files import FEED, Parsed, parse, unreadable
 from .kinds import TABLES, join_services, kinds
 from .options import ManifestsOptions
+from .origin import history as history_of, origin_of
 
 _SETTLE_SCANS = 50
 _PROGRESS_S = 1.0
@@ -69,6 +70,7 @@ class ManifestsSource:
         self._good: dict[str, Upsert] = {}
         self._published: dict[str, Upsert | Bad] | None = None
         self._last_scan: Scan | None = None
+        self._origin = ""
         self._is_doubtful = False
         self._accepted = False
         self._progress_due = 0.0
@@ -92,6 +94,7 @@ class ManifestsSource:
     def start(self) -> None:
         """Claim the tables and begin to look. Raises OwnedElsewhere."""
         self._reflector.begin()
+        self._origin = self._status.origin
         self._worker.start()
 
     def stop(self) -> None:
@@ -141,7 +144,9 @@ class ManifestsSource:
         events = {name: event for file in files.values() for name, event in file.events.items()}
         self._good = {**{name: e for name, e in self._good.items() if name in events}, **_upserts(events)}
         self._publish(join_services(events, self._good), self._verdict(scan, events))
-        if not self._reflector.withheld(FEED):
+        if not self._reflector.is_doubted(FEED):
+            if scan != self._last_scan:
+                self._status.set_origin(origin_of(scan, self._digests()))
             self._last_scan, self._is_doubtful = scan, False
         self._status.figures.record_contact()
         self._status.report("synced")
@@ -153,7 +158,12 @@ class ManifestsSource:
         if self._last_scan is not None:
             why = difference(self._last_scan, scan) if self._reflector.names(FEED) - events.keys() else ""
             history = History.OTHER if why else History.SAME
+        elif self._reflector.has_inherited:
+            history, why = history_of(self._origin, scan, self._digests())
         return may_delete(Evidence(absence=Absence.LISTED_WITHOUT, history=history, accepted=accepted, detail=why))
+
+    def _digests(self) -> dict[str, bytes]:
+        return {name: file.digest for name, file in self._files.items()}
 
     def _stable_scan(self) -> Scan | None:
         """A look at files that nobody is writing just now, as far as can be seen; None if asked to stop."""

@@ -103,6 +103,11 @@ class Claims(Generic[K, R]):
             for key in keys.get(name, ()):
                 self._settle(key, changes)
 
+    def settle(self, changes: dict[K, R | None]) -> None:
+        """The preference has changed for some rows. Cost: O(keys that several objects claim)."""
+        for key in tuple(self._waiting):
+            self._settle(key, changes)
+
     def withdraw(self, feed: str, name: str, changes: dict[K, R | None]) -> None:
         """The object is gone. Unknown ones are ignored. Cost: O(its rows)."""
         self._doubtful.pop(name, None)

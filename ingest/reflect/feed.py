@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ..source import AnyTable
@@ -17,6 +19,10 @@ class Feed(msgspec.Struct, frozen=True):
     name: str
     tables: tuple[AnyTable, ...]
     mixed: bool = False
+
+    def rows_of(self, rows: tuple[Any, ...], table: AnyTable) -> tuple[Any, ...]:
+        """Those rows of an object that a table holds (Any: rows of any table)."""
+        return tuple([row for row in rows if type(row) is table.row_type]) if self.mixed else rows
 
 
 class Timings(msgspec.Struct):

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from statedb import Database
-from statedb.catalog import Backends
+from statedb.catalog import Backends, Endpoints, Namespaces
 from statedb.catalog.backends import takes_traffic_first
 from statedb.catalog.wire import faults_of
 
@@ -25,12 +25,12 @@ from .claims import Claims, Preference
 from .feed import Feed, Timings
 from .initializers import Initializers
 from .ownership import Owns, owned, owns_all_rows
+from .visibility import Visibility
 from .withheld import Withheld
 from .writer import Changes, TableWriter
 
 _BATCH_S = 0.05
 _BATCH_ROWS = 10_000
-_PREFERENCES: Mapping[AnyTable, Preference[Any]] = {Backends: takes_traffic_first}
 
 
 class Reflector:
@@ -69,8 +69,13 @@ class Reflector:
         self._owns = owns
         self._with_initializers = with_initializers
         tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
+        self._visibility = Visibility()
+        preferences: Mapping[AnyTable, Preference[Any]] = {
+            Backends: takes_traffic_first,
+            Endpoints: self._visibility.place,
+        }
         self._claims: dict[AnyTable, Claims[Any, Any]] = {
-            table: Claims(table.key_of, partial(self._current_row, table), _PREFERENCES.get(table)) for table in tables
+            table: Claims(table.key_of, partial(self._current_row, table), preferences.get(table)) for table in tables
         }
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
         self._inherited: dict[AnyTable, list[Any]] = {}
@@ -146,8 +151,10 @@ class Reflector:
         started = time.perf_counter()
         self._status.figures.events += len(self._batch)
         self._status.figures.record_contact()
-        for name, event in self._batch.take().items():
-            self._claim(name, event, changes)
+        for event in self._batch.take():
+            self._claim(event, changes)
+        self._settle(changes)
+        finished = [*finished, *self._confirm_lists(changes)]
         self._doubt(changes)
         self._count(changes)
         self.split.claims_s += time.perf_counter() - started
@@ -164,6 +171,10 @@ class Reflector:
             sum(len(self._orphans(table)) for table in self._feeds[feed].tables) if feed in self._unconfirmed else 0
         )
         return len(self._withheld.names(feed)) + orphans
+
+    def is_doubted(self, feed: str) -> bool:
+        """Whether a list or a delete of a feed was not believed, and something would still go by it."""
+        return feed in self._unconfirmed or bool(self._withheld.names(feed))
 
     def release(self, feed: str | None = None) -> None:
         """Believe the server after all, of one feed or all: what was withheld is deleted."""
@@ -198,8 +209,8 @@ class Reflector:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    def _claim(self, name: str, event: Upsert | Delete, changes: Changes) -> None:
-        feed = self._feeds[event.feed]
+    def _claim(self, event: Upsert | Delete, changes: Changes) -> None:
+        feed, name = self._feeds[event.feed], event.object
         if isinstance(event, Delete):
             for table in feed.tables:
                 self._claims[table].withdraw(feed.name, name, changes.setdefault(table, {}))
@@ -211,15 +222,20 @@ class Reflector:
 
     def _claim_mixed(self, feed: Feed, event: Upsert, changes: Changes) -> None:
         for table in feed.tables:
-            rows = _of_type(event.rows, table, mixed=True)
+            rows = feed.rows_of(event.rows, table)
             claims = self._claims[table]
             if rows or event.object in claims.names(feed.name):
                 claims.claim(feed.name, event.object, rows, changes.setdefault(table, {}))
 
+    def _settle(self, changes: Changes) -> None:
+        """Namespaces say which of two pods holds an address that both claim."""
+        if Namespaces in changes and self._visibility.learn(changes[Namespaces]) and Endpoints in self._claims:
+            self._claims[Endpoints].settle(changes.setdefault(Endpoints, {}))
+
     def _withhold(self, event: Delete) -> None:
         """Keep an object that is said to be gone, if we know it."""
         tables = self._feeds[event.feed].tables
-        if event.object in self._batch or any(
+        if self._batch.has(event.feed, event.object) or any(
             event.object in self._claims[table].names(event.feed) for table in tables
         ):
             self._withheld.add(event.feed, event.object, event.doubt)
@@ -260,21 +276,23 @@ class Reflector:
         feed = self._feeds[listed.feed]
         changes: Changes = {table: {} for table in feed.tables}
         bad = [event for event in listed.objects if isinstance(event, Bad)]
-        for name, event in self._batch.drop_feed(feed.name, {event.object for event in bad}).items():
-            self._claim(name, event, changes)
+        for event in self._batch.drop_feed(feed.name, {event.object for event in bad}):
+            self._claim(event, changes)
         missing = self.names(feed.name) - {event.object for event in listed.objects}
         gone = missing if listed.full else missing & listed.gone
         self._withheld.replace(feed.name, missing - gone, listed.doubt)
         self._doubted.add(feed.name)
         for table in feed.tables:
             self._relist(table, feed, listed, gone, changes[table])
+        self._settle(changes)
         self._doubt(changes)
-        self._unconfirmed[feed.name] = listed.doubt
-        if listed.full or not self.withheld(feed.name):  # a list that leaves nothing out needs nobody to vouch for it
-            del self._unconfirmed[feed.name]
-        finished = () if feed.name in self._unconfirmed else self._finished(feed)
+        self._unconfirmed.pop(feed.name, None)
+        if not listed.full:
+            self._unconfirmed[feed.name] = listed.doubt
+        finished = self._finished(feed) if listed.full else []
         for table in finished:
             self._delete_orphans(table, changes[table])
+        finished += self._confirm_lists(changes)
         self._reject_anew(feed.name, listed.objects)
         for table in feed.tables:
             self._status.relisted(table)
@@ -287,7 +305,7 @@ class Reflector:
     ) -> None:
         claims = self._claims[table]
         upserts = [event for event in listed.objects if isinstance(event, Upsert)]
-        of_table = [(each.object, _of_type(each.rows, table, feed.mixed)) for each in upserts]
+        of_table = [(each.object, feed.rows_of(each.rows, table)) for each in upserts]
         if feed.mixed:
             known = claims.names(feed.name)
             of_table = [(name, rows) for name, rows in of_table if rows or name in known]
@@ -304,14 +322,29 @@ class Reflector:
             else:
                 self._heal(event)
 
-    def _finished(self, feed: Feed) -> tuple[AnyTable, ...]:
+    def _confirm_lists(self, changes: Changes) -> list[AnyTable]:
+        """A list that leaves nothing out any more needs nobody to vouch for it; the tables that this finishes."""
+        finished: list[AnyTable] = []
+        for name in [name for name in self._unconfirmed if not self._leaves_out(name)]:
+            del self._unconfirmed[name]
+            finished += self._finished(self._feeds[name])
+        for table in finished:
+            self._delete_orphans(table, changes.setdefault(table, {}))
+        return finished
+
+    def _leaves_out(self, feed: str) -> bool:
+        """Whether an object, or a row of before that may be of this feed, would go if its list were believed."""
+        return bool(self._withheld.names(feed)) or any(
+            key not in self._claims[table]
+            for table in self._feeds[feed].tables
+            for key in self._inherited.get(table, ())
+        )
+
+    def _finished(self, feed: Feed) -> list[AnyTable]:
         """The tables that this list was the last one missing for; each once."""
-        finished = []
         for table in feed.tables:
             self._unlisted[table].discard(feed.name)
-            if not self._unlisted[table] and table in self._inherited:
-                finished.append(table)
-        return tuple(finished)
+        return [table for table in feed.tables if not self._unlisted[table] and table in self._inherited]
 
     def _orphans(self, table: AnyTable) -> Sequence[Any]:
         """Keys of rows of before that nobody claims, though all lists have come; as some of those are not believed."""
@@ -366,9 +399,3 @@ class Reflector:
             if self._unconfirmed and (orphans := len(self._orphans(table))):
                 count, doubt = count + orphans, doubt or next(iter(self._unconfirmed.values()))
             self._status.count(table, len(claims), count, doubt)
-
-
-def _of_type(rows: tuple[Any, ...], table: AnyTable, mixed: bool) -> tuple[Any, ...]:
-    if not mixed:
-        return rows
-    return tuple([row for row in rows if type(row) is table.row_type])

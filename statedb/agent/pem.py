@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 import ssl
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _VERSION, _UTC_TIME = 0xA0, 0x17
+_FILE_BYTES_MAX = 1 << 20
 _CENTURY_BEGINS = 50  # two digits of a year: from here on 19xx (RFC 5280, 4.1.2.5.1)
 
 
@@ -62,6 +65,22 @@ def validity(data: bytes) -> Validity | None:
     True
     """
     return min(filter(None, map(_validity, _CERTIFICATE.findall(data))), default=None)
+
+
+def validity_in(path: str) -> Validity | None:
+    """The same of a file, which is read again when it has changed; None where it cannot be read."""
+    try:
+        found = os.stat(path)
+        return _validity_of(path, (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size))
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _validity_of(path: str, _: tuple[int, ...]) -> Validity | None:
+    """Raises OSError."""
+    with open(path, "rb") as file:
+        return validity(file.read(_FILE_BYTES_MAX))
 
 
 def _validity(encoded: bytes) -> Validity | None:

@@ -54,6 +54,10 @@ class Database(Head):
         """Its tables."""
         return f"<Database {', '.join([table.name for table in self._stores])}>"
 
+    def _repr_html_(self) -> str:
+        """Every table with its number of rows now, for notebooks."""
+        return self.snapshot()._repr_html_()
+
     @property
     def tables(self) -> tuple[AnyTable, ...]:
         """The registered tables, in order of registration."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Generic, overload
 
 from .bucket import Bucket
 from .concern import key_concern, prefix_concern
-from .errors import RowNotFound
+from .errors import RowNotFound, TransactionClosed
 from .keys import Bounds, normal_prefix, prefix_edges, prefix_matcher, range_edges
+from .notebook import SHOWN, html_table
 from .schema import AnyIndex, K, R
 from .source import Source, check_limit
 from .states import Key
@@ -31,6 +33,21 @@ class AnyIndexView(Generic[K, R]):
     def __repr__(self) -> str:
         """Table and index."""
         return f"<{type(self).__name__} {self._source.store.name}.{self._index.index.name}>"
+
+    def _repr_html_(self) -> str | None:
+        """The first keys with their rows, for notebooks. None after the end of the transaction."""
+        try:
+            keys, total = list(islice(self._keys(), SHOWN)), len(self)
+        except TransactionClosed:
+            return None
+        lines = [(self._as_given(key), ", ".join(map(repr, self._listed(key)))) for key in keys]
+        title = f"{self._source.store.name}.{self._index.index.name}: {total:,} keys"
+        return html_table(title, ["key", "rows"], lines, total)
+
+    @staticmethod
+    def _as_given(key: Key) -> Any:
+        """A stored key as users write it."""
+        return key
 
     def _listed(self, key: Key) -> tuple[R, ...]:
         """The rows under a stored key, in primary key order. Raises TransactionClosed."""
@@ -222,6 +239,10 @@ class PrimaryIndexView(UniqueIndexView[K, R]):
     def __repr__(self) -> str:
         """Table and index."""
         return f"<PrimaryIndexView {self._source.store.name}>"
+
+    def _repr_html_(self) -> str | None:
+        """The first rows, for notebooks."""
+        return self._view._repr_html_()
 
     def __getitem__(self, key: K) -> R:
         """The row under this key. Raises RowNotFound."""

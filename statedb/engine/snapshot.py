@@ -10,6 +10,7 @@ from .errors import UnknownTable
 from .history import Pin
 from .index_views import IndexView, PrimaryIndexView, UniqueIndexView
 from .network_view import PrefixIndexView
+from .notebook import SHOWN, html_table
 from .schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
 from .source import Source
 from .store import TableStore
@@ -33,7 +34,7 @@ AnyTable = type[Table[Any, Any]]
 
 
 class Snapshot:
-    """All tables at one instant, for ever: a mapping from table to view, and from index to view.
+    """All tables at one instant, forever: a mapping from table to view, and from index to view.
 
     Cheap to take and to keep: it holds on to nothing but the rows that were changed or deleted since. May be shared
     by threads.
@@ -81,6 +82,12 @@ class Snapshot:
     def __repr__(self) -> str:
         """Every table with its revision."""
         return f"<Snapshot {', '.join([f'{t.name}@{pin.commit.revision}' for t, pin in self._pins.items()])}>"
+
+    def _repr_html_(self) -> str:
+        """Every table with its number of rows, for notebooks."""
+        views = [(table.name, self[table]) for table in self]
+        lines = [(name, len(view), view.revision, view.initialized) for name, view in views[:SHOWN]]
+        return html_table(f"{len(views)} tables", ["table", "rows", "revision", "initialized"], lines, len(views))
 
     def dump(self, *tables: AnyTable, decoder: Decoder | None = None) -> Iterator[bytes]:
         """These tables, or all, as JSON lines, each with its newline, for `statedb.load`. Writers go on meanwhile.

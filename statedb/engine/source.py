@@ -62,7 +62,7 @@ class Source:
         return self.pin.commit
 
     def check_open(self) -> None:
-        """Raise where nothing may be read any more: snapshots can be read for ever."""
+        """Raise where nothing may be read any more: snapshots can be read forever."""
 
     def not_comparable(self, index: str, error: TypeError) -> InvalidKey:
         """What to raise for a bound or prefix of another type than the keys'."""

@@ -100,7 +100,7 @@ class _Stream(Generic[B]):
                 self._waiting = ()
 
     def __iter__(self) -> Iterator[B]:
-        """The batches, for ever, until the stream is closed."""
+        """The batches, forever, until the stream is closed."""
         while True:
             try:
                 batch = self.next()

@@ -117,7 +117,7 @@ class Registry:
     """All watches of one table, by what they watch. Takes no lock: each step is an atomic one on a dict, set or list.
 
     A lock would be held while the collector or a signal handler runs, and a ``__del__`` that uses the table would wait
-    for its own thread for ever; a commit that waited for the lock would wait with it. Instead:
+    for its own thread forever; a commit that waited for the lock would wait with it. Instead:
 
         asking      entry into the set of its key, then look whether that set still stands (``_stand``)
         sweeping    entry out of the set; where the set is empty, set out of the dict (``_take_out``)

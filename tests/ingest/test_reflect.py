@@ -180,6 +180,16 @@ def test_of_an_objects_events_in_a_batch_the_last_one_counts():
         assert [(c.row.key.name, c.row.value) for c in stream.next(timeout=0) or ()] == [("a", 2)]
 
 
+def test_two_feeds_may_speak_of_objects_of_one_name_in_one_batch():
+    rig = Rig(THINGS, Feed("parts", (Parts,)))
+    rig.say(Upsert("things", "a", (thing("a", 1),)), Upsert("parts", "a", (part("a", 2),)))
+    assert rig.things() == {"a": 1}
+    assert rig.db.snapshot()[Parts][Key("c", "a")].value == 2
+    rig.say(Delete("parts", "a"), Upsert("things", "a", (thing("a", 3),)))
+    assert rig.things() == {"a": 3}
+    assert not rig.db.snapshot()[Parts]
+
+
 def test_a_batch_is_one_transaction_over_all_its_tables():
     rig = Rig(BOTH)
     with rig.db.changes(Things) as stream:

@@ -1,6 +1,6 @@
 """A loop that was dropped unfinished is ended by the collector, wherever that runs: also where a watch is registered.
 
-It trips a watch at its end. The interrupted registration held a lock that this needed as well, and hung for ever.
+It trips a watch at its end. The interrupted registration held a lock that this needed as well, and hung forever.
 """
 
 from consumers.running.follower import follow

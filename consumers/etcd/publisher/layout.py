@@ -33,9 +33,6 @@ from statedb.catalog.wire.endpoint_slices import Conditions, EndpointSlice, Slic
 
 from .options import PublisherOptions, ServiceForm
 
-GLOBAL = "clustermesh.cilium.io/global"
-"""The annotation of a namespace that says whether other clusters see what is in it."""
-
 Kind = Literal["node", "identity", "ip", "service"]
 """In the order in which all is written at first: what others refer to comes first."""
 KINDS: tuple[Kind, ...] = ("node", "identity", "ip", "service")
@@ -52,6 +49,13 @@ OWN_PREFIXES = (
 """Below which everything of our cluster is ours to delete."""
 
 _CANARIES = (*OWN_PREFIXES, keys.SERVICE_EXPORTS)
+"""The prefixes that have one, whether anything stands below them or not."""
+_UNUSED: dict[ServiceForm, frozenset[str]] = {
+    "services": frozenset(),
+    "services-and-endpointslices": frozenset(),
+    "endpointslices-only": frozenset({keys.SERVICES}),
+}
+"""The prefixes that are not announced, and have none."""
 _SERVICE_NAME = "kubernetes.io/service-name"
 _SLICE_ENDPOINTS_MAX = 100
 _MODES: dict[ServiceForm, str] = {
@@ -78,7 +82,9 @@ class Layout:
         self.cluster_id = cluster_id
         self._options = options
         self.config_key = keys.join(keys.CLUSTER_CONFIG, cluster)
-        self.canaries = tuple([keys.synced(cluster, prefix) for prefix in _CANARIES])
+        unused = _UNUSED[options.export]
+        self.canaries = tuple([keys.synced(cluster, prefix) for prefix in _CANARIES if prefix not in unused])
+        self._own = frozenset([keys.synced(cluster, prefix) for prefix in _CANARIES]) | {self.config_key}
 
     def config(self) -> bytes:
         """What the cluster says of itself."""
@@ -131,8 +137,8 @@ class Layout:
                     return {}  # without the label nobody can tell whether other clusters may see it
                 return {keys.join(keys.IDENTITIES, identities.name(row)): identities.encode(row)}
             case "ip":
-                if not self._is_global(snapshot, row.namespace):
-                    return {}
+                if (row.pod and not row.namespace) or not self._is_global(snapshot, row.namespace):
+                    return {}  # a pod in no namespace: nobody can tell whether other clusters may see it
                 return {f"{keys.IPS}/{ips.name(row)}": ips.encode(row)}
             case "service":
                 if not row.shared or not self._is_global(snapshot, row.key.namespace):
@@ -145,7 +151,7 @@ class Layout:
             if key.startswith(prefix + "/"):
                 name = key[len(prefix) + 1 :]
                 return prefix in (keys.IDENTITIES, keys.IPS) or name.startswith(self.cluster + "/")
-        return key in self.canaries or key == self.config_key
+        return key in self._own
 
     def _of_namespace(self, snapshot: Snapshot, name: str) -> Iterator[Object]:
         """Seldom: a namespace came, went, or is seen now and was not."""
@@ -169,8 +175,8 @@ class Layout:
         row = snapshot[Namespaces].get(NamespaceKey(self.cluster, namespace))
         if row is None:
             return False
-        text = dict(row.annotations).get(GLOBAL)
-        return self._options.default_global_namespace if text is None else text.lower() == "true"
+        said = row.is_global
+        return self._options.default_global_namespace if said is None else said
 
     def _service(self, snapshot: Snapshot, row: Service) -> Iterator[tuple[str, bytes]]:
         backends = [each for each in snapshot[Backends.by_service][row.key] if each.ready or each.serving]

@@ -150,7 +150,8 @@ class RemoteCommands:
 
     def _rows(self, table: str, parameters: Parameters, *, alone: bool = False) -> None:
         names = [("keys", "yes")] if self._output == "name" else []
-        answer = self._remote.json(_path("tables", table), [*parameters, *names])
+        with busy(f"reading table {table}"):
+            answer = self._remote.json(_path("tables", table), [*parameters, *names])
         found = answer["rows"]
         if self._selection:
             self._selection.check(table, self._fields(table))

@@ -13,17 +13,21 @@ from ..http.resources import Resources
 from ..http.server import Server
 from ..http.streams import Streams
 from ..http.tls import TlsFiles
+from ..metrics.certificates import CertificateCollector
 from ..metrics.exposition import Metrics
-from .http_section import Http
+from .certificates import certificate_files
+from .config import Config
 
 
 class Serving:
     """Both servers, which listen from the moment it is made. Started and stopped together."""
 
-    def __init__(self, resources: Resources, streams: Streams, live: Live, http: Http, limits: Limits) -> None:
+    def __init__(self, resources: Resources, streams: Streams, live: Live, config: Config, limits: Limits) -> None:
         """Raises StartError, after which nothing listens."""
+        http = config.http
         readiness = resources.readiness
         metrics = Metrics(resources.db, readiness)
+        metrics.register(CertificateCollector(readiness, certificate_files(config)))
         access = None if http.access is None else Access(http.access)
         app = make_app(
             resources,

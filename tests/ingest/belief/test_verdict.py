@@ -41,6 +41,7 @@ BELIEVED: list[tuple[str, Evidence]] = [
         listed(history=History.OTHER, writer=WriterActivity.SILENT, accepted=True),
     ),
     ("and one whose canaries are gone", of(Absence.EXPIRED, canaries=Canaries.MISSING, accepted=True)),
+    ("the operator accepted that a CRD is gone", of(Absence.UNSERVED, accepted=True)),
     ("a pod was deleted", of(Absence.DELETED)),
     ("while its writer was silent", of(Absence.DELETED, writer=WriterActivity.SILENT)),
     ("while a canary was missing", of(Absence.DELETED, canaries=Canaries.MISSING, writer=WriterActivity.UNSEEN)),
@@ -77,6 +78,12 @@ DOUBTED: list[tuple[str, Evidence]] = [
     ("an API server restored from a backup", listed(history=History.OTHER)),
     ("all witnesses are compacted", listed(history=History.UNPROVEN)),
     ("a list with objects that cannot be told apart", of(Absence.UNREAD)),
+    *[
+        (f"its CRD is gone, or an older backup was restored {history}", of(Absence.UNSERVED, history=history))
+        for history in History
+    ],
+    ("its writer has had the time", of(Absence.UNSERVED, writer=WriterActivity.CAUGHT_UP)),
+    ("a canary is missing", of(Absence.UNSERVED, canaries=Canaries.MISSING)),
     ("that is the first one", of(Absence.UNREAD, history=History.NONE)),
     ("of a writer that lives", of(Absence.UNREAD, writer=WriterActivity.ACTS)),
     ("and has canaries", of(Absence.UNREAD, writer=WriterActivity.ACTS, canaries=Canaries.PRESENT)),
@@ -137,6 +144,8 @@ def _right(evidence: Evidence, expected: type[Verdict]) -> Verdict:
     """The verdict with the reason that an operator should read."""
     if expected is Yes:
         return Yes()
+    if evidence.absence is Absence.UNSERVED:
+        return No("its resource is not served any more, which says nothing of its objects")
     if evidence.canaries is Canaries.MISSING:
         return No("its writer has not finished: a canary is missing")
     if evidence.absence in GONE:

@@ -222,6 +222,19 @@ def test_backends_come_from_services_where_both_are_announced(server: LocalEtcd)
         assert [row.node for row in snapshot[Backends].values()] == [""]
 
 
+def test_a_service_that_is_not_shared_is_none_for_other_clusters(server: LocalEtcd):
+    with Publisher(server) as publisher, Rig(server.endpoint) as rig:
+        name = "cilium/state/services/v1/cluster3/test/echo"
+        publisher.put(*LITERALS.items())
+        publisher.put((name, LITERALS[name].replace(b'"shared":true', b'"shared":false')))
+        publisher.publish()
+        snapshot = rig.synced()
+        assert not snapshot[Services]
+        assert not snapshot[Backends]
+        publisher.put((name, LITERALS[name]))
+        rig.until(lambda s: len(s[Services]) == 1 and len(s[Backends]) == 1)
+
+
 def test_backends_come_from_endpoint_slices_where_they_are_preferred(server: LocalEtcd):
     with Publisher(server) as publisher, Rig(server.endpoint, prefer_endpoint_slices=True) as rig:
         publisher.put(*LITERALS.items())

@@ -74,8 +74,8 @@ def listed(client: Client) -> None:
 
 
 def watched(client: Client) -> None:
-    with client.watch(CEPS, "100") as pieces:
-        for items in pieces:
+    with client.watch(CEPS, "100") as watch:
+        for items in watch.pieces:
             for item in items:
                 EventReader(CEPS, "f").event(item)
 

@@ -115,7 +115,7 @@ class Views:
 
 
 class Kept:
-    """A snapshot and all that is to be read from it for ever; ``eager`` ones are read after every step.
+    """A snapshot and all that is to be read from it forever; ``eager`` ones are read after every step.
 
     Those are read through views that are kept as well, and their dump has begun before anything else happened.
     """
