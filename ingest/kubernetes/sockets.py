@@ -140,95 +140,104 @@ class Sockets:
 
     def _kind(self, base: type[Any], prefix: str) -> type[Any]:
         """A class of connections (Any: two that share no base with what is needed here) that register themselves."""
-        sockets, greeting = self, self._greeting
+        own = {"_sockets": self, "_greeting": self._greeting, "_prefix": prefix}
+        return type("Connection", (_Connection, base), own)
 
-        class Connection(base):  # type: ignore[misc]
-            server: str | None = None
-            timeout: Any
-            _handle: socket.socket | None = None
-            _poll: Any = None
-            _stream: socket.socket | None = None
-            _is_answering = False
 
-            def _new_conn(self) -> socket.socket:
+_Base: Any = object
+"""One of urllib3's two classes of connections, which come in when the class is made (Any: no type says that)."""
+
+
+class _Connection(_Base):  # type: ignore[misc]
+    """What the connections of one manager have beside urllib3's."""
+
+    _sockets: Sockets
+    _greeting: Greeting | None
+    _prefix: str
+    server: str | None = None
+    timeout: Any
+    _handle: socket.socket | None = None
+    _poll: Any = None
+    _stream: socket.socket | None = None
+    _is_answering = False
+
+    def _new_conn(self) -> socket.socket:
+        self.server = None
+        timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
+        try:
+            sock, self._handle = self._sockets.connect(self._dns_host, self.port, timeout_s)
+        except OSError as error:  # a bare ECONNRESET urllib3 would take for one while sending, and go on
+            raise NewConnectionError(self, "cannot connect") from error
+        self._poll = select.poll()
+        self._poll.register(self._handle, select.POLLIN)
+        return sock
+
+    def has_more(self) -> bool:
+        return self._handle is not None and bool(self._poll.poll(0))
+
+    def set_silence(self, seconds: float) -> None:
+        if self._stream is not None and self._stream.fileno() >= 0:
+            self._stream.settimeout(seconds)
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except OSError as error:
+            _close_unfinished_tls(error)
+            raise
+        self._stream = self.sock
+
+    def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        greeting = self._greeting
+        if greeting is not None and self.server is None and url.startswith("/"):  # else a proxy is asked
+            greeting.asked()
+            self.server = greeting.read(*self._asked(greeting, options["headers"]))
+            if self.sock is None:  # the next answer comes on a connection of its own
                 self.server = None
-                timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
-                try:
-                    sock, self._handle = sockets.connect(self._dns_host, self.port, timeout_s)
-                except OSError as error:  # a bare ECONNRESET urllib3 would take for one while sending, and go on
-                    raise NewConnectionError(self, "cannot connect") from error
-                self._poll = select.poll()
-                self._poll.register(self._handle, select.POLLIN)
-                return sock
+        super().request(method, url, *args, **options)
 
-            def has_more(self) -> bool:
-                return self._handle is not None and bool(self._poll.poll(0))
+    def _asked(self, greeting: Greeting, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        kept = {name: value for name, value in headers.items() if name != "content-type"}
+        timeout_s, self.timeout = self.timeout, greeting.timeout_s
+        kept |= {"accept": "application/json", "accept-encoding": "identity"}
+        try:
+            super().request("GET", self._prefix + greeting.path, headers=kept, preload_content=False)
+            response = self.getresponse()
+            status, body = response.status, _body(response, greeting.timeout_s)
+        except ssl.SSLError:  # certificates may be too old: that is for others to see
+            self.close()
+            raise
+        except (OSError, http.client.HTTPException) as error:  # see _new_conn
+            self.close()
+            raise ProtocolError("nobody says who answers", error) from error
+        finally:
+            self.release()
+        self.timeout = timeout_s
+        return status, body
 
-            def set_silence(self, seconds: float) -> None:
-                if self._stream is not None and self._stream.fileno() >= 0:
-                    self._stream.settimeout(seconds)
+    def getresponse(self, *args: Any, **options: Any) -> Any:
+        # A "Connection: close" closes the connection here, and its body is still to be read, and to be cut.
+        self._is_answering = True
+        try:
+            return super().getresponse(*args, **options)
+        except BaseException:
+            self.release()
+            raise
 
-            def connect(self) -> None:
-                try:
-                    super().connect()
-                except OSError as error:
-                    _close_unfinished_tls(error)
-                    raise
-                self._stream = self.sock
+    def release(self) -> None:
+        self._is_answering = False
+        if self.sock is None:
+            self._forget()
 
-            def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
-                if greeting is not None and self.server is None and url.startswith("/"):  # else a proxy is asked
-                    greeting.asked()
-                    self.server = greeting.read(*self._asked(prefix + greeting.path, options["headers"]))
-                    if self.sock is None:  # the next answer comes on a connection of its own
-                        self.server = None
-                super().request(method, url, *args, **options)
+    def close(self) -> None:
+        super().close()
+        if not self._is_answering:
+            self._forget()
 
-            def _asked(self, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-                assert greeting is not None
-                kept = {name: value for name, value in headers.items() if name != "content-type"}
-                timeout_s, self.timeout = self.timeout, greeting.timeout_s
-                kept |= {"accept": "application/json", "accept-encoding": "identity"}
-                try:
-                    super().request("GET", path, headers=kept, preload_content=False)
-                    response = self.getresponse()
-                    status, body = response.status, _body(response, greeting.timeout_s)
-                except ssl.SSLError:  # certificates may be too old: that is for others to see
-                    self.close()
-                    raise
-                except (OSError, http.client.HTTPException) as error:  # see _new_conn
-                    self.close()
-                    raise ProtocolError("nobody says who answers", error) from error
-                finally:
-                    self.release()
-                self.timeout = timeout_s
-                return status, body
-
-            def getresponse(self, *args: Any, **options: Any) -> Any:
-                # A "Connection: close" closes the connection here, and its body is still to be read, and to be cut.
-                self._is_answering = True
-                try:
-                    return super().getresponse(*args, **options)
-                except BaseException:
-                    self.release()
-                    raise
-
-            def release(self) -> None:
-                self._is_answering = False
-                if self.sock is None:
-                    self._forget()
-
-            def close(self) -> None:
-                super().close()
-                if not self._is_answering:
-                    self._forget()
-
-            def _forget(self) -> None:
-                handle, self._handle, self._stream = self._handle, None, None
-                if handle is not None:
-                    sockets.forget(handle)
-
-        return Connection
+    def _forget(self) -> None:
+        handle, self._handle, self._stream = self._handle, None, None
+        if handle is not None:
+            self._sockets.forget(handle)
 
 
 def _body(response: BaseHTTPResponse, timeout_s: float) -> bytes:

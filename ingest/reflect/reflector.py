@@ -382,9 +382,7 @@ class Reflector:
         """The feed and the object whose row stands, or should stand, under a key."""
         claims = self._claims[table]
         name = claims.holder(key)
-        if name is None:
-            return None
-        return next(feed for feed in self._feeds if name in claims.names(feed)), name
+        return None if name is None else (next(feed for feed in self._feeds if name in claims.names(feed)), name)
 
     def _count(self, changes: Iterable[AnyTable]) -> None:
         """How many rows are ours and how many withheld, of the tables that change, or of all while any is withheld."""
