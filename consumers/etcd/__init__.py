@@ -5,9 +5,9 @@
     publisher   the local cluster's tables, as Cilium's clustermesh-apiserver writes them
     meshcache   remote clusters, as Cilium's kvstoremesh writes them
 
-Of the writer, users see `options`, `rules` and `statistics`. `session` is one connection, `desired` what should be in
-the etcd, `present` what is. `batches`, `leases`, `pacing` and `repairs` decide and do no I/O. `watching` and `election`
-are threads beside it. `store` is what it needs of a client.
+Of the writer, users see `options`, `rules` and `statistics`. `session` is one connection, `writer_state` outlives it,
+`desired` is what should be in the etcd, `present` what is. `batches`, `leases`, `pacing` and `repairs` decide and do no
+I/O. `watching` and `election` are threads beside it. `store` is what it needs of a client.
 """
 
 from .any_table import TableToEtcd

@@ -41,11 +41,12 @@ def batches(operations: Iterable[Operation], keys_max: int, bytes_max: int) -> I
     batch: list[Operation] = []
     size = 0
     for each in operations:
-        if batch and (len(batch) >= keys_max or size + each.size > bytes_max or each.rank != batch[-1].rank):
+        its_size = each.size
+        if batch and (len(batch) >= keys_max or size + its_size > bytes_max or each.rank != batch[-1].rank):
             yield batch
             batch, size = [], 0
         batch.append(each)
-        size += each.size
+        size += its_size
     if batch:
         yield batch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 import msgspec
 
@@ -28,22 +29,30 @@ class Desired:
         unclaimed   no call was made, or `release` undid it: it goes only where ``may_delete`` agrees
     """
 
-    def __init__(self, rank: Callable[[str], int], may_delete: Callable[[str], bool], heartbeat: str = "") -> None:
+    def __init__(
+        self,
+        rank: Callable[[str], int],
+        may_delete: Callable[[str], bool],
+        heartbeat: str = "",
+        part_of: Callable[[str], str] = lambda _: "",
+    ) -> None:
         """``rank`` orders keys that are written together; ``may_delete`` decides about unclaimed keys that stand.
 
-        ``heartbeat`` is a key that the writer keeps by itself: nothing is ever to be done about it here.
+        ``heartbeat`` is a key that the writer keeps by itself: nothing is ever to be done about it here. ``part_of``
+        names the keys that are reviewed together.
         """
         self.lock = threading.RLock()
         self._rank = rank
         self._heartbeat = heartbeat
         self._may_delete = may_delete
+        self._part_of = part_of
         self._values: dict[str, bytes] = {}
         self._marks: dict[str, None] = {}
         self._unwanted: set[str] = set()
         self._queue: dict[str, None] = {}
         self._unwritten_marks: set[str] = set()
         self._to_delete_first: set[str] = set()
-        self._unclaimed: set[str] = set()
+        self._unclaimed: dict[str, set[str]] = {}
         self._refused: dict[str, Refusal] = {}
         self.refusals = 0
         """Grows whenever `refused` changes."""
@@ -92,13 +101,17 @@ class Desired:
             self._unwanted.discard(key)
             self._queue.setdefault(key)
 
-    def review(self) -> bool:
-        """Ask ``may_delete`` again about all unclaimed keys that stand. Whether there are any."""
+    def review(self, part: str | None = None) -> bool:
+        """Ask ``may_delete`` again about the unclaimed keys that stand, of a part or all. Whether there are any.
+
+        Cost: O(those).
+        """
         with self.lock:
-            found, self._unclaimed = self._unclaimed, set()
-            for key in sorted(found, key=self._rank, reverse=True):
+            found = [self._unclaimed.pop(each, set()) for each in (list(self._unclaimed) if part is None else [part])]
+            keys = [key for of_part in found for key in of_part]
+            for key in sorted(keys, key=self._rank, reverse=True):
                 self._queue.setdefault(key)
-            return bool(found)
+            return bool(keys)
 
     def __contains__(self, key: str) -> bool:
         """Whether the key is wanted."""
@@ -133,6 +146,12 @@ class Desired:
             self._queue.update(dict.fromkeys(sorted(left, key=self._rank, reverse=True)))
             self.mark_again()
 
+    def stand_by(self, present: Present) -> None:
+        """Another process writes: nothing is to be done before the next `load`."""
+        with self.lock:
+            self._queue.clear()
+            self._unwanted = {key for key in self._unwanted if key in present}
+
     def recheck(self, keys: Iterable[str]) -> None:
         """These keys may not be as they should."""
         with self.lock:
@@ -157,24 +176,24 @@ class Desired:
         """What is to be done so that the key is as it should be; None where it is, or where nothing can be done."""
         if key == self._heartbeat:
             return None
-        entry, rank = present.get(key), self._rank(key)
+        entry = present.get(key)
         if key in self._to_delete_first and entry is not None:
-            return Operation(key, None, rank)
+            return Operation(key, None, self._rank(key))
         value = self._values.get(key)
         if value is not None:
             if entry is not None and entry.value == value and is_good(entry.lease):
                 return None
-            return None if key in self._refused else Operation(key, value, rank)
-        if key in self._marks:
+        elif key in self._marks:
             if entry is not None and is_good(entry.lease) and key not in self._unwritten_marks:
                 return None
-            return None if key in self._refused else Operation(key, b"", rank)
-        if entry is None:
+            value = b""
+        elif entry is None:
+            self._unwanted.discard(key)
             return None
-        if key in self._unwanted or self._may_delete(key):
-            return None if key in self._refused else Operation(key, None, rank)
-        self._unclaimed.add(key)
-        return None
+        elif key not in self._unwanted and not self._may_delete(key):
+            self._unclaimed.setdefault(self._part_of(key), set()).add(key)
+            return None
+        return None if key in self._refused else Operation(key, value, self._rank(key))
 
     def waiting(self) -> list[str]:
         """The keys that wait, in order. Cost: O(all of them)."""
@@ -184,7 +203,7 @@ class Desired:
     def first(self, count: int) -> list[str]:
         """The first keys that wait."""
         with self.lock:
-            return [key for key, _ in zip(self._queue, range(count))]
+            return list(islice(self._queue, count))
 
     def is_mark(self, key: str) -> bool:
         """Whether only the key's presence matters."""
@@ -199,21 +218,22 @@ class Desired:
         with self.lock:
             self._queue.pop(key, None)
 
-    def written(self, operation: Operation, present: Present, is_good: Callable[[int], bool]) -> None:
-        """The operation was done, and ``present`` knows. The key leaves the queue unless it has changed meanwhile."""
-        key = operation.key
+    def written(self, operations: Iterable[Operation], present: Present, is_good: Callable[[int], bool]) -> None:
+        """The operations were done, and ``present`` knows. Keys leave the queue unless they have changed meanwhile."""
         with self.lock:
-            self._clear_refusal(key)
-            self._unwritten_marks.discard(key)
-            was_to_delete_first = key in self._to_delete_first
-            self._to_delete_first.discard(key)
-            if operation.value is None and not was_to_delete_first:
-                self._unwanted.discard(key)
-            self._queue.pop(key, None)
-            if operation.value is not None and self._values.get(key) is operation.value:
-                return  # it has not changed
-            if self.operation(key, present, is_good) is not None:
-                self._queue[key] = None
+            for operation in operations:
+                key = operation.key
+                self._clear_refusal(key)
+                self._unwritten_marks.discard(key)
+                was_to_delete_first = key in self._to_delete_first
+                self._to_delete_first.discard(key)
+                if operation.value is None and not was_to_delete_first:
+                    self._unwanted.discard(key)
+                self._queue.pop(key, None)
+                if operation.value is not None and self._values.get(key) is operation.value:
+                    continue  # it has not changed
+                if self.operation(key, present, is_good) is not None:
+                    self._queue[key] = None
 
     def refuse(self, operation: Operation, reason: str) -> None:
         """The server refuses the key as it should be: it is left alone until that changes, or a new connection."""

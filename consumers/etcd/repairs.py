@@ -21,7 +21,7 @@ _CONTESTED = 3
 class Repairs:
     """Keys by how often they were changed lately. For one thread; others may ask for `contested`.
 
-    >>> repairs = Repairs(1.0, 60.0, chance=lambda: 1.0)
+    >>> repairs = Repairs(1.0, 60.0, jitter=lambda: 1.0)
     >>> [repairs.record_change("a", now) for now in (0.0, 0.1, 0.2)], repairs.next_due
     ([True, False, False], 2.2)
     >>> repairs.pop_due(3.0), repairs.pop_due(3.0)

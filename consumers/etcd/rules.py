@@ -14,6 +14,10 @@ def _everything(_: str, __: bytes) -> bool:
     return True
 
 
+def _all_in_one(_: str) -> str:
+    return ""
+
+
 def _equal(_: str) -> int:
     return 0
 
@@ -24,7 +28,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     ``prefixes`` are what it reads, watches and writes; each ends where a part of a key ends, as "myapp/pods/".
     ``is_own(key, value)`` says whether a key that stands there is the writer's at all; all others are left alone.
     ``may_delete(key)`` says whether an own key that nobody has put or deleted may go; if None, those that stand when
-    `EtcdWriter.delete_others` is called go.
+    `EtcdWriter.delete_others` is called go. ``part_of(key)`` names the part that `EtcdWriter.review` can ask it about.
 
     ``rank(key)`` orders keys that are written together: lower ones are put first and deleted last, and no transaction
     holds two ranks. ``gone_before(key, value, present)`` names keys that must be gone before this one is put.
@@ -37,6 +41,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     prefixes: tuple[str, ...]
     is_own: Callable[[str, bytes], bool] = _everything
     may_delete: Callable[[str], bool] | None = None
+    part_of: Callable[[str], str] = _all_in_one
     rank: Callable[[str], int] = _equal
     gone_before: Callable[[str, bytes, Present], Iterable[str]] | None = None
     heartbeat: str = ""

@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from consumers.running.retries import delay_s
 
 from .batches import Operation, batches, halves, ordered
-from .desired import Desired
 from .election import Election
-from .leases import Leases
 from .options import WriterOptions
-from .pacing import Pace, StallTimer
+from .pacing import Pace
 from .present import Present
-from .repairs import Repairs
 from .rules import Rules
 from .store import DELETE, Event, Store, decode, encode
 from .watching import OwnKeysWatch
+from .writer_state import WriterState
 
 log = logging.getLogger("statedb.consumers")
 
 _LONGEST_WAIT_S = 60.0
 _CHECKED_MAX = 1000
+_OWN_REVISIONS_MAX = 10_000
 _RENEWALS = 3
 """Leases are renewed so often in their time."""
 
 
 class WriteDenied(Exception):
     """The etcd lets us write none of the keys: give the user's role the right to write these prefixes."""
-
-
-class WriterState:
-    """What a writer keeps from one connection to the next."""
-
-    def __init__(self, options: WriterOptions, desired: Desired, jitter: Callable[[], float]) -> None:
-        """Nothing has happened yet."""
-        self.desired = desired
-        self.leases = Leases(max(1, round(options.lease_time_s)), options.lease_keys_max)
-        self.repairs = Repairs(options.repair_min_s, options.repair_max_s, jitter)
-        self.stall_timer = StallTimer()
-        self.counts: Counter[str] = Counter()
-        self.wake = threading.Event()
-        self.stop = threading.Event()
 
 
 class Session:
@@ -89,6 +72,7 @@ class Session:
         self._pace = Pace(options.writes_per_s)
         self._starts: dict[str, int] = {}
         self._initial_keys_left: set[str] = set()
+        self._own_revisions: set[int] = set()
         self._was_leading = False
         self._wrote = False
         self._keys_max = options.batch_keys_max
@@ -116,13 +100,16 @@ class Session:
         with OwnKeysWatch(self._store, self._starts, keys, self._writer_state.wake) as own_keys:
             while not self._writer_state.stop.is_set():
                 self._writer_state.wake.clear()  # first this, then the look: what comes in between is not lost
-                for event in own_keys.take():
-                    self._on_event(event)
+                for events in own_keys.take():
+                    if not self._are_own_writes(events):
+                        for event in events:
+                            self._on_event(event)
                 if self._election is not None:
                     self._election.check()
                 if self.leads:
                     self._lead()
                 else:
+                    self._desired.stand_by(self.present)
                     self._writer_state.stall_timer.update(False, self._clock())
                 self._writer_state.wake.wait(self._idle_s())
 
@@ -168,8 +155,13 @@ class Session:
         if self._rules.heartbeat:
             self._starts[self._rules.heartbeat] = max(self._starts.values(), default=1)
 
+    def _are_own_writes(self, events: Sequence[Event]) -> bool:
+        """Whether all of them come from one transaction of ours: they tell nothing new. Most do."""
+        revision = events[-1].kv.mod_revision
+        return revision in self._own_revisions and events[0].kv.mod_revision == revision
+
     def _on_event(self, event: Event) -> None:
-        """A key has changed. Our own writes come back as well: they tell nothing new."""
+        """A key has changed, perhaps by ourselves."""
         kv = event.kv
         key = decode(kv.key)
         entry = self.present.get(key)
@@ -264,7 +256,6 @@ class Session:
                 break
             written += done
         if written:
-            self._wrote = True
             stall_timer.reset(self._clock())
         self._pace.written(written, self._clock())
         self.complete = self.complete or not self._initial_keys_left
@@ -332,7 +323,7 @@ class Session:
         values: dict[str, tuple[bytes, int]] = {}
         try:
             for each, lease in self._leased([each for each in part if each.value is not None]):
-                value = self._now() if self._desired.is_mark(each.key) else each.value or b""
+                value = each.value or (self._now() if self._desired.is_mark(each.key) else b"")
                 values[each.key] = (value, lease)
                 puts.append((encode(each.key), value, lease))
         except Exception as error:
@@ -347,18 +338,24 @@ class Session:
 
     def _leased(self, puts: list[Operation]) -> list[tuple[Operation, int]]:
         """The lease of each key: the one that it has if that is good, else one of ours with room."""
-        coming: Counter[int] = Counter()
         found: list[tuple[Operation, int]] = []
+        rooms, lease, room = self._leases.rooms(self.present), 0, 0
         for each in puts:
             entry = self.present.get(each.key)
-            lease = entry.lease if entry is not None and self._leases.is_good(entry.lease) else 0
-            lease = lease or self._leases.with_room(self.present, coming)
-            if not lease:
-                lease = self._store.grant(self._leases.ttl_s)
-                self._leases.granted(lease, self._clock())
-            coming[lease] += 1
+            if entry is not None and self._leases.is_good(entry.lease):
+                found.append((each, entry.lease))
+                continue
+            if not room:
+                lease, room = next(rooms, None) or self._granted()
+            room -= 1
             found.append((each, lease))
         return found
+
+    def _granted(self) -> tuple[int, int]:
+        """A new lease, and how many keys it takes."""
+        lease = self._store.grant(self._leases.ttl_s)
+        self._leases.granted(lease, self._clock())
+        return lease, self._leases.keys_max
 
     def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
         """What was written stands there now."""
@@ -366,15 +363,19 @@ class Session:
         self._writer_state.counts.update(transactions=1, puts=len(values), bytes=size, deletes=len(part) - len(values))
         if values:
             self.no_space, self._no_space_tries = "", 0
+        if len(self._own_revisions) >= _OWN_REVISIONS_MAX:
+            self._own_revisions.clear()  # what comes back of those is compared key by key
+        self._own_revisions.add(revision)
+        self._wrote = True
         for each in part:
             if each.value is None:
                 self.present.drop(each.key)
             else:
                 value, lease = values[each.key]
                 self.present.put(each.key, value, lease, revision)
-            if each.key != self._rules.heartbeat:
-                self._initial_keys_left.discard(each.key)
-                self._desired.written(each, self.present, self._leases.is_good)
+        done = [each for each in part if each.key != self._rules.heartbeat]
+        self._initial_keys_left.difference_update([each.key for each in done])
+        self._desired.written(done, self.present, self._leases.is_good)
 
     def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:
         """The server takes no such transaction now: what is to be done about that."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Self
 
 from .store import Changes, Event, Store, encode
@@ -25,7 +25,7 @@ class OwnKeysWatch:
         self._starts = {encode(prefix): revision for prefix, revision in starts.items()}
         self._keys = {encode(key) for key in keys}
         self._wake = wake
-        self._batches: queue.Queue[list[Event] | Exception] = queue.Queue(_BATCHES_MAX)
+        self._batches: queue.Queue[Sequence[Event] | Exception] = queue.Queue(_BATCHES_MAX)
         self._closing = False
         self._changes: Changes | None = None
         self._thread = threading.Thread(target=self._run, name="etcd writer watch", daemon=True)
@@ -43,17 +43,16 @@ class OwnKeysWatch:
             self._changes.close()
         self._thread.join()
 
-    def take(self) -> list[Event]:
-        """What has come; empty where nothing has. Raises what ended the watch."""
-        events: list[Event] = []
+    def take(self) -> Iterator[Sequence[Event]]:
+        """What has come, in batches of ascending revisions; nothing where nothing has. Raises what ended the watch."""
         while True:
             try:
                 batch = self._batches.get_nowait()
             except queue.Empty:
-                return events
+                return
             if isinstance(batch, Exception):
                 raise batch
-            events += batch
+            yield batch
 
     def _run(self) -> None:
         assert self._changes is not None
@@ -61,12 +60,12 @@ class OwnKeysWatch:
             while not self._closing:
                 batch = self._changes.next(_POLL_S)
                 if batch is not None and batch.events:
-                    self._enqueue(list(batch.events))
+                    self._enqueue(batch.events)
         except Exception as error:  # whatever a connection raises is for the writer, which asks with `take`
             if not self._closing:
                 self._enqueue(error)
 
-    def _enqueue(self, batch: list[Event] | Exception) -> None:
+    def _enqueue(self, batch: Sequence[Event] | Exception) -> None:
         while not self._closing:
             try:
                 self._batches.put(batch, timeout=_POLL_S)

@@ -24,9 +24,10 @@ from .desired import Desired, Refusal
 from .election import Election
 from .options import WriterOptions
 from .rules import Rules
-from .session import Session, WriterState, time_value
+from .session import Session, time_value
 from .statistics import WriterStats
 from .store import Connect
+from .writer_state import WriterState
 
 log = logging.getLogger("statedb.consumers")
 
@@ -73,7 +74,8 @@ class EtcdWriter:
         self._wall = wall
         self._jitter = jitter
         self._identity = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
-        self._desired = Desired(rules.rank, rules.may_delete or (lambda _: self._others_may_go), rules.heartbeat)
+        may_delete = rules.may_delete or (lambda _: self._others_may_go)
+        self._desired = Desired(rules.rank, may_delete, rules.heartbeat, rules.part_of)
         self._writer_state = WriterState(options, self._desired, jitter)
         self._others_may_go = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -121,9 +123,9 @@ class EtcdWriter:
         self._desired.release(key)
         self._writer_state.wake.set()
 
-    def review(self) -> None:
-        """Ask ``may_delete`` again about the keys that stand and that nobody has put or deleted."""
-        if self._desired.review():
+    def review(self, part: str | None = None) -> None:
+        """Ask ``may_delete`` again about the keys that stand and that nobody has put or deleted: of a part, or all."""
+        if self._desired.review(part):
             self._writer_state.wake.set()
 
     def delete_others(self) -> None:

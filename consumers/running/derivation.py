@@ -10,6 +10,7 @@ written in one transaction. For tables that join others it is enough to name the
 rows of the same snapshot*: where those change as well, they affect their keys themselves.
 
 A key or a row for which one of the functions fails is set aside: its derived row stays as it was, all others go on.
+So is a key whose derived row the table refuses.
 """
 
 from __future__ import annotations
@@ -19,7 +20,18 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary, finalize
 
-from statedb import Change, ChangeBatch, Database, Snapshot, Table, TablesBatch
+from statedb import (
+    Change,
+    ChangeBatch,
+    Database,
+    DuplicateKey,
+    IndexFunctionError,
+    InvalidKey,
+    InvalidRow,
+    Snapshot,
+    Table,
+    TablesBatch,
+)
 
 from .follower import RETRY_MAX_S, RETRY_MIN_S, AnyTable, Follower, Report
 from .set_aside import Part, SetAside
@@ -30,6 +42,9 @@ K = TypeVar("K")
 R = TypeVar("R")
 
 RETRY_FOR_S = 600.0
+
+_ROW_ERRORS = (InvalidKey, InvalidRow, IndexFunctionError, DuplicateKey)
+"""What a table raises that refuses a row."""
 
 Affected = Mapping[AnyTable, Callable[[SourceSnapshot, Any], Iterable[K]]]
 """Of each source table, the function from a row to the derived keys that it may change (Any: rows of each table)."""
@@ -75,6 +90,7 @@ class Derivation(Follower, Generic[K, R]):
         self._affected = dict(affected)
         self._before: SourceSnapshot | None = None  # the state that the table is derived from
         self._dirty: dict[K, None] = {}
+        self._duplicates: dict[K, None] = {}  # a row of another key stands against these: whatever is written may help
         self._batch: object = None  # whose changes are in ``_dirty``
         self._set_aside = SetAside(self.name, retry_min_s, retry_max_s, retry_for_s)
         db.register(target)
@@ -193,32 +209,36 @@ class Derivation(Follower, Generic[K, R]):
     def _write_dirty(self, sources: SourceSnapshot) -> None:
         """Compute the keys that are to be computed, and write their rows in one transaction."""
         rows: list[tuple[K, R | None]] = []
-        for key in self._dirty:
+        failed: dict[K, BaseException] = {}
+        for key in self._dirty | self._duplicates:
             try:
                 rows.append((key, self._checked_row(sources, key)))
             except FAILURES as error:
-                self._set_aside.add(Part(None, key), error, self._clock())
-            else:
-                if len(self._set_aside):
-                    self._set_aside.discard(Part(None, key))
-        if rows or self._token is not None:
-            self._write(rows)
+                failed[key] = error
+        refused = self._write(rows) if rows or self._token is not None else {}
+        failed.update(refused)
+        self._duplicates = {key: None for key, why in refused.items() if isinstance(why, DuplicateKey)}
+        for key, why in failed.items():
+            self._set_aside.add(Part(None, key), why, self._clock())
+        for key, _ in rows if len(self._set_aside) else ():
+            if key not in failed:
+                self._set_aside.discard(Part(None, key))
         self._dirty = {}
         if self._token is not None:
             _promises[self._db].pop(self.target, None)
             self._token = None
 
-    def _write(self, rows: list[tuple[K, R | None]]) -> None:
+    def _write(self, rows: list[tuple[K, R | None]]) -> dict[K, BaseException]:
+        """Write in one transaction; the keys whose rows the table refuses, and why: they stay as they were."""
         with self._owner.write() as txn:
             writer = txn[self.target]
             for key, row in rows:
                 if row is None:
                     writer.delete(key)
-            for _, row in rows:
-                if row is not None:
-                    writer.insert(row)
+            refused = _inserted(writer, [(key, row) for key, row in rows if row is not None])
             if self._token is not None:
                 writer.finish_initializer(self._token)
+        return refused
 
     def _affected_keys(self, sources: SourceSnapshot, table: AnyTable, row: Any) -> Iterable[K]:
         """The keys that a row affects; none where the function fails for it, which sets the row aside."""
@@ -244,6 +264,22 @@ class Derivation(Follower, Generic[K, R]):
         self._release_owner()
 
 
+def _inserted(writer: Any, rows: list[tuple[K, R]]) -> dict[K, BaseException]:
+    """Insert rows (Any: the writer of any table); those that the table refuses even after all others, and why."""
+    while True:
+        again: list[tuple[K, R]] = []
+        refused: dict[K, BaseException] = {}
+        for key, row in rows:
+            try:
+                writer.insert(row)
+            except _ROW_ERRORS as error:
+                again.append((key, row))
+                refused[key] = error
+        if not refused or len(again) == len(rows):
+            return refused
+        rows = again  # what stood against them in a unique index may have moved
+
+
 def derive(
     db: Database,
     target: type[Table[K, R]],
@@ -260,10 +296,10 @@ def derive(
 
     The sources are the tables of ``affected``; no others can be read. ``target`` is registered, and initialized when
     its sources are and it equals them. Nobody else can write it until the derivation has ended (TableOwned). Both
-    functions must be pure. A key or row for which they fail (SystemExit, too) is set aside and named in ``health``: its
-    derived row stays as it was. It is tried again with the newest rows when something about it changes, and after
-    growing pauses for ``retry_for_s`` seconds. Cost: O(changed rows, and keys that they affect). ``wait_applied`` waits
-    until it is up to a snapshot.
+    functions must be pure. A key or row for which they fail (SystemExit, too), and a key whose row the table refuses,
+    is set aside and named in ``health``: its derived row stays as it was. It is tried again with the newest rows when
+    something about it changes, and after growing pauses for ``retry_for_s`` seconds. Cost: O(changed rows, and keys
+    that they affect). ``wait_applied`` waits until it is up to a snapshot.
     """
     return Derivation(
         db,

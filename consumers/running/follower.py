@@ -317,7 +317,7 @@ class Follower:
     def _run_thread(self) -> None:
         try:
             self.run()
-        except Exception as error:
+        except BaseException as error:  # of whatever kind: a thread must not end in silence
             self.crash = error
             log.exception("%s: crashed", self.name)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
+from traceback import extract_tb
 from typing import Any, NamedTuple
 
 from .retries import Retries
@@ -31,6 +32,7 @@ class SetAside:
     """For one thread; others may ask for its length and `describe`.
 
     A part is tried again after growing pauses for ``retry_for_s`` seconds, then only when something about it changes.
+    A mistake in a function may fail for every part: each kind of error is logged once, until nothing fails any more.
     """
 
     def __init__(self, name: str, retry_min_s: float, retry_max_s: float, retry_for_s: float) -> None:
@@ -39,6 +41,7 @@ class SetAside:
         self._retry_for_s = retry_for_s
         self._failures: dict[Part, _Failure] = {}
         self._retries = Retries[Part](retry_min_s, retry_max_s)
+        self._logged: set[tuple[int, type[BaseException]]] = set()
 
     def __len__(self) -> int:
         """How many parts fail."""
@@ -58,19 +61,24 @@ class SetAside:
         old, text = self._failures.get(part), describe(error)
         since = now if old is None else old.since
         self._failures[part] = _Failure(text, since)
-        if old is None or old.text != text:
-            log.warning("%s: %s is set aside: %s", self._name, _name(part), text)
         if now - since < self._retry_for_s:
             self._retries.add(part, now)
+            self._log(logging.WARNING, "%s: %s is set aside: %s%s", _name(part), error)
         else:
-            log.error(
-                "%s: %s is given up until it changes, after %.0f s: %s", self._name, _name(part), now - since, text
-            )
+            self._log(logging.ERROR, "%s: %s is given up until it changes: %s%s", _name(part), error)
+
+    def _log(self, level: int, text: str, name: str, error: BaseException) -> None:
+        kind = (level, type(error))
+        shown = logging.DEBUG if kind in self._logged else level
+        self._logged.add(kind)
+        log.log(shown, text, self._name, name, describe(error), _place(error))
 
     def discard(self, part: Part) -> None:
         """The function succeeded, or the part is gone."""
         if self._failures.pop(part, None) is not None:
             self._retries.clear(part)
+            if not self._failures:
+                self._logged.clear()
 
     def pop_due(self, now: float) -> list[Part]:
         """The parts that are to be tried again now."""
@@ -82,6 +90,12 @@ class SetAside:
     def parts(self) -> dict[str, str]:
         """By name why each part fails."""
         return {_name(part): failure.text for part, failure in list(self._failures.items())}
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised; empty where nobody knows."""
+    frames = extract_tb(error.__traceback__, limit=-1)
+    return f" ({frames[0].filename}:{frames[0].lineno})" if frames else ""
 
 
 def _name(part: Part) -> str:

@@ -17,7 +17,7 @@ import msgspec
 from consumers.running.follower import Failure, Follower
 from statedb import ChangeBatch, Database, Snapshot
 from statedb.catalog import Mirror, Mirrored, MirrorKey, Rejected, SourceKey, Sources
-from statedb.catalog.wire import cluster_configs, keys
+from statedb.catalog.wire import WireError, cluster_configs, keys
 
 from ..desired import Refusal
 from ..present import Present
@@ -59,6 +59,7 @@ class MeshCache(TablesToEtcd):
         self._snapshot: Snapshot = db.snapshot()
         self._marked: set[str] = set()
         self._departures = Departures(db, options.grace_s, clock)
+        self._configured: frozenset[str] | None = None
         self._ids: dict[str, int] = {}  # for the writer's thread
         self._unwritten = UnwrittenRows(db, self.name, wall)
         self._writer = EtcdWriter(
@@ -67,6 +68,7 @@ class MeshCache(TablesToEtcd):
                 prefixes=_PREFIXES,
                 is_own=lambda name, value: owner(name, value) != "",
                 may_delete=self._may_delete,
+                part_of=cluster_of,
                 rank=rank,
                 gone_before=self._gone_before,
                 heartbeat=keys.HEARTBEAT,
@@ -123,10 +125,11 @@ class MeshCache(TablesToEtcd):
     def _apply(self, batch: ChangeBatch[Mirrored]) -> None:
         """Tell the writer which keys have changed: configs first, then data, and behind them that they are complete."""
         self._snapshot = batch.snapshot
-        review = False
+        to_review: set[str] = set()
         for change in sorted(batch, key=lambda each: rank(each.row.key.name)):
             cluster, name = change.row.key.cluster, change.row.key.name
-            review = review or rank(name) != 1
+            if rank(name) != 1:
+                to_review.add(cluster)
             if change.deleted:
                 self._marked.discard(name)
                 self._writer.release(name)
@@ -139,12 +142,17 @@ class MeshCache(TablesToEtcd):
                 self._writer.put(name, _cached(change.row.value))
             else:
                 self._writer.put(name, change.row.value)
-        if review:
-            self._writer.review()
+        for cluster in to_review:
+            self._writer.review(cluster)
 
     def _maintain(self, _: Snapshot) -> float | None:
         """Sources have changed, or the time of a cluster that has left is over."""
-        self._writer.review()
+        configured = self._departures.configured()
+        if configured != self._configured:
+            self._configured = configured
+            self._writer.review()
+        for cluster in self._departures.over():
+            self._writer.review(cluster)
         return self._departures.due_in()
 
     def _is_there(self, cluster: str) -> bool:
@@ -181,16 +189,19 @@ class MeshCache(TablesToEtcd):
         return may
 
     def _gone_before(self, name: str, value: bytes, present: Present) -> Iterable[str]:
-        """A cluster under another id is another cluster: what the old one had goes before the config."""
+        """A cluster under another id is another cluster: what the old one had goes before the config.
+
+        What stands tells the old id only where an earlier process wrote it: later it may be the work of a stranger.
+        """
         if not is_config(name):
             return ()
-        cluster = cluster_of(name)
-        entry = present.get(name)
-        if entry is not None:
-            self._ids[cluster] = cluster_configs.decode(entry.value).id
-        if self._ids.get(cluster) in (None, cluster_configs.decode(value).id):
+        cluster, its_id, entry = cluster_of(name), _id_in(value), present.get(name)
+        before = self._ids.get(cluster) or (0 if entry is None else _id_in(entry.value))
+        others = [each for each in present.names() if each != name and _is_of(each, cluster)]
+        if before in (0, its_id) or not others:
+            self._ids[cluster] = its_id
             return ()
-        return [each for each in present.names() if each != name and _is_of(each, cluster)]
+        return others
 
     def _on_refusals(self, refused: dict[str, Refusal]) -> None:
         self._unwritten.replace({name: refusal.reason for name, refusal in refused.items()})
@@ -209,6 +220,7 @@ class Departures:
         self._clock = clock
         self._seen: set[str] = set()
         self._due: dict[str, float] = {}
+        self._found: tuple[tuple[int, int], frozenset[str] | None] = ((-1, -1), None)
 
     def arrived(self, cluster: str) -> None:
         """The cluster is in the mirror."""
@@ -217,8 +229,10 @@ class Departures:
 
     def may_delete(self, cluster: str, *, at_once: bool) -> tuple[bool, bool]:
         """Whether keys of a cluster that is not in the mirror may go, and whether its departure is news."""
-        if cluster not in self._seen and not self._is_forgotten(cluster):
-            return False, False
+        if cluster not in self._seen:
+            configured = self.configured()
+            if configured is None or cluster in configured:
+                return False, False
         now = self._clock()
         is_news = cluster not in self._due
         due = self._due.setdefault(cluster, now + self._grace_s)
@@ -230,15 +244,18 @@ class Departures:
         left = [due - now for due in list(self._due.values()) if due > now]
         return min(left) if left else None
 
-    def _is_forgotten(self, cluster: str) -> bool:
-        """Whether a cluster of an earlier process is in no configuration. In doubt it is not."""
+    def over(self) -> list[str]:
+        """The clusters that have left and whose keys may go."""
+        now = self._clock()
+        return [cluster for cluster, due in list(self._due.items()) if due <= now]
+
+    def configured(self) -> frozenset[str] | None:
+        """The clusters of the configuration; None in doubt. From any thread. Cost: O(1) where no source has changed."""
         snapshot = self._db.snapshot()
-        directory = snapshot[Sources].get(_DIRECTORY)
-        if directory is None or directory.state != "synced":
-            return False
-        if any(row.key.cluster == _DIRECTORY.cluster for row in snapshot[Rejected].values()):
-            return False
-        return not any(row.key.cluster == cluster for row in snapshot[Sources].values())
+        moment = snapshot[Sources].revision, snapshot[Rejected].revision
+        if self._found[0] != moment:
+            self._found = moment, _configured(snapshot)
+        return self._found[1]
 
 
 def open_meshcache(db: Database, connect: Connect, options: MeshCacheOptions = MeshCacheOptions()) -> MeshCache:  # noqa: B008
@@ -248,6 +265,23 @@ def open_meshcache(db: Database, connect: Connect, options: MeshCacheOptions = M
     they are opened with ``mirror``.
     """
     return MeshCache(db, connect, options)
+
+
+def _configured(snapshot: Snapshot) -> frozenset[str] | None:
+    directory = snapshot[Sources].get(_DIRECTORY)
+    if directory is None or directory.state != "synced":
+        return None
+    if any(row.key.cluster == _DIRECTORY.cluster for row in snapshot[Rejected].values()):
+        return None
+    return frozenset([row.key.cluster for row in snapshot[Sources].values()])
+
+
+def _id_in(config: bytes) -> int:
+    """The id in a cluster's config; 0, which no cluster has, where it cannot be read."""
+    try:
+        return cluster_configs.decode(config).id
+    except WireError:
+        return 0
 
 
 def _is_of(name: str, cluster: str) -> bool:

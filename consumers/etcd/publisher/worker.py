@@ -174,7 +174,8 @@ class Publisher(TablesToEtcd):
 
     def _review(self, _: Snapshot) -> None:
         """Objects or sources have changed: what an earlier process left may be deleted now, perhaps."""
-        self._writer.review()
+        if self._sources_are_in_order():  # else nothing may
+            self._writer.review()
 
     def _may_delete(self, key: str) -> bool:
         """Whether a key that an earlier process left, and no object has now, may go. On the writer's thread."""

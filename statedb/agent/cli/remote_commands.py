@@ -107,7 +107,7 @@ class RemoteCommands:
         if self._output == "name":
             output.names([[each["consumer"]] for each in found])
         else:
-            fields = ["consumer", "ready", "queue", "health"]
+            fields = ["consumer", "ready", "queue", "set_aside", "health"]
             self._selection.check("consumers", fields)
             self._print(select_columns("consumers", self._wanted, fields), self._selection.of(found))
         return 1 if any(not each["ready"] or not each["health"].startswith("OK") for each in found) else 0

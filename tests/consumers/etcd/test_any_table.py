@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from consumers.etcd import TableToEtcd, WriterOptions
+from consumers.etcd.unwritten import Unwritten
 from ingest import KvstoreOptions, Source, kvstore
 from ingest.etcd.local import LocalEtcd
 from statedb import Database
@@ -58,6 +59,31 @@ def test_readers_have_the_rows_of_the_writer(etcd: LocalEtcd):
     source.stop()
     assert source.join(10)
     assert source.failure is None
+
+
+def test_a_row_without_a_value_costs_only_itself_and_keeps_its_old_one(etcd: LocalEtcd):
+    """Half a character is no text in UTF-8, neither in a value nor in a key."""
+    db, copy = Database(PODS), Database()
+    insert(db, pod("a"), pod("b"))
+    source = reader(etcd, copy)
+    source.start()
+    with TableToEtcd(db, PODS, etcd.client, WriterOptions(retry_min_s=0.02)) as publisher:
+        until(copy, [pod("a"), pod("b")])
+        insert(db, pod("b", "\ud800"), pod("\ud800"), pod("c"))
+        until(copy, [pod("a"), pod("b"), pod("c")])
+        assert publisher.health.startswith("OK, but 2 rows cannot be written: ")
+        assert sum("UnicodeEncodeError" in row.error for row in db.snapshot()[Unwritten].values()) == 2
+    with TableToEtcd(db, PODS, etcd.client, WriterOptions(retry_min_s=0.02)) as publisher:
+        insert(db, pod("d"))
+        until(copy, [pod("a"), pod("b"), pod("c"), pod("d")])
+        insert(db, pod("b", "node-2"))
+        with db.write(PODS) as txn:
+            txn[PODS].delete(pod("\ud800").key)
+        until(copy, [pod("a"), pod("b", "node-2"), pod("c"), pod("d")])
+        assert publisher.health == "OK"
+        assert not list(db.snapshot()[Unwritten])
+    source.stop()
+    assert source.join(10)
 
 
 def test_nothing_goes_before_the_table_is_initialized(etcd: LocalEtcd):
