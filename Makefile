@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
-        test-lowest faults faults-told soak kube-apiserver helm cilium screenshots clean
+        test-lowest test-freethreaded mutants faults faults-told soak kube-apiserver helm cilium screenshots clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd,"
 	@echo "              BACKEND=kubernetes for pods and deployments of KUBECONFIG, or of the API server of the tests"
 	@echo "make test     the whole test suite, doctests and README examples included"
 	@echo "make test-lowest    the same with the lowest versions of its dependencies that pyproject.toml allows"
+	@echo "make test-freethreaded   the race of the store without a GIL; says so where there is no such interpreter"
+	@echo "make mutants  small changes of the core that some test must notice, into docs/mutants.md; some hours"
 	@echo "make check    format, lint, types, import contracts, documentation, then the tests"
 	@echo "make docs     the documentation site, into build/docs; fails at any warning, misspelling or dead link"
 	@echo "make dist     wheel and source archive, into dist/, checked and each installed into an environment of its own"
@@ -63,6 +65,21 @@ $(LOWEST)/.test: pyproject.toml constraints.txt tests/lowest.py
 
 test-lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
+
+# From a distribution that has one, or of the source package of Debian: ./configure --disable-gil && make install.
+FREETHREADED ?= $(firstword $(foreach name,python3.15t python3.14t python3.13t,$(shell command -v $(name))))
+
+test-freethreaded:
+ifeq ($(FREETHREADED),)
+	@echo "not tested: there is no free-threaded interpreter here (python3.13t or later); name one with FREETHREADED=..."
+else
+	$(FREETHREADED) -m venv build/freethreaded
+	build/freethreaded/bin/pip install --quiet --disable-pip-version-check -c constraints.txt sortedcontainers
+	build/freethreaded/bin/python -m tests.freethreaded
+endif
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants --page docs/mutants.md
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

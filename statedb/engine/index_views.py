@@ -8,10 +8,10 @@ from typing import Any, Generic, overload
 
 from .bucket import Bucket
 from .concern import key_concern, prefix_concern
-from .errors import RowNotFound, TransactionClosed
+from .errors import InvalidKey, RowNotFound, TransactionClosed
 from .keys import Bounds, normal_prefix, prefix_edges, prefix_matcher, range_edges
 from .notebook import SHOWN, html_table
-from .schema import AnyIndex, K, R
+from .schema import AnyIndex, K, R, T
 from .source import Source, check_limit
 from .states import Key
 from .table_view import D, TableView
@@ -224,6 +224,54 @@ class IndexView(_OrderedIndexView[K, R]):
     def items(self) -> tuple[tuple[K, tuple[R, ...]], ...]:
         """The pairs of index key and the rows under it, by index key."""
         return tuple([(key, self[key]) for key in self.keys()])
+
+
+class TextPrefixIndexView(IndexView[T, R]):
+    """An index of prefixes of text or bytes at one instant: an `IndexView` that also looks for what a text begins with.
+
+    In all three questions a text that is itself a key counts, and so does the empty key.
+    """
+
+    __slots__ = ()
+
+    def longest(self, text: T) -> tuple[R, ...]:
+        """The rows of the longest key that this text begins with; empty where there is none.
+
+        Several rows may share it: they come in primary key order. Cost: one lookup for each length of key there is.
+        """
+        self._source.check_open()
+        for key in reversed(self._beginnings(text)):
+            rows = self._listed(key)
+            if rows:
+                return rows
+        return ()
+
+    def covering(self, text: T) -> tuple[R, ...]:
+        """The rows of every key that this text begins with, the shortest first."""
+        self._source.check_open()
+        return self._over(self._beginnings(text))
+
+    def watch_longest(self, text: T) -> Watch:
+        """A watch on every key that this text begins with: trips when ``longest`` or ``covering`` may differ."""
+        check_text(text)
+        keys: list[Key] = [text[:size] for size in range(len(text) + 1)]
+        return self._source.watch(key_concern(self._index.position, keys))
+
+    def _beginnings(self, text: T) -> list[T]:
+        """What the text begins with, of the lengths that keys have or had, the shortest first.
+
+        The lengths of the newest state are read before the layers, as everything is; they only become more.
+        """
+        check_text(text)
+        lengths = set(self._index.lengths or ())
+        for layer in self._source.layers():
+            lengths.update(map(len, layer.index(self._index.position)))
+        return [text[:size] for size in sorted(lengths) if size <= len(text)]
+
+
+def check_text(text: Any) -> None:
+    if not isinstance(text, (str, bytes)):
+        raise InvalidKey(f"{text!r} is neither text nor bytes; give what begins with a key of the index")
 
 
 class PrimaryIndexView(UniqueIndexView[K, R]):

@@ -8,10 +8,10 @@ from typing import Any, TypeVar, cast, overload
 from .dump import Decoder, dump
 from .errors import UnknownTable
 from .history import Pin
-from .index_views import IndexView, PrimaryIndexView, UniqueIndexView
+from .index_views import IndexView, PrimaryIndexView, TextPrefixIndexView, UniqueIndexView
 from .network_view import PrefixIndexView
 from .notebook import SHOWN, html_table
-from .schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
+from .schema import AnyIndex, Index, K, N, PrefixIndex, R, T, Table, TextPrefixIndex, UniqueIndex
 from .source import Source
 from .store import TableStore
 from .table_view import TableView
@@ -26,7 +26,8 @@ def view_of(table: TableView[Any, Any], index: AnyIndex[Any, Any]) -> Any:
         return PrefixIndexView(source, index)
     if isinstance(index, UniqueIndex):
         return UniqueIndexView(source, index)
-    return IndexView(source, cast("Index[Any, Any]", index))
+    kind = TextPrefixIndexView if isinstance(index, TextPrefixIndex) else IndexView
+    return kind(source, cast("Index[Any, Any]", index))
 
 
 I = TypeVar("I")  # noqa: E741 - the key type of an index
@@ -51,6 +52,8 @@ class Snapshot:
     def __getitem__(self, table: type[Table[K, R]]) -> TableView[K, R]: ...
     @overload
     def __getitem__(self, table: UniqueIndex[I, R]) -> UniqueIndexView[I, R]: ...
+    @overload
+    def __getitem__(self, table: TextPrefixIndex[T, R]) -> TextPrefixIndexView[T, R]: ...
     @overload
     def __getitem__(self, table: Index[I, R]) -> IndexView[I, R]: ...
     @overload

@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, cast
 
 from .concern import Concern, range_concern
 from .errors import InvalidKey
-from .history import Commit, Pin, layers_over, links
+from .history import Commit, Pin, StagedPin, layers_over, links
 from .index_store import IndexStore
 from .keys import KeyEdge
 from .layers import Layer
@@ -221,7 +221,8 @@ class Source:
     def watch(self, concern: Concern) -> Watch:
         """A watch on what this view shows: registered first, then compared with what happened since."""
         self.check_open()
-        store, commit = self.store, self.pin.commit
+        store, pin = self.store, self.pin
+        commit = pin.base.commit if isinstance(pin, StagedPin) else pin.commit  # what is staged is no part of it
         watch = store.registry.add(concern, commit.sequence)
         head = store.pin  # held, so that compaction does not jump over it: the walk must not go beyond the root
         for undo, redo, following in links(commit, head.commit):

@@ -235,9 +235,8 @@ class Registry:
                 continue
             standing.discard(entry)
             try:
-                empty = (
-                    places[key] is standing and not standing
-                )  # from here to the pop no call: no thread comes between
+                # From here to the pop there is no call, so no other thread comes in between.
+                empty = places[key] is standing and not standing
             except KeyError:  # another sweeper took it out
                 continue
             if empty:

@@ -60,10 +60,17 @@ class CiliumReader:
 
     def state(self) -> Any:
         """What it holds now (Any: JSON)."""
+        return self._ask("")
+
+    def why_not(self, config: str) -> str:
+        """Why a cluster that says this of itself is refused; empty where it is not."""
+        return str(self._ask(config))
+
+    def _ask(self, line: str) -> Any:
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(file=self._process.stdin, flush=True)
+        print(line, file=self._process.stdin, flush=True)
         return json.loads(self._process.stdout.readline())
 
     def wait_ready(self) -> Any:

@@ -16,11 +16,10 @@ from statedb.catalog.wire.cluster_configs import ClusterConfig
 
 from ..ingest.clustermesh.publisher import LITERALS, Publisher, Rig
 from . import binary
-from .conftest import Say
+from .conftest import Etcds, Say
 from .peers import CLUSTER, CLUSTER_ID, WAIT_S, etcd_config
 from .readers import CiliumReader, eventually, ours, require_equal_rows
 
-Etcds = Callable[[], LocalEtcd]
 NODE = json.loads(LITERALS["cilium/state/nodes/v1/cluster3/test-node-1"])
 LABELS = [
     ["k8s:app=web", "k8s:io.kubernetes.pod.namespace=shop"],

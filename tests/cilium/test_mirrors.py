@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from consumers.etcd.publisher import PublisherOptions, open_publisher
 from ingest import ClusterMeshOptions, KubernetesOptions
 from ingest.clustermesh import open as open_clustermesh
 from ingest.etcd import Client, parse_endpoint
-from ingest.etcd.local import LocalEtcd
 from ingest.kubernetes import open as open_kubernetes
 from statedb import Database
 from statedb.catalog import TABLES
@@ -20,11 +18,9 @@ from ..consumers.etcd.test_meshcache import Cacher
 from ..ingest.clustermesh.publisher import Rig
 from . import binary
 from .comparing import differing, held
-from .conftest import Published, Say
+from .conftest import Etcds, Published, Say
 from .peers import CLUSTER, CLUSTER_ID, WAIT_S, KvstoreMesh, etcd_config
 from .readers import LOCAL, LOCAL_ID, CiliumReader, eventually, ours, require_equal_rows
-
-Etcds = Callable[[], LocalEtcd]
 
 
 def test_kvstoremesh_and_our_mesh_cache_hold_the_same(published: Published, etcds: Etcds, tmp_path: Path, say: Say):

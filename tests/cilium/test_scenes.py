@@ -5,7 +5,7 @@ Both read the same etcd in the same run. In the end, with the writer back, both 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from ingest.etcd.local import LocalEtcd
 from ..apiserver.server import ApiServer
 from ..ingest.clustermesh.publisher import Publisher, Rig, beating
 from ..ingest.kvstore_rig import Deletions
-from .conftest import Published, Say
+from .conftest import Etcds, Published, Say
 from .peers import CLUSTER, SHORTEST_LEASE_S, ClusterMesh, KvstoreMesh
 from .readers import LOCAL, LOCAL_ID, CiliumReader, eventually, ours, require_equal_rows
 
-Etcds = Callable[[], LocalEtcd]
 LEASE = f"--kvstore-lease-ttl={SHORTEST_LEASE_S}s"
 WAITS = pytest.mark.parametrize("waits", [False, pytest.param(True, marks=pytest.mark.stress)])
 """Whether leases end by themselves; Cilium's programs take none below 25 seconds."""
@@ -35,6 +34,12 @@ class Readers:
         self._rig = rig
         self._deletions = deletions
         self.rows = require_equal_rows(cilium.rows(cilium.wait_ready()), ours(rig.synced()))
+
+    def ours_warns(self) -> None:
+        """Ours is in order, and says that keys will expire before anybody notices that their writer is silent."""
+        warning = f"its writer's leases last {SHORTEST_LEASE_S} s, less than heartbeat-timeout-s"
+        self._rig.until(lambda s: warning in self._rig.row(snapshot=s).last_error, "the warning")
+        assert self._rig.row().state == "synced"
 
     def cilium_loses_all(self) -> int:
         """Until Cilium's reader has none of the addresses; how many rows it had lost then."""
@@ -110,6 +115,7 @@ def test_a_writer_dies_before_its_first_heartbeat(waits: bool, odd: ApiServer, e
     with writer:
         writer.wait_ready()
         with readers(tmp_path / "readers", etcd) as both:
+            both.ours_warns()
             writer.kill()
             with etcd.client() as client:
                 assert client.get(b"cilium/.heartbeat").kv is None

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ingest.etcd.local import LocalEtcd
+from ingest.clustermesh.admission import Admission, IncompatibleCluster
+from ingest.clustermesh.ids import ClusterIds
+from ingest.clustermesh.kinds import Layout
 from statedb.catalog import Rejected
 from statedb.catalog.wire import endpoint_slices
 from statedb.catalog.wire.endpoint_slices import EndpointSlice, SliceEndpoint, SlicePort
 
 from ..ingest.clustermesh.publisher import LITERALS, Publisher, Rig
-from .conftest import Published, Say
+from .conftest import Etcds, Published, Say
 from .peers import CLUSTER
-from .readers import CiliumReader, ours, require_equal_rows
-
-Etcds = Callable[[], LocalEtcd]
+from .readers import LOCAL_ID, CiliumReader, ours, require_equal_rows
 
 NODE = LITERALS["cilium/state/nodes/v1/cluster3/test-node-1"].decode()
 SERVICE = LITERALS["cilium/state/services/v1/cluster3/test/echo"].decode()
@@ -240,3 +239,46 @@ def test_equal_refusals_of_values_that_are_none(etcds: Etcds, slices: bool, tmp_
         refused = set(map(short, reader.refused(state)))
     assert refused ^ rejected == {name for name in READ_OTHERWISE if name in refused and "10." not in name}
     say(f"odd values, {'slices' if slices else 'services'}: {rows} rows equal, {len(rejected)} values refused by both")
+
+
+CONFIGS = [
+    (3, 255, "services-and-endpointslices"),
+    (0, 255, "services-and-endpointslices"),
+    (1, 255, "services-and-endpointslices"),
+    (255, 255, "services-and-endpointslices"),
+    (256, 255, "services-and-endpointslices"),
+    (300, 511, "services-and-endpointslices"),
+    (511, 511, "endpointslices-only"),
+    (512, 511, "services-and-endpointslices"),
+    (3, 511, ""),
+    (3, 255, "new-form"),
+]
+"""Id, clusters at most, and form of services that another cluster announces."""
+
+
+@pytest.mark.parametrize("most", [255, 511])
+def test_clusters_are_admitted_alike(etcds: Etcds, most: int, tmp_path: Path, say: Say):
+    """But for one: a cluster of a larger mesh, of which Cilium takes in all but its identities. Ours refuses it."""
+    admitted = 0
+    with CiliumReader(tmp_path, etcds(), max_clusters=most) as reader:
+        for number, announced, form in CONFIGS:
+            capabilities = {"syncedCanaries": True, "maxConnectedClusters": announced, "endpointSlicesExportMode": form}
+            config = json.dumps({"id": number, "capabilities": capabilities})
+            theirs, mine = reader.why_not(config), why_not(config, most)
+            if (most, announced) == (255, 511) and not theirs:
+                assert "mesh of at most 511" in mine
+            else:
+                assert bool(theirs) is bool(mine), (config, theirs, mine)
+            admitted += not mine
+    say(f"admission with at most {most} clusters: {len(CONFIGS)} configs judged, {admitted} admitted")
+
+
+def why_not(config: str, most: int) -> str:
+    """The same of our admission."""
+    admission = Admission(Layout(cluster=CLUSTER, max_clusters=most), None, ClusterIds(LOCAL_ID))
+    admission.raw = config.encode()
+    try:
+        admission.admit()
+    except IncompatibleCluster as error:
+        return str(error)
+    return ""

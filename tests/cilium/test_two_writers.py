@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ingest.etcd.local import LocalEtcd
-
 from ..apiserver.server import ApiServer
 from . import objects
 from .comparing import DIFFERS, raw, require_equal, table
-from .conftest import Published, Say
+from .conftest import Etcds, Published, Say
 from .kubernetes import put_all, remove_all
 from .peers import ClusterMesh
 from .publishing import Ours
 
-Etcds = Callable[[], LocalEtcd]
 VARIANTS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "511 clusters": (["--max-connected-clusters=511"], {"cluster_id": 300, "max_connected_clusters": 511}),
     "endpoint slices only": (["--clustermesh-service-v2=only-endpointslice"], {"export": "endpointslices-only"}),

@@ -2,7 +2,8 @@
 //
 //	reader DIRECTORY NAME ID MAX-CLUSTERS SERVICE-MODE
 //
-// DIRECTORY names the other clusters. For each line on its input it writes what it holds now as one line of JSON.
+// DIRECTORY names the other clusters. For each empty line on its input it writes what it holds now as one line of JSON;
+// for each cluster config, why a cluster that says this of itself is refused.
 package main
 
 import (
@@ -252,8 +253,28 @@ func main() {
 	input := bufio.NewScanner(os.Stdin)
 	output := json.NewEncoder(os.Stdout)
 	for input.Scan() {
-		must(output.Encode(state(h, mesh, identities)))
+		if config := input.Bytes(); len(config) > 0 {
+			must(output.Encode(judged(info, config)))
+		} else {
+			must(output.Encode(state(h, mesh, identities)))
+		}
 	}
+}
+
+// judged says why an agent refuses a cluster that says this of itself; empty where it takes it in.
+func judged(info cmtypes.ClusterInfo, text []byte) string {
+	var config cmtypes.CiliumClusterConfig
+	err := json.Unmarshal(text, &config)
+	if err == nil {
+		err = info.ValidateRemoteConfig(config)
+	}
+	if err == nil {
+		err = clustermesh.NewClusterMeshUsedIDs(info.ID).ReserveClusterID(config.ID)
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func state(h *held, mesh *clustermesh.ClusterMesh, identities *cache.CachingIdentityAllocator) map[string]any {
