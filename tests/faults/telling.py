@@ -28,16 +28,12 @@ _LATE = re.compile(r"^\S+ (?P<tables>.+?): still (?P<before>\w+) after [\d.]+ s(
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A line of the log: which tables turned, and what state was and is, the same where they are late; or some text.
-
-    ``was_late``: a line before has said so of its tables.
-    """
+    """A line of the log: which tables turned, and what state was and is, the same where they are late; or some text."""
 
     text: str
     tables: str = ""
     before: str = ""
     after: str = ""
-    was_late: bool = False
 
 
 class Episode(msgspec.Struct, kw_only=True):
@@ -70,8 +66,7 @@ class Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with self._lock_of_lines:
-            is_late = any(line.before == line.after != "" for line in self._lines)
-            self._lines.append(line_of(record.getMessage(), was_late=is_late))
+            self._lines.append(line_of(record.getMessage()))
 
     def take(self) -> list[Line]:
         """The lines since the last time."""
@@ -80,14 +75,14 @@ class Log(logging.Handler):
         return lines
 
 
-def line_of(text: str, *, was_late: bool = False) -> Line:
+def line_of(text: str) -> Line:
     """The line with this message.
 
     >>> line_of("kvstore/c1 endpoints, nodes: stale -> synced after 1.2 s").after
     'synced'
     """
     if turn := _TURN.match(text):
-        return Line(text, turn["tables"], turn["before"], turn["after"], was_late)
+        return Line(text, turn["tables"], turn["before"], turn["after"])
     if late := _LATE.match(text):
         return Line(text, late["tables"], late["before"], late["before"])
     return Line(text)
@@ -110,8 +105,8 @@ class TellingRun(Run):
         if self._open is None:
             self._open = Episode(backend=self.site.backend, fault=self.cell.fault)
             self._episodes.append(self._open)
-        self._until_told()
         self._open.during = self._scrape()
+        self._until_told()
 
     def converge(self) -> None:
         super().converge()
