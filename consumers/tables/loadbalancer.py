@@ -4,10 +4,10 @@ A service of the local cluster uses its own backends. If it includes external ba
 remote cluster with backends of the same service name, unless that cluster's service is not shared. A remote cluster
 that exports only endpoint slices has backends and no service. Services of remote clusters have no frontend here.
 
-A frontend uses the backends of its address family, its protocol and one of its port names; an unnamed frontend uses
-those of any name. Ready backends are used; without any, those that terminate and still serve. Affinity prefers the
-backends of the local cluster, or those of the others, while some of them are ready (cilium/cilium pkg/loadbalancer and
-pkg/clustermesh).
+A frontend takes the backends of its family, its protocol and one of its port names; an unnamed frontend takes those of
+any name, and an unnamed backend serves all frontends. Of these the ready ones are used, and where there are none those
+that terminate and still serve. Affinity prefers the backends of the local cluster, or those of the others, as long as
+there are ready ones among them (cilium/cilium pkg/loadbalancer and pkg/clustermesh). Knows neither etcd nor Kubernetes.
 """
 
 from __future__ import annotations
@@ -170,9 +170,14 @@ def _frontend(own: Service, place: tuple[str, int, str], backends: list[LoadBala
         for backend in backends
         if backend.protocol == protocol
         and (":" in backend.ip) == (":" in ip)
-        and ("" in names or not names.isdisjoint(backend.port_names))
+        and _share_a_name(names, backend.port_names)
     ]
     return LoadBalancerFrontend(ip, port, protocol, tuple(sorted(names)), _chosen(own, fitting))
+
+
+def _share_a_name(of_frontend: set[str], of_backend: Iterable[str]) -> bool:
+    named = set(of_backend) - {""}
+    return "" in of_frontend or not named or not named.isdisjoint(of_frontend)
 
 
 def _chosen(own: Service, backends: list[LoadBalancerBackend]) -> tuple[LoadBalancerBackend, ...]:

@@ -282,8 +282,12 @@ class Reflector:
         gone = missing if listed.full else missing & listed.gone
         self._withheld.replace(feed.name, missing - gone, listed.doubt)
         self._doubted.add(feed.name)
-        for table in feed.tables:
-            self._relist(table, feed, listed, gone, changes[table])
+        upserts = [event for event in listed.objects if isinstance(event, Upsert)]
+        said = {event.object for event in upserts}
+        for table, rows in feed.sort_out(upserts).items():
+            claims = self._claims[table]
+            without = {name: () for name in claims.names(feed.name) if name in said and name not in rows}
+            claims.relist(feed.name, gone, [*without.items(), *rows.items()], changes[table])
         self._settle(changes)
         self._doubt(changes)
         self._unconfirmed.pop(feed.name, None)
@@ -299,17 +303,6 @@ class Reflector:
         self._count(changes)
         self.split.claims_s += time.perf_counter() - started
         self._writer.commit(changes, finished)
-
-    def _relist(
-        self, table: AnyTable, feed: Feed, listed: Listed, gone: Iterable[str], changes: dict[Any, Any]
-    ) -> None:
-        claims = self._claims[table]
-        upserts = [event for event in listed.objects if isinstance(event, Upsert)]
-        of_table = [(each.object, feed.rows_of(each.rows, table)) for each in upserts]
-        if feed.mixed:
-            known = claims.names(feed.name)
-            of_table = [(name, rows) for name, rows in of_table if rows or name in known]
-        claims.relist(feed.name, gone, of_table, changes)
 
     def _reject_anew(self, feed: str, objects: Sequence[Upsert | Bad]) -> None:
         """Tell which of all objects of the feed cannot be read, wholly or in part; the others are healed."""
