@@ -43,7 +43,10 @@ class Holder:
         self.task: Any = None
         """The asyncio task that opened it without blocking; None where a thread did."""
         self.outcome: dict[str, Any] = {}
-        """Its one outcome under ``HOW``, once there is one: see `decide`. Under ``FREES`` [thread of the abort that frees]."""
+        """Its one outcome under ``HOW``, once there is one: see `decide`.
+
+        Under ``FREES`` the abort that frees the tables: a list with its thread.
+        """
         self.closed: str = ""
         """The outcome once more, for the hot checks; empty while it is open."""
         self.torn: Callable[[], None] | None = None
