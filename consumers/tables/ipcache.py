@@ -1,9 +1,11 @@
 """Which identity an address has, on which node, under which key: endpoints and nodes of all clusters in one table.
 
-Where several rows claim an address, one of the local cluster wins (`precedence`); of equally strong ones an endpoint
-wins over a node, then the first by cluster and name. So the table depends on the rows alone, not on the order in which
-they came. Looking up is the longest match of a snapshot: from any thread, while updates run. A network is what its
-addresses have that nobody claims by themselves.
+Where several rows claim an address, one of the local cluster wins; then an endpoint wins over a node, as in Cilium
+(pkg/ipcache: the address of an endpoint shadows a network of one address), then the stronger source (`precedence`),
+then a node's own address wins over another node's health and ingress, then the first by cluster and name. Where one
+node has an address twice, ingress counts before health before its own (pkg/node/manager). So the table depends on the
+rows alone, not on the order in which they came. Looking up is the longest match of a snapshot: from any thread, while
+updates run. A network is what its addresses have that nobody claims by themselves.
 """
 
 from __future__ import annotations
@@ -91,6 +93,8 @@ def derive_ipcache(
 class Claim(NamedTuple):
     """That a row claims an address. The winner sorts first; no two claims of one address are equal before ``entry``."""
 
+    is_remote: bool
+    is_node: bool
     precedence: int
     kind: int
     cluster: str
@@ -118,7 +122,8 @@ def _of_endpoint(endpoint: Endpoint, network: str, local_cluster: str) -> Claim:
         endpoint.pod,
         endpoint.source,
     )
-    return Claim(precedence(local_cluster, cluster, endpoint.source), 0, cluster, endpoint.key.ip, entry)
+    strength = precedence(local_cluster, cluster, endpoint.source)
+    return Claim(cluster != local_cluster, False, strength, 0, cluster, endpoint.key.ip, entry)
 
 
 def _of_node(node: Node, network: str, local_cluster: str, local_node: str) -> Iterator[Claim]:
@@ -128,10 +133,10 @@ def _of_node(node: Node, network: str, local_cluster: str, local_node: str) -> I
     own = [each.ip for each in node.addresses]
     is_host = cluster == local_cluster and name == local_node
     claimed = {HOST if is_host else REMOTE_NODE: own, HEALTH: node.health_ips, INGRESS: node.ingress_ips}
-    for kind, (identity, ips) in enumerate(claimed.items(), start=1):
-        if network in ips:
-            entry = IPEntry(network, identity, host_ip, node.encryption_key, cluster, source=node.source)
-            yield Claim(strength, kind, cluster, name, entry)
+    roles = [(kind, identity) for kind, (identity, ips) in enumerate(claimed.items()) if network in ips]
+    for kind, identity in roles[-1:]:
+        entry = IPEntry(network, identity, host_ip, node.encryption_key, cluster, source=node.source)
+        yield Claim(cluster != local_cluster, True, strength, kind, cluster, name, entry)
 
 
 def plain_address(ip: str) -> str:

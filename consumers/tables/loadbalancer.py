@@ -5,9 +5,9 @@ uses those of every remote cluster too that has backends under its name, except 
 it is not shared. A remote cluster that exports endpoint slices only has backends and no service.
 
 A frontend takes the backends of its family, its protocol and one of its port names; an unnamed frontend takes those of
-any name. Of these the ready ones are used, and where there are none those that terminate and still serve. Affinity
-prefers the backends of the local cluster, or those of the others, as long as there are ready ones among them
-(cilium/cilium pkg/loadbalancer and pkg/clustermesh). Knows neither etcd nor Kubernetes.
+any name, and an unnamed backend serves all frontends. Of these the ready ones are used, and where there are none those
+that terminate and still serve. Affinity prefers the backends of the local cluster, or those of the others, as long as
+there are ready ones among them (cilium/cilium pkg/loadbalancer and pkg/clustermesh). Knows neither etcd nor Kubernetes.
 """
 
 from __future__ import annotations
@@ -170,9 +170,14 @@ def _frontend(own: Service, place: tuple[str, int, str], backends: list[LoadBala
         for backend in backends
         if backend.protocol == protocol
         and (":" in backend.ip) == (":" in ip)
-        and ("" in names or not names.isdisjoint(backend.port_names))
+        and _share_a_name(names, backend.port_names)
     ]
     return LoadBalancerFrontend(ip, port, protocol, tuple(sorted(names)), _chosen(own, fitting))
+
+
+def _share_a_name(of_frontend: set[str], of_backend: Iterable[str]) -> bool:
+    named = set(of_backend) - {""}
+    return "" in of_frontend or not named or not named.isdisjoint(of_frontend)
 
 
 def _chosen(own: Service, backends: list[LoadBalancerBackend]) -> tuple[LoadBalancerBackend, ...]:

@@ -119,5 +119,10 @@ def unknown_table(table: Any, known: Mapping[Any, Any]) -> UnknownTable:
         table = getattr(table, "table", table)
     name = getattr(table, "name", None)
     names = ", ".join([other.name for other in known]) or "none"
+    if isinstance(table, str):
+        return UnknownTable(
+            f"{table!r} is a name: ask for the class, as in snapshot[Pods], or for snapshot[db.table({table!r})] "
+            f"(tables: {names})"
+        )
     what = f"table {name!r}" if isinstance(table, type) and name else f"{table!r}"
     return UnknownTable(f"{what} is not part of this database (tables: {names}); register it, or take a new snapshot")

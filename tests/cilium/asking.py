@@ -7,9 +7,16 @@ import subprocess
 from types import TracebackType
 from typing import Any, Self
 
+from hypothesis import HealthCheck, settings
+
 from . import binary
 
 PROGRAM = binary.own("oracle")
+
+
+def cases(count: int = 100) -> settings:
+    """The settings of a comparison. Drawing a case takes long on a loaded machine, and is no fault."""
+    return settings(max_examples=count, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Oracle:

@@ -14,6 +14,7 @@ from ..apiserver.server import ApiServer
 from ..conftest import FIGURE
 from ..ingest.clustermesh.publisher import token
 from . import binary, objects
+from .asking import Oracle
 from .kubernetes import create_all, install_crds
 from .peers import ClusterMesh
 from .publishing import Ours
@@ -97,3 +98,10 @@ def etcds() -> Iterator[Callable[[], LocalEtcd]]:
             return etcd
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Iterator[Oracle]:
+    """One process of Cilium's packages, which answers all questions of this run."""
+    with Oracle() as running:
+        yield running

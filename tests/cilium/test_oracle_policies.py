@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import event, given, settings, strategies as st
+from hypothesis import event, given, strategies as st
 
 from consumers.tables.selectors import SelectorUses, derive_selectors, selected
 from statedb import Database
@@ -15,7 +14,7 @@ from statedb.catalog.wire import WireError, crds, identities
 
 from ..consumers.running.driving import Driver
 from . import policies
-from .asking import Oracle
+from .asking import Oracle, cases
 
 REFUSED_AS_A_WHOLE = (
     "rule must have at least one of Ingress",
@@ -26,12 +25,6 @@ REFUSED_AS_A_WHOLE = (
     "combining ",
 )
 """Why Cilium enforces nothing of a policy of which we list the selectors: the table in docs/consumers.md says so."""
-
-
-@pytest.fixture(scope="module")
-def oracle() -> Iterator[Oracle]:
-    with Oracle() as running:
-        yield running
 
 
 def read(policy: dict[str, Any]) -> Policy | None:
@@ -100,14 +93,14 @@ case = given(
 )
 
 
-@settings(max_examples=100)
+@cases()
 @case
 def test_our_selectors_select_what_ciliums_do(oracle: Oracle, policy, first, later, local):
     compare(oracle, policy, first, later, local)
 
 
 @pytest.mark.stress
-@settings(max_examples=5000)
+@cases(5000)
 @case
 def test_our_selectors_select_what_ciliums_do_for_long(oracle: Oracle, policy, first, later, local):
     compare(oracle, policy, first, later, local)

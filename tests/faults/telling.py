@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
+from statedb import Snapshot
 from statedb.agent.metrics.exposition import Metrics
 from statedb.agent.readiness import Readiness
 from statedb.catalog import Sources
@@ -28,16 +29,12 @@ _LATE = re.compile(r"^\S+ (?P<tables>.+?): still (?P<before>\w+) after [\d.]+ s(
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A line of the log: which tables turned, and what state was and is, the same where they are late; or some text.
-
-    ``was_late``: a line before has said so of its tables.
-    """
+    """A line of the log: which tables turned, and what state was and is, the same where they are late; or some text."""
 
     text: str
     tables: str = ""
     before: str = ""
     after: str = ""
-    was_late: bool = False
 
 
 class Episode(msgspec.Struct, kw_only=True):
@@ -70,8 +67,7 @@ class Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with self._lock_of_lines:
-            is_late = any(line.before == line.after != "" for line in self._lines)
-            self._lines.append(line_of(record.getMessage(), was_late=is_late))
+            self._lines.append(line_of(record.getMessage()))
 
     def take(self) -> list[Line]:
         """The lines since the last time."""
@@ -80,14 +76,14 @@ class Log(logging.Handler):
         return lines
 
 
-def line_of(text: str, *, was_late: bool = False) -> Line:
+def line_of(text: str) -> Line:
     """The line with this message.
 
     >>> line_of("kvstore/c1 endpoints, nodes: stale -> synced after 1.2 s").after
     'synced'
     """
     if turn := _TURN.match(text):
-        return Line(text, turn["tables"], turn["before"], turn["after"], was_late)
+        return Line(text, turn["tables"], turn["before"], turn["after"])
     if late := _LATE.match(text):
         return Line(text, late["tables"], late["before"], late["before"])
     return Line(text)
@@ -110,8 +106,8 @@ class TellingRun(Run):
         if self._open is None:
             self._open = Episode(backend=self.site.backend, fault=self.cell.fault)
             self._episodes.append(self._open)
-        self._until_told()
         self._open.during = self._scrape()
+        self._until_told()
 
     def converge(self) -> None:
         super().converge()
@@ -131,11 +127,10 @@ class TellingRun(Run):
         if self.site._source is None:
             return
         if not isinstance(self.site, FakeApiSite):
-            self.site.until(
-                lambda snapshot: all(row.state in ("synced", "absent") for row in snapshot[Sources].values()),
-                "all tables synced",
-            )
+            self.site.until(_all_synced, "all tables synced")
         self._until_told()
+        if not isinstance(self.site, FakeApiSite) and not _all_synced(self.site.db.snapshot()):
+            self._settle()  # trouble came back while the log was waited for
 
     def _until_told(self) -> None:
         """Until nothing is left to be told to the log."""
@@ -155,3 +150,7 @@ class TellingRun(Run):
             sources = () if site._source is None else (site._source,)
             self._metrics = (site._source, Metrics(site.db, Readiness(site.db, sources)))
         return self._metrics[1].expose(OPENMETRICS)[0].decode()
+
+
+def _all_synced(snapshot: Snapshot) -> bool:
+    return all(row.state in ("synced", "absent") for row in snapshot[Sources].values())

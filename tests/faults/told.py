@@ -104,23 +104,22 @@ def _note(path: Path | None, episodes: Iterable[Episode]) -> None:
 def not_told(episode: Episode) -> list[str]:
     """What is wrong with the lines about the table that the fault befalls: each beginning has one end."""
     lines = [line for line in episode.lines if _TABLE in line.tables.split(", ")]
-    turns = [turn for line in lines if (turn := _turn(line))]
-    wanted = ["begins", "ends"] * (len(turns) // 2)
-    if turns != wanted or (episode.during and not turns):
-        return [f"{episode.backend} {episode.fault}: {turns or 'no line'}: {[line.text for line in episode.lines]}"]
+    told, in_trouble = "", False
+    for line in lines:
+        begins, ends = _begins(line), in_trouble and line.after in ("synced", "absent")
+        in_trouble = (in_trouble or begins) and not ends
+        told += "B" * begins + "E" * ends
+    if told != "BE" * (len(told) // 2) or (episode.during and not told):
+        return [f"{episode.backend} {episode.fault}: {[line.text for line in lines] or 'no line'}"]
     if episode.during and not expected_alerts(episode.during):
         return [f"{episode.backend} {episode.fault}: no metric tells of it"]
     return []
 
 
-def _turn(line: Line) -> str:
-    """Whether the trouble of a table begins or ends with this line; neither where one trouble becomes another."""
-    if line.after in ("stale", "failed") and line.before in _GOOD:
-        return "begins"
-    if line.after == "connecting" and line.before == line.after:
-        return "begins"
-    came_back = line.after == "synced" and line.before != "connecting"
-    return "ends" if came_back or (line.after == "synced" and line.was_late) else ""
+def _begins(line: Line) -> bool:
+    """Whether the trouble of a table begins with this line; not where one trouble becomes another."""
+    is_late = line.before == line.after == "connecting"
+    return is_late or (line.after in ("stale", "failed") and line.before in _GOOD)
 
 
 def metrics_of(scrape: str) -> list[str]:

@@ -19,7 +19,9 @@ import (
 var quiet = slog.New(slog.DiscardHandler)
 
 var answers = map[string]func(json.RawMessage) (any, error){
+	"networks": networks,
 	"policies": policies,
+	"services": services,
 }
 
 type question struct {

@@ -290,3 +290,20 @@ def test_what_a_reader_asks_for_cannot_make_a_commit_raise():
             db.snapshot()[Pods.by_tag].watch(key)
     put(db, Pod("b"))
     assert len(db._stores[Pods].registry) == 0
+
+
+def test_a_watch_on_the_new_state_asked_for_before_the_commit_trips_watches_stays_untripped():
+    """The root is swapped, and the commit still has to look among the watches: this one already sees what it wrote."""
+    db = database(Pod("a"))
+    before = db.snapshot()[Pods].watch("b")
+    asked: list[Watch] = []
+    in_the_gap(
+        CommitPlan.finish,
+        "for part in parts:",
+        lambda: asked.append(in_a_thread(lambda: db.snapshot()[Pods].watch("b"))),
+        lambda: put(db, Pod("b")),
+    )
+    assert before.tripped
+    assert not asked[0].tripped
+    delete(db, "b")
+    assert asked[0].tripped

@@ -1,6 +1,7 @@
 """One stream has one reader at a time: a second one is told so, and spoils nothing."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -64,3 +65,15 @@ def test_a_second_task_is_refused_and_the_stream_can_be_read_after_a_cancelled_o
         assert [change.row.name for change in await stream.__anext__()] == ["b"]
 
     asyncio.run(scenario())
+
+
+def test_a_stream_that_is_dropped_without_being_closed_leaves_nothing_behind():
+    db = database(Pod("a"))
+    streams = [db.changes(Pods) for _ in range(3)]
+    followers = db._stores[Pods].streams
+    assert len(followers) == db.stats()[0].streams == 3
+    streams.pop().close()
+    assert db.stats()[0].streams == 2
+    streams.clear()
+    gc.collect()
+    assert not followers
