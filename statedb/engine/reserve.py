@@ -43,7 +43,10 @@ class Holder:
         self.task: Any = None
         """The asyncio task that opened it without blocking; None where a thread did."""
         self.outcome: dict[str, Any] = {}
-        """Its one outcome under ``HOW``, once there is one: see `decide`. Under ``FREES`` the abort that frees."""
+        """Its one outcome under ``HOW``, once there is one: see `decide`.
+
+        Under ``FREES`` the abort that frees the tables: a list with its thread.
+        """
         self.closed: str = ""
         """The outcome once more, for the hot checks; empty while it is open."""
         self.torn: Callable[[], None] | None = None
@@ -118,6 +121,9 @@ class Reservation:
 
     def refuse_nested(self, current: Holder, holder: Holder) -> None:
         """Raise NestedWrite where the one that holds the table cannot go on before the one that waits for it."""
+        freeing = current.outcome.get(FREES)
+        if freeing is not None and freeing[0] != holder.thread:
+            return  # it was aborted, and another thread is about to free the table
         if current.thread == holder.thread and (holder.task is None or holder.task is current.task):
             raise NestedWrite(
                 f"table {self._name!r} is being written by an open transaction of this same thread "

@@ -200,14 +200,14 @@ class WriteTransaction:
 
         Where another thread commits at this moment, one of the two wins: see ``Holder.decide``.
         """
-        call = object()
+        call = [get_ident()]
         try:
             self._let_go(call)
         except BaseException:
             self._let_go(call)  # an interrupt must not leave a table taken by a transaction that is closed
             raise
 
-    def _let_go(self, call: object) -> None:
+    def _let_go(self, call: list[int]) -> None:
         """Idempotent for one call of ``abort``. Touches nothing where a commit was decided.
 
         Of several aborts at once, in threads or in a handler that interrupts another one, the first frees the tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import Any
 
 import pytest
@@ -170,3 +171,26 @@ def _written(db: Database) -> WriteTransaction | None:
         return db.write(Ports, timeout=0)
     except (WriteTimeout, NestedWrite):  # NestedWrite: of a thread that has ended and whose number is given again
         return None
+
+
+def test_who_writes_again_while_another_thread_still_frees_its_aborted_transaction_waits_for_that():
+    db = Database(Ports)
+    txn = db.write(Ports)
+    there, go = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        there.set()
+        assert go.wait(60)
+
+    aborter = threading.Thread(
+        target=lambda: in_the_gap(Reservation.release, "if self.holder.get(HOLDER) is holder:", stop, txn.abort)
+    )
+    aborter.start()
+    assert there.wait(60)
+    txn.abort()
+    with pytest.raises(WriteTimeout):  # and not NestedWrite
+        db.write(Ports, timeout=0)
+    go.set()
+    with db.write(Ports, timeout=60) as again:
+        again[Ports].insert(Port(1, "a"))
+    aborter.join()
