@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -183,7 +184,7 @@ class _Connection(_Base):  # type: ignore[misc]
         try:
             super().connect()
         except OSError as error:
-            _close_unfinished_tls(error)
+            close_unfinished_tls(error)
             raise
         self._stream = self.sock
 
@@ -202,8 +203,8 @@ class _Connection(_Base):  # type: ignore[misc]
         kept |= {"accept": "application/json", "accept-encoding": "identity"}
         try:
             super().request("GET", self._prefix + greeting.path, headers=kept, preload_content=False)
-            response = self.getresponse()
-            status, body = response.status, _body(response, greeting.timeout_s)
+            with closing(self.getresponse()) as response:
+                status, body = response.status, _body(response, greeting.timeout_s)
         except ssl.SSLError:  # certificates may be too old: that is for others to see
             self.close()
             raise
@@ -250,7 +251,7 @@ def _body(response: BaseHTTPResponse, timeout_s: float) -> bytes:
     return body
 
 
-def _close_unfinished_tls(error: OSError) -> None:
+def close_unfinished_tls(error: OSError) -> None:
     """Close the TLS socket that Python leaves to its collector where the peer resets before the first handshake."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         made = frame.f_locals.get("self")

@@ -147,6 +147,6 @@ def test_a_controller_under_chaos():
 
 
 @pytest.mark.stress
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_controller_under_chaos_for_long(seed: int):
-    live_through(steps=5_000, objects=1_000, seed=seed)
+    live_through(steps=5_000, objects=300, seed=seed)
