@@ -311,14 +311,14 @@ def scanned(address: tuple[str, int], context: ssl.SSLContext, seed: int, reques
         many = min(requests, chance.choice([1, 5, 25]))
         requests -= many
         sent = b"".join(fuzzed(chance) for _ in range(many))
-        with socket.create_connection(address, WAIT_S) as plain, context.wrap_socket(plain) as encrypted:
-            received = b""
-            try:
+        received = b""
+        try:  # the server may cut a connection at any moment, in the handshake too
+            with socket.create_connection(address, WAIT_S) as plain, context.wrap_socket(plain) as encrypted:
                 encrypted.sendall(sent + b"GET /dump HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 while piece := encrypted.recv(1 << 16):
                     received += piece
-            except (ConnectionError, ssl.SSLError):
-                pass
+        except (ConnectionError, ssl.SSLError):
+            pass
         answers.append(received)
     return answers
 
