@@ -124,6 +124,7 @@ class Long:
         self.counts = {"threads": 0, "finalizers": 0, "handlers": 0, "commits": 0, "aborts": 0}
         self.under_way: Any = None
         self.handling = False
+        self.end = float("inf")
         self.kept = [self.db.snapshot()]
         self._threads: list[threading.Thread] = []
 
@@ -176,6 +177,8 @@ class Long:
         Garbage(self)
         if self.counts["threads"] + self.counts["finalizers"] + self.counts["handlers"] >= self.wanted:
             self.over.set()
+        if time.monotonic() >= self.end:  # looked at by every reader: the main thread may be long in its finalizers
+            self.over.set()
 
     def handle(self, _: int, __: FrameType | None) -> None:
         if self.handling or self.over.is_set():  # one that takes longer than the interval interrupts itself
@@ -189,15 +192,15 @@ class Long:
             self.handling = False
 
     def run(self, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
         for number in range(2):
             self.start(f"writer {number}", self.write)
         self.start("aborter", self.abort)
         for number in range(3):
             self.start(f"reader {number}", self.read)
-        end, chance = time.monotonic() + seconds, random.Random(0)
-        while not self.over.is_set() and time.monotonic() < end:
+        chance = random.Random(0)
+        while not self.over.is_set():
             self.read(chance)  # in the main thread, which the handler interrupts
-        self.over.set()
         for thread in self._threads:
             thread.join(60)
             if thread.is_alive():
