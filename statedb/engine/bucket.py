@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sysconfig
+import sys
 from typing import Any
 
 from .order import Order
 from .states import Key
 
-_GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
+_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 _LARGE = 4096
 """From so many keys on a bucket keeps an order of its own, so that a key more does not sort them all again."""
 

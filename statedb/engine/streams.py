@@ -8,6 +8,7 @@ compaction bounds that by the rows changed, however slow the reader is.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import get_ident
 from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -92,7 +93,7 @@ class _Stream(Generic[B]):
         task reads it at this moment.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        reader = object()
+        reader = get_ident()
         try:
             self._begin_reading(reader)
             while True:
@@ -112,16 +113,17 @@ class _Stream(Generic[B]):
     def _begin_reading(self, reader: object) -> None:
         """Let one reader in: two would be given the same batch, or wait on each other's watches.
 
-        ``dict.setdefault`` is one atomic step that also says who reads, so that an interrupt after it loses nothing.
+        ``dict.setdefault`` is one atomic step that also says who reads, so that an interrupt after it loses nothing. A
+        thread that was interrupted before it could say that it has ended finds itself there, and reads on.
         """
-        if self._reading.setdefault(_READER, reader) is not reader:
+        if self._reading.setdefault(_READER, reader) != reader:
             raise RuntimeError(
                 f"another thread or task reads this change stream of {self._names()} at this moment; "
                 "open a stream for each reader with db.changes(...)"
             )
 
     def _end_reading(self, reader: object) -> None:
-        if self._reading.get(_READER) is reader:
+        if self._reading.get(_READER) == reader:
             self._reading.clear()
 
     def __iter__(self) -> Iterator[B]:

@@ -22,6 +22,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 _WHERE = re.compile(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", re.DOTALL)
 _HARMLESS_MAX = 32
+_UNNAMEABLE = frozenset('\\"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
 _ESCAPES = {
@@ -83,7 +84,7 @@ class Reader(Generic[S]):
         for name in names - self._harmless:
             if _folded(name) in self._folded:
                 raise msgspec.ValidationError(f"{name}: a field is spelled in another way")
-        harmless = self._harmless | names
+        harmless = self._harmless | {name for name in names if name.isprintable() and not _UNNAMEABLE & set(name)}
         if harmless == self._harmless or len(harmless) > _HARMLESS_MAX:
             return
         unread: Any = msgspec.Raw | msgspec.UnsetType  # Any: no type says what a union is

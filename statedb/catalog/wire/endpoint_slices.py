@@ -128,7 +128,7 @@ def backends_of(of: EndpointSlice, faults: list[str]) -> tuple[Backend, ...]:
 
 
 def _of_kind(kind: str, text: str, faults: list[str], endpoint: int, number: int) -> str | None:
-    if (":" in text) == (kind == "IPv6"):
+    if not kind or (":" in text) == (kind == "IPv6"):
         return readable_address(text, faults, "endpoints[{}].addresses[{}]", endpoint, number)
     faults.append(f"endpoints[{endpoint}].addresses[{number}]: {text!r} is no {kind} address")
     return None

@@ -154,9 +154,10 @@ def test_the_steps_from_a_row_to_its_source(folder: Folder):
 @follow("secure.md")
 def test_an_agent_is_asked_safely(folder: Folder):
     authority = Authority(folder.path)
-    for name in ("agent", "clients-ca"):
+    for name in ("agent", "me"):
         authority.issue(name)
     folder.run("mv agent.pem agent.crt && mv agent-key.pem agent.key && cp ca.pem ca.crt && cp ca.pem clients-ca.crt")
+    folder.run("mv me.pem me.crt && mv me-key.pem me.key")
     folder.run(folder.line("openssl"))
     folder.run("cp read-tokens operate-tokens && openssl rand -hex 32 > operate-tokens")
     ingest = "".join((folder.path / "agent.yaml").read_text().partition("http:")[:1])
@@ -171,6 +172,8 @@ def test_an_agent_is_asked_safely(folder: Folder):
     folder.write("secured.yaml", ingest + secured)
     folder.start("statedb run -c secured.yaml")
     folder.put_in["https://HOST:9974"] = folder.env["STATEDB_SERVER"]
+    assert "endpoints" in folder.run(folder.line("statedb tables"))
+    assert "synced" in folder.run(folder.line("statedb sources"))
     asked = folder.line("curl --cacert")
     assert '"endpoints"' in folder.run(asked)
     assert "credentials" in folder.run(re.sub(r'-H ".*?" ', "", asked))
