@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
+from random import SystemRandom
+
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
 
 class Backoff:
@@ -24,7 +26,7 @@ class Backoff:
         max_s: float,
         *,
         healthy_s: float = 5.0,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _chance.random,
     ) -> None:
         """``jitter`` gives numbers from 0 to 1; a wait is between a half of its size and all of it."""
         self._min_s = min_s

@@ -6,13 +6,15 @@ disagree do not overwrite each other forever.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
+from random import SystemRandom
 from typing import Any
 
 from sortedcontainers import SortedList
 
 from consumers.running.retries import delay_s
+
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
 _CONTESTED = 3
 """The number of changes after which the writer's health names a key."""
@@ -28,7 +30,7 @@ class Repairs:
     ('a', None)
     """
 
-    def __init__(self, min_s: float, max_s: float, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, min_s: float, max_s: float, jitter: Callable[[], float] = _chance.random) -> None:
         """``jitter`` gives numbers from 0 to 1: a wait is between a half of its size and all of it."""
         self._wait_s = (min_s, max_s)
         self._jitter = jitter

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable
+from random import SystemRandom
 from typing import Any, Self
 
 from consumers.running.retries import delay_s
@@ -28,6 +28,8 @@ from .session import Session, time_value
 from .statistics import WriterStats
 from .store import Connect
 from .writer_state import WriterState
+
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
 log = logging.getLogger("statedb.consumers")
 
@@ -57,7 +59,7 @@ class EtcdWriter:
         report: Report | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _chance.random,
     ) -> None:
         """``connect`` returns a new connection at each call. ``clock`` is monotonic, ``wall`` returns Unix seconds.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import ssl
 from collections.abc import Callable
+from random import SystemRandom
 
 import msgspec
 
@@ -13,6 +13,8 @@ from ..etcd import Client, Closed, Endpoint, Keepalive, Tls, Unavailable, parse_
 from ..names import MakeResolver, Unresolved
 from .options import EtcdOptions, TlsOptions
 from .resolving import aliased, checked_aliases, resolver_of
+
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
 
 class PemFiles(msgspec.Struct, frozen=True):
@@ -67,7 +69,7 @@ class Connector:
     addresses have failed.
     """
 
-    def __init__(self, servers: Servers, *, shuffle: Callable[[list[Endpoint]], None] = random.shuffle) -> None:
+    def __init__(self, servers: Servers, *, shuffle: Callable[[list[Endpoint]], None] = _chance.shuffle) -> None:
         """Raises InvalidOptions naming the option. ``shuffle`` spreads many agents over the servers."""
         self._servers = servers
         self._endpoints = list(servers.endpoints)

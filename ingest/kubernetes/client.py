@@ -7,10 +7,10 @@ quietly when the server ends it.
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from random import SystemRandom
 
 import msgspec
 
@@ -24,6 +24,8 @@ from .options import KubernetesOptions
 from .request import Request
 from .resource_spec import Resource
 from .stream import Item, ends_list, item_batches, item_of
+
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
 BRIEF_S = 4.0
 """How long a brief watch lasts. The API server sends a bookmark two seconds before the end, late by a second at most
@@ -66,7 +68,7 @@ class Client:
         *,
         locator: Locator | None = None,
         clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _chance.random,
     ) -> None:
         """``locator`` finds resources whose version is not given. ``jitter`` gives numbers from 0 to 1, which spread
         watches over time.

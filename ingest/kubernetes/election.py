@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import secrets
 import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from random import SystemRandom
 from threading import Condition
 from typing import Any, Protocol, Self
 
@@ -26,6 +26,8 @@ from statedb.catalog.objects import ObjectKey
 from ..errors import InvalidOptions
 from ..worker import Worker
 from .errors import Absent, ApiError, Conflict
+
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
 log = logging.getLogger("ingest")
 
@@ -162,7 +164,7 @@ class Election:
                 self.attempt()
             except ApiError as error:
                 log.warning("election %s: %s", self._key.name, error)
-            self._worker.pause(self._retry_s * (1 + random.random() / 5))
+            self._worker.pause(self._retry_s * (1 + _chance.random() / 5))
         try:
             self.release()
         except ApiError as error:

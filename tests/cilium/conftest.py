@@ -63,9 +63,9 @@ class Published:
     writer: Ours
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def published(odd: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
-    """Both writers with their defaults on the odd objects."""
+    """Both writers with their defaults on the odd objects. Ours has threads here, and other tests count threads."""
     folder = tmp_path_factory.mktemp("published")
     with LocalEtcd(arguments=[token()]) as real, LocalEtcd(arguments=[token()]) as ours:
         real.start()
