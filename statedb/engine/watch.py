@@ -234,10 +234,8 @@ class Registry:
             if standing is None:
                 continue
             standing.discard(entry)
-            try:
-                empty = (
-                    places[key] is standing and not standing
-                )  # from here to the pop no call: no thread comes between
+            try:  # from this look to the pop there is no call, so that no thread comes between
+                empty = places[key] is standing and not standing
             except KeyError:  # another sweeper took it out
                 continue
             if empty:
