@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
-        test-lowest faults soak kube-apiserver helm screenshots clean
+        test-lowest test-freethreaded mutants faults faults-told soak kube-apiserver helm cilium screenshots clean
 
 help:
 	@echo "make demo     run the main job on the embedded default (manifests); BACKEND=kvstore for a real etcd,"
 	@echo "              BACKEND=kubernetes for pods and deployments of KUBECONFIG, or of the API server of the tests"
 	@echo "make test     the whole test suite, doctests and README examples included"
 	@echo "make test-lowest    the same with the lowest versions of its dependencies that pyproject.toml allows"
+	@echo "make test-freethreaded   the race of the store without a GIL; says so where there is no such interpreter"
+	@echo "make mutants  small changes of the core that some test must notice, into docs/mutants.md; some hours"
 	@echo "make check    format, lint, types, import contracts, documentation, then the tests"
 	@echo "make docs     the documentation site, into build/docs; fails at any warning, misspelling or dead link"
 	@echo "make dist     wheel and source archive, into dist/, checked and each installed into an environment of its own"
@@ -21,10 +23,12 @@ help:
 	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
 	@echo "make stress   the long forms of the randomised tests"
 	@echo "make faults   every fault at every backend, written into docs/faults.md; some 20 minutes, needs Go once"
+	@echo "make faults-told   what log, metrics and alerts tell of each fault, into docs/monitoring.md; 10 minutes, needs promtool"
 	@echo "make soak     20 minutes of random faults at all backends at once, written into docs/soak.md; needs Go once"
 	@echo "make screenshots  the pictures of the web page in docs/images, made in a real Chromium"
 	@echo "make kube-apiserver   build the API server that some tests need, once, into the cache folder (needs Go)"
 	@echo "make helm     build Helm, which the tests of the chart need, once, into the cache folder (needs Go)"
+	@echo "make cilium   build Cilium's own programs, which ours are compared with, once, into the cache folder (needs Go)"
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -62,6 +66,21 @@ $(LOWEST)/.test: pyproject.toml constraints.txt tests/lowest.py
 test-lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
 
+# From a distribution that has one, or of the source package of Debian: ./configure --disable-gil && make install.
+FREETHREADED ?= $(firstword $(foreach name,python3.15t python3.14t python3.13t,$(shell command -v $(name))))
+
+test-freethreaded:
+ifeq ($(FREETHREADED),)
+	@echo "not tested: there is no free-threaded interpreter here (python3.13t or later); name one with FREETHREADED=..."
+else
+	$(FREETHREADED) -m venv build/freethreaded
+	build/freethreaded/bin/pip install --quiet --disable-pip-version-check -c constraints.txt sortedcontainers
+	build/freethreaded/bin/python -m tests.freethreaded
+endif
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants --page docs/mutants.md
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -91,10 +110,12 @@ dist: $(VENV)/.release
 		build/try-$${file##*.}/bin/statedb demo || exit 1; \
 	done
 
-SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs deploy statedb ingest consumers examples
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs deploy statedb ingest consumers examples
+PROSE := $(wildcard *.md docs/*.md docs/*/*.md)
 
 docs: $(VENV)/.dev
-	$(BIN)/codespell --skip '*.svg,*.js,*.css,*.png' --ignore-words-list NotIn $(SPELLED)
+	$(BIN)/codespell --skip '*.svg,*.js,*.css,*.png' --ignore-words-list NotIn,notin $(SPELLED)
+	$(BIN)/proselint --config .proselintrc.json check $(PROSE)
 	$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs
 
 check: lint types contracts docs test
@@ -132,6 +153,9 @@ stress: $(VENV)/.dev
 faults: $(VENV)/.dev kube-apiserver
 	$(BIN)/python -m tests.faults --page docs/faults.md
 
+faults-told: $(VENV)/.dev kube-apiserver
+	$(BIN)/python -m tests.faults.told --page docs/monitoring.md
+
 soak: $(VENV)/.dev kube-apiserver
 	$(BIN)/python -m tests.faults.soak --page docs/soak.md
 
@@ -145,6 +169,10 @@ kube-apiserver:
 # The one in the cache folder, else built: some 5 minutes the first time.
 helm:
 	$(PYTHON) -m tests.deploy.helm
+
+# Those in the cache folder, else built: some 5 to 15 minutes the first time.
+cilium:
+	$(PYTHON) -m tests.cilium.binary
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

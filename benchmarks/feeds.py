@@ -18,7 +18,7 @@ from ingest import KubernetesOptions, KvstoreOptions, Source
 from ingest.etcd.local import LocalEtcd
 from ingest.kubernetes.session import KubernetesSource
 from ingest.kvstore.session import KvstoreSource
-from ingest.reflect import Split
+from ingest.reflect import Timings
 from statedb import Database
 from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints
 from statedb.catalog.wire import ips
@@ -37,7 +37,7 @@ class Measured(Source, Protocol):
     """A source that says where its time went."""
 
     @property
-    def split(self) -> Split:
+    def split(self) -> Timings:
         """So far."""
         ...
 

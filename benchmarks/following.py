@@ -12,8 +12,8 @@ from contextlib import closing
 
 import msgspec
 
-from ingest.reflect import Split
-from statedb.agent.process.collector import collect_rarely
+from ingest.reflect import Timings
+from statedb.agent.process.gc_thresholds import raise_gc_thresholds
 from statedb.catalog import Endpoints
 
 from . import feeds
@@ -73,7 +73,7 @@ def propagate_kubernetes(size: Size) -> Iterator[Outcome]:
 
 def _lists(feed: Feed, size: Size) -> Iterator[Figure]:
     """Of an API server; the source reads as it does by default, as a stream where that is offered."""
-    bare, ours, cpu, splits = [], [], [], list[Split]()
+    bare, ours, cpu, splits = [], [], [], list[Timings]()
     for _ in rounds(min(size.repeats, 5), "kubernetes"):
         begun = time.process_time()
         bare.append(timed(_list_bare, feed))
@@ -93,7 +93,7 @@ def _list_bare(feed: Feed) -> None:
     require(feed.list_bare() == feed.rows, "the bare client found all objects")
 
 
-def _list_into_table(feed: Feed, splits: list[Split]) -> None:
+def _list_into_table(feed: Feed, splits: list[Timings]) -> None:
     db, source = feed.started()
     require(len(db.snapshot()[Endpoints]) == feed.rows, "the table has all rows")
     splits.append(msgspec.structs.replace(source.split))
@@ -108,7 +108,7 @@ def _events(feed: Feed, size: Size) -> Iterator[Figure]:
     events = size.rows // 2
     ours, bare = list[tuple[float, float]](), list[tuple[float, float]]()
     thresholds = gc.get_threshold()
-    collect_rarely()
+    raise_gc_thresholds()
     try:
         for _ in rounds(min(size.repeats, 5), f"{feed.name}-watch"):
             bare.append(_bare_events(feed, events))

@@ -11,7 +11,7 @@ from ingest import KvstoreOptions
 from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd
 from ingest.kvstore.session import KvstoreSource
-from ingest.reflect import Split
+from ingest.reflect import Timings
 from statedb import Database
 from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints
 from statedb.catalog.wire import ips, keys
@@ -27,7 +27,7 @@ _WAIT_S = 120.0
 def kvstore(size: Size) -> Iterator[Outcome]:
     """All endpoints of an etcd into the table: the time beside the bare client's, and where it goes."""
     ratios: list[float] = []
-    splits: list[Split] = []
+    splits: list[Timings] = []
     bare: list[float] = []
     total: list[float] = []
     with LocalEtcd() as etcd:
@@ -78,7 +78,7 @@ def _list_bare(client: Client, rows: int) -> None:
     require(len(found) == rows, "the bare client found all keys")
 
 
-def _through_source(endpoint: str, rows: int) -> tuple[float, Split, Digest]:
+def _through_source(endpoint: str, rows: int) -> tuple[float, Timings, Digest]:
     db = Database(*TABLES)
     options = KvstoreOptions(endpoints=(endpoint,), tables=("endpoints",))
     source = KvstoreSource(db, CLUSTER, 1, options)

@@ -1,4 +1,4 @@
-"""`reconcile` for tables that sources fill: nothing is pruned while one of their sources is not synced."""
+"""`reconcile` for tables that sources fill: it does not prune while one of their sources is not synced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statedb import Database, Snapshot, Table
 from statedb.catalog import Sources
 
 from .running.follower import AnyTable
-from .running.operations import BatchOperations, Operations
+from .running.operations import AsyncOperations, BatchOperations, Operations
 from .running.reconciler import Reconciler
 from .running.reconciler_options import ReconcilerOptions
 
@@ -20,7 +20,7 @@ R = TypeVar("R")
 def unsynced(tables: Iterable[AnyTable]) -> Callable[[Snapshot], str]:
     """A function that returns which source of these tables is not synced; an empty text where all are.
 
-    Tables without a source, filled by hand, have nothing to wait for.
+    A table without a source, which a program fills itself, counts as synced.
     """
     names = frozenset([table.name for table in tables])
 
@@ -38,17 +38,17 @@ def unsynced(tables: Iterable[AnyTable]) -> Callable[[Snapshot], str]:
 def reconcile(
     db: Database,
     table: type[Table[K, R]],
-    operations: Operations[R] | BatchOperations[K, R],
+    operations: Operations[R] | AsyncOperations[R] | BatchOperations[K, R],
     *,
     name: str,
     sources: Iterable[AnyTable] | None = None,
     **options: Unpack[ReconcilerOptions],
 ) -> Reconciler[K, R]:
-    """Keep the world as the table says, by these operations; each object's status stands in the table ``Statuses``.
+    """Make the outside world match a table, with these operations. The table ``Statuses`` has each object's status.
 
-    ``name`` is the reconciler's own in this database (NameTaken). Objects are updated from the start. Pruning begins as
-    soon as the table is initialized, and waits while the source of one of ``sources`` (the table itself, where none are
-    given) is anything but synced. Name the tables that a derived one comes from.
+    ``name`` must be unique in this database (NameTaken). Objects are updated from the start. Pruning starts when the
+    table is initialized. It waits while the source of one of the tables in ``sources`` (default: the table itself) is
+    not synced. For a derived table, pass the tables that it is derived from.
     """
     return Reconciler(
         db,

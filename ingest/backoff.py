@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
+from random import SystemRandom
+
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
 
 class Backoff:
     """The waits between tries.
 
-    >>> waits = Backoff(0.1, 1.0, healthy_s=10, chance=lambda: 1.0)
+    >>> waits = Backoff(0.1, 1.0, healthy_s=10, jitter=lambda: 1.0)
     >>> [round(waits.next(), 1) for _ in range(6)]
     [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
-    >>> waits.lasted(3); round(waits.next(), 1)
+    >>> waits.record_uptime(3); round(waits.next(), 1)
     1.0
-    >>> waits.lasted(12); round(waits.next(), 1)
+    >>> waits.record_uptime(12); round(waits.next(), 1)
     0.1
     """
 
@@ -24,22 +26,22 @@ class Backoff:
         max_s: float,
         *,
         healthy_s: float = 5.0,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _chance.random,
     ) -> None:
-        """``chance`` gives numbers from 0 to 1; a wait is between a half of its size and all of it."""
+        """``jitter`` gives numbers from 0 to 1; a wait is between a half of its size and all of it."""
         self._min_s = min_s
         self._max_s = max(min_s, max_s)
         self._healthy_s = healthy_s
-        self._chance = chance
+        self._jitter = jitter
         self._size_s = min_s
 
     def next(self) -> float:
         """The next wait in seconds."""
         size_s = self._size_s
         self._size_s = min(size_s * 2, self._max_s)
-        return size_s * (0.5 + 0.5 * self._chance())
+        return size_s * (0.5 + 0.5 * self._jitter())
 
-    def lasted(self, seconds: float) -> None:
+    def record_uptime(self, seconds: float) -> None:
         """Things went well for so long: if that is a healthy while, the waits begin anew."""
         if seconds >= self._healthy_s:
             self._size_s = self._min_s

@@ -31,7 +31,7 @@ ANY = ("",)
 """Endings of the names of files that count."""
 
 _RACY_NS = 2_000_000_000  # within the coarsest clock of a file system two writes may carry one time
-_LOOKS_MAX = 20
+_SCANS_MAX = 20
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ class Generation(msgspec.Struct, frozen=True):
     link: str
 
 
-class Look(msgspec.Struct, frozen=True):
+class Scan(msgspec.Struct, frozen=True):
     """The files of a directory by name, all of one generation."""
 
     base: Path
@@ -72,7 +72,7 @@ class Look(msgspec.Struct, frozen=True):
         return bool(self.generation.link)
 
 
-def difference(known: Look, now: Look) -> str:
+def difference(known: Scan, now: Scan) -> str:
     """Why this cannot be the directory that we knew; empty if it can.
 
     A directory that is replaced by another one with files in it, on the same file system, is a usual way to change
@@ -104,22 +104,22 @@ class Directory:
         self._suffixes = suffixes
         self._wall_ns = wall_ns
 
-    def look(self) -> Look:
+    def scan(self) -> Scan:
         """The files that are there now, in the order of their names. Raises Outage.
 
         Files that begin with a dot do not count. A directory whose generations change faster than it can be looked at
         is an outage too.
         """
-        for _ in range(_LOOKS_MAX):
-            look = self._look()
-            if look is not None:
-                return look
+        for _ in range(_SCANS_MAX):
+            scan = self._scan()
+            if scan is not None:
+                return scan
         raise Outage(f"{self._path}: it changes faster than it can be read")
 
-    def is_current(self, look: Look) -> bool:
+    def is_current(self, scan: Scan) -> bool:
         """Whether the directory is still of the generation of a look: what was read since belongs together."""
         try:
-            return self._generation() == look.generation
+            return self._generation() == scan.generation
         except Outage:
             return False
 
@@ -127,9 +127,9 @@ class Directory:
         """Whether the file changed so lately that the next change may leave its signature alone."""
         return self._wall_ns() - max(signature[:2]) < _RACY_NS
 
-    def read(self, look: Look, name: str) -> Content | None:
+    def read(self, scan: Scan, name: str) -> Content | None:
         """The file's content; None if it has gone since the look."""
-        path = look.base / name
+        path = scan.base / name
         try:
             with open(path, "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -143,7 +143,7 @@ class Directory:
             return Unreadable(f"larger than {self._bytes_max} bytes")
         return Read(data, blake2b(data, digest_size=16).digest())
 
-    def _look(self) -> Look | None:
+    def _scan(self) -> Scan | None:
         """One look; None if another generation came meanwhile. Raises Outage.
 
         The order matters: a generation is deleted after the next one has taken its place. If this one still has its
@@ -158,7 +158,7 @@ class Directory:
             if self._generation() != generation:
                 return None
             raise Outage(f"{self._path}: {_reason(error)}") from error
-        return Look(base, files, generation) if self._generation() == generation else None
+        return Scan(base, files, generation) if self._generation() == generation else None
 
     def _generation(self) -> Generation:
         """Raises Outage, also where ``..data`` leads nowhere: that is no directory without files."""

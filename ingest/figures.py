@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 
-class SourceFigures:
+class SourceStats:
     """Counted by the threads of one source; for any thread to read.
 
     ``events`` are changes of objects that came after a list. ``reconnects`` are connections, or watches of Kubernetes,
@@ -28,18 +28,18 @@ class SourceFigures:
         self._connected = False
         self._lock = threading.Lock()
 
-    def connected(self) -> None:
+    def record_connection(self) -> None:
         """The one connection of the source stands; only the first time it is none that was made again."""
         self.reconnects += self._connected
         self._connected = True
 
-    def heard(self) -> None:
+    def record_contact(self) -> None:
         """The place said something."""
         self.answered_at = self._wall()
 
-    def answered(self, seconds: float) -> None:
+    def record_request(self, seconds: float) -> None:
         """A request was answered after so many seconds. From any thread."""
         with self._lock:
             self.requests += 1
             self.requests_s += seconds
-        self.heard()
+        self.record_contact()

@@ -18,7 +18,7 @@ class Inbox(Generic[T]):
         self._items_max = items_max
         self._weight = weight
         self._weight_max = weight_max
-        self.held = 0
+        self.total_weight = 0
         """How much all items in it weigh together."""
         self._items: deque[T] = deque()
         self._lock = threading.Lock()
@@ -29,12 +29,12 @@ class Inbox(Generic[T]):
     def put(self, item: T) -> bool:
         """Wait for room and add it; False if the inbox is closed."""
         with self._lock:
-            while (len(self._items) >= self._items_max or self.held > self._weight_max) and not self._closed:
+            while (len(self._items) >= self._items_max or self.total_weight > self._weight_max) and not self._closed:
                 self._emptied.wait()
             if self._closed:
                 return False
             self._items.append(item)
-            self.held += self._weight(item)
+            self.total_weight += self._weight(item)
             self._filled.notify()
             return True
 
@@ -46,12 +46,12 @@ class Inbox(Generic[T]):
             if not self._items or self._closed:
                 return None
             item = self._items.popleft()
-            self.held -= self._weight(item)
+            self.total_weight -= self._weight(item)
             self._emptied.notify()
             return item
 
     def close(self) -> None:
-        """Let writers and the reader go, at once and for ever. From any thread, more than once."""
+        """Let writers and the reader go, at once and forever. From any thread, more than once."""
         with self._lock:
             self._closed = True
             self._items.clear()

@@ -12,7 +12,7 @@ class Unresolved(Exception):
     """A name has no address now; the message says why, without the name of the option. Ask again later."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class SocketAddress(msgspec.Struct, frozen=True):
     """Where somebody listens: an IP address and a port."""
 
     address: str
@@ -22,7 +22,7 @@ class Place(msgspec.Struct, frozen=True):
 class Resolver(Protocol):
     """Knows some names. For one thread at a time; `close` is for any."""
 
-    def places(self, host: str, port: int) -> Sequence[Place] | None:
+    def resolve(self, host: str, port: int) -> Sequence[SocketAddress] | None:
         """Where that is now, at least one place; None where the name is none of its own. Raises Unresolved."""
         ...
 

@@ -17,8 +17,9 @@ from statedb.catalog import Rejected, RejectedKey, RejectedRow, SourceKey, Sourc
 
 from .belief.state import State as State, derived
 from .errors import OwnedElsewhere
-from .figures import SourceFigures
+from .figures import SourceStats
 from .source import AnyTable
+from .state_log import StateLog
 
 ANY_TABLE = "*"
 """Stands for the table in ``rejected`` where nobody can say which one it would have been."""
@@ -29,7 +30,7 @@ _LOGGED_MAX = 10
 
 _log = logging.getLogger("ingest")
 
-_whole: WeakKeyDictionary[Database, dict[str, str]] = WeakKeyDictionary()
+_sole_owners: WeakKeyDictionary[Database, dict[str, str]] = WeakKeyDictionary()
 """By table, the cluster whose source owns all of its rows; the source may have ended since."""
 
 
@@ -85,13 +86,14 @@ class Status:
         rejected_max: int = _REJECTED_MAX,
     ) -> None:
         """``wall`` dates the rows, ``clock`` paces the writes. ``rejected_max`` rows per table are shown at most."""
-        self.figures = SourceFigures(wall)
+        self.figures = SourceStats(wall)
         self._db = db
         self._cluster = cluster
         self._backend = backend
         self._wall = wall
         self._clock = clock
         self._rejected_max = rejected_max
+        self._state_log = StateLog(f"{backend}/{cluster}", [table.name for table in tables], clock)
         self._health: dict[str, _Health] = {table.name: _Health(wall()) for table in tables}
         self._changed: set[str] = set()
         self._rejected: dict[str, dict[str, RejectedRow]] = {}
@@ -107,8 +109,8 @@ class Status:
         row = self._db.snapshot()[Sources].get(SourceKey(self._cluster, table.name))
         return row is not None and row.state != "absent"
 
-    def own(self, whole: Collection[str] = ()) -> None:
-        """Become the one source of these tables for this cluster; of the ``whole`` ones for all clusters.
+    def claim(self, sole: Collection[str] = ()) -> None:
+        """Become the one source of these tables for this cluster; of the ``sole`` ones for all clusters.
 
         Raises OwnedElsewhere naming both sources; then nothing is taken.
         """
@@ -116,18 +118,18 @@ class Status:
             sources = txn[Sources]
             filling = [row for row in sources.values() if row.key.table in self._health and row.state != "absent"]
             for other in sorted(filling, key=lambda row: list(self._health).index(row.key.table)):
-                self._check_owner(other, whole)
+                self._check_owner(other, sole)
             for name, health in self._health.items():
                 before = sources.get(SourceKey(self._cluster, name))
                 health.origin = "" if before is None else before.origin
                 sources.insert(self._row(name))
-        owners = _whole.setdefault(self._db, {})
+        owners = _sole_owners.setdefault(self._db, {})
         for name in self._health:
             owners.pop(name, None)
-        owners.update(dict.fromkeys(whole, self._cluster))
+        owners.update(dict.fromkeys(sole, self._cluster))
         self._written = self._clock()
 
-    def _check_owner(self, other: SourceRow, whole: Collection[str]) -> None:
+    def _check_owner(self, other: SourceRow, sole: Collection[str]) -> None:
         name, cluster = other.key.table, other.key.cluster
         if cluster == self._cluster:
             raise OwnedElsewhere(
@@ -135,14 +137,14 @@ class Status:
                 f"{self._backend!r} cannot fill it too: every table has one source of truth. "
                 "Take the table out of one of the two"
             )
-        if name in whole or _whole.get(self._db, {}).get(name) == cluster:
+        if name in sole or _sole_owners.get(self._db, {}).get(name) == cluster:
             raise OwnedElsewhere(
                 f"table {name!r} is filled by backend {other.backend!r} for cluster {cluster!r} already; "
                 f"{self._backend!r} cannot fill it for {self._cluster!r} too: nothing says whose rows are whose. "
                 "Give both sources 'owns', or let the type of the table's keys begin with a field 'cluster'"
             )
 
-    def disown(self) -> None:
+    def release(self) -> None:
         """The source has ended: its tables keep their rows, another source may take them."""
         self._forget_rejections()
         for health in self._health.values():
@@ -164,13 +166,13 @@ class Status:
 
     def report(self, state: State, error: str = "", tables: Iterable[AnyTable] | None = None) -> None:
         """How the connection is from now on, for these tables or all. Written at once if the state shown changes."""
-        turned = False
+        transitions = False
         for name in self._health if tables is None else [table.name for table in tables]:
-            turned |= self._turn(name, state, error)
-        if turned:
+            transitions |= self._update_state(name, state, error)
+        if transitions:
             self.write()
 
-    def _turn(self, name: str, state: State, error: str) -> bool:
+    def _update_state(self, name: str, state: State, error: str) -> bool:
         """Whether another state is to be shown now."""
         health = self._health[name]
         if state == "synced":
@@ -204,10 +206,11 @@ class Status:
 
     @property
     def origin(self) -> str:
-        """What identified the place that the rows of before are from; empty if nobody has said."""
-        return next((health.origin for health in self._health.values() if health.origin), "")
+        """What identified the place that all rows of before are from, until they are confirmed; empty: unknown."""
+        origins = {health.origin for health in self._health.values() if health.inherited}
+        return origins.pop() if len(origins) == 1 else ""
 
-    def came_from(self, origin: str) -> None:
+    def set_origin(self, origin: str) -> None:
         """What identifies the place that all rows are from now, for whoever begins with them. Kept beside a dump."""
         for name, health in self._health.items():
             if health.origin != origin:
@@ -262,16 +265,20 @@ class Status:
         return any(health.withheld for health in self._health.values())
 
     def due_in(self) -> float | None:
-        """In how many seconds `write_if_due` has something to do; None: nothing is waiting to be written."""
-        if not self.is_waiting:
-            return None
-        return max(0.0, self._written + _PERIOD_S - self._clock())
+        """In how many seconds `write_if_due` has something to do; None: nothing is waiting to be written or told."""
+        to_tell, to_write = self._state_log.due_in(), self._write_due_in()
+        known = [due_in for due_in in (to_tell, to_write) if due_in is not None]
+        return max(0.0, min(known)) if known else None
 
     def write_if_due(self) -> None:
-        """Write what is waiting unless the last write was less than a second ago."""
-        due_in = self.due_in()
+        """Write what is waiting unless the last write was less than a second ago, and tell the log what is due."""
+        due_in = self._write_due_in()
         if due_in is not None and due_in <= 0:
             self.write()
+        self._state_log.write_if_due()
+
+    def _write_due_in(self) -> float | None:
+        return self._written + _PERIOD_S - self._clock() if self.is_waiting else None
 
     def write(self) -> None:
         """Write what is waiting, now, by itself."""
@@ -282,13 +289,13 @@ class Status:
         """Write what is waiting into a transaction that has both tables open (Any: it may have others besides)."""
         changed, self._changed = self._changed, set()
         rejections, self._rejections = self._rejections, {}
-        turned: dict[tuple[State, State, str], dict[str, float]] = {}
         for name in sorted(changed):
-            health = self._health[name]
-            before, since = health.shown, health.since
+            before = self._health[name].shown
             row = self._row(name)
-            if health.shown != before:
-                turned.setdefault((before, health.shown, row.last_error), {})[name] = health.since - since
+            if row.state != before:
+                self._state_log.changed(name, row.state, row.last_error)  # type: ignore[arg-type]  # a row has it as text
+            elif row.last_error:
+                self._state_log.failed(name, row.last_error)
             txn[Sources].insert(row)
         for key, rejected in rejections.items():
             if rejected is None:
@@ -296,7 +303,7 @@ class Status:
             else:
                 txn[Rejected].insert(rejected)
         self._written = self._clock()
-        self._log_turns(turned)
+        self._state_log.write_if_due()
 
     def _row(self, name: str) -> SourceRow:
         health = self._health[name]
@@ -328,21 +335,6 @@ class Status:
                 self.heal(feed, name)
 
     # --- the log ------------------------------------------------------------------------------------------------------
-
-    def _log_turns(self, turned: dict[tuple[State, State, str], dict[str, float]]) -> None:
-        """One line for all tables that turn in the same way, with the longest time that the old state lasted."""
-        for (before, after, error), lasted_s in turned.items():
-            _log.log(
-                logging.WARNING if after in ("stale", "failed") else logging.INFO,
-                "%s/%s %s: %s -> %s after %.1f s%s",
-                self._backend,
-                self._cluster,
-                ", ".join(lasted_s),
-                before,
-                after,
-                max(lasted_s.values()),
-                f": {error}" if error else "",
-            )
 
     def _log_rejected(self, table: str, name: str, error: str) -> None:
         """The first few; all of them are in the table."""

@@ -6,7 +6,7 @@ The code behind this door is ``statedb.engine``; its modules are private, and th
 """
 
 from statedb._version import __version__
-from statedb.engine.changes import Change, ChangeBatch, TablesBatch
+from statedb.engine.changes import ChangeBatch, TablesBatch
 from statedb.engine.database import Database
 from statedb.engine.errors import (
     DuplicateKey,
@@ -29,12 +29,13 @@ from statedb.engine.errors import (
     WrongThread,
 )
 from statedb.engine.history import Initializer
-from statedb.engine.index_views import IndexView, UniqueIndexView
+from statedb.engine.index_views import IndexView, TextPrefixIndexView, UniqueIndexView
 from statedb.engine.load import load
 from statedb.engine.network_view import PrefixIndexView
 from statedb.engine.origins import HeldState
 from statedb.engine.owner import Owner
-from statedb.engine.schema import Index, PrefixIndex, Table, UniqueIndex
+from statedb.engine.row_change import Change
+from statedb.engine.schema import Index, PrefixIndex, Table, TextPrefixIndex, UniqueIndex, UniqueKeysIndex
 from statedb.engine.snapshot import Snapshot
 from statedb.engine.source import Entry
 from statedb.engine.stats import TableStats
@@ -79,9 +80,12 @@ __all__ = [
     "TableWriter",
     "TablesBatch",
     "TablesStream",
+    "TextPrefixIndex",
+    "TextPrefixIndexView",
     "TransactionClosed",
     "UniqueIndex",
     "UniqueIndexView",
+    "UniqueKeysIndex",
     "UnknownTable",
     "Watch",
     "WatchSet",

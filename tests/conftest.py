@@ -19,6 +19,8 @@ settings.register_profile("fixed", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None)
 settings.load_profile("search" if os.environ.get("CI") or os.environ.get("STATEDB_SEARCH") else "fixed")
 
+FIGURE = "figure"
+"""The property of a test whose value the summary shows."""
 REQUIRED = "STATEDB_APISERVER"
 """Set to ``required``, a missing kube-apiserver fails the tests that need it. Else they are skipped, and counted."""
 
@@ -52,8 +54,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many tests a missing program has cost, and the remedy."""
+    """How many tests a missing program has cost, and the remedy; the figures that tests tell."""
     _count_missing_programs(terminalreporter)
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == FIGURE and report.when == "call":
+                terminalreporter.write_line(str(value))
     reasons = [
         report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if "apiserver" in report.keywords
     ]

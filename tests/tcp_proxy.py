@@ -26,6 +26,7 @@ class TcpProxy:
         self._lock = threading.Condition()
         self._open: set[socket.socket] = set()
         self._is_cut = False
+        self._cuts = 0
         self._is_frozen = False
         self._delay_s = 0.0
         self._limit: int | None = None
@@ -52,6 +53,7 @@ class TcpProxy:
         """Break all connections, and every new one at once."""
         with self._lock:
             self._is_cut = True
+            self._cuts += 1
             broken, self._open = self._open, set()
             self._lock.notify_all()
         for each in broken:
@@ -107,6 +109,7 @@ class TcpProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            cuts = self._cuts  # before the target is read: a connection to an earlier one must not outlive a turn
             try:
                 parts = urlsplit(self.target)
                 server = socket.create_connection((parts.hostname, parts.port))
@@ -114,7 +117,7 @@ class TcpProxy:
                 client.close()
                 continue
             with self._lock:
-                refused = self._is_cut
+                refused = self._is_cut or self._cuts != cuts
                 if not refused:
                     self.connections += 1
                     self._open |= {client, server}

@@ -21,16 +21,6 @@ FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 400
 EQUAL_LINES_MAX = 10
 
-LARGER_FILES: dict[str, str] = {
-    "consumers/etcd/meshcache/worker.py": "to be divided",
-    "consumers/etcd/publisher/worker.py": "to be divided",
-    "consumers/running/reconciler.py": "to be divided",
-}
-"""Each with the reason."""
-
-REPEATED = ("consumers/running/", "consumers/etcd/")
-"""Folders that repeat themselves; to be divided."""
-
 LATE_IMPORTS: dict[str, str] = {
     "consumers": "optional packages",
     "ingest": "optional packages, and sources that only their backend loads",
@@ -69,7 +59,7 @@ def test_functions_are_short():
 
 def test_files_are_short():
     long = {name_of(path) for path in FILES if len(path.read_text().splitlines()) > FILE_LINES_MAX}
-    assert long <= set(LARGER_FILES)
+    assert long == set()
 
 
 def test_imports_stand_on_top_of_a_file_or_say_why_not():
@@ -109,8 +99,7 @@ def test_no_code_is_written_twice():
         for first in range(len(lines) - EQUAL_LINES_MAX):
             run = lines[first : first + EQUAL_LINES_MAX + 1]
             seen[tuple(line for _, line in run)].add(f"{name_of(path)}:{run[0][0]}")
-    twice = [sorted(places) for places in seen.values() if len(places) > 1]
-    assert [places for places in twice if not all(place.startswith(REPEATED) for place in places)] == []
+    assert [sorted(places) for places in seen.values() if len(places) > 1] == []
 
 
 TREE = "|".join((*PACKAGES, "tests", "benchmarks", "docs", "examples", "deploy"))

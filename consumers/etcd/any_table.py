@@ -1,4 +1,4 @@
-"""Any table into an etcd, so that one process watches its source and many read it: a key for each row, in JSON."""
+"""Writes any table to an etcd, one key per row, as JSON. One process watches the source, many read the etcd."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from urllib.parse import quote
 import msgspec
 
 from consumers.running.follower import follow
+from consumers.running.steps import describe
 from statedb import ChangeBatch, Database, Table
 
 from .options import WriterOptions
 from .rules import Rules
 from .store import Connect
 from .tables_to_etcd import TablesToEtcd
+from .unwritten import UnwrittenRows
 from .writer import EtcdWriter
 
 K = TypeVar("K", bound=Hashable)
@@ -26,8 +28,10 @@ _encode = msgspec.json.Encoder().encode
 class TableToEtcd(TablesToEtcd):
     """Keeps ``PREFIX + table/`` of an etcd equal to a table of msgspec Structs. ``kvstore.table`` reads it back.
 
-    It begins once the table is initialized; what stands there and is no row goes then. Rows that a source withholds
-    from being deleted stay in the etcd as well. Everything stands under leases, and is written anew where it is lost.
+    It starts once the table is initialized, and then deletes the keys that have no row. A row whose delete the source
+    withholds stays in the etcd too. All keys are attached to leases. A key that is lost is written again.
+    A row that has no value in JSON, or one that the etcd refuses, costs only itself: its old value stays, and `health`
+    and the table ``Unwritten`` name it.
     """
 
     def __init__(
@@ -39,15 +43,24 @@ class TableToEtcd(TablesToEtcd):
         *,
         prefix: str = "tables/",
     ) -> None:
-        """Not yet started. ``connect`` gives a new connection each time. Raises ValueError for a wrong prefix."""
+        """Not yet started. ``connect`` returns a new connection at each call. Raises ValueError for a wrong prefix."""
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} must end with a slash, or it takes the keys of others as well")
         self._folder = f"{prefix}{table.name}/"
         self._key_of = table.key_of
+        self._is_complete = False
+        self._refused: dict[Hashable, tuple[str, str]] = {}
+        self._protected: frozenset[str] = frozenset()
+        name = f"table {table.name} to etcd"
+        self._unwritten = UnwrittenRows(db, name)
         self._writer = EtcdWriter(
-            connect, Rules(prefixes=(self._folder,)), options, name=f"etcd writer of {table.name}"
+            connect,
+            Rules(prefixes=(self._folder,), may_delete=self._may_delete),
+            options,
+            name=f"etcd writer of {table.name}",
+            report=lambda _: self._tell_unwritten(),
         )
-        self._follower = follow(db, table, apply=self._apply, name=f"table {table.name} to etcd")
+        self._follower = follow(db, table, apply=self._apply, name=name)
 
     def start(self) -> None:
         """Begin. Raises RuntimeError the second time."""
@@ -56,18 +69,42 @@ class TableToEtcd(TablesToEtcd):
 
     @property
     def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where it does well."""
+        """The state in one line. It begins with OK while all is well."""
         following = self._follower.health
-        return following if not following.startswith("OK") else self._writer.health
+        health = following if not following.startswith("OK") else self._writer.health
+        refused = next(iter(list(self._refused.values())), None)
+        if health != "OK" or refused is None:
+            return health
+        return f"OK, but {len(self._refused)} rows cannot be written: {refused[0]}: {refused[1]}"
 
     def _apply(self, batch: ChangeBatch[Any]) -> None:
+        before = dict(self._refused)
         for change in batch:
-            key = self._folder + key_text(self._key_of(change.row))
-            if change.deleted:
-                self._writer.delete(key)
+            key = self._key_of(change.row)
+            self._refused.pop(key, None)
+            name = repr(key)
+            try:
+                name = self._folder + key_text(key)
+                value = None if change.deleted else _encode(change.row)
+            except Exception as error:  # whatever a row of the user's can make the encoder raise
+                if not change.deleted:
+                    self._refused[key] = (name, describe(error))
             else:
-                self._writer.put(key, _encode(change.row))
-        self._writer.delete_others()
+                self._writer.delete(name) if value is None else self._writer.put(name, value)
+        if before != self._refused:
+            self._protected = frozenset([name for name, _ in self._refused.values()])
+            self._tell_unwritten()
+        self._is_complete = True
+        self._writer.review()
+
+    def _may_delete(self, name: str) -> bool:
+        """Whether what stands there and is no row may go. On the writer's thread."""
+        return self._is_complete and name not in self._protected
+
+    def _tell_unwritten(self) -> None:
+        errors = dict(list(self._refused.values()))
+        errors.update({name: refusal.reason for name, refusal in self._writer.refused().items()})
+        self._unwritten.replace(errors)
 
 
 def key_text(key: Any) -> str:

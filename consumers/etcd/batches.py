@@ -1,4 +1,4 @@
-"""Writes sorted into transactions that a server takes. Pure."""
+"""Groups writes into transactions that are small enough for the server. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 _OVERHEAD_BYTES = 40
-"""Of one operation in a request beside key and value, rounded up: tags, lengths and the lease."""
+"""The bytes of one operation besides its key and value, rounded up: tags, lengths and the lease."""
 
 
 class Operation(NamedTuple):
@@ -18,14 +18,14 @@ class Operation(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes that it takes in a request, at least."""
+        """The size of the operation in a request, in bytes; an upper bound."""
         return len(self.key) + len(self.value or b"") + _OVERHEAD_BYTES
 
 
 def ordered(operations: Iterable[Operation]) -> list[Operation]:
     """Deletes from the highest rank to the lowest, then puts from the lowest to the highest.
 
-    So a reader never sees a key of a high rank ("all of it is there") beside an incomplete lower one.
+    So a reader never sees a key of a high rank, which says that all is there, before the keys of lower ranks.
     """
     return sorted(
         operations, key=lambda each: (each.value is not None, each.rank if each.value is not None else -each.rank)
@@ -33,7 +33,7 @@ def ordered(operations: Iterable[Operation]) -> list[Operation]:
 
 
 def batches(operations: Iterable[Operation], keys_max: int, bytes_max: int) -> Iterator[list[Operation]]:
-    """Transactions, in the order of the operations. None holds two ranks, or more than the bounds unless it is one key.
+    """Split operations into transactions, in order. Each has one rank, and fits the bounds unless it is one key.
 
     >>> [[each.key for each in batch] for batch in batches([Operation("a", b"x" * 90), Operation("b", b"")], 10, 100)]
     [['a'], ['b']]
@@ -41,16 +41,17 @@ def batches(operations: Iterable[Operation], keys_max: int, bytes_max: int) -> I
     batch: list[Operation] = []
     size = 0
     for each in operations:
-        if batch and (len(batch) >= keys_max or size + each.size > bytes_max or each.rank != batch[-1].rank):
+        its_size = each.size
+        if batch and (len(batch) >= keys_max or size + its_size > bytes_max or each.rank != batch[-1].rank):
             yield batch
             batch, size = [], 0
         batch.append(each)
-        size += each.size
+        size += its_size
     if batch:
         yield batch
 
 
 def halves(batch: Sequence[Operation]) -> tuple[Sequence[Operation], Sequence[Operation]]:
-    """A batch that was refused, in two. Of at least two operations."""
+    """Split a refused batch in two. It must have at least two operations."""
     middle = len(batch) // 2
     return batch[:middle], batch[middle:]

@@ -1,9 +1,10 @@
-"""What an etcd should hold, and the keys that are not known to be as they should: a queue that holds each key once."""
+"""The desired content of an etcd, and a queue of the keys that may differ from it. The queue holds each key once."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 import msgspec
 
@@ -12,74 +13,82 @@ from .present import Present
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A key that the server refuses: with which value, and why."""
+    """A key that the server refused to write: its value and the reason."""
 
     value: bytes | None
     reason: str
 
 
 class Desired:
-    """For any thread. Values are shared with whoever gave them, not copied.
+    """The desired keys and values. Safe for any thread. Values are not copied.
 
     A key is in one of these states:
 
-        wanted      `put` gave a value, or `mark` asked that it be there
+        wanted      `put` gave a value, or `mark` requires that the key exists
         unwanted    `delete` was called
-        unclaimed   no call was made, or `release` undid it: it goes only where ``may_delete`` agrees
+        unclaimed   no call was made, or `release` undid it: the key is deleted only if ``may_delete`` agrees
     """
 
-    def __init__(self, rank: Callable[[str], int], may_delete: Callable[[str], bool], heartbeat: str = "") -> None:
-        """``rank`` orders keys that are written together; ``may_delete`` decides about unclaimed keys that stand.
+    def __init__(
+        self,
+        rank: Callable[[str], int],
+        may_delete: Callable[[str], bool],
+        heartbeat: str = "",
+        part_of: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        """``rank`` orders keys that are written together; ``may_delete`` decides about unclaimed keys in the etcd.
 
-        ``heartbeat`` is a key that the writer keeps by itself: nothing is ever to be done about it here.
+        ``heartbeat`` is the key that the writer maintains itself. It is ignored here. ``part_of``
+        names the keys that are reviewed together.
         """
         self.lock = threading.RLock()
         self._rank = rank
         self._heartbeat = heartbeat
         self._may_delete = may_delete
+        self._part_of = part_of
         self._values: dict[str, bytes] = {}
         self._marks: dict[str, None] = {}
         self._unwanted: set[str] = set()
         self._queue: dict[str, None] = {}
         self._unwritten_marks: set[str] = set()
         self._to_delete_first: set[str] = set()
-        self._unclaimed: set[str] = set()
+        self._unclaimed: dict[str, set[str]] = {}
         self._refused: dict[str, Refusal] = {}
         self.refusals = 0
-        """Grows whenever `refused` changes."""
+        """Incremented whenever `refused` changes."""
 
     # --- for the owner of the keys ------------------------------------------------------------------------------------
 
     def put(self, key: str, value: bytes) -> bool:
-        """The key should have this value. Whether there may be something to write."""
+        """Set the value that the key should have. Returns whether there may be something to write."""
         with self.lock:
             self._marks.pop(key, None)
             if self._values.get(key) == value:
                 return False
             self._unwanted.discard(key)
-            self._accept(key)
+            self._clear_refusal(key)
             self._values[key] = value
             self._queue.setdefault(key)
             return True
 
     def mark(self, key: str) -> None:
-        """The key should be written once more, behind all that waits; its value does not matter."""
+        """Write the key once more, after everything that is queued; its value does not matter."""
         with self.lock:
             self._values.pop(key, None)
             self._unwanted.discard(key)
-            self._accept(key)
+            self._clear_refusal(key)
             self._marks[key] = None
             self._unwritten_marks.add(key)
             self._move_to_end(key)
 
     def mark_again(self) -> None:
-        """All marks are to be written once more, behind all that waits."""
+        """Write all marks once more, after everything that is queued."""
         with self.lock:
             for key in self._marks:
                 self.mark(key)
 
     def delete(self, key: str) -> None:
-        """The key should not be there."""
+        """The key should not exist."""
         with self.lock:
             self._forget(key)
             self._unwanted.add(key)
@@ -92,49 +101,59 @@ class Desired:
             self._unwanted.discard(key)
             self._queue.setdefault(key)
 
-    def review(self) -> bool:
-        """Ask ``may_delete`` again about all unclaimed keys that stand. Whether there are any."""
+    def review(self, part: str | None = None) -> bool:
+        """Ask ``may_delete`` again about the unclaimed keys that stand, of a part or all. Whether there are any.
+
+        Cost: O(those).
+        """
         with self.lock:
-            found, self._unclaimed = self._unclaimed, set()
-            for key in sorted(found, key=self._rank, reverse=True):
+            found = [self._unclaimed.pop(each, set()) for each in (list(self._unclaimed) if part is None else [part])]
+            keys = [key for of_part in found for key in of_part]
+            for key in sorted(keys, key=self._rank, reverse=True):
                 self._queue.setdefault(key)
-            return bool(found)
+            return bool(keys)
 
     def __contains__(self, key: str) -> bool:
         """Whether the key is wanted."""
         return key in self._values or key in self._marks
 
     def __len__(self) -> int:
-        """How many keys wait to be looked at."""
+        """How many keys are queued."""
         return len(self._queue)
 
     def refused(self) -> dict[str, Refusal]:
-        """The keys that the server refuses."""
+        """The keys that the server refused."""
         with self.lock:
             return dict(self._refused)
 
     def is_written(self, key: str, present: Present) -> bool:
-        """Whether a wanted key stands as it should, as far as is known."""
+        """Whether a wanted key is in the etcd as it should be, as far as is known."""
         with self.lock:
             return key in self and key in present and key not in self._queue and key not in self._refused
 
     # --- for the writer -----------------------------------------------------------------------------------------------
 
     def load(self, present: Present) -> None:
-        """A new connection, on which these keys stand: all is to be looked at. What was refused is tried again."""
+        """Queue all keys for a new connection, where ``present`` is the content. Refused keys are tried again."""
         with self.lock:
             self._unwanted.intersection_update(present.names())
             self._unclaimed.clear()
             self._to_delete_first.clear()
             for key in list(self._refused):
-                self._accept(key)
+                self._clear_refusal(key)
             self._queue = dict.fromkeys(sorted([*self._values, *self._unwanted], key=self._rank))
             left = [key for key in present.names() if key not in self and key not in self._unwanted]
             self._queue.update(dict.fromkeys(sorted(left, key=self._rank, reverse=True)))
             self.mark_again()
 
-    def look_at(self, keys: Iterable[str]) -> None:
-        """These keys may not be as they should."""
+    def stand_by(self, present: Present) -> None:
+        """Another process writes: nothing is to be done before the next `load`."""
+        with self.lock:
+            self._queue.clear()
+            self._unwanted = {key for key in self._unwanted if key in present}
+
+    def recheck(self, keys: Iterable[str]) -> None:
+        """Queue keys that may differ from what they should be."""
         with self.lock:
             for key in sorted(keys, key=self._rank):
                 self._queue.setdefault(key)
@@ -142,7 +161,7 @@ class Desired:
                     self._unwritten_marks.add(key)
 
     def delete_first(self, keys: Iterable[str]) -> None:
-        """These keys are deleted before anything else, and only then looked at. Cost: O(all that wait), if any."""
+        """Delete these keys before anything else, then check them. Cost: O(queued keys), if any key is new."""
         with self.lock:
             known = len(self._to_delete_first)
             self._to_delete_first.update(keys)
@@ -154,69 +173,70 @@ class Desired:
                 self._queue.setdefault(key)
 
     def operation(self, key: str, present: Present, is_good: Callable[[int], bool]) -> Operation | None:
-        """What is to be done so that the key is as it should be; None where it is, or where nothing can be done."""
+        """The operation that brings the key to its desired state; None if none is needed or possible."""
         if key == self._heartbeat:
             return None
-        entry, rank = present.get(key), self._rank(key)
+        entry = present.get(key)
         if key in self._to_delete_first and entry is not None:
-            return Operation(key, None, rank)
+            return Operation(key, None, self._rank(key))
         value = self._values.get(key)
         if value is not None:
             if entry is not None and entry.value == value and is_good(entry.lease):
                 return None
-            return None if key in self._refused else Operation(key, value, rank)
-        if key in self._marks:
+        elif key in self._marks:
             if entry is not None and is_good(entry.lease) and key not in self._unwritten_marks:
                 return None
-            return None if key in self._refused else Operation(key, b"", rank)
-        if entry is None:
+            value = b""
+        elif entry is None:
+            self._unwanted.discard(key)
             return None
-        if key in self._unwanted or self._may_delete(key):
-            return None if key in self._refused else Operation(key, None, rank)
-        self._unclaimed.add(key)
-        return None
+        elif key not in self._unwanted and not self._may_delete(key):
+            self._unclaimed.setdefault(self._part_of(key), set()).add(key)
+            return None
+        return None if key in self._refused else Operation(key, value, self._rank(key))
 
     def waiting(self) -> list[str]:
-        """The keys that wait, in order. Cost: O(all of them)."""
+        """The queued keys, in order. Cost: O(queued keys)."""
         with self.lock:
             return list(self._queue)
 
     def first(self, count: int) -> list[str]:
-        """The first keys that wait."""
+        """The first ``count`` queued keys."""
         with self.lock:
-            return [key for key, _ in zip(self._queue, range(count))]
+            return list(islice(self._queue, count))
 
     def is_mark(self, key: str) -> bool:
-        """Whether only the key's presence matters."""
+        """Whether the key only has to exist."""
         return key in self._marks
 
     def is_deleted_first(self, key: str) -> bool:
-        """Whether the key is to be deleted before it is looked at."""
+        """Whether the key is to be deleted before it is checked."""
         return key in self._to_delete_first
 
-    def settle(self, key: str) -> None:
-        """Nothing is to be done about a key."""
+    def dequeue(self, key: str) -> None:
+        """Remove a key from the queue: it needs no operation."""
         with self.lock:
             self._queue.pop(key, None)
 
-    def written(self, operation: Operation, present: Present, is_good: Callable[[int], bool]) -> None:
-        """The operation was done, and ``present`` knows. The key leaves the queue unless it has changed meanwhile."""
-        key = operation.key
+    def written(self, operations: Iterable[Operation], present: Present, is_good: Callable[[int], bool]) -> None:
+        """The operations were done, and ``present`` knows. Keys leave the queue unless they have changed meanwhile."""
         with self.lock:
-            self._accept(key)
-            self._unwritten_marks.discard(key)
-            was_to_delete_first = key in self._to_delete_first
-            self._to_delete_first.discard(key)
-            if operation.value is None and not was_to_delete_first:
-                self._unwanted.discard(key)
-            self._queue.pop(key, None)
-            if operation.value is not None and self._values.get(key) is operation.value:
-                return  # it has not changed
-            if self.operation(key, present, is_good) is not None:
-                self._queue[key] = None
+            for operation in operations:
+                key = operation.key
+                self._clear_refusal(key)
+                self._unwritten_marks.discard(key)
+                was_to_delete_first = key in self._to_delete_first
+                self._to_delete_first.discard(key)
+                if operation.value is None and not was_to_delete_first:
+                    self._unwanted.discard(key)
+                self._queue.pop(key, None)
+                if operation.value is not None and self._values.get(key) is operation.value:
+                    continue  # it has not changed
+                if self.operation(key, present, is_good) is not None:
+                    self._queue[key] = None
 
     def refuse(self, operation: Operation, reason: str) -> None:
-        """The server refuses the key as it should be: it is left alone until that changes, or a new connection."""
+        """Record that the server refused a key. It is retried when its value changes, or on a new connection."""
         with self.lock:
             self._refused[operation.key] = Refusal(operation.value, reason)
             self.refusals += 1
@@ -227,10 +247,10 @@ class Desired:
         self._values.pop(key, None)
         self._marks.pop(key, None)
         self._unwritten_marks.discard(key)
-        self._accept(key)
+        self._clear_refusal(key)
 
-    def _accept(self, key: str) -> None:
-        """What was refused is not wanted any more, was written, or is to be tried again."""
+    def _clear_refusal(self, key: str) -> None:
+        """Forget the refusal of a key: it is not wanted any more, was written, or is to be tried again."""
         if self._refused.pop(key, None) is not None:
             self.refusals += 1
 

@@ -1,12 +1,12 @@
-"""One of several processes leads: the one that could create a key in the etcd, under a lease that it keeps alive.
+"""Leader election in an etcd: the leader is the process that created a key, under a lease that it keeps alive.
 
     campaign: create the key ──there already──▶ look again soon
         │ created                                   ▲
         ▼                                           │
     lead: renew the lease, three times in its life ─┘ it has ended
 
-A leader that hangs learns late that it was replaced. So every transaction of a leader is fenced: etcd refuses it unless
-the key still has this leader's value (Burrows, "The Chubby lock service", OSDI 2006, section 2.4).
+A leader that hung may not know that it was replaced. Every transaction of a leader is therefore fenced: etcd refuses it
+unless the key still has this leader's value (Burrows, "The Chubby lock service", OSDI 2006, section 2.4).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Self
 
 from .store import Store, encode
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 
 class Election:
-    """Campaigns on a thread of its own, while the block runs. ``wake`` is set when the outcome changes."""
+    """Campaigns on a thread of its own while the ``with`` block runs. ``wake`` is set when the outcome changes."""
 
     def __init__(self, store: Store, key: str, identity: str, time_s: int, wake: threading.Event) -> None:
-        """``identity`` is this process's own; a leader that is silent for ``time_s`` seconds is replaced."""
+        """``identity`` is unique to this process. A leader that is silent for ``time_s`` seconds is replaced."""
         self._store = store
         self._key = encode(key)
         self._identity = identity.encode()
@@ -36,11 +36,11 @@ class Election:
         self.leads = False
         """Whether this process is the leader, as far as it knows."""
         self.leader = ""
-        """The identity of the leader that was seen last."""
+        """The identity of the last known leader."""
 
     @property
     def fence(self) -> tuple[bytes, bytes]:
-        """The key and the value that it has as long as this process leads."""
+        """The election key and the value that it has while this process leads."""
         return self._key, self._identity
 
     def __enter__(self) -> Self:
@@ -49,31 +49,31 @@ class Election:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End. The lease is left to expire, unless `resign` was called."""
+        """End. Unless `resign` was called, the lease expires by itself."""
         self._stop.set()
         self._thread.join()
 
     def resign(self) -> None:
-        """Let another process lead at once. Raises what the store raises."""
+        """Revoke the lease, so that another process can lead at once. Raises what the store raises."""
         self._stop.set()
         if self._lease:
             self._store.revoke(self._lease)
 
     def depose(self) -> None:
-        """The etcd refused a transaction because another process leads."""
+        """Stop leading: the etcd refused a transaction because another process leads."""
         self.leads = False
 
     def check(self) -> None:
-        """Raises what ended it: the connection is lost."""
+        """Raise the exception that ended the thread, if there is one: the connection is lost."""
         if self._failure is not None:
             raise self._failure
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._tell(self._is_leader())
-                self._stop.wait(min(_LOOK_S, self._time_s / 3))
-        except Exception as error:  # whatever a connection raises is for the writer, which asks with `check`
+                self._set_leads(self._is_leader())
+                self._stop.wait(min(_POLL_S, self._time_s / 3))
+        except Exception as error:  # the writer gets it from `check`
             self._failure = error
             self.leads = False
             self._wake.set()
@@ -94,7 +94,7 @@ class Election:
         self._lease = kv.lease  # of an earlier connection of this process, perhaps
         return True
 
-    def _tell(self, leads: bool) -> None:
+    def _set_leads(self, leads: bool) -> None:
         if leads != self.leads:
             self.leads = leads
             self._wake.set()

@@ -1,4 +1,4 @@
-"""The options of whatever writes an etcd, as they stand in a configuration."""
+"""The options of all consumers that write to an etcd, as in the configuration."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from msgspec import Meta, Struct
 class WriterOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """How an etcd is written. Times are in seconds.
 
-    writes_per_s      keys written in a second; as many as possible if None
-    batch_keys_max    keys of one transaction (servers take 128 unless told otherwise)
-    batch_bytes_max   bytes of one transaction (servers take 1.5 MiB unless told otherwise)
-    lease_time_s      keys disappear so long after their writer
-    lease_keys_max    keys of one lease: etcd gets slower with the keys of a lease
-    heartbeat_s       how often the heartbeat is written, from which readers see that the writer is alive
-    stuck_s           the heartbeat stops when keys have waited so long without any being written
-    leader_election   only one of several processes writes, the others stand by
-    leader_time_s     a leader that is silent for so long is replaced
-    page_limit        keys of one page of the first list
-    retry_min_s, retry_max_s    the pause after a failure doubles from the first to the second
-    repair_min_s, repair_max_s  likewise for a key that somebody else changes again and again
+    writes_per_s      maximum number of keys written per second; unlimited if None
+    batch_keys_max    maximum number of keys in a transaction (the default limit of servers is 128)
+    batch_bytes_max   maximum size of a transaction (the default limit of servers is 1.5 MiB)
+    lease_time_s      how long keys stay after their writer has died
+    lease_keys_max    maximum number of keys of a lease; etcd gets slower with more
+    heartbeat_s       interval of the heartbeat, which shows readers that the writer is alive
+    stuck_s           the heartbeat stops after so long in which keys wait and none is written
+    leader_election   only one of several processes writes; the others stand by
+    leader_time_s     how long a leader may be silent before it is replaced
+    page_limit        number of keys in a page of the first list
+    retry_min_s, retry_max_s    the first and the longest pause after a failure; pauses double
+    repair_min_s, repair_max_s  the same for a key that somebody else keeps changing
     """
 
     writes_per_s: Annotated[float, Meta(gt=0)] | None = None

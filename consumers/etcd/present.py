@@ -1,4 +1,4 @@
-"""What stands in an etcd, as far as a writer knows: keys, values, leases, revisions. Pure."""
+"""The content of an etcd as far as a writer knows it: keys, values, leases, revisions. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Present:
-    """Keys and their entries. For one thread; others may call `get`, ``in``, `len` and `leases`.
+    """The known keys with their entries. For one thread; others may call `get`, ``in``, `len` and `leases`.
 
     >>> present = Present(); present.put("a/x", b"1", lease=7, revision=5)
     >>> "a/x" in present, present.keys_of(7), present.drop_lease(7), len(present)
@@ -25,7 +25,7 @@ class Present:
     """
 
     def __init__(self) -> None:
-        """Nothing stands there."""
+        """Empty."""
         self._entries: dict[str, Entry] = {}
         self._leases: Counter[int] = Counter()
 
@@ -34,27 +34,27 @@ class Present:
         return len(self._entries)
 
     def __contains__(self, key: str) -> bool:
-        """Whether the key stands there."""
+        """Whether the key is there."""
         return key in self._entries
 
     def get(self, key: str) -> Entry | None:
-        """What stands under the key."""
+        """The entry of a key, or None."""
         return self._entries.get(key)
 
     def names(self) -> list[str]:
-        """All keys, as they are now."""
+        """All keys."""
         return list(self._entries)
 
     def leases(self) -> list[int]:
-        """The leases under which keys stand."""
+        """The leases that have keys."""
         return [lease for lease in list(self._leases) if lease]
 
     def keys_of(self, lease: int) -> int:
-        """How many keys stand under a lease."""
+        """The number of keys of a lease."""
         return self._leases[lease]
 
     def put(self, key: str, value: bytes, lease: int, revision: int) -> None:
-        """The key was written."""
+        """Record that a key was written."""
         old = self._entries.get(key)
         if old is None or old.lease != lease:
             self._forget_lease(old)
@@ -62,16 +62,16 @@ class Present:
         self._entries[key] = Entry(value, lease, revision)
 
     def drop(self, key: str) -> None:
-        """The key was deleted; nothing happens where it was not there."""
+        """Record that a key was deleted. An unknown key is ignored."""
         self._forget_lease(self._entries.pop(key, None))
 
     def under(self, leases: Iterable[int]) -> list[str]:
-        """The keys that stand under any of these leases. Cost: O(all keys)."""
+        """The keys of these leases. Cost: O(all keys)."""
         wanted = set(leases)
         return [key for key, entry in self._entries.items() if entry.lease in wanted]
 
     def drop_lease(self, lease: int) -> list[str]:
-        """A lease has ended: the keys that went with it. Cost: O(all keys)."""
+        """Record that a lease has ended, and return the keys that went with it. Cost: O(all keys)."""
         gone = self.under([lease])
         for key in gone:
             self.drop(key)

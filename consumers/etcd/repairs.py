@@ -1,74 +1,76 @@
-"""Keys that somebody else has changed: when they are written again. Pure; the time comes in as an argument.
+"""Decides when a key that somebody else has changed is written again. Pure: the time is an argument.
 
 The first repair is at once. A key that is changed again waits longer each time, with jitter, so that two writers that
-disagree do not overwrite each other for ever.
+disagree do not overwrite each other forever.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
+from random import SystemRandom
 from typing import Any
 
 from sortedcontainers import SortedList
 
 from consumers.running.retries import delay_s
 
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
+
 _CONTESTED = 3
-"""The health of the writer names keys that were changed so often."""
+"""The number of changes after which the writer's health names a key."""
 
 
 class Repairs:
-    """Keys by how often they were changed lately. For one thread; others may ask for `contested`.
+    """Keys that were changed lately, and how often. For one thread; others may call `contested`.
 
-    >>> repairs = Repairs(1.0, 60.0, chance=lambda: 1.0)
-    >>> [repairs.disturbed("a", now) for now in (0.0, 0.1, 0.2)], repairs.next_due
+    >>> repairs = Repairs(1.0, 60.0, jitter=lambda: 1.0)
+    >>> [repairs.record_change("a", now) for now in (0.0, 0.1, 0.2)], repairs.next_due
     ([True, False, False], 2.2)
     >>> repairs.pop_due(3.0), repairs.pop_due(3.0)
     ('a', None)
     """
 
-    def __init__(self, min_s: float, max_s: float, chance: Callable[[], float] = random.random) -> None:
-        """``chance`` gives numbers from 0 to 1: a wait is between a half of its size and all of it."""
+    def __init__(self, min_s: float, max_s: float, jitter: Callable[[], float] = _chance.random) -> None:
+        """``jitter`` gives numbers from 0 to 1: a wait is between a half of its size and all of it."""
         self._wait_s = (min_s, max_s)
-        self._chance = chance
+        self._jitter = jitter
         self._changes: dict[str, tuple[int, float]] = {}
         self._due: dict[str, float] = {}
         self._queue: Any = SortedList()  # Any: the package has no types
 
-    def disturbed(self, key: str, now: float) -> bool:
-        """Somebody changed the key. True if it is to be written again at once, False if it has to wait."""
+    def record_change(self, key: str, now: float) -> bool:
+        """Record a change by somebody else. True if the key is to be written again at once, False if it waits."""
         count = 0 if self._is_quiet(key, now) else self._changes[key][0]
         self._changes[key] = (count + 1, now)
         if not count and key not in self._due:
             return True
         self._cancel(key)
-        due = now + delay_s(max(0, count - 1), *self._wait_s) * (0.5 + 0.5 * self._chance())
+        due = now + delay_s(max(0, count - 1), *self._wait_s) * (0.5 + 0.5 * self._jitter())
         self._due[key] = due
         self._queue.add((due, key))
         return False
 
     @property
     def next_due(self) -> float | None:
-        """When the first waiting key is to be written; None where none waits."""
+        """When the first waiting key is due; None if none waits."""
         return self._queue[0][0] if self._queue else None
 
     def pop_due(self, now: float) -> str | None:
-        """Take out a key that is to be written now; None where none is."""
+        """Remove and return a key that is due; None if there is none."""
         if not self._queue or self._queue[0][0] > now:
             return None
         key: str = self._queue[0][1]
         self._cancel(key)
         return key
 
-    def forget_quiet(self, now: float) -> None:
-        """Drop what nobody has changed for long. Cost: O(keys that were changed)."""
+    def drop_quiet(self, now: float) -> None:
+        """Forget keys that have not been changed for long. Cost: O(changed keys)."""
         for key in list(self._changes):
             if key not in self._due and self._is_quiet(key, now):
                 del self._changes[key]
 
     def contested(self, now: float) -> dict[str, int]:
-        """The keys that are changed again and again, and how often they were."""
+        """The keys that somebody else keeps changing, with the number of changes."""
         changes = list(self._changes.items())
         return {key: count for key, (count, _) in changes if count >= _CONTESTED and not self._is_quiet(key, now)}
 

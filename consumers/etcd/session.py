@@ -1,154 +1,141 @@
-"""One connection of a writer: what stands there is read, then made equal to what is wanted."""
+"""One connection of a writer: it reads the content of the etcd, then makes it equal to what is desired."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from consumers.running.retries import delay_s
 
 from .batches import Operation, batches, halves, ordered
-from .desired import Desired
 from .election import Election
-from .leases import Leases
 from .options import WriterOptions
-from .pacing import Pace, Progress
+from .pacing import Pace
 from .present import Present
-from .repairs import Repairs
 from .rules import Rules
 from .store import DELETE, Event, Store, decode, encode
-from .watching import OwnKeys
+from .watching import OwnKeysWatch
+from .writer_state import WriterState
 
 log = logging.getLogger("statedb.consumers")
 
 _LONGEST_WAIT_S = 60.0
-_LOOK_AT_MAX = 1000
+_CHECKED_MAX = 1000
+_OWN_REVISIONS_MAX = 10_000
 _RENEWALS = 3
-"""Leases are renewed so often in their time."""
+"""How often a lease is renewed in its time to live."""
 
 
 class WriteDenied(Exception):
-    """The etcd lets us write none of the keys: give the user's role the right to write these prefixes."""
-
-
-class Memory:
-    """What a writer keeps from one connection to the next."""
-
-    def __init__(self, options: WriterOptions, desired: Desired, chance: Callable[[], float]) -> None:
-        """Nothing has happened yet."""
-        self.desired = desired
-        self.leases = Leases(max(1, round(options.lease_time_s)), options.lease_keys_max)
-        self.repairs = Repairs(options.repair_min_s, options.repair_max_s, chance)
-        self.progress = Progress()
-        self.counts: Counter[str] = Counter()
-        self.wake = threading.Event()
-        self.stop = threading.Event()
+    """The etcd does not allow us to write any key: give the role of the user write access to these prefixes."""
 
 
 class Session:
-    """Made anew for each connection. `run` is for the writer's thread; what it shows is for any."""
+    """One session per connection. `run` is for the writer's thread, the attributes are for any."""
 
     def __init__(
         self,
         store: Store,
-        memory: Memory,
+        state: WriterState,
         rules: Rules,
         options: WriterOptions,
         *,
         election: Election | None,
         outdated_s: Callable[[], float],
-        tell_refusals: Callable[[], None],
+        report_refusals: Callable[[], None],
         clock: Callable[[], float],
         now: Callable[[], bytes],
     ) -> None:
-        """``outdated_s`` says for how long what is wanted has been out of date; ``now`` is the time as a value.
+        """``outdated_s`` returns for how long the desired state has been out of date.
 
-        ``tell_refusals`` is called after each round of writing.
+        ``now`` returns the time as a value. ``report_refusals`` is called after each round of writing.
         """
         self.present = Present()
         self.loaded = False
-        """Whether it is known what stands there."""
+        """Whether the content of the etcd has been read."""
         self.complete = False
-        """Whether all that was wanted when the connection began has been looked at."""
+        """Whether all keys that were desired at the start of the connection have been checked."""
         self.no_space = ""
-        """The server's words while its database is full; else empty."""
+        """The error of the server while its database is full; else empty."""
         self._store = store
-        self._memory = memory
-        self._desired = memory.desired
-        self._leases = memory.leases
+        self._writer_state = state
+        self._desired = state.desired
+        self._leases = state.leases
         self._rules = rules
         self._options = options
         self._election = election
         self._outdated_s = outdated_s
-        self._tell_refusals = tell_refusals
+        self._report_refusals = report_refusals
         self._clock = clock
         self._now = now
         self._pace = Pace(options.writes_per_s)
         self._starts: dict[str, int] = {}
-        self._first_left: set[str] = set()
-        self._led = False
+        self._initial_keys_left: set[str] = set()
+        self._own_revisions: set[int] = set()
+        self._was_leading = False
         self._wrote = False
         self._keys_max = options.batch_keys_max
         self._no_space_tries = 0
-        self._puts_at = self._renew_at = self._beat_at = self._chore_at = 0.0
+        self._puts_at = self._renew_at = self._beat_at = self._periodic_at = 0.0
 
     @property
     def leads(self) -> bool:
-        """Whether this process is to write: always, unless another one was elected."""
+        """Whether this process writes: always without an election, else while it is the leader."""
         return self._election is None or self._election.leads
 
     @property
     def stuck_s(self) -> float:
-        """For how long keys have waited without any being written, where that is longer than the bound; else 0."""
-        waited_s = max(self._memory.progress.waited_s(self._clock()), self._outdated_s())
+        """For how long keys have waited without any being written, if longer than the limit; else 0."""
+        waited_s = max(self._writer_state.stall_timer.waited_s(self._clock()), self._outdated_s())
         return waited_s if waited_s > self._options.stuck_s else 0.0
 
     def run(self) -> None:
-        """Until stopped; returns then. Raises whatever ends the connection."""
+        """Write until stopped. Raises the exception that ends the connection."""
         if self._rules.prepare is not None:
             self._rules.prepare(self._store)
         self._load()
         self.loaded = True
         keys = [self._rules.heartbeat] if self._rules.heartbeat else []
-        with OwnKeys(self._store, self._starts, keys, self._memory.wake) as own_keys:
-            while not self._memory.stop.is_set():
-                self._memory.wake.clear()  # first this, then the look: what comes in between is not lost
-                for event in own_keys.take():
-                    self._on_event(event)
+        with OwnKeysWatch(self._store, self._starts, keys, self._writer_state.wake) as own_keys:
+            while not self._writer_state.stop.is_set():
+                self._writer_state.wake.clear()  # before the checks, so that a wake-up between them is not lost
+                for events in own_keys.take():
+                    if not self._are_own_writes(events):
+                        for event in events:
+                            self._on_event(event)
                 if self._election is not None:
                     self._election.check()
                 if self.leads:
                     self._lead()
                 else:
-                    self._memory.progress.look(False, self._clock())
-                self._memory.wake.wait(self._rest_s())
+                    self._desired.stand_by(self.present)
+                    self._writer_state.stall_timer.update(False, self._clock())
+                self._writer_state.wake.wait(self._idle_s())
 
     def _lead(self) -> None:
-        if not self._led:
-            self._led = True
+        if not self._was_leading:
+            self._was_leading = True
             self._desired.load(self.present)  # another process may have led until now
-            self._first_left = set(self._desired.waiting())
+            self._initial_keys_left = set(self._desired.waiting())
             self._renew_at = 0.0
-        self._do_what_is_due()
+        self._run_due()
         self._write()
-        self._tell_refusals()
+        self._report_refusals()
         if not self.leads:
-            self._led = False
+            self._was_leading = False
 
-    def _rest_s(self) -> float:
-        """For how long there is nothing to do unless something wakes us."""
+    def _idle_s(self) -> float:
+        """How long to wait unless something wakes the thread."""
         now = self._clock()
         if not self.leads:
             return _LONGEST_WAIT_S
         until = [self._renew_at, now + _LONGEST_WAIT_S]
         if self._rules.heartbeat:
             until.append(self._beat_at)
-        if self._rules.chore is not None:
-            until.append(self._chore_at)
-        if (repair := self._memory.repairs.next_due) is not None:
+        if self._rules.periodic is not None:
+            until.append(self._periodic_at)
+        if (repair := self._writer_state.repairs.next_due) is not None:
             until.append(repair)
         if len(self._desired):
             until.append(max(self._puts_at, now + self._pace.wait_s(now)))
@@ -157,7 +144,7 @@ class Session:
     # --- what stands there --------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Read all own keys, whichever process wrote them."""
+        """Read all keys of the writer, whichever process wrote them."""
         for prefix in self._rules.prefixes:
             for page in self._store.list(encode(prefix), self._options.page_limit):
                 for kv in page.kvs:
@@ -168,8 +155,13 @@ class Session:
         if self._rules.heartbeat:
             self._starts[self._rules.heartbeat] = max(self._starts.values(), default=1)
 
+    def _are_own_writes(self, events: Sequence[Event]) -> bool:
+        """Whether all of them come from one transaction of ours: they tell nothing new. Most do."""
+        revision = events[-1].kv.mod_revision
+        return revision in self._own_revisions and events[0].kv.mod_revision == revision
+
     def _on_event(self, event: Event) -> None:
-        """A key has changed. Our own writes come back as well: they tell nothing new."""
+        """A key has changed, perhaps by ourselves."""
         kv = event.kv
         key = decode(kv.key)
         entry = self.present.get(key)
@@ -192,54 +184,54 @@ class Session:
             and self.leads
             and self._desired.operation(key, self.present, self._leases.is_good) is not None
         ):
-            self._memory.counts["repairs"] += 1
-            if self._memory.repairs.disturbed(key, self._clock()):
-                self._desired.look_at([key])
+            self._writer_state.counts["repairs"] += 1
+            if self._writer_state.repairs.record_change(key, self._clock()):
+                self._desired.recheck([key])
 
     def _on_heartbeat(self, event: Event) -> None:
-        """Another process has written the heartbeat, which is enough; or somebody deleted it."""
+        """Handle a change of the heartbeat: a write by another process counts as ours, a delete is repaired."""
         kv, now = event.kv, self._clock()
         if event.type != DELETE:
             self.present.put(self._rules.heartbeat, kv.value, kv.lease, kv.mod_revision)
             self._beat_at = now + self._options.heartbeat_s
         elif self._rules.heartbeat in self.present:
             self.present.drop(self._rules.heartbeat)
-            if self._memory.repairs.disturbed(self._rules.heartbeat, now):
+            if self._writer_state.repairs.record_change(self._rules.heartbeat, now):
                 self._beat_at = 0.0
 
     # --- what is due by time ------------------------------------------------------------------------------------------
 
-    def _do_what_is_due(self) -> None:
+    def _run_due(self) -> None:
         now = self._clock()
-        if self._rules.chore is not None and now >= self._chore_at:
-            self._chore_at = now + self._rules.chore(self._store)
+        if self._rules.periodic is not None and now >= self._periodic_at:
+            self._periodic_at = now + self._rules.periodic(self._store)
         if now >= self._renew_at:
             self._renew()
-        while (key := self._memory.repairs.pop_due(now)) is not None:
+        while (key := self._writer_state.repairs.pop_due(now)) is not None:
             if key == self._rules.heartbeat:
                 self._beat_at = 0.0
             else:
-                self._desired.look_at([key])
+                self._desired.recheck([key])
         if self._rules.heartbeat and now >= self._beat_at:
-            self._beat(now)
+            self._write_heartbeat(now)
 
     def _renew(self) -> None:
-        """Renew all leases that have keys, those of an earlier or another process too."""
+        """Renew all leases that have keys, including those of an earlier or another process."""
         self._renew_at = self._clock() + self._options.lease_time_s / _RENEWALS
-        asked_at = self._clock()  # before the question: a lease never lasts less than this says
+        asked_at = self._clock()  # before the request, so that the estimate of the remaining time is never too long
         ended, short = self._leases.renewed(self._store.renew_all(self._leases.to_renew(self.present)), asked_at)
         lost = [key for lease in ended for key in self.present.drop_lease(lease)]
         if short:
-            self._desired.look_at(self.present.under(short))
+            self._desired.recheck(self.present.under(short))
         if lost:
             log.warning("%d keys were lost with their lease and are written anew", len(lost))
-            self._desired.look_at(lost)
+            self._desired.recheck(lost)
             self._desired.mark_again()
             self._beat_at = 0.0
-        self._memory.repairs.forget_quiet(self._clock())
+        self._writer_state.repairs.drop_quiet(self._clock())
 
-    def _beat(self, now: float) -> None:
-        """Tell readers that we are alive, unless what they read is out of date."""
+    def _write_heartbeat(self, now: float) -> None:
+        """Write the heartbeat, unless the published state is out of date."""
         self._beat_at = now + 1.0  # unless it is written
         if not self.stuck_s and now >= self._puts_at:
             self._commit([Operation(self._rules.heartbeat, self._now())])
@@ -249,12 +241,12 @@ class Session:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        """The first keys that wait, if it is time."""
+        """Write the first queued keys, unless the rate limit requires a pause."""
         now = self._clock()
-        progress = self._memory.progress
-        progress.look(bool(len(self._desired)), now)
+        stall_timer = self._writer_state.stall_timer
+        stall_timer.update(bool(len(self._desired)), now)
         if self._pace.wait_s(now) > 0:
-            progress.advance(now)
+            stall_timer.reset(now)
             return
         written = 0
         chosen = ordered(self._choose(puts_too=now >= self._puts_at))
@@ -264,22 +256,21 @@ class Session:
                 break
             written += done
         if written:
-            self._wrote = True
-            progress.advance(self._clock())
+            stall_timer.reset(self._clock())
         self._pace.written(written, self._clock())
-        self.complete = self.complete or not self._first_left
-        progress.look(bool(len(self._desired)), self._clock())
+        self.complete = self.complete or not self._initial_keys_left
+        stall_timer.update(bool(len(self._desired)), self._clock())
 
     def _choose(self, *, puts_too: bool) -> list[Operation]:
-        """The next operations. Keys that are as they should be leave the queue on the way."""
+        """The next operations. Keys that need none leave the queue."""
         most = self._pace.keys_max(self._keys_max)
         chosen: list[Operation] = []
         with self._desired.lock:
-            for key in self._desired.first(_LOOK_AT_MAX) if puts_too else self._desired.waiting():
+            for key in self._desired.first(_CHECKED_MAX) if puts_too else self._desired.waiting():
                 operation = self._desired.operation(key, self.present, self._leases.is_good)
                 if operation is None:
-                    self._desired.settle(key)
-                    self._first_left.discard(key)
+                    self._desired.dequeue(key)
+                    self._initial_keys_left.discard(key)
                 elif operation.value is None or puts_too:
                     if self._must_wait(operation):
                         return []
@@ -289,7 +280,7 @@ class Session:
         return chosen
 
     def _must_wait(self, operation: Operation) -> bool:
-        """Whether other keys must be gone before this one is put; they are then deleted first."""
+        """Whether other keys must be deleted before this one is put. If so, they are queued first."""
         if operation.value is None or self._rules.gone_before is None:
             return False
         before = self._rules.gone_before(operation.key, operation.value, self.present)
@@ -299,9 +290,9 @@ class Session:
         return bool(first)
 
     def _commit(self, batch: list[Operation]) -> int | None:
-        """Write a batch, by halves where it is too much for the server; how many keys were written.
+        """Write a batch, and return how many keys were written. A batch that the server refuses is split in two.
 
-        None where nothing more can be written for the moment. Keys that are refused by themselves are set aside.
+        None means that nothing more can be written now. A single key that is refused is set aside.
         """
         written, denied, rest = 0, 0, [batch]
         while rest:
@@ -320,19 +311,19 @@ class Session:
                         raise WriteDenied(reason)
                     log.warning("key %s is not written: %s", part[0].key, reason)
                     self._desired.refuse(part[0], reason)
-                    self._first_left.discard(part[0].key)
+                    self._initial_keys_left.discard(part[0].key)
                 case _:
-                    self._wait_for(refusal, reason, part)
+                    self._handle_refusal(refusal, reason, part)
                     return None
         return written
 
     def _commit_part(self, part: list[Operation]) -> tuple[str, str]:
-        """One transaction; the refusal and its reason, both empty where it was written."""
+        """Write one transaction. Returns the refusal and its reason, both empty on success."""
         puts: list[tuple[bytes, bytes, int]] = []
         values: dict[str, tuple[bytes, int]] = {}
         try:
             for each, lease in self._leased([each for each in part if each.value is not None]):
-                value = self._now() if self._desired.is_mark(each.key) else each.value or b""
+                value = each.value or (self._now() if self._desired.is_mark(each.key) else b"")
                 values[each.key] = (value, lease)
                 puts.append((encode(each.key), value, lease))
         except Exception as error:
@@ -346,38 +337,48 @@ class Session:
         return commit.refusal, commit.reason
 
     def _leased(self, puts: list[Operation]) -> list[tuple[Operation, int]]:
-        """The lease of each key: the one that it has if that is good, else one of ours with room."""
-        coming: Counter[int] = Counter()
+        """The lease of each key: its present lease if that is good, else one of ours with room."""
         found: list[tuple[Operation, int]] = []
+        rooms, lease, room = self._leases.rooms(self.present), 0, 0
         for each in puts:
             entry = self.present.get(each.key)
-            lease = entry.lease if entry is not None and self._leases.is_good(entry.lease) else 0
-            lease = lease or self._leases.with_room(self.present, coming)
-            if not lease:
-                lease = self._store.grant(self._leases.ttl_s)
-                self._leases.granted(lease, self._clock())
-            coming[lease] += 1
+            if entry is not None and self._leases.is_good(entry.lease):
+                found.append((each, entry.lease))
+                continue
+            if not room:
+                lease, room = next(rooms, None) or self._granted()
+            room -= 1
             found.append((each, lease))
         return found
 
+    def _granted(self) -> tuple[int, int]:
+        """A new lease, and how many keys it takes."""
+        lease = self._store.grant(self._leases.ttl_s)
+        self._leases.granted(lease, self._clock())
+        return lease, self._leases.keys_max
+
     def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
-        """What was written stands there now."""
+        """Record a transaction that was written."""
         size = sum([len(value) for value, _ in values.values()])
-        self._memory.counts.update(transactions=1, puts=len(values), bytes=size, deletes=len(part) - len(values))
+        self._writer_state.counts.update(transactions=1, puts=len(values), bytes=size, deletes=len(part) - len(values))
         if values:
             self.no_space, self._no_space_tries = "", 0
+        if len(self._own_revisions) >= _OWN_REVISIONS_MAX:
+            self._own_revisions.clear()  # what comes back of those is compared key by key
+        self._own_revisions.add(revision)
+        self._wrote = True
         for each in part:
             if each.value is None:
                 self.present.drop(each.key)
             else:
                 value, lease = values[each.key]
                 self.present.put(each.key, value, lease, revision)
-            if each.key != self._rules.heartbeat:
-                self._first_left.discard(each.key)
-                self._desired.written(each, self.present, self._leases.is_good)
+        done = [each for each in part if each.key != self._rules.heartbeat]
+        self._initial_keys_left.difference_update([each.key for each in done])
+        self._desired.written(done, self.present, self._leases.is_good)
 
-    def _wait_for(self, refusal: str, reason: str, part: list[Operation]) -> None:
-        """The server takes no such transaction now: what is to be done about that."""
+    def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:
+        """React to a refusal of the whole transaction."""
         if refusal == "fenced":
             if self._election is not None:
                 self._election.depose()
@@ -395,5 +396,5 @@ class Session:
 
 
 def time_value(seconds: float) -> bytes:
-    """A time (Unix seconds) as Cilium writes it."""
+    """A time in Unix seconds, in the format that Cilium writes."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)).encode()

@@ -1,4 +1,4 @@
-"""Figures of a writer."""
+"""Statistics of a writer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import msgspec
 class WriterStats(msgspec.Struct, frozen=True):
     """Counted since the start; ``keys``, ``leases``, ``unwritten``, ``contested`` and ``lease_left_s`` are as of now.
 
-    ``repairs`` counts keys that somebody else had changed or deleted. ``unwritten`` are keys that the server refuses,
-    ``contested`` those that somebody else changes again and again. ``put_bytes`` are those of the values put.
-    ``leads``: whether it is this process that writes. A new lease lasts ``lease_time_s``; the first one ends after
-    ``lease_left_s`` unless it is renewed (0 without any).
+    ``repairs``: keys that somebody else had changed or deleted. ``unwritten``: keys that the server refuses.
+    ``contested``: keys that somebody else keeps changing. ``put_bytes``: the size of all values that were put.
+    ``leads``: whether this process writes. ``lease_time_s``: the time to live of a new lease. ``lease_left_s``: the
+    seconds until the first lease expires unless it is renewed; 0 without leases.
     """
 
     puts: int

@@ -1,4 +1,4 @@
-"""What a writer needs of an etcd; `ingest.etcd.Client` is one. Whatever a method raises ends the connection."""
+"""The etcd client that a writer needs, as a protocol; `ingest.etcd.Client` is one. Exceptions end the connection."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, Protocol, TypeAlias
 
 DELETE = 1
-"""The type of an event that tells of a deletion; 0 is a put."""
+"""The type of a delete event; 0 is a put."""
 
 
 class KeyValue(Protocol):
-    """A key, its value, the lease under which it stands (0: none), and the revision of its last change."""
+    """A key, its value, its lease (0: none), and the revision of its last change."""
 
     key: bytes
     value: bytes
@@ -19,16 +19,16 @@ class KeyValue(Protocol):
 
 
 class Page(Protocol):
-    """A part of a list, in key order, as of one revision."""
+    """A page of a list, in key order, at one revision."""
 
     @property
     def kvs(self) -> Sequence[KeyValue]:
-        """The keys of this part."""
+        """The keys of this page."""
         ...
 
     @property
     def revision(self) -> int:
-        """The revision that all pages of the list show."""
+        """The revision of the list, the same for all its pages."""
         ...
 
 
@@ -43,11 +43,11 @@ class Changes(Protocol):
     """A watch."""
 
     def next(self, timeout: float) -> Any:
-        """The next batch, of `events`; None when the time is over (Any: of the client)."""
+        """The next batch, with `events`; None after ``timeout`` seconds (Any: the client's type)."""
         ...
 
     def close(self) -> None:
-        """End it; whoever waits for the next batch gets an exception."""
+        """End the watch. A thread that waits for the next batch gets an exception."""
         ...
 
 
@@ -66,62 +66,62 @@ class Commit(Protocol):
 
     @property
     def reason(self) -> str:
-        """The server's words."""
+        """The error message of the server."""
         ...
 
 
 class Store(Protocol):
-    """One connection. For several threads; `close` ends what they wait for."""
+    """One connection. For several threads; `close` ends their requests."""
 
     def list(self, prefix: bytes, page_limit: int) -> Iterator[Page]:
         """All keys under a prefix, at one revision."""
         ...
 
     def get(self, key: bytes) -> Any:
-        """The key as it is: `kv`, which may be None (Any: of the client)."""
+        """Read a key: the result has `kv`, which may be None (Any: the client's type)."""
         ...
 
     def watch(self, starts: Mapping[bytes, int], keys: Collection[bytes]) -> Changes:
-        """Follow prefixes, each from a revision on; those among ``keys`` are single keys."""
+        """Watch prefixes, each from a revision on. Those in ``keys`` are watched as single keys."""
         ...
 
     def commit(
         self, puts: Iterable[tuple[bytes, bytes, int]], deletes: Iterable[bytes], fence: tuple[bytes, bytes] | None
     ) -> Commit:
-        """Put keys under leases and delete others in one transaction, if the fence's key has the fence's value."""
+        """Put keys with leases and delete keys in one transaction, if the fence's key has the fence's value."""
         ...
 
     def delete(self, key: bytes) -> int:
-        """Delete a key, which need not be there."""
+        """Delete a key, which need not exist."""
         ...
 
     def create(self, key: bytes, value: bytes, lease: int) -> bool:
-        """Write a key only if it is not there; whether it was written."""
+        """Write a key only if it does not exist. Returns whether it was written."""
         ...
 
     def grant(self, ttl_s: int) -> int:
-        """A new lease."""
+        """Grant a lease and return its id."""
         ...
 
     def renew_all(self, leases: Iterable[int]) -> dict[int, int]:
-        """Renew leases; the seconds that each lives now, 0 for those that have ended."""
+        """Renew leases. Returns the time to live of each in seconds, 0 for those that have ended."""
         ...
 
     def revoke(self, lease: int) -> None:
-        """End a lease: its keys go at once."""
+        """Revoke a lease: its keys are deleted at once."""
         ...
 
     def close(self) -> None:
-        """End it. From any thread, more than once."""
+        """Close the connection. From any thread, more than once."""
         ...
 
 
 Connect: TypeAlias = Callable[[], Any]
-"""A new connection, a `Store`: to the next server, where the last one failed. Raises whatever keeps it from that."""
+"""Makes a new connection, a `Store`, to the next server after a failure. May raise any exception."""
 
 
 def encode(key: str) -> bytes:
-    """A key as etcd has it; keys that are not UTF-8 stay as they are."""
+    """A key as bytes. Keys that are not UTF-8 are preserved."""
     return key.encode("utf-8", "surrogateescape")
 
 

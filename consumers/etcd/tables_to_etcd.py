@@ -1,4 +1,4 @@
-"""A consumer of two threads: a follower of tables, and the writer that it tells what an etcd should hold."""
+"""A consumer with two threads: a follower of tables, and the writer of an etcd."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .writer import EtcdWriter
 
 
 class TablesToEtcd:
-    """The life of both threads. Started once, stopped once; from any thread. A context manager."""
+    """Starts and stops both threads, each once, from any thread. A context manager."""
 
     _follower: Follower
     _writer: EtcdWriter
@@ -20,12 +20,12 @@ class TablesToEtcd:
         self._follower.start()
 
     def stop(self) -> None:
-        """Ask it to end; a request under way is cut off. What it has written stays for the time of its leases."""
+        """Ask it to end. A running request is aborted. Written keys stay until their leases expire."""
         self._follower.stop()
         self._writer.stop()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; True at once if it never started. ``timeout`` is for each of its threads."""
+        """Wait until it has ended; True at once if it was never started. ``timeout`` is for each thread."""
         return self._follower.join(timeout) and self._writer.join(timeout)
 
     def __enter__(self) -> Self:
@@ -40,10 +40,10 @@ class TablesToEtcd:
 
     @property
     def crash(self) -> BaseException | None:
-        """What ended one of its threads against expectation: a bug. Else None."""
+        """The unexpected exception that ended one of its threads, which is a bug; else None."""
         return self._follower.crash or self._writer.crash
 
     @property
     def queue_size(self) -> int:
-        """How many keys wait to be written; never more than there are."""
+        """How many keys wait to be written. Each key counts once."""
         return self._writer.queue_size

@@ -1,4 +1,4 @@
-"""What a consumer cannot write into its etcd: a table, so that it can be read, watched and queried like any other."""
+"""The table of objects that a consumer cannot write to its etcd."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from statedb import Database, Table, UniqueIndex
 
 
 class UnwrittenKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """``object`` is the key in the etcd, or kind and name of the object where there is no value to write."""
+    """``object`` is the key in the etcd, or the kind and name of an object that cannot be encoded."""
 
     consumer: str
     object: str
 
 
 class UnwrittenRow(msgspec.Struct, frozen=True, gc=False):
-    """``error`` is why it is not written, ``since`` (Unix seconds) when that was found."""
+    """``error``: why the object is not written. ``since``: when this was found, in Unix seconds."""
 
     key: UnwrittenKey
     error: str = ""
@@ -26,7 +26,7 @@ class UnwrittenRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unwritten(Table[UnwrittenKey, UnwrittenRow], name="unwritten"):
-    """One row per object that cannot be written now. What the etcd had of it stays there."""
+    """One row per object that cannot be written now. Its old keys stay in the etcd."""
 
     primary = UniqueIndex[UnwrittenKey, UnwrittenRow](lambda row: row.key)
 
@@ -42,7 +42,7 @@ class UnwrittenRows:
         self._now = now
 
     def replace(self, errors: Mapping[str, str]) -> None:
-        """These objects cannot be written, for these reasons; all others can. Rows that stay keep their time."""
+        """Set the objects that cannot be written, with their errors. Rows with the same error keep ``since``."""
         with self._db.write(Unwritten) as txn:
             rows = txn[Unwritten]
             for row in list(rows.prefix((self._consumer,))):

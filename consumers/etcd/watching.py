@@ -1,32 +1,32 @@
-"""A thread that watches what a writer has written, so that the writer itself need not wait for it."""
+"""A thread that watches the keys of a writer, so that the writer does not block on the watch."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Self
 
 from .store import Changes, Event, Store, encode
 
 _BATCHES_MAX = 64
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 
-class OwnKeys:
-    """Events under some prefixes, while the block runs. ``wake`` is set when there is something to `take`.
+class OwnKeysWatch:
+    """Collects events of some prefixes while the ``with`` block runs. ``wake`` is set when `take` has something.
 
-    It also notices a connection that is lost while nothing is to be written.
+    It also detects a lost connection while there is nothing to write.
     """
 
     def __init__(self, store: Store, starts: Mapping[str, int], keys: Collection[str], wake: threading.Event) -> None:
-        """``starts`` has the first revision of each prefix; those among ``keys`` are single keys."""
+        """``starts``: the first revision of each prefix. Those in ``keys`` are single keys."""
         self._store = store
         self._starts = {encode(prefix): revision for prefix, revision in starts.items()}
         self._keys = {encode(key) for key in keys}
         self._wake = wake
-        self._batches: queue.Queue[list[Event] | Exception] = queue.Queue(_BATCHES_MAX)
-        self._over = False
+        self._batches: queue.Queue[Sequence[Event] | Exception] = queue.Queue(_BATCHES_MAX)
+        self._closing = False
         self._changes: Changes | None = None
         self._thread = threading.Thread(target=self._run, name="etcd writer watch", daemon=True)
 
@@ -38,39 +38,38 @@ class OwnKeys:
 
     def __exit__(self, *_: object) -> None:
         """End."""
-        self._over = True
+        self._closing = True
         if self._changes is not None:
             self._changes.close()
         self._thread.join()
 
-    def take(self) -> list[Event]:
-        """What has come; empty where nothing has. Raises what ended the watch."""
-        events: list[Event] = []
+    def take(self) -> Iterator[Sequence[Event]]:
+        """What has come, in batches of ascending revisions; nothing where nothing has. Raises what ended the watch."""
         while True:
             try:
                 batch = self._batches.get_nowait()
             except queue.Empty:
-                return events
+                return
             if isinstance(batch, Exception):
                 raise batch
-            events += batch
+            yield batch
 
     def _run(self) -> None:
         assert self._changes is not None
         try:
-            while not self._over:
-                batch = self._changes.next(_LOOK_S)
+            while not self._closing:
+                batch = self._changes.next(_POLL_S)
                 if batch is not None and batch.events:
-                    self._hand_over(list(batch.events))
-        except Exception as error:  # whatever a connection raises is for the writer, which asks with `take`
-            if not self._over:
-                self._hand_over(error)
+                    self._enqueue(batch.events)
+        except Exception as error:  # the writer gets it from `take`
+            if not self._closing:
+                self._enqueue(error)
 
-    def _hand_over(self, batch: list[Event] | Exception) -> None:
-        while not self._over:
+    def _enqueue(self, batch: Sequence[Event] | Exception) -> None:
+        while not self._closing:
             try:
-                self._batches.put(batch, timeout=_LOOK_S)
-            except queue.Full:  # the writer waits for an answer; flow control holds the server back
+                self._batches.put(batch, timeout=_POLL_S)
+            except queue.Full:  # the writer is busy; flow control stops the server meanwhile
                 continue
             self._wake.set()
             return

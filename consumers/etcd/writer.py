@@ -1,21 +1,21 @@
-"""A thread that keeps an etcd equal to the keys and values that it is given: level-triggered, one connection at a time.
+"""Keeps an etcd equal to given keys and values, on a thread: level-triggered, with one connection at a time.
 
-connect ─▶ what stands there? ─▶ queue of keys that may differ ─▶ transactions, paced and bounded ─▶ etcd
+connect ─▶ read its content   ─▶ queue of keys that may differ ─▶ transactions, paced and bounded ─▶ etcd
    ▲                                  ▲                                                               │
    │                                  └── changes by others (a watch), lost leases, `put`, `delete` ◀─┘
-   └── any error: pause, and all of that anew
+   └── any error: pause, then start over
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import random
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable
+from random import SystemRandom
 from typing import Any, Self
 
 from consumers.running.retries import delay_s
@@ -24,9 +24,12 @@ from .desired import Desired, Refusal
 from .election import Election
 from .options import WriterOptions
 from .rules import Rules
-from .session import Memory, Session, time_value
+from .session import Session, time_value
 from .statistics import WriterStats
 from .store import Connect
+from .writer_state import WriterState
+
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
 log = logging.getLogger("statedb.consumers")
 
@@ -36,14 +39,14 @@ Report = Callable[[dict[str, Refusal]], None]
 
 
 class EtcdWriter:
-    """Started once, stopped once; all methods are for any thread. A context manager.
+    """A writer. Start it once, stop it once; all methods are safe for any thread. A context manager.
 
-    `put`, `delete` and `mark` may be called before it is started and while there is no connection. A key waits at most
-    once, and what is written is its value of that moment. Keys stand under leases, so they go in the end with their
-    writer. A key that somebody else changes or deletes is written again, at once and then less and less often. A key
-    that the server refuses keeps its old value, is named in `health`, and is tried again when it changes.
+    `put`, `delete` and `mark` may be called before the start and without a connection. A key is queued at most once;
+    the value at the time of the write is written. Keys are attached to leases, so they disappear after their writer. A
+    key that somebody else changes or deletes is written again, at once, then at growing intervals. A key that the
+    server refuses keeps its old value, is named in `health`, and is retried when it changes.
 
-    Two writers of equal keys, a restart, and a return to an etcd that still has everything write nothing.
+    Nothing is written when the etcd already has everything, as after a restart or beside a second equal writer.
     """
 
     def __init__(
@@ -56,28 +59,29 @@ class EtcdWriter:
         report: Report | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _chance.random,
     ) -> None:
-        """``connect`` gives a new connection each time. ``clock`` paces, ``wall`` dates, ``chance`` (0 to 1) jitters.
+        """``connect`` returns a new connection at each call. ``clock`` is monotonic, ``wall`` returns Unix seconds.
 
-        ``name`` appears in the log and in the key of a leader election.
+        ``jitter`` returns numbers from 0 to 1. ``name`` appears in the log and in the key of the leader election.
         """
         self.name = name
         self.crash: BaseException | None = None
-        """What ended its thread against expectation: a bug. Else None."""
+        """The unexpected exception that ended its thread, which is a bug; else None."""
         self._connect = connect
         self._rules = rules
         self._options = options
         self._report = report
         self._clock = clock
         self._wall = wall
-        self._chance = chance
+        self._jitter = jitter
         self._identity = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
-        self._desired = Desired(rules.rank, rules.may_delete or (lambda _: self._others_may_go), rules.heartbeat)
-        self._memory = Memory(options, self._desired, chance)
+        may_delete = rules.may_delete or (lambda _: self._others_may_go)
+        self._desired = Desired(rules.rank, may_delete, rules.heartbeat, rules.part_of)
+        self._writer_state = WriterState(options, self._desired, jitter)
         self._others_may_go = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        # Its own words on whether it runs: while a thread begins it has an identifier and says that it is not alive.
+        # A flag of our own: a thread that is just starting has an identifier, but `is_alive` is still False.
         self._begun = False
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -94,43 +98,45 @@ class EtcdWriter:
     # --- what is wanted -----------------------------------------------------------------------------------------------
 
     def put(self, key: str, value: bytes) -> None:
-        """The key should have this value. Raises ValueError for a key outside of the prefixes."""
+        """Set the value that the key should have. Raises ValueError for a key outside of the prefixes."""
         self._check(key)
-        if self._desired.put(key, value) and not self._memory.wake.is_set():  # what is set is cleared before the look
-            self._memory.wake.set()
+        if (
+            self._desired.put(key, value) and not self._writer_state.wake.is_set()
+        ):  # the flag is cleared before the queue is checked
+            self._writer_state.wake.set()
 
     def mark(self, key: str) -> None:
-        """Write the time into the key, once, behind all that waits; from then on it should only be there.
+        """Write the time to the key once, after everything that is queued. From then on it only has to exist.
 
-        So a reader who sees it knows that all that was put before it is there. Likewise on each new connection.
+        A reader who sees the key knows that everything put before it is there. It is written on each new connection.
         """
         self._check(key)
         self._desired.mark(key)
-        self._memory.wake.set()
+        self._writer_state.wake.set()
 
     def delete(self, key: str) -> None:
-        """The key should not be there. Raises ValueError for a key outside of the prefixes."""
+        """The key should not exist. Raises ValueError for a key outside of the prefixes."""
         self._check(key)
         self._desired.delete(key)
-        self._memory.wake.set()
+        self._writer_state.wake.set()
 
     def release(self, key: str) -> None:
-        """Undo `put`, `mark` or `delete`: if the key stands, it goes only where the rules' ``may_delete`` agrees."""
+        """Undo `put`, `mark` or `delete`. If the key exists, the rules' ``may_delete`` decides about it."""
         self._desired.release(key)
-        self._memory.wake.set()
+        self._writer_state.wake.set()
 
-    def review(self) -> None:
-        """Ask ``may_delete`` again about the keys that stand and that nobody has put or deleted."""
-        if self._desired.review():
-            self._memory.wake.set()
+    def review(self, part: str | None = None) -> None:
+        """Ask ``may_delete`` again about the keys that stand and that nobody has put or deleted: of a part, or all."""
+        if self._desired.review(part):
+            self._writer_state.wake.set()
 
     def delete_others(self) -> None:
-        """All keys were put: what else stands below the prefixes and is our own goes."""
+        """Declare that all keys were put: all other own keys below the prefixes are deleted."""
         self._others_may_go = True
         self.review()
 
     def outdated(self, reason: str) -> None:
-        """What was put is out of date, and why; empty where it is up to date again. In the end the heartbeat stops."""
+        """Declare why the desired state is out of date; empty: it is current. If this lasts, the heartbeat stops."""
         if not reason:
             self._outdated = None
         elif self._outdated is None:
@@ -144,9 +150,9 @@ class EtcdWriter:
         self._begun = True
 
     def stop(self) -> None:
-        """Ask it to end; a request under way is cut off. What it has written stays for the time of its leases."""
-        self._memory.stop.set()
-        self._memory.wake.set()
+        """Ask it to end. A running request is aborted. Written keys stay until their leases expire."""
+        self._writer_state.stop.set()
+        self._writer_state.wake.set()
         with self._lock:
             store, election = self._store, self._election
             self._resigning = store is not None and election is not None
@@ -161,7 +167,7 @@ class EtcdWriter:
         late.start()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; True at once if it never started."""
+        """Wait until it has ended; True at once if it was never started."""
         if not self._begun:
             return True
         self._thread.join(timeout)
@@ -179,12 +185,12 @@ class EtcdWriter:
 
     @property
     def ready(self) -> bool:
-        """Whether all is well now: connected, what was wanted at first is written, and nothing is stuck.
+        """Whether it is connected, the initial keys are written, and nothing is stuck now.
 
-        A process that stands by because another one leads is ready.
+        A process that stands by because another one leads is ready too.
         """
         session = self._session
-        if session is None or not session.loaded or self.crash is not None or self._memory.stop.is_set():
+        if session is None or not session.loaded or self.crash is not None or self._writer_state.stop.is_set():
             return False
         if not session.leads:
             return self._leader() != ""
@@ -193,7 +199,7 @@ class EtcdWriter:
     def wait_ready(self, timeout: float | None = None, *, also: Callable[[], bool] = lambda: True) -> bool:
         """Wait until it is `ready` and ``also`` holds; False after ``timeout`` seconds, or when it has ended."""
         until = None if timeout is None else time.monotonic() + timeout
-        pause = threading.Event()  # for looking again: many things decide, and some of them are only the time
+        pause = threading.Event()  # polled, because readiness also depends on the time
         while not (self.ready and also()):
             left = None if until is None else until - time.monotonic()
             if (left is not None and left <= 0) or self._ended.is_set():
@@ -202,13 +208,13 @@ class EtcdWriter:
         return True
 
     def is_written(self, key: str) -> bool:
-        """Whether a wanted key stands as it should, as far as is known."""
+        """Whether a wanted key is in the etcd as it should be, as far as is known."""
         session = self._session
         return session is not None and self._desired.is_written(key, session.present)
 
     @property
     def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where it does well."""
+        """The state in one line. It begins with OK while all is well."""
         if self.crash is not None:
             return f"crashed: {self.crash!r}"
         session = self._session
@@ -227,7 +233,7 @@ class EtcdWriter:
             return f"the database is full; compact it and disarm the alarm: {session.no_space}"
         if not session.complete:
             return f"writing, {waiting} keys wait"
-        refused, contested = self._desired.refused(), self._memory.repairs.contested(self._clock())
+        refused, contested = self._desired.refused(), self._writer_state.repairs.contested(self._clock())
         if refused:
             key, first = next(iter(refused.items()))
             return f"OK, but {len(refused)} keys are not written: {key}: {first.reason}"
@@ -237,17 +243,17 @@ class EtcdWriter:
         return "OK"
 
     def refused(self) -> dict[str, Refusal]:
-        """The keys that the server refuses, and why."""
+        """The keys that the server refuses, with the reasons."""
         return self._desired.refused()
 
     @property
     def queue_size(self) -> int:
-        """How many keys wait to be written; never more than there are."""
+        """How many keys wait to be written. Each key counts once."""
         return len(self._desired)
 
     def stats(self) -> WriterStats:
-        """What it has done."""
-        count, session = self._memory.counts, self._session
+        """Counts of what it has done."""
+        count, session = self._writer_state.counts, self._session
         return WriterStats(
             puts=count["puts"],
             deletes=count["deletes"],
@@ -259,17 +265,17 @@ class EtcdWriter:
             keys=0 if session is None else len(session.present),
             leases=0 if session is None else len(session.present.leases()),
             unwritten=len(self._desired.refused()),
-            contested=len(self._memory.repairs.contested(self._clock())),
+            contested=len(self._writer_state.repairs.contested(self._clock())),
             leads=not self._options.leader_election if session is None else session.leads,
-            lease_time_s=self._memory.leases.ttl_s,
-            lease_left_s=self._memory.leases.left_s(self._clock()),
+            lease_time_s=self._writer_state.leases.ttl_s,
+            lease_left_s=self._writer_state.leases.left_s(self._clock()),
         )
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            while not self._memory.stop.is_set():
+            while not self._writer_state.stop.is_set():
                 self._connect_and_write()
             self._state = "stopped"
         except BaseException as error:
@@ -280,27 +286,27 @@ class EtcdWriter:
             self._ended.set()
 
     def _connect_and_write(self) -> None:
-        """One connection; after a failure, the pause before the next."""
+        """Run one connection. After a failure, pause before the next."""
         if not self._tries:
             self._state = "connecting"
         try:
             self._write_on(self._connect())
-        except Exception as error:  # whatever an etcd, or the way to it, can raise: all is done anew
-            if self._memory.stop.is_set():
+        except Exception as error:  # any error of the etcd or the network: start over
+            if self._writer_state.stop.is_set():
                 return
             if self._session is not None and self._session.complete:
                 self._tries, self._failure = 0, ""
             self._session = None
             self._tries += 1
-            self._memory.counts["failures"] += 1
+            self._writer_state.counts["failures"] += 1
             self._state = f"failing, {self._tries} tries: {error}"
             log.log(logging.DEBUG if str(error) == self._failure else logging.WARNING, "%s: %s", self.name, self._state)
             self._failure = str(error)
             pause_s = delay_s(self._tries - 1, self._options.retry_min_s, self._options.retry_max_s)
-            self._memory.stop.wait(pause_s * (0.5 + 0.5 * self._chance()))
+            self._writer_state.stop.wait(pause_s * (0.5 + 0.5 * self._jitter()))
 
     def _write_on(self, store: Any) -> None:
-        memory, options = self._memory, self._options
+        memory, options = self._writer_state, self._options
         election = None
         if options.leader_election:
             key = f"statedb/leader/{self.name}"
@@ -312,7 +318,7 @@ class EtcdWriter:
             options,
             election=election,
             outdated_s=self._outdated_s,
-            tell_refusals=self._tell_refusals,
+            report_refusals=self._report_refusals,
             clock=self._clock,
             now=lambda: time_value(self._wall()),
         )
@@ -334,7 +340,7 @@ class EtcdWriter:
             if not closed_later:
                 store.close()
 
-    def _tell_refusals(self) -> None:
+    def _report_refusals(self) -> None:
         if self._report is not None and self._desired.refusals != self._reported:
             self._reported = self._desired.refusals
             self._report(self._desired.refused())

@@ -1,8 +1,9 @@
 """The ways to follow tables: call a function for each batch, derive a table, reconcile the outside world.
 
-Knows tables of any kind, and none by name.
+It works with any table and refers to none by name.
 """
 
+from .again import Again
 from .derivation import Derivation, derive
 from .follower import Follower, follow
 from .handlers import handle
@@ -12,6 +13,7 @@ from .reconciler_options import ReconcilerOptions, ReconcilerStats
 from .source_snapshot import SourceSnapshot
 
 __all__ = [
+    "Again",
     "Derivation",
     "Follower",
     "NameTaken",

@@ -1,15 +1,16 @@
-"""A table kept equal to a pure function of other tables, at a cost in proportion to what changed.
+"""Derived tables: tables kept equal to a pure function of other tables, at a cost proportional to the changes.
 
 Two functions define the table:
 
     affected    source table -> (snapshot, row) -> the keys of the derived table whose rows this row may change
     compute     (snapshot, key) -> the derived row of this key, or None where there is none
 
-When a row changes, the keys that it affected before and those that it affects now are computed anew, each once, and
-written in one transaction. For tables that join others it is enough to name the keys that a row affects *through the
-rows of the same snapshot*: where those change as well, they affect their keys themselves.
+When a row changes, the keys that it affected before and the keys that it affects now are computed again, each once, and
+written in one transaction. For a join it is enough to return the keys that a row affects *through the rows of the same
+snapshot*: if those rows change as well, they are asked for their keys themselves.
 
-A key or a row for which one of the functions fails is set aside: its derived row stays as it was, all others go on.
+A key or a row for which one of the functions fails is set aside: its derived row stays, and all others are updated.
+So is a key whose derived row the table refuses.
 """
 
 from __future__ import annotations
@@ -19,7 +20,18 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary, finalize
 
-from statedb import Change, ChangeBatch, Database, Snapshot, Table, TablesBatch
+from statedb import (
+    Change,
+    ChangeBatch,
+    Database,
+    DuplicateKey,
+    IndexFunctionError,
+    InvalidKey,
+    InvalidRow,
+    Snapshot,
+    Table,
+    TablesBatch,
+)
 
 from .follower import RETRY_MAX_S, RETRY_MIN_S, AnyTable, Follower, Report
 from .set_aside import Part, SetAside
@@ -31,18 +43,21 @@ R = TypeVar("R")
 
 RETRY_FOR_S = 600.0
 
+_ROW_ERRORS = (InvalidKey, InvalidRow, IndexFunctionError, DuplicateKey)
+"""What a table raises that refuses a row."""
+
 Affected = Mapping[AnyTable, Callable[[SourceSnapshot, Any], Iterable[K]]]
-"""Of each source table, the function from a row to the derived keys that it may change (Any: rows of each table)."""
+"""For each source table, the function from a row to the derived keys that it may change (Any: any row type)."""
 
 _derivations: WeakKeyDictionary[Database, WeakValueDictionary[AnyTable, Any]] = WeakKeyDictionary()
-"""By database and table, the derivation that keeps the table."""
+"""The derivation of each table, by database."""
 
 _promises: WeakKeyDictionary[Database, dict[AnyTable, Any]] = WeakKeyDictionary()
-"""By database and table, the initializer that is pending. The next derivation of the table takes it over."""
+"""The pending initializer of each table, by database. The next derivation of the table takes it over."""
 
 
 class Derivation(Follower, Generic[K, R]):
-    """Keeps a derived table; `derive` makes it. Run it as any `Follower`. It owns the table until it has ended."""
+    """Maintains a derived table; `derive` makes it. Run it like any `Follower`. It owns the table until it ends."""
 
     def __init__(
         self,
@@ -58,7 +73,7 @@ class Derivation(Follower, Generic[K, R]):
         retry_for_s: float = RETRY_FOR_S,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Registers the table, owns it, and registers an initializer of it. Raises TableOwned, NameTaken."""
+        """Registers the table and an initializer, and becomes its owner. Raises TableOwned, NameTaken."""
         super().__init__(
             db,
             tuple(affected),
@@ -75,15 +90,16 @@ class Derivation(Follower, Generic[K, R]):
         self._affected = dict(affected)
         self._before: SourceSnapshot | None = None  # the state that the table is derived from
         self._dirty: dict[K, None] = {}
+        self._duplicates: dict[K, None] = {}  # a row of another key stands against these: whatever is written may help
         self._batch: object = None  # whose changes are in ``_dirty``
         self._set_aside = SetAside(self.name, retry_min_s, retry_max_s, retry_for_s)
         db.register(target)
         self._owner = db.own(target, name=self.name)
-        self._disown = finalize(self, self._owner.release)  # one that is dropped without having run gives it back too
-        self._disown.atexit = False
+        self._release_owner = finalize(self, self._owner.release)  # also if it is dropped without having run
+        self._release_owner.atexit = False
         promises = _promises.setdefault(db, {})
         with self._owner.write() as txn:
-            if target in promises:  # of one that was stopped or dropped before it had derived anything
+            if target in promises:  # an earlier derivation ended before it had derived anything
                 txn[target].finish_initializer(promises[target])
             self._token: Any = txn[target].begin_initializer(self.name)
         promises[target] = self._token
@@ -91,7 +107,7 @@ class Derivation(Follower, Generic[K, R]):
 
     @property
     def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where it does well."""
+        """The state in one line. It begins with OK while all is well."""
         health = super().health
         set_aside = self.set_aside() if health == "OK" else {}
         if not set_aside:
@@ -100,11 +116,11 @@ class Derivation(Follower, Generic[K, R]):
         return f"OK, but {len(set_aside)} set aside: {name}: {error}"
 
     def set_aside(self) -> dict[str, str]:
-        """The keys and rows for which a function fails, and why. From any thread."""
+        """The keys and rows for which a function fails, with the errors. From any thread."""
         return self._set_aside.parts()
 
-    def afresh(self, snapshot: Snapshot) -> dict[K, R]:
-        """What the table ought to hold for this state of its sources, computed from nothing. For tests and checks."""
+    def compute_all(self, snapshot: Snapshot) -> dict[K, R]:
+        """The rows that the table should have for this snapshot, computed anew. For tests and checks."""
         sources = SourceSnapshot(snapshot, self.tables)
         keys = dict.fromkeys(
             [
@@ -114,13 +130,13 @@ class Derivation(Follower, Generic[K, R]):
                 for key in self._affected[table](sources, row)
             ]
         )
-        found = [(key, self._row(sources, key)) for key in keys]
+        found = [(key, self._checked_row(sources, key)) for key in keys]
         return {key: row for key, row in found if row is not None}
 
     # --- the steps ----------------------------------------------------------------------------------------------------
 
     def _derive(self, batch: ChangeBatch[Any] | TablesBatch) -> None:
-        """Bring the table to the state that the batch leads to; if that failed before, to the newest one."""
+        """Bring the table to the state after the batch; on a retry, to the newest state."""
         snapshot = batch.snapshot
         if batch is self._batch:
             snapshot = self._db.snapshot()
@@ -131,7 +147,7 @@ class Derivation(Follower, Generic[K, R]):
         self._batch = None
 
     def _retry_set_aside(self, seen: Snapshot) -> float | None:
-        """Try again what is due; in how many seconds there is more."""
+        """Retry what is due. Returns the seconds until something else is due."""
         due = self._set_aside.pop_due(self._clock())
         if due:
             sources = SourceSnapshot(seen, self.tables)
@@ -149,13 +165,13 @@ class Derivation(Follower, Generic[K, R]):
         if row is None:
             self._set_aside.discard(part)
         else:
-            self._dirty.update(dict.fromkeys(self._of(sources, part.table, row)))
+            self._dirty.update(dict.fromkeys(self._affected_keys(sources, part.table, row)))
 
     def _collect(self, batch: ChangeBatch[Any] | TablesBatch) -> None:
-        """Note the keys that the changes affect, by the rows as they were and as they are."""
+        """Record the keys that the changes affect, by the old and by the new rows."""
         after = SourceSnapshot(batch.snapshot, self.tables)
         if self._before is None:
-            self._dirty.update(dict.fromkeys(batch.snapshot[self.target]))  # what an earlier incarnation left behind
+            self._dirty.update(dict.fromkeys(batch.snapshot[self.target]))  # rows that an earlier derivation left
         for table in self.tables:
             self._collect_table(table, batch[table] if isinstance(batch, TablesBatch) else batch, after)
         self._before = after
@@ -172,54 +188,58 @@ class Derivation(Follower, Generic[K, R]):
                 if change.deleted and len(self._set_aside):
                     self._set_aside.discard(Part(table, key))
             if not change.deleted:
-                dirty.update(dict.fromkeys(self._of(after, table, change.row)))
+                dirty.update(dict.fromkeys(self._affected_keys(after, table, change.row)))
 
     def _collect_old(self, before: SourceSnapshot, after: SourceSnapshot, table: AnyTable, old: Any) -> None:
-        """Note what a row affected that is gone or replaced; all keys there are where its function fails now.
+        """Record the keys that a deleted or replaced row affected; all keys if its function fails now.
 
-        Rows of other keys may have been computed from it while its own function failed, so that a row set aside must
-        not be passed over: its keys would keep what they were computed from.
+        Rows of other keys may have been computed from a row that is set aside. If it were ignored, their derived rows
+        would stay out of date.
         """
-        keys = self._of(before, table, old)
+        keys = self._affected_keys(before, table, old)
         self._dirty.update(dict.fromkeys(keys))
         if not keys and Part(table, table.key_of(old)) in self._set_aside:
             self._dirty.update(dict.fromkeys(self._db.snapshot()[self.target]))
             for source in self.tables:
                 for row in after[source].values():
-                    self._dirty.update(dict.fromkeys(self._of(after, source, row)))
+                    self._dirty.update(dict.fromkeys(self._affected_keys(after, source, row)))
 
     def _write_dirty(self, sources: SourceSnapshot) -> None:
-        """Compute the keys that are to be computed, and write their rows in one transaction."""
+        """Compute the recorded keys, and write their rows in one transaction."""
         rows: list[tuple[K, R | None]] = []
-        for key in self._dirty:
+        failed: dict[K, BaseException] = {}
+        for key in self._dirty | self._duplicates:
             try:
-                rows.append((key, self._row(sources, key)))
+                rows.append((key, self._checked_row(sources, key)))
             except FAILURES as error:
-                self._set_aside.add(Part(None, key), error, self._clock())
-            else:
-                if len(self._set_aside):
-                    self._set_aside.discard(Part(None, key))
-        if rows or self._token is not None:
-            self._write(rows)
+                failed[key] = error
+        refused = self._write(rows) if rows or self._token is not None else {}
+        failed.update(refused)
+        self._duplicates = {key: None for key, why in refused.items() if isinstance(why, DuplicateKey)}
+        for key, why in failed.items():
+            self._set_aside.add(Part(None, key), why, self._clock())
+        for key, _ in rows if len(self._set_aside) else ():
+            if key not in failed:
+                self._set_aside.discard(Part(None, key))
         self._dirty = {}
         if self._token is not None:
             _promises[self._db].pop(self.target, None)
             self._token = None
 
-    def _write(self, rows: list[tuple[K, R | None]]) -> None:
+    def _write(self, rows: list[tuple[K, R | None]]) -> dict[K, BaseException]:
+        """Write in one transaction; the keys whose rows the table refuses, and why: they stay as they were."""
         with self._owner.write() as txn:
             writer = txn[self.target]
             for key, row in rows:
                 if row is None:
                     writer.delete(key)
-            for _, row in rows:
-                if row is not None:
-                    writer.insert(row)
+            refused = _inserted(writer, [(key, row) for key, row in rows if row is not None])
             if self._token is not None:
                 writer.finish_initializer(self._token)
+        return refused
 
-    def _of(self, sources: SourceSnapshot, table: AnyTable, row: Any) -> Iterable[K]:
-        """The keys that a row affects; none where the function fails for it, which sets the row aside."""
+    def _affected_keys(self, sources: SourceSnapshot, table: AnyTable, row: Any) -> Iterable[K]:
+        """The keys that a row affects. If the function fails, the row is set aside and affects none."""
         try:
             keys = list(self._affected[table](sources, row))
         except FAILURES as error:
@@ -229,7 +249,7 @@ class Derivation(Follower, Generic[K, R]):
             self._set_aside.discard(Part(table, table.key_of(row)))
         return keys
 
-    def _row(self, sources: SourceSnapshot, key: K) -> R | None:
+    def _checked_row(self, sources: SourceSnapshot, key: K) -> R | None:
         row = self._compute(sources, key)
         if row is not None and self.target.key_of(row) != key:
             raise ValueError(
@@ -239,7 +259,23 @@ class Derivation(Follower, Generic[K, R]):
         return row
 
     def _on_end(self) -> None:
-        self._disown()
+        self._release_owner()
+
+
+def _inserted(writer: Any, rows: list[tuple[K, R]]) -> dict[K, BaseException]:
+    """Insert rows (Any: the writer of any table); those that the table refuses even after all others, and why."""
+    while True:
+        again: list[tuple[K, R]] = []
+        refused: dict[K, BaseException] = {}
+        for key, row in rows:
+            try:
+                writer.insert(row)
+            except _ROW_ERRORS as error:
+                again.append((key, row))
+                refused[key] = error
+        if not refused or len(again) == len(rows):
+            return refused
+        rows = again  # what stood against them in a unique index may have moved
 
 
 def derive(
@@ -258,10 +294,10 @@ def derive(
 
     The sources are the tables of ``affected``; no others can be read. ``target`` is registered, and initialized when
     its sources are and it equals them. Nobody else can write it until the derivation has ended (TableOwned). Both
-    functions must be pure. A key or row for which they fail (SystemExit, too) is set aside and named in ``health``: its
-    derived row stays as it was. It is tried again with the newest rows when something about it changes, and after
-    growing pauses for ``retry_for_s`` seconds. Cost: O(changed rows, and keys that they affect). ``wait_applied`` waits
-    until it is up to a snapshot.
+    functions must be pure. A key or row for which they fail (SystemExit, too), and a key whose row the table refuses,
+    is set aside and named in ``health``: its derived row stays as it was. It is tried again with the newest rows when
+    something about it changes, and after growing pauses for ``retry_for_s`` seconds. Cost: O(changed rows, and keys
+    that they affect). ``wait_applied`` waits until it is up to a snapshot.
     """
     return Derivation(
         db,
@@ -277,7 +313,7 @@ def derive(
 
 
 def why_incomplete(db: Database, table: AnyTable) -> str:
-    """Why a derived table, or one that it is derived from, lacks rows though it is initialized; empty if none does."""
+    """Why an initialized derived table, or a table that it is derived from, lacks rows; empty if none does."""
     derivations = _derivations.get(db)
     derivation = None if derivations is None else derivations.get(table)
     if derivation is None or derivation.is_over:

@@ -1,7 +1,7 @@
-"""The loop of every consumer: wait until the tables are initialized, take a batch, apply it, again.
+"""The loop of every consumer: wait until the tables are initialized, then take and apply batches.
 
-A batch that fails is applied again, after a growing pause, until it succeeds, or the follower is stopped or gives up:
-nothing is skipped, nothing overtakes. Knows tables and batches, nothing of what is done with them.
+A batch that fails is applied again, after a growing pause, until it succeeds or the follower is stopped or gives up.
+Batches are never skipped or reordered.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ log = logging.getLogger("statedb.consumers")
 
 
 class Failure(NamedTuple):
-    """What a follower cannot get done at the moment, and keeps trying."""
+    """A failure that a follower is retrying."""
 
     error: BaseException
     tries: int
-    again_s: float
-    """How long it pauses before the next try."""
-    for_s: float = 0.0
-    """For how long it has failed."""
+    retry_in_s: float
+    """The pause before the next try, in seconds."""
+    failing_s: float = 0.0
+    """For how long it has failed, in seconds."""
 
 
 class GaveUp(Exception):
-    """A follower failed for longer than it may. Its cause is the last failure."""
+    """A follower failed for longer than ``retry_for_s``. The cause is the last failure."""
 
 
 Report = Callable[[Failure | None], None]
-"""Called with every failed try, and with None when it succeeded after all. Must not raise."""
+"""Called with each failed try, and with None after the first success. It must not raise."""
 
 
 class Follower:
-    """Hands the changes of tables to a function, batch by batch, in order; `follow` makes it.
+    """Passes the changes of tables to a function, batch by batch, in order; `follow` makes it.
 
-    Run it on a thread of its own (``with follower:``, or ``start``, ``stop``, ``join``), on this one (``run``), or in a
-    task (``await follower.run_async()``); once. ``stop`` may be called from any thread, more than once, and before it
-    runs; a pause ends at once, a batch that is being applied is finished first.
+    Run it once: on a thread of its own (``with follower:``, or ``start``, ``stop``, ``join``), on the calling thread
+    (``run``), or in a task (``await follower.run_async()``). ``stop`` may be called from any thread, more than once,
+    and before it runs. A pause ends at once; a batch that is being applied is finished first.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Follower:
         *,
         name: str = "",
         unique: bool = True,
-        maintain: Callable[[Snapshot], float | None] | None = None,
+        maintain: Callable[[Snapshot], Awaitable[float | None] | float | None] | None = None,
         woken_by: tuple[AnyTable, ...] = (),
         from_start: bool = False,
         report: Report | None = None,
@@ -74,22 +74,22 @@ class Follower:
         retry_for_s: float | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``maintain`` does what is due for other reasons than changes, after every batch and whenever it is time.
+        """``maintain`` does work that does not depend on changes. It is called after each batch, and when it is due.
 
-        It gets the state up to which everything is applied, and returns in how many seconds it wants to be called again
-        (None: when something changes, here or in the tables of ``woken_by``, or after ``wake``). ``from_start`` does
-        not wait until the tables are initialized. Raises NameTaken where another one has ``name``; without ``unique``,
-        or without a name, it gets a number then.
+        It gets a snapshot up to which everything is applied. It returns the seconds until its next call, or None to be
+        called after the next change of the tables or of ``woken_by``, or after ``wake``. With ``from_start`` the
+        follower does not wait until the tables are initialized. Raises NameTaken if another one has ``name``. Without
+        ``unique`` or without a name, a number is appended instead.
         """
         for table in (*tables, *woken_by):
             db.snapshot()[table]  # raises for an unknown table here, not in the thread
         self.tables = tables
         self.failure: Failure | None = None
-        """What fails at the moment; None where nothing does."""
+        """The present failure; None if nothing fails."""
         self.failures = 0
-        """How many tries have failed since the start."""
+        """The number of failed tries since the start."""
         self.crash: BaseException | None = None
-        """What ended it against expectation: a mistake in this program, as a ``report`` that raises."""
+        """The unexpected exception that ended it: a bug, such as a ``report`` that raises."""
         self._db = db
         self._apply = apply
         self._maintain = maintain
@@ -103,7 +103,7 @@ class Follower:
         self._stopping = False
         self._stop = manual_watch()
         self._wake = manual_watch()
-        self._moved = manual_watch()
+        self._advanced = manual_watch()
         self._applied: tuple[int, ...] = tuple([-1 for _ in tables])
         self._thread: threading.Thread | None = None
         self.name = name
@@ -113,12 +113,12 @@ class Follower:
             self.name = claim_numbered(db, name or getattr(apply, "__name__", "follower"), self)
 
     def __repr__(self) -> str:
-        """Its name and how it is doing."""
+        """Its name and health."""
         return f"<Follower {self.name}: {self.health}>"
 
     @property
     def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where it does well."""
+        """The state in one line. It begins with OK while all is well."""
         failure = self.failure
         if self.crash is not None:
             return f"crashed: {describe(self.crash)}"
@@ -140,18 +140,18 @@ class Follower:
         try:
             run_in_thread(self.steps())
         finally:
-            self._moved.trip()
+            self._advanced.trip()
 
     async def run_async(self) -> None:
         """Follow in this task until stopped or cancelled; what applies the batches may be asynchronous."""
         try:
             await run_in_task(self.steps())
         except GeneratorExit:
-            raise  # the task is being collected, with its loop: that may happen where the lock of a watch is held
+            raise  # the task is being garbage-collected, perhaps while the lock of a watch is held
         except BaseException:
-            self._moved.trip()
+            self._advanced.trip()
             raise
-        self._moved.trip()
+        self._advanced.trip()
 
     def start(self) -> None:
         """Follow on a thread of its own. Raises RuntimeError the second time."""
@@ -159,17 +159,17 @@ class Follower:
             raise RuntimeError(f"{self.name} was started already; make a new follower")
         thread = threading.Thread(target=self._run_thread, name=self.name, daemon=True)
         thread.start()
-        self._thread = thread  # not before: who joins a thread that has not begun gets an error
+        self._thread = thread  # set after the start, because joining a thread that has not started is an error
 
     def stop(self) -> None:
-        """End it. From any thread, more than once."""
+        """Stop it. From any thread, more than once."""
         self._stopping = True
         if self._state == "not started":
             self._on_end()
         self._stop.trip()
 
     def _on_end(self) -> None:
-        """It has ended, or will never begin. May be called wherever the collector runs, so it must take no lock."""
+        """Called when it has ended or will never run. It may run inside garbage collection, so it must take no lock."""
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until its thread has ended; True at once if it was never started."""
@@ -191,21 +191,21 @@ class Follower:
         self.join()
 
     def wake(self) -> None:
-        """Have it look at once whether there is something to do. From any thread."""
+        """Wake it, so that it checks at once whether there is something to do. From any thread."""
         self._wake.trip()
 
     # -- waiting for it ----------------------------------------------------------------------------------------------
 
     def wait_applied(self, snapshot: Snapshot | None = None, timeout: float | None = None) -> bool:
-        """Block until all changes up to this snapshot (now, where none is given) are applied.
+        """Block until all changes up to a snapshot (default: now) are applied.
 
-        False when ``timeout`` (seconds) is over first, or when the follower ends before.
+        Returns False after ``timeout`` seconds, or when the follower ends before.
         """
         wanted = self._revisions(self._db.snapshot() if snapshot is None else snapshot)
         deadline = None if timeout is None else monotonic() + timeout
         self.wake()  # a forced write of an equal row moves revisions and wakes nobody
         while True:
-            moved = self._moved
+            moved = self._advanced
             if _reaches(self._applied, wanted):
                 return True
             left = None if deadline is None else deadline - monotonic()
@@ -216,7 +216,7 @@ class Follower:
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def steps(self) -> Steps:
-        """The loop, for those who drive it themselves; once. Raises RuntimeError the second time."""
+        """The loop as a generator, for callers that drive it themselves. Raises RuntimeError the second time."""
         if self._state != "not started":
             raise RuntimeError(f"{self.name} was started already; make a new follower")
         self._state = "waiting"
@@ -229,7 +229,7 @@ class Follower:
             self._state = "following"
             yield from self._follow()
         finally:
-            self._state = "ended"  # takes no lock: a generator that was dropped ends wherever the collector runs
+            self._state = "ended"  # takes no lock: a dropped generator ends inside garbage collection
             self._on_end()
 
     def _until_initialized(self) -> Steps:
@@ -245,15 +245,15 @@ class Follower:
         with self._db.changes(*self.tables) as stream:
             while not self._stopping:
                 if self._wake.tripped:
-                    self._wake = manual_watch()  # first a new one, then the look: a call in between is not lost
+                    self._wake = manual_watch()  # replaced before the check, so that a call in between is not lost
                 seen = self._db.snapshot()
                 batch = stream.next(timeout=0)
                 if batch is not None:
                     seen = batch.snapshot
-                    yield from self._until_done(partial(self._apply, batch))
+                    yield from self._retry_until_done(partial(self._apply, batch))
                 due_s = None
                 if self._maintain is not None and not self._stopping:
-                    due_s = yield from self._until_done(partial(self._maintain, seen))
+                    due_s = yield from self._retry_until_done(partial(self._maintain, seen))
                 if self._stopping:
                     return  # a batch that was given up is not applied
                 self._advance_to(seen)
@@ -261,20 +261,20 @@ class Follower:
                 del seen, batch  # hold no history while waiting
                 yield Pause((self._stop, self._wake, *watches), due_s)
 
-    def _until_done(self, function: Callable[[], Any]) -> Generator[Pause | Call, Any, Any]:
+    def _retry_until_done(self, function: Callable[[], Any]) -> Generator[Pause | Call, Any, Any]:
         """Call until it succeeds, or until stopped. Raises GaveUp."""
         tries, since = 0, self._clock()
         while True:
             try:
                 answer = yield Call(function)
             except FAILURES as error:
-                again_s = delay_s(tries, *self._retry_s)
+                retry_in_s = delay_s(tries, *self._retry_s)
                 tries += 1
-                for_s = self._clock() - since
-                self._report_failure(Failure(error, tries, again_s, for_s))
-                if self._retry_for_s is not None and for_s >= self._retry_for_s:
-                    raise GaveUp(f"failed for {for_s:.0f} s, {tries} tries: {describe(error)}") from error
-                yield Pause((self._stop,), again_s)
+                failing_s = self._clock() - since
+                self._report_failure(Failure(error, tries, retry_in_s, failing_s))
+                if self._retry_for_s is not None and failing_s >= self._retry_for_s:
+                    raise GaveUp(f"failed for {failing_s:.0f} s, {tries} tries: {describe(error)}") from error
+                yield Pause((self._stop,), retry_in_s)
                 if self._stopping:
                     return None
             else:
@@ -293,15 +293,18 @@ class Follower:
         if failure is None:
             log.info("%s: works again", self.name)
         else:
-            level = logging.WARNING if failure.tries == 1 else logging.DEBUG  # one line an outage, however long it is
-            log.log(level, "%s: %s; again in %.1f s", self.name, describe(failure.error), failure.again_s)
+            level = logging.WARNING if failure.tries == 1 else logging.DEBUG  # one line per outage
+            log.log(level, "%s: %s; again in %.1f s", self.name, describe(failure.error), failure.retry_in_s)
 
     def _advance_to(self, snapshot: Snapshot) -> None:
-        """All changes up to this state are applied: whoever waits for that goes on."""
-        applied = self._revisions(snapshot)
+        """All changes up to this state are applied."""
+        self._advance(self._revisions(snapshot))
+
+    def _advance(self, applied: tuple[int, ...]) -> None:
+        """Whoever waits until all up to these revisions is applied goes on."""
         if applied != self._applied:
             self._applied = applied
-            moved, self._moved = self._moved, manual_watch()
+            moved, self._advanced = self._advanced, manual_watch()
             moved.trip()
 
     def _revisions(self, snapshot: Snapshot) -> tuple[int, ...]:
@@ -314,7 +317,7 @@ class Follower:
     def _run_thread(self) -> None:
         try:
             self.run()
-        except Exception as error:
+        except BaseException as error:  # of whatever kind: a thread must not end in silence
             self.crash = error
             log.exception("%s: crashed", self.name)
 
@@ -356,13 +359,13 @@ def follow(
     retry_max_s: float = RETRY_MAX_S,
     retry_for_s: float | None = None,
 ) -> Follower:
-    """A follower of these tables: ``apply`` gets their rows once all are initialized, then what changes.
+    """A follower of tables: ``apply`` gets all rows once the tables are initialized, then each batch of changes.
 
-    Where ``apply`` raises (SystemExit, too), the same batch comes again after a pause that doubles from ``retry_min_s``
-    to ``retry_max_s``; so it must bear being repeated. After ``retry_for_s`` seconds of that the follower ends with
-    GaveUp in ``crash``; never, where None is given. Every failed try is told to ``report`` (the log, where none is
-    given). Several tables come as of one instant. In a task ``apply`` may be asynchronous. ``name`` is its own in this
-    database (NameTaken); where none is given, it is that of ``apply``, with a number where that is taken.
+    If ``apply`` raises, SystemExit included, it is called again with the same batch after a pause that doubles from
+    ``retry_min_s`` to ``retry_max_s``; it must be idempotent. After ``retry_for_s`` seconds of failures (None: never)
+    the follower ends with GaveUp in ``crash``. ``report`` is called with each failed try; by default it is logged. A
+    batch of several tables is of one instant. In a task ``apply`` may be asynchronous. ``name`` must be unique in this
+    database (NameTaken). By default it is the name of ``apply``, with a number if that is taken.
     """
     return Follower(
         db,

@@ -1,4 +1,4 @@
-"""Handlers for what is added, updated and deleted, for those who think in them. Built on `follow`."""
+"""Handlers for added, updated and deleted rows, built on `follow`."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def handle(
 ) -> Follower:
     """A follower that calls a handler for each row that is added, updated (old row, new row) or deleted (last row).
 
-    Once the table is initialized, every row that is there is added; so it is for a handler that comes late. What
-    happens to one key while a handler works is told as one change: a row that went and came back is updated, and one
-    that came and went is not told. Where a handler raises, it is called again after a pause, and those that succeeded
-    are not. With asynchronous handlers the follower runs in a task. Everything else is as for `follow`. Raises
-    ValueError without any handler.
+    Once the table is initialized, ``on_add`` is called for each existing row; the same holds for a handler that starts
+    late. Changes of one key while a handler runs are merged: a row that was deleted and inserted again is updated, and
+    a row that was inserted and deleted again is not reported. If a handler raises, it is called again after a pause;
+    handlers that succeeded are not. With asynchronous handlers the follower runs in a task. Everything else is as for
+    `follow`. Raises ValueError without any handler.
     """
     handlers = (on_add, on_update, on_delete)
     if not any(handlers):
         raise ValueError("give at least one of on_add, on_update and on_delete")
-    known = _Known(table, *handlers)
+    known = _HandledRows(table, *handlers)
     is_async = any(map(inspect.iscoroutinefunction, handlers))
     return follow(
         db,
@@ -53,8 +53,8 @@ def handle(
     )
 
 
-class _Known(Generic[K, R]):
-    """The rows that handlers were told of, by key. What a batch that comes again repeats is not told again."""
+class _HandledRows(Generic[K, R]):
+    """The rows that handlers have seen, by key. When a batch is retried, handled changes are skipped."""
 
     def __init__(
         self,
@@ -72,14 +72,14 @@ class _Known(Generic[K, R]):
     def apply(self, batch: ChangeBatch[R]) -> None:
         for change, call in self._calls(batch):
             call()
-            self._told(change)
+            self._record(change)
 
     async def apply_async(self, batch: ChangeBatch[R]) -> None:
         for change, call in self._calls(batch):
             done = call()
             if isinstance(done, Awaitable):
                 await done
-            self._told(change)
+            self._record(change)
 
     def _calls(self, batch: ChangeBatch[R]) -> Iterator[tuple[Change[R], Callable[[], object]]]:
         for change in batch:
@@ -92,7 +92,7 @@ class _Known(Generic[K, R]):
             elif before is not change.row:
                 yield change, partial(self._on_update, before, change.row)
 
-    def _told(self, change: Change[R]) -> None:
+    def _record(self, change: Change[R]) -> None:
         if change.deleted:
             del self._rows[self._key_of(change.row)]
         else:

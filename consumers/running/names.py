@@ -1,4 +1,4 @@
-"""Names of followers: each is taken once in a database, so that logs, statuses and owners mean one of them."""
+"""Names of followers, unique in a database, so that logs, statuses and owners are unambiguous."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from statedb import Database
 
 
 class NameTaken(ValueError):
-    """Another follower, derivation or reconciler of this name runs on the database: choose another name, or stop it."""
+    """A follower, derivation or reconciler of this name exists on the database. Choose another name, or stop it."""
 
 
 class Holder(Protocol):
-    """Who has a name."""
+    """An object that has a name."""
 
     @property
     def is_over(self) -> bool:
@@ -27,7 +27,7 @@ _holders: WeakKeyDictionary[Database, WeakValueDictionary[str, Holder]] = WeakKe
 
 
 def claim(db: Database, name: str, holder: Holder) -> None:
-    """The holder has the name until it is over, or collected. Raises NameTaken."""
+    """Give a name to a holder, until it has ended or is garbage-collected. Raises NameTaken."""
     with _lock:
         holders = _holders.setdefault(db, WeakValueDictionary())
         other = holders.get(name)
@@ -40,7 +40,7 @@ def claim(db: Database, name: str, holder: Holder) -> None:
 
 
 def claim_numbered(db: Database, name: str, holder: Holder) -> str:
-    """Likewise where nobody chose the name: the first that is free of ``name``, ``name 2``, ``name 3``..."""
+    """Give a default name to a holder: the first free one of ``name``, ``name 2``, ``name 3``..."""
     number, chosen = 1, name
     while True:
         try:
@@ -52,6 +52,6 @@ def claim_numbered(db: Database, name: str, holder: Holder) -> str:
 
 
 def holders(db: Database) -> list[Holder]:
-    """All that have a name on the database, those included that are over and not yet collected."""
+    """All named objects of the database, including those that have ended and are not yet garbage-collected."""
     with _lock:
         return list(_holders.get(db, {}).values())

@@ -1,61 +1,64 @@
-"""When a reconciler removes from the world what is in no row: only where the rows are known to be all there are."""
+"""When a reconciler prunes: only while the rows of its table are known to be complete."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from statedb import Snapshot
 
 from .steps import FAILURES, describe
 
 WhyNot = Callable[[Snapshot], str]
-"""Why the rows of this state cannot be taken for all there are; empty where they can."""
+"""Returns why the rows of a snapshot may be incomplete; empty if they are complete."""
 
 
 class Pruning:
-    """For the reconciler's thread, but `ask` is for any."""
+    """The pruning of one reconciler. For its thread; `request` is for any."""
 
     def __init__(
-        self, why_not: WhyNot, always_not: WhyNot, interval_s: float | None, clock: Callable[[], float]
+        self, why_not: WhyNot, why_incomplete: WhyNot, interval_s: float | None, clock: Callable[[], float]
     ) -> None:
-        """``always_not`` counts even where stale rows may be taken for all there are. First due as soon as allowed."""
+        """``why_incomplete`` counts even if the caller accepts stale rows. The first prune is due at once."""
         self.failed = ""
-        """Why the last one failed; else empty."""
-        self.waits = ""
-        """Why one that is due is not done; else empty."""
+        """The error of the last prune; empty if it succeeded."""
+        self.waiting_for = ""
+        """Why a due prune waits; empty if none does."""
         self.count = self.errors = 0
         self.took_s = 0.0
         self._why_not = why_not
-        self._always_not = always_not
+        self._why_incomplete = why_incomplete
         self._interval_s = interval_s
         self._clock = clock
-        self._asked = self._asked_even_stale = False
+        self._requested = self._requested_even_if_stale = False
         self._due: float | None = None
 
-    def ask(self, *, even_if_stale: bool) -> None:
-        """Do it as soon as it is allowed. One that is asked for while another waits is the same one."""
+    def request(self, *, even_if_stale: bool) -> None:
+        """Request a prune as soon as it is allowed. Requests made while one waits are merged with it."""
         if even_if_stale:
-            self._asked_even_stale = True
-        self._asked = True
+            self._requested_even_if_stale = True
+        self._requested = True
 
     @property
     def next_due(self) -> float | None:
-        """When the next one is due; None where none is, or it waits for something else."""
-        return None if self.waits else self._due
+        """When the next prune is due; None if none is scheduled, or a due one waits."""
+        return None if self.waiting_for else self._due
 
-    def run(self, operation: Callable[[Snapshot, Iterable[Any]], None], seen: Snapshot, rows: Iterable[Any]) -> None:
-        """Prune where that is due and allowed. One that fails is not repeated before its next time."""
+    def begins(self, seen: Snapshot) -> bool:
+        """Whether it is due and allowed; `waiting_for` says why it is due and not allowed."""
+        wanted = self._requested or self._is_due(self._clock())
+        self.waiting_for = self._reason(seen) if wanted else ""
+        return wanted and not self.waiting_for
+
+    @contextmanager
+    def trying(self) -> Generator[None]:
+        """Around the call. One that fails is not repeated before its next time."""
         now = self._clock()
-        wanted = self._asked or self._is_due(now)
-        self.waits = self._reason(seen) if wanted else ""
-        if not wanted or self.waits:
-            return
-        self._asked = self._asked_even_stale = False
+        self._requested = self._requested_even_if_stale = False
         self._due = None if self._interval_s is None else now + self._interval_s
         self.count += 1
         try:
-            operation(seen, rows)
+            yield
             self.failed = ""
         except FAILURES as error:
             self.failed = describe(error)
@@ -66,4 +69,4 @@ class Pruning:
         return self._interval_s is not None and (self._due is None or now >= self._due)
 
     def _reason(self, seen: Snapshot) -> str:
-        return self._always_not(seen) or ("" if self._asked_even_stale else self._why_not(seen))
+        return self._why_incomplete(seen) or ("" if self._requested_even_if_stale else self._why_not(seen))

@@ -1,151 +1,161 @@
-"""The outside world driven from a table: every object updated or deleted there, until it succeeds. Knows no objects.
+"""Makes the outside world match a table: each changed row is updated or deleted there, until that succeeds.
 
-    changes ─────────▶ deletes, updates ─▶ operations ─▶ status rows
-                            ▲        ▲            │ failed
-               refresh ─────┘        └── retries ◀┘
-    now and then: prune, with all objects there are
+    changes ─────────────▶ queue ─▶ operations ─▶ status rows
+    rows that concern it ──▶ ▲ ▲           │ failed, or again later
+               refresh ──────┘ └── timers ◀┘
+    periodically: prune, with all objects of the table
 
-One reconciler has one thread, and statuses in a table apart from the objects: what one reconciler writes down wakes no
-other. A status names the revision that it is about, so nothing has to be taken back when an object changes while it is
-being worked on: the change comes with the next batch, and until then the status is about an older revision.
+One loop decides everything. It calls the operations itself, or has workers call them; an object that a worker is at is
+blocked in the queue. Statuses are in a table apart from the objects: what one reconciler writes down wakes no other. A
+status names the revision that it is about, so nothing has to be taken back when an object changes while it is being
+worked on: the change comes with the next batch, and until then the status is about an older revision.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, NamedTuple, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack
 
-from statedb import ChangeBatch, Database, Snapshot, Table, WatchSet
+from statedb import ChangeBatch, Database, Snapshot, Table, TablesBatch, WatchSet
 
+from .also import Also
 from .derivation import why_incomplete
 from .follower import AnyTable, Follower
-from .operations import BatchOperations, Operations, Task, outcomes
+from .operations import (
+    AsyncOperations,
+    BatchOperations,
+    Operations,
+    Task,
+    are_async,
+    call_of,
+    in_batches,
+    outcomes,
+)
+from .progress import Progress
 from .pruning import Pruning, WhyNot
+from .reconciler_health import health_line
 from .reconciler_options import ReconcilerOptions, ReconcilerSettings, ReconcilerStats
-from .retries import Retries
+from .refreshes import Refreshes
 from .status import Status, Statuses, StatusKey, object_name
-from .steps import describe, manual_watch
+from .steps import Pause, Steps, describe, manual_watch
+from .work_queue import WorkQueue
+from .workers import Done, TaskWorkers, ThreadWorkers, Workers
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
-ERRORS_TOLD_MAX = 10
-
-
-class Progress(NamedTuple):
-    """How far a reconciler is: everything up to ``revision`` was tried at least once."""
-
-    revision: int
-    lowest_failing: int
-    """The lowest revision of an object that fails; 0 where none does."""
-
 
 class Reconciler(Follower, Generic[K, R]):
-    """Drives the world from a table; `reconcile` makes it. Run it as any `Follower`."""
+    """Makes the outside world match a table; `reconcile` makes it. Run it like any `Follower`."""
 
     def __init__(
         self,
         db: Database,
         table: type[Table[K, R]],
-        operations: Operations[R] | BatchOperations[K, R],
+        operations: Operations[R] | AsyncOperations[R] | BatchOperations[K, R],
         *,
         name: str,
         may_prune: WhyNot | None = None,
         woken_by: tuple[AnyTable, ...] = (),
+        called_by: Workers | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         **options: Unpack[ReconcilerOptions],
     ) -> None:
-        """`reconcile` tells what these are. ``clock`` paces it, ``now`` dates statuses (Unix seconds)."""
-        settings = ReconcilerSettings(**options)
+        """`reconcile` tells what these are. ``clock`` paces it, ``now`` dates statuses (Unix seconds).
+
+        ``called_by`` calls the operations in place of the ``workers`` of the options.
+        """
+        settings = self._settings = ReconcilerSettings(**options)
+        self._also = Also(settings.also)
         db.register(Statuses)
         super().__init__(
             db,
-            (table,),
+            (table, *self._also.tables),
             self._on_changes,
             name=name,
-            maintain=self._work,
+            maintain=self._work_async if are_async(operations) else self._work,
             woken_by=woken_by,
             from_start=True,
             report=settings.report,
             clock=clock,
         )
         self.table = table
-        self._operations = operations
-        self._refresh_s = settings.refresh_interval_s
-        self._refresh_per_s = settings.refresh_per_s
-        self._round_max = settings.round_objects_max
+        self._operations: Any = operations  # Any: of three kinds
+        self._workers = called_by or self._workers_of(operations, settings.workers)
         self._now = now
         self._first = True
-        self._deletes: dict[K, Task] = {}
-        self._updates: dict[K, Task] = {}
-        self._failing: dict[K, tuple[Task, BaseException]] = {}
-        self._retries = Retries[K](settings.retry_min_s, settings.retry_max_s)
-        self._done_at: dict[K, float] = {}  # the longest ago first
-        self._refresh_free_at = 0.0
-        self._refresh_asked = False
-        self._pruning = Pruning(may_prune or _always, self._why_no_prune, settings.prune_interval_s, clock)
-        self._outbox: dict[K, Status | None] = {}
+        self._queue = WorkQueue[K](settings)
+        self._refreshes = Refreshes[K](settings.refresh_interval_s, settings.refresh_per_s)
+        self._pruning = Pruning(may_prune or _no_reason, self._why_no_prune, settings.prune_interval_s, clock)
+        self._prune_is_next = False
+        self._pending_statuses: dict[K, Status | None] = {}
         self._progress = Progress(0, 0)
         self._progressed = manual_watch()
         self._figures: dict[str, float] = dict.fromkeys(
             ("errors_total", "updates", "updates_s", "deletes", "deletes_s", "refreshes"), 0.0
         )
 
+    def _workers_of(self, operations: object, most: int) -> Workers | None:
+        """Who calls the operations; None: the loop itself."""
+        if are_async(operations):
+            return TaskWorkers(most, self.name, self.wake)
+        if most == 1:
+            return None
+        if in_batches(operations):
+            raise ValueError(f"{self.name}: operations in batches have one worker; give larger batches instead")
+        return ThreadWorkers(most, self.name, self.wake)
+
     # -- asking ------------------------------------------------------------------------------------------------------
 
     @property
     def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where nothing fails."""
+        """The state in one line. It begins with OK while nothing fails."""
         ended = super().health
         if ended != "OK":
             return ended
-        objects = f"{len(self._db.snapshot()[self.table])} object(s)"
-        failing = list(self._failing.values())
-        parts = [f"{object_name(task.key)}: {describe(error)}" for task, error in failing[:ERRORS_TOLD_MAX]]
-        if len(failing) > ERRORS_TOLD_MAX:
-            parts.append(f"and {len(failing) - ERRORS_TOLD_MAX} more")
-        head = f"{len(failing)} error(s), {objects}" if failing else f"OK, {objects}"
-        if self._pruning.failed:
-            parts.append(f"prune failed: {self._pruning.failed}")
-            head = head.removeprefix("OK, ")
-        elif self._pruning.waits:
-            parts.append(f"pruning waits: {self._pruning.waits}")
-        return f"{head}; {'; '.join(parts)}" if parts else head
+        return health_line(
+            len(self._db.snapshot()[self.table]),
+            [f"{object_name(task.key)}: {describe(error)}" for task, error in list(self._queue.failing.values())],
+            self._pruning,
+            self._also.errors,
+        )
 
     @property
     def stats(self) -> ReconcilerStats:
-        """Figures for metrics."""
+        """Statistics, for metrics."""
         figures = {field: value if field.endswith("_s") else int(value) for field, value in self._figures.items()}
-        pruning, pending = self._pruning, len(self._deletes) + len(self._updates)
+        pruning, pending = self._pruning, len(self._queue)
         return ReconcilerStats(
             pending,
-            len(self._failing),
+            len(self._queue.failing),
             **figures,  # type: ignore[arg-type]  # by name
             prunes=pruning.count,
             prune_errors=pruning.errors,
             prunes_s=pruning.took_s,
+            under_way=len(self._queue.under_way),
+            views_missed=self._queue.views_missed,
         )
 
     def prune(self, *, even_if_stale: bool = False) -> None:
-        """Prune soon: at once, or when the table is initialized and its sources are not stale (unless told to).
+        """Request a prune. It waits for an initialized table and, unless ``even_if_stale``, for synced sources.
 
-        From any thread. One that was asked for while another waits is the same one.
+        From any thread. Requests made while one waits are merged with it.
         """
-        self._pruning.ask(even_if_stale=even_if_stale)
+        self._pruning.request(even_if_stale=even_if_stale)
         self.wake()
 
     def refresh(self) -> None:
-        """Update every object once more, soon, whether it changed or not. From any thread."""
-        self._refresh_asked = True
+        """Request an update of every object, changed or not. From any thread."""
+        self._refreshes.ask()
         self.wake()
 
     def wait_until_reconciled(self, revision: int | None = None, timeout: float | None = None) -> Progress | None:
-        """Block until every change up to this revision of the table (its present one) was tried at least once.
+        """Block until every change up to a revision of the table (default: the present one) was tried at least once.
 
-        The answer tells how far it is, and the lowest revision that still fails. None when ``timeout`` (seconds) is
-        over first, or when the reconciler ends before. Revision 0 is reached at once.
+        Returns the progress, with the lowest revision that still fails; None after ``timeout`` seconds, or when the
+        reconciler ends before. Revision 0 is reached at once.
         """
         if revision is None:
             revision = self._db.snapshot()[self.table].revision
@@ -158,131 +168,159 @@ class Reconciler(Follower, Generic[K, R]):
             left = None if deadline is None else deadline - time.monotonic()
             if self._state == "ended" or (left is not None and left <= 0):
                 return None
-            WatchSet(progressed, self._moved).wait(left)
+            WatchSet(progressed, self._advanced).wait(left)
 
     # -- noticing ----------------------------------------------------------------------------------------------------
 
-    def _on_changes(self, batch: ChangeBatch[R]) -> None:
-        """Every changed object is to be done, whatever was to be done with it before."""
+    def _on_changes(self, batch: ChangeBatch[R] | TablesBatch) -> None:
+        """Queue every changed object, and drop its older tasks."""
         if self._first:
-            self._forget_strangers(batch.snapshot)
+            self._delete_stale_statuses(batch.snapshot)
         key_of = self.table.key_of
-        for change in batch:
+        for change in batch[self.table] if isinstance(batch, TablesBatch) else batch:
             key = key_of(change.row)
-            self._drop(key)
-            task = Task(key, change.row, change.revision, change.deleted, fresh=True)
-            (self._deletes if change.deleted else self._updates)[key] = task
-            self._outbox[key] = self._status(task, "pending")
+            self._refreshes.drop(key)
+            task = self._queue.notice(key, change.row, change.revision, deleted=change.deleted)
+            self._pending_statuses[key] = self._status(task, "pending")
+        if isinstance(batch, TablesBatch):
+            for key in self._also.concerned(batch):
+                self._do_again(batch.snapshot, key, noticed=True)
         self._write_statuses()
         self._first = False
 
-    def _drop(self, key: K) -> None:
-        """Forget what is to be done with an object, and that it failed."""
-        self._deletes.pop(key, None)
-        self._updates.pop(key, None)
-        self._failing.pop(key, None)
-        self._retries.clear(key)
-        self._done_at.pop(key, None)
+    def _do_again(self, seen: Snapshot, key: K, *, noticed: bool) -> bool:
+        """An object is to be done though it did not change, unless it waits for that already or is gone."""
+        entry = seen[self.table].entry(key)
+        task = entry and self._queue.again(key, entry.row, entry.revision, noticed=noticed)
+        if not task:
+            return False
+        self._refreshes.drop(key)
+        self._pending_statuses[key] = self._status(task, "pending")
+        return True
 
-    def _forget_strangers(self, snapshot: Snapshot) -> None:
-        """Remove the statuses that an earlier reconciler of this name left of objects that are gone."""
+    def _delete_stale_statuses(self, snapshot: Snapshot) -> None:
+        """Delete the statuses of deleted objects that an earlier reconciler of this name left."""
         known = {object_name(key) for key in snapshot[self.table]}
-        strangers = [row.key for row in snapshot[Statuses].prefix((self.name,)) if row.key.object not in known]
-        if strangers:
+        stale = [row.key for row in snapshot[Statuses].prefix((self.name,)) if row.key.object not in known]
+        if stale:
             with self._db.write(Statuses) as txn:
-                for key in strangers:
+                for key in stale:
                     txn[Statuses].delete(key)
 
     # -- working -----------------------------------------------------------------------------------------------------
 
     def _work(self, seen: Snapshot) -> float | None:
-        """One round: what is due for retrying and refreshing joins what changed; then pruning, if it is due."""
-        self._write_statuses()  # what an interrupted round did not get to
-        self._retry()
+        """One round: queue due retries and refreshes, run tasks, and prune if that is due."""
+        if self._begin_round(seen):
+            with self._pruning.trying():
+                self._operations.prune(seen, seen[self.table].values())
+        return self._end_round(seen)
+
+    async def _work_async(self, seen: Snapshot) -> float | None:
+        """The same, where operations are asynchronous."""
+        if self._begin_round(seen):
+            with self._pruning.trying():
+                await self._operations.prune(seen, seen[self.table].values())
+        return self._end_round(seen)
+
+    def _begin_round(self, seen: Snapshot) -> bool:
+        """Do what is to be done; gives whether to prune. Nothing begins beside a prune."""
+        self._write_statuses()  # left by an interrupted round
+        self._take_done()
+        self._queue.take_due(self._clock(), seen)
         self._refresh(seen)
-        self._round(seen)
-        if not self._stopping:
-            self._pruning.run(self._operations.prune, seen, seen[self.table].values())
+        prune_first = self._workers is not None and self._pruning.begins(seen)
+        self._prune_is_next = prune_first and bool(self._queue.under_way)
+        if not prune_first:
+            self._round(seen)
+        return not self._stopping and self._pruning.begins(seen) and not self._queue.under_way
+
+    def _end_round(self, seen: Snapshot) -> float | None:
         self._write_statuses()
         self._report_progress(seen)
         return self._next_s()
 
-    def _retry(self) -> None:
-        now = self._clock()
-        while (key := self._retries.pop_due(now)) is not None:
-            task, _ = self._failing[key]
-            (self._deletes if task.deleted else self._updates)[key] = task
-
     def _refresh(self, seen: Snapshot) -> None:
-        """Objects that were done long ago are done again, so many a second at most; all of them if asked."""
-        rows = seen[self.table]
-        for key in self._to_refresh():
-            del self._done_at[key]
-            entry = rows.entry(key)
-            if entry is not None:
-                task = Task(key, entry.row, entry.revision, deleted=False, fresh=False)
-                self._updates[key] = task
-                self._outbox[key] = self._status(task, "pending")
-                self._figures["refreshes"] += 1
+        """Queue the objects whose last update is too old, at a limited rate; all objects if that was requested."""
+        for key in self._refreshes.due(self._clock()):
+            self._figures["refreshes"] += self._do_again(seen, key, noticed=False)
         self._write_statuses()
 
-    def _to_refresh(self) -> list[K]:
-        if self._refresh_asked:
-            self._refresh_asked = False
-            return list(self._done_at)
-        now = self._clock()
-        if self._refresh_s is None or now < self._refresh_free_at:
-            return []
-        due: list[K] = []
-        for key, done_at in self._done_at.items():
-            if done_at + self._refresh_s > now or len(due) >= max(1.0, self._refresh_per_s):
-                break
-            due.append(key)
-        self._refresh_free_at = now + len(due) / self._refresh_per_s
-        return due
-
     def _round(self, seen: Snapshot) -> None:
-        """Deletes first, then updates, not more than a round's worth."""
-        left = self._round_max
-        left -= self._do(seen, self._deletes, "deletes", left)
-        self._do(seen, self._updates, "updates", left)
-
-    def _do(self, seen: Snapshot, waiting: dict[K, Task], what: str, most: int) -> int:
-        """Call the operations for the first ones that wait, and write down what became of them; how many were tried."""
-        tasks = list(waiting.values())[:most]
-        if not tasks:
-            return 0
-        begun = self._clock()
-        done = outcomes(self._operations, seen, tasks, deletes=what == "deletes", stopping=lambda: self._stopping)
-        self._figures[what] += len(done)
-        self._figures[what + "_s"] += self._clock() - begun
-        for task, error in done:
-            del waiting[task.key]
-            self._settle(task, error)
-        return len(done)
-
-    def _settle(self, task: Task, error: BaseException | None) -> None:
-        """Write down what became of a task; what failed is to be tried again."""
-        key = task.key
-        if error is not None:
-            self._failing[key] = (task._replace(fresh=False), error)
-            self._retries.add(key, self._clock())
-            self._figures["errors_total"] += 1
-            self._outbox[key] = self._status(task, "error", describe(error))
+        """The first ones of the queue: have workers begin them, or do a round's worth here, deletes first."""
+        if self._workers is not None:
+            while self._may_begin() and (task := self._queue.next_task(self._clock())):
+                self._workers.begin((task, self._clock()), call_of(self._operations, seen, task))
             return
-        self._failing.pop(key, None)
-        self._retries.clear(key)
-        if task.deleted:
-            self._outbox[key] = None
-        else:
-            self._done_at[key] = self._clock()
-            self._outbox[key] = self._status(task, "done")
+        tasks: list[Task] = []
+        while len(tasks) < self._settings.round_objects_max and (task := self._queue.next_task(self._clock())):
+            tasks.append(task)
+        self._run_tasks(seen, [task for task in tasks if task.deleted], deletes=True)
+        self._run_tasks(seen, [task for task in tasks if not task.deleted], deletes=False)
+
+    def _may_begin(self) -> bool:
+        """Whether a worker is free, and not kept so until a prune."""
+        most = 1 if self._workers is None else self._workers.most
+        return not self._stopping and not self._prune_is_next and len(self._queue.under_way) < most
+
+    def _run_tasks(self, seen: Snapshot, tasks: list[Task], *, deletes: bool) -> None:
+        """Call the operations for these, and write down what became of them."""
+        if not tasks:
+            return
+        begun = self._clock()
+        done = outcomes(self._operations, seen, tasks, deletes=deletes, stopping=lambda: self._stopping)
+        self._count(deletes, len(done), self._clock() - begun)
+        for each in done:
+            self._record_outcome(each.subject, each)
+        for task in tasks[len(done) :]:
+            self._queue.put_back(task)
+
+    def _take_done(self) -> None:
+        """Write down what became of what workers did."""
+        for done in self._workers.take() if self._workers is not None else ():
+            task, begun = done.subject
+            self._count(task.deleted, 1, self._clock() - begun)
+            self._record_outcome(task, done)
+
+    def _count(self, deletes: bool, count: int, took_s: float) -> None:
+        what = "deletes" if deletes else "updates"
+        self._figures[what] += count
+        self._figures[what + "_s"] += took_s
+
+    def _record_outcome(self, task: Task, done: Done) -> None:
+        """Write down what became of a task; what failed is tried again."""
+        key = task.key
+        self._figures["errors_total"] += done.error is not None
+        end = self._queue.ended(task, done.answer, done.error, self._clock())
+        if end == "failed":
+            self._pending_statuses[key] = self._status(task, "error", describe(done.error or ValueError()))
+        elif end == "done" and task.deleted:
+            self._pending_statuses[key] = None
+        elif end != "superseded":
+            self._pending_statuses[key] = self._status(task, "done")
+        if end == "done" and not task.deleted:
+            self._refreshes.done(key, self._clock())
 
     def _why_no_prune(self, seen: Snapshot) -> str:
-        """Why the rows are not all there are, whatever the caller says of stale ones."""
+        """Why the rows are incomplete, even if the caller accepts stale rows; empty if they are complete."""
         if not seen[self.table].initialized:
             return f"table {self.table.name!r} is not initialized"
         return why_incomplete(self._db, self.table)
+
+    def _follow(self) -> Steps:
+        """What workers are at when it is stopped is finished first; a task that is cancelled cancels it."""
+        try:
+            yield from super()._follow()
+            while self._queue.under_way:
+                if self._wake.tripped:
+                    self._wake = manual_watch()  # first a new one, then the look
+                self._take_done()
+                if self._queue.under_way:
+                    yield Pause((self._wake,), None)
+            self._write_statuses()
+        finally:
+            if self._workers is not None:
+                self._workers.close()
 
     # -- statuses ----------------------------------------------------------------------------------------------------
 
@@ -294,66 +332,68 @@ class Reconciler(Follower, Generic[K, R]):
             task.revision,
             task.deleted,
             error,
-            self._retries.failures(task.key),
+            self._queue.failures(task.key),
             self._now(),
         )
 
     def _write_statuses(self) -> None:
-        if not self._outbox:
+        if not self._pending_statuses:
             return
         with self._db.write(Statuses) as txn:
             writer = txn[Statuses]
-            for key, status in self._outbox.items():
+            for key, status in self._pending_statuses.items():
                 if status is None:
                     writer.delete(StatusKey(self.name, object_name(key)))
                 else:
                     writer.insert(status)
-        self._outbox = {}
+        self._pending_statuses = {}
 
     def _report_progress(self, seen: Snapshot) -> None:
-        untried = [task.revision for tasks in (self._deletes, self._updates) for task in tasks.values() if task.fresh]
-        revision = min(untried) - 1 if untried else seen[self.table].revision
-        failing = min([task.revision for task, _ in self._failing.values()], default=0)
+        first = self._queue.untried.first_revision
+        revision = seen[self.table].revision if first is None else first - 1
+        failing = min([task.revision for task, _ in self._queue.failing.values()], default=0)
         progress = Progress(revision, failing)
         if progress != self._progress:
             self._progress = progress
             progressed, self._progressed = self._progressed, manual_watch()
             progressed.trip()
 
-    def _next_s(self) -> float | None:
-        """In how many seconds something is due; None where nothing will be."""
-        if self._deletes or self._updates:
-            return 0.0
-        due = [self._retries.next_due, self._pruning.next_due, self._next_refresh()]
-        times = [each for each in due if each is not None]
-        return max(0.0, min(times) - self._clock()) if times else None
+    def _advance_to(self, snapshot: Snapshot) -> None:
+        """Those wait on who want all changes up to a state applied: applied is what was tried."""
+        self._queue.untried.see(self._revisions(snapshot))
+        applied = self._queue.untried.applied
+        if applied is not None:
+            self._advance(applied)
 
-    def _next_refresh(self) -> float | None:
-        if self._refresh_s is None or not self._done_at:
-            return None
-        oldest = next(iter(self._done_at.values()))
-        return max(oldest + self._refresh_s, self._refresh_free_at)
+    def _next_s(self) -> float | None:
+        """In how many seconds something is due; None where nothing will be, or a worker ends before."""
+        now = self._clock()
+        times = [self._queue.next_due(now, may_begin=self._may_begin()), self._refreshes.next_due]
+        if not self._queue.under_way:
+            times.append(self._pruning.next_due)
+        due = [each for each in times if each is not None]
+        return max(0.0, min(due) - now) if due else None
 
 
 def reconcile(
     db: Database,
     table: type[Table[K, R]],
-    operations: Operations[R] | BatchOperations[K, R],
+    operations: Operations[R] | AsyncOperations[R] | BatchOperations[K, R],
     *,
     name: str,
     may_prune: WhyNot | None = None,
     woken_by: tuple[AnyTable, ...] = (),
     **options: Unpack[ReconcilerOptions],
 ) -> Reconciler[K, R]:
-    """Keep the world as the table says, by these operations; each object's status stands in the table ``Statuses``.
+    """Make the outside world match a table, with these operations. The table ``Statuses`` has each object's status.
 
-    ``name`` is the reconciler's own in this database (NameTaken). Objects are updated from the start. Pruning begins as
-    soon as the table is initialized. It waits while ``may_prune`` returns why the rows are not all there are; that is
-    asked again when the tables of ``woken_by`` change. It waits as well while keys of a derived table are set aside.
-    `consumers.reconcile` asks whether the sources are synced.
+    ``name`` must be unique in this database (NameTaken). Objects are updated from the start. Pruning starts when the
+    table is initialized. It waits while ``may_prune`` returns a reason why the rows are incomplete; this is checked
+    again when the tables of ``woken_by`` change. It also waits while keys of a derived table are set aside.
+    `consumers.reconcile` waits until the sources are synced, too.
     """
     return Reconciler(db, table, operations, name=name, may_prune=may_prune, woken_by=woken_by, **options)
 
 
-def _always(_: Snapshot) -> str:
+def _no_reason(_: Snapshot) -> str:
     return ""

@@ -1,31 +1,31 @@
-"""What failed, and when to try it again: a queue sorted by due time. Pure; time comes in as an argument.
+"""Failed keys, and when each is retried. Pure: the time is an argument.
 
-The waits double from a least to a most one. There is no jitter: what is retried here is this process's own work, one
-object at a time, and not a crowd's way back to one server, for which ``ingest`` has a back-off of its own.
+Waits double from a minimum to a maximum. There is no jitter, because the retries of one process do not compete with
+those of others for a server. For connections, ``ingest.backoff`` adds jitter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
-from sortedcontainers import SortedList
+from .timers import Timers
 
 K = TypeVar("K", bound=Hashable)
 
 
 def delay_s(failures: int, min_s: float, max_s: float) -> float:
-    """How long to wait after so many failures before this one.
+    """The wait after a failure, given the number of failures before it.
 
     >>> [delay_s(failures, 0.1, 1.0) for failures in range(5)]
     [0.1, 0.2, 0.4, 0.8, 1.0]
     """
-    doublings = min(failures, 60)  # beyond that any sensible most is reached
+    doublings = min(failures, 60)  # beyond that any sensible maximum is reached
     return min(max_s, min_s * (1 << doublings))
 
 
-class Retries(Generic[K]):
-    """Keys by the time at which they are due; each counts how often it failed.
+class Retries(Timers[K]):
+    """Keys by the time at which they are due, with the number of their failures.
 
     >>> retries = Retries[str](1.0, 60.0)
     >>> retries.add("a", now=0.0); retries.add("b", now=0.5); retries.add("a", now=1.0)
@@ -34,59 +34,23 @@ class Retries(Generic[K]):
     """
 
     def __init__(self, min_s: float, max_s: float) -> None:
-        """The least and the most wait."""
+        """``min_s`` and ``max_s``: the shortest and the longest wait."""
+        super().__init__()
         self._min_s = min_s
         self._max_s = max_s
         self._failures: dict[K, int] = {}
-        self._due: dict[K, tuple[float, int]] = {}
-        self._queue: Any = SortedList(key=_when)  # Any: the package has no types
-        self._added = 0
-
-    def __len__(self) -> int:
-        """How many wait."""
-        return len(self._due)
-
-    def __contains__(self, key: K) -> bool:
-        """Whether it waits."""
-        return key in self._due
-
-    @property
-    def next_due(self) -> float | None:
-        """When the first one is due; None where none waits."""
-        return self._queue[0][0] if self._queue else None
 
     def failures(self, key: K) -> int:
-        """How often it failed since it was cleared."""
+        """How often the key has failed since it was cleared."""
         return self._failures.get(key, 0)
 
     def add(self, key: K, now: float) -> None:
-        """It failed, once more: it waits from now on, longer than the last time. Cost: O(log n)."""
-        self._remove(key)
+        """Record a failure. The key waits from ``now`` on, longer than the last time. Cost: O(log n)."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        self._added += 1  # of two that are due at one time the first one that failed comes first
-        place = (now + delay_s(failures, self._min_s, self._max_s), self._added)
-        self._due[key] = place
-        self._queue.add((*place, key))
-
-    def pop_due(self, now: float) -> K | None:
-        """Take out the first one that is due; None where none is. Its failures stay counted."""
-        if not self._queue or self._queue[0][0] > now:
-            return None
-        key: K = self._queue[0][2]
-        self._remove(key)
-        return key
+        self.set(key, now + delay_s(failures, self._min_s, self._max_s))
 
     def clear(self, key: K) -> None:
-        """It succeeded, or there is something new to try: it does not wait, and never failed."""
-        self._remove(key)
+        """Forget the key and its failures: it succeeded, or there is something new to try."""
+        self.remove(key)
         self._failures.pop(key, None)
-
-    def _remove(self, key: K) -> None:
-        place = self._due.pop(key, None)
-        if place is not None:
-            self._queue.remove((*place, key))
-
-
-def _when(entry: tuple[float, int, object]) -> tuple[float, int]:
-    return entry[:2]

@@ -1,12 +1,13 @@
-"""What a user's function fails for: which keys and rows, why, since when, and when to try them again. Pure.
+"""The keys and rows for which a user's function fails: the error, since when, and the time of the next try. Pure.
 
-Keys of different kinds (of the derived table, of a source's rows) are told apart by their first part, a `Part`.
+A `Part` is either a key of the derived table or a row of a source table.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
+from traceback import extract_tb
 from typing import Any, NamedTuple
 
 from .retries import Retries
@@ -28,17 +29,19 @@ class _Failure(NamedTuple):
 
 
 class SetAside:
-    """For one thread; others may ask for its length and `describe`.
+    """The parts that are set aside. For one thread; others may call `len` and `parts`.
 
-    A part is tried again after growing pauses for ``retry_for_s`` seconds, then only when something about it changes.
+    A part is retried at growing intervals for ``retry_for_s`` seconds, then only when it changes.
+    A mistake in a function may fail for every part: each kind of error is logged once, until nothing fails any more.
     """
 
     def __init__(self, name: str, retry_min_s: float, retry_max_s: float, retry_for_s: float) -> None:
-        """``name`` is whose function it is, for the log."""
+        """``name``: the name of the derivation, for the log."""
         self._name = name
         self._retry_for_s = retry_for_s
         self._failures: dict[Part, _Failure] = {}
         self._retries = Retries[Part](retry_min_s, retry_max_s)
+        self._logged: set[tuple[int, type[BaseException]]] = set()
 
     def __len__(self) -> int:
         """How many parts fail."""
@@ -50,38 +53,49 @@ class SetAside:
 
     @property
     def next_due(self) -> float | None:
-        """When to try again; None where nothing is to be tried."""
+        """When the next part is due; None if none is."""
         return self._retries.next_due
 
     def add(self, part: Part, error: BaseException, now: float) -> None:
-        """The function failed for this part."""
+        """Record that the function failed for a part."""
         old, text = self._failures.get(part), describe(error)
         since = now if old is None else old.since
         self._failures[part] = _Failure(text, since)
-        if old is None or old.text != text:
-            log.warning("%s: %s is set aside: %s", self._name, _name(part), text)
         if now - since < self._retry_for_s:
             self._retries.add(part, now)
+            self._log(logging.WARNING, "%s: %s is set aside: %s%s", _name(part), error)
         else:
-            log.error(
-                "%s: %s is given up until it changes, after %.0f s: %s", self._name, _name(part), now - since, text
-            )
+            self._log(logging.ERROR, "%s: %s is given up until it changes: %s%s", _name(part), error)
+
+    def _log(self, level: int, text: str, name: str, error: BaseException) -> None:
+        kind = (level, type(error))
+        shown = logging.DEBUG if kind in self._logged else level
+        self._logged.add(kind)
+        log.log(shown, text, self._name, name, describe(error), _place(error))
 
     def discard(self, part: Part) -> None:
-        """The function succeeded, or the part is gone."""
+        """Remove a part: the function succeeded, or the part does not exist any more."""
         if self._failures.pop(part, None) is not None:
             self._retries.clear(part)
+            if not self._failures:
+                self._logged.clear()
 
     def pop_due(self, now: float) -> list[Part]:
-        """The parts that are to be tried again now."""
+        """Remove from the queue and return the parts that are due."""
         due: list[Part] = []
         while (part := self._retries.pop_due(now)) is not None:
             due.append(part)
         return due
 
     def parts(self) -> dict[str, str]:
-        """By name why each part fails."""
+        """The error of each part, by its name."""
         return {_name(part): failure.text for part, failure in list(self._failures.items())}
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised; empty where nobody knows."""
+    frames = extract_tb(error.__traceback__, limit=-1)
+    return f" ({frames[0].filename}:{frames[0].lineno})" if frames else ""
 
 
 def _name(part: Part) -> str:

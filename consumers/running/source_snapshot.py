@@ -1,4 +1,4 @@
-"""Some tables at one instant: what a derived table may read, and the history that it may hold."""
+"""Some tables at one instant: the part of a snapshot that a derived table may read and keep alive."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SourceSnapshot:
     __slots__ = ("_tables", "_views")
 
     def __init__(self, snapshot: Snapshot, tables: Iterable[type[Table[Any, Any]]]) -> None:
-        """Views of these tables; the snapshot itself, which would hold the history of all others too, is let go."""
+        """Keeps the views of these tables. The snapshot is not kept: it would keep the history of all tables alive."""
         self._tables = tuple(tables)
         self._views: dict[Any, Any] = {}
         for table in self._tables:

@@ -1,4 +1,4 @@
-"""How far each reconciler is with each object: a table, so that it can be read, watched and queried like any other."""
+"""The table with the status of each object at each reconciler."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ State = Literal["pending", "done", "error"]
 
 
 class StatusKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """``object`` is the object's key as text, `object_name`."""
+    """``object`` is the object's key as text; see `object_name`."""
 
     reconciler: str
     object: str
 
 
 class Status(msgspec.Struct, frozen=True, gc=False):
-    """What became of one object at one reconciler.
+    """The status of one object at one reconciler.
 
-    ``revision`` is the object's when it was looked at: where the object's own is higher by now, the state is about an
-    older one. ``deleted``: the object is gone, and its removal from the world is not done yet. ``time`` (Unix seconds)
-    is when the state was written; ``failures`` counts the tries that failed in a row.
+    ``revision``: the revision of the object that the status is about; the object may have a newer one by now.
+    ``deleted``: the row is deleted, but not yet its object in the outside world. ``time``: when the status was written,
+    in Unix seconds. ``failures``: the number of consecutive failed tries.
     """
 
     key: StatusKey
@@ -38,7 +38,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
 
 
 class Statuses(Table[StatusKey, Status], name="reconciliation"):
-    """One row per object and reconciler; a row goes when its object is removed from the world."""
+    """One row per object and reconciler. It is deleted when the object has been deleted from the outside world."""
 
     primary = UniqueIndex[StatusKey, Status](lambda status: status.key)
     by_object = Index[tuple[str, str], Status](lambda status: ((status.table, status.key.object),))
@@ -46,7 +46,7 @@ class Statuses(Table[StatusKey, Status], name="reconciliation"):
 
 
 def object_name(key: Hashable) -> str:
-    """A key as text: text as it is, everything else as JSON.
+    """A key as text: a string is unchanged, everything else is JSON.
 
     >>> object_name("web"), object_name(("default", 80))
     ('web', '["default",80]')
@@ -55,7 +55,7 @@ def object_name(key: Hashable) -> str:
 
 
 def status_of(snapshot: Snapshot, reconciler: str, table: type[Table[Any, Any]], key: Hashable) -> Status:
-    """The status of an object, pending where the reconciler has not seen it, or not as it is in this snapshot."""
+    """The status of an object; pending if the reconciler has not processed the revision of this snapshot."""
     status_key = StatusKey(reconciler, object_name(key))
     entry = snapshot[table].entry(key)
     revision = entry.revision if entry is not None else 0

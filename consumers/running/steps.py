@@ -1,9 +1,9 @@
-"""A loop as a generator: what it waits for and calls are values, so that threads, tasks and tests drive the same one.
+"""A loop as a generator. It yields what to wait for and what to call, so that threads, tasks and tests can drive it.
 
-    Steps ─▶ Pause(watches, timeout_s)    answered with nothing, when one has tripped or the time is over
-          ─▶ Call(function)               answered with what it returned, or with its exception
+    Steps ─▶ Pause(watches, timeout_s)    resumed when a watch has tripped or the time is over
+          ─▶ Call(function)               resumed with the result of the function, or with its exception
 
-Knows watches, nothing of tables or of what is called.
+It knows watches, but no tables.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any, NamedTuple
 from statedb import Database, Table, UniqueIndex, Watch, WatchSet
 
 FAILURES = (Exception, SystemExit)
-"""What a user's function may raise to fail. ``sys.exit`` in it fails like anything else: it must not end a thread of
-ours in silence. KeyboardInterrupt and the end of a task pass through."""
+"""The exceptions that count as a failure of a user's function. SystemExit is one of them, because it must not end our
+threads silently. KeyboardInterrupt and cancellation pass through."""
 
 
 class Pause(NamedTuple):
-    """Wait until one of these has tripped, or for so long (None: for ever)."""
+    """Wait until one of these has tripped, or for so long (None: forever)."""
 
     watches: tuple[Watch, ...]
     timeout_s: float | None
 
 
 class Call(NamedTuple):
-    """Call this. In a task what it returns may have to be awaited."""
+    """Call the function. In a task its result may be awaitable."""
 
     function: Callable[[], Any]
 
@@ -37,66 +37,66 @@ Steps = Generator[Pause | Call, Any, None]
 
 
 def run_in_thread(steps: Steps) -> None:
-    """Do the steps on this thread, to the end."""
+    """Run the steps on this thread, to the end."""
     try:
         step = next(steps, None)
         while step is not None:
             if isinstance(step, Pause):
                 WatchSet(*step.watches).wait(step.timeout_s)
-                step = _sent(steps, None)
+                step = _send(steps, None)
             else:
-                step = _called(steps, step.function)
+                step = _call(steps, step.function)
     finally:
         steps.close()
 
 
 async def run_in_task(steps: Steps) -> None:
-    """Do the steps in this task, to the end. Cancelling it leaves nothing behind."""
+    """Run the steps in this task, to the end. The task may be cancelled."""
     try:
         step = next(steps, None)
         while step is not None:
             if isinstance(step, Pause):
                 await _wait_in_task(step)
-                step = _sent(steps, None)
+                step = _send(steps, None)
             else:
-                step = await _called_in_task(steps, step.function)
+                step = await _call_in_task(steps, step.function)
     finally:
         steps.close()
 
 
-def _sent(steps: Steps, answer: Any) -> Pause | Call | None:
+def _send(steps: Steps, answer: Any) -> Pause | Call | None:
     try:
         return steps.send(answer)
     except StopIteration:
         return None
 
 
-def _thrown(steps: Steps, error: BaseException) -> Pause | Call | None:
+def _throw(steps: Steps, error: BaseException) -> Pause | Call | None:
     try:
         return steps.throw(error)
     except StopIteration:
         return None
 
 
-def _called(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
+def _call(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
     try:
         answer = function()
         if inspect.iscoroutine(answer):
             answer.close()
             raise TypeError(f"{function!r} is asynchronous; run it in a task: await follower.run_async()")
     except FAILURES as error:
-        return _thrown(steps, error)
-    return _sent(steps, answer)
+        return _throw(steps, error)
+    return _send(steps, answer)
 
 
-async def _called_in_task(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
+async def _call_in_task(steps: Steps, function: Callable[[], Any]) -> Pause | Call | None:
     try:
         answer = function()
         if isinstance(answer, Awaitable):
             answer = await answer
     except FAILURES as error:
-        return _thrown(steps, error)
-    return _sent(steps, answer)
+        return _throw(steps, error)
+    return _send(steps, answer)
 
 
 async def _wait_in_task(pause: Pause) -> None:
@@ -119,7 +119,7 @@ _NOTHING = Database(_Manual).snapshot()
 
 
 def manual_watch() -> Watch:
-    """A watch that trips only by hand (``trip``), from any thread: what wakes a loop for other reasons than rows."""
+    """A watch that trips only when ``trip`` is called, from any thread. It wakes a loop for other reasons than rows."""
     return _NOTHING[_Manual].watch("")
 
 

@@ -1,7 +1,7 @@
-"""Where rows of two clusters claim one key: an address, a pod network, a backend of one service.
+"""Conflicts: keys that rows of several clusters claim, such as an address, a pod network or a service's backend.
 
-The tables `IPCache`, `Routes` and `LoadBalancers` hold the winner of each claim (`precedence`); this one says who lost.
-A conflict is a fault of configuration, like two clusters with the same pod networks, or an attack.
+The tables `IPCache`, `Routes` and `LoadBalancers` have the winner of each claim (`precedence`); this table names the
+losers. A conflict is a configuration error, such as two clusters with the same pod networks, or an attack.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ADDRESS, _NETWORK, _BACKEND = IPCache.name, Routes.name, LoadBalancers.name
 
 
 class ConflictKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """``table`` holds the winner: ``ipcache``, ``routes`` or ``loadbalancer``; ``key`` is what is claimed there.
+    """``table``: the table of the winner, ``ipcache``, ``routes`` or ``loadbalancer``. ``key``: the claimed key.
 
     An address or network, a pod network, or ``NAMESPACE/NAME IP PORT PROTOCOL`` of a service's backend.
     """
@@ -39,9 +39,9 @@ class ConflictKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Conflict(msgspec.Struct, frozen=True, gc=False):
-    """``winner`` and ``losers`` (sorted) are clusters; ``since`` is when it was noticed, in Unix seconds.
+    """``winner`` and ``losers`` (sorted) are clusters. ``since``: when the conflict was found, in Unix seconds.
 
-    A change of winner or losers keeps ``since``.
+    ``since`` stays the same when the winner or the losers change.
     """
 
     key: ConflictKey
@@ -51,14 +51,14 @@ class Conflict(msgspec.Struct, frozen=True, gc=False):
 
 
 class Conflicts(Table[ConflictKey, Conflict], name="conflicts"):
-    """One row per key that more than one cluster claims now."""
+    """One row per key that several clusters claim now."""
 
     primary = UniqueIndex[ConflictKey, Conflict](lambda conflict: conflict.key)
     by_loser = Index[str, Conflict](lambda conflict: conflict.losers)
 
 
 class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
-    """Keeps the table `Conflicts`; `derive_conflicts` makes it."""
+    """Maintains the table `Conflicts`; `derive_conflicts` makes it."""
 
     def __init__(
         self, db: Database, cluster: str, *, report: Report | None = None, wall: Callable[[], float] = time.time
@@ -70,21 +70,21 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
             self._compute_row,
             {
                 Endpoints: lambda _, endpoint: _of_endpoint(endpoint),
-                Nodes: lambda cut, node: _of_node(cut, cluster, node),
+                Nodes: lambda snapshot, node: _of_node(snapshot, cluster, node),
                 Backends: lambda _, backend: [_of_backend(backend)],
             },
             name="conflicts",
             report=report,
         )
         self.total = 0
-        """How many conflicts were noticed since the start, those that have ended included."""
+        """The number of conflicts found since the start, including those that have ended."""
         self._cluster = cluster
         self._wall = wall
         self._since: dict[ConflictKey, float] = {}
         self._logged: set[tuple[str, str, str]] = set()
 
-    def _compute_row(self, cut: SourceSnapshot, key: ConflictKey) -> Conflict | None:
-        clusters = _CLAIMANTS[key.table](cut, key.key, self._cluster)
+    def _compute_row(self, snapshot: SourceSnapshot, key: ConflictKey) -> Conflict | None:
+        clusters = _CLAIMANTS[key.table](snapshot, key.key, self._cluster)
         if len(clusters) < 2:
             self._since.pop(key, None)
             return None
@@ -96,7 +96,7 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
         return Conflict(key, winner, losers, self._since[key])
 
     def _warn(self, key: ConflictKey, winner: str, losers: tuple[str, ...]) -> None:
-        """Once for each pair of clusters and each table: there may be thousands of conflicts."""
+        """Log a warning, once for each pair of clusters and table, because there may be thousands of conflicts."""
         for loser in losers:
             if (key.table, winner, loser) not in self._logged:
                 self._logged.add((key.table, winner, loser))
@@ -113,7 +113,7 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
 def derive_conflicts(
     db: Database, cluster: str, *, report: Report | None = None, wall: Callable[[], float] = time.time
 ) -> ConflictsDerivation:
-    """Keeps the table `Conflicts`. ``cluster`` is the local cluster, ``wall`` dates the rows."""
+    """Maintain the table `Conflicts`. ``cluster`` is the local cluster; ``wall`` returns Unix seconds."""
     return ConflictsDerivation(db, cluster, report=report, wall=wall)
 
 
@@ -124,8 +124,8 @@ def _of_endpoint(endpoint: Endpoint) -> list[ConflictKey]:
     return [ConflictKey(_ADDRESS, plain_address(endpoint.key.ip))]
 
 
-def _of_node(cut: SourceSnapshot, local_cluster: str, node: Node) -> list[ConflictKey]:
-    networks = affected_networks(cut, local_cluster, node)
+def _of_node(snapshot: SourceSnapshot, local_cluster: str, node: Node) -> list[ConflictKey]:
+    networks = affected_networks(snapshot, local_cluster, node)
     return [
         *[ConflictKey(_ADDRESS, ip) for ip in Nodes.by_ip.keys_of(node)],
         *[ConflictKey(_NETWORK, network) for network in networks],
@@ -140,19 +140,19 @@ def _of_backend(backend: Backend) -> ConflictKey:
 # --- which clusters claim a key, each once, the winner first ----------------------------------------------------------
 
 
-def _claimants_of_address(cut: SourceSnapshot, address: str, local_cluster: str) -> list[str]:
-    return list(dict.fromkeys([claim.cluster for claim in sorted(claims_of(cut, address, local_cluster))]))
+def _claimants_of_address(snapshot: SourceSnapshot, address: str, local_cluster: str) -> list[str]:
+    return list(dict.fromkeys([claim.cluster for claim in sorted(claims_of(snapshot, address, local_cluster))]))
 
 
-def _claimants_of_network(cut: SourceSnapshot, network: str, local_cluster: str) -> list[str]:
-    found = {node.key.cluster for node in cut[Nodes.by_pod_cidr][network] if any(node_ips(node))}
-    if found and owner_of_network(cut, local_cluster, network) is not None:
+def _claimants_of_network(snapshot: SourceSnapshot, network: str, local_cluster: str) -> list[str]:
+    found = {node.key.cluster for node in snapshot[Nodes.by_pod_cidr][network] if any(node_ips(node))}
+    if found and owner_of_network(snapshot, local_cluster, network) is not None:
         found.add(local_cluster)
     return _local_first(found, local_cluster)
 
 
-def _claimants_of_backend(cut: SourceSnapshot, text: str, local_cluster: str) -> list[str]:
-    rows = cut[Backends.by_address][text.split(" ")[1]]
+def _claimants_of_backend(snapshot: SourceSnapshot, text: str, local_cluster: str) -> list[str]:
+    rows = snapshot[Backends.by_address][text.split(" ")[1]]
     return _local_first({row.key.cluster for row in rows if _of_backend(row).key == text}, local_cluster)
 
 

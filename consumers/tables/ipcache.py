@@ -1,9 +1,11 @@
-"""Which identity an address has, on which node, under which key: endpoints and nodes of all clusters in one table.
+"""The ipcache: the identity, node and encryption key of each address, from the endpoints and nodes of all clusters.
 
-Where several rows claim an address, one of the local cluster wins (`precedence`); of equally strong ones an endpoint
-wins over a node, then the first by cluster and name. So the table depends on the rows alone, not on the order in which
-they came. Looking up is the longest match of a snapshot: from any thread, while updates run. A network is what its
-addresses have that nobody claims by themselves.
+Where several rows claim an address, one of the local cluster wins; then an endpoint wins over a node, as in Cilium
+(pkg/ipcache: the address of an endpoint shadows a network of one address), then the stronger source (`precedence`),
+then a node's own address wins over another node's health and ingress, then the first by cluster and name. Where one
+node has an address twice, ingress counts before health before its own (pkg/node/manager). So the table depends on the
+rows alone, not on the order in which they came. Looking up is the longest match of a snapshot: from any thread, while
+updates run. A network is what its addresses have that nobody claims by themselves.
 """
 
 from __future__ import annotations
@@ -30,10 +32,10 @@ INGRESS = 8
 
 
 class IPEntry(msgspec.Struct, frozen=True, gc=False):
-    """What is known of an address or a network, in canonical text; an address has no ``/32`` or ``/128``.
+    """The entry of an address or a network, in canonical text; an address has no ``/32`` or ``/128``.
 
-    ``host_ip`` is the node that traffic to it is sent to, empty where that is not known; ``encryption_key`` 0 means
-    none. ``cluster`` is the one that the claim comes from, ``source`` who observed it. ``pod`` is empty for nodes.
+    ``host_ip``: the node that traffic is sent to; empty if unknown. ``encryption_key``: 0 means none. ``cluster``: the
+    cluster of the winning row. ``source``: who observed it. ``pod`` is empty for nodes.
     """
 
     network: str
@@ -47,7 +49,7 @@ class IPEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class IPCache(Table[str, IPEntry], name="ipcache"):
-    """One row per address or network that anybody claims."""
+    """One row per claimed address or network."""
 
     primary = UniqueIndex[str, IPEntry](lambda entry: entry.network)
     by_network = PrefixIndex[str | bytes, IPEntry](lambda entry: (entry.network,))
@@ -55,9 +57,9 @@ class IPCache(Table[str, IPEntry], name="ipcache"):
 
 
 def lookup(snapshot: Snapshot, address: str | bytes) -> IPEntry | None:
-    """The entry of the longest network that covers an address (text, or 4 or 16 bytes); None where none does.
+    """The entry of the longest network that covers an address (text, or 4 or 16 bytes); None if there is none.
 
-    To look many up in one snapshot bind ``snapshot[IPCache.by_network].longest`` once: a third of the time is saved.
+    For many lookups in one snapshot, bind ``snapshot[IPCache.by_network].longest`` once. It saves a third.
     """
     found = snapshot[IPCache.by_network].longest(address)
     return found[0] if found else None
@@ -66,13 +68,14 @@ def lookup(snapshot: Snapshot, address: str | bytes) -> IPEntry | None:
 def derive_ipcache(
     db: Database, cluster: str, *, local_node: str = "", report: Report | None = None
 ) -> Derivation[str, IPEntry]:
-    """Keeps the table ``IPCache``. ``cluster`` is the local cluster: its claims win over those of all others.
+    """Maintain the table ``IPCache``. ``cluster`` is the local cluster, whose claims win over all others.
 
-    The addresses of the node ``local_node`` of this cluster are the host's, those of all others remote nodes'.
+    The addresses of the node ``local_node`` of this cluster have the identity of the host, those of other nodes the
+    identity of a remote node.
     """
 
-    def compute(cut: SourceSnapshot, network: str) -> IPEntry | None:
-        claims = claims_of(cut, network, cluster, local_node)
+    def compute(snapshot: SourceSnapshot, network: str) -> IPEntry | None:
+        claims = claims_of(snapshot, network, cluster, local_node)
         return min(claims).entry if claims else None
 
     return derive(
@@ -89,8 +92,10 @@ def derive_ipcache(
 
 
 class Claim(NamedTuple):
-    """That a row claims an address. The winner sorts first; no two claims of one address are equal before ``entry``."""
+    """The claim of a row to an address. The winner sorts first. Two claims differ in a field before ``entry``."""
 
+    is_remote: bool
+    is_node: bool
     precedence: int
     kind: int
     cluster: str
@@ -98,10 +103,10 @@ class Claim(NamedTuple):
     entry: IPEntry
 
 
-def claims_of(cut: SourceSnapshot, network: str, local_cluster: str, local_node: str = "") -> list[Claim]:
-    """All claims of an address or network by endpoints and nodes, in no order."""
-    claims = [_of_endpoint(endpoint, network, local_cluster) for endpoint in cut[Endpoints.by_prefix][network]]
-    for node in cut[Nodes.by_ip][network]:
+def claims_of(snapshot: SourceSnapshot, network: str, local_cluster: str, local_node: str = "") -> list[Claim]:
+    """All claims to an address or network by endpoints and nodes, unordered."""
+    claims = [_of_endpoint(endpoint, network, local_cluster) for endpoint in snapshot[Endpoints.by_prefix][network]]
+    for node in snapshot[Nodes.by_ip][network]:
         claims += _of_node(node, network, local_cluster, local_node)
     return claims
 
@@ -118,7 +123,8 @@ def _of_endpoint(endpoint: Endpoint, network: str, local_cluster: str) -> Claim:
         endpoint.pod,
         endpoint.source,
     )
-    return Claim(precedence(local_cluster, cluster, endpoint.source), 0, cluster, endpoint.key.ip, entry)
+    strength = precedence(local_cluster, cluster, endpoint.source)
+    return Claim(cluster != local_cluster, False, strength, 0, cluster, endpoint.key.ip, entry)
 
 
 def _of_node(node: Node, network: str, local_cluster: str, local_node: str) -> Iterator[Claim]:
@@ -128,10 +134,10 @@ def _of_node(node: Node, network: str, local_cluster: str, local_node: str) -> I
     own = [each.ip for each in node.addresses]
     is_host = cluster == local_cluster and name == local_node
     claimed = {HOST if is_host else REMOTE_NODE: own, HEALTH: node.health_ips, INGRESS: node.ingress_ips}
-    for kind, (identity, ips) in enumerate(claimed.items(), start=1):
-        if network in ips:
-            entry = IPEntry(network, identity, host_ip, node.encryption_key, cluster, source=node.source)
-            yield Claim(strength, kind, cluster, name, entry)
+    roles = [(kind, identity) for kind, (identity, ips) in enumerate(claimed.items()) if network in ips]
+    for kind, identity in roles[-1:]:
+        entry = IPEntry(network, identity, host_ip, node.encryption_key, cluster, source=node.source)
+        yield Claim(cluster != local_cluster, True, strength, kind, cluster, name, entry)
 
 
 def plain_address(ip: str) -> str:

@@ -1,27 +1,31 @@
-"""Whether a label selector selects a set of labels, and which labels a set must have for that. Pure.
+"""Label selectors: whether one selects a set of labels, and which labels such a set must have. Pure.
 
-Labels are the texts of identities, ``source:key=value``; a requirement's key may name a source (``k8s:app``), and where
-it does not, or names ``any``, every source will do. As in Kubernetes NotIn holds also where the label is missing.
+Labels are those of identities, ``source:key=value``. The key of a requirement may name a source (``k8s:app``). Without
+a source, or with ``any`` or ``unspec``, every source matches. As in Kubernetes, NotIn also holds if the label is
+missing. The label of a network (``cidr:10.1.0.0/16``) is also found by each network around it (``cidr:10.0.0.0/8``):
+cilium/cilium pkg/labels, HasKey.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import msgspec
 
 from statedb.catalog import Requirement
-from statedb.catalog.wire import labels as wire
+from statedb.catalog.wire import WireError, cidr, labels as wire
 
 Requirements = tuple[Requirement, ...]
 Labels = tuple[str, ...]
+_NETWORK = "cidr"
 
 
 def requirements(
     match_labels: Mapping[str, str] | None = None, match_expressions: Iterable[Requirement] = ()
 ) -> Requirements:
-    """A selector as rows have it.
+    """A selector as it is stored in rows.
 
     >>> requirements({"app": "web"})
     (Requirement(key='app', operator='In', values=('web',)),)
@@ -31,7 +35,7 @@ def requirements(
 
 
 def text_of(selector: Requirements) -> str:
-    """A selector as text: equal texts, equal selectors.
+    """A selector as text. Selectors are equal if their texts are.
 
     >>> text_of(requirements({"app": "web"}))
     '[["app","In",["web"]]]'
@@ -40,43 +44,47 @@ def text_of(selector: Requirements) -> str:
 
 
 def selects(selector: Requirements, labels: Labels) -> bool:
-    """Whether all requirements hold for these labels; none at all select everything."""
+    """Whether all requirements hold for these labels. A selector without requirements selects everything."""
     parsed = _parsed(labels)
     return all(_holds(requirement, parsed) for requirement in selector)
 
 
 def anchors(selector: Requirements) -> tuple[str, ...]:
-    """Labels, without their source, of which a set must have one to be selected; ``("",)`` where it needs none.
+    """Labels without source of which a selected set must have at least one; ``("",)`` if it needs none.
 
-    Found the other way round with `anchors_of`: so a new identity is compared with few of many selectors.
+    With `anchors_of` a new identity has to be compared with few of many selectors only.
     """
-    for requirement in selector:
+    of_one_key = [each for each in selector if _wanted(each)[0] != _NETWORK]
+    for requirement in of_one_key:
         if requirement.operator == "In":
             return tuple([f"{_wanted(requirement)[1]}={value}" for value in requirement.values])
-    for requirement in selector:
+    for requirement in of_one_key:
         if requirement.operator == "Exists":
             return (_wanted(requirement)[1],)
     return ("",)
 
 
 def anchors_of(labels: Labels) -> tuple[str, ...]:
-    """Every anchor under which a selector that selects these labels may stand."""
+    """All anchors that a selector which selects these labels may have."""
     parsed = _parsed(labels)
     return ("", *[key for _, key, _ in parsed], *[f"{key}={value}" for _, key, value in parsed])
 
 
 def exact_labels(selector: Requirements) -> Labels | None:
-    """Labels, source and all, of which a set must have one to be selected; None where there are no such."""
+    """Labels with source of which a selected set must have at least one; None if there are none."""
     for requirement in selector:
         source, key = _wanted(requirement)
-        if requirement.operator == "In" and source != wire.ANY:
+        if requirement.operator == "In" and source not in (wire.ANY, _NETWORK):
             return tuple([f"{source}:{key}={value}" for value in requirement.values])
     return None
 
 
 def _holds(requirement: Requirement, labels: tuple[tuple[str, str, str], ...]) -> bool:
     source, key = _wanted(requirement)
-    values = [value for of, name, value in labels if name == key and source in (wire.ANY, of)]
+    if source == _NETWORK:
+        values = [value for of, name, value in labels if of == _NETWORK and _is_within(name, key)]
+    else:
+        values = [value for of, name, value in labels if name == key and source in (wire.ANY, of)]
     match requirement.operator:
         case "In":
             return any(value in requirement.values for value in values)
@@ -92,9 +100,27 @@ def _holds(requirement: Requirement, labels: tuple[tuple[str, str, str], ...]) -
 
 @lru_cache(maxsize=16384)
 def _wanted(requirement: Requirement) -> tuple[str, str]:
-    """Source and key; ``any`` for every source."""
+    """The source and key of a requirement; ``any`` matches every source."""
     source, colon, key = requirement.key.partition(":")
-    return (source or wire.ANY, key) if colon else (wire.ANY, source)
+    if not colon:
+        return wire.ANY, source
+    return (wire.ANY if source in ("", wire.UNSPEC) else source), key
+
+
+def _is_within(inner: str, outer: str) -> bool:
+    """Whether the network of one label's key lies in that of another; false where one of them is no network."""
+    one, other = _network(inner), _network(outer)
+    if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
+        return one.subnet_of(other)
+    return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.subnet_of(other)
+
+
+@lru_cache(maxsize=16384)
+def _network(key: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(cidr.from_label_key(key))
+    except WireError:
+        return None
 
 
 @lru_cache(maxsize=65536)

@@ -1,13 +1,13 @@
-"""Services of one cluster with their backends in all clusters: which addresses a frontend's traffic may go to.
+"""Services of the local cluster with their backends in all clusters: where the traffic of each frontend may go.
 
-A service of the local cluster (others have no address here) uses its own backends. One that includes external backends
-uses those of every remote cluster too that has backends under its name, except where that cluster's service says that
-it is not shared. A remote cluster that exports endpoint slices only has backends and no service.
+A service of the local cluster uses its own backends. If it includes external backends, it also uses those of each
+remote cluster with backends of the same service name, unless that cluster's service is not shared. A remote cluster
+that exports only endpoint slices has backends and no service. Services of remote clusters have no frontend here.
 
 A frontend takes the backends of its family, its protocol and one of its port names; an unnamed frontend takes those of
-any name. Of these the ready ones are used, and where there are none those that terminate and still serve. Affinity
-prefers the backends of the local cluster, or those of the others, as long as there are ready ones among them
-(cilium/cilium pkg/loadbalancer and pkg/clustermesh). Knows neither etcd nor Kubernetes.
+any name, and an unnamed backend serves all frontends. Of these the ready ones are used, and where there are none those
+that terminate and still serve. Affinity prefers the backends of the local cluster, or those of the others, as long as
+there are ready ones among them (cilium/cilium pkg/loadbalancer and pkg/clustermesh). Knows neither etcd nor Kubernetes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LoadBalancerKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class LoadBalancerBackend(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Where traffic may go. ``ready`` is false for a backend that terminates and still serves."""
+    """A backend. ``ready`` is false for a backend that terminates and still serves."""
 
     ip: str
     port: int
@@ -48,7 +48,7 @@ class LoadBalancerBackend(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class LoadBalancerFrontend(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Where traffic comes in, under all names of the port, and the backends that it goes to now."""
+    """A frontend, with all names of its port, and the backends that it uses now."""
 
     ip: str
     port: int
@@ -58,13 +58,13 @@ class LoadBalancerFrontend(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class LoadBalancer(msgspec.Struct, frozen=True, gc=False):
-    """One service. A headless one has backends and no frontends. ``backends`` are all that may ever be used."""
+    """One service. A headless one has backends and no frontends. ``backends``: all that may be used."""
 
     key: LoadBalancerKey
     frontends: tuple[LoadBalancerFrontend, ...]
     backends: tuple[LoadBalancerBackend, ...]
     clusters: tuple[str, ...]
-    """Those whose backends take part, whether they have any or not."""
+    """The clusters whose backends are used, whether they have any or not."""
 
 
 class LoadBalancers(Table[LoadBalancerKey, LoadBalancer], name="loadbalancer"):
@@ -77,9 +77,9 @@ class LoadBalancers(Table[LoadBalancerKey, LoadBalancer], name="loadbalancer"):
 
 
 def backends_of(snapshot: Snapshot, ip: str, port: int, protocol: str) -> tuple[LoadBalancerBackend, ...] | None:
-    """The backends of a frontend, none where it has none now; None where there is no such frontend.
+    """The backends of a frontend, which may be empty; None if there is no such frontend.
 
-    If two services have the same frontend, which should not happen, the first by name counts.
+    If two services have the same frontend, which should not happen, the first by name is used.
     """
     for row in snapshot[LoadBalancers.by_frontend][ip, port, protocol]:
         for frontend in row.frontends:
@@ -91,14 +91,14 @@ def backends_of(snapshot: Snapshot, ip: str, port: int, protocol: str) -> tuple[
 def derive_loadbalancer(
     db: Database, cluster: str, *, report: Report | None = None
 ) -> Derivation[LoadBalancerKey, LoadBalancer]:
-    """Keeps the table ``LoadBalancers`` for the services of this cluster."""
+    """Maintain the table ``LoadBalancers`` for the services of this cluster."""
 
-    def compute(cut: SourceSnapshot, key: LoadBalancerKey) -> LoadBalancer | None:
-        services = {each.key.cluster: each for each in cut[Services.by_name][key.namespace, key.name]}
+    def compute(snapshot: SourceSnapshot, key: LoadBalancerKey) -> LoadBalancer | None:
+        services = {each.key.cluster: each for each in snapshot[Services.by_name][key.namespace, key.name]}
         own = services.get(cluster)
         if own is None:
             return None
-        backends = cut[Backends.by_name][key.namespace, key.name]
+        backends = snapshot[Backends.by_name][key.namespace, key.name]
         used = {cluster}
         if own.include_external:
             used |= {*services, *[each.key.cluster for each in backends]}
@@ -125,9 +125,9 @@ def _place(frontend: Frontend) -> tuple[str, int, str]:
 
 
 def _merged(backends: Iterable[Backend], cluster: str) -> list[LoadBalancerBackend]:
-    """Those that may take traffic, sorted. Of several with one address only the strongest claim counts (`precedence`).
+    """The backends that may take traffic, sorted. If several have one address, the strongest claim wins (`precedence`).
 
-    That one counts also while it takes no traffic: a remote cluster never serves under an address of ours.
+    The winner counts even while it takes no traffic, so that a remote cluster never serves under an address of ours.
     """
     claims: dict[tuple[str, int, str], Backend] = {}
 
@@ -170,13 +170,18 @@ def _frontend(own: Service, place: tuple[str, int, str], backends: list[LoadBala
         for backend in backends
         if backend.protocol == protocol
         and (":" in backend.ip) == (":" in ip)
-        and ("" in names or not names.isdisjoint(backend.port_names))
+        and _share_a_name(names, backend.port_names)
     ]
     return LoadBalancerFrontend(ip, port, protocol, tuple(sorted(names)), _chosen(own, fitting))
 
 
+def _share_a_name(of_frontend: set[str], of_backend: Iterable[str]) -> bool:
+    named = set(of_backend) - {""}
+    return "" in of_frontend or not named or not named.isdisjoint(of_frontend)
+
+
 def _chosen(own: Service, backends: list[LoadBalancerBackend]) -> tuple[LoadBalancerBackend, ...]:
-    """The backends to use: by affinity, those that are ready before those that only still serve."""
+    """The backends to use, by affinity and readiness."""
     local = [backend for backend in backends if backend.cluster == own.key.cluster]
     remote = [backend for backend in backends if backend.cluster != own.key.cluster]
     groups = {"local": [local, remote], "remote": [remote, local]}.get(own.affinity, [backends])

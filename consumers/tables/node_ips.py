@@ -1,4 +1,4 @@
-"""Under which addresses a node is reached by others. Pure."""
+"""The addresses under which other nodes reach a node. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _REACHED_BY = ("InternalIP", "ExternalIP")
 
 
 class NodeIPs(NamedTuple):
-    """One address per family, empty where the node has none."""
+    """One address per family; empty if the node has none."""
 
     ipv4: str
     ipv6: str
 
     def of_family(self, other: str) -> str:
-        """The one of the family of another address or network."""
+        """The address of the same family as another address or network."""
         return self.ipv6 if ":" in other else self.ipv4
 
 
 def node_ips(node: Node) -> NodeIPs:
-    """Of each family the first internal address, else the first external one."""
+    """The first internal address of each family, else the first external one."""
     found = [each.ip for kind in _REACHED_BY for each in node.addresses if each.type == kind and each.ip]
     ipv4 = next((ip for ip in found if ":" not in ip), "")
     ipv6 = next((ip for ip in found if ":" in ip), "")

@@ -1,8 +1,7 @@
-"""Which claim wins where several rows claim one key. Pure.
+"""Decides which row wins when several claim one key. Pure.
 
-Two things decide, in this order: a row of the local cluster wins over every row of a remote one, and among rows of the
-local cluster the source wins that stands first in Cilium's order (cilium/cilium pkg/source). What a remote cluster says
-of the source of its own rows never counts.
+A row of the local cluster wins over all rows of remote clusters. Among rows of the local cluster, the source that comes
+first in Cilium's order wins (cilium/cilium pkg/source). The source of a remote cluster's row is ignored.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ _REMOTE = _UNKNOWN + 1
 
 
 def precedence(local_cluster: str, cluster: str, source: str) -> int:
-    """How strong the claim of a row is: the lowest number wins.
+    """The strength of a row's claim: the lowest number wins.
 
-    ``cluster`` is the cluster in the row's key. Sources fill only rows of the cluster that they read, so it says where
-    the row came from. A source that is not known is weaker than all others of the local cluster. Rows of two remote
-    clusters are equally strong; break the tie by their keys, so that the order of events does not matter.
+    ``cluster``: the cluster in the row's key. Sources write only rows of the cluster that they read, so this is the
+    origin of the row. An unknown source is weaker than all others of the local cluster. Rows of two remote clusters are
+    equally strong; break the tie by their keys, so that the order of events does not matter.
 
     >>> precedence("a", "a", "local") < precedence("a", "a", "k8s") < precedence("a", "a", "?")
     True

@@ -1,8 +1,8 @@
-"""Which node serves a pod network: the routes of all clusters, gone with their node.
+"""Routes: the node of each pod network, for all clusters. A route is deleted with its node.
 
-Where several nodes claim a network, one of the local cluster wins (`precedence`), then the first by cluster and name; a
-node without an address that others could send to serves none. A network of a remote cluster inside of one of the local
-cluster gets no route: as the longer match it would take a part of ours away.
+If several nodes claim a network, a node of the local cluster wins (`precedence`), then the first by cluster and name. A
+node without a reachable address has no routes. A network of a remote cluster inside a network of the local cluster gets
+no route, because its longer prefix would capture traffic of the local cluster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .precedence import precedence
 
 
 class Route(msgspec.Struct, frozen=True, gc=False):
-    """A pod network and its node's address in each family, empty where the node has none of that family."""
+    """A pod network and the address of its node in each family; empty if the node has none."""
 
     pod_cidr: str
     node: NodeKey
@@ -33,7 +33,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def via(self) -> str:
-        """The node's address of the network's own family; empty where only the other one can carry it."""
+        """The node's address in the family of the network; empty if it only has one of the other family."""
         return self.ipv6 if ":" in self.pod_cidr else self.ipv4
 
 
@@ -46,14 +46,14 @@ class Routes(Table[str, Route], name="routes"):
 
 
 def derive_routes(db: Database, cluster: str, *, report: Report | None = None) -> Derivation[str, Route]:
-    """Keeps the table ``Routes``. ``cluster`` is the local cluster: its claims win over those of all others."""
+    """Maintain the table ``Routes``. ``cluster`` is the local cluster, whose claims win over all others."""
 
-    def compute(cut: SourceSnapshot, pod_cidr: str) -> Route | None:
-        able = [node for node in cut[Nodes.by_pod_cidr][pod_cidr] if any(node_ips(node))]
-        if not able:
+    def compute(snapshot: SourceSnapshot, pod_cidr: str) -> Route | None:
+        reachable = [node for node in snapshot[Nodes.by_pod_cidr][pod_cidr] if any(node_ips(node))]
+        if not reachable:
             return None
-        node = min(able, key=lambda node: (precedence(cluster, node.key.cluster, node.source), node.key))
-        if node.key.cluster != cluster and owner_of_network(cut, cluster, pod_cidr) is not None:
+        node = min(reachable, key=lambda node: (precedence(cluster, node.key.cluster, node.source), node.key))
+        if node.key.cluster != cluster and owner_of_network(snapshot, cluster, pod_cidr) is not None:
             return None
         ips = node_ips(node)
         return Route(pod_cidr, node.key, ips.ipv4, ips.ipv6, node.encryption_key, node.source)
@@ -62,21 +62,21 @@ def derive_routes(db: Database, cluster: str, *, report: Report | None = None) -
         db,
         Routes,
         compute,
-        {Nodes: lambda cut, node: affected_networks(cut, cluster, node)},
+        {Nodes: lambda snapshot, node: affected_networks(snapshot, cluster, node)},
         name="routes",
         report=report,
     )
 
 
-def owner_of_network(cut: SourceSnapshot, local_cluster: str, pod_cidr: str) -> Node | None:
-    """A node of the local cluster that has this network or a wider one, and an address to send to; else None."""
-    nodes = cut[Nodes.by_pod_cidr].covering(pod_cidr)
+def owner_of_network(snapshot: SourceSnapshot, local_cluster: str, pod_cidr: str) -> Node | None:
+    """A node of the local cluster with this network or a wider one, and a reachable address; else None."""
+    nodes = snapshot[Nodes.by_pod_cidr].covering(pod_cidr)
     return next((node for node in nodes if node.key.cluster == local_cluster and any(node_ips(node))), None)
 
 
-def affected_networks(cut: SourceSnapshot, local_cluster: str, node: Node) -> Iterable[str]:
-    """The networks whose route a node may change: its own, and for a local node those that lie inside of them."""
+def affected_networks(snapshot: SourceSnapshot, local_cluster: str, node: Node) -> Iterable[str]:
+    """The networks whose route a node affects: its own, and for a local node also the networks inside them."""
     if node.key.cluster != local_cluster:
         return node.pod_cidrs
-    inside = [other for network in node.pod_cidrs for other in cut[Nodes.by_pod_cidr].within(network)]
+    inside = [other for network in node.pod_cidrs for other in snapshot[Nodes.by_pod_cidr].within(network)]
     return dict.fromkeys([*node.pod_cidrs, *[network for other in inside for network in other.pod_cidrs]])

@@ -1,7 +1,7 @@
-"""What a selector of a policy asks for at the place where it stands. Pure.
+"""The requirements of a policy's selectors, including those that its place in the policy implies. Pure.
 
-The same labels mean different sets of identities as the subject of a policy, as a peer, or in a clusterwide policy; the
-table in docs/consumers.md lists every place. Source: cilium/cilium pkg/policy/utils (ParseCiliumRule,
+The same labels select different identities as the subject of a policy, as a peer, or in a clusterwide policy. The table
+in docs/consumers.md lists all places. Source: cilium/cilium pkg/policy/utils (ParseCiliumRule,
 getEndpointSelector, getNodeSelector), pkg/policy/api/entity.go.
 """
 
@@ -46,9 +46,9 @@ class _Rule(msgspec.Struct, rename="camel", gc=False):
 
 
 def scoped_selectors(policy: Policy, scope: Scope) -> list[tuple[str, Requirements]]:
-    """Every selector of a policy, entities included: its place, and all that it asks for there.
+    """All selectors of a policy, entities included: the place of each, and its requirements there.
 
-    An entity may stand for several selectors, which then have one place.
+    An entity may stand for several selectors, which have the same place.
     """
     found = [(each.path, effective(policy, each, scope)) for each in policy.selectors]
     found += [(each.path, needed) for each in policy.entities for needed in entity_selectors(each.name, scope.cluster)]
@@ -56,7 +56,7 @@ def scoped_selectors(policy: Policy, scope: Scope) -> list[tuple[str, Requiremen
 
 
 def effective(policy: Policy, selector: Selector, scope: Scope) -> Requirements:
-    """What one of a policy's selectors asks for at its place: its own requirements and the implied ones, sorted."""
+    """The requirements of one selector of a policy, its own and the implied ones, sorted."""
     place = selector.path.rpartition(".")[2].partition("[")[0]
     own, namespace = selector.requirements, policy.key.namespace
     implied: list[Requirement] = []
@@ -72,12 +72,12 @@ def effective(policy: Policy, selector: Selector, scope: Scope) -> Requirements:
 
 
 def entity_selectors(name: str, cluster: str) -> tuple[Requirements, ...]:
-    """The selectors that an entity stands for in this cluster: what one of them selects belongs to it.
+    """The selectors of an entity in this cluster. An identity belongs to the entity if one of them selects it.
 
     Raises KeyError for a name that is no entity.
     """
     if name == "cluster":
-        return (*map(_reserved, _IN_CLUSTER), (Requirement(CLUSTER, "In", (cluster,)),))
+        return (*_NEAR, (Requirement(CLUSTER, "In", (cluster,)),))
     return ENTITIES[name]
 
 
@@ -85,17 +85,21 @@ def _reserved(name: str) -> Requirements:
     return (Requirement(f"reserved:{name}", "In", ("",)),)
 
 
-_IN_CLUSTER = ("health", "host", "ingress", "init", "kube-apiserver", "remote-node", "unmanaged")
+_NAMES = ("health", "host", "ingress", "init", "kube-apiserver", "unmanaged")
+_REMOTE_NODES = tuple(map(_reserved, ("remote-node", "aggregate-remote-node")))
+_NEAR = tuple(map(_reserved, (*_NAMES, "remote-node", "aggregate-cluster")))
 ENTITIES: Mapping[str, tuple[Requirements, ...]] = {
     "all": ((),),
-    "world": tuple(map(_reserved, ("world", "world-ipv4", "world-ipv6"))),
-    **{name: (_reserved(name),) for name in (*_IN_CLUSTER, "none", "world-ipv4", "world-ipv6")},
+    "cluster-mesh": (*_NEAR, _reserved("aggregate-cluster-mesh"), (Requirement(_CLUSTER_KEY, "Exists"),)),
+    "remote-node": _REMOTE_NODES,
+    "world": tuple(map(_reserved, ("world", "world-ipv4", "world-ipv6", "aggregate-world"))),
+    **{name: (_reserved(name),) for name in (*_NAMES, "none", "world-ipv4", "world-ipv6")},
 }
-"""The selectors of every entity but ``cluster``, which depends on the cluster's name."""
+"""The selectors of all entities except ``cluster``, which depends on the name of the cluster."""
 
 
 def _of_subject(policy: Policy, selector: Selector) -> tuple[Requirements, list[Requirement]]:
-    """The subject of a namespaced policy is of its namespace; that of a clusterwide one is never the host.
+    """Requirements of a subject: of the policy's namespace, or, in a clusterwide policy, not the host.
 
     Another namespace in ``matchLabels`` is replaced by the policy's. One in ``matchExpressions`` is not: then the
     selector selects nothing.
@@ -106,12 +110,12 @@ def _of_subject(policy: Policy, selector: Selector) -> tuple[Requirements, list[
     replaced = Requirement(NAMESPACE, "In", (_match_labels(policy, selector).get(NAMESPACE, namespace),))
     written = list(own)
     if replaced in written:
-        written.remove(replaced)  # once: an expression may say the same
+        written.remove(replaced)  # only once: an expression may be equal to it
     return tuple(written), [Requirement(NAMESPACE, "In", (namespace,))]
 
 
 def _match_labels(policy: Policy, selector: Selector) -> dict[str, str]:
-    """The ``matchLabels`` of the subject of a rule: the requirements do not tell them from expressions."""
+    """The ``matchLabels`` of the subject of a rule, which the requirements do not distinguish from expressions."""
     if not any(each.key == NAMESPACE for each in selector.requirements):
         return {}
     rules = [msgspec.json.decode(each, type=_Rule).endpoint_selector for each in policy.specs]
@@ -122,10 +126,10 @@ def _match_labels(policy: Policy, selector: Selector) -> dict[str, str]:
 
 
 def _of_namespace(own: Requirements, namespace: str, is_about_init: bool) -> list[Requirement]:
-    """A peer that names no namespace is of the policy's; in a clusterwide policy a pod of any namespace.
+    """A peer without a namespace is in the policy's namespace; in a clusterwide policy, a pod of any namespace.
 
-    A pod that is being started has no labels yet, so that a clusterwide policy about such pods (``reserved:init``) asks
-    for no namespace.
+    A pod that is starting has no labels yet. A clusterwide policy about such pods (``reserved:init``) therefore implies
+    no namespace.
     """
     if _names(own, _NAMESPACE_KEY):
         return []
@@ -143,7 +147,7 @@ def _of_cluster(own: Requirements, scope: Scope) -> list[Requirement]:
 
 
 def _is_about_init(policy: Policy, selector: Selector) -> bool:
-    """Whether the subject of a selector's rule names pods that are being started."""
+    """Whether the subject of the selector's rule selects pods that are starting."""
     rule = selector.path.partition(".")[0]
     subjects = [each for each in policy.selectors if each.path in (f"{rule}.endpointSelector", f"{rule}.nodeSelector")]
     return any(_split(each) == ("reserved", "init") for subject in subjects for each in subject.requirements)
@@ -158,6 +162,6 @@ def _names_source(own: Iterable[Requirement], wanted: str) -> bool:
 
 
 def _split(requirement: Requirement) -> tuple[str, str]:
-    """Source and key; no source is ``any``."""
+    """The source and key of a requirement; without a source, ``any``."""
     source, colon, key = requirement.key.partition(":")
     return (source or "any", key) if colon else ("any", source)

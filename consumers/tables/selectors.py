@@ -1,11 +1,11 @@
-"""Which identities each label selector selects, kept up both ways: for new identities and for new selectors.
+"""The identities that each label selector selects, maintained for new identities and for new selectors.
 
-    policies, asked selectors ─▶ selector-uses   one row per selector and who uses it
+    policies, asked selectors ─▶ selector-uses   one row per selector and user
     selector-uses, identities ─▶ selections      one row per selector and identity that it selects
 
-The second table is one row per match, so that an identity that comes costs the selectors that it matches, and not the
-size of their sets. A selector is named by its text; whoever wants to know when its set changes watches it in the index
-``by_selector``.
+The second table has one row per match, so the cost of a new identity depends on the number of selectors that match, not
+on the size of their sets. A selector is identified by its text. To be notified of changes of its set, watch it in the
+index ``by_selector``.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from .scopes import Scope, scoped_selectors
 
 
 class AskedSelector(msgspec.Struct, frozen=True, gc=False):
-    """A selector that somebody other than a policy wants to know of, under a name of their own."""
+    """A selector that a program other than a policy uses, under a name of its own."""
 
     name: str
     requirements: tuple[Requirement, ...] = ()
 
 
 class AskedSelectors(Table[str, AskedSelector], name="asked-selectors"):
-    """Rows are written by those who ask."""
+    """Selectors that programs use. They write the rows themselves."""
 
     primary = UniqueIndex[str, AskedSelector](lambda asked: asked.name)
 
 
 class SelectorUseKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A selector, as text, and the policy that uses it; kind and namespace are empty for one that was asked for."""
+    """A selector as text, and the policy that uses it. Kind and namespace are empty for an `AskedSelector`."""
 
     selector: str
     user: PolicyKey
 
 
 class SelectorUse(msgspec.Struct, frozen=True, gc=False):
-    """That a policy uses a selector. ``paths`` are its places in the policy."""
+    """A use of a selector by a policy. ``paths``: its places in the policy."""
 
     key: SelectorUseKey
     requirements: tuple[Requirement, ...]
@@ -60,14 +60,14 @@ class SelectorUses(Table[SelectorUseKey, SelectorUse], name="selector-uses"):
 
 
 class SelectionKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A selector, as text, and an identity that it selects."""
+    """A selector as text, and an identity that it selects."""
 
     selector: str
     identity: IdentityKey
 
 
 class Selection(msgspec.Struct, frozen=True, gc=False):
-    """That a selector selects an identity."""
+    """A match: the selector selects the identity."""
 
     key: SelectionKey
 
@@ -81,13 +81,13 @@ class Selections(Table[SelectionKey, Selection], name="selections"):
 
 
 def selected(snapshot: Snapshot, selector: Requirements | str) -> tuple[IdentityKey, ...]:
-    """The identities that a selector (or its text) selects, sorted; empty for one that nobody uses or asked for."""
+    """The identities that a selector (or its text) selects, sorted; empty for a selector that nobody uses."""
     name = selector if isinstance(selector, str) else text_of(selector)
     return tuple([row.key.identity for row in snapshot[Selections.by_selector][name]])
 
 
 def watch_selected(snapshot: Snapshot, selector: Requirements | str) -> Watch:
-    """A watch that trips when ``selected`` may differ, and for no other selector's sake."""
+    """A watch that trips when the result of ``selected`` may change, and not for other selectors."""
     name = selector if isinstance(selector, str) else text_of(selector)
     return snapshot[Selections.by_selector].watch(name)
 
@@ -95,7 +95,7 @@ def watch_selected(snapshot: Snapshot, selector: Requirements | str) -> Watch:
 def derive_selectors(
     db: Database, cluster: str, *, peers_are_local: bool = True, report: Report | None = None
 ) -> tuple[Derivation[SelectorUseKey, SelectorUse], Derivation[SelectionKey, Selection]]:
-    """Keep the tables ``SelectorUses`` and ``Selections``: two followers, both to be run.
+    """Maintain the tables ``SelectorUses`` and ``Selections``. Returns two followers; run both.
 
     ``cluster`` is the local cluster, whose policies these are. ``peers_are_local``: a peer that names no cluster means
     the local one only, as in Cilium since 1.19 (``policy-default-local-cluster``); else it means every cluster.
@@ -109,7 +109,7 @@ def derive_selectors(
     uses = derive(
         db,
         SelectorUses,
-        lambda cut, key: _use(cut, key, scope),
+        lambda snapshot, key: _use(snapshot, key, scope),
         {Policies: lambda _, policy: uses_of(policy), AskedSelectors: lambda _, asked: [_use_of(asked)]},
         name="selector-uses",
         report=report,
@@ -129,11 +129,11 @@ def _use_of(asked: AskedSelector) -> SelectorUseKey:
     return SelectorUseKey(text_of(asked.requirements), PolicyKey("", "", asked.name))
 
 
-def _use(cut: SourceSnapshot, key: SelectorUseKey, scope: Scope) -> SelectorUse | None:
+def _use(snapshot: SourceSnapshot, key: SelectorUseKey, scope: Scope) -> SelectorUse | None:
     if not key.user.kind:
-        asked = cut[AskedSelectors].get(key.user.name)
+        asked = snapshot[AskedSelectors].get(key.user.name)
         return SelectorUse(key, asked.requirements) if asked is not None and _use_of(asked) == key else None
-    policy = cut[Policies].get(key.user)
+    policy = snapshot[Policies].get(key.user)
     if policy is None:
         return None
     found = scoped_selectors(policy, scope)
@@ -142,21 +142,21 @@ def _use(cut: SourceSnapshot, key: SelectorUseKey, scope: Scope) -> SelectorUse 
     return SelectorUse(key, needed, paths) if paths else None
 
 
-def _matches_of_use(cut: SourceSnapshot, use: SelectorUse) -> list[SelectionKey]:
-    """The identities that a selector selects: found by a label that they must have, or among all."""
+def _matches_of_use(snapshot: SourceSnapshot, use: SelectorUse) -> list[SelectionKey]:
+    """The identities that a selector selects, found by a label that they must have, else among all."""
     exact = exact_labels(use.requirements)
     found: list[Identity] = []
     if exact is None:
-        found = list(cut[Identities].values())
+        found = list(snapshot[Identities].values())
     else:
         for label in exact:
-            found += cut[Identities.by_label][label]
+            found += snapshot[Identities.by_label][label]
     return [SelectionKey(use.key.selector, row.key) for row in found if selects(use.requirements, row.labels)]
 
 
-def _matches_of_identity(cut: SourceSnapshot, identity: Identity) -> list[SelectionKey]:
-    """The selectors that select an identity: found by a label of its that they must find."""
-    by_anchor = cut[SelectorUses.by_anchor]
+def _matches_of_identity(snapshot: SourceSnapshot, identity: Identity) -> list[SelectionKey]:
+    """The selectors that select an identity, found by their anchors."""
+    by_anchor = snapshot[SelectorUses.by_anchor]
     found: dict[str, Requirements] = {}
     for anchor in anchors_of(identity.labels):
         for use in by_anchor[anchor]:
@@ -164,9 +164,9 @@ def _matches_of_identity(cut: SourceSnapshot, identity: Identity) -> list[Select
     return [SelectionKey(name, identity.key) for name, needed in found.items() if selects(needed, identity.labels)]
 
 
-def _selection(cut: SourceSnapshot, key: SelectionKey) -> Selection | None:
-    identity = cut[Identities].get(key.identity)
-    uses = cut[SelectorUses.by_selector][key.selector]
+def _selection(snapshot: SourceSnapshot, key: SelectionKey) -> Selection | None:
+    identity = snapshot[Identities].get(key.identity)
+    uses = snapshot[SelectorUses.by_selector][key.selector]
     if identity is None or not uses or not selects(uses[0].requirements, identity.labels):
         return None
     return Selection(key)

@@ -137,11 +137,11 @@ def _meaning(kind: type, name: str) -> str:
         found = re.search(rf"{names}(?:: | is | are )(?P<what>.*?)(?:\.(?= |$)|$)", text)
         if found:
             return found["what"].replace("``", "`").replace("|", "\\|")
-    return _told().get(name.replace("_", "-"), "")
+    return _documented().get(name.replace("_", "-"), "")
 
 
 @functools.cache
-def _told() -> dict[str, str]:
+def _documented() -> dict[str, str]:
     """Option -> its meaning, from the tables of the pages; the first that tells it counts."""
     found = dict(_OBVIOUS)
     for page in sorted(_PAGES.glob("*.md")):

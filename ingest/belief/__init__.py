@@ -19,7 +19,7 @@ How a backend uses it:
 4. It says how its *connection* is by ``Status.report``; it never has to say that deletes are withheld.
 """
 
-from .evidence import Absence, Canaries, Evidence, History, Writer
+from .evidence import Absence, Canaries, Evidence, History, WriterActivity
 from .state import State, derived
 from .verdict import TABLE, No, Rule, Verdict, Yes, may_delete
 from .writer import WriterWatch
@@ -34,7 +34,7 @@ __all__ = [
     "Rule",
     "State",
     "Verdict",
-    "Writer",
+    "WriterActivity",
     "WriterWatch",
     "Yes",
     "derived",

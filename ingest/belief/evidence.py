@@ -15,6 +15,9 @@ class Absence(Enum):
     LISTED_WITHOUT = "a list at one revision leaves it out"
     UNREAD = "a list leaves it out, and holds objects that cannot be told apart"
     """It may be one of them."""
+    UNSERVED = "the server does not serve its resource"
+    """The CRD is gone, and its objects with it; or the server is an older backup, or this version is served no more.
+    Such an answer has no resourceVersion that would show which."""
     EXPIRED = "its lease ended"
     """Nobody deleted it: whoever vouched for it has gone. A revoked lease looks the same."""
     UNEXPLAINED = "it is gone, and the server no longer knows why"
@@ -33,7 +36,7 @@ class History(Enum):
     UNPROVEN = "nothing is left that would show which server this is"
 
 
-class Writer(Enum):
+class WriterActivity(Enum):
     """What we have seen of the program that writes the server's content."""
 
     NOT_NEEDED = "the server itself is the authority"
@@ -64,7 +67,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     absence: Absence
     history: History = History.SAME
-    writer: Writer = Writer.NOT_NEEDED
+    writer: WriterActivity = WriterActivity.NOT_NEEDED
     canaries: Canaries = Canaries.NOT_USED
     accepted: bool = False
     detail: str = ""

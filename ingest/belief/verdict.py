@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from .evidence import Absence, Canaries, Evidence, History, Writer
+from .evidence import Absence, Canaries, Evidence, History, WriterActivity
 
 
 class Yes(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ def _of(*values: Enum) -> frozenset[Enum]:
 
 _GONE_BY_LEASE = _of(Absence.EXPIRED, Absence.UNEXPLAINED)
 _LISTED_WITHOUT = _of(Absence.LISTED_WITHOUT)
-_ALIVE = _of(Writer.ACTS, Writer.CAUGHT_UP, Writer.RESYNCED)
+_ALIVE = _of(WriterActivity.ACTS, WriterActivity.CAUGHT_UP, WriterActivity.RESYNCED)
 
 TABLE: tuple[Rule, ...] = (
     Rule(
@@ -74,6 +74,12 @@ TABLE: tuple[Rule, ...] = (
         "somebody deleted it",
         allow=True,
         absence=_of(Absence.DELETED),
+    ),
+    Rule(
+        # Nothing ties that answer to the history of the rows. When the CRD is there again, its list decides.
+        "its resource is not served any more, which says nothing of its objects",
+        allow=False,
+        absence=_of(Absence.UNSERVED),
     ),
     Rule(
         # Before the rows about histories: a source that has no rows yet has no history either.
@@ -92,14 +98,14 @@ TABLE: tuple[Rule, ...] = (
         # After a doubt the writer listed its own source afresh, and then wrote the canaries: what it left out is gone.
         "its writer has written everything anew since",
         allow=True,
-        writer=_of(Writer.RESYNCED),
+        writer=_of(WriterActivity.RESYNCED),
         canaries=_of(Canaries.PRESENT),
     ),
     Rule(
         # The bound on every doubt that time can end.
         "its writer has had the time to write it again",
         allow=True,
-        writer=_of(Writer.CAUGHT_UP),
+        writer=_of(WriterActivity.CAUGHT_UP),
     ),
     Rule(
         # KVStore layout: a node's keys hang on that node's lease. One that ended means that the node is gone.
@@ -107,7 +113,7 @@ TABLE: tuple[Rule, ...] = (
         allow=True,
         absence=_GONE_BY_LEASE,
         history=_of(History.NONE, History.SAME),
-        writer=_of(Writer.NOT_NEEDED),
+        writer=_of(WriterActivity.NOT_NEEDED),
     ),
     Rule(
         # ClusterMesh layout: one writer's lease holds all keys of a cluster, which lives on without that writer.
@@ -120,7 +126,7 @@ TABLE: tuple[Rule, ...] = (
         allow=True,
         absence=_LISTED_WITHOUT,
         history=_of(History.SAME),
-        writer=_of(Writer.NOT_NEEDED),
+        writer=_of(WriterActivity.NOT_NEEDED),
     ),
     Rule(
         # A replica shares no history with the one we knew. Its canary says that it is complete, its writer that it is
@@ -142,7 +148,7 @@ TABLE: tuple[Rule, ...] = (
 )
 """The truth table. The first row that fits decides."""
 
-_UNFIT = Rule("nothing vouches for its absence", allow=False)
+_DEFAULT = Rule("nothing vouches for its absence", allow=False)
 
 
 def may_delete(evidence: Evidence, table: Sequence[Rule] = TABLE) -> Verdict:
@@ -153,17 +159,17 @@ def may_delete(evidence: Evidence, table: Sequence[Rule] = TABLE) -> Verdict:
     >>> may_delete(Evidence(absence=Absence.LISTED_WITHOUT, history=History.OTHER, detail="its revision went back"))
     No(reason='this is not the server that filled the table: its revision went back')
     """
-    rule = next((rule for rule in table if rule.fits(evidence)), _UNFIT)
+    rule = next((rule for rule in table if rule.fits(evidence)), _DEFAULT)
     return Yes() if rule.allow else No(_reason(rule, evidence))
 
 
 def _reason(rule: Rule, evidence: Evidence) -> str:
-    told = [rule.why]
-    if rule is _UNFIT:
-        told = []
+    reasons = [rule.why]
+    if rule is _DEFAULT:
+        reasons = []
         if evidence.history in (History.OTHER, History.UNPROVEN):
-            told.append("this is not the server that filled the table")
-        if evidence.writer in (Writer.UNSEEN, Writer.SILENT):
-            told.append(f"its writer: {evidence.writer.value}")
-        told = told or [rule.why]
-    return ": ".join([", ".join(told), *filter(None, [evidence.detail])])
+            reasons.append("this is not the server that filled the table")
+        if evidence.writer in (WriterActivity.UNSEEN, WriterActivity.SILENT):
+            reasons.append(f"its writer: {evidence.writer.value}")
+        reasons = reasons or [rule.why]
+    return ": ".join([", ".join(reasons), *filter(None, [evidence.detail])])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .evidence import Writer
+from .evidence import WriterActivity
 
 
 class WriterWatch:
@@ -47,10 +47,10 @@ class WriterWatch:
         left = self._acted_at + self._lease_time_s - now
         return left if left > 0 else None
 
-    def seen(self, now: float, *, silent: bool = False) -> Writer:
+    def seen(self, now: float, *, silent: bool = False) -> WriterActivity:
         """What to fill in as evidence. ``silent``: its heartbeat is older than it should be."""
         if self._resynced:
-            return Writer.RESYNCED
+            return WriterActivity.RESYNCED
         if self._acted_at is None:
-            return Writer.SILENT if silent else Writer.UNSEEN
-        return Writer.ACTS if now - self._acted_at < self._lease_time_s else Writer.CAUGHT_UP
+            return WriterActivity.SILENT if silent else WriterActivity.UNSEEN
+        return WriterActivity.ACTS if now - self._acted_at < self._lease_time_s else WriterActivity.CAUGHT_UP

@@ -10,7 +10,7 @@ from .ids import ClusterIds
 from .kinds import Layout
 
 
-class Unfit(EtcdError):
+class IncompatibleCluster(EtcdError):
     """The etcd answers, but the cluster behind it cannot be taken into this mesh."""
 
 
@@ -22,7 +22,7 @@ class Admission:
         self._layout = layout
         self._own_id = own_id
         self._ids = ids
-        self._taken: ClusterConfig | None = None
+        self._admitted: ClusterConfig | None = None
         self.raw: bytes | None = None
         """The config as it stands in this etcd, or stood there last; None: it was never there."""
         self.is_lost = False
@@ -53,18 +53,18 @@ class Admission:
         try:
             config = cluster_configs.decode(self.raw or b"")
         except WireError as error:
-            raise Unfit(f"{self.key}: {error}") from None
-        before = self._taken
+            raise IncompatibleCluster(f"{self.key}: {error}") from None
+        before = self._admitted
         why = self._why_not(config)
         if why:
-            raise Unfit(f"{self.key}: {why}")
-        self._taken = config
+            raise IncompatibleCluster(f"{self.key}: {why}")
+        self._admitted = config
         return config, before is not None and before.id != config.id and self._ids is not None
 
     def leave(self) -> None:
         """The cluster is none of ours any more: its id is free."""
         if self._ids is not None:
-            self._ids.give_back(self._layout.cluster)
+            self._ids.release(self._layout.cluster)
 
     def _why_not(self, config: ClusterConfig) -> str:
         """Why this cluster cannot be taken in; else its id is taken."""
@@ -74,4 +74,4 @@ class Admission:
             if config.id == 0:
                 config = ClusterConfig(1, max_connected_clusters=config.max_connected_clusters)
         why = cluster_configs.why_incompatible(config, self._layout.max_clusters)
-        return why or ("" if self._ids is None else self._ids.take(self._layout.cluster, config.id))
+        return why or ("" if self._ids is None else self._ids.claim(self._layout.cluster, config.id))

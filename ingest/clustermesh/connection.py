@@ -22,7 +22,7 @@ class Connection:
         "_renewal_s",
         "_renewal_warning",
         "_short_lease",
-        "ends",
+        "reconnect_due",
         "since",
     )
 
@@ -35,7 +35,7 @@ class Connection:
         self._leases_at = 0.0
         self._short_lease = ""
         self.since = since
-        self.ends = False
+        self.reconnect_due = False
         """Whether to make a new one, in good order."""
 
     @property
@@ -49,18 +49,18 @@ class Connection:
         """What an operator should mend although all is in order; empty: nothing."""
         return self._renewal_warning or self._short_lease
 
-    def look_for_renewal(self, connector: Connector, now: float) -> None:
+    def check_credentials(self, connector: Connector, now: float) -> None:
         """Whether certificates or password have changed: then a new connection is made, if they are in order."""
         if now < self._renewal_at:
             return
         self._renewal_at = now + self._renewal_s
         try:
-            self.ends |= connector.renewed()
+            self.reconnect_due |= connector.credentials_changed()
             self._renewal_warning = ""
         except OSError as error:
             self._renewal_warning = f"renewed credentials are not used: {error}"
 
-    def look_at_leases(self, writers: Writers, prefixes: Sequence[Prefix], now: float) -> None:
+    def check_leases(self, writers: Writers, prefixes: Sequence[Prefix], now: float) -> None:
         """Whether the writers of these prefixes renew their leases, and whether those are long enough."""
         if now < self._leases_at:
             return
@@ -71,7 +71,7 @@ class Connection:
                     found = self.client.time_to_live(lease)
                 except PermissionDenied:
                     return
-                writers.lease_seen(prefix.feed, lease, found, now)
+                writers.observe_lease(prefix.feed, lease, found, now)
                 if found is not None and found.granted_s < writers.heartbeat.timeout_s:
                     self._short_lease = (
                         f"its writer's leases last {found.granted_s} s, less than heartbeat-timeout-s: its keys expire "

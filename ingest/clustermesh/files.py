@@ -20,7 +20,7 @@ from statedb.catalog.wire import WireError
 from statedb.catalog.wire.addresses import canonical
 
 from ..etcd import Endpoint, Keepalive, parse_endpoint
-from ..keyspace.connect import Login, Pems, Servers
+from ..keyspace.connect import PemFiles, Servers, UserPassword
 from ..keyspace.resolving import aliased, resolver_of
 from ..manifests import yaml_text
 from .options import RemoteClustersOptions
@@ -65,7 +65,7 @@ def servers(data: bytes, directory: str, options: RemoteClustersOptions) -> Serv
     aliases = _aliases(file.cilium_host_aliases or [])
     if not file.endpoints:
         raise BadFile("endpoints: the list is empty; name at least one")
-    pems = Pems(
+    pems = PemFiles(
         _path(directory, file.trusted_ca_file),
         _path(directory, file.cert_file),
         _path(directory, file.key_file),
@@ -76,7 +76,7 @@ def servers(data: bytes, directory: str, options: RemoteClustersOptions) -> Serv
             each for place, text in enumerate(file.endpoints) for each in _endpoints(place, text, file, aliases)
         ),
         pems=pems if file.trusted_ca_file or file.cert_file or file.key_file else None,
-        login=Login(file.username, file.password) if file.username else None,
+        login=UserPassword(file.username, file.password) if file.username else None,
         timeout_s=options.request_timeout_s,
         keepalive=Keepalive(options.keepalive_s, options.keepalive_timeout_s),
         locked=True,

@@ -30,7 +30,7 @@ class Heartbeat:
             self._last = cluster_id, version
             self._at = now
 
-    def absent(self) -> None:
+    def mark_absent(self) -> None:
         """There is none, so there is nothing to judge by, until one has been seen."""
         self._last = self._at = None
 

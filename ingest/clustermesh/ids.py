@@ -9,9 +9,9 @@ class ClusterIds:
     """The ids that are taken.
 
     >>> ids = ClusterIds(1)
-    >>> ids.take("b", 2), ids.take("c", 2)
+    >>> ids.claim("b", 2), ids.claim("c", 2)
     ('', "its id is 2, which cluster 'b' has")
-    >>> ids.give_back("b"); ids.take("c", 2)
+    >>> ids.release("b"); ids.claim("c", 2)
     ''
     """
 
@@ -21,7 +21,7 @@ class ClusterIds:
         self._lock = threading.Lock()
         self._by_cluster: dict[str, int] = {}
 
-    def take(self, cluster: str, cluster_id: int) -> str:
+    def claim(self, cluster: str, cluster_id: int) -> str:
         """Give a cluster an id, instead of the one it had; or say why it cannot have it, then nothing changes."""
         with self._lock:
             if cluster_id == self._own:
@@ -32,7 +32,7 @@ class ClusterIds:
             self._by_cluster[cluster] = cluster_id
             return ""
 
-    def give_back(self, cluster: str) -> None:
+    def release(self, cluster: str) -> None:
         """The cluster has left."""
         with self._lock:
             self._by_cluster.pop(cluster, None)

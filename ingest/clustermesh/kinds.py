@@ -114,7 +114,8 @@ def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
     elif layout.mirror and config.endpoint_slices != SERVICES_ONLY:
         found.append(kind(Feed(_SLICES.name, ()), place(keys.ENDPOINT_SLICES), own, _nothing))
     if config.endpoint_slices != ENDPOINT_SLICES_ONLY:
-        service = kind(_SERVICES, place(keys.SERVICES), own, _services(cluster, config.id, backends=not slices))
+        decode = _services(layout, config.id, backends=not slices)
+        service = kind(_SERVICES, place(keys.SERVICES), own, decode)
         if slices:
             service = msgspec.structs.replace(
                 service, tables=(Services,), canaries=(*found[-1].canaries, *service.canaries)
@@ -190,9 +191,13 @@ def _slices(cluster: str, cluster_id: int) -> _Decode:
     return lambda name, value: endpoint_slices.decode(cluster, f"{cluster}/{name}", value, cluster_id=cluster_id)
 
 
-def _services(cluster: str, cluster_id: int, *, backends: bool) -> _Decode:
+def _services(layout: Layout, cluster_id: int, *, backends: bool) -> _Decode:
+    cluster, shared_only = layout.cluster, layout.checked
+
     def decode(name: str, value: bytes) -> tuple[Any, ...]:
         row, found = services.decode(cluster, f"{cluster}/{name}", value, cluster_id=cluster_id)
+        if shared_only and not row.shared:  # it is not for other clusters (pkg/clustermesh/common/services.go)
+            return ()
         return (row, *found) if backends else (row,)
 
     return decode

@@ -11,7 +11,7 @@ from statedb import Database
 from statedb.catalog import SourceKey, SourceRow, Sources
 from statedb.catalog.wire.cluster_configs import is_cluster_name
 
-from ..directory import ANY, Directory, Look, Outage, Read, Signature, difference
+from ..directory import ANY, Directory, Outage, Read, Scan, Signature, difference
 from ..errors import IngestError
 from ..status import ANY_TABLE, State, Status
 from ..worker import Worker
@@ -57,9 +57,9 @@ class RemoteClusters:
         self._ids = ClusterIds(own_id)
         self._directory = Directory(options.directory, _FILE_BYTES_MAX, suffixes=ANY)
         self._status = Status(db, ANY_CLUSTER, self.backend, ())
-        self._told: tuple[State, str, int] | None = None
+        self._reported: tuple[State, str, int] | None = None
         self._files: dict[str, _File] = {}
-        self._known: Look | None = None
+        self._last_scan: Scan | None = None
         self._missing: set[str] = set()
         self._lock = threading.Lock()
         self._clusters: dict[str, ClusterSource] = {}
@@ -79,7 +79,7 @@ class RemoteClusters:
 
     def start(self) -> None:
         """Look at the directory for the first time, and begin with what is there."""
-        self._look()
+        self._scan()
         self._worker.start()
 
     def stop(self) -> None:
@@ -106,43 +106,43 @@ class RemoteClusters:
 
     def _run(self) -> None:
         while not self._worker.pause(self._options.rescan_s):
-            self._look()
+            self._scan()
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is not None:
-            self._tell("failed", f"{type(failure).__name__}: {failure}")
+            self._report("failed", f"{type(failure).__name__}: {failure}")
         else:
-            self._tell("absent", "stopped")
+            self._report("absent", "stopped")
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
         """Take up what has changed since the last look."""
         try:
-            look = self._directory.look()
-            if self._known is not None and self._files.keys() - look.files.keys():
-                why = difference(self._known, look)
+            scan = self._directory.scan()
+            if self._last_scan is not None and self._files.keys() - scan.files.keys():
+                why = difference(self._last_scan, scan)
                 if why:
                     raise Outage(f"{self._options.directory}: {why}")
         except Outage as outage:
-            self._tell("stale", str(outage))
+            self._report("stale", str(outage))
             return
-        self._known = look
-        for name, signature in look.files.items():
+        self._last_scan = scan
+        for name, signature in scan.files.items():
             if name != self._own_name:
-                self._look_at(look, name, signature)
-        self._part(look)
+                self._scan_file(scan, name, signature)
+        self._drop_missing(scan)
         with self._lock:
             self._leaving = {name: source for name, source in self._leaving.items() if not source.join(0)}
         self._status.write_if_due()
-        self._tell("synced", "")
+        self._report("synced", "")
 
-    def _look_at(self, look: Look, name: str, signature: Signature) -> None:
+    def _scan_file(self, scan: Scan, name: str, signature: Signature) -> None:
         """Read a file if it has changed, and let its cluster begin or connect anew."""
         known = self._files.get(name)
         waits = name in self._leaving
         if waits or (known is not None and known.signature == signature and not known.racy):
             return
         racy = self._directory.is_racy(signature)
-        content = self._directory.read(look, name)
+        content = self._directory.read(scan, name)
         if content is None:
             return
         if not isinstance(content, Read):
@@ -155,13 +155,13 @@ class RemoteClusters:
         self._files[name] = _File(signature, content.digest, racy)
         if name in self._clusters or files.is_config(content.data):
             try:
-                self._take(name, content.data)
+                self._apply_file(name, content.data)
                 self._status.heal(_FEED, self._path(name))
             except (BadFile, IngestError) as error:  # a certificate may be missing that comes later: look again
                 self._files[name] = _File(signature, b"", racy=True)
                 self._reject(name, str(error))
 
-    def _take(self, name: str, data: bytes) -> None:
+    def _apply_file(self, name: str, data: bytes) -> None:
         """Raises BadFile, InvalidOptions, OwnedElsewhere; then the cluster is as it was."""
         if not is_cluster_name(name):
             raise BadFile(
@@ -177,10 +177,10 @@ class RemoteClusters:
                 source.start()
                 self._clusters[name] = source
 
-    def _part(self, look: Look) -> None:
+    def _drop_missing(self, scan: Scan) -> None:
         """Clusters whose file is gone leave: at once where all files change together, else when it stays away."""
-        gone = {name for name in self._files if name not in look.files}
-        sure = gone if look.atomic else gone & self._missing
+        gone = {name for name in self._files if name not in scan.files}
+        sure = gone if scan.atomic else gone & self._missing
         self._missing = gone - sure
         for name in sure:
             del self._files[name]
@@ -200,13 +200,13 @@ class RemoteClusters:
         """What a file holds is not shown: it may be a password."""
         self._status.reject(_FEED, ANY_TABLE, self._path(name), error, "")
 
-    def _tell(self, state: State, error: str) -> None:
+    def _report(self, state: State, error: str) -> None:
         """One row in ``sources`` for the directory: how it is, and how many clusters it names."""
-        told = (state, error, len(self._clusters))
-        if told == self._told:
+        reported = (state, error, len(self._clusters))
+        if reported == self._reported:
             return
-        self._told = told
+        self._reported = reported
         key = SourceKey(ANY_CLUSTER, ANY_TABLE)
-        row = SourceRow(key, self.backend, state, time.time(), error, rows=told[2])
+        row = SourceRow(key, self.backend, state, time.time(), error, rows=reported[2])
         with self._db.write(Sources) as txn:
             txn[Sources].insert(row)

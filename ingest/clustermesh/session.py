@@ -33,17 +33,17 @@ from ..etcd import (
     WatchStream,
 )
 from ..events import Listed, Upsert
-from ..figures import SourceFigures
+from ..figures import SourceStats
 from ..keyspace.connect import Connector, Servers
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed, completion
 from ..keyspace.kind import check_names, chosen
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
-from ..reflect import Reflector, Split
+from ..reflect import Reflector, Timings
 from ..source import AnyTable
 from ..status import State, Status
-from .admission import Admission, Unfit
+from .admission import Admission, IncompatibleCluster
 from .connection import Connection
 from .ids import ClusterIds
 from .kinds import (
@@ -62,15 +62,15 @@ from .options import ClusterMeshOptions, RemoteClustersOptions
 from .writers import Writers
 
 _LONGEST_WAIT_S = 1.0
-_WORSE: tuple[State, ...] = ("synced", "stale", "syncing")
-_REFUSALS = (PermissionDenied, Unauthenticated, Unfit)
+_BEST_FIRST: tuple[State, ...] = ("synced", "stale", "syncing")
+_REFUSALS = (PermissionDenied, Unauthenticated, IncompatibleCluster)
 
 
 class ClusterSource:
     """One cluster of a mesh as a `Source`; made by `local` and `remote` of `factory`."""
 
     backend = "clustermesh"
-    asks_why = True
+    needs_causes = True
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class ClusterSource:
         self._clock = clock
         self._status = Status(db, self.cluster, self.backend, self.tables)
         self._reflector = Reflector(
-            db, self.cluster, self.backend, feeds_of(layout, self.tables), self._status, gates=ids is None
+            db, self.cluster, self.backend, feeds_of(layout, self.tables), self._status, with_initializers=ids is None
         )
         self._admission = Admission(layout, own_id, ids)
         self._writers = Writers(options.heartbeat_timeout_s, options.lease_time_s)
@@ -111,7 +111,7 @@ class ClusterSource:
             clock=clock,
         )
         self._keyspace = Keyspace((), self._reflector, options.page_limit, self, lambda: self._loop.stopping)
-        self._asked = _Asked()
+        self._requests = _Requests()
         self._connection = Connection()
 
     @property
@@ -120,7 +120,7 @@ class ClusterSource:
         return self._loop.failure
 
     @property
-    def split(self) -> Split:
+    def split(self) -> Timings:
         """Where the time went."""
         return self._reflector.split
 
@@ -130,7 +130,12 @@ class ClusterSource:
         return self._loop.connector.servers
 
     @property
-    def figures(self) -> SourceFigures:
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates that it shows or trusts, by the names of their options."""
+        return self.servers.certificate_files
+
+    @property
+    def figures(self) -> SourceStats:
         """What it has done."""
         return self._status.figures
 
@@ -145,7 +150,7 @@ class ClusterSource:
 
     def remove(self) -> None:
         """Ask it to end; the cluster is none of ours any more: its rows go, its id is free."""
-        self._asked.remove = True
+        self._requests.remove = True
         self._loop.stop()
         if self.failure is not None:  # the thread ended before, by a bug, and cannot do it any more
             self._leave()
@@ -156,7 +161,7 @@ class ClusterSource:
 
     def accept(self) -> None:
         """Believe the etcd that answers now, canaries or not: what it does not hold is deleted."""
-        self._asked.accept = True
+        self._requests.accept = True
 
     def reconnect(self, servers: Servers) -> None:
         """Connect to other servers, or in another way, from now on; rows stay. Raises InvalidOptions."""
@@ -172,7 +177,7 @@ class ClusterSource:
         """Of keys that a list leaves out. Its canaries must be there at the very revision of the list."""
         for canary in () if self._writers.accepted else prefix.kind.canaries:
             if self._connection.client.get(canary, revision).kv is None:
-                self._writers.canary_gone(canary)
+                self._writers.canary_lost(canary)
         is_first = not prefix.listed and not self._reflector.has_inherited
         history = History.NONE if is_first else None if prefix.listed else History.UNPROVEN
         return self._writers.verdict(prefix.feed, prefix.kind.canaries, None, self._clock(), history=history)
@@ -180,7 +185,7 @@ class ClusterSource:
     def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:
         """Of keys that went from this very etcd in this way."""
         if absence in (Absence.EXPIRED, Absence.UNEXPLAINED):
-            self._writers.doubted(prefix.feed, absence)
+            self._writers.start_doubt(prefix.feed, absence)
         return self._writers.verdict(prefix.feed, prefix.kind.canaries, absence, self._clock(), history=History.SAME)
 
     # --- the connection -----------------------------------------------------------------------------------------------
@@ -198,7 +203,7 @@ class ClusterSource:
     def admit(self, client: Client, stream: WatchStream) -> bool:
         """Wait until the cluster has said who it is, take it in, and plan what to read."""
         self._await_config(client, stream)
-        if self._loop.stopping or self._connection.ends:
+        if self._loop.stopping or self._connection.reconnect_due:
             return False
         config, moved = self._admission.admit()
         if moved:
@@ -207,7 +212,7 @@ class ClusterSource:
         if self._layout.mirror:
             row = mirrored_config(self._layout, self._admission.raw or b"")
             self._reflector.offer(Listed(MIRROR_CONFIG.name, [Upsert(MIRROR_CONFIG.name, row.key.name, (row,))]))
-        self._recognise(client, config)
+        self._check_history(client, config)
         if config.synced_canaries:
             self._watch_canaries(client, stream)
         return True
@@ -220,13 +225,13 @@ class ClusterSource:
             left = until - self._clock()
             if left <= 0:
                 raise Unavailable(f"{client.endpoint}: there is no {key}")
-            self._report_lack(f"{client.endpoint}: waiting for {key}")
+            self._report_unavailable(f"{client.endpoint}: waiting for {key}")
             self._status.write_if_due()
             batch = stream.next(min(left, _LONGEST_WAIT_S))
             if batch is not None:
                 self.on_other(batch)
 
-    def _recognise(self, client: Client, config: ClusterConfig) -> None:
+    def _check_history(self, client: Client, config: ClusterConfig) -> None:
         """Whether this is the etcd that we knew, and keeps the cluster's state where it was."""
         names = [table.name for table in self.tables]
         plan = chosen(kinds(self._layout, config), tuple(names))
@@ -245,7 +250,7 @@ class ClusterSource:
         revision = 0
         for page in allowed(prefix, lambda: list(client.list(prefix, self._options.page_limit))):
             for kv in page.kvs:
-                self._writers.canary_is_there(kv, self._clock(), self._parts(), written=False)
+                self._writers.canary_found(kv, self._clock(), self._parts(), written=False)
             revision = page.revision
         stream.add(prefix, revision + 1)
 
@@ -258,16 +263,16 @@ class ClusterSource:
                 if event.type == PUT:
                     self._writers.beat(event.kv, self._clock())
         elif batch.prefix == self._layout.config_key:
-            self._connection.ends |= self._admission.on_events(batch)
+            self._connection.reconnect_due |= self._admission.on_events(batch)
         else:
             for event in batch.events:
                 self._on_canary(event)
 
     def _on_canary(self, event: WatchEvent) -> None:
         if event.type == DELETE:
-            self._writers.canary_gone(event.kv.key)
+            self._writers.canary_lost(event.kv.key)
             return
-        self._writers.canary_is_there(event.kv, self._clock(), self._parts(), written=True)
+        self._writers.canary_found(event.kv, self._clock(), self._parts(), written=True)
 
     def _parts(self) -> list[tuple[str, tuple[bytes, ...]]]:
         return [(prefix.feed, prefix.kind.canaries) for prefix in self._keyspace.prefixes.values()]
@@ -281,26 +286,26 @@ class ClusterSource:
         for prefix in prefixes:
             prefix.due = not self.may_list(prefix)
         if not any(prefix.due for prefix in self._keyspace.prefixes.values()):
-            self._leave_out()
+            self._clear_unannounced()
 
     def check(self) -> bool:
         """Whether to go on with this connection. Raises Unavailable where the writer fell silent."""
         now = self._clock()
-        if self._asked.accept:
-            self._asked.accept, self._writers.accepted = False, True
+        if self._requests.accept:
+            self._requests.accept, self._writers.accepted = False, True
             for prefix in self._keyspace.prefixes.values():
                 prefix.due = True
         heartbeat = self._writers.heartbeat
         if heartbeat.is_silent(now) and now - self._connection.since > heartbeat.timeout_s:
-            raise Unavailable(f"{self._connection.client.endpoint}: {self._writers.silence(now)}")
-        self._connection.look_for_renewal(self._loop.connector, now)
-        return not self._connection.ends
+            raise Unavailable(f"{self._connection.client.endpoint}: {self._writers.describe_silence(now)}")
+        self._connection.check_credentials(self._loop.connector, now)
+        return not self._connection.reconnect_due
 
     def waits(self) -> Iterable[float | None]:
         """Until certificates are looked at, a heartbeat is late, or a writer has caught up."""
         return (self._options.renewal_s, self._writers.heartbeat.timeout_s, *self._writers.due_in(self._clock()))
 
-    def _leave_out(self) -> None:
+    def _clear_unannounced(self) -> None:
         """Feeds that this cluster does not announce are empty, now that those are there which replace them."""
         kinds_used = [prefix.kind for prefix in self._keyspace.prefixes.values()]
         used = {kind.feed for kind in kinds_used if kind.tables}
@@ -322,17 +327,17 @@ class ClusterSource:
         if not any(prefix.due for prefix in prefixes):
             self._loop.mark_healthy()
         doubtful = [prefix for prefix in prefixes if self._withheld(prefix)]
-        self._connection.look_at_leases(self._writers, doubtful or prefixes[:1], now)
+        self._connection.check_leases(self._writers, doubtful or prefixes[:1], now)
         for prefix in prefixes:
-            self._writers.wrote(prefix.feed, prefix.changes, prefix.lease, now)
+            self._writers.observe_writes(prefix.feed, prefix.changes, prefix.lease, now)
         for prefix in doubtful:
             if isinstance(self._writers.verdict(prefix.feed, prefix.kind.canaries, None, now), Yes):
                 prefix.due = True
         for prefix in prefixes:
             if prefix not in doubtful:
-                self._writers.settled(prefix.feed)
+                self._writers.nothing_withheld(prefix.feed)
         if not doubtful and not any(prefix.due for prefix in prefixes):
-            self._writers.is_known()
+            self._writers.mark_known()
         self._report(prefixes, now)
 
     def _withheld(self, prefix: Prefix) -> int:
@@ -345,7 +350,7 @@ class ClusterSource:
         for prefix in prefixes:
             judged = self._state(prefix, now)
             for table in prefix.kind.fills:
-                worst[table] = max(worst[table], judged, key=lambda each: _WORSE.index(each[0]))
+                worst[table] = max(worst[table], judged, key=lambda each: _BEST_FIRST.index(each[0]))
         for table, (state, error) in worst.items():
             self._status.report(state, error or self._connection.warning, (table,))
 
@@ -356,12 +361,12 @@ class ClusterSource:
             return "stale" if prefix.listed else "syncing", f"waiting for {canary}: not all of it is there yet"
         if self._admission.is_lost:
             return "stale", f"its writer is away: {self._admission.key} is gone"
-        return ("stale", self._writers.silence(now)) if self._writers.is_silent(now) else ("synced", "")
+        return ("stale", self._writers.describe_silence(now)) if self._writers.is_silent(now) else ("synced", "")
 
     def _lost(self, error: EtcdError) -> None:
-        self._report_lack(str(error), refused=isinstance(error, _REFUSALS))
+        self._report_unavailable(str(error), refused=isinstance(error, _REFUSALS))
 
-    def _report_lack(self, error: str, *, refused: bool = False) -> None:
+    def _report_unavailable(self, error: str, *, refused: bool = False) -> None:
         """Of tables that were listed once the last good rows stand; of the others nothing is known."""
         listed = {table for prefix in self._keyspace.prefixes.values() if prefix.listed for table in prefix.kind.fills}
         known = [table for table in self.tables if table in listed]
@@ -374,10 +379,10 @@ class ClusterSource:
     def _ended(self, failure: Exception | None) -> None:
         if failure is not None:
             self._status.report("failed", f"{type(failure).__name__}: {failure}")
-        elif self._asked.remove:
+        elif self._requests.remove:
             self._leave()
         else:
-            self._status.disown()
+            self._status.release()
 
     def _leave(self) -> None:
         self._reflector.drain()
@@ -385,7 +390,7 @@ class ClusterSource:
         self._status.forget()
 
 
-class _Asked:
+class _Requests:
     """What other threads ask of the source's own."""
 
     accept = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..belief import Absence, Canaries, Evidence, History, Verdict, Writer, WriterWatch, may_delete
+from ..belief import Absence, Canaries, Evidence, History, Verdict, WriterActivity, WriterWatch, may_delete
 from ..etcd import KeyValue, Lease
 from .heartbeat import Heartbeat
 
@@ -70,7 +70,7 @@ class Writers:
         self._leases.clear()
         self.accepted = False
         if heartbeat is None:
-            self.heartbeat.absent()
+            self.heartbeat.mark_absent()
         else:
             self.heartbeat.beat(etcd_id, heartbeat.mod_revision, now)
 
@@ -93,7 +93,7 @@ class Writers:
             for part in self._parts.values():
                 part.watch.acted(now)
 
-    def canary_is_there(
+    def canary_found(
         self, kv: KeyValue, now: float, parts: Iterable[tuple[str, tuple[bytes, ...]]], *, written: bool
     ) -> None:
         """A canary was found, or ``written`` while we watched. ``parts``: the feeds and the canaries of each.
@@ -117,12 +117,12 @@ class Writers:
         if part.renewed.issuperset(canaries):
             part.watch.resynced()
 
-    def canary_gone(self, key: bytes) -> None:
+    def canary_lost(self, key: bytes) -> None:
         """A canary went: its writer is away, or has not finished. If it comes again, it is another one."""
         self._canaries.pop(key, None)
         self._versions[key] = self._etcd_id, 0
 
-    def wrote(self, feed: str, changes: int, lease: int, now: float) -> None:
+    def observe_writes(self, feed: str, changes: int, lease: int, now: float) -> None:
         """So many keys of a feed were written since we began to count, the last one under this lease."""
         part = self._part(feed)
         if changes != part.changes:
@@ -130,7 +130,7 @@ class Writers:
             if self._vouches(lease):
                 part.watch.acted(now)
 
-    def doubted(self, feed: str, absence: Absence) -> None:
+    def start_doubt(self, feed: str, absence: Absence) -> None:
         """A key of the feed went with its lease, or nobody knows how: what was seen before does not count."""
         part = self._part(feed)
         part.restart()
@@ -142,7 +142,7 @@ class Writers:
         """The leases that these canaries hang on."""
         return {self._canaries[canary] for canary in canaries if self._canaries.get(canary)}
 
-    def lease_seen(self, feed: str, lease: int, found: Lease | None, now: float) -> None:
+    def observe_lease(self, feed: str, lease: int, found: Lease | None, now: float) -> None:
         """A lease of the feed's writer has so much time left; one that has more than it should was renewed."""
         if found is None:
             self._leases.pop(lease, None)
@@ -189,13 +189,13 @@ class Writers:
 
         Only the etcd that told us of them knows; and what its writer left out when it wrote all anew is gone.
         """
-        return self._history is History.SAME and self._part(feed).watch.seen(0.0) is not Writer.RESYNCED
+        return self._history is History.SAME and self._part(feed).watch.seen(0.0) is not WriterActivity.RESYNCED
 
-    def settled(self, feed: str) -> None:
+    def nothing_withheld(self, feed: str) -> None:
         """Nothing of the feed is withheld."""
         self._part(feed).absence = Absence.LISTED_WITHOUT
 
-    def is_known(self) -> None:
+    def mark_known(self) -> None:
         """Nothing at all is withheld any more: this is the server that we know."""
         self._history, self._difference = History.SAME, ""
 
@@ -205,7 +205,7 @@ class Writers:
             return now - self._connected_at > self.heartbeat.timeout_s
         return self.heartbeat.is_silent(now)
 
-    def silence(self, now: float) -> str:
+    def describe_silence(self, now: float) -> str:
         """What to say of that."""
         silent_s = self.heartbeat.silent_s(now)
         if silent_s is None:

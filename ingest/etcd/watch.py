@@ -124,7 +124,7 @@ class WatchStream:
         self._forget(self)
 
     def _start(self) -> None:
-        # Without this, a watch on a member that lost its leader is silent for ever.
+        # Without this, a watch on a member that lost its leader is silent forever.
         metadata = (("hasleader", "true"), *self._metadata())
         self._waiting = set(self._watched)
         self._running = running = _Running(self._call, metadata)

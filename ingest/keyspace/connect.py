@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import ssl
 from collections.abc import Callable
+from random import SystemRandom
 
 import msgspec
 
@@ -14,8 +14,10 @@ from ..names import MakeResolver, Unresolved
 from .options import EtcdOptions, TlsOptions
 from .resolving import aliased, checked_aliases, resolver_of
 
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
-class Pems(msgspec.Struct, frozen=True):
+
+class PemFiles(msgspec.Struct, frozen=True):
     """Paths of PEM files, and what their options are called where the user wrote them."""
 
     ca_file: str | None = None
@@ -24,7 +26,7 @@ class Pems(msgspec.Struct, frozen=True):
     names: tuple[str, str, str] = ("tls.ca-file", "tls.cert-file", "tls.key-file")
 
 
-class Login(msgspec.Struct, frozen=True):
+class UserPassword(msgspec.Struct, frozen=True):
     """User and password, where they stand together; it does not show them."""
 
     username: str
@@ -42,14 +44,22 @@ class Servers(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     endpoints: tuple[Endpoint, ...]
-    pems: Pems | None = None
-    login: Login | None = None
+    pems: PemFiles | None = None
+    login: UserPassword | None = None
     username: str | None = None
     password_file: str | None = None
     timeout_s: float = 30.0
     keepalive: Keepalive = Keepalive()
     locked: bool = False
     resolver: MakeResolver | None = None
+
+    @property
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates, by the names of their options."""
+        if self.pems is None:
+            return {}
+        named = zip(self.pems.names, (self.pems.ca_file, self.pems.cert_file))
+        return {name: path for name, path in named if path is not None}
 
 
 class Connector:
@@ -59,20 +69,20 @@ class Connector:
     addresses have failed.
     """
 
-    def __init__(self, servers: Servers, *, shuffle: Callable[[list[Endpoint]], None] = random.shuffle) -> None:
+    def __init__(self, servers: Servers, *, shuffle: Callable[[list[Endpoint]], None] = _chance.shuffle) -> None:
         """Raises InvalidOptions naming the option. ``shuffle`` spreads many agents over the servers."""
         self._servers = servers
         self._endpoints = list(servers.endpoints)
         shuffle(self._endpoints)
         self._untried = len(self._endpoints)
-        self._places: list[Endpoint] = []
+        self._addresses: list[Endpoint] = []
         self._shuffle = shuffle
         self._resolver = None if servers.resolver is None else servers.resolver()
         self._closed = False
         if (servers.username is None) != (servers.password_file is None):
             raise InvalidOptions("username and password-file belong together: give both or none")
         try:
-            self._shown = self._credentials()
+            self._used = self._credentials()
         except OSError as error:
             raise InvalidOptions(str(error)) from None
 
@@ -88,13 +98,13 @@ class Connector:
         """
         servers = self._servers
         try:
-            self._shown = tls, login = self._credentials()
+            self._used = tls, login = self._credentials()
         except OSError as error:
             raise Unavailable(str(error)) from None
-        if not self._places:
-            self._places = self._resolved(self._endpoints[0])
+        if not self._addresses:
+            self._addresses = self._resolved(self._endpoints[0])
         return Client(
-            self._places[0],
+            self._addresses[0],
             tls=tls,
             login=login,
             timeout_s=servers.timeout_s,
@@ -113,7 +123,7 @@ class Connector:
         if self._resolver is None or endpoint.address:
             return [endpoint]
         try:
-            places = self._resolver.places(endpoint.host, endpoint.port)
+            places = self._resolver.resolve(endpoint.host, endpoint.port)
         except Unresolved as error:
             if self._closed:
                 raise Closed(f"{endpoint}: the connector is closed") from None
@@ -124,19 +134,19 @@ class Connector:
         self._shuffle(found)
         return found
 
-    def renewed(self) -> bool:
+    def credentials_changed(self) -> bool:
         """Whether the files say something else than when we connected. Raises OSError if they are not in order."""
-        return self._credentials() != self._shown
+        return self._credentials() != self._used
 
-    def worked(self) -> None:
+    def mark_working(self) -> None:
         """The server in turn is in order."""
         self._untried = len(self._endpoints)
-        del self._places[1:]
+        del self._addresses[1:]
 
-    def failed(self) -> bool:
+    def try_next(self) -> bool:
         """The server in turn is not: the next one's turn. False when all have failed, one after the other."""
-        del self._places[:1]
-        if self._places:
+        del self._addresses[:1]
+        if self._addresses:
             return True
         self._endpoints.append(self._endpoints.pop(0))
         self._untried -= 1
@@ -184,11 +194,11 @@ def servers_of(options: EtcdOptions, *, locked: bool = False) -> Servers:
     )
 
 
-def _pems(tls: TlsOptions) -> Pems:
-    return Pems(tls.ca_file, tls.cert_file, tls.key_file)
+def _pems(tls: TlsOptions) -> PemFiles:
+    return PemFiles(tls.ca_file, tls.cert_file, tls.key_file)
 
 
-def _read_tls(pems: Pems) -> Tls:
+def _read_tls(pems: PemFiles) -> Tls:
     ca, cert, key = pems.names
     if (pems.cert_file is None) != (pems.key_file is None):
         where, dot, name = cert.rpartition(".")
@@ -204,7 +214,7 @@ def _read_tls(pems: Pems) -> Tls:
     return tls
 
 
-def _check(pems: Pems) -> None:
+def _check(pems: PemFiles) -> None:
     """That the files hold what they should: gRPC would only say later, and to nobody, that they do not."""
     ca, cert, key = pems.names
 

@@ -90,8 +90,8 @@ class ConnectionLoop:
         """The connection does what it should: this server is kept, and the next waits are short."""
         if self._healthy_since is None:
             self._healthy_since = self._clock()
-            self._status.figures.connected()
-            self.connector.worked()
+            self._status.figures.record_connection()
+            self.connector.mark_working()
 
     def _run(self) -> None:
         while not self._worker.stopping:
@@ -108,8 +108,8 @@ class ConnectionLoop:
                 self._status.figures.failures += 1
                 self._lost(error)
             if self._healthy_since is not None:
-                self._backoff.lasted(self._clock() - self._healthy_since)
-            if not self.connector.failed():
+                self._backoff.record_uptime(self._clock() - self._healthy_since)
+            if not self.connector.try_next():
                 wait_s = self._backoff.next()
                 _log.debug("%s: next try in %.2f s", self._name, wait_s)
                 self._wait(wait_s)
@@ -117,7 +117,7 @@ class ConnectionLoop:
     def _connect(self) -> None:
         self._reconnect.clear()
         self._client = client = self.connector.connect()
-        client.on_answer = self._status.figures.answered
+        client.on_answer = self._status.figures.record_request
         try:
             # stop() may have looked for a client before there was one
             if not self._worker.stopping and not self._reconnect.is_set():

@@ -13,7 +13,7 @@ from ..events import Bad, Listed, Upsert
 from ..reflect import Reflector
 from .absence import explain
 from .kind import Copy, Kind
-from .lineage import Lineage, print_of
+from .lineage import Lineage, fingerprint
 from .prefix import Prefix
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Judge(Protocol):
     """Fills the evidence of its backend, and asks `may_delete`."""
 
     @property
-    def asks_why(self) -> bool:
+    def needs_causes(self) -> bool:
         """Whether it matters how a key went. Else nobody is asked: etcd says that it is gone."""
         ...
 
@@ -96,25 +96,25 @@ class Keyspace:
         broken = self.lineage.broken_by(header)
         if broken:
             return History.OTHER, f"{broken}"
-        said = [self._asked(client, key, revision) for key, revision in self.lineage.witnesses.items()]
-        if History.OTHER in said:
+        answers = [self._compare_witness(client, key, revision) for key, revision in self.lineage.witnesses.items()]
+        if History.OTHER in answers:
             return History.OTHER, "the keys that changed last are not there as they were"
-        if said and History.SAME not in said:
+        if answers and History.SAME not in answers:
             return History.UNPROVEN, "none of the keys that would show it is left"
         return History.SAME, ""
 
-    def _asked(self, client: Client, key: bytes, revision: int) -> History:
+    def _compare_witness(self, client: Client, key: bytes, revision: int) -> History:
         try:
-            return self.lineage.judged(key, client.get(key, revision).kv, now=False)
+            return self.lineage.compare_witness(key, client.get(key, revision).kv, now=False)
         except Compacted:
-            return self.lineage.judged(key, client.get(key).kv, now=True)
+            return self.lineage.compare_witness(key, client.get(key).kv, now=True)
 
     def check(self, client: Client, header: Header) -> None:
         """The server must be the one we knew when the connection began. Raises Unavailable."""
         broken = self.lineage.broken_by(header)
         if broken:
             raise Unavailable(f"{client.endpoint}: the server was replaced: {broken}")
-        self.lineage.saw_header(header)
+        self.lineage.observe_header(header)
 
     def probe(self, client: Client) -> None:
         """Whether the server still answers, and is the one we knew. Raises EtcdError."""
@@ -159,19 +159,19 @@ class Keyspace:
             self._offer(client, prefix, Listed(copy.feed, copies), revision, copy)
         prefix.known, prefix.listed, prefix.due, prefix.leases = revision, True, False, leases
         for kv in sorted(newest, key=_mod_revision)[-_WITNESSES:]:
-            self.lineage.witness(kv.key, revision, print_of(kv))
+            self.lineage.witness(kv.key, revision, fingerprint(kv))
 
     def _offer(self, client: Client, prefix: Prefix, listed: Listed, revision: int, copy: Copy | None = None) -> None:
         """Judge what a list leaves out, and write the list."""
         missing = self._reflector.names(listed.feed) - {event.object for event in listed.objects}
         if copy is not None:
             missing.discard(copy.feed)
-        if missing and self.lineage.known:
-            self._look_again(client, prefix)
+        if (missing or self._reflector.has_inherited) and self.lineage.known:
+            self._recheck_server(client, prefix)
         verdict = self._judge.list_verdict(prefix, revision)
         full = isinstance(verdict, Yes)
         doubts: dict[str, str] = dict.fromkeys(missing, "" if isinstance(verdict, Yes) else verdict.reason)
-        if missing and self._judge.asks_why and prefix.known and self._judge.explains_lists(prefix):
+        if missing and self._judge.needs_causes and prefix.known and self._judge.explains_lists(prefix):
             doubts |= self._explained(client, prefix, missing, copy)
         gone = frozenset(name for name, doubt in doubts.items() if not doubt)
         reason = next(filter(None, doubts.values()), "" if full else _doubt(verdict))
@@ -190,15 +190,21 @@ class Keyspace:
         doubts = {absence: _doubt(self._judge.verdict(prefix, absence)) for absence in set(known.values())}
         return {keys[key]: doubts[absence] for key, absence in known.items()}
 
-    def _look_again(self, client: Client, prefix: Prefix) -> None:
-        """Before anything is deleted: did one server give the whole list? Its address may have turned meanwhile."""
+    def _recheck_server(self, client: Client, prefix: Prefix) -> None:
+        """Before anything is deleted: did one server give the whole list? Its address may have turned meanwhile.
+
+        Raises Unavailable where that cannot be shown: `Judge` has judged the server that answered before the list, and
+        not the one behind it. With the next connection it judges again, and lets deletes wait for the writers.
+        """
         header = client.get(prefix.key).header
         self.check(client, header)
-        history, why = self.history(client, header) if prefix.listed else (History.SAME, "")
+        history, why = self.history(client, header)
         if history is History.OTHER:
             raise Unavailable(f"{client.endpoint}: the server was replaced while it was listed: {why}")
+        if history is History.UNPROVEN:
+            raise Unavailable(f"{client.endpoint}: the server may have been replaced while it was listed: {why}")
 
-    def outdate(self, revision: int) -> None:
+    def require_relist(self, revision: int) -> None:
         """History before this revision is gone; 0: we were not told, or a list was cut in two."""
         for prefix in self.prefixes.values():
             prefix.due = prefix.due or not revision or prefix.known + 1 < revision
@@ -216,11 +222,11 @@ class Keyspace:
             if prefix is None:
                 other(batch)
             else:
-                self._take(client, prefix, batch)
+                self._on_batch(client, prefix, batch)
             batch = None if self._reflector.due or self._stopping() else stream.next(0)
         self._reflector.flush()
 
-    def _take(self, client: Client, prefix: Prefix, batch: WatchBatch) -> None:
+    def _on_batch(self, client: Client, prefix: Prefix, batch: WatchBatch) -> None:
         split, clock, offer = self._reflector.split, time.perf_counter, self._reflector.offer
         started = clock()
         known, events = prefix.known, batch.events
@@ -230,7 +236,7 @@ class Keyspace:
         deleted = [event.kv for event in events if event.type == DELETE]
         # Before anything is explained: a key may have come and gone in this batch.
         prefix.leases.update(event.kv.lease for event in events if event.type != DELETE)
-        doubts = self._doubts(client, prefix, deleted) if deleted and self._judge.asks_why else {}
+        doubts = self._doubts(client, prefix, deleted) if deleted and self._judge.needs_causes else {}
         for event in events:
             if decoded:
                 offer(prefix.read_event(event, doubts))
@@ -239,14 +245,14 @@ class Keyspace:
                 offer(prefix.copy_event(event, copy, doubts))
         split.decode_s += clock() - started
         prefix.known = max(known, batch.resume - 1)
-        self.lineage.saw(prefix.known)
+        self.lineage.observe(prefix.known)
         if events:
             prefix.changes += len(events) - len(deleted)
             for event in events[-_WITNESSES:]:
                 kv = event.kv
                 is_put = event.type != DELETE
                 prefix.lease = kv.lease if is_put else prefix.lease
-                self.lineage.witness(kv.key, kv.mod_revision, print_of(kv) if is_put else None)
+                self.lineage.witness(kv.key, kv.mod_revision, fingerprint(kv) if is_put else None)
 
     def _doubts(self, client: Client, prefix: Prefix, deleted: Sequence[KeyValue]) -> Mapping[bytes, str]:
         """Why deletes are not believed, by key; nothing for those that are."""

@@ -61,25 +61,25 @@ class Versioned(Protocol):
         ...
 
 
-Print: TypeAlias = tuple[int, int, int] | None
+Fingerprint: TypeAlias = tuple[int, int, int] | None
 """What a key looked like: last change, creation, and a sum of the value that is the same in every process.
 
 None: the key is deleted.
 """
 
 
-def print_of(kv: Versioned | None) -> Print:
+def fingerprint(kv: Versioned | None) -> Fingerprint:
     """What tells one version of a key from all others."""
     return None if kv is None else (kv.mod_revision, kv.create_revision, crc32(kv.value))
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _Dump(msgspec.Struct, frozen=True):
     """What is kept beside a dump."""
 
     etcd: int
     revision: int
     raft_term: int
-    witnesses: list[tuple[bytes, int, Print]]
+    witnesses: list[tuple[bytes, int, Fingerprint]]
 
 
 class Lineage:
@@ -90,7 +90,7 @@ class Lineage:
         self._cluster_id = 0
         self._revision = 0
         self._raft_term = 0
-        self._witnesses: dict[bytes, tuple[int, Print]] = {}
+        self._witnesses: dict[bytes, tuple[int, Fingerprint]] = {}
 
     @property
     def known(self) -> bool:
@@ -122,30 +122,30 @@ class Lineage:
             return f"its raft term was {self._raft_term}, is {header.raft_term}"
         return ""
 
-    def kept(self) -> str:
+    def dump(self) -> str:
         """All of this as text, for whoever begins with our rows; empty if nothing is known."""
         if not self.known:
             return ""
         witnesses = [(key, *seen) for key, seen in self._witnesses.items()]
-        return msgspec.json.encode(_Kept(self._cluster_id, self._revision, self._raft_term, witnesses)).decode()
+        return msgspec.json.encode(_Dump(self._cluster_id, self._revision, self._raft_term, witnesses)).decode()
 
-    def resume(self, kept: str) -> None:
+    def load(self, dump: str) -> None:
         """Go on with the history that another process knew. A text that is none is passed over."""
         try:
-            before = msgspec.json.decode(kept, type=_Kept)
+            before = msgspec.json.decode(dump, type=_Dump)
         except (msgspec.DecodeError, ValueError):
             return
         self._cluster_id, self._revision, self._raft_term = before.etcd, before.revision, before.raft_term
         self._witnesses = {key: (revision, version) for key, revision, version in before.witnesses}
 
-    def judged(self, key: bytes, kv: Versioned | None, *, now: bool) -> History:
+    def compare_witness(self, key: bytes, kv: Versioned | None, *, now: bool) -> History:
         """What a witness says. ``kv`` is the key at the witness's revision; or as it is ``now``, where that revision is
         compacted. NONE: it has changed since, and says nothing.
         """
         revision, expected = self._witnesses[key]
         if now and (kv is None or kv.mod_revision > revision):
             return History.NONE
-        return History.SAME if print_of(kv) == expected else History.OTHER
+        return History.SAME if fingerprint(kv) == expected else History.OTHER
 
     def begin(self, header: Header) -> None:
         """From now on this server's history is the one we know."""
@@ -154,16 +154,16 @@ class Lineage:
         self._raft_term = header.raft_term
         self._witnesses.clear()
 
-    def saw(self, revision: int) -> None:
+    def observe(self, revision: int) -> None:
         """The history came at least this far."""
         self._revision = max(self._revision, revision)
 
-    def saw_header(self, header: Header) -> None:
+    def observe_header(self, header: Header) -> None:
         """A linearizable read came from the history that we know."""
         self._revision = max(self._revision, header.revision)
         self._raft_term = max(self._raft_term, header.raft_term)
 
-    def witness(self, key: bytes, revision: int, version: Print) -> None:
+    def witness(self, key: bytes, revision: int, version: Fingerprint) -> None:
         """At this revision the key looked like that. The latest few are kept, a deletion as well as a change."""
         self._witnesses.pop(key, None)
         self._witnesses[key] = revision, version

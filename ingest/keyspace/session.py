@@ -27,7 +27,7 @@ _LONGEST_WAIT_S = 1.0
 _COMPACTIONS_MAX = 5
 
 
-class Reader(Protocol):
+class SessionHandler(Protocol):
     """What a source adds to the loop."""
 
     def identify(self, client: Client) -> Mapping[bytes, int]:
@@ -68,7 +68,7 @@ class Session:
 
     def __init__(
         self,
-        reader: Reader,
+        handler: SessionHandler,
         loop: ConnectionLoop,
         keyspace: Keyspace,
         reflector: Reflector,
@@ -76,7 +76,7 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``loop`` says when to stop."""
-        self._reader = reader
+        self._handler = handler
         self._loop = loop
         self._keyspace = keyspace
         self._reflector = reflector
@@ -97,27 +97,27 @@ class Session:
                     self._compactions += 1
                     if self._compactions > _COMPACTIONS_MAX:
                         raise Unavailable(f"{client.endpoint}: compacts faster than its keys can be listed") from None
-                    self._keyspace.outdate(error.revision)
+                    self._keyspace.require_relist(error.revision)
         finally:
             self._reflector.flush()
 
     def _follow(self, client: Client) -> None:
         """List and watch all that there is. Raises EtcdError, Compacted to begin again on this connection."""
-        reader = self._reader
+        handler = self._handler
         self._watched.clear()
         with client.watch({}) as stream:
-            for key, start in reader.identify(client).items():
+            for key, start in handler.identify(client).items():
                 stream.add(key, start, is_key=True)
-            if not reader.admit(client, stream):
+            if not handler.admit(client, stream):
                 return
             probe_at = self._clock() + _PROBE_S
-            while not self._loop.stopping and reader.check():
+            while not self._loop.stopping and handler.check():
                 self._list_due(client, stream)
                 if stream.ready and not self._loop.stopping:
                     self._compactions = 0
-                    reader.settle()
+                    handler.settle()
                 self._status.write_if_due()
-                self._keyspace.gather(client, stream, self._longest_wait(probe_at), reader.on_other)
+                self._keyspace.gather(client, stream, self._longest_wait(probe_at), handler.on_other)
                 if self._clock() >= probe_at:  # a silent watch may have a dead or another server behind it
                     self._keyspace.probe(client)
                     probe_at = self._clock() + _PROBE_S
@@ -128,7 +128,7 @@ class Session:
         for prefix in tuple(self._keyspace.prefixes.values()):
             if self._loop.stopping:
                 return
-            if prefix.due and self._reader.may_list(prefix):
+            if prefix.due and self._handler.may_list(prefix):
                 if not prefix.listed:
                     self._status.report("syncing", "", prefix.kind.fills)
                 self._keyspace.list(client, prefix)
@@ -137,9 +137,9 @@ class Session:
                 self._watched.add(prefix.key)
                 stream.add(prefix.key, prefix.known + 1)
         if listed:
-            self._reader.listed(listed)
+            self._handler.listed(listed)
 
     def _longest_wait(self, probe_at: float) -> float:
         """For how long there is nothing to do unless an event comes."""
-        waits = [_LONGEST_WAIT_S, probe_at - self._clock(), self._status.due_in(), *self._reader.waits()]
+        waits = [_LONGEST_WAIT_S, probe_at - self._clock(), self._status.due_in(), *self._handler.waits()]
         return max(0.001, min(wait for wait in waits if wait is not None))

@@ -17,7 +17,7 @@ from ..source import AnyTable, Source
 from .election import Election as Election
 from .errors import Unauthorized
 from .options import ApiServerOptions, KubernetesOptions as KubernetesOptions
-from .own_writes import wait_seen as wait_seen
+from .own_writes import owners_of as owners_of, seen as seen, wait_seen as wait_seen
 from .resource_spec import Resource, Value
 from .selection import Named, Only, ResourceOptions as ResourceOptions, tables_of, typed, untyped
 
@@ -48,6 +48,7 @@ def resource(
     fields: str = "",
     only: Only | None = None,
     cluster: str = "default",
+    owns: Callable[[R], bool] | None = None,
 ) -> Source:
     """A source, not yet started, that fills a table of your own from one resource, found by its name as by kubectl.
 
@@ -60,9 +61,9 @@ def resource(
     namespace, and must be pure. What it raises costs only that object: its last good rows stay, and the table
     ``rejected`` says why. All promises of the backend hold: lists that may delete, outages, truth about its state.
 
-    Several sources may fill one table, each the rows of its own ``cluster``, which then begins their keys. The tables
-    ``sources`` and ``rejected`` are added to ``db`` where it lacks them, and ``table`` is. Raises InvalidOptions,
-    MissingDependency.
+    Several sources may fill one table, each under a ``cluster`` of its own. Then ``owns`` says which rows are this
+    one's, or the type of the table's keys begins with a field ``cluster``. The tables ``sources`` and ``rejected`` are
+    added to ``db`` where it lacks them, and ``table`` is. Raises InvalidOptions, MissingDependency.
     """
     if isinstance(namespaces, str):
         raise InvalidOptions(f"namespaces: {namespaces!r} is a text; give a list, as in namespaces=[{namespaces!r}]")
@@ -71,7 +72,7 @@ def resource(
         raise InvalidOptions("name a resource, and at least one namespace or none at all")
     chosen = ResourceOptions(resource=name, namespaces=listed, labels=labels, fields=fields, only=only)
     _register(db, table)
-    return _source(db, cluster, 0, _without_tables(options), typed(chosen, table, decode))
+    return _source(db, cluster, 0, _without_tables(options), typed(chosen, table, decode, owns), owns)
 
 
 def resources(db: Database, *named: Named, options: KubernetesOptions = _KUBECTL, cluster: str = "default") -> Source:
@@ -97,6 +98,7 @@ def source(
     options: KubernetesOptions,
     *,
     cluster: str = "default",
+    owns: Callable[[R], bool] | None = None,
 ) -> Source:
     """As `resource`, for all objects of a resource that is named exactly: nothing is asked of discovery.
 
@@ -107,10 +109,10 @@ def source(
         raise InvalidOptions("version and plural: name both, as in 'example.org', 'v1', 'certificates'")
 
     def decoded(value: Value) -> tuple[R, ...]:
-        return own_rows(table, lambda: decode(bytes(value)))
+        return own_rows(table, lambda: decode(bytes(value)), owns)
 
     own = Resource(group, version, plural, (table,), decoded)
-    return _source(db, cluster, 0, _without_tables(options), (own,))
+    return _source(db, cluster, 0, _without_tables(options), (own,), owns)
 
 
 def writer(manager: str, options: ApiServerOptions = _KUBECTL) -> Writer:
@@ -162,13 +164,18 @@ def _without_tables(options: KubernetesOptions) -> KubernetesOptions:
 
 
 def _source(
-    db: Database, cluster: str, cluster_id: int, options: KubernetesOptions, own: tuple[Resource, ...]
+    db: Database,
+    cluster: str,
+    cluster_id: int,
+    options: KubernetesOptions,
+    own: tuple[Resource, ...],
+    owns: Callable[[Any], bool] | None = None,
 ) -> Source:
     try:
         from .session import KubernetesSource
     except ModuleNotFoundError as error:
         raise _missing(error) from error
-    return KubernetesSource(db, cluster, cluster_id, options, own=own)
+    return KubernetesSource(db, cluster, cluster_id, options, own=own, owns=owns)
 
 
 def _missing(error: ModuleNotFoundError) -> MissingDependency:

@@ -23,7 +23,7 @@ from .options import ApiServerOptions
 from .reasons import reason
 from .refusals import refusal
 from .request import Request
-from .sockets import Sockets, has_more, release, set_silence
+from .sockets import Greeting, Sockets, has_more, release, server_of, set_silence
 
 Response: TypeAlias = urllib3.BaseHTTPResponse
 
@@ -40,9 +40,11 @@ D = TypeVar("D")
 class Answer:
     """An answer that is no error, whose body is still to be read."""
 
-    def __init__(self, request: Request, response: Response) -> None:
+    def __init__(self, request: Request, response: Response, server: str | None) -> None:
         """``request`` is named in errors."""
         self.request = request
+        self.server = server
+        """Who is at the other end of the connection that it came on; None: nobody has said so."""
         self._response = response
 
     def chunks(self, *, decoded: bool = False) -> Iterator[bytes]:
@@ -60,18 +62,31 @@ class Answer:
         return has_more(self._response)
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """How a server is recognised: by what ``read`` finds in the answer to ``request``.
+
+    It is empty for a server that does not tell us. ``read`` may raise what a decoder raises.
+    """
+
+    request: Request
+    read: Callable[[bytes], str]
+
+
 class Api:
     """One API server. For any threads; `close` ends what they wait for."""
 
-    def __init__(self, options: ApiServerOptions) -> None:
-        """Reads the configuration. Raises Unauthorized naming what is wrong with it."""
+    def __init__(self, options: ApiServerOptions, identity: Identity | None = None) -> None:
+        """Reads the configuration. Raises Unauthorized naming what is wrong with it.
+
+        With an ``identity``, who answers is asked first on every connection.
+        """
         self.requests: Counter[tuple[str, str]] = Counter()
         """How many requests were sent, by verb and resource; for anybody to read."""
         self.on_answer: Callable[[float], None] = lambda _: None
         """Called on each answer's head, with the seconds that it took."""
         self._options = options
         self._lock = threading.Lock()
-        self._sockets = Sockets()
+        self._sockets = Sockets(None if identity is None else self._greeting(identity))
         self._login = Login(options, self._sockets)
 
     @property
@@ -79,9 +94,14 @@ class Api:
         """What requests cannot begin without, in words; empty if they can."""
         return self._login.waiting
 
+    @property
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates that it shows or trusts, by the names of their options."""
+        return self._login.certificate_files
+
     def close(self) -> None:
         """Cut off every request and let no other begin. From any thread, more than once."""
-        self._sockets.cut()
+        self._sockets.abort()
         self._login.close()
 
     def clear(self) -> None:
@@ -100,7 +120,7 @@ class Api:
         response, generation = self._send(request, compressed)
         if response.status == 401:
             _close(response)
-            self._login.outdate(generation)
+            self._login.invalidate(generation)
             response, generation = self._send(request, compressed)
         connection = response.connection
         try:
@@ -108,7 +128,7 @@ class Api:
                 raise _refused(request, response)
             if silence_s is not None:
                 set_silence(connection, silence_s)
-            yield Answer(request, response)
+            yield Answer(request, response, server_of(connection))
         finally:
             response.close()
             release(connection)
@@ -121,7 +141,18 @@ class Api:
         bytes_max: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> D:
-        """A whole answer, within ``request_timeout_s``.
+        """A whole answer; see `read`."""
+        return self.read(request, kind, bytes_max=bytes_max, clock=clock)[0]
+
+    def read(
+        self,
+        request: Request,
+        kind: type[D],
+        *,
+        bytes_max: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> tuple[D, str | None]:
+        """A whole answer, within ``request_timeout_s``, and who is at the other end of its connection.
 
         Raises TooLarge for more than ``bytes_max`` bytes, as soon as they have come.
         """
@@ -134,22 +165,41 @@ class Api:
                     raise TooLarge(f"{request}: an answer of more than {bytes_max} bytes")
                 if clock() > until:
                     raise Unavailable(f"{request}: the answer takes too long")
-        return _decoded(request, b"".join(pieces), kind)
+        return _decoded(request, b"".join(pieces), kind), answer.server
+
+    def _greeting(self, identity: Identity) -> Greeting:
+        request = identity.request
+
+        def asked() -> None:
+            with self._lock:
+                self.requests[request.verb, request.resource] += 1
+
+        def read(status: int, body: bytes) -> str | None:
+            if status in (403, 404):
+                return ""
+            if status not in _SUCCESSES:
+                return None
+            try:
+                return identity.read(body)
+            except DECODE_ERRORS:
+                return None
+
+        return Greeting(request.path, read, asked, self._options.request_timeout_s)
 
     def _send(self, request: Request, compressed: bool) -> tuple[Response, int]:
-        ticket = self._login.ticket()
+        context = self._login.request_context()
         with self._lock:
             self.requests[request.verb, request.resource] += 1
-        headers = ticket.headers | {"accept": request.accept or "application/json", "user-agent": "statedb"}
+        headers = context.headers | {"accept": request.accept or "application/json", "user-agent": "statedb"}
         headers["accept-encoding"] = "gzip" if compressed else "identity"
         if request.content_type:
             headers["content-type"] = request.content_type
         options = self._options
         started = time.perf_counter()
         try:
-            response = ticket.pools.request(
+            response = context.pools.request(
                 request.method,
-                ticket.url + _target(request),
+                context.url + _target(request),
                 body=request.body or None,
                 headers=headers,
                 preload_content=False,
@@ -158,12 +208,12 @@ class Api:
                 timeout=urllib3.Timeout(connect=options.connect_timeout_s, read=options.request_timeout_s),
             )
         except SSLError as error:
-            self._login.outdate(ticket.generation)  # certificates may have been renewed on disk
-            raise Unavailable(f"{request}: {ticket.url}: {reason(error)}") from None
+            self._login.invalidate(context.generation)  # certificates may have been renewed on disk
+            raise Unavailable(f"{request}: {context.url}: {reason(error)}") from None
         except TRANSPORT_ERRORS as error:
-            raise Unavailable(f"{request}: {ticket.url}: {reason(error)}") from None
+            raise Unavailable(f"{request}: {context.url}: {reason(error)}") from None
         self.on_answer(time.perf_counter() - started)
-        return response, ticket.generation
+        return response, context.generation
 
 
 def _target(request: Request) -> str:

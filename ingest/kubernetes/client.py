@@ -7,23 +7,25 @@ quietly when the server ends it.
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from random import SystemRandom
 
 import msgspec
 
 from statedb.catalog.wire import DECODE_ERRORS
 
-from .api import Api
+from .api import Api, Identity
 from .discovery import Discovery
 from .errors import Broken, Endless, Expired, Forbidden, Missing, TooLarge
-from .located import Located
+from .locator import Locator
 from .options import KubernetesOptions
 from .request import Request
 from .resource_spec import Resource
-from .stream import Item, ends_list, item_of, pieces
+from .stream import Item, ends_list, item_batches, item_of
+
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
 BRIEF_S = 4.0
 """How long a brief watch lasts. The API server sends a bookmark two seconds before the end, late by a second at most
@@ -31,8 +33,8 @@ BRIEF_S = 4.0
 
 _PAGES_MAX = 1_000_000
 _PAGE_BYTES = 64 << 20
-_LIST_BYTES = 1 << 30
-_SMALLER = 8
+_LIST_BYTES = 256 << 20
+_SHRINK_FACTOR = 8
 _IDENTITY = Request("get", "namespaces", "/api/v1/namespaces/kube-system")
 
 
@@ -45,6 +47,15 @@ class Page(msgspec.Struct, frozen=True):
     items: list[Item]
     version: str
     unnamed: int = 0
+    server: str | None = None
+    """Who is at the other end of the connection that it came on; None: nobody has said so."""
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """What happens, in the pieces in which it comes; and who is at the other end, if somebody has said so."""
+
+    pieces: Iterator[list[Item]]
+    server: str | None
 
 
 class Client:
@@ -55,18 +66,18 @@ class Client:
         api: Api,
         options: KubernetesOptions,
         *,
-        located: Located | None = None,
+        locator: Locator | None = None,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _chance.random,
     ) -> None:
-        """``located`` finds resources whose version is not given. ``chance`` gives numbers from 0 to 1, which spread
+        """``locator`` finds resources whose version is not given. ``jitter`` gives numbers from 0 to 1, which spread
         watches over time.
         """
         self._api = api
-        self._located = located or Located(Discovery(api, clock))
+        self._locator = locator or Locator(Discovery(api, clock))
         self._options = options
         self._clock = clock
-        self._chance = chance
+        self._jitter = jitter
 
     def identity(self) -> str:
         """The UID of the namespace kube-system, by which clusters are told apart; empty if we may not read it."""
@@ -75,9 +86,10 @@ class Client:
         except (Forbidden, Missing):
             return ""
 
-    def version(self, resource: Resource) -> str:
-        """How far the server's history has come, asked of the resource's store and not of a cache."""
-        return self._page(resource, {"limit": "1"}, by_label=False).metadata.version
+    def version(self, resource: Resource) -> tuple[str, str | None]:
+        """How far the server's history has come, asked of the resource's store and not of a cache; and who said so."""
+        page, server = self._page(resource, {"limit": "1"}, by_label=False)
+        return page.metadata.version, server
 
     def pages(self, resource: Resource) -> Iterator[Page]:
         """All objects at one version. Raises Expired between pages where the version is too old by then.
@@ -88,16 +100,16 @@ class Client:
         for _ in range(_PAGES_MAX):
             asked = {"limit": str(limit)}
             try:
-                page = self._page(resource, {**asked, "continue": token} if token else asked)
+                page, server = self._page(resource, {**asked, "continue": token} if token else asked)
             except TooLarge:
                 if limit == 1:
                     raise
-                limit = max(1, limit // _SMALLER)
+                limit = max(1, limit // _SHRINK_FACTOR)
                 continue
             if version and page.metadata.version != version:
                 raise Expired(f"list {resource.name}: the list went on at another version")
             version = page.metadata.version
-            yield _read(page)
+            yield _read(page, server)
             if not page.metadata.token:
                 return
             if page.metadata.token == token:
@@ -106,11 +118,14 @@ class Client:
         raise Broken(f"list {resource.name}: the list does not end")
 
     def whole(self, resource: Resource) -> Page:
-        """All objects at one version, in one answer: for lists that change faster than their pages come."""
-        page = self._page(resource, {}, bytes_max=_LIST_BYTES)
+        """All objects at one version, in one answer: for lists that change faster than their pages come.
+
+        Raises TooLarge for more than 256 MiB, of which nothing is kept.
+        """
+        page, server = self._page(resource, {}, bytes_max=_LIST_BYTES)
         if page.metadata.token:
             raise Broken(f"list {resource.name}: the list was to be whole, but is not")
-        return _read(page)
+        return _read(page, server)
 
     def streamed(self, resource: Resource) -> Iterator[Page]:
         """All objects at one version, as a stream; what is told of an object later holds, its deletion too.
@@ -128,34 +143,32 @@ class Client:
         }
         until = self._clock() + options.watch_timeout_s
 
-        def look() -> None:
+        def check_time() -> None:
             if self._clock() > until:
                 raise Endless(
                     f"watch {resource.name}: the streamed list has no end after {options.watch_timeout_s:g} s"
                 )
 
-        with self._located.request("watch", resource, parameters) as request, self._api.get(request) as answer:
-            for items in pieces(answer, look):
+        with self._locator.request("watch", resource, parameters) as request, self._api.get(request) as answer:
+            for items in item_batches(answer, check_time):
                 for place, item in enumerate(items):
                     if item.type == "BOOKMARK":
                         if not ends_list(item):
                             raise Broken(f"{request}: the stream has no end of the list")
-                        yield Page(items[:place], item.version)
+                        yield Page(items[:place], item.version, server=answer.server)
                         return
-                yield Page(items, "")
+                yield Page(items, "", server=answer.server)
         raise Broken(f"{request}: the stream ended before the list did")
 
     @contextmanager
-    def watch(
-        self, resource: Resource, version: str, *, brief: bool = False
-    ) -> Generator[Iterator[list[Item]], None, None]:
-        """What happens after a version, in the pieces in which it comes; open when this returns.
+    def watch(self, resource: Resource, version: str, *, brief: bool = False) -> Generator[Watch, None, None]:
+        """What happens after a version; open when this returns.
 
         A ``brief`` watch ends after `BRIEF_S`, and a bookmark comes before that from a server that sends them.
 
         Raises Expired when the server has forgotten what came after it, and Silent after ``silence_s`` without a word.
         """
-        lasts_s = BRIEF_S if brief else self._options.watch_timeout_s * (1 + self._chance())
+        lasts_s = BRIEF_S if brief else self._options.watch_timeout_s * (1 + self._jitter())
         parameters = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -163,10 +176,10 @@ class Client:
             "timeoutSeconds": str(math.ceil(lasts_s)),
         }
         with (
-            self._located.request("watch", resource, parameters) as request,
+            self._locator.request("watch", resource, parameters) as request,
             self._api.get(request, silence_s=self._options.silence_s) as answer,
         ):
-            yield pieces(answer)
+            yield Watch(item_batches(answer), answer.server)
 
     def _page(
         self,
@@ -175,12 +188,12 @@ class Client:
         *,
         bytes_max: int | None = None,
         by_label: bool = True,
-    ) -> _List:
-        with self._located.request("list", resource, parameters, by_label=by_label) as request:
-            page = self._api.document(request, _List, bytes_max=bytes_max or _PAGE_BYTES, clock=self._clock)
+    ) -> tuple[_List, str | None]:
+        with self._locator.request("list", resource, parameters, by_label=by_label) as request:
+            page, server = self._api.read(request, _List, bytes_max=bytes_max or _PAGE_BYTES, clock=self._clock)
         if not page.kind.endswith("List") or not page.metadata.version:
             raise Broken(f"list {resource.name}: the answer is not a list")
-        return page
+        return page, server
 
 
 class _Identified(msgspec.Struct, gc=False):
@@ -189,6 +202,10 @@ class _Identified(msgspec.Struct, gc=False):
 
 class _Namespace(msgspec.Struct, gc=False):
     metadata: _Identified
+
+
+KUBE_SYSTEM = Identity(_IDENTITY, lambda body: msgspec.json.decode(body, type=_Namespace).metadata.uid)
+"""Clusters are recognised by the UID of their namespace kube-system."""
 
 
 class _ListMetadata(msgspec.Struct, rename={"version": "resourceVersion", "token": "continue"}, gc=False):
@@ -202,7 +219,7 @@ class _List(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-def _read(page: _List) -> Page:
+def _read(page: _List, server: str | None) -> Page:
     items, unnamed = [], 0
     for value in page.items or ():
         item = _item(value)
@@ -210,7 +227,7 @@ def _read(page: _List) -> Page:
             unnamed += 1
         else:
             items.append(item)
-    return Page(items, page.metadata.version, unnamed)
+    return Page(items, page.metadata.version, unnamed, server)
 
 
 def _item(value: msgspec.Raw) -> Item | None:

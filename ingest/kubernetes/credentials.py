@@ -43,6 +43,12 @@ class Credentials:
         self.pools: urllib3.PoolManager = client.rest_client.pool_manager
         self.url: str = str(self._configuration.host).rstrip("/")
 
+    @property
+    def certificate_files(self) -> dict[str, str]:
+        """Who signs the server's certificate, and ours. What a kubeconfig holds itself stands in a file meanwhile."""
+        files = {"ca": self._configuration.ssl_ca_cert, "client-certificate": self._configuration.cert_file}
+        return {name: str(path) for name, path in files.items() if path}
+
     def headers(self) -> dict[str, str]:
         """The headers that authenticate a request; renewed if they are about to expire. Raises Unauthorized."""
         if self._options.server is not None:

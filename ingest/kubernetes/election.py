@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import secrets
 import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from random import SystemRandom
 from threading import Condition
 from typing import Any, Protocol, Self
 
@@ -26,6 +26,8 @@ from statedb.catalog.objects import ObjectKey
 from ..errors import InvalidOptions
 from ..worker import Worker
 from .errors import Absent, ApiError, Conflict
+
+_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
 
 log = logging.getLogger("ingest")
 
@@ -121,7 +123,7 @@ class Election:
         else:
             self._leads_until = -math.inf
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Lead no more, and let another one lead at once. Raises ApiError; then others wait until the Lease is over."""
         led, self._leads_until = self.leads, -math.inf
         if not led:
@@ -162,9 +164,9 @@ class Election:
                 self.attempt()
             except ApiError as error:
                 log.warning("election %s: %s", self._key.name, error)
-            self._worker.pause(self._retry_s * (1 + random.random() / 5))
+            self._worker.pause(self._retry_s * (1 + _chance.random() / 5))
         try:
-            self.give_back()
+            self.release()
         except ApiError as error:
             log.info("election %s: the Lease was not given back: %s", self._key.name, error)
 

@@ -18,24 +18,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..backoff import Backoff
-from ..belief import History
 from ..worker import Worker
 from .client import BRIEF_S, Client
-from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent
-from .lineage import Lineage
+from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent, Unavailable
+from .event_reader import EventReader
+from .lineage import Lineage, Origin
 from .lister import Lister
-from .messages import Changes, Crashed, FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
+from .messages import Changes, Crashed, FullList, Interrupted, ListStarted, Message, Synced, Unserved, WatchEnded
 from .options import KubernetesOptions
-from .reading import Reading
 from .resource_spec import Resource
 from .stream import Item
 
 log = logging.getLogger("ingest")
 
-_LIST_ANEW = (Expired, Broken, Replaced, Missing)
+_RELIST_ERRORS = (Expired, Broken, Replaced, Missing)
 _HEALTHY_S = 5.0
 """A watch that was open for so long was healthy, even if nothing came."""
 
@@ -61,18 +60,22 @@ class Follower:
         self._clock = clock
         self._retry_min_s = options.retry_min_s
         self._backoff = Backoff(options.retry_min_s, options.retry_max_s)
-        self._reading = Reading(resource, feed)
+        self._event_reader = EventReader(resource, feed)
         self._worker = Worker(name, self._run, self._ended)
         self._lister = Lister(
             resource,
             client,
-            self._reading,
+            self._event_reader,
             streams=options.streaming_lists,
-            begun=self._report_list_started,
+            on_first_page=self._report_list_started,
             stopping=lambda: self._worker.stopping,
         )
         self._lineage = Lineage()
         self._position = _Position()
+
+    def inherit(self, origin: Origin) -> None:
+        """Rows of before are there, and from where; before `start`."""
+        self._lineage.inherit(origin.cluster_uid, origin.versions.get(self.resource.feed, ""))
 
     def start(self) -> None:
         """Begin."""
@@ -109,14 +112,14 @@ class Follower:
             error = raised
         if self._worker.stopping:
             return 0.0
-        was_healthy = self._lived_s() >= _HEALTHY_S
+        was_healthy = self._watch_age_s() >= _HEALTHY_S
         if position.has_advanced or was_healthy:
-            self._backoff.lasted(_HEALTHY_S)
+            self._backoff.record_uptime(_HEALTHY_S)
         if position.has_advanced:
             position.has_expired = position.was_silent = False
         return self._after_end(was_healthy) if error is None else self._after_error(error)
 
-    def _lived_s(self) -> float:
+    def _watch_age_s(self) -> float:
         """For how long the watch was open."""
         connected_at = self._position.connected_at
         return 0.0 if connected_at is None else self._clock() - connected_at
@@ -124,7 +127,7 @@ class Follower:
     def _after_end(self, was_healthy: bool) -> float:
         """The server has ended the watch in good order."""
         position = self._position
-        if position.is_brief and self._lived_s() >= BRIEF_S / 2:
+        if position.is_brief and self._watch_age_s() >= BRIEF_S / 2:
             position.was_brief = True
             was_healthy = True
         if position.has_advanced or was_healthy:
@@ -136,7 +139,7 @@ class Follower:
 
     def _after_error(self, error: ApiError) -> float:
         position, text = self._position, str(error)
-        if isinstance(error, _LIST_ANEW):
+        if isinstance(error, _RELIST_ERRORS):
             position.version = ""
         if isinstance(error, Silent) and position.connected_at is not None:
             if position.was_silent:  # twice in a row: a list shows what was missed
@@ -151,6 +154,8 @@ class Follower:
         else:
             pause_s = self._backoff.next()
         self._report_interruption(text, pause_s, refused=isinstance(error, REFUSALS))
+        if isinstance(error, Missing) and self._lineage.is_known:
+            self._send(Unserved(self.resource))
         return pause_s
 
     def _report_interruption(self, error: str, pause_s: float, *, refused: bool = False) -> None:
@@ -166,50 +171,77 @@ class Follower:
         if not position.version:
             self._list()
         position.is_brief = not position.is_synced and not position.was_brief
-        with self._client.watch(self.resource, position.version, brief=position.is_brief) as pieces:
-            newest = self._check_server()
+        with self._client.watch(self.resource, position.version, brief=position.is_brief) as watch:
+            newest = self._check_server(watch.server)
             position.connected_at = self._clock()
             if position.is_synced or newest == position.version:
                 self._report_synced()
-            for items in pieces:
+            for items in watch.pieces:
                 if self._worker.stopping:
                     return
                 self._on_items(items)
 
-    def _check_server(self) -> str:
+    def _check_server(self, watched: str | None) -> str:
         """The newest version of the server. Raises Replaced if it is not the server that we know.
 
-        It is asked after the watch is open, so that no other server can take its place in between.
+        It is asked after the watch is open, so that no other server can take its place in between. ``watched`` is who
+        was at the other end of that connection when it was made.
         """
-        uid, version = self._client.identity(), self._client.version(self.resource)
+        version, versioned = self._client.version(self.resource)
+        uid = self._identity({watched, versioned})
         difference = self._lineage.difference(uid, version)
         if difference:
             raise Replaced(f"watch {self.resource.name}: the server was replaced: {difference}")
         return version
+
+    def _identity(self, answered: Iterable[str | None]) -> str:
+        """Who answers, asked after the answers came: the store behind a server may have been replaced meanwhile.
+
+        ``answered``: who was at the other end of their connections, as far as is known. Raises Unavailable where that
+        was another one: the address leads to several servers.
+        """
+        uid = self._client.identity()
+        seen = {server for server in (*answered, uid) if server}
+        if len(seen) > 1:
+            raise Unavailable(
+                f"{self.resource.name}: servers of different clusters answer at one address; the UIDs of their "
+                f"namespaces kube-system are {', '.join(sorted(seen))}"
+            )
+        return uid
 
     def _list(self) -> None:
         started = time.perf_counter()
         listed = self._lister.list()
         if self._worker.stopping:
             return
-        uid = self._client.identity()  # asked after the list came, so that it is not the list of an earlier server
-        difference = self._lineage.difference(uid, listed.version)
-        history = History.OTHER if difference else History.SAME
+        uid = self._identity(listed.servers)
+        history, difference = self._lineage.history(uid, listed.version)
         self._lineage.begin(uid, listed.version)
         self._position.version, self._position.is_synced = listed.version, True
         client_s = time.perf_counter() - started - listed.decode_s
         self._send(
-            FullList(self.resource, listed.objects, history, difference, listed.unnamed, client_s, listed.decode_s)
+            FullList(
+                self.resource,
+                listed.objects,
+                history,
+                difference,
+                uid,
+                listed.version,
+                listed.unnamed,
+                client_s,
+                listed.decode_s,
+            )
         )
 
     def _on_items(self, items: list[Item]) -> None:
         position = self._position
         started = time.perf_counter()
         changed = [item for item in items if item.type != "BOOKMARK"]
-        events = [self._reading.event(item) for item in changed]
+        events = [self._event_reader.event(item) for item in changed]
         if events:
             size = sum([len(item.value) for item in changed])
-            self._send(Changes(self.resource, events, time.perf_counter() - started, size))
+            decode_s = time.perf_counter() - started
+            self._send(Changes(self.resource, events, items[-1].version, decode_s, size))
         position.reach(items[-1].version)
         self._lineage.observe(position.version)
         if not position.is_reported:

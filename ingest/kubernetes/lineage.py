@@ -8,7 +8,36 @@ ours cannot be distinguished from the one we knew.
 
 from __future__ import annotations
 
+import msgspec
+
+from ..belief import History
+
 _DIGITS = 20  # of an unsigned number of 64 bits
+_UNKNOWN = "nothing tells from which server the rows of before are"
+_NO_UID = "the UID of its namespace kube-system, which would show it, cannot be read, or could not be when they came"
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What identifies the server that rows are from: its UID, and the newest version of each feed. Kept beside a dump.
+
+    >>> read_origin(Origin("u", {"pods": "12"}).text())
+    Origin(cluster_uid='u', versions={'pods': '12'})
+    """
+
+    cluster_uid: str
+    versions: dict[str, str]
+
+    def text(self) -> str:
+        """All of it."""
+        return msgspec.json.encode(self).decode()
+
+
+def read_origin(text: str) -> Origin:
+    """An origin of before; an empty one for a text that is none of ours."""
+    try:
+        return msgspec.json.decode(text, type=Origin)
+    except (msgspec.DecodeError, ValueError):  # another backend's, or none at all
+        return Origin("", {})
 
 
 class Lineage:
@@ -18,6 +47,27 @@ class Lineage:
         """Nothing is known yet. Whoever answers first is trusted."""
         self._uid = ""
         self._version = 0
+        self._is_known = False
+        self._inherits = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a list has come."""
+        return self._is_known
+
+    def inherit(self, uid: str, version: str) -> None:
+        """Rows of before are there: from the server with this UID, at this version; both are empty if nobody knows."""
+        self._inherits = True
+        self._uid, self._version = uid, _number(version) or 0
+
+    def history(self, uid: str, version: str) -> tuple[History, str]:
+        """Whether the server that answers continues the history that is known, and why not."""
+        difference = self.difference(uid, version)
+        if difference:
+            return History.OTHER, difference
+        if self._inherits and not (uid and self._uid):
+            return History.UNPROVEN, _NO_UID if self._uid or self._version else _UNKNOWN
+        return History.SAME if self._is_known or self._inherits else History.NONE, ""
 
     def difference(self, uid: str, version: str) -> str:
         """Why the server that answers cannot be the one that is known; empty if it can.
@@ -34,6 +84,7 @@ class Lineage:
 
     def begin(self, uid: str, version: str) -> None:
         """Take this for the known history from now on."""
+        self._is_known, self._inherits = True, False
         self._uid = uid or self._uid
         self._version = _number(version) or 0
 

@@ -11,19 +11,23 @@ import msgspec
 from ..events import Bad, Delete, Upsert
 from .client import Client, Page
 from .errors import Broken, Endless, Expired, Invalid, Silent
-from .reading import Reading
+from .event_reader import EventReader
 from .resource_spec import Resource
 
 log = logging.getLogger("ingest")
 
 
 class List(msgspec.Struct, frozen=True):
-    """All objects, the version of the list, how many objects have no name, and the seconds that decoding took."""
+    """All objects, the version of the list, how many objects have no name, and the seconds that decoding took.
+
+    ``servers``: who was at the other end of the connections that it came on; None among them: nobody has said so.
+    """
 
     objects: list[Upsert | Bad]
     version: str
     unnamed: int
     decode_s: float
+    servers: frozenset[str | None]
 
 
 class Lister:
@@ -33,21 +37,21 @@ class Lister:
         self,
         resource: Resource,
         client: Client,
-        reading: Reading,
+        event_reader: EventReader,
         *,
         streams: bool,
-        begun: Callable[[], None],
+        on_first_page: Callable[[], None],
         stopping: Callable[[], bool],
     ) -> None:
-        """``streams``: whether to ask for streams. ``begun`` is called when the first part of a list has come.
+        """``streams``: whether to ask for streams. ``on_first_page`` is called when the first part of a list has come.
 
         ``stopping`` is asked between parts; once it says so, a list is not whole and must be thrown away.
         """
         self._resource = resource
         self._client = client
-        self._reading = reading
+        self._event_reader = event_reader
         self._streams = streams
-        self._begun = begun
+        self._on_first_page = on_first_page
         self._stopping = stopping
 
     def list(self) -> List:
@@ -58,29 +62,31 @@ class Lister:
         """
         if self._streams:
             try:
-                return self._gathered(self._client.streamed(self._resource))
+                return self._collect(self._client.streamed(self._resource))
             except (Broken, Invalid) as error:
                 self._streams = False
                 log.debug("%s; asking for pages from now on", error)
             except (Endless, Silent) as error:
                 log.warning("%s; asking for pages", error)
         try:
-            return self._gathered(self._client.pages(self._resource))
+            return self._collect(self._client.pages(self._resource))
         except Expired as error:
             log.debug("%s; asking for the whole list", error)
-            return self._gathered((self._client.whole(self._resource),))
+            return self._collect((self._client.whole(self._resource),))
 
-    def _gathered(self, pages: Iterable[Page]) -> List:
+    def _collect(self, pages: Iterable[Page]) -> List:
         objects: dict[str, Upsert | Bad] = {}
         version, unnamed, decode_s = "", 0, 0.0
+        servers: set[str | None] = set()
         for place, page in enumerate(pages):
             if not place:
-                self._begun()
+                self._on_first_page()
             started = time.perf_counter()
             version = page.version
+            servers.add(page.server)
             unnamed += page.unnamed
             for item in page.items:
-                event = self._reading.event(item)
+                event = self._event_reader.event(item)
                 objects.pop(event.object, None)  # the last word takes the last place
                 if not isinstance(event, Delete):
                     objects[event.object] = event
@@ -89,5 +95,5 @@ class Lister:
                 break
         listed = list(objects.values())
         if unnamed:
-            listed.append(self._reading.unnamed(unnamed))
-        return List(listed, version, unnamed, decode_s)
+            listed.append(self._event_reader.unnamed(unnamed))
+        return List(listed, version, unnamed, decode_s, frozenset(servers))

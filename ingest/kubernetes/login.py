@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
@@ -25,7 +26,7 @@ _OPENING_S = 3.0
 _T = TypeVar("_T")
 
 
-class Ticket(msgspec.Struct, frozen=True):
+class RequestContext(msgspec.Struct, frozen=True):
     """What one request needs. ``generation`` tells which reading of the configuration it is from."""
 
     generation: int
@@ -47,22 +48,22 @@ class Login:
         self._options = options
         self._sockets = sockets
         self._clock = clock
-        self._asking = threading.Lock()
+        self._plugin_lock = threading.Lock()
         self._plugins = Plugins()
         self._lock = threading.Lock()
         self._generation = 0
-        self._outdated = True
+        self._is_invalid = True
         self._credentials: Credentials | None = None
         self._failure = ""
         self._failed_at = float("-inf")
         started, limit_s = clock(), min(_OPENING_S, options.plugin_timeout_s)
         try:
-            self.ticket(limit_s)
+            self.request_context(limit_s)
         except Unauthorized:
             if clock() - started < limit_s:
                 raise
 
-    def ticket(self, timeout_s: float | None = None) -> Ticket:
+    def request_context(self, timeout_s: float | None = None) -> RequestContext:
         """What proves who we are, renewed where it must be. Raises Unauthorized, also after `close`.
 
         Whoever waited while another thread asked in vain shares its failure: a hanging plugin is not asked once more
@@ -70,26 +71,32 @@ class Login:
         """
         arrived = self._clock()
         limit_s = self._options.plugin_timeout_s if timeout_s is None else timeout_s
-        with self._asking:
+        with self._plugin_lock:
             if self._failed_at >= arrived:
                 raise Unauthorized(self._failure)
             try:
                 credentials, generation = self._current(limit_s)
-                headers = self._ask(credentials.headers, limit_s)
+                headers = self._run(credentials.headers, limit_s)
             except Unauthorized as error:
                 self._failure, self._failed_at = str(error), self._clock()
                 raise
-        return Ticket(generation, credentials.url, credentials.pools, headers)
+        return RequestContext(generation, credentials.url, credentials.pools, headers)
 
     @property
     def waiting(self) -> str:
         """What a request has been waiting for longer than a second: a credential plugin, by name; else empty."""
         return self._plugins.waiting
 
-    def outdate(self, generation: int) -> None:
+    @property
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates of the present credentials, by what they are."""
+        with self._lock:
+            return {} if self._credentials is None else self._credentials.certificate_files
+
+    def invalidate(self, generation: int) -> None:
         """Read the configuration anew before the next request; once for all that failed with the same one."""
         with self._lock:
-            self._outdated = self._outdated or self._generation == generation
+            self._is_invalid = self._is_invalid or self._generation == generation
 
     def clear(self) -> None:
         """Close connections that nobody uses."""
@@ -104,19 +111,19 @@ class Login:
 
     def _current(self, timeout_s: float) -> tuple[Credentials, int]:
         with self._lock:
-            credentials, outdated = self._credentials, self._outdated
-        if credentials is None or outdated:
-            read = self._ask(lambda: Credentials(self._options), timeout_s)
-            self._sockets.adopt(read.pools)
+            credentials, is_invalid = self._credentials, self._is_invalid
+        if credentials is None or is_invalid:
+            renewed = self._run(lambda: Credentials(self._options), timeout_s)
+            self._sockets.attach(renewed.pools, urlsplit(renewed.url).path.rstrip("/"))
             if credentials is not None:
                 credentials.pools.clear()  # who still uses one of its connections is not disturbed
             with self._lock:
-                self._credentials = credentials = read
+                self._credentials = credentials = renewed
                 self._generation += 1
-                self._outdated = False
+                self._is_invalid = False
         return credentials, self._generation
 
-    def _ask(self, question: Callable[[], _T], timeout_s: float) -> _T:
+    def _run(self, function: Callable[[], _T], timeout_s: float) -> _T:
         if self._options.server is not None:
-            return question()  # reads a file at most
-        return self._plugins.ask(question, timeout_s)
+            return function()  # reads a file at most
+        return self._plugins.run(function, timeout_s)

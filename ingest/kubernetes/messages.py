@@ -21,14 +21,17 @@ class FullList(msgspec.Struct, frozen=True):
     """All objects of the resource.
 
     ``history`` and ``difference``: whether the server is the one that we knew, asked after the list came; if not, why.
-    ``unnamed``: how many objects of the list have no readable name. An object that is missing may be one of them.
-    ``decode_s``: how long decoding took; ``client_s``: everything before it.
+    ``uid`` and ``version``: which server it is, and how far it had come. ``unnamed``: how many objects of the list have
+    no readable name. An object that is missing may be one of them. ``decode_s``: how long decoding took; ``client_s``:
+    everything before it.
     """
 
     resource: Resource
     objects: list[Upsert | Bad]
     history: History
     difference: str
+    uid: str
+    version: str
     unnamed: int = 0
     client_s: float = 0.0
     decode_s: float = 0.0
@@ -47,10 +50,11 @@ class WatchEnded(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """Events, in their order. ``decode_s``: how long their decoding took. ``size``: their bytes."""
+    """Events, in their order, up to ``version``. ``decode_s``: how long their decoding took. ``size``: their bytes."""
 
     resource: Resource
     events: list[Upsert | Bad | Delete]
+    version: str
     decode_s: float = 0.0
     size: int = 0
 
@@ -63,6 +67,12 @@ class Interrupted(msgspec.Struct, frozen=True):
     refused: bool
 
 
+class Unserved(msgspec.Struct, frozen=True):
+    """The server does not serve the resource any more, of which a list has come before."""
+
+    resource: Resource
+
+
 class Crashed(msgspec.Struct, frozen=True):
     """The thread has ended with an exception that it does not handle."""
 
@@ -70,7 +80,7 @@ class Crashed(msgspec.Struct, frozen=True):
     failure: Exception
 
 
-Message: TypeAlias = ListStarted | FullList | Synced | WatchEnded | Changes | Interrupted | Crashed
+Message: TypeAlias = ListStarted | FullList | Synced | WatchEnded | Changes | Interrupted | Unserved | Crashed
 """All messages of a follower."""
 
 

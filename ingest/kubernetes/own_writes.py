@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from statedb import Database
-from statedb.catalog.objects import ObjectKey, Objects
+from statedb import Database, Snapshot
+from statedb.catalog.objects import Object, ObjectKey, Objects
 
 
 def wait_seen(
@@ -24,18 +24,48 @@ def wait_seen(
     gone again before its row was there. Versions are compared as numbers, as Kubernetes promises since 1.35 and etcd
     has always kept it (KEP-5504).
     """
-    metadata = written["metadata"]
-    key = ObjectKey(cluster, metadata.get("namespace", ""), metadata["name"])
-    wanted = int(metadata["resourceVersion"])
+    is_seen = seen(table, written, cluster=cluster)
+    key, _ = _place(written, cluster)
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        view = db.snapshot()[table]
-        row = view.get(key)
-        if row is not None and int(row.version) >= wanted:
+        snapshot = db.snapshot()
+        if is_seen(snapshot):
             return True
-        watch = view.watch(key)
-        del view
+        watch = snapshot[table].watch(key)
+        del snapshot
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             return False
         watch.wait(left)
+
+
+def seen(table: type[Objects], written: Mapping[str, Any], *, cluster: str = "default") -> Callable[[Snapshot], bool]:
+    """Whether a snapshot has an object as new as ``written``, or newer: the view of `consumers.Again`.
+
+    An operation that answers ``Again(view=seen(pods, written))`` is not called again for its object before that.
+    """
+    key, wanted = _place(written, cluster)
+
+    def is_seen(snapshot: Snapshot) -> bool:
+        row = snapshot[table].get(key)
+        return row is not None and int(row.version) >= wanted
+
+    return is_seen
+
+
+def owners_of(kind: str) -> Callable[[Snapshot, Object], list[ObjectKey]]:
+    """The keys of the objects of this kind that own a row: for ``also`` of `consumers.reconcile`.
+
+    ``also={pods: owners_of("Website")}`` has a Website done again when one of its pods changes.
+    """
+
+    def owners(_: Snapshot, row: Object) -> list[ObjectKey]:
+        key = row.key
+        return [ObjectKey(key.cluster, key.namespace, owner.name) for owner in row.owners if owner.kind == kind]
+
+    return owners
+
+
+def _place(written: Mapping[str, Any], cluster: str) -> tuple[ObjectKey, int]:
+    metadata = written["metadata"]
+    return ObjectKey(cluster, metadata.get("namespace", ""), metadata["name"]), int(metadata["resourceVersion"])

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _SLOW_S = 1.0
 
-_here = threading.local()
+_thread_state = threading.local()
 
 
 class Plugins:
@@ -33,90 +33,90 @@ class Plugins:
         """Nothing is asked yet."""
         self._clock = clock
         self._lock = threading.Lock()
-        self._question: _Question[Any] | None = None
+        self._call: _Call[Any] | None = None
         self._is_closed = False
 
-    def ask(self, ask: Callable[[], T], timeout_s: float) -> T:
-        """The answer, or what ``ask`` raised. Raises Unauthorized after the time limit, and after `close`."""
-        question = _Question(ask, self._clock())
+    def run(self, function: Callable[[], T], timeout_s: float) -> T:
+        """The answer, or what ``function`` raised. Raises Unauthorized after the time limit, and after `close`."""
+        call = _Call(function, self._clock())
         with self._lock:
             if self._is_closed:
                 raise Unauthorized("stopped")
-            self._question = question
-        question.start()
-        answered = question.answered.wait(timeout_s)
-        whom = question.whom
-        question.give_up()
+            self._call = call
+        call.start()
+        done = call.done.wait(timeout_s)
+        callee = call.callee
+        call.abandon()
         with self._lock:
-            self._question = None
+            self._call = None
         if self._is_closed:
             raise Unauthorized("stopped")
-        if not answered:
-            raise Unauthorized(f"kubeconfig: {whom} gives no answer within {timeout_s:g} s")
-        return question.answer()
+        if not done:
+            raise Unauthorized(f"kubeconfig: {callee} gives no answer within {timeout_s:g} s")
+        return call.result()
 
     @property
     def waiting(self) -> str:
         """What a question has been waiting for longer than a second, in words; empty if there is no such question."""
         with self._lock:
-            question = self._question
-        if question is None or question.answered.is_set() or self._clock() - question.asked_at < _SLOW_S:
+            call = self._call
+        if call is None or call.done.is_set() or self._clock() - call.started_at < _SLOW_S:
             return ""
-        return f"waiting for {question.whom}"
+        return f"waiting for {call.callee}"
 
     def close(self) -> None:
         """Let whoever waits go, kill the plugin, and ask nothing more. From any thread, more than once."""
         with self._lock:
             self._is_closed = True
-            question = self._question
-        if question is not None:
-            question.give_up()
-            question.answered.set()
+            call = self._call
+        if call is not None:
+            call.abandon()
+            call.done.set()
 
 
-class _Question(Generic[T]):
+class _Call(Generic[T]):
     """One call on a thread that nobody joins: it ends with its plugin, or with whatever else it waits for."""
 
-    def __init__(self, ask: Callable[[], T], asked_at: float) -> None:
-        self.answered = threading.Event()
-        self.asked_at = asked_at
-        self.whom = "the identity provider that the kubeconfig names"
-        self._ask = ask
+    def __init__(self, function: Callable[[], T], started_at: float) -> None:
+        self.done = threading.Event()
+        self.started_at = started_at
+        self.callee = "the identity provider that the kubeconfig names"
+        self._function = function
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
-        self._is_given_up = False
+        self._is_abandoned = False
         self._value: list[T] = []
         self._failure: BaseException | None = None
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="kubernetes credentials", daemon=True).start()
 
-    def answer(self) -> T:
+    def result(self) -> T:
         if self._failure is not None:
             raise self._failure
         return self._value[0]
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """Kill the plugin that runs, or that is about to start."""
         with self._lock:
-            self._is_given_up = True
+            self._is_abandoned = True
             if self._process is not None:
                 _kill(self._process)
 
     def _run(self) -> None:
-        _here.started = self._started
+        _thread_state.started = self._started
         try:
-            self._value = [self._ask()]
+            self._value = [self._function()]
         except BaseException as error:  # whoever waits gets it
             self._failure = error
         with self._lock:
             self._process = None
-        self.answered.set()
+        self.done.set()
 
     def _started(self, process: subprocess.Popen[str], command: str) -> None:
         with self._lock:
-            self._process, self.whom = process, f"credential plugin {os.path.basename(command)!r}"
-            if self._is_given_up:
+            self._process, self.callee = process, f"credential plugin {os.path.basename(command)!r}"
+            if self._is_abandoned:
                 _kill(process)
 
 
@@ -124,7 +124,7 @@ class _Plugin(subprocess.Popen[str]):
     """A process that the question which started it knows, in a session of its own so that all of it can be killed."""
 
     def __init__(self, args: Any, **options: Any) -> None:
-        started = getattr(_here, "started", None)
+        started = getattr(_thread_state, "started", None)
         if started is not None:
             options["start_new_session"] = True
         super().__init__(args, **options)
@@ -140,7 +140,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
             process.kill()
 
 
-# The package starts plugins by `subprocess.Popen` and waits for ever. This is the only seam that it leaves: processes
+# The package starts plugins by `subprocess.Popen` and waits forever. This is the only seam that it leaves: processes
 # that other code starts through the package are as they were.
-_seam: Any = exec_provider
-_seam.subprocess = SimpleNamespace(Popen=_Plugin, PIPE=subprocess.PIPE)
+_exec_provider: Any = exec_provider
+_exec_provider.subprocess = SimpleNamespace(Popen=_Plugin, PIPE=subprocess.PIPE)

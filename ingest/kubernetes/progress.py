@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..belief import Absence, Evidence, History, State, Verdict, may_delete
-from .messages import FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
+from .messages import Changes, FullList, Interrupted, ListStarted, Message, Synced, Unserved, WatchEnded
 
 BEST_FIRST: Sequence[State] = ("synced", "stale", "syncing", "connecting", "failed")
 """All states, the best first. A table that several resources fill has the worst of theirs."""
 
 _RESUMED_WITHIN_S = 2.0
+_DOUBTS = (History.OTHER, History.UNPROVEN)
 
 
 class Progress:
@@ -20,7 +21,19 @@ class Progress:
     good order does not change that if another watch is open within two seconds.
     """
 
-    __slots__ = ("_closed_at", "_difference", "_history", "_unnamed", "accepted", "error", "listed", "state")
+    __slots__ = (
+        "_closed_at",
+        "_difference",
+        "_history",
+        "_unnamed",
+        "accepted",
+        "error",
+        "is_unserved",
+        "listed",
+        "state",
+        "uid",
+        "version",
+    )
 
     def __init__(self) -> None:
         """No server has answered yet."""
@@ -28,8 +41,12 @@ class Progress:
         self.error = ""
         self.listed = False
         """Whether a list has come."""
+        self.is_unserved = False
+        """Whether the server does not serve the resource any more."""
         self.accepted = False
         """Whether the operator said to believe the server that answers now, or next."""
+        self.uid = self.version = ""
+        """Which server the objects are from that came, and how far it had come with them."""
         self._closed_at: float | None = None
         self._history, self._difference = History.NONE, ""
         self._unnamed = 0
@@ -39,12 +56,16 @@ class Progress:
         match message:
             case FullList():
                 self._list(message)
+            case Changes():
+                self.version = message.version
             case Synced():
                 self.state, self.error, self._closed_at = "synced", "", None
             case ListStarted():
                 self._closed_at = None
                 if not self.listed:
                     self.state, self.error = "syncing", ""
+            case Unserved():
+                self.is_unserved = True
             case WatchEnded():
                 self._closed_at = now
             case Interrupted():
@@ -61,6 +82,8 @@ class Progress:
             detail = f"{self._unnamed} objects of the list have no metadata that can be read, and may be those"
         is_partial = self._unnamed and self._history is not History.NONE
         absence = Absence.UNREAD if is_partial else Absence.LISTED_WITHOUT
+        if self.is_unserved:
+            absence, detail = Absence.UNSERVED, ""
         return may_delete(Evidence(absence=absence, history=self._history, accepted=self.accepted, detail=detail))
 
     def connection(self, name: str, now: float, waiting: str) -> tuple[State, str]:
@@ -74,18 +97,27 @@ class Progress:
             return "stale", waiting or f"watch {name}: it has ended, and no other one is open yet"
         return self.state, self.error
 
+    @property
+    def answers(self) -> bool:
+        """Whether the server says of the resource what there is now, even if that is nothing."""
+        return self.state == "synced" or self.is_unserved
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether all rows of the resource are from the server that answered last."""
+        return self.listed and self._history not in _DOUBTS
+
     def nothing_withheld(self) -> None:
         """No row is withheld any more: no row is left of a former server, and what the operator accepted is done."""
         if self.listed:
             self._history, self._difference, self._unnamed = History.SAME, "", 0
-        if self.state == "synced":
+        if self.answers:
             self.accepted = False
 
     def _list(self, snapshot: FullList) -> None:
-        """A first list can delete nothing. A server counts as another one until no row of the former is withheld."""
-        if self.listed and self._history is not History.OTHER:
-            self._history = History.SAME
-        if self.listed and snapshot.history is History.OTHER:
+        """A server counts as another one until no row of the former is withheld."""
+        if snapshot.history in _DOUBTS or self._history not in _DOUBTS:
             self._history, self._difference = snapshot.history, snapshot.difference
-        self.listed = True
+        self.listed, self.is_unserved = True, False
+        self.uid, self.version = snapshot.uid, snapshot.version
         self._unnamed = snapshot.unnamed

@@ -20,8 +20,8 @@ _RETRY_AFTER_MAX_S = 3600.0
 
 def refusal(request: Request, status: int, body: bytes | msgspec.Raw, retry_after: str = "") -> ApiError:
     """What an HTTP status, or an error inside a stream, means. ``body`` is a Status of Kubernetes, mostly."""
-    said = _status(body)
-    message = excerpt(said.message)[:_TEXT] or f"HTTP {status}"
+    reply = _status(body)
+    message = excerpt(reply.message)[:_TEXT] or f"HTTP {status}"
     error: ApiError
     if status == 401:
         error = Unauthorized(f"{request}: the API server refuses our credentials (401), renewed ones too: {message}")
@@ -33,7 +33,7 @@ def refusal(request: Request, status: int, body: bytes | msgspec.Raw, retry_afte
         error = Conflict(f"{request}: {message}")
     elif status == 404:
         error = Missing(f"{request}: not served by this API server; waiting for its CRD")
-    elif status == 410 or said.reason in ("Gone", "Expired") or said.is_of_the_future:
+    elif status == 410 or reply.reason in ("Gone", "Expired") or reply.is_too_new:
         error = Expired(f"{request}: {message}")
     elif status in (429, 502, 503, 504):
         error = Unavailable(f"{request}: {'too many requests' if status == 429 else 'not available'}: {message}")
@@ -41,7 +41,7 @@ def refusal(request: Request, status: int, body: bytes | msgspec.Raw, retry_afte
         error = Broken(f"{request}: HTTP {status}: {message}")
     else:
         error = Invalid(f"{request}: refused with HTTP {status}: {message}")
-    error.retry_after_s = _bounded(_seconds(retry_after) if retry_after else said.details.retry_after_seconds)
+    error.retry_after_s = _bounded(_seconds(retry_after) if retry_after else reply.details.retry_after_seconds)
     return error
 
 
@@ -60,7 +60,7 @@ class _Status(msgspec.Struct, rename="camel"):
     details: _Details = msgspec.field(default_factory=_Details)
 
     @property
-    def is_of_the_future(self) -> bool:
+    def is_too_new(self) -> bool:
         """We ask for a version that the server has not reached: it lags, or its history is another one."""
         return any(cause.reason == "ResourceVersionTooLarge" for cause in self.details.causes or ())
 

@@ -93,12 +93,15 @@ def untyped(named: Named, cluster: str) -> tuple[Resource, ...]:
 
 
 def typed(
-    options: ResourceOptions, table: type[Table[Any, Any]], decode: Callable[[bytes], Iterable[Any]]
+    options: ResourceOptions,
+    table: type[Table[Any, Any]],
+    decode: Callable[[bytes], Iterable[Any]],
+    owns: Callable[[Any], bool] | None = None,
 ) -> tuple[Resource, ...]:
-    """A resource whose objects a user's function decodes, in its scopes."""
+    """A resource whose objects a user's function decodes, in its scopes. ``owns``: which rows are the source's."""
 
     def decoded(value: Value) -> tuple[Any, ...]:
-        return own_rows(table, lambda: decode(bytes(value)))
+        return own_rows(table, lambda: decode(bytes(value)), owns)
 
     return _scoped(options, table, decoded)
 

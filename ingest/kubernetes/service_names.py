@@ -14,7 +14,7 @@ from statedb.catalog.wire import WireError
 from statedb.catalog.wire.addresses import canonical
 
 from ..errors import InvalidOptions
-from ..names import Place, Unresolved
+from ..names import SocketAddress, Unresolved
 from .api import Api
 from .credentials import check
 from .errors import ApiError, Missing, Unauthorized
@@ -50,7 +50,7 @@ class ServiceNames:
         """Cut off what is being asked, and let no other question begin."""
         self._api.close()
 
-    def places(self, host: str, port: int) -> Sequence[Place] | None:
+    def resolve(self, host: str, port: int) -> Sequence[SocketAddress] | None:
         """The ready endpoints of a Service for one of its ports; None for other names. Raises Unresolved."""
         parts = _NAME.fullmatch(host.lower())
         if parts is None:
@@ -64,11 +64,11 @@ class ServiceNames:
         finally:
             self._api.clear()  # the next question may be asked in a month
         port_name = _port_name(f"Service {namespace}/{name}", service.spec, port)
-        places = dict.fromkeys(place for each in slices for place in _places(each, parts["hostname"], port, port_name))
-        if not places:
+        resolve = dict.fromkeys(place for each in slices for place in _places(each, parts["hostname"], port, port_name))
+        if not resolve:
             whose = f" named {parts['hostname']}" if parts["hostname"] else ""
             raise Unresolved(f"Service {namespace}/{name} has no ready endpoint{whose} for port {port}")
-        return tuple(places)
+        return tuple(resolve)
 
     def _service(self, namespace: str, name: str) -> _Service:
         request = Request("get", "services", f"/api/v1/namespaces/{namespace}/services/{name}")
@@ -97,7 +97,7 @@ def _port_name(service: str, spec: _Spec, port: int) -> str | None:
     return found[0]
 
 
-def _places(each: _Slice, hostname: str | None, port: int, port_name: str | None) -> Iterator[Place]:
+def _places(each: _Slice, hostname: str | None, port: int, port_name: str | None) -> Iterator[SocketAddress]:
     if port_name is None:
         ports = [port]
     else:
@@ -110,7 +110,7 @@ def _places(each: _Slice, hostname: str | None, port: int, port_name: str | None
                 text = canonical(address)
             except WireError:  # of addressType FQDN
                 continue
-            yield from (Place(text, number) for number in ports)
+            yield from (SocketAddress(text, number) for number in ports)
 
 
 class _Port(msgspec.Struct):

@@ -38,7 +38,8 @@ class ServiceJoin:
         self._doubtful_slices: set[str] = set()
         self._services_listed = False
         self._slices_listed = not with_slices
-        self._told: list[Event] = []
+        self._doubt = self._doubt_of_slices = ""
+        self._pending: list[Event] = []
         self._changed: dict[str, None] = {}
 
     @property
@@ -46,12 +47,17 @@ class ServiceJoin:
         """How many slices would go if the last list were believed."""
         return len(self._doubtful_slices)
 
+    @property
+    def doubts_slices(self) -> bool:
+        """Whether the last list of slices was not believed: rows of before may be of slices that it leaves out."""
+        return bool(self._doubt_of_slices)
+
     def drain(self) -> list[Event]:
         """What is to be told now, in order."""
-        told, self._told = self._told, []
+        events, self._pending = self._pending, []
         changed, self._changed = self._changed, {}
-        told += [self._joined(name) for name in changed if self._is_open(name)]
-        return told
+        events += [self._joined(name) for name in changed if self._is_visible(name)]
+        return events
 
     # --- Services -----------------------------------------------------------------------------------------------------
 
@@ -67,18 +73,19 @@ class ServiceJoin:
             if isinstance(event, Upsert):
                 self._keep(event)
         self._services_listed = True
+        self._doubt = "" if full else doubt
         if self._slices_listed:
-            self._tell_all(objects, full, doubt)
+            self._emit_list(objects)
 
     def take_service(self, event: Upsert | Bad | Delete) -> None:
         """What happened to a Service."""
         name = event.object
         self._doubtful.discard(name)
         if isinstance(event, Bad):
-            if self._is_open(name) and name in self._changed:
-                self._tell(self._joined(name))  # its last good value
+            if self._is_visible(name) and name in self._changed:
+                self._emit(self._joined(name))  # its last good value
             self._bad[name] = event
-            self._tell(event)
+            self._emit(event)
             return
         self._bad.pop(name, None)
         if isinstance(event, Delete):
@@ -88,13 +95,14 @@ class ServiceJoin:
         if name in self._services:
             self._changed[name] = None
         else:
-            self._tell(event)
+            self._emit(event)
 
     def release_services(self) -> None:
         """Believe the list: what it left out is forgotten. Telling so is up to who withholds the rows."""
         for name in self._doubtful:
             self._forget(name)
         self._doubtful = set()
+        self._doubt = ""
 
     def _keep(self, event: Upsert) -> None:
         self._forget(event.object)
@@ -109,8 +117,9 @@ class ServiceJoin:
 
     # --- slices -------------------------------------------------------------------------------------------------------
 
-    def list_slices(self, objects: Sequence[Upsert | Bad], *, full: bool) -> None:
-        """These are all EndpointSlices."""
+    def list_slices(self, objects: Sequence[Upsert | Bad], *, full: bool, doubt: str = "") -> None:
+        """These are all EndpointSlices; ``doubt`` as for `list_services`."""
+        self._doubt_of_slices = "" if full else doubt
         missing = self._service_of.keys() - {event.object for event in objects}
         self._doubtful_slices = set() if full else set(missing)
         for name in missing if full else ():
@@ -124,7 +133,7 @@ class ServiceJoin:
         if not self._slices_listed:
             self._slices_listed = True
             if self._services_listed:
-                self._tell_all([Upsert(self._feed, name, (row,)) for name, row in self._services.items()], True)
+                self._emit_list([Upsert(self._feed, name, (row,)) for name, row in self._services.items()])
 
     def take_slice(self, event: Upsert | Bad | Delete) -> None:
         """What happened to an EndpointSlice."""
@@ -136,17 +145,18 @@ class ServiceJoin:
         for name in self._doubtful_slices:
             self._drop_slice(name)
         self._doubtful_slices = set()
+        self._doubt_of_slices = ""
 
     def _take_slice(self, event: Upsert | Bad | Delete) -> None:
         name = event.object
         if isinstance(event, Bad):
             self._bad_slices[name] = event
-            self._tell(event)
+            self._emit(event)
             return
         rows: tuple[Backend | EndpointSliceCopy, ...] = event.rows if isinstance(event, Upsert) else ()
         if faults := faults_of(rows):
-            self._bad_slices[name] = told = Upsert(self._feed, name, PartlyRead.of((), faults), Backends.name)
-            self._tell(told)
+            self._bad_slices[name] = faulty = Upsert(self._feed, name, PartlyRead.of((), faults), Backends.name)
+            self._emit(faulty)
         else:
             self._heal_slice(name)
         service = self._name_of(rows[0].service) if rows else ""
@@ -171,16 +181,17 @@ class ServiceJoin:
 
     def _heal_slice(self, name: str) -> None:
         if self._bad_slices.pop(name, None) is not None:
-            self._tell(Upsert(self._feed, name, ()))
+            self._emit(Upsert(self._feed, name, ()))
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
-    def _is_open(self, name: str) -> bool:
+    def _is_visible(self, name: str) -> bool:
         """Whether the service is to be told when its slices change."""
-        return self._is_ready and name in self._services and name not in self._bad and name not in self._doubtful
+        return self.is_ready and name in self._services and name not in self._bad and name not in self._doubtful
 
     @property
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether both resources were listed, so that anything is told."""
         return self._services_listed and self._slices_listed
 
     def _joined(self, name: str) -> Upsert:
@@ -191,23 +202,24 @@ class ServiceJoin:
         rows = (service, *crds.join(service, [backends for backends, _ in unpacked]), *copies)
         return Upsert(self._feed, name, PartlyRead.of(rows, self._faults.get(name, ())))
 
-    def _tell(self, event: Event) -> None:
-        if self._is_ready:
-            self._told.append(event)
+    def _emit(self, event: Event) -> None:
+        if self.is_ready:
+            self._pending.append(event)
 
-    def _tell_all(self, objects: Sequence[Upsert | Bad], full: bool, doubt: str = "") -> None:
-        """A list of the feed: the services of this list as they are now."""
+    def _emit_list(self, objects: Sequence[Upsert | Bad]) -> None:
+        """A list of the feed: the services of this list as they are now. It is as doubtful as either list."""
+        doubt = self._doubt or self._doubt_of_slices
         events: list[Upsert | Bad] = [
-            self._joined(each.object) if self._is_open(each.object) else each
+            self._joined(each.object) if self._is_visible(each.object) else each
             for each in objects
             if isinstance(each, Upsert)
         ]
         events += [*self._bad.values(), *self._bad_slices.values()]
         # What was said of a service before it could not be read counts: the list does not say it again.
-        before = [event for event in self._told if not isinstance(event, Listed) and event.object in self._bad]
+        before = [event for event in self._pending if not isinstance(event, Listed) and event.object in self._bad]
         before += [self._joined(name) for name in self._changed if name in self._bad and name in self._services]
         self._changed.clear()
-        self._told = [*before, Listed(self._feed, events, full, doubt)]
+        self._pending = [*before, Listed(self._feed, events, not doubt, doubt)]
 
     def _name_of(self, service: ServiceKey) -> str:
         return f"{self._feed}/{service.namespace}/{service.name}"

@@ -10,7 +10,8 @@ it, which writes a batch as soon as nothing more is waiting. A full inbox stops 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from statedb import Database
 from statedb.catalog import Backends, EndpointSlices, Services
@@ -18,19 +19,20 @@ from statedb.catalog import Backends, EndpointSlices, Services
 from ..belief import No, Verdict, Yes
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
-from ..figures import SourceFigures
+from ..figures import SourceStats
 from ..inbox import Inbox
-from ..reflect import Feed, Reflector, Split
+from ..reflect import Feed, Reflector, Timings
 from ..source import AnyTable
 from ..status import Status
 from ..worker import Worker
 from .api import Api
-from .client import Client
+from .client import KUBE_SYSTEM, Client
 from .credentials import check
 from .errors import Unauthorized
 from .follow import Follower
 from .kinds import SERVICES, SLICES, chosen, resources
-from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, WatchEnded, weight
+from .lineage import Origin, read_origin
+from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, Unserved, WatchEnded, weight
 from .options import KubernetesOptions
 from .progress import BEST_FIRST, Progress
 from .resource_spec import Resource
@@ -40,6 +42,7 @@ _INBOX_MESSAGES = 1000
 _INBOX_BYTES = 64 << 20
 _BATCH_S = 0.05
 _LONGEST_WAIT_S = 1.0
+_ORIGIN_S = 10.0
 
 
 class KubernetesSource:
@@ -55,11 +58,13 @@ class KubernetesSource:
         options: KubernetesOptions,
         *,
         own: tuple[Resource, ...] = (),
+        owns: Callable[[Any], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Not yet started. Raises InvalidOptions.
 
-        ``own`` are resources of a user's: then only those of Cilium's are read whose tables the options name.
+        ``own`` are resources of a user's: then only those of Cilium's are read whose tables the options name. ``owns``
+        is for a table that several sources fill.
         """
         self.cluster = cluster_name
         self._clock = clock
@@ -72,12 +77,13 @@ class KubernetesSource:
         client = Client(self._api, options, clock=clock)
         self._followers = [self._follower(each, client, options) for each in self._resources]
         self._progress = {each.feed: Progress() for each in self._resources}
-        self._fed_by = {table: self._feeding(table) for table in self.tables}
+        self._feeds_by_table = {table: self._feeds_of(table) for table in self.tables}
         self._join = ServiceJoin(SERVICES, with_slices=self._slices in self._progress)
         self._status = Status(db, cluster_name, self.backend, self.tables)
-        self._api.on_answer = self._status.figures.answered
-        self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status)
+        self._api.on_answer = self._status.figures.record_request
+        self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status, owns=owns)
         self._accepted = False
+        self._origin_at = float("-inf")
         self._worker = Worker(f"kubernetes {cluster_name}", self._run, self._ended)
 
     @property
@@ -86,12 +92,17 @@ class KubernetesSource:
         return self._worker.failure
 
     @property
-    def figures(self) -> SourceFigures:
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates that it shows or trusts, by the names of their options."""
+        return self._api.certificate_files
+
+    @property
+    def figures(self) -> SourceStats:
         """What it has done."""
         return self._status.figures
 
     @property
-    def split(self) -> Split:
+    def split(self) -> Timings:
         """Where the time went."""
         return self._reflector.split
 
@@ -103,6 +114,10 @@ class KubernetesSource:
     def start(self) -> None:
         """Claim the tables and begin to list. Raises OwnedElsewhere."""
         self._reflector.begin()
+        if self._reflector.has_inherited:
+            origin = read_origin(self._status.origin)
+            for follower in self._followers:
+                follower.inherit(origin)
         self._worker.start()
 
     def stop(self) -> None:
@@ -139,7 +154,8 @@ class KubernetesSource:
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is None:
-            self._status.disown()
+            self._keep_origin()
+            self._status.release()
         else:
             self._status.report("failed", f"{type(failure).__name__}: {failure}")
 
@@ -168,12 +184,17 @@ class KubernetesSource:
         match message:
             case Changes():
                 self.split.decode_s += message.decode_s
+                progress.apply(message, self._clock())
                 self._forward(message)
             case FullList():
                 self.split.client_s += message.client_s
                 self.split.decode_s += message.decode_s
                 progress.apply(message, self._clock())
-                self._replace(message, progress.verdict())
+                self._replace(message.resource.feed, message.objects, progress.verdict())
+            case Unserved():
+                if not progress.is_unserved:
+                    progress.apply(message, self._clock())
+                    self._replace(message.resource.feed, (), progress.verdict())
             case Crashed():
                 raise message.failure
             case _:
@@ -186,7 +207,7 @@ class KubernetesSource:
         figures.reconnects += isinstance(message, WatchEnded | Interrupted)
         figures.failures += isinstance(message, Interrupted)
         if isinstance(message, Synced):
-            figures.heard()
+            figures.record_contact()
 
     # --- to the reflector ---------------------------------------------------------------------------------------------
 
@@ -200,17 +221,17 @@ class KubernetesSource:
         for event in message.events:
             take(event)
 
-    def _replace(self, message: FullList, verdict: Verdict) -> None:
-        """``verdict`` is that of the objects which the list leaves out."""
-        name, full, doubt = message.resource.feed, isinstance(verdict, Yes), _reason(verdict)
+    def _replace(self, name: str, objects: Sequence[Upsert | Bad], verdict: Verdict) -> None:
+        """A list of the resource; ``verdict`` is that of the objects which it leaves out."""
+        full, doubt = isinstance(verdict, Yes), _reason(verdict)
         if name == self._services:
-            self._join.list_services(message.objects, full=full, doubt=doubt)
+            self._join.list_services(objects, full=full, doubt=doubt)
         elif name == self._slices:
-            self._join.list_slices(message.objects, full=full)
+            self._join.list_slices(objects, full=full, doubt=doubt)
             for table in self._slice_tables:
                 self._status.relisted(table)
         else:
-            self._reflector.offer(Listed(name, message.objects, full, doubt))
+            self._reflector.offer(Listed(name, objects, full, doubt))
             return
         self._flush()  # a list is written at once, whichever way it takes
 
@@ -223,8 +244,19 @@ class KubernetesSource:
             self._join.release_services()
         self._reflector.release(name)
 
-    def _withheld(self, name: str) -> int:
-        return self._join.withheld_slices if name == self._slices else self._reflector.withheld(name)
+    def _is_doubted(self, name: str) -> bool:
+        """Whether anything stays that would go if the lists of a resource were believed."""
+        if name != self._slices:
+            return self._reflector.is_doubted(name)
+        inherits = self._join.doubts_slices and self._reflector.is_doubted(self._services)
+        return bool(self._join.withheld_slices) or inherits
+
+    def _verdict(self, name: str) -> Verdict:
+        """Of what is kept of a resource. Backends of before may be of a slice: both lists have to be believed."""
+        verdict = self._progress[name].verdict()
+        if name == self._services and self._join.doubts_slices and isinstance(verdict, Yes):
+            return self._progress[self._slices].verdict()
+        return verdict
 
     # --- the state of the tables --------------------------------------------------------------------------------------
 
@@ -235,20 +267,33 @@ class KubernetesSource:
             for progress in self._progress.values():
                 progress.accepted = True
         for name, progress in self._progress.items():
-            if self._withheld(name) and progress.state == "synced" and isinstance(progress.verdict(), Yes):
-                self._release(name)
-            if not self._withheld(name):
+            if name in (self._services, self._slices) and not self._join.is_ready:
+                continue  # what its list leaves out is known when both are joined
+            if not self._is_doubted(name):
                 progress.nothing_withheld()
+            elif progress.answers and isinstance(self._verdict(name), Yes):
+                self._release(name)
+        if self._clock() >= self._origin_at:
+            self._keep_origin()
         for of_slices in self._slice_tables:
             doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else ""
             self._status.hold_back(of_slices, self._join.withheld_slices, doubt)
         now, waiting = self._clock(), self._api.waiting
-        for table, names in self._fed_by.items():
+        for table, names in self._feeds_by_table.items():
             states = [self._progress[name].connection(name, now, waiting) for name in names]
             state, error = max(states, key=lambda each: BEST_FIRST.index(each[0]))
             self._status.report(state, error, (table,))
 
-    def _feeding(self, table: AnyTable) -> tuple[str, ...]:
+    def _keep_origin(self) -> None:
+        """What tells this server from others, beside the rows that are from it: for whoever begins with those."""
+        self._origin_at = self._clock() + _ORIGIN_S
+        progress = self._progress.values()
+        uids = {each.uid for each in progress}
+        if len(uids) == 1 and all(each.is_trusted for each in progress):
+            versions = {name: each.version for name, each in self._progress.items()}
+            self._status.set_origin(Origin(uids.pop(), versions).text())
+
+    def _feeds_of(self, table: AnyTable) -> tuple[str, ...]:
         """The resources that a table waits for. Services are told together with their backends."""
         return tuple(
             [
@@ -286,7 +331,7 @@ def _connected(options: KubernetesOptions) -> Api:
     """Raises InvalidOptions."""
     check(options)
     try:
-        return Api(options)
+        return Api(options, KUBE_SYSTEM)
     except Unauthorized as error:
         raise InvalidOptions(str(error)) from None
 

@@ -1,19 +1,27 @@
-"""Connections of urllib3 that another thread can cut, in whatever they are blocked. Knows no Kubernetes."""
+"""Connections of urllib3 that another thread can cut, in whatever they are blocked. Knows no Kubernetes.
+
+The first thing that is asked on each connection is who is at its other end: a TCP connection stays with one server,
+and an address does not.
+"""
 
 from __future__ import annotations
 
+import http.client
 import os
 import select
 import socket
 import ssl
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
+import msgspec
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NewConnectionError, ProtocolError
 
 _KEEPALIVE = [
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -24,11 +32,13 @@ _KEEPALIVE = [
 ]
 """A peer whose machine is gone is found after half a minute, where the system has these options."""
 
+_SMALL_BYTES = 1 << 20
+
 
 def has_more(response: BaseHTTPResponse) -> bool:
     """Whether more has come already of a body that is being read. May miss a little that a buffer holds."""
-    look: Callable[[], bool] | None = getattr(response.connection, "has_more", None)
-    return look is not None and look()
+    method: Callable[[], bool] | None = getattr(response.connection, "has_more", None)
+    return method is not None and method()
 
 
 def set_silence(connection: Any, seconds: float) -> None:
@@ -45,27 +55,51 @@ def release(connection: Any) -> None:
         done()
 
 
-class Sockets:
-    """The connections of some pools. `cut` ends them all and lets no new one begin."""
+class Greeting(msgspec.Struct, frozen=True):
+    """The first question on a connection: a GET of ``path``. ``read`` makes of status and body who answers.
 
-    def __init__(self) -> None:
-        """None yet."""
+    None: this answer does not say it, and the question is put again before the next request. ``asked`` is called
+    for each question. The answer may take ``timeout_s``.
+    """
+
+    path: str
+    read: Callable[[int, bytes], str | None]
+    asked: Callable[[], None]
+    timeout_s: float
+
+
+def server_of(connection: Any) -> str | None:
+    """Who is at the other end of a connection (Any: urllib3 has no common type); None: nobody has said so.
+
+    A proxy that passes single requests on may ask another server each time, and so may a server that closes the
+    connection after each answer.
+    """
+    server: str | None = getattr(connection, "server", None)
+    return server
+
+
+class Sockets:
+    """The connections of some pools. `abort` ends them all and lets no new one begin."""
+
+    def __init__(self, greeting: Greeting | None = None) -> None:
+        """None yet. Without a ``greeting`` nobody is asked who he is."""
+        self._greeting = greeting
         self._lock = threading.Lock()
         self._handles: set[socket.socket] = set()
-        self._is_cut = False
+        self._is_aborted = False
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Whoever connects, shakes hands, waits or reads gets an error at once. From any thread, more than once."""
         with self._lock:
-            self._is_cut = True
+            self._is_aborted = True
             for handle in self._handles:
                 _shut(handle)
 
-    def adopt(self, pools: PoolManager) -> None:
-        """Let the manager make connections of ours from now on."""
+    def attach(self, pools: PoolManager, prefix: str = "") -> None:
+        """Let the manager make connections of ours from now on. ``prefix`` begins the paths of its server's URLs."""
         kinds: dict[str, Any] = {  # Any: it is declared as wanting one kind of pool twice
-            "http": type("_HttpPool", (HTTPConnectionPool,), {"ConnectionCls": self._kind(HTTPConnection)}),
-            "https": type("_HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": self._kind(HTTPSConnection)}),
+            "http": type("_HttpPool", (HTTPConnectionPool,), {"ConnectionCls": self._kind(HTTPConnection, prefix)}),
+            "https": type("_HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": self._kind(HTTPSConnection, prefix)}),
         }
         pools.pool_classes_by_scheme = kinds
 
@@ -99,75 +133,125 @@ class Sockets:
         handle = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
         with self._lock:
             self._handles.add(handle)
-            if not self._is_cut:
+            if not self._is_aborted:
                 return handle
         sock.close()
         self.forget(handle)
         raise ConnectionAbortedError("stopped")
 
-    def _kind(self, base: type[Any]) -> type[Any]:
+    def _kind(self, base: type[Any], prefix: str) -> type[Any]:
         """A class of connections (Any: two that share no base with what is needed here) that register themselves."""
-        sockets = self
-
-        class Connection(base):  # type: ignore[misc]
-            _handle: socket.socket | None = None
-            _poll: Any = None
-            _stream: socket.socket | None = None
-            _is_answering = False
-
-            def _new_conn(self) -> socket.socket:
-                timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
-                try:
-                    sock, self._handle = sockets.connect(self._dns_host, self.port, timeout_s)
-                except OSError as error:  # a bare ECONNRESET urllib3 would take for one while sending, and go on
-                    raise NewConnectionError(self, "cannot connect") from error
-                self._poll = select.poll()
-                self._poll.register(self._handle, select.POLLIN)
-                return sock
-
-            def has_more(self) -> bool:
-                return self._handle is not None and bool(self._poll.poll(0))
-
-            def set_silence(self, seconds: float) -> None:
-                if self._stream is not None and self._stream.fileno() >= 0:
-                    self._stream.settimeout(seconds)
-
-            def connect(self) -> None:
-                try:
-                    super().connect()
-                except OSError as error:
-                    _close_half_made(error)
-                    raise
-                self._stream = self.sock
-
-            def getresponse(self, *args: Any, **options: Any) -> Any:
-                # A "Connection: close" closes the connection here, and its body is still to be read, and to be cut.
-                self._is_answering = True
-                try:
-                    return super().getresponse(*args, **options)
-                except BaseException:
-                    self.release()
-                    raise
-
-            def release(self) -> None:
-                self._is_answering = False
-                if self.sock is None:
-                    self._forget()
-
-            def close(self) -> None:
-                super().close()
-                if not self._is_answering:
-                    self._forget()
-
-            def _forget(self) -> None:
-                handle, self._handle, self._stream = self._handle, None, None
-                if handle is not None:
-                    sockets.forget(handle)
-
-        return Connection
+        own = {"_sockets": self, "_greeting": self._greeting, "_prefix": prefix}
+        return type("Connection", (_Connection, base), own)
 
 
-def _close_half_made(error: OSError) -> None:
+_Base: Any = object
+"""One of urllib3's two classes of connections, which come in when the class is made (Any: no type says that)."""
+
+
+class _Connection(_Base):  # type: ignore[misc]
+    """What the connections of one manager have beside urllib3's."""
+
+    _sockets: Sockets
+    _greeting: Greeting | None
+    _prefix: str
+    server: str | None = None
+    timeout: Any
+    _handle: socket.socket | None = None
+    _poll: Any = None
+    _stream: socket.socket | None = None
+    _is_answering = False
+
+    def _new_conn(self) -> socket.socket:
+        self.server = None
+        timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
+        try:
+            sock, self._handle = self._sockets.connect(self._dns_host, self.port, timeout_s)
+        except OSError as error:  # a bare ECONNRESET urllib3 would take for one while sending, and go on
+            raise NewConnectionError(self, "cannot connect") from error
+        self._poll = select.poll()
+        self._poll.register(self._handle, select.POLLIN)
+        return sock
+
+    def has_more(self) -> bool:
+        return self._handle is not None and bool(self._poll.poll(0))
+
+    def set_silence(self, seconds: float) -> None:
+        if self._stream is not None and self._stream.fileno() >= 0:
+            self._stream.settimeout(seconds)
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except OSError as error:
+            close_unfinished_tls(error)
+            raise
+        self._stream = self.sock
+
+    def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        greeting = self._greeting
+        if greeting is not None and self.server is None and url.startswith("/"):  # else a proxy is asked
+            greeting.asked()
+            self.server = greeting.read(*self._asked(greeting, options["headers"]))
+            if self.sock is None:  # the next answer comes on a connection of its own
+                self.server = None
+        super().request(method, url, *args, **options)
+
+    def _asked(self, greeting: Greeting, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        kept = {name: value for name, value in headers.items() if name != "content-type"}
+        timeout_s, self.timeout = self.timeout, greeting.timeout_s
+        kept |= {"accept": "application/json", "accept-encoding": "identity"}
+        try:
+            super().request("GET", self._prefix + greeting.path, headers=kept, preload_content=False)
+            with closing(self.getresponse()) as response:
+                status, body = response.status, _body(response, greeting.timeout_s)
+        except ssl.SSLError:  # certificates may be too old: that is for others to see
+            self.close()
+            raise
+        except (OSError, http.client.HTTPException) as error:  # see _new_conn
+            self.close()
+            raise ProtocolError("nobody says who answers", error) from error
+        finally:
+            self.release()
+        self.timeout = timeout_s
+        return status, body
+
+    def getresponse(self, *args: Any, **options: Any) -> Any:
+        # A "Connection: close" closes the connection here, and its body is still to be read, and to be cut.
+        self._is_answering = True
+        try:
+            return super().getresponse(*args, **options)
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        self._is_answering = False
+        if self.sock is None:
+            self._forget()
+
+    def close(self) -> None:
+        super().close()
+        if not self._is_answering:
+            self._forget()
+
+    def _forget(self) -> None:
+        handle, self._handle, self._stream = self._handle, None, None
+        if handle is not None:
+            self._sockets.forget(handle)
+
+
+def _body(response: BaseHTTPResponse, timeout_s: float) -> bytes:
+    """All of a small answer. Raises HTTPException where it is large, or takes too long."""
+    until, body = time.monotonic() + timeout_s, b""
+    while piece := response.read1(_SMALL_BYTES):
+        body += piece
+        if len(body) > _SMALL_BYTES or time.monotonic() > until:
+            raise http.client.HTTPException("the answer does not end")
+    return body
+
+
+def close_unfinished_tls(error: OSError) -> None:
     """Close the TLS socket that Python leaves to its collector where the peer resets before the first handshake."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         made = frame.f_locals.get("self")

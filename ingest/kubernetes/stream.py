@@ -65,7 +65,7 @@ class _Bookmark(msgspec.Struct):
     metadata: _Annotated
 
 
-_HEADS: tuple[tuple[bytes, EventType], ...] = (
+_EVENT_PREFIXES: tuple[tuple[bytes, EventType], ...] = (
     (b'{"type":"MODIFIED","object":', "MODIFIED"),
     (b'{"type":"ADDED","object":', "ADDED"),
     (b'{"type":"DELETED","object":', "DELETED"),
@@ -90,14 +90,14 @@ def ends_list(item: Item) -> bool:
         return False
 
 
-def pieces(answer: Answer, look: Callable[[], None] = lambda: None) -> Iterator[list[Item]]:
-    """What a stream says, as much at once as has come. ``look`` is called for each chunk, and may raise.
+def item_batches(answer: Answer, check: Callable[[], None] = lambda: None) -> Iterator[list[Item]]:
+    """What a stream says, as much at once as has come. ``check`` is called for each chunk, and may raise.
 
     Raises Broken for what is no event, and what an ERROR means.
     """
     events: list[Item] = []
     size = 0
-    for lines in _lines(answer, look):
+    for lines in _lines(answer, check):
         for line in lines:
             events.append(_event(answer.request, line))
             size += len(line)
@@ -108,12 +108,12 @@ def pieces(answer: Answer, look: Callable[[], None] = lambda: None) -> Iterator[
         yield events
 
 
-def _lines(answer: Answer, look: Callable[[], None]) -> Iterator[list[bytes]]:
+def _lines(answer: Answer, check: Callable[[], None]) -> Iterator[list[bytes]]:
     """The whole lines of each chunk; none where a chunk ends none."""
     rest: list[bytes] = []
     size = 0
     for chunk in answer.chunks():
-        look()
+        check()
         first, *more = chunk.split(b"\n")
         rest.append(first)
         size += len(first)
@@ -130,16 +130,16 @@ def _lines(answer: Answer, look: Callable[[], None]) -> Iterator[list[bytes]]:
 def _event(request: Request, line: bytes) -> Item:
     """What a line says. Bytes that are not UTF-8 are read as U+FFFD, as Go reads them."""
     try:
-        return _said(request, line)
+        return _parsed(request, line)
     except UnicodeDecodeError:
         return _event(request, line.decode("utf-8", "replace").encode())
     except DECODE_ERRORS:
         raise Broken(f"{request}: an event that is none") from None
 
 
-def _said(request: Request, line: bytes) -> Item:
+def _parsed(request: Request, line: bytes) -> Item:
     """Servers spell all but the object the same way always: then it is cut out, not looked for."""
-    for head, kind in _HEADS:
+    for head, kind in _EVENT_PREFIXES:
         if line.startswith(head) and line.endswith(b"}"):
             try:
                 return item_of(kind, line[len(head) : -1])

@@ -64,17 +64,25 @@ def table(
     *,
     prefix: str = "tables/",
     cluster: str = "default",
+    owns: Callable[[R], bool] | None = None,
 ) -> Source:
     """A source, not yet started, that reads back what ``consumers.etcd.TableToEtcd`` wrote of a table elsewhere.
 
-    All promises of `source` hold: an etcd that lost its data, or a writer that is gone, takes no row away. ``table``,
-    ``sources`` and ``rejected`` are added to ``db`` where it lacks them. Raises InvalidOptions, MissingDependency.
+    All promises of `source` hold: an etcd that lost its data, or a writer that is gone, takes no row away; ``owns`` is
+    for a table that several sources fill. ``table``, ``sources`` and ``rejected`` are added to ``db`` where it lacks
+    them. Raises InvalidOptions, MissingDependency.
     """
     for each in (table, Sources, Rejected):
         db.register(each)
     decoder = msgspec.json.Decoder(table.row_type)
     return source(
-        db, f"{prefix}{table.name}/", lambda _, value: (decoder.decode(value),), table, options, cluster=cluster
+        db,
+        f"{prefix}{table.name}/",
+        lambda _, value: (decoder.decode(value),),
+        table,
+        options,
+        cluster=cluster,
+        owns=owns,
     )
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from statedb import Database
 
-from ..belief import Absence, Evidence, History, Verdict, Writer, WriterWatch, Yes, may_delete
+from ..belief import Absence, Evidence, History, Verdict, WriterActivity, WriterWatch, Yes, may_delete
 from ..etcd import PUT, Client, EtcdError, PermissionDenied, Unauthenticated, WatchBatch, WatchStream
-from ..figures import SourceFigures
+from ..figures import SourceStats
 from ..keyspace.connect import Connector, servers_of
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
-from ..reflect import Feed, Reflector, Split
+from ..reflect import Feed, Reflector, Timings
 from ..source import AnyTable
 from ..status import State, Status
 from .kinds import HEARTBEAT, Kind, chosen
@@ -36,7 +36,7 @@ class KvstoreSource:
     """
 
     backend = "kvstore"
-    asks_why = False
+    needs_causes = False
 
     def __init__(
         self,
@@ -83,12 +83,17 @@ class KvstoreSource:
         return self._loop.failure
 
     @property
-    def figures(self) -> SourceFigures:
+    def certificate_files(self) -> dict[str, str]:
+        """The files with certificates that it shows or trusts, by the names of their options."""
+        return self._loop.connector.servers.certificate_files
+
+    @property
+    def figures(self) -> SourceStats:
         """What it has done."""
         return self._status.figures
 
     @property
-    def split(self) -> Split:
+    def split(self) -> Timings:
         """Where the time went."""
         return self._reflector.split
 
@@ -96,7 +101,7 @@ class KvstoreSource:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""
         self._reflector.begin()
         if self._reflector.has_inherited:
-            self._keyspace.lineage.resume(self._status.origin)
+            self._keyspace.lineage.load(self._status.origin)
         self._loop.start()
 
     def stop(self) -> None:
@@ -127,7 +132,7 @@ class KvstoreSource:
         return self._judged(absence, History.SAME)
 
     def _judged(self, absence: Absence, history: History) -> Verdict:
-        writer, detail = Writer.NOT_NEEDED, ""
+        writer, detail = WriterActivity.NOT_NEEDED, ""
         if history in (History.OTHER, History.UNPROVEN):
             writer, detail = self._writer.seen(self._clock()), self._difference
         return may_delete(
@@ -177,7 +182,7 @@ class KvstoreSource:
         """Whether to go on; a list that is due from time to time is made on a new connection."""
         if self._relist_at is None or self._clock() < self._relist_at:
             return True
-        self._keyspace.outdate(0)
+        self._keyspace.require_relist(0)
         return False
 
     def waits(self) -> Iterable[float | None]:
@@ -194,17 +199,17 @@ class KvstoreSource:
         self._accepted, self._believed = False, self._accepted
         if not doubtful:
             self._history, self._difference, self._believed = History.SAME, "", False
-            self._keep_origin()
+            self._save_origin()
         elif isinstance(self._judged(Absence.LISTED_WITHOUT, self._history), Yes):
             for prefix in doubtful:
                 prefix.due = True
         self._report("synced", "")
 
-    def _keep_origin(self) -> None:
+    def _save_origin(self) -> None:
         """What tells this etcd from others, beside the rows that are from it: for whoever begins with those."""
         if self._clock() >= self._origin_at:
             self._origin_at = self._clock() + _ORIGIN_S
-            self._status.came_from(self._keyspace.lineage.kept())
+            self._status.set_origin(self._keyspace.lineage.dump())
 
     # --- what we say of ourselves -------------------------------------------------------------------------------------
 
@@ -212,8 +217,8 @@ class KvstoreSource:
         if failure is None:
             if self._history is History.SAME:
                 self._origin_at = self._clock()
-                self._keep_origin()
-            self._status.disown()
+                self._save_origin()
+            self._status.release()
         else:
             self._status.report("failed", f"{type(failure).__name__}: {failure}")
 

@@ -11,7 +11,7 @@ import msgspec
 Value: TypeAlias = Any
 """None, bool, int, float, str, or a list or dict (with str keys) of these."""
 
-OnLine: TypeAlias = Callable[[int], None]
+LineCallback: TypeAlias = Callable[[int], None]
 """Called from time to time with the line of the file that was reached. An exception that it raises ends the reading."""
 
 _BYTE_ORDER_MARKS = (
@@ -35,7 +35,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 def ignore(line: int) -> None:
-    """An `OnLine` that does nothing."""
+    """An `LineCallback` that does nothing."""
 
 
 def text_of(data: bytes) -> str:

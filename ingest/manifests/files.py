@@ -43,7 +43,7 @@ class Kind(msgspec.Struct, frozen=True):
 Kinds: TypeAlias = Mapping[tuple[str, str], Kind | None]
 """By API group and kind. None: a kind that is known and not used."""
 
-OnProgress: TypeAlias = Callable[[str], None]
+ProgressCallback: TypeAlias = Callable[[str], None]
 """Called from time to time with how far the file is read, in words. An exception that it raises ends the reading."""
 
 
@@ -59,7 +59,9 @@ def unreadable(file: str, reason: str, text: str = "") -> Parsed:
     return Parsed({file: Bad(FEED, file, reason, _shown(text), ANY_TABLE)}, whole=False)
 
 
-def parse(file: str, data: bytes, kinds: Kinds, aliases_max: int, on_progress: OnProgress = lambda _: None) -> Parsed:
+def parse(
+    file: str, data: bytes, kinds: Kinds, aliases_max: int, on_progress: ProgressCallback = lambda _: None
+) -> Parsed:
     """The objects of a file, each good or bad. An empty file holds none.
 
     Files named ``*.json`` are read as JSON, all others as YAML. A template that was not rendered is one rejected object
@@ -86,7 +88,7 @@ class _Template(_Nameless):
 class _Reader:
     """Reads the documents of one file."""
 
-    def __init__(self, file: str, kinds: Kinds, aliases_max: int, on_progress: OnProgress) -> None:
+    def __init__(self, file: str, kinds: Kinds, aliases_max: int, on_progress: ProgressCallback) -> None:
         self.is_json = file.endswith(".json")
         self.events: dict[str, Upsert | Bad] = {}
         self.whole = True
@@ -128,8 +130,10 @@ class _Reader:
     def _objects(self, value: Value) -> list[Value]:
         """The objects in a value of a document. YAML is parsed again if one of them wants typed scalars."""
         objects = list(_items(value))
+        if self.is_json:
+            return objects
         kinds = [_find(each, self._kinds) for each in objects]
-        if self.is_json or not any(kind is not None and kind.typed for kind in kinds):
+        if not any(kind is not None and kind.typed for kind in kinds):
             return objects
         typed = [each for whole in self._values(typed=True) for each in _items(whole)]
         if len(typed) != len(objects):  # "..." put several values into this document
@@ -190,7 +194,7 @@ def _items(value: Value, level: int = 0) -> Iterator[Value]:
     defaults = {"apiVersion": value.get("apiVersion"), "kind": kind.removesuffix("List")} if kind != "List" else {}
     for item in value["items"]:
         for each in _items(item, level + 1):
-            yield {**defaults, **each} if isinstance(each, dict) else each
+            yield {**defaults, **each} if defaults and isinstance(each, dict) else each
 
 
 def _find(value: Value, kinds: Kinds) -> Kind | None:

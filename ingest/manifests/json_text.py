@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .document import Document, OnLine, TextError, Value, ignore
+from .document import Document, LineCallback, TextError, Value, ignore
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -25,7 +25,7 @@ def split(text: str) -> list[Document]:
     return [Document(text, 1)] if text.strip() else []
 
 
-def load(document: Document, *, on_line: OnLine = ignore) -> Iterator[Value]:
+def load(document: Document, *, on_line: LineCallback = ignore) -> Iterator[Value]:
     """The values of a document, one after the other. Raises TextError at the first that cannot be read."""
     text = _without_half_characters(document.text)
     position, line, counted = _after_space(text, 0), document.line, 0

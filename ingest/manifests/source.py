@@ -12,19 +12,20 @@ from statedb import Database
 from statedb.catalog import Backends, EndpointSlices
 
 from ..belief import Absence, Evidence, History, No, Verdict, may_delete
-from ..directory import Directory, Look, Outage, Read, Signature, difference
+from ..directory import Directory, Outage, Read, Scan, Signature, difference
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
-from ..figures import SourceFigures
-from ..reflect import Feed, Reflector, Split
+from ..figures import SourceStats
+from ..reflect import Feed, Reflector, Timings
 from ..source import AnyTable
 from ..status import ANY_TABLE, State, Status
 from ..worker import Worker
 from .files import FEED, Parsed, parse, unreadable
 from .kinds import TABLES, join_services, kinds
 from .options import ManifestsOptions
+from .origin import history as history_of, origin_of
 
-_SETTLE_LOOKS = 50
+_SETTLE_SCANS = 50
 _PROGRESS_S = 1.0
 
 
@@ -68,7 +69,8 @@ class ManifestsSource:
         self._files: dict[str, _File] = {}
         self._good: dict[str, Upsert] = {}
         self._published: dict[str, Upsert | Bad] | None = None
-        self._known: Look | None = None
+        self._last_scan: Scan | None = None
+        self._origin = ""
         self._is_doubtful = False
         self._accepted = False
         self._progress_due = 0.0
@@ -80,18 +82,19 @@ class ManifestsSource:
         return self._worker.failure
 
     @property
-    def figures(self) -> SourceFigures:
+    def figures(self) -> SourceStats:
         """What it has done."""
         return self._status.figures
 
     @property
-    def split(self) -> Split:
+    def split(self) -> Timings:
         """Where the time went."""
         return self._reflector.split
 
     def start(self) -> None:
         """Claim the tables and begin to look. Raises OwnedElsewhere."""
         self._reflector.begin()
+        self._origin = self._status.origin
         self._worker.start()
 
     def stop(self) -> None:
@@ -109,7 +112,7 @@ class ManifestsSource:
     def _run(self) -> None:
         while not self._worker.stopping:
             try:
-                self._look()
+                self._scan()
             except _Stopped:
                 return
             except Outage as outage:
@@ -122,64 +125,71 @@ class ManifestsSource:
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is None:
-            self._status.disown()
+            self._status.release()
         else:
             self._status.report("failed", f"{type(failure).__name__}: {failure}")
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
         """Take up what changed since the last look. Raises Outage."""
-        look = self._settled()
-        if look is None:
+        scan = self._stable_scan()
+        if scan is None:
             return
         self._progress_due = self._clock() + _PROGRESS_S
-        files = self._read(look)
-        if files is None or not self._directory.is_current(look):
+        files = self._read(scan)
+        if files is None or not self._directory.is_current(scan):
             return  # a file or the generation went while we read: the next look tells what became of it
         if self._published is None:
             self._status.report("syncing")
         self._files = files
         events = {name: event for file in files.values() for name, event in file.events.items()}
         self._good = {**{name: e for name, e in self._good.items() if name in events}, **_upserts(events)}
-        self._publish(join_services(events, self._good), self._verdict(look, events))
-        if not self._reflector.withheld(FEED):
-            self._known, self._is_doubtful = look, False
-        self._status.figures.heard()
+        self._publish(join_services(events, self._good), self._verdict(scan, events))
+        if not self._reflector.is_doubted(FEED):
+            if scan != self._last_scan:
+                self._status.set_origin(origin_of(scan, self._digests()))
+            self._last_scan, self._is_doubtful = scan, False
+        self._status.figures.record_contact()
         self._status.report("synced")
 
-    def _verdict(self, look: Look, events: dict[str, Upsert | Bad]) -> Verdict:
+    def _verdict(self, scan: Scan, events: dict[str, Upsert | Bad]) -> Verdict:
         """Of the objects that are missing. Nothing depends on which directory it is while all that we know is there."""
         accepted, self._accepted = self._accepted, False
         history, why = History.NONE, ""
-        if self._known is not None:
-            why = difference(self._known, look) if self._reflector.names(FEED) - events.keys() else ""
+        if self._last_scan is not None:
+            why = difference(self._last_scan, scan) if self._reflector.names(FEED) - events.keys() else ""
             history = History.OTHER if why else History.SAME
+        elif self._reflector.has_inherited:
+            history, why = history_of(self._origin, scan, self._digests())
         return may_delete(Evidence(absence=Absence.LISTED_WITHOUT, history=history, accepted=accepted, detail=why))
 
-    def _settled(self) -> Look | None:
+    def _digests(self) -> dict[str, bytes]:
+        return {name: file.digest for name, file in self._files.items()}
+
+    def _stable_scan(self) -> Scan | None:
         """A look at files that nobody is writing just now, as far as can be seen; None if asked to stop."""
-        look = self._directory.look()
-        if look.atomic or self._published is None:
-            return look
-        for _ in range(_SETTLE_LOOKS):
-            if look.files == {name: file.signature for name, file in self._files.items()}:
-                return look
+        scan = self._directory.scan()
+        if scan.atomic or self._published is None:
+            return scan
+        for _ in range(_SETTLE_SCANS):
+            if scan.files == {name: file.signature for name, file in self._files.items()}:
+                return scan
             if self._worker.pause(self._options.settle_s):
                 return None
-            before, look = look, self._directory.look()
-            if look.files == before.files:
-                return look
-        return look
+            before, scan = scan, self._directory.scan()
+            if scan.files == before.files:
+                return scan
+        return scan
 
-    def _read(self, look: Look) -> dict[str, _File] | None:
+    def _read(self, scan: Scan) -> dict[str, _File] | None:
         """The files of a look, read where they changed; None if one went meanwhile."""
         files = {}
-        for name, signature in look.files.items():
+        for name, signature in scan.files.items():
             known = self._files.get(name)
             if known is not None and known.signature == signature and not known.racy:
                 files[name] = known
                 continue
             racy = self._directory.is_racy(signature)
-            content = self._directory.read(look, name)
+            content = self._directory.read(scan, name)
             if content is None:
                 return None
             if isinstance(content, Read):

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from .document import Document as Document, OnLine, TextError, Value, ignore
+from .document import Document as Document, LineCallback, TextError, Value, ignore
 
 DEPTH_MAX = 100
 NODES_MAX = 1_000_000
@@ -56,7 +56,7 @@ def split(text: str) -> list[Document]:
 class _Options(msgspec.Struct, frozen=True):
     typed: bool
     aliases_max: int
-    on_line: OnLine
+    on_line: LineCallback
 
 
 def load(
@@ -64,7 +64,7 @@ def load(
     *,
     typed: bool = False,
     aliases_max: int = 100,
-    on_line: OnLine = ignore,
+    on_line: LineCallback = ignore,
 ) -> list[Value]:
     """The values of a document: one, or several where ``...`` ends one early. Raises YamlError."""
     loader = _Parser(document.text)

@@ -12,7 +12,7 @@
 Whether an object may go is not decided here, but by `ingest.belief`.
 """
 
-from .feed import Feed, Split
+from .feed import Feed, Timings
 from .reflector import Reflector
 
-__all__ = ["Feed", "Reflector", "Split"]
+__all__ = ["Feed", "Reflector", "Timings"]

@@ -8,14 +8,14 @@ from ..events import Delete, Upsert
 
 
 class Batch:
-    """Of an object's events the last one counts. Due after ``batch_s`` seconds or ``batch_rows`` rows."""
+    """Of an object's events in one feed the last one counts. Due after ``batch_s`` seconds or ``batch_rows`` rows."""
 
     def __init__(self, clock: Callable[[], float], batch_s: float, batch_rows: int) -> None:
         """Empty."""
         self._clock = clock
         self._batch_s = batch_s
         self._batch_rows = batch_rows
-        self._events: dict[str, Upsert | Delete] = {}
+        self._events: dict[tuple[str, str], Upsert | Delete] = {}
         self._rows = 0
         self._added = 0
         self._since: float | None = None
@@ -28,9 +28,9 @@ class Batch:
         """Whether anything waits."""
         return bool(self._events)
 
-    def __contains__(self, name: object) -> bool:
+    def has(self, feed: str, name: str) -> bool:
         """Whether an event of this object waits."""
-        return name in self._events
+        return (feed, name) in self._events
 
     @property
     def due(self) -> bool:
@@ -41,23 +41,24 @@ class Batch:
 
     def add(self, event: Upsert | Delete) -> None:
         """Take an event in, behind all others."""
-        self._events.pop(event.object, None)
-        self._events[event.object] = event
+        place = (event.feed, event.object)  # several feeds may speak of one object, each for a table of its own
+        self._events.pop(place, None)
+        self._events[place] = event
         self._added += 1
         self._rows += len(event.rows) if isinstance(event, Upsert) else 1
         if self._since is None:
             self._since = self._clock()
 
-    def superseded(self, feed: str, bad: Collection[str]) -> dict[str, Upsert | Delete]:
+    def drop_feed(self, feed: str, bad: Collection[str]) -> list[Upsert | Delete]:
         """A list of the feed has come: it is newer than what waits, which is dropped.
 
         What waits for an object that the list has as a ``bad`` one is returned: the list does not say it again.
         """
-        dropped = {name: event for name, event in self._events.items() if event.feed == feed}
-        self._events = {name: event for name, event in self._events.items() if event.feed != feed}
-        return {name: event for name, event in dropped.items() if name in bad}
+        dropped = [event for event in self._events.values() if event.feed == feed]
+        self._events = {place: event for place, event in self._events.items() if event.feed != feed}
+        return [event for event in dropped if event.object in bad]
 
-    def take(self) -> dict[str, Upsert | Delete]:
-        """All events by object, in the order of their last word; then it is empty."""
+    def take(self) -> list[Upsert | Delete]:
+        """All events, in the order of their last word; then it is empty."""
         events, self._events, self._rows, self._added, self._since = self._events, {}, 0, 0, None
-        return events
+        return list(events.values())

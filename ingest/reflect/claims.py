@@ -27,17 +27,17 @@ class Claims(Generic[K, R]):
     others are in the table.
     """
 
-    __slots__ = ("_doubtful", "_holders", "_key_of", "_keys", "_preference", "_standing", "_waiting")
+    __slots__ = ("_current_row", "_doubtful", "_holders", "_key_of", "_keys", "_preference", "_waiting")
 
     def __init__(
         self,
         key_of: Callable[[R], K],
-        standing: Callable[[K], R | None],
+        current: Callable[[K], R | None],
         preference: Preference[R] | None = None,
     ) -> None:
-        """``key_of`` gives a row's primary key, ``standing`` the row that the table has, or should, under a key."""
+        """``key_of`` gives a row's primary key, ``current`` the row that the table has, or should, under a key."""
         self._key_of = key_of
-        self._standing = standing
+        self._current_row = current
         self._preference = preference
         self._holders: dict[K, str] = {}
         self._waiting: dict[K, dict[str, R]] = {}
@@ -103,6 +103,11 @@ class Claims(Generic[K, R]):
             for key in keys.get(name, ()):
                 self._settle(key, changes)
 
+    def settle(self, changes: dict[K, R | None]) -> None:
+        """The preference has changed for some rows. Cost: O(keys that several objects claim)."""
+        for key in tuple(self._waiting):
+            self._settle(key, changes)
+
     def withdraw(self, feed: str, name: str, changes: dict[K, R | None]) -> None:
         """The object is gone. Unknown ones are ignored. Cost: O(its rows)."""
         self._doubtful.pop(name, None)
@@ -134,10 +139,10 @@ class Claims(Generic[K, R]):
         waiting = self._waiting.get(key)
         if not waiting:
             return
-        holder, heir = self._holders[key], self._first(waiting)
-        row = changes[key] if key in changes else self._standing(key)
-        if row is not None and self._place(heir, waiting[heir]) < self._place(holder, row):
-            self._promote(key, heir, changes)
+        holder, successor = self._holders[key], self._first(waiting)
+        row = changes[key] if key in changes else self._current_row(key)
+        if row is not None and self._place(successor, waiting[successor]) < self._place(holder, row):
+            self._promote(key, successor, changes)
             waiting[holder] = row
 
     def _release(self, key: K, name: str, changes: dict[K, R | None]) -> None:
@@ -153,9 +158,9 @@ class Claims(Generic[K, R]):
         if waiting is not None and not waiting:
             del self._waiting[key]
 
-    def _promote(self, key: K, heir: str, changes: dict[K, R | None]) -> None:
-        self._holders[key] = heir
-        changes[key] = self._waiting[key].pop(heir)
+    def _promote(self, key: K, successor: str, changes: dict[K, R | None]) -> None:
+        self._holders[key] = successor
+        changes[key] = self._waiting[key].pop(successor)
 
     def _first(self, waiting: dict[str, R]) -> str:
         return min(waiting, key=lambda name: self._place(name, waiting[name]))

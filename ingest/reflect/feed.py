@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import msgspec
 
+from ..events import Upsert
 from ..source import AnyTable
 
 
@@ -18,8 +22,26 @@ class Feed(msgspec.Struct, frozen=True):
     tables: tuple[AnyTable, ...]
     mixed: bool = False
 
+    def rows_of(self, rows: tuple[Any, ...], table: AnyTable) -> tuple[Any, ...]:
+        """Those rows of an object that a table holds (Any: rows of any table)."""
+        return tuple([row for row in rows if type(row) is table.row_type]) if self.mixed else rows
 
-class Split(msgspec.Struct):
+    def sort_out(self, events: Iterable[Upsert]) -> Mapping[AnyTable, Mapping[str, Sequence[Any]]]:
+        """By table, the objects that give it rows, and those rows. Cost: O(rows), however many tables there are."""
+        if not self.mixed:
+            rows_of: dict[str, Sequence[Any]] = {event.object: event.rows for event in events}
+            return dict.fromkeys(self.tables, rows_of)
+        found: dict[AnyTable, dict[str, list[Any]]] = {table: {} for table in self.tables}
+        by_type = {table.row_type: found[table] for table in self.tables}
+        for event in events:
+            for row in event.rows:
+                objects = by_type.get(type(row))
+                if objects is not None:
+                    objects.setdefault(event.object, []).append(row)
+        return found
+
+
+class Timings(msgspec.Struct):
     """Where the time of an ingest went, in seconds since its start; for benchmarks."""
 
     client_s: float = 0.0

@@ -23,12 +23,12 @@ class Initializers:
         self._tokens: dict[AnyTable, Any] = {}
         self._promised = _promises.setdefault(db, {})
 
-    def begin(self, writer: Any, table: AnyTable, name: str, *, gate: bool) -> None:
+    def begin(self, writer: Any, table: AnyTable, name: str, *, register: bool) -> None:
         """Register one, unless nobody is to wait for this source; an earlier source's unfinished one is replaced."""
         left = self._promised.get((self._cluster, table))
         if left is not None:
             writer.finish_initializer(left)
-        if gate or left is not None:
+        if register or left is not None:
             self._tokens[table] = self._promised[self._cluster, table] = writer.begin_initializer(name)
 
     def finish(self, writer: Any, table: AnyTable) -> None:

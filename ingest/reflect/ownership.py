@@ -18,7 +18,7 @@ def begins_with_cluster(table: AnyTable) -> bool:
     return fields[:1] == ("cluster",)
 
 
-def is_whole(table: AnyTable, owns: Owns | None) -> bool:
+def owns_all_rows(table: AnyTable, owns: Owns | None) -> bool:
     """Whether a source owns all rows of the table, so that there can be no other one."""
     return owns is None and not begins_with_cluster(table)
 

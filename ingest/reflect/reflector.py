@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from statedb import Database
-from statedb.catalog import Backends
+from statedb.catalog import Backends, Endpoints, Namespaces
 from statedb.catalog.backends import takes_traffic_first
 from statedb.catalog.wire import faults_of
 
@@ -22,15 +22,15 @@ from ..source import AnyTable
 from ..status import Status
 from .batch import Batch
 from .claims import Claims, Preference
-from .feed import Feed, Split
+from .feed import Feed, Timings
 from .initializers import Initializers
-from .ownership import Owns, is_whole, owned
+from .ownership import Owns, owned, owns_all_rows
+from .visibility import Visibility
 from .withheld import Withheld
 from .writer import Changes, TableWriter
 
 _BATCH_S = 0.05
 _BATCH_ROWS = 10_000
-_PREFERENCES: Mapping[AnyTable, Preference[Any]] = {Backends: takes_traffic_first}
 
 
 class Reflector:
@@ -48,7 +48,7 @@ class Reflector:
         status: Status,
         *,
         owns: Owns | None = None,
-        gates: bool = True,
+        with_initializers: bool = True,
         clock: Callable[[], float] = time.monotonic,
         batch_s: float = _BATCH_S,
         batch_rows: int = _BATCH_ROWS,
@@ -57,19 +57,25 @@ class Reflector:
 
         ``owns`` says which rows of a table that several sources share are this source's; without it they are those of
         the cluster, or all where the table's keys do not begin with one. From now on the tables are not initialized
-        before the first full list, unless another source fills them. Without ``gates`` nobody waits for this source.
+        before the first full list, unless another source fills them. With ``with_initializers=False`` nobody waits for
+        this source.
         """
-        self.split = Split()
+        self.split = Timings()
         self._db = db
         self._cluster = cluster
         self._name = f"{backend}/{cluster}"
         self._feeds = {feed.name: feed for feed in feeds}
         self._status = status
         self._owns = owns
-        self._gates = gates
+        self._with_initializers = with_initializers
         tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
+        self._visibility = Visibility()
+        preferences: Mapping[AnyTable, Preference[Any]] = {
+            Backends: takes_traffic_first,
+            Endpoints: self._visibility.place,
+        }
         self._claims: dict[AnyTable, Claims[Any, Any]] = {
-            table: Claims(table.key_of, partial(self._standing, table), _PREFERENCES.get(table)) for table in tables
+            table: Claims(table.key_of, partial(self._current_row, table), preferences.get(table)) for table in tables
         }
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
         self._inherited: dict[AnyTable, list[Any]] = {}
@@ -79,7 +85,7 @@ class Reflector:
         self._doubted: set[str] = set()
         self._unconfirmed: dict[str, str] = {}
         self._writer = TableWriter(db, status, self._initializers, self.split, self._refused, self._accepted, clock)
-        if gates:
+        if with_initializers:
             self._promise([table for table in tables if not status.is_filled(table)])
 
     @property
@@ -92,7 +98,7 @@ class Reflector:
         if tables:
             with self._db.write(*tables) as txn:
                 for table in tables:
-                    self._initializers.begin(txn[table], table, self._name, gate=True)
+                    self._initializers.begin(txn[table], table, self._name, register=True)
 
     def begin(self) -> None:
         """Become the tables' source and register their initializers. Raises OwnedElsewhere.
@@ -100,10 +106,10 @@ class Reflector:
         Rows that an earlier source left, or a warm start brought, stay until the first full list tells which are true;
         until then the table is stale. What an earlier source promised and never brought, this one does.
         """
-        self._status.own([table.name for table in self._claims if is_whole(table, self._owns)])
+        self._status.claim([table.name for table in self._claims if owns_all_rows(table, self._owns)])
         with self._db.write(*self._claims) as txn:
             for table in self._claims:
-                self._initializers.begin(txn[table], table, self._name, gate=self._gates)
+                self._initializers.begin(txn[table], table, self._name, register=self._with_initializers)
                 before = owned(txn[table], table, self._cluster, self._owns)
                 self._inherited[table] = [table.key_of(row) for row in before]
         self._status.inherit([table for table, keys in self._inherited.items() if keys])
@@ -144,9 +150,11 @@ class Reflector:
     def _flush(self, changes: Changes, finished: Sequence[AnyTable]) -> None:
         started = time.perf_counter()
         self._status.figures.events += len(self._batch)
-        self._status.figures.heard()
-        for name, event in self._batch.take().items():
-            self._claim(name, event, changes)
+        self._status.figures.record_contact()
+        for event in self._batch.take():
+            self._claim(event, changes)
+        self._settle(changes)
+        finished = [*finished, *self._confirm_lists(changes)]
         self._doubt(changes)
         self._count(changes)
         self.split.claims_s += time.perf_counter() - started
@@ -164,6 +172,10 @@ class Reflector:
         )
         return len(self._withheld.names(feed)) + orphans
 
+    def is_doubted(self, feed: str) -> bool:
+        """Whether a list or a delete of a feed was not believed, and something would still go by it."""
+        return feed in self._unconfirmed or bool(self._withheld.names(feed))
+
     def release(self, feed: str | None = None) -> None:
         """Believe the server after all, of one feed or all: what was withheld is deleted."""
         finished: list[AnyTable] = []
@@ -175,7 +187,7 @@ class Reflector:
                 del self._unconfirmed[each]
                 finished += self._finished(self._feeds[each])
         for table in finished:
-            self._disinherit(table, changes.setdefault(table, {}))
+            self._delete_orphans(table, changes.setdefault(table, {}))
         self._flush(changes, finished)
 
     def drain(self) -> None:
@@ -191,14 +203,14 @@ class Reflector:
             for name in self._status.rejected(feed.name):
                 self._status.heal(feed.name, name)
         for table in self._claims:
-            self._disinherit(table, changes[table])
+            self._delete_orphans(table, changes[table])
         self._count(changes)
         self._writer.commit(changes, ())
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    def _claim(self, name: str, event: Upsert | Delete, changes: Changes) -> None:
-        feed = self._feeds[event.feed]
+    def _claim(self, event: Upsert | Delete, changes: Changes) -> None:
+        feed, name = self._feeds[event.feed], event.object
         if isinstance(event, Delete):
             for table in feed.tables:
                 self._claims[table].withdraw(feed.name, name, changes.setdefault(table, {}))
@@ -210,15 +222,20 @@ class Reflector:
 
     def _claim_mixed(self, feed: Feed, event: Upsert, changes: Changes) -> None:
         for table in feed.tables:
-            rows = _of_type(event.rows, table, mixed=True)
+            rows = feed.rows_of(event.rows, table)
             claims = self._claims[table]
             if rows or event.object in claims.names(feed.name):
                 claims.claim(feed.name, event.object, rows, changes.setdefault(table, {}))
 
+    def _settle(self, changes: Changes) -> None:
+        """Namespaces say which of two pods holds an address that both claim."""
+        if Namespaces in changes and self._visibility.learn(changes[Namespaces]) and Endpoints in self._claims:
+            self._claims[Endpoints].settle(changes.setdefault(Endpoints, {}))
+
     def _withhold(self, event: Delete) -> None:
         """Keep an object that is said to be gone, if we know it."""
         tables = self._feeds[event.feed].tables
-        if event.object in self._batch or any(
+        if self._batch.has(event.feed, event.object) or any(
             event.object in self._claims[table].names(event.feed) for table in tables
         ):
             self._withheld.add(event.feed, event.object, event.doubt)
@@ -259,38 +276,33 @@ class Reflector:
         feed = self._feeds[listed.feed]
         changes: Changes = {table: {} for table in feed.tables}
         bad = [event for event in listed.objects if isinstance(event, Bad)]
-        for name, event in self._batch.superseded(feed.name, {event.object for event in bad}).items():
-            self._claim(name, event, changes)
+        for event in self._batch.drop_feed(feed.name, {event.object for event in bad}):
+            self._claim(event, changes)
         missing = self.names(feed.name) - {event.object for event in listed.objects}
         gone = missing if listed.full else missing & listed.gone
         self._withheld.replace(feed.name, missing - gone, listed.doubt)
         self._doubted.add(feed.name)
-        for table in feed.tables:
-            self._relist(table, feed, listed, gone, changes[table])
+        upserts = [event for event in listed.objects if isinstance(event, Upsert)]
+        said = {event.object for event in upserts}
+        for table, rows in feed.sort_out(upserts).items():
+            claims = self._claims[table]
+            without = {name: () for name in claims.names(feed.name) if name in said and name not in rows}
+            claims.relist(feed.name, gone, [*without.items(), *rows.items()], changes[table])
+        self._settle(changes)
         self._doubt(changes)
-        self._unconfirmed[feed.name] = listed.doubt
-        if listed.full or not self.withheld(feed.name):  # a list that leaves nothing out needs nobody to vouch for it
-            del self._unconfirmed[feed.name]
-        finished = () if feed.name in self._unconfirmed else self._finished(feed)
+        self._unconfirmed.pop(feed.name, None)
+        if not listed.full:
+            self._unconfirmed[feed.name] = listed.doubt
+        finished = self._finished(feed) if listed.full else []
         for table in finished:
-            self._disinherit(table, changes[table])
+            self._delete_orphans(table, changes[table])
+        finished += self._confirm_lists(changes)
         self._reject_anew(feed.name, listed.objects)
         for table in feed.tables:
             self._status.relisted(table)
         self._count(changes)
         self.split.claims_s += time.perf_counter() - started
         self._writer.commit(changes, finished)
-
-    def _relist(
-        self, table: AnyTable, feed: Feed, listed: Listed, gone: Iterable[str], changes: dict[Any, Any]
-    ) -> None:
-        claims = self._claims[table]
-        upserts = [event for event in listed.objects if isinstance(event, Upsert)]
-        of_table = [(each.object, _of_type(each.rows, table, feed.mixed)) for each in upserts]
-        if feed.mixed:
-            known = claims.names(feed.name)
-            of_table = [(name, rows) for name, rows in of_table if rows or name in known]
-        claims.relist(feed.name, gone, of_table, changes)
 
     def _reject_anew(self, feed: str, objects: Sequence[Upsert | Bad]) -> None:
         """Tell which of all objects of the feed cannot be read, wholly or in part; the others are healed."""
@@ -303,14 +315,29 @@ class Reflector:
             else:
                 self._heal(event)
 
-    def _finished(self, feed: Feed) -> tuple[AnyTable, ...]:
+    def _confirm_lists(self, changes: Changes) -> list[AnyTable]:
+        """A list that leaves nothing out any more needs nobody to vouch for it; the tables that this finishes."""
+        finished: list[AnyTable] = []
+        for name in [name for name in self._unconfirmed if not self._leaves_out(name)]:
+            del self._unconfirmed[name]
+            finished += self._finished(self._feeds[name])
+        for table in finished:
+            self._delete_orphans(table, changes.setdefault(table, {}))
+        return finished
+
+    def _leaves_out(self, feed: str) -> bool:
+        """Whether an object, or a row of before that may be of this feed, would go if its list were believed."""
+        return bool(self._withheld.names(feed)) or any(
+            key not in self._claims[table]
+            for table in self._feeds[feed].tables
+            for key in self._inherited.get(table, ())
+        )
+
+    def _finished(self, feed: Feed) -> list[AnyTable]:
         """The tables that this list was the last one missing for; each once."""
-        finished = []
         for table in feed.tables:
             self._unlisted[table].discard(feed.name)
-            if not self._unlisted[table] and table in self._inherited:
-                finished.append(table)
-        return tuple(finished)
+        return [table for table in feed.tables if not self._unlisted[table] and table in self._inherited]
 
     def _orphans(self, table: AnyTable) -> Sequence[Any]:
         """Keys of rows of before that nobody claims, though all lists have come; as some of those are not believed."""
@@ -320,7 +347,7 @@ class Reflector:
         self._inherited[table] = orphans = [key for key in self._inherited[table] if key not in claims]
         return orphans
 
-    def _disinherit(self, table: AnyTable, changes: dict[Any, Any]) -> None:
+    def _delete_orphans(self, table: AnyTable, changes: dict[Any, Any]) -> None:
         """Rows that an earlier source left and nobody claims now are orphans."""
         claims = self._claims[table]
         for key in self._inherited.pop(table, ()):
@@ -334,7 +361,7 @@ class Reflector:
         if found is not None:
             self._status.reject(found[0], table.name, found[1], str(error), excerpt(repr(row)))
 
-    def _standing(self, table: AnyTable, key: Any) -> Any:
+    def _current_row(self, table: AnyTable, key: Any) -> Any:
         """The row that the table has under a key, or would have if it did not refuse it."""
         refused = self._writer.refused(table, key)
         return self._db.snapshot()[table].get(key) if refused is None else refused
@@ -348,9 +375,7 @@ class Reflector:
         """The feed and the object whose row stands, or should stand, under a key."""
         claims = self._claims[table]
         name = claims.holder(key)
-        if name is None:
-            return None
-        return next(feed for feed in self._feeds if name in claims.names(feed)), name
+        return None if name is None else (next(feed for feed in self._feeds if name in claims.names(feed)), name)
 
     def _count(self, changes: Iterable[AnyTable]) -> None:
         """How many rows are ours and how many withheld, of the tables that change, or of all while any is withheld."""
@@ -365,9 +390,3 @@ class Reflector:
             if self._unconfirmed and (orphans := len(self._orphans(table))):
                 count, doubt = count + orphans, doubt or next(iter(self._unconfirmed.values()))
             self._status.count(table, len(claims), count, doubt)
-
-
-def _of_type(rows: tuple[Any, ...], table: AnyTable, mixed: bool) -> tuple[Any, ...]:
-    if not mixed:
-        return rows
-    return tuple([row for row in rows if type(row) is table.row_type])

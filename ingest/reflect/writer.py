@@ -11,7 +11,7 @@ from statedb.catalog import Rejected, Sources
 
 from ..source import AnyTable
 from ..status import Status
-from .feed import Split
+from .feed import Timings
 from .initializers import Initializers
 
 Changes: TypeAlias = dict[AnyTable, dict[Any, Any]]
@@ -33,7 +33,7 @@ class TableWriter:
         db: Database,
         status: Status,
         initializers: Initializers,
-        split: Split,
+        split: Timings,
         refused: Refusal,
         accepted: Callable[[AnyTable, Any], None],
         clock: Callable[[], float],

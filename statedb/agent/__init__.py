@@ -14,9 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client.remote import Cancellation, Remote, RemoteBatch, RemoteChange, RemoteTable
+    from .client.connection import Cancellation
+    from .client.credentials import Credentials
+    from .client.remote import Remote, RemoteBatch, RemoteChange, RemoteTable
     from .client.replica import Link, Links, Replica, ReplicaOptions
-    from .errors import AgentError, BadRequest, ConfigError, NoRow, NotFound, StartError, Unreachable
+    from .errors import AgentError, BadRequest, ConfigError, Denied, NoRow, NotFound, StartError, Unreachable
     from .process.agent import Agent
     from .process.comparison import Comparison, Difference, compare
     from .process.config import Config, load_config, parse_config
@@ -29,6 +31,8 @@ __all__ = [
     "Comparison",
     "Config",
     "ConfigError",
+    "Credentials",
+    "Denied",
     "Difference",
     "Link",
     "Links",
@@ -47,7 +51,16 @@ __all__ = [
     "parse_config",
 ]
 
-_MODULES = ("client.remote", "client.replica", "errors", "process.agent", "process.comparison", "process.config")
+_MODULES = (
+    "client.connection",
+    "client.credentials",
+    "client.remote",
+    "client.replica",
+    "errors",
+    "process.agent",
+    "process.comparison",
+    "process.config",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -65,18 +65,18 @@ def parse_listen(text: str) -> Address:
 
 
 def parse_server(text: str) -> Address:
-    """``http://host:port``, ``host:port`` or ``unix:/path``. Raises ValueError with the remedy."""
+    """``http://host:port``, ``https://...``, ``host:port`` or ``unix:/path``. Raises ValueError with the remedy."""
     if text.startswith("unix:"):
         return _socket(text)
-    wrong = ValueError(f"{text!r} is not a server; write http://{DEFAULT_LISTEN} or unix:/path")
+    wrong = ValueError(f"{text!r} is not a server; write http://{DEFAULT_LISTEN}, https://host:port or unix:/path")
     try:
         parts = urlsplit(text if "//" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
     except ValueError:
         raise wrong from None
-    if parts.scheme != "http" or not host or "@" in parts.netloc or parts.path.strip("/") or parts.query:
+    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or parts.path.strip("/") or parts.query:
         raise ValueError("the server's address must not hold a user") if "@" in parts.netloc else wrong
-    return Address(host, 9974 if port is None else port)
+    return Address(host, 9974 if port is None else port, secure=parts.scheme == "https")
 
 
 def _socket(text: str) -> Address:

@@ -21,6 +21,10 @@ class NoRow(NotFound):
     """The table exists, the row does not."""
 
 
+class Denied(AgentError):
+    """Credentials are missing, wrong or not enough; or the agent's certificate is not to be trusted."""
+
+
 class Overloaded(AgentError):
     """The agent does as much at once as it may. Asking again later may succeed."""
 

@@ -4,6 +4,9 @@ import msgspec
 
 from statedb import Table, UniqueIndex
 
+GLOBAL = "clustermesh.cilium.io/global"
+"""The annotation that says whether other clusters see what is in a namespace (cilium/cilium pkg/annotation)."""
+
 
 class NamespaceKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """A namespace of one cluster."""
@@ -18,6 +21,15 @@ class Namespace(msgspec.Struct, frozen=True, gc=False):
     key: NamespaceKey
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_global(self) -> bool | None:
+        """Whether it says that other clusters see what is in it; None where it says nothing.
+
+        Any text but ``true``, in any case, means no.
+        """
+        said = next((text for name, text in self.annotations if name == GLOBAL), None)
+        return None if said is None else said.lower() == "true"
 
 
 class Namespaces(Table[NamespaceKey, Namespace], name="namespaces"):

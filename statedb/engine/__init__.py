@@ -9,6 +9,7 @@ import contract in pyproject.toml checks it. From the bottom:
     states, order, row_list     a row at one moment; keys in order; rows in order
     bucket                      the primary keys under one index key
     layers, history             old states as layers over the newest rows; the chain of commits
+    row_change                  one row before and after
     wakers, concern             what a watch wakes; what it is about
     watch, watch_set            watches and their registry; several watches waited for as one
     reserve                     which transaction may write a table now
@@ -16,6 +17,7 @@ import contract in pyproject.toml checks it. From the bottom:
     source                      the rule by which every read is right, also during a commit
     table_view, index_views, network_view    what users read
     codec, dump, snapshot, origins     tables as lines; all tables at one instant; who holds old states
+    fork                        what a child process has to tidy up
     commit, single, staged_keys, overlay, writer, transaction    how a change becomes the newest state
     changes, streams            what changed since, batch by batch
     head, stats, invariants     the parts of a database that transactions need; numbers; checks

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from .order import Order
 from .states import Key
 
+_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 _LARGE = 4096
 """From so many keys on a bucket keeps an order of its own, so that a key more does not sort them all again."""
 
@@ -33,6 +35,14 @@ class Bucket(set[Any]):
     cached: tuple[int, list[Key]] | None
     order: Order | None
 
+    def copied(self) -> list[Key]:
+        """The keys at one instant, in no order: one atomic step.
+
+        Without the GIL ``list`` copies a set atomically only where it is exactly a set, and iterates over a subclass:
+        "Set changed size during iteration". ``set.copy`` holds the set's own lock for both.
+        """
+        return list(self) if _GIL else list(self.copy())
+
     def ordered(self) -> list[Key]:
         """The keys in order; do not change the list. Cost: O(1) while the membership does not change."""
         if self.order is not None:
@@ -43,9 +53,11 @@ class Bucket(set[Any]):
             return cached[1]
         if len(self) > _LARGE:
             self.cached = None
-            self.order = order = Order(self)  # first where the writer sees it, then copied: no key falls between
+            self.order = order = Order(
+                self, self.copied
+            )  # first where the writer sees it, then copied: no key falls between
             return order.between()
-        keys = list(self)
+        keys = self.copied()
         keys.sort()
         self.cached = (version, keys)
         return keys
@@ -54,7 +66,7 @@ class Bucket(set[Any]):
         """The first keys in order, or the last from the end, at most ``limit``; do not change the list."""
         if limit is not None and (len(self) > _LARGE or self.order is not None):
             if self.order is None:
-                self.order = Order(self)
+                self.order = Order(self, self.copied)
             return self.order.between(limit=limit, reverse=reverse)
         keys = self.ordered()
         return keys[::-1][:limit] if reverse else keys if limit is None else keys[:limit]

@@ -1,28 +1,13 @@
-"""What change streams give: one change, and batches of them."""
+"""What change streams give: batches of changes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from operator import itemgetter
-from typing import Any, Generic, NamedTuple, overload
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
 
+from .row_change import Change
 from .schema import K, R, Table
 from .snapshot import Snapshot
-from .states import State
-
-
-class Change(NamedTuple, Generic[R]):
-    """One row at its newest state: inserted or replaced, or deleted; then it is the row that was deleted."""
-
-    row: R
-    revision: int
-    deleted: bool
-
-
-as_change: Callable[[tuple[Any, int, bool]], Change[Any]] = partial(tuple.__new__, Change)
-"""A change made of its three values: at half the cost of calling the class, which large batches feel."""
-WITHOUT_KEYS: Callable[[State], tuple[Any, int, bool]] = itemgetter(0, 1, 2)
 
 
 class ChangeBatch(Sequence[Change[R]]):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import InvalidKey
-from .states import Key, Redo, State, Undo, is_told, keys_before_and_after, really_changed
+from .states import Key, Redo, State, Undo, keys_before_and_after, reaches_streams, really_changed
 
 
 class Concern:
@@ -33,14 +33,14 @@ class Concern:
         self.matches = matches
 
     @property
-    def heeds_initializers(self) -> bool:
+    def includes_initializers(self) -> bool:
         """Whether initializers that begin or finish trip it too."""
         return self.place in ("table", "stream", "initializers")
 
-    def touched_by(self, undo: Undo, redo: Redo) -> bool:
+    def matches_change(self, undo: Undo, redo: Redo) -> bool:
         """Whether a commit changed something this watch is about. Cost: O(changed rows)."""
         if self.place == "stream":
-            return any(is_told(undo[key], after) for key, after in redo.items())
+            return any(reaches_streams(undo[key], after) for key, after in redo.items())
         if self.place == "initializers":
             return False
         if self.place == "key" and self.position == 0:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from threading import RLock
 from time import monotonic
 from typing import Any, cast, overload
 
 from .dump import Decoder
-from .errors import InvalidTable
+from .errors import InvalidTable, UnknownTable
 from .head import Head
+from .history import StagedPin
 from .origins import HeldState, Origins
 from .owner import Owner
 from .schema import K, R, Table
@@ -36,7 +36,7 @@ class Database(Head):
     ['hello']
     """
 
-    __slots__ = ("_chosen", "_lock", "_transaction")
+    __slots__ = ("_chosen", "_transaction")
 
     def __init__(self, *tables: AnyTable) -> None:
         """A database of these tables, empty. More may be registered later.
@@ -44,7 +44,6 @@ class Database(Head):
         With ``STATEDB_CHECK=1`` in the environment all invariants are checked after every commit: slow, for tests.
         """
         super().__init__()
-        self._lock = RLock()
         self._chosen: dict[tuple[AnyTable, ...], tuple[TableStore, ...]] = {}  # what ``write`` was asked for, in order
         self._transaction = ObservedTransaction if self._check else WriteTransaction
         for table in tables:
@@ -54,10 +53,22 @@ class Database(Head):
         """Its tables."""
         return f"<Database {', '.join([table.name for table in self._stores])}>"
 
+    def _repr_html_(self) -> str:
+        """Every table with its number of rows now, for notebooks."""
+        return self.snapshot()._repr_html_()
+
     @property
     def tables(self) -> tuple[AnyTable, ...]:
         """The registered tables, in order of registration."""
         return tuple(self._root.pins)
+
+    def table(self, name: str) -> AnyTable:
+        """The registered table of this name. Raises UnknownTable."""
+        for table in self.tables:
+            if table.name == name:
+                return table
+        names = ", ".join([table.name for table in self.tables]) or "none"
+        raise UnknownTable(f"no table is called {name!r} in this database (tables: {names})")
 
     def register(self, table: AnyTable) -> None:
         """Add an empty table; snapshots taken before do not have it. Registering a table again does nothing.
@@ -102,7 +113,7 @@ class Database(Head):
 
         Half the cost of ``with db.write(table)`` around it. Raises what the two of them raise.
         """
-        store = self._short_way(table)
+        store = self._plain_store(table)
         if store is not None:
             try:
                 done, old = write_one(store, insertion, row, owner)
@@ -115,7 +126,7 @@ class Database(Head):
 
     def delete(self, table: type[Table[K, R]], key: K, *, owner: Owner | None = None) -> R | None:
         """Take one row out, in a transaction of its own; the deleted row, or None where there was none."""
-        store = self._short_way(table)
+        store = self._plain_store(table)
         if store is not None:
             try:
                 done, old = write_one(store, deletion, key, owner)
@@ -126,7 +137,7 @@ class Database(Head):
         with self.write(table, owner=owner) as txn:
             return txn[table].delete(key)
 
-    def _short_way(self, table: Any) -> TableStore | None:
+    def _plain_store(self, table: Any) -> TableStore | None:
         """The store of a table, where commits are neither timed nor checked."""
         try:
             return self._stores.get(table) if self._transaction is WriteTransaction else None
@@ -190,7 +201,8 @@ class Database(Head):
 
         Several tables are followed as one, in consistent cuts. With ``since`` it begins with what changed after that
         snapshot, deletions included: ``since=db.snapshot()`` is from now on. Raises UnknownTable, also for a snapshot
-        of another database or from before the table was registered; ValueError without a table.
+        of another database or from before the table was registered; ValueError without a table, or for a snapshot
+        of what a transaction has staged.
         """
         if not tables:
             raise ValueError("name at least one table to follow, as in db.changes(Services)")
@@ -203,6 +215,11 @@ class Database(Head):
                 raise unknown_table(table, self._stores)
             if since is not None and since._stores.get(table) is not self._stores[table]:
                 raise unknown_table(table, since._pins)
+            if since is not None and isinstance(since._pins[table], StagedPin):
+                raise ValueError(
+                    f"table {table.name!r}: a stream cannot begin at what a transaction has staged, for no commit "
+                    "has made it; give the snapshot that commit() returns"
+                )
         stores = tuple([self._stores[table] for table in chosen])
         stream: ChangeStream[Any, Any] | TablesStream
         stream = (ChangeStream if len(tables) == 1 else TablesStream)(self, stores, since)

@@ -10,11 +10,11 @@ Rows come in key order. The last line tells a whole dump from one that was cut o
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from .fields import fields_of
 from .table_view import TableView
 
 VERSION = 1
@@ -41,7 +41,7 @@ def dump(views: Mapping[Any, TableView[Any, Any]], decoder: Decoder | None = Non
     shapes = [
         {
             "name": table.name,
-            "fields": _fields_of(table.row_type),
+            "fields": fields_of(table.row_type),
             "rows": len(view),
             "revision": view.revision,
         }
@@ -62,15 +62,3 @@ def dump(views: Mapping[Any, TableView[Any, Any]], decoder: Decoder | None = Non
 
 def _line(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
-
-
-def _fields_of(kind: Any) -> list[str] | None:
-    """The names of a row's fields; None for a plain value."""
-    for names in ("__struct_fields__", "_fields"):
-        if hasattr(kind, names):
-            return list(getattr(kind, names))
-    if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind)]
-    if hasattr(kind, "__attrs_attrs__"):
-        return [attribute.name for attribute in kind.__attrs_attrs__]
-    return None

@@ -9,8 +9,10 @@ Transactions and streams work on this; users see it as `Database`, which adds th
 from __future__ import annotations
 
 import os
+from threading import RLock
 from typing import Any
 
+from .fork import remember
 from .history import Pin, Root
 from .invariants import check_stores
 from .origins import Origins
@@ -21,7 +23,7 @@ from .store import TableStore
 class Head:
     """The part of a database that transactions and streams need."""
 
-    __slots__ = ("__weakref__", "_check", "_origins", "_root", "_stores", "_taken")
+    __slots__ = ("__weakref__", "_check", "_lock", "_origins", "_root", "_stores", "_taken")
 
     def __init__(self) -> None:
         """No tables yet."""
@@ -30,6 +32,8 @@ class Head:
         self._check = os.environ.get("STATEDB_CHECK", "0") not in ("", "0")
         self._origins: Origins | None = None
         self._taken: Snapshot | None = None
+        self._lock = RLock()
+        remember(self)
 
     def snapshot(self) -> Snapshot:
         """All tables at this instant. Until the next commit all who ask get the same object, which is immutable.

@@ -14,15 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from operator import itemgetter
 from threading import RLock
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 from .layers import Layer, stacked
-from .states import Redo, Row, State, Undo
-
-_REVISION = itemgetter(1)
+from .states import Redo, Row, Undo
 
 
 class Initializer:
@@ -69,17 +66,35 @@ class Pin:
     stale one together with the Pin at which it ends: one tuple, replaced whole, never changed.
     """
 
-    __slots__ = ("__weakref__", "commit", "layers", "ordered", "origins", "walks")
+    __slots__ = ("__weakref__", "commit", "layers", "ordered", "origins", "traversals")
 
     def __init__(self, commit: Commit) -> None:
         """Pin a commit."""
         self.commit = commit
         self.ordered: list[Row] | None = None
         self.layers: tuple[tuple[Layer, ...], Pin] | None = None
-        self.walks = 0
+        self.traversals = 0
         """How often a row was looked for link by link, before the undo was merged into layers."""
         self.origins: dict[str, None] | None = None
         """Where the state was taken, if `Database.observe` was told to remember that."""
+
+
+class StagedPin(Pin):
+    """A state that no commit has made: what a transaction had staged at one moment, over the state that it began with.
+
+    It is read as every old state is. Its commit is one in front of ``base``: what has to be undone to come back to it
+    are the staged rows. It keeps ``base``, so that the chain behind it can be shortened.
+    """
+
+    __slots__ = ("base",)
+
+    def __init__(self, base: Pin, staged: Redo, revision: int, count: int, pending: tuple[Initializer, ...]) -> None:
+        """``staged`` is a copy that nobody changes."""
+        commit = Commit(base.commit.sequence, revision, count, pending)
+        commit.link = (cast("Undo", staged), {}, base.commit)
+        super().__init__(commit)
+        self.base = base
+        self.layers = ((Layer(cast("Undo", staged)),), base)
 
 
 def links(start: Commit, end: Commit | None) -> Iterator[tuple[Undo, Redo, Commit]]:
@@ -134,23 +149,21 @@ def layers_over(pin: Pin, root: Root, table: Any) -> tuple[Layer, ...]:
     return (*layers, Layer(under_way)) if under_way else layers
 
 
-def fold(start: Commit, end: Commit) -> list[State]:
-    """The rows that differ between two states, each once at its newest state, in revision order.
+def fold(start: Commit, end: Commit) -> tuple[Undo, Redo]:
+    """The rows written between two states: what they were at the first, and what they are at the second.
 
-    A key absent at both ends is no change.
+    Do not change the dicts: where one commit lies between the two states, they are its own.
     """
+    steps = list(links(start, end))
+    if len(steps) == 1:
+        return steps[0][0], steps[0][1]
+    undo: Undo = {}
     redo: Redo = {}
-    for _, newer, _ in links(start, end):
+    for _, newer, _ in steps:
         redo.update(newer)
-    gone = [key for key, state in redo.items() if state[2]]
-    if gone:
-        undo = merged_undo(start, end)
-        for key in gone:
-            if undo[key] is None:
-                del redo[key]
-    changes = list(redo.values())
-    changes.sort(key=_REVISION)
-    return changes
+    for older, _, _ in reversed(steps):
+        undo.update(older)
+    return undo, redo
 
 
 def compact(replaced: list[ref[Pin]]) -> list[ref[Pin]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, TypeAlias
 
 from .bucket import Bucket, bucket_of
 from .networks import Steps, length_of, nearest, steps_of
 from .order import Order
-from .schema import AnyIndex, Keys, PrefixIndex
+from .schema import AnyIndex, Keys, PrefixIndex, TextPrefixIndex
 from .shape import KeyShape
 from .states import Key, Redo, Row, State
 
@@ -25,6 +26,7 @@ class IndexStore:
         "entries",
         "index",
         "keys_of",
+        "length_of",
         "lengths",
         "order",
         "place",
@@ -44,8 +46,9 @@ class IndexStore:
         self.entries: dict[Key, Any] = {}
         self.order = Order(self.entries)
         self.shape = KeyShape(index.position)
-        # The prefix lengths ever present, at most 129. Only for prefix indexes.
-        self.lengths: dict[int, None] | None = {} if isinstance(index, PrefixIndex) else None
+        # The prefix lengths ever present, of networks at most 129. Only for indexes of prefixes.
+        self.lengths: dict[int, None] | None = {} if isinstance(index, (PrefixIndex, TextPrefixIndex)) else None
+        self.length_of: Callable[[Any], int] = len if isinstance(index, TextPrefixIndex) else length_of
         self.steps: dict[int, tuple[int, Steps]] = {}  # by size of key: for how many lengths, and how to try them
 
     def nearest(self, packed: bytes) -> Any:
@@ -119,7 +122,7 @@ class IndexStore:
         if self.lengths is not None:
             for state in moves.values():
                 for key in state[3][place]:
-                    self.lengths[length_of(key)] = None
+                    self.lengths[self.length_of(key)] = None
 
     def note(self, leave: Moves, enter: Moves) -> None:
         """Remember for the order which keys may have come or gone."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Generic, overload
 
 from .bucket import Bucket
 from .concern import key_concern, prefix_concern
-from .errors import RowNotFound
+from .errors import InvalidKey, RowNotFound, TransactionClosed
 from .keys import Bounds, normal_prefix, prefix_edges, prefix_matcher, range_edges
-from .schema import AnyIndex, K, R
+from .notebook import SHOWN, html_table
+from .schema import AnyIndex, K, R, T
 from .source import Source, check_limit
 from .states import Key
 from .table_view import D, TableView
@@ -31,6 +33,21 @@ class AnyIndexView(Generic[K, R]):
     def __repr__(self) -> str:
         """Table and index."""
         return f"<{type(self).__name__} {self._source.store.name}.{self._index.index.name}>"
+
+    def _repr_html_(self) -> str | None:
+        """The first keys with their rows, for notebooks. None after the end of the transaction."""
+        try:
+            keys, total = list(islice(self._keys(), SHOWN)), len(self)
+        except TransactionClosed:
+            return None
+        lines = [(self._as_given(key), ", ".join(map(repr, self._listed(key)))) for key in keys]
+        title = f"{self._source.store.name}.{self._index.index.name}: {total:,} keys"
+        return html_table(title, ["key", "rows"], lines, total)
+
+    @staticmethod
+    def _as_given(key: Key) -> Any:
+        """A stored key as users write it."""
+        return key
 
     def _listed(self, key: Key) -> tuple[R, ...]:
         """The rows under a stored key, in primary key order. Raises TransactionClosed."""
@@ -209,6 +226,54 @@ class IndexView(_OrderedIndexView[K, R]):
         return tuple([(key, self[key]) for key in self.keys()])
 
 
+class TextPrefixIndexView(IndexView[T, R]):
+    """An index of prefixes of text or bytes at one instant: an `IndexView` that also looks for what a text begins with.
+
+    In all three questions a text that is itself a key counts, and so does the empty key.
+    """
+
+    __slots__ = ()
+
+    def longest(self, text: T) -> tuple[R, ...]:
+        """The rows of the longest key that this text begins with; empty where there is none.
+
+        Several rows may share it: they come in primary key order. Cost: one lookup for each length of key there is.
+        """
+        self._source.check_open()
+        for key in reversed(self._beginnings(text)):
+            rows = self._listed(key)
+            if rows:
+                return rows
+        return ()
+
+    def covering(self, text: T) -> tuple[R, ...]:
+        """The rows of every key that this text begins with, the shortest first."""
+        self._source.check_open()
+        return self._over(self._beginnings(text))
+
+    def watch_longest(self, text: T) -> Watch:
+        """A watch on every key that this text begins with: trips when ``longest`` or ``covering`` may differ."""
+        check_text(text)
+        keys: list[Key] = [text[:size] for size in range(len(text) + 1)]
+        return self._source.watch(key_concern(self._index.position, keys))
+
+    def _beginnings(self, text: T) -> list[T]:
+        """What the text begins with, of the lengths that keys have or had, the shortest first.
+
+        The lengths of the newest state are read before the layers, as everything is; they only become more.
+        """
+        check_text(text)
+        lengths = set(self._index.lengths or ())
+        for layer in self._source.layers():
+            lengths.update(map(len, layer.index(self._index.position)))
+        return [text[:size] for size in sorted(lengths) if size <= len(text)]
+
+
+def check_text(text: Any) -> None:
+    if not isinstance(text, (str, bytes)):
+        raise InvalidKey(f"{text!r} is neither text nor bytes; give what begins with a key of the index")
+
+
 class PrimaryIndexView(UniqueIndexView[K, R]):
     """The primary index by the same words as every other unique one; it reads through its table's view."""
 
@@ -222,6 +287,10 @@ class PrimaryIndexView(UniqueIndexView[K, R]):
     def __repr__(self) -> str:
         """Table and index."""
         return f"<PrimaryIndexView {self._source.store.name}>"
+
+    def _repr_html_(self) -> str | None:
+        """The first rows, for notebooks."""
+        return self._view._repr_html_()
 
     def __getitem__(self, key: K) -> R:
         """The row under this key. Raises RowNotFound."""

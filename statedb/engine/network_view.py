@@ -8,6 +8,7 @@ from .concern import key_concern, prefix_concern
 from .index_views import AnyIndexView
 from .networks import covering, length_of, pack, span, unpack
 from .schema import N, R
+from .states import Key
 from .watch import Watch
 
 
@@ -18,6 +19,11 @@ class PrefixIndexView(AnyIndexView[N, R]):
     """
 
     __slots__ = ()
+
+    @staticmethod
+    def _as_given(key: Key) -> str:
+        """A stored key as users write it."""
+        return str(unpack(key))
 
     def __getitem__(self, network: N) -> tuple[R, ...]:
         """The rows of exactly this network, in primary key order."""
@@ -30,7 +36,7 @@ class PrefixIndexView(AnyIndexView[N, R]):
     def keys(self) -> tuple[str, ...]:
         """The networks that have rows, as text: by family, address, and the wider first."""
         self._source.check_open()
-        return tuple([str(unpack(key)) for key in self._keys()])
+        return tuple(map(self._as_given, self._keys()))
 
     def __iter__(self) -> Iterator[str]:
         """The networks that have rows, as ``keys`` gives them."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sized
+from collections.abc import Callable, Sized
+from functools import partial
 from threading import RLock
 from typing import Any
 
@@ -24,11 +25,12 @@ class Order:
     this same thread may come back here. The lock lets it in, ``_busy`` tells it, and it sorts for itself.
     """
 
-    __slots__ = ("_busy", "_keys", "_lock", "_noted_keys", "_sorted", "noted")
+    __slots__ = ("_busy", "_copied", "_keys", "_lock", "_noted_keys", "_sorted", "noted")
 
-    def __init__(self, keys: Any) -> None:
-        """``keys`` is the dict or set whose keys are ordered."""
+    def __init__(self, keys: Any, copied: Callable[[], list[Any]] | None = None) -> None:
+        """``keys`` is the dict or set whose keys are ordered; ``copied`` copies them in one step, by default `list`."""
         self._keys = keys
+        self._copied: Callable[[], list[Any]] = partial(list, keys) if copied is None else copied
         self._lock = RLock()
         self._busy = False
         self.noted: deque[list[Any]] | None = None
@@ -62,7 +64,7 @@ class Order:
         """
         with self._lock:
             if self._busy:
-                return _slice(SortedList(list(self._keys)), low, high, limit, reverse)
+                return _slice(SortedList(self._copied()), low, high, limit, reverse)
             self._busy = True
             try:
                 return _slice(self._fresh(), low, high, limit, reverse)
@@ -84,7 +86,7 @@ class Order:
         ordered, self._sorted = self._sorted, None  # half updated it is corrupt: where this raises, it is gone
         if ordered is None:
             noted.clear()
-            ordered = SortedList(list(self._keys))
+            ordered = SortedList(self._copied())
         ordered = self._drained(ordered, noted)
         if self.noted is noted:  # else a writer has forgotten it meanwhile
             self._sorted = ordered
@@ -98,7 +100,7 @@ class Order:
         if not changed:
             return ordered
         if len(changed) * _REBUILD_SHARE > len(ordered):
-            return SortedList(list(self._keys))
+            return SortedList(self._copied())
         keys = self._keys
         for key in changed:
             if key in keys:
@@ -107,6 +109,13 @@ class Order:
             elif key in ordered:
                 ordered.remove(key)
         return ordered
+
+    def after_fork(self) -> None:
+        """In a child process: a thread that is not here may have been in the midst of this."""
+        self._lock = RLock()
+        if self._busy:
+            self._busy = False
+            self.noted = self._sorted = None
 
     def check(self) -> None:
         """Raise AssertionError where the order, if there is one, is not that of the dict. For tests; no writer."""

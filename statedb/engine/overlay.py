@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from .commit import CommitPlan
 from .errors import DuplicateKey, IndexFunctionError, InvalidKey
-from .history import Commit, Pin
+from .history import Commit, Pin, StagedPin
 from .layers import Layer
 from .row_list import patched
 from .schema import Keys
@@ -85,6 +85,12 @@ class Overlay(StagedKeys):
             return rows
         staged = {key: None if state[2] else state[0] for key, state in self.redo.items()}
         return patched(rows, staged, self.store.key_of)
+
+    def staged_pin(self) -> Pin:
+        """The state with what is staged at this moment, for ever. Cost: O(staged rows)."""
+        if not self.redo and self.pending == self.pin.commit.pending:
+            return self.pin
+        return StagedPin(self.pin, self.redo.copy(), self.revision, self.count, self.pending)
 
     # -- staging ---------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from .wakers import TaskWaker
 
 HOLDER = "holder"
 HOW = "how"
+FREES = "frees"
 COMMITTED = "committed"
 ABORTED = "aborted"
 _RECHECK_S = 1.0
@@ -41,8 +42,11 @@ class Holder:
         self.thread = get_ident()
         self.task: Any = None
         """The asyncio task that opened it without blocking; None where a thread did."""
-        self.outcome: dict[str, str] = {}
-        """Its one outcome under ``HOW``, once there is one: see `decide`."""
+        self.outcome: dict[str, Any] = {}
+        """Its one outcome under ``HOW``, once there is one: see `decide`.
+
+        Under ``FREES`` the abort that frees the tables: a list with its thread.
+        """
         self.closed: str = ""
         """The outcome once more, for the hot checks; empty while it is open."""
         self.torn: Callable[[], None] | None = None
@@ -58,7 +62,7 @@ class Holder:
             setdefault -> committed     setdefault -> committed: not ours, return
             changes the tables          (frees nothing, so no second writer comes in)
         """
-        decided = self.outcome.setdefault(HOW, how)
+        decided: str = self.outcome.setdefault(HOW, how)
         self.closed = decided
         return decided == how
 
@@ -105,7 +109,11 @@ class Reservation:
             self._wait(holder, deadline)
 
     def release(self, holder: Holder) -> None:
-        """Let the next one in. Nothing happens where the table is not this holder's. Idempotent."""
+        """Let the next one in. Nothing happens where the table is not this holder's. Idempotent.
+
+        Called for a holder by one thread at a time, and not from a handler that interrupts it (see ``_let_go`` of the
+        transaction): between the look and the step that frees the table, another writer could have come in.
+        """
         if self.holder.get(HOLDER) is holder:
             del self.holder[HOLDER]
         if self.waiting:
@@ -113,6 +121,9 @@ class Reservation:
 
     def refuse_nested(self, current: Holder, holder: Holder) -> None:
         """Raise NestedWrite where the one that holds the table cannot go on before the one that waits for it."""
+        freeing = current.outcome.get(FREES)
+        if freeing is not None and freeing[0] != holder.thread:
+            return  # it was aborted, and another thread is about to free the table
         if current.thread == holder.thread and (holder.task is None or holder.task is current.task):
             raise NestedWrite(
                 f"table {self._name!r} is being written by an open transaction of this same thread "

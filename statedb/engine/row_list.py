@@ -133,6 +133,13 @@ class RowList:
         stop = len(ordered) if high is None else bisect_left(ordered, high, key=self._key_of)
         return ordered[start:stop]
 
+    def after_fork(self) -> None:
+        """In a child process: a thread that is not here may have been in the midst of this."""
+        self._lock = RLock()
+        if self._busy:
+            self._busy = False
+            self.touched = self._list = None
+
     def check(self) -> None:
         """Raise AssertionError where the list, if there is one, is not that of the rows. For tests; no writer."""
         if self._list is not None and self.touched is not None:

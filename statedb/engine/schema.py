@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
+from copy import copy
 from enum import Enum
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+from types import new_class
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args, get_origin
 
 from .errors import IndexFunctionError, InvalidTable
 from .networks import Network, pack
@@ -14,6 +16,7 @@ from .networks import Network, pack
 K = TypeVar("K")
 R = TypeVar("R")
 N = TypeVar("N", bound=Network)
+T = TypeVar("T", str, bytes)
 
 Keys = tuple[Any, ...]
 """The keys of one row in one index, none, one or several (Any: keys are the user's)."""
@@ -80,6 +83,29 @@ class UniqueIndex(AnyIndex[K, R]):
         return () if key is None else (key,)
 
 
+class UniqueKeysIndex(UniqueIndex[K, R]):
+    """A unique index in which a row may have several keys: at most one row per key. Never a primary index.
+
+    The function gives an iterable of keys, as that of `Index` does: the names and aliases of a host, say.
+    """
+
+    def __init__(self, keys: Callable[[R], Iterable[K]]) -> None:
+        """``keys`` must be pure, total and thread-safe; a tuple is the cheapest answer. Duplicates count once."""
+        self._keys = Index[K, R](keys)
+
+    def __call__(self, row: R) -> K:
+        """Refused: a row may have several keys, or none."""
+        raise IndexFunctionError(f"index {self.name!r} may have several keys for {row!r}; ask keys_of(row)")
+
+    def keys_of(self, row: R) -> Keys:
+        """The keys as a tuple."""
+        return self._keys.keys_of(row)
+
+    def extractor(self) -> tuple[Callable[[R], Any], Callable[[Any], Keys]]:
+        """As that of `Index`."""
+        return self._keys.extractor()
+
+
 class Index(AnyIndex[K, R]):
     """Any number of rows per key, any number of keys per row. The function gives an iterable of keys."""
 
@@ -100,6 +126,14 @@ class Index(AnyIndex[K, R]):
         if isinstance(keys, (str, bytes)):
             raise IndexFunctionError(f"the function gave {keys!r}, which is one key; give an iterable, ({keys!r},)")
         return tuple(keys)
+
+
+class TextPrefixIndex(Index[T, R]):
+    """An index of text or bytes whose keys are prefixes: what it is asked for is longer than what it holds.
+
+    The view also finds the rows under the longest key that a text begins with, and under all such keys: routes by the
+    path of a request, rules by the name of an interface. Otherwise it is an `Index`.
+    """
 
 
 class PrefixIndex(AnyIndex[N, R]):
@@ -197,7 +231,7 @@ class Table(Generic[K, R]):
         if isinstance(cls.row_type, type):
             check_row_type(name, cls.row_type)
         primary = cls.__dict__.get("primary")
-        if not isinstance(primary, UniqueIndex):
+        if not isinstance(primary, UniqueIndex) or isinstance(primary, UniqueKeysIndex):
             raise InvalidTable(
                 f"table {name!r} needs a unique primary index: primary = UniqueIndex[K, R](lambda row: ...)"
             )
@@ -235,6 +269,27 @@ class Table(Generic[K, R]):
             )
         index.table = cls
         index.position = position
+
+    @classmethod
+    def named(cls, name: str) -> type[Self]:
+        """Another table with the same indexes and rows, under a name of its own: one for each cluster, say.
+
+        Each call makes a new one, so keep it; ``db.table(name)`` finds it once it is registered. Raises InvalidTable.
+
+        >>> class Words(Table[str, str], name="words"):
+        ...     primary = UniqueIndex[str, str](lambda word: word)
+        >>> German = Words.named("words-german")
+        >>> German.name, German.primary is Words.primary
+        ('words-german', False)
+        """
+        if not cls.name:
+            raise InvalidTable("Table itself has no rows and no indexes; derive a class from Table[K, R] first")
+        indexes = {attribute: copy(index) for attribute, index in cls.indexes.items()}
+        for index in indexes.values():
+            del index.table
+        body: dict[str, Any] = {**indexes, "__doc__": cls.__doc__, "__module__": cls.__module__}
+        body["__orig_bases__"] = cls.__dict__.get("__orig_bases__", ())
+        return cast("type[Self]", new_class(cls.__name__, (Table,), {"name": name}, lambda space: space.update(body)))
 
     @classmethod
     def key_of(cls, row: R) -> K:

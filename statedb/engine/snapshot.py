@@ -8,9 +8,10 @@ from typing import Any, TypeVar, cast, overload
 from .dump import Decoder, dump
 from .errors import UnknownTable
 from .history import Pin
-from .index_views import IndexView, PrimaryIndexView, UniqueIndexView
+from .index_views import IndexView, PrimaryIndexView, TextPrefixIndexView, UniqueIndexView
 from .network_view import PrefixIndexView
-from .schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
+from .notebook import SHOWN, html_table
+from .schema import AnyIndex, Index, K, N, PrefixIndex, R, T, Table, TextPrefixIndex, UniqueIndex
 from .source import Source
 from .store import TableStore
 from .table_view import TableView
@@ -25,7 +26,8 @@ def view_of(table: TableView[Any, Any], index: AnyIndex[Any, Any]) -> Any:
         return PrefixIndexView(source, index)
     if isinstance(index, UniqueIndex):
         return UniqueIndexView(source, index)
-    return IndexView(source, cast("Index[Any, Any]", index))
+    kind = TextPrefixIndexView if isinstance(index, TextPrefixIndex) else IndexView
+    return kind(source, cast("Index[Any, Any]", index))
 
 
 I = TypeVar("I")  # noqa: E741 - the key type of an index
@@ -33,7 +35,7 @@ AnyTable = type[Table[Any, Any]]
 
 
 class Snapshot:
-    """All tables at one instant, for ever: a mapping from table to view, and from index to view.
+    """All tables at one instant, forever: a mapping from table to view, and from index to view.
 
     Cheap to take and to keep: it holds on to nothing but the rows that were changed or deleted since. May be shared
     by threads.
@@ -50,6 +52,8 @@ class Snapshot:
     def __getitem__(self, table: type[Table[K, R]]) -> TableView[K, R]: ...
     @overload
     def __getitem__(self, table: UniqueIndex[I, R]) -> UniqueIndexView[I, R]: ...
+    @overload
+    def __getitem__(self, table: TextPrefixIndex[T, R]) -> TextPrefixIndexView[T, R]: ...
     @overload
     def __getitem__(self, table: Index[I, R]) -> IndexView[I, R]: ...
     @overload
@@ -82,6 +86,12 @@ class Snapshot:
         """Every table with its revision."""
         return f"<Snapshot {', '.join([f'{t.name}@{pin.commit.revision}' for t, pin in self._pins.items()])}>"
 
+    def _repr_html_(self) -> str:
+        """Every table with its number of rows, for notebooks."""
+        views = [(table.name, self[table]) for table in self]
+        lines = [(name, len(view), view.revision, view.initialized) for name, view in views[:SHOWN]]
+        return html_table(f"{len(views)} tables", ["table", "rows", "revision", "initialized"], lines, len(views))
+
     def dump(self, *tables: AnyTable, decoder: Decoder | None = None) -> Iterator[bytes]:
         """These tables, or all, as JSON lines, each with its newline, for `statedb.load`. Writers go on meanwhile.
 
@@ -109,5 +119,10 @@ def unknown_table(table: Any, known: Mapping[Any, Any]) -> UnknownTable:
         table = getattr(table, "table", table)
     name = getattr(table, "name", None)
     names = ", ".join([other.name for other in known]) or "none"
+    if isinstance(table, str):
+        return UnknownTable(
+            f"{table!r} is a name: ask for the class, as in snapshot[Pods], or for snapshot[db.table({table!r})] "
+            f"(tables: {names})"
+        )
     what = f"table {name!r}" if isinstance(table, type) and name else f"{table!r}"
     return UnknownTable(f"{what} is not part of this database (tables: {names}); register it, or take a new snapshot")

@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, cast
 
 from .concern import Concern, range_concern
 from .errors import InvalidKey
-from .history import Commit, Pin, layers_over, links
+from .history import Commit, Pin, StagedPin, layers_over, links
 from .index_store import IndexStore
 from .keys import KeyEdge
 from .layers import Layer
@@ -30,7 +30,7 @@ from .watch import Watch
 _REVISION = itemgetter(1)
 
 
-_WALKS = 8
+_TRAVERSALS_MAX = 8
 
 
 class Entry(NamedTuple, Generic[R]):
@@ -62,7 +62,7 @@ class Source:
         return self.pin.commit
 
     def check_open(self) -> None:
-        """Raise where nothing may be read any more: snapshots can be read for ever."""
+        """Raise where nothing may be read any more: snapshots can be read forever."""
 
     def not_comparable(self, index: str, error: TypeError) -> InvalidKey:
         """What to raise for a bound or prefix of another type than the keys'."""
@@ -78,8 +78,10 @@ class Source:
         """The row under a primary key."""
         row = self.store.rows.get(key)
         pin = self.pin
-        if pin.layers is None and pin.walks < _WALKS:  # merging pays only for who asks often, and costs memory
-            pin.walks += 1
+        if (
+            pin.layers is None and pin.traversals < _TRAVERSALS_MAX
+        ):  # merging pays only for who asks often, and costs memory
+            pin.traversals += 1
             for undo, _, _ in links(pin.commit, None):
                 if key in undo:
                     state = undo[key]
@@ -221,11 +223,14 @@ class Source:
     def watch(self, concern: Concern) -> Watch:
         """A watch on what this view shows: registered first, then compared with what happened since."""
         self.check_open()
-        store, commit = self.store, self.pin.commit
+        store, pin = self.store, self.pin
+        commit = pin.base.commit if isinstance(pin, StagedPin) else pin.commit  # what is staged is no part of it
         watch = store.registry.add(concern, commit.sequence)
         head = store.pin  # held, so that compaction does not jump over it: the walk must not go beyond the root
         for undo, redo, following in links(commit, head.commit):
-            if concern.touched_by(undo, redo) or (concern.heeds_initializers and commit.pending != following.pending):
+            if concern.matches_change(undo, redo) or (
+                concern.includes_initializers and commit.pending != following.pending
+            ):
                 watch.trip()
                 break
             commit = following

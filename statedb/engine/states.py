@@ -34,7 +34,7 @@ def really_changed(before: State | None, after: State) -> bool:
         return True
 
 
-def is_told(before: State | None, after: State) -> bool:
+def reaches_streams(before: State | None, after: State) -> bool:
     """Whether a change stream tells of it: all but a row that was not there and is not there."""
     return not (after[2] and (before is None or before[2]))
 

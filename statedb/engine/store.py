@@ -21,7 +21,7 @@ from .index_store import IndexStore, Moves
 from .order import Order
 from .reserve import Reservation
 from .row_list import RowList
-from .schema import Table, UniqueIndex
+from .schema import PrefixIndex, Table, UniqueIndex
 from .shape import KeyShape
 from .states import Key, Redo, Row, Undo
 from .watch import Registry
@@ -78,7 +78,7 @@ class TableStore:
         self.row_types: set[type] = {table.row_type} if isinstance(table.row_type, type) else set()
         self.reservation = Reservation(table.name)
         self.replaced: list[ref[Pin]] = []
-        self.registry = Registry([False, *[store.lengths is not None for store in self.indexes]])
+        self.registry = Registry([False, *[isinstance(index, PrefixIndex) for index in declared]])
         self.owner: Any = None
         """Who alone may write the table, by identity, with a name; None where everybody may."""
         self.unfinished: Callable[[], None] | None = None  # finishes a commit that exceptions tore

@@ -8,15 +8,17 @@ compaction bounds that by the rows changed, however slow the reader is.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import get_ident
 from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from .changes import WITHOUT_KEYS, Change, ChangeBatch, TablesBatch, as_change
+from .changes import ChangeBatch, TablesBatch
 from .concern import stream_concern
 from .errors import StreamClosed
 from .head import Head
 from .history import Pin, fold
+from .row_change import Change, as_change, changes_of
 from .schema import K, R
 from .snapshot import Snapshot
 from .source import Source
@@ -25,17 +27,19 @@ from .watch import Watch
 from .watch_set import WatchSet
 
 B = TypeVar("B")
+_READER = "reader"
 
 
 class _Stream(Generic[B]):
     """What streams of one table and of several share: reading at one's own pace, waiting, and the end.
 
     Iterate it in a thread (``for``), in a task (``async for``), or take batches with ``next``. Changes of a row
-    between two batches count once; a row that came and went in between does not appear. One reader at a time.
-    ``close`` may be called from any thread and ends the iteration; a closed stream holds nothing back.
+    between two batches count once; a row that came and went in between does not appear. One reader at a time: a second
+    one gets RuntimeError. ``close`` may be called from any thread and ends the iteration; a closed stream holds nothing
+    back.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_head", "_pins", "_stores", "_waiting")
+    __slots__ = ("__weakref__", "_closed", "_head", "_pins", "_reading", "_stores", "_waiting")
 
     def __init__(self, head: Head, stores: tuple[TableStore, ...], since: Snapshot | None) -> None:
         """``Database.changes`` makes these."""
@@ -43,6 +47,7 @@ class _Stream(Generic[B]):
         self._stores = stores
         self._pins: tuple[Pin, ...] | None = None if since is None else tuple(map(since._pin_of, stores))
         self._waiting: tuple[Watch, ...] = ()
+        self._reading: dict[str, object] = {}
         self._closed = False
 
     def __repr__(self) -> str:
@@ -84,23 +89,45 @@ class _Stream(Generic[B]):
     def next(self, timeout: float | None = None) -> B | None:
         """The next batch, waiting for it; None when ``timeout`` (seconds) is over first.
 
-        Raises StreamClosed where the stream is closed, or is closed meanwhile.
+        Raises StreamClosed where the stream is closed, or is closed meanwhile; RuntimeError where another thread or
+        task reads it at this moment.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        while True:
-            batch = self._take()
-            if batch is not None:
-                return batch
-            watches = self._watch()
-            left = None if deadline is None else deadline - monotonic()
-            try:
-                if not (watches[0].wait(left) if len(watches) == 1 else WatchSet(*watches).wait(left)):
-                    return None
-            finally:
-                self._waiting = ()
+        reader = get_ident()
+        try:
+            self._begin_reading(reader)
+            while True:
+                batch = self._take()
+                if batch is not None:
+                    return batch
+                watches = self._watch()
+                left = None if deadline is None else deadline - monotonic()
+                try:
+                    if not (watches[0].wait(left) if len(watches) == 1 else WatchSet(*watches).wait(left)):
+                        return None
+                finally:
+                    self._waiting = ()
+        finally:
+            self._end_reading(reader)
+
+    def _begin_reading(self, reader: object) -> None:
+        """Let one reader in: two would be given the same batch, or wait on each other's watches.
+
+        ``dict.setdefault`` is one atomic step that also says who reads, so that an interrupt after it loses nothing. A
+        thread that was interrupted before it could say that it has ended finds itself there, and reads on.
+        """
+        if self._reading.setdefault(_READER, reader) != reader:
+            raise RuntimeError(
+                f"another thread or task reads this change stream of {self._names()} at this moment; "
+                "open a stream for each reader with db.changes(...)"
+            )
+
+    def _end_reading(self, reader: object) -> None:
+        if self._reading.get(_READER) == reader:
+            self._reading.clear()
 
     def __iter__(self) -> Iterator[B]:
-        """The batches, for ever, until the stream is closed."""
+        """The batches, forever, until the stream is closed."""
         while True:
             try:
                 batch = self.next()
@@ -116,7 +143,9 @@ class _Stream(Generic[B]):
 
     async def __anext__(self) -> B:
         """The next batch; the iteration ends when the stream is closed."""
+        reader = object()
         try:
+            self._begin_reading(reader)
             while True:
                 batch = self._take()
                 if batch is not None:
@@ -131,6 +160,8 @@ class _Stream(Generic[B]):
                     self._waiting = ()
         except StreamClosed:
             raise StopAsyncIteration from None
+        finally:
+            self._end_reading(reader)
 
     def _watch(self) -> tuple[Watch, ...]:
         """Watches of which one trips when there may be a batch, or when the stream is closed."""
@@ -190,7 +221,7 @@ class ChangeStream(_Stream[ChangeBatch[R]], Generic[K, R]):
         initialized = not pin.commit.pending
         if before is None:
             return ChangeBatch(_all_rows(self._stores[0], pin), snapshot, initialized=initialized)
-        changes = _changed(before[0], pin)
+        changes = changes_of(*fold(before[0].commit, pin.commit))
         if not changes and not (initialized and before[0].commit.pending):
             return None
         return ChangeBatch(changes, snapshot, initialized=initialized)
@@ -210,7 +241,9 @@ class TablesStream(_Stream[TablesBatch]):
         if before is None:
             changes = {store.table: _all_rows(store, pin) for store, pin in zip(stores, pins)}
             return TablesBatch(changes, snapshot, initialized=initialized)
-        changes = {store.table: _changed(old, new) for store, old, new in zip(stores, before, pins)}
+        changes = {
+            store.table: changes_of(*fold(old.commit, new.commit)) for store, old, new in zip(stores, before, pins)
+        }
         pending_before = any(pin.commit.pending for pin in before)
         if not any(changes.values()) and not (initialized and pending_before):
             return None
@@ -218,9 +251,4 @@ class TablesStream(_Stream[TablesBatch]):
 
 
 def _all_rows(store: TableStore, pin: Pin) -> tuple[Change[Any], ...]:
-    return tuple([as_change((row, revision, False)) for row, revision in Source(store, pin).since(0)])
-
-
-def _changed(before: Pin, after: Pin) -> tuple[Change[Any], ...]:
-    """What differs between two states of a table."""
-    return tuple(map(as_change, map(WITHOUT_KEYS, fold(before.commit, after.commit))))
+    return tuple([as_change((row, revision, False, None)) for row, revision in Source(store, pin).since(0)])

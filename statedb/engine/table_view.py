@@ -6,8 +6,9 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from typing import Any, TypeVar, cast, overload
 
 from .concern import initializers_concern, key_concern, prefix_concern, table_concern
-from .errors import InvalidKey, RowNotFound
+from .errors import InvalidKey, RowNotFound, TransactionClosed
 from .keys import Bounds, normal_prefix, prefix_edges, prefix_matcher, range_edges
+from .notebook import SHOWN, html_of_rows
 from .schema import K, R
 from .source import Entry, Source, check_limit
 from .watch import Watch
@@ -57,6 +58,15 @@ class TableView(Mapping[K, R]):
     def __repr__(self) -> str:
         """Table, number of rows and revision."""
         return f"<{type(self).__name__} {self._source.store.name}: {len(self)} rows at revision {self.revision}>"
+
+    def _repr_html_(self) -> str | None:
+        """The first rows, for notebooks. None after the end of the transaction."""
+        try:
+            rows = self.range(limit=SHOWN)
+        except TransactionClosed:
+            return None
+        title = f"{self._source.store.name}: {len(self):,} rows at revision {self.revision}"
+        return html_of_rows(title, rows, len(self))
 
     # -- one row ---------------------------------------------------------------------------------------------
 

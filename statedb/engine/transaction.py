@@ -13,11 +13,11 @@ from .commit import CommitPlan, prepared
 from .errors import TableNotOpen
 from .head import Head
 from .history import Pin
-from .index_views import IndexView, UniqueIndexView
+from .index_views import IndexView, TextPrefixIndexView, UniqueIndexView
 from .network_view import PrefixIndexView
 from .overlay import NO_PIN, Overlay
-from .reserve import ABORTED, COMMITTED, HOLDER, HOW
-from .schema import AnyIndex, Index, K, N, PrefixIndex, R, Table, UniqueIndex
+from .reserve import ABORTED, COMMITTED, FREES, HOLDER, HOW
+from .schema import AnyIndex, Index, K, N, PrefixIndex, R, T, Table, TextPrefixIndex, UniqueIndex
 from .snapshot import I, Snapshot, view_of
 from .store import TableStore
 from .writer import TableWriter
@@ -93,6 +93,8 @@ class WriteTransaction:
     @overload
     def __getitem__(self, table: UniqueIndex[I, R]) -> UniqueIndexView[I, R]: ...
     @overload
+    def __getitem__(self, table: TextPrefixIndex[T, R]) -> TextPrefixIndexView[T, R]: ...
+    @overload
     def __getitem__(self, table: Index[I, R]) -> IndexView[I, R]: ...
     @overload
     def __getitem__(self, table: PrefixIndex[N, R]) -> PrefixIndexView[N, R]: ...
@@ -108,7 +110,11 @@ class WriteTransaction:
             return writer
         for store in self._plan.reserved:
             if store.table is table:
-                writer = self._writers[table] = TableWriter(Overlay(store, self._pins[table], self._plan))
+                pin = self._pins.get(table)
+                if pin is None:  # another thread has aborted since the look: it decides first, and drops them then
+                    self._plan.check_open()
+                    raise AssertionError(f"an open transaction holds no state of table {store.name!r}")
+                writer = self._writers[table] = TableWriter(Overlay(store, pin, self._plan))
                 return writer
         if isinstance(table, AnyIndex) and getattr(table, "table", None) is not None:
             return view_of(self[table.table], table)
@@ -137,6 +143,21 @@ class WriteTransaction:
             if not self._plan.closed:
                 self.abort()
         return False
+
+    def snapshot(self) -> Snapshot:
+        """All tables of the database as this transaction sees them now, with what is staged: a snapshot like any other.
+
+        It stays as it is, whatever is staged later, and whether the transaction commits or not; give it to code that
+        reads snapshots. The revisions of staged rows are those that they get if the transaction commits. Watches on it
+        begin at the state before, as those of the transaction do; ``db.changes(since=...)`` refuses it.
+        Cost: O(staged rows).
+        """
+        self._plan.check_open()
+        pins = self._pins.copy()
+        for table, writer in list(self._writers.items()):
+            pins[table] = writer._source.staged_pin()
+        self._plan.check_open()  # once more: an abort by another thread decides first, and drops the states then
+        return self._head._snapshot_of(pins)
 
     def commit(self) -> Snapshot:
         """Make the writes visible, all at once; the snapshot of the database with them.
@@ -179,16 +200,27 @@ class WriteTransaction:
 
         Where another thread commits at this moment, one of the two wins: see ``Holder.decide``.
         """
+        call = [get_ident()]
         try:
-            self._let_go()
+            self._release_tables(call)
         except BaseException:
-            self._let_go()  # an interrupt must not leave a table taken by a transaction that is closed
+            self._release_tables(call)  # an interrupt must not leave a table taken by a transaction that is closed
             raise
 
-    def _let_go(self) -> None:
-        """Idempotent. Touches nothing where a commit was decided."""
+    def _release_tables(self, call: list[int]) -> None:
+        """Idempotent for one call of ``abort``. Touches nothing where a commit was decided.
+
+        Of several aborts at once, in threads or in a handler that interrupts another one, the first frees the tables
+        and the others touch nothing. Without that:
+
+            abort in thread A           abort in thread B         a writer in thread C
+            looks: the table is ours
+                                        looks, frees the table
+                                                                  takes the table
+            frees the table: of C
+        """
         plan = self._plan
-        if not plan.decide(ABORTED):
+        if not plan.decide(ABORTED) or plan.outcome.setdefault(FREES, call) is not call:
             return
         # The writers are left to the thread that may be staging: it finds the transaction closed at its next call.
         # So that a closed transaction pins nothing, all that is reachable from here is replaced, and not emptied.

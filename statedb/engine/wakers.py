@@ -37,7 +37,7 @@ class ThreadWaker:
         if timeout is None:
             return self._gate.acquire()
         if timeout != timeout:
-            raise ValueError("a timeout must be a number of seconds, or None to wait for ever, and not NaN")
+            raise ValueError("a timeout must be a number of seconds, or None to wait forever, and not NaN")
         return self._gate.acquire(timeout=min(max(0.0, timeout), TIMEOUT_MAX))  # infinity is years enough
 
 

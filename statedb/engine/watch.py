@@ -21,7 +21,7 @@ from weakref import ref
 from .concern import Concern, within
 from .keys import prefix_of
 from .networks import covering
-from .states import Key, Redo, Undo, is_told, keys_before_and_after, really_changed
+from .states import Key, Redo, Undo, keys_before_and_after, reaches_streams, really_changed
 from .wakers import TaskWaker, ThreadWaker, Waker, wake_all
 
 
@@ -117,9 +117,9 @@ class Registry:
     """All watches of one table, by what they watch. Takes no lock: each step is an atomic one on a dict, set or list.
 
     A lock would be held while the collector or a signal handler runs, and a ``__del__`` that uses the table would wait
-    for its own thread for ever; a commit that waited for the lock would wait with it. Instead:
+    for its own thread forever; a commit that waited for the lock would wait with it. Instead:
 
-        asking      entry into the set of its key, then look whether that set still stands (``_stand``)
+        asking      entry into the set of its key, then look whether that set still stands (``_register``)
         sweeping    entry out of the set; where the set is empty, set out of the dict (``_take_out``)
 
     A set that was swept away between the two steps of asking is found out by the look, and the entry goes into the next
@@ -201,15 +201,15 @@ class Registry:
         if concern.place == "prefix":
             self._sizes[concern.position].setdefault(concern.size, 0)
         for key in concern.keys:
-            self._stand(places, key, entry)
+            self._register(places, key, entry)
         return watch
 
     @staticmethod
-    def _stand(places: dict[Key, set[_Entry]], key: Key, entry: _Entry) -> None:
+    def _register(places: dict[Key, set[_Entry]], key: Key, entry: _Entry) -> None:
         while True:
-            standing = places.setdefault(key, set())
-            standing.add(entry)
-            if places.get(key) is standing:
+            watching = places.setdefault(key, set())
+            watching.add(entry)
+            if places.get(key) is watching:
                 return
 
     def _sweep(self) -> None:
@@ -230,12 +230,13 @@ class Registry:
             return
         places = self._places[concern.place][concern.position]
         for key in concern.keys:
-            standing = places.get(key)
-            if standing is None:
+            watching = places.get(key)
+            if watching is None:
                 continue
-            standing.discard(entry)
-            try:  # from this look to the pop there is no call, so that no thread comes between
-                empty = places[key] is standing and not standing
+            watching.discard(entry)
+            try:
+                # From here to the pop there is no call, so no other thread comes in between.
+                empty = places[key] is watching and not watching
             except KeyError:  # another sweeper took it out
                 continue
             if empty:
@@ -326,7 +327,7 @@ class Registry:
 
     def _hit(self, undo: Undo, redo: Redo, pending_changed: bool) -> set[_Entry]:
         hit: set[_Entry] = set()
-        if self._streams and (pending_changed or any(map(is_told, map(undo.get, redo), redo.values()))):
+        if self._streams and (pending_changed or any(map(reaches_streams, map(undo.get, redo), redo.values()))):
             hit.update(self._streams.get(None, ()))
         if self._tables and (pending_changed or any(really_changed(undo[key], after) for key, after in redo.items())):
             hit.update(self._tables.get(None, ()))
@@ -335,9 +336,9 @@ class Registry:
         keys = self._keys[0]
         if keys:
             for key in redo.keys() & list(keys) if len(redo) > len(keys) else redo:
-                standing = keys.get(key)
-                if standing is not None and really_changed(undo[key], redo[key]):
-                    hit.update(standing)
+                watching = keys.get(key)
+                if watching is not None and really_changed(undo[key], redo[key]):
+                    hit.update(watching)
         for position in range(len(self._keys)):
             if (position and self._keys[position]) or self._prefixes[position] or self._ranges[position]:
                 self._hit_index(position, undo, redo, hit)
@@ -349,28 +350,28 @@ class Registry:
             before = undo[primary]
             keys = keys_before_and_after(before, after, position) if position else (primary,)
             for key in keys:
-                standing = watched.get(key)
-                if standing is not None and really_changed(before, after):
-                    hit.update(standing)
+                watching = watched.get(key)
+                if watching is not None and really_changed(before, after):
+                    hit.update(watching)
                 if self._prefixes[position] or self._ranges[position]:
-                    for standing in (*self._standing_over(position, key), *self._standing_around(position, key)):
+                    for watching in (*self._covering_entries(position, key), *self._containing_entries(position, key)):
                         if really_changed(before, after):
-                            hit.update(standing)
+                            hit.update(watching)
 
-    def _standing_over(self, position: int, key: Key) -> Iterator[set[_Entry]]:
+    def _covering_entries(self, position: int, key: Key) -> Iterator[set[_Entry]]:
         """Who stands at any registered prefix of the key."""
         prefixes = self._prefixes[position]
         sizes = list(self._sizes[position])
         candidates = covering(key, sizes) if self._networked[position] else [prefix_of(key, size) for size in sizes]
         for prefix in candidates:
-            standing = prefixes.get(prefix)
-            if standing is not None:
-                yield standing
+            watching = prefixes.get(prefix)
+            if watching is not None:
+                yield watching
 
-    def _standing_around(self, position: int, key: Key) -> Iterator[set[_Entry]]:
+    def _containing_entries(self, position: int, key: Key) -> Iterator[set[_Entry]]:
         """Who stands at any registered range with the key in it. Cost: one comparison for each range."""
         ranges = self._ranges[position]
         for limits in list(ranges):
-            standing = ranges.get(limits)
-            if standing is not None and within(key, *limits):
-                yield standing
+            watching = ranges.get(limits)
+            if watching is not None and within(key, *limits):
+                yield watching

@@ -10,10 +10,11 @@ from typing import Any, cast
 from .errors import InitializerError, InvalidRow, RevisionMismatch, RowNotFound
 from .history import Initializer
 from .overlay import NO_PIN, Overlay
+from .row_change import Change, changes_of
 from .sameness import same
 from .schema import K, R
 from .source import Entry
-from .states import Key, State
+from .states import Key, State, Undo
 from .table_view import TableView
 
 
@@ -181,6 +182,15 @@ class TableWriter(TableView[K, R]):
             self._source.unstage(staged_before)
             raise
         return len(deleted)
+
+    def staged(self) -> tuple[Change[R], ...]:
+        """What this transaction has changed so far, in revision order: each row before (``old``) and after.
+
+        It is what a change stream tells once it commits. A row that came and went again is not told. Cost: O(staged).
+        """
+        source = self._source
+        source.check_open()
+        return changes_of(cast("Undo", source.before), source.redo)
 
     def begin_initializer(self, name: str) -> Initializer:
         """Promise to fill the table: from the commit on it is not initialized until ``finish_initializer``.

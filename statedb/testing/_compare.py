@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from itertools import pairwise
 from typing import Any
 
-from statedb.engine.changes import Change
 from statedb.engine.database import Database
 from statedb.engine.errors import RowNotFound
 from statedb.engine.keys import fields_of
-from statedb.engine.schema import AnyIndex, PrefixIndex, Table, UniqueIndex
+from statedb.engine.row_change import Change
+from statedb.engine.schema import AnyIndex, PrefixIndex, Table, TextPrefixIndex, UniqueIndex
 
 AnyTable = type[Table[Any, Any]]
 Probes = dict[str, list[Any]]
@@ -40,6 +40,9 @@ def fold(changes: Iterable[Change[Any]], into: MutableMapping[Any, Any], table: 
         key = table.key_of(change.row)
         assert change.revision > last, f"revision {change.revision} comes after {last}"
         assert key not in seen, f"row {key!r} comes twice in one batch"
+        assert change.old is None or change.old == into.get(key), (
+            f"row {key!r} was {into.get(key)!r}, not {change.old!r}"
+        )
         seen.add(key)
         last = change.revision
         if change.deleted:
@@ -158,6 +161,10 @@ def _of_keys(view: Any, probes: list[Any], index: AnyIndex[Any, Any]) -> Iterato
     yield "in", [key in view for key in probes]
     yield "get", [view.get(key) for key in probes]
     yield "[]", [_item(view, key) for key in probes]
+    if isinstance(index, TextPrefixIndex):
+        for text in [*probes, *[key + key for key in probes]]:
+            yield f"longest({text!r})", view.longest(text)
+            yield f"covering({text!r})", view.covering(text)
     if isinstance(index, UniqueIndex):
         yield "default", [view.get(key, "none") for key in probes]
     yield from _of_ranges(view, probes)

@@ -10,7 +10,17 @@ from statedb.engine.schema import Table
 
 AnyTable = type[Table[Any, Any]]
 Kind = Literal[
-    "insert", "insert new", "force", "replace", "replace at", "modify", "delete", "delete at", "delete from", "clear"
+    "insert",
+    "insert new",
+    "force",
+    "replace",
+    "replace at",
+    "modify",
+    "delete",
+    "delete at",
+    "delete from",
+    "clear",
+    "staged",
 ]
 Ending = Literal["commit", "abort", "raise", "alone"]
 
@@ -18,7 +28,7 @@ Ending = Literal["commit", "abort", "raise", "alone"]
 class Step(NamedTuple):
     """One write. ``row`` is what to write, or says by its key what to delete; ``clear`` does not look at it.
 
-    ``delete from`` deletes all rows from that key on.
+    ``delete from`` deletes all rows from that key on. ``staged`` writes nothing, and asks what was changed so far.
 
     The kinds with ``at`` name the stored row's revision less ``behind``: 0 makes them succeed.
     """
@@ -69,6 +79,8 @@ def perform(step: Step, txn: Any) -> Any:
                 return writer.delete(key, at=at)
             case "clear":
                 return writer.clear()
+            case "staged":
+                return writer.staged()
     except StateDBError as error:
         return type(error)
 

@@ -10,7 +10,6 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
-from statedb.engine.changes import Change
 from statedb.engine.errors import (
     DuplicateKey,
     InitializerError,
@@ -22,6 +21,7 @@ from statedb.engine.errors import (
     UnknownTable,
 )
 from statedb.engine.history import Initializer
+from statedb.engine.row_change import Change
 from statedb.engine.schema import AnyIndex, Table, UniqueIndex
 from statedb.engine.source import Entry
 
@@ -46,6 +46,8 @@ class ModelTable(Mapping[Any, Any]):
         self.revisions: dict[Key, int] = {}
         self.revision = 0
         self.pending: tuple[Initializer, ...] = ()
+        self.begun_at = 0
+        """The revision at which the transaction began whose copy this is."""
         self.log: list[tuple[Key, Change[Any]]] = []
         """Every write there ever was, aborted ones left out."""
 
@@ -58,7 +60,7 @@ class ModelTable(Mapping[Any, Any]):
         copy = ModelTable(self.table)
         copy.rows = dict(self.rows)
         copy.revisions = dict(self.revisions)
-        copy.revision = self.revision
+        copy.revision = copy.begun_at = self.revision
         copy.pending = self.pending
         copy.log = list(self.log)
         return copy
@@ -141,8 +143,16 @@ class ModelTable(Mapping[Any, Any]):
         newest = {key: change for key, change in self.log if change.revision > revision}
         before = {key: change for key, change in self.log if change.revision <= revision}
         there = {key for key, change in before.items() if not change.deleted}
-        told = [change for key, change in newest.items() if key in there or not change.deleted]
+        told = [
+            change._replace(old=before[key].row if key in there else None)
+            for key, change in newest.items()
+            if key in there or not change.deleted
+        ]
         return tuple(sorted(told, key=lambda change: change.revision))
+
+    def staged(self) -> tuple[Change[Any], ...]:
+        """What was changed since the transaction began."""
+        return self.changes(self.begun_at)
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -292,6 +302,10 @@ class ModelTransaction(ModelSnapshot):
             self.abort()
         elif not self._closed:
             self.commit()
+
+    def snapshot(self) -> ModelSnapshot:
+        """All tables, with what is staged."""
+        return ModelSnapshot({table: state.copy() for table, state in {**self._model.tables, **self._tables}.items()})
 
     def commit(self) -> ModelSnapshot:
         """Make the writes visible; the snapshot with them. Raises TransactionClosed after an abort."""

@@ -10,7 +10,7 @@ from typing import Any
 from statedb.engine.errors import RowNotFound
 from statedb.engine.keys import fields_of
 from statedb.engine.networks import Network
-from statedb.engine.schema import AnyIndex, PrefixIndex, UniqueIndex
+from statedb.engine.schema import AnyIndex, PrefixIndex, TextPrefixIndex, UniqueIndex
 
 Key = Any  # rows and keys are the user's
 Row = Any
@@ -120,6 +120,19 @@ class ModelIndex:
         return self._listed(lambda k: in_range(k, start, stop, bounds), reverse=reverse)[:limit]
 
 
+class ModelTextPrefixIndex(ModelIndex):
+    """An index of prefixes of text or bytes of a model."""
+
+    def longest(self, text: Any) -> tuple[Row, ...]:
+        """The rows of the longest key that this text begins with."""
+        keys = [key for key in self.keys() if under(text, key)]
+        return tuple(self[keys[-1]]) if keys else ()
+
+    def covering(self, text: Any) -> tuple[Row, ...]:
+        """The rows of every key that this text begins with, the shortest first, each once."""
+        return self._listed(lambda key: under(text, key))
+
+
 class ModelUniqueIndex(ModelIndex):
     """A unique index of a model."""
 
@@ -216,4 +229,6 @@ def model_index(rows: dict[Key, Row], index: AnyIndex[Any, Any]) -> ModelIndex |
         return ModelPrefixIndex(rows, index.networks)
     if isinstance(index, UniqueIndex):
         return ModelUniqueIndex(rows, index.keys_of)
+    if isinstance(index, TextPrefixIndex):
+        return ModelTextPrefixIndex(rows, index.keys_of)
     return ModelIndex(rows, index.keys_of)

@@ -35,6 +35,7 @@ NETWORKS = (
     "fd00::1",
 )
 ADDRESSES = (b"", b"\x0a\x01\x02\x03", b"\x0a\x01\x02\x04", b"\xfd" + bytes(14) + b"\x01")
+PATHS = ("", "/", "/a", "/a/", "/ab", "/a/b")
 PORTS = (("tcp", 80), ("tcp", 443), ("udp", 80))
 
 _HOSTS = st.builds(
@@ -52,6 +53,8 @@ _SLOTS = st.builds(
     ports=st.lists(st.sampled_from(PORTS), max_size=3).map(tuple),
     address=st.sampled_from(ADDRESSES),
     amount=st.integers(0, 1),
+    paths=st.lists(st.sampled_from(PATHS), max_size=2).map(tuple),
+    aliases=st.lists(st.sampled_from(["one", "two", "three"]), max_size=2).map(tuple),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from statedb.engine.schema import Index, PrefixIndex, Table, UniqueIndex
+from statedb.engine.schema import Index, PrefixIndex, Table, TextPrefixIndex, UniqueIndex, UniqueKeysIndex
 
 
 class Host(msgspec.Struct, frozen=True, gc=False):
@@ -41,12 +41,16 @@ class Slot(msgspec.Struct, frozen=True, gc=False):
     ports: tuple[tuple[str, int], ...] = ()
     address: bytes = b""
     amount: int = 0
+    paths: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 class Slots(Table[SlotKey, Slot], name="sample-slots"):
-    """Struct keys; a unique index of tuples; an index of tuples; one of packed addresses."""
+    """Struct keys; a unique index of tuples, one of several keys a row; indexes of tuples, packed addresses, paths."""
 
     primary = UniqueIndex[SlotKey, Slot](lambda slot: slot.key)
     by_host = UniqueIndex[tuple[str, str], Slot](lambda slot: (slot.key.zone, slot.host) if slot.host else None)
     by_port = Index[tuple[str, int], Slot](lambda slot: slot.ports)
     by_address = PrefixIndex[bytes, Slot](lambda slot: (slot.address,) if slot.address else ())
+    by_path = TextPrefixIndex[str, Slot](lambda slot: slot.paths)
+    by_alias = UniqueKeysIndex[str, Slot](lambda slot: slot.aliases)

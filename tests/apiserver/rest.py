@@ -12,6 +12,8 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
+from ingest.kubernetes.sockets import close_unfinished_tls
+
 _TIMEOUT_S = 30.0
 
 
@@ -54,8 +56,8 @@ class Rest:
     def call(self, method: str, path: str, what: Any = None, *, query: Mapping[str, str] = {}) -> Any:
         """One request, one decoded answer: text where it is no JSON. Raises Refused and OSError."""
         with closing(self._connection(_TIMEOUT_S)) as connection:
-            answer = self._send(connection, method, path, what, query)
-            return _decoded(answer)
+            with closing(self._send(connection, method, path, what, query)) as answer:
+                return _decoded(answer)
 
     def watch(self, path: str, *, wait_s: float = _TIMEOUT_S, **query: str) -> Stream:
         """The events of a watch, which has begun when this returns. Raises Refused and OSError."""
@@ -74,10 +76,15 @@ class Rest:
     ) -> http.client.HTTPResponse:
         body = None if what is None else msgspec.json.encode(what)
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
-        connection.request(method, f"{path}?{urlencode(query)}" if query else path, body, headers)
+        try:
+            connection.request(method, f"{path}?{urlencode(query)}" if query else path, body, headers)
+        except OSError as error:  # a server that is ended, or begins, resets connections before they shake hands
+            close_unfinished_tls(error)
+            raise
         answer = connection.getresponse()
         if answer.status >= 400:
-            raise Refused(answer.status, _decoded(answer))
+            with closing(answer):
+                raise Refused(answer.status, _decoded(answer))
         return answer
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ingest import ClusterMeshOptions, KvstoreOptions, Source
 from ingest.clustermesh import open as open_clustermesh
-from ingest.etcd import Client
+from ingest.etcd import Client, Unavailable
 from ingest.etcd.local import LocalEtcd
 from ingest.keyspace.options import ServiceResolverOptions
 from ingest.kubernetes.options import ApiServerOptions
@@ -104,7 +104,13 @@ class EtcdSite(Site):
         return self.servers
 
     def store_in(self, server: LocalEtcd, changes: dict[str, int | None]) -> None:
-        """Into one of them."""
+        """Into one of them; once more where a connection to it as it was before a restart breaks only now."""
+        try:
+            self._store_in(server, changes)
+        except Unavailable:
+            self._store_in(server, changes)
+
+    def _store_in(self, server: LocalEtcd, changes: dict[str, int | None]) -> None:
         with self.client(server) as client:
             for ip in [ip for ip, identity in changes.items() if identity is None]:
                 client.delete(ip_key(ip))

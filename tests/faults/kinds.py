@@ -14,7 +14,15 @@ from .cell import Run
 from .directories import ManifestsSite
 from .doubts import dead_replica, dead_writer, restored, swapped, turned, unmounted
 from .etcds import KvstoreSite, MeshSite
-from .members import MembersSite, leader_frozen, leader_lost, our_member_frozen, quorum_lost
+from .members import (
+    MembersSite,
+    leader_frozen,
+    leader_isolated,
+    leader_lost,
+    our_member_frozen,
+    our_member_isolated,
+    quorum_lost,
+)
 from .site import IDENTITY, Site
 
 FLOOD = 10_000
@@ -491,6 +499,20 @@ FAULTS = (
         name="leader-frozen",
         about="leader cut off from its peers and from us (SIGSTOP)",
         happen=leader_frozen,
+        only=(MembersSite,),
+        why=_MEMBERS,
+    ),
+    Fault(
+        name="member-isolated",
+        about="our member cut off from its peers by the network, but not from us",
+        happen=our_member_isolated,
+        only=(MembersSite,),
+        why=_MEMBERS,
+    ),
+    Fault(
+        name="leader-isolated",
+        about="leader cut off from its peers by the network, but not from us",
+        happen=leader_isolated,
         only=(MembersSite,),
         why=_MEMBERS,
     ),

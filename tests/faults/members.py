@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from typing import ClassVar
@@ -14,6 +15,7 @@ from ..tcp_proxy import TcpProxy
 from .cell import Run
 from .clock import true_monotonic as monotonic
 from .etcds import KvstoreSite
+from .peers import PeerNetwork
 
 _MEMBERS = 3
 _CHANGES = 20
@@ -30,10 +32,18 @@ class MembersSite(KvstoreSite):
         """Members that nobody should ask: frozen ones keep a client waiting."""
         self._guarded = False
         self.servers = [self.resources.enter_context(LocalEtcd()) for _ in range(_MEMBERS)]
-        cluster = ",".join(f"m{number}={server.peer}" for number, server in enumerate(self.servers))
+        self.network = PeerNetwork(self.resources, [server.peer for server in self.servers])
+        peers = [proxy.endpoint for proxy in self.network.proxies]
+        cluster = ",".join(f"m{number}={peer}" for number, peer in enumerate(peers))
         for number, server in enumerate(self.servers):
-            server.add_arguments(f"--name=m{number}", f"--initial-cluster={cluster}")
+            server.add_arguments(
+                f"--name=m{number}",
+                f"--initial-cluster={cluster}",
+                f"--initial-advertise-peer-urls={peers[number]}",
+            )
         self.start()
+        for server, proxy in zip(self.servers, self.network.proxies, strict=True):
+            proxy.member = _member_id(server)
         self.proxies += [self.resources.enter_context(TcpProxy(server.endpoint)) for server in self.servers]
         self.prepare(self.servers[0])
 
@@ -90,6 +100,12 @@ class MembersSite(KvstoreSite):
         raise AssertionError(f"the reader is connected to {len(used)} members")
 
 
+def _member_id(server: LocalEtcd) -> str:
+    """As etcd writes it in the headers of its requests to peers."""
+    with urlopen(f"{server.endpoint}/v3/maintenance/status", data=b"{}", timeout=5) as response:
+        return f"{int(json.load(response)['header']['member_id']):x}"
+
+
 def _leads(server: LocalEtcd) -> bool:
     with urlopen(f"{server.endpoint}/metrics", timeout=5) as response:
         return b"\netcd_server_is_leader 1" in response.read()
@@ -136,6 +152,38 @@ def _freeze(run: Run, server: LocalEtcd) -> None:
         run.converge()
     finally:
         server.thaw()
+        site.away.discard(server)
+    site.write(site.some_change())
+    run.heal()
+    run.converge()
+
+
+def our_member_isolated(run: Run) -> None:
+    """It takes our connection and answers, and knows nothing of what the others decide meanwhile."""
+    site = _members(run)
+    _isolate(run, site.ours())
+
+
+def leader_isolated(run: Run) -> None:
+    """The others elect another one; it holds itself for the leader for a while."""
+    site = _members(run)
+    _isolate(run, site.leader())
+
+
+def _isolate(run: Run, server: LocalEtcd) -> None:
+    site = _members(run)
+    is_ours = server is site.ours()
+    site.away.add(server)
+    site.network.isolate(site.network.proxies[site.servers.index(server)].member)
+    try:
+        if is_ours:
+            run.told("stale")
+        for _ in range(3):
+            site.write(site.some_change())
+        run.heal()
+        run.converge()
+    finally:
+        site.network.mend()
         site.away.discard(server)
     site.write(site.some_change())
     run.heal()

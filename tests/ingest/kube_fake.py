@@ -284,7 +284,7 @@ class FakeApi:
             self._history = [change for change in self._history if change.revision <= self.revision]
             self._compacted = min(self._compacted, self.revision)
             self._pages.clear()
-        self.cut()
+            self.cut()
 
     def replace(self, *, revision: int = 50) -> None:
         """Another cluster answers at this address, empty, at this revision."""
@@ -295,7 +295,7 @@ class FakeApi:
             self._history.clear()
             self._compacted = 0
             self._pages.clear()
-        self.cut()
+            self.cut()  # no connection leads from one cluster to another
 
     def wait_for_requests(self, verb: str, path: str, count: int) -> None:
         """Until so many requests have come since the start."""

@@ -9,7 +9,7 @@ from ingest.directory import Directory, Outage, Read, Unreadable
 
 
 def names(directory: Directory) -> list[str]:
-    return list(directory.look().files)
+    return list(directory.scan().files)
 
 
 def test_yaml_and_json_files_count_in_the_order_of_their_names(tmp_path: Path):
@@ -22,13 +22,13 @@ def test_yaml_and_json_files_count_in_the_order_of_their_names(tmp_path: Path):
 def test_a_missing_directory_is_an_outage_and_an_empty_one_is_not(tmp_path: Path):
     directory = Directory(str(tmp_path / "d"), 100)
     with pytest.raises(Outage, match="No such file"):
-        directory.look()
+        directory.scan()
     (tmp_path / "d").mkdir()
     assert names(directory) == []
     (tmp_path / "d").rmdir()
     (tmp_path / "d").write_text("")
     with pytest.raises(Outage, match="Not a directory"):
-        directory.look()
+        directory.scan()
 
 
 def test_a_configmap_is_read_through_its_link_once(tmp_path: Path):
@@ -38,13 +38,13 @@ def test_a_configmap_is_read_through_its_link_once(tmp_path: Path):
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
     directory = Directory(str(tmp_path), 100)
-    look = directory.look()
-    assert look.atomic
+    scan = directory.scan()
+    assert scan.atomic
     os.replace(swap(tmp_path, "..2"), tmp_path / "..data")
-    content = directory.read(look, "a.yaml")
+    content = directory.read(scan, "a.yaml")
     assert isinstance(content, Read)
     assert content.data == b"old", "all files of a look are of one generation"
-    assert directory.look().files != look.files
+    assert directory.scan().files != scan.files
 
 
 def swap(directory: Path, generation: str) -> Path:
@@ -56,11 +56,11 @@ def swap(directory: Path, generation: str) -> Path:
 def test_a_configmap_whose_link_leads_nowhere_is_an_outage(tmp_path: Path):
     (tmp_path / "..data").symlink_to("..gone")
     with pytest.raises(Outage):
-        Directory(str(tmp_path), 100).look()
+        Directory(str(tmp_path), 100).scan()
     (tmp_path / "..data").unlink()
     (tmp_path / "..data").symlink_to("..data")
     with pytest.raises(Outage):
-        Directory(str(tmp_path), 100).look()
+        Directory(str(tmp_path), 100).scan()
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path):
@@ -69,12 +69,12 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path):
     (tmp_path / "zero.yaml").symlink_to("/dev/zero")
     (tmp_path / "gone.yaml").write_text("")
     directory = Directory(str(tmp_path), 100)
-    look = directory.look()
+    scan = directory.scan()
     (tmp_path / "gone.yaml").unlink()
-    assert directory.read(look, "big.yaml") == Unreadable("larger than 100 bytes")
-    assert directory.read(look, "zero.yaml") == Unreadable("not a regular file")
-    assert directory.read(look, "gone.yaml") is None
-    assert directory.read(look, "dangling.yaml") == Unreadable("a link that leads nowhere")
+    assert directory.read(scan, "big.yaml") == Unreadable("larger than 100 bytes")
+    assert directory.read(scan, "zero.yaml") == Unreadable("not a regular file")
+    assert directory.read(scan, "gone.yaml") is None
+    assert directory.read(scan, "dangling.yaml") == Unreadable("a link that leads nowhere")
 
 
 def test_a_change_changes_the_signature_or_is_still_racy(tmp_path: Path):
@@ -82,9 +82,9 @@ def test_a_change_changes_the_signature_or_is_still_racy(tmp_path: Path):
     file.write_text("one")
     now = [file.stat().st_mtime_ns + 1_000_000]
     directory = Directory(str(tmp_path), 100, wall_ns=lambda: now[0])
-    first = directory.look().files["a.yaml"]
+    first = directory.scan().files["a.yaml"]
     assert directory.is_racy(first)
     now[0] += 3_000_000_000
     assert not directory.is_racy(first)
     file.write_text("longer")
-    assert directory.look().files["a.yaml"] != first
+    assert directory.scan().files["a.yaml"] != first

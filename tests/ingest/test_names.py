@@ -18,7 +18,7 @@ from ingest.keyspace.options import ServiceResolverOptions
 from ingest.keyspace.resolving import resolver_of
 from ingest.kubernetes.options import ApiServerOptions
 from ingest.kubernetes.service_names import ServiceNames
-from ingest.names import Place, Unresolved
+from ingest.names import SocketAddress, Unresolved
 from statedb import Database
 
 from .clustermesh.publisher import Publisher, Rig as MeshRig
@@ -266,13 +266,13 @@ def test_names_of_services(api: FakeApi, host: str):
     api.put(service())
     api.put(slice_of(4001))
     with resolver(api) as names:
-        assert names.places(host, 2379) == (Place("127.0.0.1", 4001),)
+        assert names.resolve(host, 2379) == (SocketAddress("127.0.0.1", 4001),)
 
 
 @pytest.mark.parametrize("host", ["etcd", "etcd.svc", "etcd.example", "10.0.0.1", "a.b.c.d.svc", "x.etcd.svc.example"])
 def test_other_names_are_not_its_own(api: FakeApi, host: str):
     with resolver(api) as names:
-        assert names.places(host, 2379) is None
+        assert names.resolve(host, 2379) is None
     assert not api.requests
 
 
@@ -280,17 +280,17 @@ def test_a_headless_service_has_the_ports_of_its_pods_and_names_for_them(api: Fa
     api.put(service(clusterIP="None", ports=None))
     api.put(slice_of(hostname="etcd-0"))
     with resolver(api) as names:
-        assert names.places(NAME, 2380) == (Place("127.0.0.1", 2380),)
-        assert names.places(f"etcd-0.{NAME}", 2380) == (Place("127.0.0.1", 2380),)
+        assert names.resolve(NAME, 2380) == (SocketAddress("127.0.0.1", 2380),)
+        assert names.resolve(f"etcd-0.{NAME}", 2380) == (SocketAddress("127.0.0.1", 2380),)
         with pytest.raises(Unresolved, match="has no ready endpoint named etcd-1 for port 2380"):
-            names.places(f"etcd-1.{NAME}", 2380)
+            names.resolve(f"etcd-1.{NAME}", 2380)
 
 
 def test_readiness_that_nobody_told_is_readiness(api: FakeApi):
     api.put(service())
     api.put(slice_of(4001, ready=None))
     with resolver(api) as names:
-        assert names.places(NAME, 2379) == (Place("127.0.0.1", 4001),)
+        assert names.resolve(NAME, 2379) == (SocketAddress("127.0.0.1", 4001),)
 
 
 def test_a_wrong_configuration_is_told_at_once(tmp_path: Path):

@@ -180,6 +180,16 @@ def test_of_an_objects_events_in_a_batch_the_last_one_counts():
         assert [(c.row.key.name, c.row.value) for c in stream.next(timeout=0) or ()] == [("a", 2)]
 
 
+def test_two_feeds_may_speak_of_objects_of_one_name_in_one_batch():
+    rig = Rig(THINGS, Feed("parts", (Parts,)))
+    rig.say(Upsert("things", "a", (thing("a", 1),)), Upsert("parts", "a", (part("a", 2),)))
+    assert rig.things() == {"a": 1}
+    assert rig.db.snapshot()[Parts][Key("c", "a")].value == 2
+    rig.say(Delete("parts", "a"), Upsert("things", "a", (thing("a", 3),)))
+    assert rig.things() == {"a": 3}
+    assert not rig.db.snapshot()[Parts]
+
+
 def test_a_batch_is_one_transaction_over_all_its_tables():
     rig = Rig(BOTH)
     with rig.db.changes(Things) as stream:
@@ -297,7 +307,7 @@ def test_a_second_owner_of_a_table_is_refused_and_takes_nothing():
 def test_the_next_source_takes_over_the_rows_that_one_left_behind():
     rig = Rig(THINGS)
     rig.say(Listed("things", [up("a", thing("a")), up("b", thing("b"))]))
-    rig.status.disown()
+    rig.status.release()
     assert rig.db.snapshot()[Sources][SourceKey("c", "things")].state == "absent"
     following = Rig(THINGS, db=rig.db)
     assert following.things() == {"a": 0, "b": 0}
@@ -307,10 +317,10 @@ def test_the_next_source_takes_over_the_rows_that_one_left_behind():
 
 def test_a_source_that_ends_before_its_first_list_leaves_its_promise_to_the_next():
     rig = Rig(THINGS, backend="first")
-    rig.status.disown()
+    rig.status.release()
     following = Rig(THINGS, db=rig.db, backend="second")
     assert rig.db.snapshot()[Things].pending_initializers == ("second/c",)
-    following.status.disown()
+    following.status.release()
     last = Rig(THINGS, db=rig.db, backend="second")
     assert not rig.db.snapshot()[Things].initialized
     last.say(Listed("things", [up("a", thing("a"))]))
@@ -379,6 +389,8 @@ def test_each_change_of_state_is_one_line_in_the_log_and_rejected_objects_are_fe
         rig.clock.now += 3
         rig.status.report("stale", "no route to host")
         rig.status.report("stale", "no route to host")
+        rig.clock.now += 1  # tables that change within a second share a line
+        rig.status.write_if_due()
         rig.say(*(Bad("both", str(i), "torn") for i in range(30)))
     turns = [record.getMessage() for record in caplog.records if "->" in record.getMessage()]
     assert turns == [

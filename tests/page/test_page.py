@@ -1,6 +1,7 @@
 """What a person sees is what the tables hold."""
 
 import json
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -209,11 +210,98 @@ def test_every_page_fits_the_screen_and_names_what_can_be_used(page: Page, start
         assert unnamed == []
 
 
+USED = {"button", "link", "combobox", "searchbox", "textbox", "grid", "columnheader", "dialog", "image", "table"}
+"""Roles whose elements must have a name for those who cannot see them."""
+
+
+def spoken(page: Page) -> list[tuple[str, str]]:
+    """Role and name of what a screen reader finds, in its order."""
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    return [
+        (node["role"]["value"], node.get("name", {}).get("value", "").strip())
+        for node in nodes
+        if not node["ignored"] and "role" in node
+    ]
+
+
+def test_a_screen_reader_finds_a_name_for_all_that_can_be_used(page: Page, start: Callable[..., Agent]):
+    agent = start(consumers=("ipcache", "routes"))
+    write(agent.db, endpoint(1), endpoint(2))
+    wanted = {
+        "": {("link", "Overview"), ("heading", "Flow"), ("heading", "The last hour")},
+        "#/table/endpoints": {("searchbox", "Filter: text in any field"), ("combobox", "Index")},
+        "#/table/endpoints/c1/10.0.0.1": {("heading", "c1 / 10.0.0.1")},
+        "#/trouble": {("heading", "Rejected objects"), ("heading", "Withheld deletes")},
+    }
+    for place, expected in wanted.items():
+        page.goto(f"{agent.address}/{place}")
+        page.wait_for_selector("#link.good")
+        page.wait_for_selector("main h1, main h2")
+        page.wait_for_function("n => document.querySelectorAll('h1, h2, h3').length >= n", arg=len(expected) - 1)
+        found = spoken(page)
+        assert [each for each in found if each[0] in USED and not each[1]] == [], place
+        assert expected <= set(found), found
+
+
+def test_tab_reaches_all_that_can_be_used_and_shows_where_it_is(page: Page, start: Callable[..., Agent]):
+    agent = start()
+    write(agent.db, endpoint(1))
+    open_table(page, agent)
+    page.wait_for_selector("#row-0:not(.loading)")
+    page.evaluate("() => document.body.focus()")
+    visited = []
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        visited.append(page.evaluate(_FOCUSED))
+    names = [name for name, _ in visited]
+    for name in ("Overview", "Index", "Filter: text in any field"):
+        assert name in names, names
+    assert any("endpoints" in name for name in names)
+    assert [name for name, is_marked in visited if name and not is_marked] == []
+
+
+_FOCUSED = """() => {
+    const each = document.activeElement;
+    if (each === document.body) return ["", true];
+    const style = getComputedStyle(each);
+    const name = each.ariaLabel || each.labels?.[0]?.textContent || each.textContent.trim().slice(0, 60);
+    return [name, style.outlineStyle !== "none" || style.boxShadow !== "none"];
+}"""
+
+
 def test_a_large_table_shows_its_first_rows_and_stays_fluid(page: Page, start: Callable[..., Agent]):
     first_s, frame_ms, script = _large(page, start)
     assert first_s < WAIT_S
     assert frame_ms < 2000  # of a machine that may be fully loaded; the long form is strict
     assert script["rows"] > 1000
+
+
+@pytest.mark.stress
+def test_a_million_rows_are_shown_scrolled_and_filtered(page: Page, start: Callable[..., Agent]):
+    agent = start()
+    for begin in range(0, 1_000_000, 100_000):
+        write(agent.db, *[endpoint(number) for number in range(begin, begin + 100_000)])
+    agent.db.snapshot()[Endpoints].range(limit=1)
+    page.goto(agent.address)
+    page.wait_for_selector("#link.good")
+    first_s = page.evaluate(_FIRST_ROWS)
+    times = {"first rows, s": first_s}
+    page.focus("[role=grid]")
+    for name, press, row in (("end", "End", 1_000_000), ("home", "Home", 1)):
+        began = time.perf_counter()
+        page.keyboard.press(press)
+        page.wait_for_function(_ROW_IS_SHOWN, arg=str(row + 1))
+        times[f"{name}, s"] = time.perf_counter() - began
+    began = time.perf_counter()
+    page.fill("input.filter", "10.15.66.63")  # the last row
+    page.wait_for_function("() => document.querySelector('#row-0:not(.loading)')?.textContent.includes('10.15.66.63')")
+    times["found by its text, s"] = time.perf_counter() - began
+    print(json.dumps(times))
+    assert first_s < 1.0
+
+
+_ROW_IS_SHOWN = """index => [...document.querySelectorAll('.grid-body .grid-row:not(.loading):not([hidden])')]
+    .some(each => each.ariaRowIndex === index && each.querySelector('.grid-cell')?.textContent)"""
 
 
 @pytest.mark.stress
@@ -224,6 +312,14 @@ def test_a_large_table_shows_its_first_rows_in_a_second_and_no_frame_freezes(pag
     assert frame_ms < 100
 
 
+_FIRST_ROWS = """() => new Promise(resolve => {
+    const began = performance.now();
+    location.hash = '#/table/endpoints';
+    (function look() {
+        const cell = document.querySelector('#row-0:not(.loading) .grid-cell');
+        if (cell?.textContent) resolve((performance.now() - began) / 1000); else requestAnimationFrame(look);
+    })();
+})"""
 _FRAMES = """seconds => new Promise(resolve => {
     let [longest, last, end] = [0, performance.now(), performance.now() + seconds * 1000];
     requestAnimationFrame(function frame(now) {
@@ -241,14 +337,7 @@ def _large(page: Page, start: Callable[..., Agent], seconds: float = 3) -> tuple
     agent.db.snapshot()[Endpoints].range(limit=1)  # the order is made by the first reader; the agent's first page pays
     page.goto(agent.address)
     page.wait_for_selector("#link.good")
-    first_s = page.evaluate("""() => new Promise(resolve => {
-        const began = performance.now();
-        location.hash = '#/table/endpoints';
-        (function look() {
-            const cell = document.querySelector('#row-0:not(.loading) .grid-cell');
-            if (cell?.textContent) resolve((performance.now() - began) / 1000); else requestAnimationFrame(look);
-        })();
-    })""")
+    first_s = page.evaluate(_FIRST_ROWS)
     with Churn(agent.db, range(100_000), per_second=1000) as churn:
         frame_ms = page.evaluate(_FRAMES, seconds)
         page.wait_for_function("() => statedb.live._rows.size > 1000")

@@ -1,6 +1,6 @@
 """A loop that was dropped unfinished is ended by the collector, wherever that runs: also where a watch is registered.
 
-It trips a watch at its end. The interrupted registration held a lock that this needed as well, and hung for ever.
+It trips a watch at its end. The interrupted registration held a lock that this needed as well, and hung forever.
 """
 
 from consumers.running.follower import follow
@@ -16,5 +16,5 @@ def test_dropping_a_loop_takes_no_lock_of_a_watch():
     follower = follow(Database(Hosts), Hosts, apply=lambda batch: None)
     steps = [follower.steps()]
     next(steps[0])
-    in_the_gap(Registry._stand, "standing.add", steps.clear, manual_watch)
+    in_the_gap(Registry._register, "watching.add", steps.clear, manual_watch)
     assert follower.health == "ended"

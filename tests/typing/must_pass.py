@@ -22,8 +22,11 @@ from statedb import (
     Table,
     TableView,
     TableWriter,
+    TextPrefixIndex,
+    TextPrefixIndexView,
     UniqueIndex,
     UniqueIndexView,
+    UniqueKeysIndex,
     Watch,
     WatchSet,
     WriteTransaction,
@@ -46,6 +49,8 @@ class Services(Table[Key, Service], name="services"):
     by_address = UniqueIndex[str, Service](lambda service: service.address)
     by_tag = Index[str, Service](lambda service: service.tags)
     by_network = PrefixIndex[str, Service](lambda service: (service.address,) if service.address else ())
+    by_path = TextPrefixIndex[str, Service](lambda service: service.tags)
+    by_alias = UniqueKeysIndex[str, Service](lambda service: service.tags)
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -229,3 +234,15 @@ try:
     assert_type(only_row(snapshot, Peers, 1), Peer | None)
 except RowNotFound as error:
     assert_type(str(error), str)
+
+
+def newer_words() -> None:
+    assert_type(snapshot[Services.by_path], TextPrefixIndexView[str, Service])
+    assert_type(snapshot[Services.by_path].longest("/a"), tuple[Service, ...])
+    assert_type(snapshot[Services.by_alias], UniqueIndexView[str, Service])
+    assert_type(Services.named("more-services"), type[Services])
+    with db.write(Services) as txn:
+        assert_type(txn[Services.by_path], TextPrefixIndexView[str, Service])
+        assert_type(txn[Services].staged(), tuple[Change[Service], ...])
+        assert_type(txn[Services].staged()[0].old, Service | None)
+        assert_type(txn.snapshot(), Snapshot)

@@ -1,7 +1,7 @@
-"""Remote clusters -> the cache of a mesh: an etcd of its own, from which this cluster's agents read all the others.
+"""Copies remote clusters into a cache: an etcd from which the agents of this cluster read all other clusters.
 
     options    what a configuration says
-    names      the keys of a cache: whose they are, and in which order they are written
+    names      the keys of a cache: their cluster and their write order
     worker     follows the table `Mirror` and tells an `EtcdWriter` what the etcd should hold
 
 Values are copied byte for byte (kvstoremesh of cilium/cilium, pkg/clustermesh/kvstoremesh).

@@ -1,4 +1,4 @@
-"""The keys of a cache: whose they are, and in which order they are written. Pure."""
+"""The keys of a cache: the cluster that each belongs to, and the order of writes. Pure."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ KINDS = (
 
 
 def config_name(cluster: str) -> str:
-    """Where a cluster says who it is."""
+    """The key of a cluster's config."""
     return keys.join(keys.CLUSTER_CONFIG, cluster)
 
 
 def canaries(cluster: str) -> tuple[str, ...]:
-    """The keys that tell that all of a cluster is there."""
+    """The canaries of a cluster: keys that say that its copy is complete."""
     return tuple(keys.synced(cluster, kind) for kind in KINDS)
 
 
 def is_config(name: str) -> bool:
-    """Whether a key is what a cluster says of itself."""
+    """Whether a key is a cluster config."""
     return name.startswith(keys.CLUSTER_CONFIG + "/")
 
 
 def is_canary(name: str) -> bool:
-    """Whether a key tells that all of a prefix is there."""
+    """Whether a key is a canary, which says that a prefix is complete."""
     return name.startswith(keys.SYNCED + "/")
 
 
 def rank(name: str) -> int:
-    """In which order keys that change together are written: who it is, all of it, that it is all."""
+    """The order in which keys that change together are written: configs, data, canaries."""
     return 0 if is_config(name) else 2 if is_canary(name) else 1
 
 
@@ -47,7 +47,7 @@ def cluster_of(name: str) -> str:
 
 
 def owner(name: str, value: bytes) -> str:
-    """The cluster whose copy a key is; empty where it is none: another may write into the same etcd.
+    """The cluster that a key is a copy of; empty if it is no copy, because others may write to the same etcd.
 
     >>> owner("cilium/cache/nodes/v1/c2/n", b""), owner("cilium/synced/c2/cilium/state/nodes/v1", b"")
     ('c2', '')

@@ -10,10 +10,10 @@ from ..options import WriterOptions
 
 
 class MeshCacheOptions(WriterOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """When remote clusters go, and which are waited for, beside how the etcd is written.
+    """When the keys of remote clusters are deleted, and which clusters readiness waits for.
 
-    ``grace_s``: the keys of a cluster that has left stay so long. ``connect_wait_s`` and ``sync_wait_s``: readiness
-    waits so long for clusters that do not answer, and for all.
+    ``grace_s``: how long the keys of a cluster stay after it has left. ``connect_wait_s``: how long readiness waits for
+    clusters that do not answer. ``sync_wait_s``: how long it waits for all clusters.
     """
 
     grace_s: Annotated[float, Meta(ge=0)] = 180.0

@@ -1,9 +1,9 @@
-"""Follows the table `Mirror` and tells a writer which keys the etcd of a cache should hold.
+"""Follows the table `Mirror` and tells a writer which keys the etcd of the cache should hold.
 
-Nothing is deleted because it is unknown. A single key goes when the mirror of its prefix is complete and lacks it; that
-finds also what an earlier process left. A cluster goes when the mirror has let go of it, or when it is in no
-configuration any more: first its config, so that nobody begins to read it, and after a grace all of it. Keys of an
-earlier process whose cluster has not answered yet stay, and their leases are renewed.
+An unknown key is not deleted for being unknown. A single key is deleted when the mirror of its prefix is complete and
+does not have it; this also removes keys that an earlier process left. A cluster is deleted when it has left the mirror,
+or when it is not configured any more: first its config, so that nobody starts to read it, and after a grace period the
+rest. Keys of an earlier process whose cluster has not answered yet stay, and their leases are renewed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from consumers.running.follower import Failure, Follower
 from statedb import ChangeBatch, Database, Snapshot
 from statedb.catalog import Mirror, Mirrored, MirrorKey, Rejected, SourceKey, Sources
-from statedb.catalog.wire import cluster_configs, keys
+from statedb.catalog.wire import WireError, cluster_configs, keys
 
 from ..desired import Refusal
 from ..present import Present
@@ -37,7 +37,7 @@ _PREFIXES = (f"{keys.CACHE}/", f"{keys.CLUSTER_CONFIG}/", f"{keys.SYNCED}/")
 
 
 class MeshCache(TablesToEtcd):
-    """Started once, stopped once; from any thread. `open_meshcache` makes it. A context manager."""
+    """The mesh cache; `open_meshcache` makes it. Start it once, stop it once, from any thread. A context manager."""
 
     name = "meshcache"
 
@@ -59,6 +59,7 @@ class MeshCache(TablesToEtcd):
         self._snapshot: Snapshot = db.snapshot()
         self._marked: set[str] = set()
         self._departures = Departures(db, options.grace_s, clock)
+        self._configured: frozenset[str] | None = None
         self._ids: dict[str, int] = {}  # for the writer's thread
         self._unwritten = UnwrittenRows(db, self.name, wall)
         self._writer = EtcdWriter(
@@ -67,6 +68,7 @@ class MeshCache(TablesToEtcd):
                 prefixes=_PREFIXES,
                 is_own=lambda name, value: owner(name, value) != "",
                 may_delete=self._may_delete,
+                part_of=cluster_of,
                 rank=rank,
                 gone_before=self._gone_before,
                 heartbeat=keys.HEARTBEAT,
@@ -99,34 +101,35 @@ class MeshCache(TablesToEtcd):
 
     @property
     def ready(self) -> bool:
-        """Whether all that is to be waited for was written once, and all is well now."""
+        """Whether everything that readiness waits for has been written, and nothing fails now."""
         if not self._was_complete:
             self._was_complete = self._is_complete()
         return self._was_complete and self._writer.ready
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until it is `ready`; False when ``timeout`` seconds passed before, or when it has ended."""
+        """Wait until it is `ready`; False after ``timeout`` seconds, or when it has ended."""
         return self._writer.wait_ready(timeout, also=lambda: self.ready)
 
     @property
     def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where it does well."""
+        """The state in one line. It begins with OK while all is well."""
         following = self._follower.health
         return following if following not in ("OK", "ended", "not started") else self._writer.health
 
     def stats(self) -> WriterStats:
-        """What it has done."""
+        """Counts of what it has done."""
         return self._writer.stats()
 
     # --- following the table ------------------------------------------------------------------------------------------
 
     def _apply(self, batch: ChangeBatch[Mirrored]) -> None:
-        """Tell the writer which keys have changed: configs first, then data, and behind them that they are complete."""
+        """Tell the writer which keys have changed: configs first, then data, then canaries."""
         self._snapshot = batch.snapshot
-        review = False
+        to_review: set[str] = set()
         for change in sorted(batch, key=lambda each: rank(each.row.key.name)):
             cluster, name = change.row.key.cluster, change.row.key.name
-            review = review or rank(name) != 1
+            if rank(name) != 1:
+                to_review.add(cluster)
             if change.deleted:
                 self._marked.discard(name)
                 self._writer.release(name)
@@ -139,19 +142,24 @@ class MeshCache(TablesToEtcd):
                 self._writer.put(name, _cached(change.row.value))
             else:
                 self._writer.put(name, change.row.value)
-        if review:
-            self._writer.review()
+        for cluster in to_review:
+            self._writer.review(cluster)
 
     def _maintain(self, _: Snapshot) -> float | None:
-        """Sources have changed, or the time of a cluster that has left is over."""
-        self._writer.review()
+        """Review the keys that may go: sources have changed, or the grace period of a cluster has ended."""
+        configured = self._departures.configured()
+        if configured != self._configured:
+            self._configured = configured
+            self._writer.review()
+        for cluster in self._departures.over():
+            self._writer.review(cluster)
         return self._departures.due_in()
 
     def _is_there(self, cluster: str) -> bool:
         return MirrorKey(cluster, config_name(cluster)) in self._snapshot[Mirror]
 
     def _is_complete(self) -> bool:
-        """Whether every cluster that is configured is written, or need not be waited for."""
+        """Whether every configured cluster is written, or need not be waited for."""
         sources = self._db.snapshot()[Sources]
         waited_s = self._clock() - self._began
         return _DIRECTORY in sources and all(
@@ -170,7 +178,7 @@ class MeshCache(TablesToEtcd):
     # --- on the writer's thread ---------------------------------------------------------------------------------------
 
     def _may_delete(self, name: str) -> bool:
-        """Whether a key that stands in the etcd and not in the mirror may go."""
+        """Whether a key that is in the etcd but not in the mirror may be deleted."""
         cluster = cluster_of(name)
         if self._is_there(cluster):
             return rank(name) == 1 and MirrorKey(cluster, keys.synced(cluster, name)) in self._snapshot[Mirror]
@@ -181,34 +189,38 @@ class MeshCache(TablesToEtcd):
         return may
 
     def _gone_before(self, name: str, value: bytes, present: Present) -> Iterable[str]:
-        """A cluster under another id is another cluster: what the old one had goes before the config."""
+        """A cluster under another id is another cluster: what the old one had goes before the config.
+
+        What stands tells the old id only where an earlier process wrote it: later it may be the work of a stranger.
+        """
         if not is_config(name):
             return ()
-        cluster = cluster_of(name)
-        entry = present.get(name)
-        if entry is not None:
-            self._ids[cluster] = cluster_configs.decode(entry.value).id
-        if self._ids.get(cluster) in (None, cluster_configs.decode(value).id):
+        cluster, its_id, entry = cluster_of(name), _id_in(value), present.get(name)
+        before = self._ids.get(cluster) or (0 if entry is None else _id_in(entry.value))
+        others = [each for each in present.names() if each != name and _is_of(each, cluster)]
+        if before in (0, its_id) or not others:
+            self._ids[cluster] = its_id
             return ()
-        return [each for each in present.names() if each != name and _is_of(each, cluster)]
+        return others
 
     def _on_refusals(self, refused: dict[str, Refusal]) -> None:
         self._unwritten.replace({name: refusal.reason for name, refusal in refused.items()})
 
 
 class Departures:
-    """Clusters that are in the mirror no more, and when their keys may go.
+    """Clusters that have left the mirror, and when their keys may be deleted.
 
     `arrived` and `due_in` are for the follower's thread, `may_delete` for the writer's.
     """
 
     def __init__(self, db: Database, grace_s: float, clock: Callable[[], float]) -> None:
-        """``grace_s`` is how long the keys of a cluster stay."""
+        """``grace_s``: how long the keys of a cluster stay after it has left."""
         self._db = db
         self._grace_s = grace_s
         self._clock = clock
         self._seen: set[str] = set()
         self._due: dict[str, float] = {}
+        self._found: tuple[tuple[int, int], frozenset[str] | None] = ((-1, -1), None)
 
     def arrived(self, cluster: str) -> None:
         """The cluster is in the mirror."""
@@ -216,38 +228,60 @@ class Departures:
         self._due.pop(cluster, None)
 
     def may_delete(self, cluster: str, *, at_once: bool) -> tuple[bool, bool]:
-        """Whether keys of a cluster that is not in the mirror may go, and whether its departure is news."""
-        if cluster not in self._seen and not self._is_forgotten(cluster):
-            return False, False
+        """Whether keys of a cluster outside the mirror may be deleted, and whether its departure is new."""
+        if cluster not in self._seen:
+            configured = self.configured()
+            if configured is None or cluster in configured:
+                return False, False
         now = self._clock()
         is_news = cluster not in self._due
         due = self._due.setdefault(cluster, now + self._grace_s)
         return at_once or now >= due, is_news
 
     def due_in(self) -> float | None:
-        """In how many seconds the keys of the next cluster may go; None where none has left."""
+        """Seconds until the keys of the next cluster may be deleted; None if no cluster has left."""
         now = self._clock()
         left = [due - now for due in list(self._due.values()) if due > now]
         return min(left) if left else None
 
-    def _is_forgotten(self, cluster: str) -> bool:
-        """Whether a cluster of an earlier process is in no configuration. In doubt it is not."""
+    def over(self) -> list[str]:
+        """The clusters that have left and whose keys may go."""
+        now = self._clock()
+        return [cluster for cluster, due in list(self._due.items()) if due <= now]
+
+    def configured(self) -> frozenset[str] | None:
+        """The clusters of the configuration; None in doubt. From any thread. Cost: O(1) where no source has changed."""
         snapshot = self._db.snapshot()
-        directory = snapshot[Sources].get(_DIRECTORY)
-        if directory is None or directory.state != "synced":
-            return False
-        if any(row.key.cluster == _DIRECTORY.cluster for row in snapshot[Rejected].values()):
-            return False
-        return not any(row.key.cluster == cluster for row in snapshot[Sources].values())
+        moment = snapshot[Sources].revision, snapshot[Rejected].revision
+        if self._found[0] != moment:
+            self._found = moment, _configured(snapshot)
+        return self._found[1]
 
 
 def open_meshcache(db: Database, connect: Connect, options: MeshCacheOptions = MeshCacheOptions()) -> MeshCache:  # noqa: B008
-    """Keep the etcd behind ``connect`` equal to the table `Mirror`; not yet started.
+    """A mesh cache that keeps the etcd behind ``connect`` equal to the table `Mirror`; not yet started.
 
-    ``db`` has the tables `Mirror`, `Sources` and `Rejected`; the sources of remote clusters fill the first one where
-    they are opened with ``mirror``.
+    ``db`` must have the tables `Mirror`, `Sources` and `Rejected`. Open the sources of remote clusters with ``mirror``,
+    so that they fill `Mirror`.
     """
     return MeshCache(db, connect, options)
+
+
+def _configured(snapshot: Snapshot) -> frozenset[str] | None:
+    directory = snapshot[Sources].get(_DIRECTORY)
+    if directory is None or directory.state != "synced":
+        return None
+    if any(row.key.cluster == _DIRECTORY.cluster for row in snapshot[Rejected].values()):
+        return None
+    return frozenset([row.key.cluster for row in snapshot[Sources].values()])
+
+
+def _id_in(config: bytes) -> int:
+    """The id in a cluster's config; 0, which no cluster has, where it cannot be read."""
+    try:
+        return cluster_configs.decode(config).id
+    except WireError:
+        return 0
 
 
 def _is_of(name: str, cluster: str) -> bool:
@@ -255,6 +289,6 @@ def _is_of(name: str, cluster: str) -> bool:
 
 
 def _cached(value: bytes) -> bytes:
-    """A cluster's config as a cache has it."""
+    """The config of a cluster as a cache publishes it."""
     config = cluster_configs.decode(value)
     return cluster_configs.encode(msgspec.structs.replace(config, synced_canaries=True, cached=True))

@@ -1,7 +1,7 @@
-"""The tables of the local cluster into an etcd in ClusterMesh layout, as Cilium's clustermesh-apiserver writes it.
+"""Publishes the tables of the local cluster to an etcd in ClusterMesh layout, as Cilium's clustermesh-apiserver does.
 
     options      what a configuration says
-    layout       what stands where: a pure function of a snapshot
+    layout       the keys and values of a snapshot, as a pure function
     ownership    which keys of an etcd are the cluster's
     users        who may read what
     worker       follows the tables and tells an `EtcdWriter` what the etcd should hold

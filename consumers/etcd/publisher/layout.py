@@ -1,7 +1,7 @@
-"""What stands where in the etcd of a cluster: a pure function of a snapshot, object by object.
+"""The keys and values in the etcd of a cluster: a pure function of a snapshot, object by object.
 
-An object is what is published as one: a node, an identity, an address, a service with its backends, however many keys
-that makes. Sources: converters.go, service_sync.go and namespacers.go in clustermesh-apiserver of cilium/cilium.
+An object is published as a unit: a node, an identity, an address, or a service with its backends. It may have several
+keys. Sources: converters.go, service_sync.go and namespacers.go in clustermesh-apiserver of cilium/cilium.
 """
 
 from __future__ import annotations
@@ -33,11 +33,8 @@ from statedb.catalog.wire.endpoint_slices import Conditions, EndpointSlice, Slic
 
 from .options import PublisherOptions, ServiceForm
 
-GLOBAL = "clustermesh.cilium.io/global"
-"""The annotation of a namespace that says whether other clusters see what is in it."""
-
 Kind = Literal["node", "identity", "ip", "service"]
-"""In the order in which all is written at first: what others refer to comes first."""
+"""In the order of the first write: an object comes after those that it refers to."""
 KINDS: tuple[Kind, ...] = ("node", "identity", "ip", "service")
 
 TABLES: tuple[type[Table[Any, Any]], ...] = (Nodes, Identities, Endpoints, Services, Backends, Namespaces)
@@ -49,9 +46,16 @@ OWN_PREFIXES = (
     keys.SERVICES,
     keys.ENDPOINT_SLICES,
 )
-"""Below which everything of our cluster is ours to delete."""
+"""The prefixes below which the publisher may delete all keys of its cluster."""
 
 _CANARIES = (*OWN_PREFIXES, keys.SERVICE_EXPORTS)
+"""The prefixes that have one, whether anything stands below them or not."""
+_UNUSED: dict[ServiceForm, frozenset[str]] = {
+    "services": frozenset(),
+    "services-and-endpointslices": frozenset(),
+    "endpointslices-only": frozenset({keys.SERVICES}),
+}
+"""The prefixes that are not announced, and have none."""
 _SERVICE_NAME = "kubernetes.io/service-name"
 _SLICE_ENDPOINTS_MAX = 100
 _MODES: dict[ServiceForm, str] = {
@@ -69,19 +73,21 @@ class Object(NamedTuple):
 
 
 class Layout:
-    """Of one cluster. For any thread."""
+    """The layout of one cluster. For any thread."""
 
     def __init__(self, cluster: str, cluster_id: int, options: PublisherOptions, *, copies: bool = False) -> None:
-        """``cluster_id`` is written where Cilium writes it. ``copies``: there is a table `EndpointSlices`."""
+        """``cluster_id`` is part of the published values. ``copies``: the database has the table `EndpointSlices`."""
         self.tables: tuple[type[Table[Any, Any]], ...] = (*TABLES, EndpointSlices) if copies else TABLES
         self.cluster = cluster
         self.cluster_id = cluster_id
         self._options = options
         self.config_key = keys.join(keys.CLUSTER_CONFIG, cluster)
-        self.canaries = tuple([keys.synced(cluster, prefix) for prefix in _CANARIES])
+        unused = _UNUSED[options.export]
+        self.canaries = tuple([keys.synced(cluster, prefix) for prefix in _CANARIES if prefix not in unused])
+        self._own = frozenset([keys.synced(cluster, prefix) for prefix in _CANARIES]) | {self.config_key}
 
     def config(self) -> bytes:
-        """What the cluster says of itself."""
+        """The value of the cluster config."""
         return cluster_configs.encode(
             ClusterConfig(
                 self.cluster_id,
@@ -93,7 +99,7 @@ class Layout:
         )
 
     def objects(self, snapshot: Snapshot) -> Iterator[Object]:
-        """All objects that there may be something to say of."""
+        """All objects that may have keys."""
         tables: tuple[tuple[Kind, Any], ...] = (
             ("node", Nodes),
             ("identity", Identities),
@@ -106,7 +112,7 @@ class Layout:
                     yield Object(kind, key)
 
     def affected(self, snapshot: Snapshot, table: type[Table[Any, Any]], row: Any) -> Iterable[Object]:
-        """The objects that a change of this row has a say in."""
+        """The objects whose keys may change when this row changes."""
         key = row.key
         if key.cluster != self.cluster:
             return ()
@@ -118,7 +124,7 @@ class Layout:
         return (Object(kinds[table], key),)
 
     def entries(self, snapshot: Snapshot, of: Object) -> dict[str, bytes]:
-        """The keys of an object and their values; none where it is not there, or not to be seen. Raises WireError."""
+        """The keys of an object and their values; empty if it does not exist or is not shared. Raises WireError."""
         row = snapshot[_TABLE_OF[of.kind]].get(of.key)
         if row is None:
             return {}
@@ -131,8 +137,8 @@ class Layout:
                     return {}  # without the label nobody can tell whether other clusters may see it
                 return {keys.join(keys.IDENTITIES, identities.name(row)): identities.encode(row)}
             case "ip":
-                if not self._is_global(snapshot, row.namespace):
-                    return {}
+                if (row.pod and not row.namespace) or not self._is_global(snapshot, row.namespace):
+                    return {}  # a pod in no namespace: nobody can tell whether other clusters may see it
                 return {f"{keys.IPS}/{ips.name(row)}": ips.encode(row)}
             case "service":
                 if not row.shared or not self._is_global(snapshot, row.key.namespace):
@@ -140,15 +146,15 @@ class Layout:
                 return dict(self._service(snapshot, row))
 
     def is_own(self, key: str) -> bool:
-        """Whether a key that stands in the etcd tells of our cluster, so that it is ours to delete."""
+        """Whether a key in the etcd belongs to our cluster, so that the publisher may delete it."""
         for prefix in OWN_PREFIXES:
             if key.startswith(prefix + "/"):
                 name = key[len(prefix) + 1 :]
                 return prefix in (keys.IDENTITIES, keys.IPS) or name.startswith(self.cluster + "/")
-        return key in self.canaries or key == self.config_key
+        return key in self._own
 
     def _of_namespace(self, snapshot: Snapshot, name: str) -> Iterator[Object]:
-        """Seldom: a namespace came, went, or is seen now and was not."""
+        """All objects of a namespace. This is rare: a namespace was added or deleted, or its sharing changed."""
         for identity in snapshot[Identities].values():
             if identity.namespace == name and identity.key.cluster == self.cluster:
                 yield Object("identity", identity.key)
@@ -160,17 +166,17 @@ class Layout:
                 yield Object("service", service)
 
     def _is_global(self, snapshot: Snapshot, namespace: str) -> bool:
-        """Whether other clusters see what is in a namespace: not before the namespace is known.
+        """Whether a namespace is shared with other clusters; False before the namespace is known.
 
-        An address may be in none, like that of a node's health endpoint: it is seen.
+        An address without a namespace, such as that of a node's health endpoint, is shared.
         """
         if not namespace:
             return True
         row = snapshot[Namespaces].get(NamespaceKey(self.cluster, namespace))
         if row is None:
             return False
-        text = dict(row.annotations).get(GLOBAL)
-        return self._options.default_global_namespace if text is None else text.lower() == "true"
+        said = row.is_global
+        return self._options.default_global_namespace if said is None else said
 
     def _service(self, snapshot: Snapshot, row: Service) -> Iterator[tuple[str, bytes]]:
         backends = [each for each in snapshot[Backends.by_service][row.key] if each.ready or each.serving]
@@ -188,7 +194,7 @@ class Layout:
                 yield keys.join(keys.ENDPOINT_SLICES, endpoint_slices.name(each)), endpoint_slices.encode(each)
 
     def _slices(self, service: ServiceKey, backends: Iterable[Backend]) -> Iterator[EndpointSlice]:
-        """Slices of our own, of a source that has none: backends with the same ports share one."""
+        """Slices made from backends, for a source that has no slices. Backends with the same ports share a slice."""
         ports: dict[str, set[SlicePort]] = {}
         first: dict[str, Backend] = {}
         for each in backends:
@@ -218,7 +224,7 @@ _TABLE_OF: dict[Kind, Any] = {"node": Nodes, "identity": Identities, "ip": Endpo
 
 
 def published(snapshot: Snapshot, layout: Layout) -> dict[str, bytes]:
-    """All keys and values of a cluster, computed from nothing. For tests and checks."""
+    """All keys and values of a cluster, computed anew. For tests and checks."""
     return {key: value for each in layout.objects(snapshot) for key, value in layout.entries(snapshot, each).items()}
 
 

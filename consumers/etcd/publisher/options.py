@@ -1,4 +1,4 @@
-"""The options of the publisher, as they stand in a configuration."""
+"""The options of the publisher, as in the configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class UsersOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Who may read what is published: the etcd knows its users by the names (CN) in their certificates.
 
     ``remotes`` are the names that other clusters show. ``users_file`` has more of them, as Cilium's ConfigMap
-    ``clustermesh-remote-users`` has: ``users: [{name: remote-cluster2, role: remote}]``; it is read again and again.
+    ``clustermesh-remote-users`` has: ``users: [{name: remote-cluster2, role: remote}]``. The file is followed.
     """
 
     remotes: tuple[Annotated[str, Meta(min_length=1)], ...] = ("remote",)
@@ -23,13 +23,13 @@ class UsersOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class PublisherOptions(WriterOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """What is published, beside how the etcd is written.
+    """What is published, and the options of the writer.
 
     ``export``: services whole, as endpoint slices, or both as Cilium does since 1.20. ``default_global_namespace``:
     whether a namespace without the annotation ``clustermesh.cilium.io/global`` is shared. ``max_connected_clusters`` is
-    the same in a whole mesh. ``users``: make users and roles, and let the etcd ask for them; it is left as it is if not
-    given. ``take_over``: an etcd in which another cluster has its config becomes ours, and what that cluster has there
-    is deleted; else nothing is written.
+    the same for all clusters of a mesh. ``users``: create users and roles, and enable authentication; without it the
+    etcd's authentication is not changed. ``take_over``: take over an etcd that has the config of another cluster, and
+    delete the keys of that cluster. Without it nothing is written to such an etcd.
     """
 
     export: ServiceForm = "services-and-endpointslices"

@@ -1,4 +1,4 @@
-"""Which keys of an etcd are the publisher's: those of its own cluster, and of objects that it cannot write any more."""
+"""The keys of an etcd that belong to the publisher: those of its cluster, and of objects that it cannot write now."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class ForeignCluster(Exception):
 
 
 class Ownership:
-    """Of one cluster's publisher. Pure but for `refuse_foreign`, which reads."""
+    """The ownership rules of one cluster's publisher. Pure, except that `refuse_foreign` reads the etcd."""
 
     def __init__(self, layout: Layout, *, take_over: bool) -> None:
-        """``take_over``: what other clusters have there is ours to delete."""
+        """``take_over``: the keys of other clusters may be deleted."""
         self._layout = layout
         self._take_over = take_over
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """What is read and written."""
+        """The prefixes that are read and written."""
         synced = keys.SYNCED if self._take_over else keys.join(keys.SYNCED, self._layout.cluster)
         return (f"{keys.STATE}/", f"{synced}/", f"{keys.CLUSTER_CONFIG}/")
 
     def is_own(self, key: str, value: bytes) -> bool:
-        """Whether a key that stands there is ours."""
+        """Whether a key in the etcd belongs to the publisher."""
         if self._layout.is_own(key):
             return True
         if not self._take_over:
@@ -63,11 +63,11 @@ class Ownership:
                     )
 
     def rank(self, key: str) -> int:
-        """In which order keys are written: who the cluster is, all of it, that it is all."""
+        """The order of writes: the cluster config, data, canaries."""
         return 0 if key == self._layout.config_key else 2 if key.startswith(f"{keys.SYNCED}/") else 1
 
     def protected(self, snapshot: Snapshot, objects: Iterable[Object]) -> tuple[str, ...]:
-        """The beginnings of all keys that these objects may have in the etcd, whatever process wrote them."""
+        """The prefixes of all keys that these objects may have in the etcd, whichever process wrote them."""
         return tuple([prefix for each in objects for prefix in self._names(snapshot, each)])
 
     def _names(self, snapshot: Snapshot, of: Object) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Who may read what of a published etcd: users by the names in their certificates, each with one role.
+"""The users and roles of a published etcd. A user is known by the name in a certificate, and has one role.
 
 Source: cilium/cilium pkg/kvstore/etcdinit/init.go, clustermesh-apiserver/clustermesh/users_mgmt.go.
 """
@@ -21,7 +21,7 @@ _FILE_BYTES_MAX = 1 << 20
 
 
 class Access(msgspec.Struct, frozen=True):
-    """Roles with what they may read, each a key or (True) a prefix; users with the role that they have."""
+    """Roles with what they may read, a key or, with True, a prefix; and users with their roles."""
 
     roles: Mapping[str, frozenset[tuple[bytes, bool]]]
     users: Mapping[str, str]
@@ -37,18 +37,18 @@ class _File(msgspec.Struct, frozen=True):
 
 
 class Users:
-    """Reads the file of users as often as it is asked. For one thread at a time."""
+    """Reads the users file at each call of `access`. For one thread at a time."""
 
     def __init__(self, cluster: str, options: UsersOptions) -> None:
-        """Reads nothing yet."""
+        """The file is not read yet."""
         self._cluster = cluster
         self._options = options
         self._good: dict[str, str] = {}
         self.problem = ""
-        """What is wrong with the file; its last good content counts. Empty where all is well."""
+        """What is wrong with the file; empty if it is good. While it is bad, its last good content is used."""
 
     def access(self) -> Access:
-        """What is wanted now."""
+        """The users and roles that should exist now."""
         if self._options.users_file is not None:
             try:
                 self._good = _read(Path(self._options.users_file))

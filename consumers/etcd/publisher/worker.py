@@ -2,8 +2,8 @@
 
 tables ─▶ changed rows ─▶ objects that they affect ─▶ keys and values (`layout`) ─▶ `EtcdWriter` ─▶ etcd
 
-Nothing is written before the tables are complete, and what an earlier process left is only deleted while their sources
-are in order: absence counts where it can be believed.
+Nothing is written before the tables are initialized. Keys that an earlier process left are deleted only while the
+sources of the tables are synced, because only then a missing row means a missing object.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _USERS_S = 1.0
 
 
 class Publisher(TablesToEtcd):
-    """Started once, stopped once; from any thread. `open_publisher` makes it. A context manager."""
+    """The publisher; `open_publisher` makes it. Start it once, stop it once, from any thread. A context manager."""
 
     name = "publisher"
 
@@ -57,7 +57,7 @@ class Publisher(TablesToEtcd):
         self._layout = layout
         self._ownership = Ownership(layout, take_over=options.take_over)
         self._users = None if options.users is None else Users(layout.cluster, options.users)
-        self._allowed: Access | None = None
+        self._access: Access | None = None
         self._unwritten = UnwrittenRows(db, self.name, wall)
         self._keys_of: dict[Object, tuple[str, ...]] = {}
         self._service_of: dict[str, Object] = {}  # a copied slice may pass from one service to another
@@ -73,7 +73,7 @@ class Publisher(TablesToEtcd):
                 rank=self._ownership.rank,
                 heartbeat=keys.HEARTBEAT,
                 prepare=self._prepare,
-                chore=None if self._users is None else self._allow,
+                periodic=None if self._users is None else self._update_users,
             ),
             options,
             name=self.name,
@@ -96,16 +96,16 @@ class Publisher(TablesToEtcd):
 
     @property
     def ready(self) -> bool:
-        """Whether all that the tables held at first is written, canaries included, and nothing is stuck now."""
+        """Whether the initial content of the tables is written, canaries included, and nothing is stuck now."""
         return self._writer.ready
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until it is `ready`; False when ``timeout`` seconds passed before, or when it has ended."""
+        """Wait until it is `ready`; False after ``timeout`` seconds, or when it has ended."""
         return self._writer.wait_ready(timeout)
 
     @property
     def health(self) -> str:
-        """How it is doing, in one line, which begins with OK where it does well."""
+        """The state in one line. It begins with OK while all is well."""
         following = self._follower.health
         if following not in ("OK", "ended"):
             return following
@@ -120,14 +120,14 @@ class Publisher(TablesToEtcd):
         return health
 
     def stats(self) -> WriterStats:
-        """What it has done. ``unwritten`` has the objects for which there is no value, too."""
+        """Counts of what it has done. ``unwritten`` includes the objects that cannot be encoded."""
         stats = self._writer.stats()
         return msgspec.structs.replace(stats, unwritten=stats.unwritten + len(self._refused))
 
     # --- following the tables -----------------------------------------------------------------------------------------
 
     def _apply(self, batch: Any) -> None:
-        """Tell the writer what the changed rows make of the etcd. The first batch has all rows."""
+        """Tell the writer how the changed rows change the etcd. The first batch has all rows."""
         snapshot: Snapshot = batch.snapshot
         if self._is_new:
             objects: Iterable[Object] = sorted(self._layout.objects(snapshot), key=_rank)
@@ -144,7 +144,7 @@ class Publisher(TablesToEtcd):
             self._publish(snapshot, of)
         if refused != self._refused:
             self._protected = self._ownership.protected(snapshot, self._refused)
-            self._tell_unwritten()
+            self._report_unwritten()
         if self._is_new:
             for canary in self._layout.canaries:
                 self._writer.mark(canary)
@@ -152,10 +152,10 @@ class Publisher(TablesToEtcd):
             self._is_new = False
 
     def _publish(self, snapshot: Snapshot, of: Object) -> None:
-        """One object; where no value can say it, what stands there of it stays."""
+        """Update the keys of one object. If it cannot be encoded, its old keys stay."""
         try:
             entries = self._layout.entries(snapshot, of)
-        except Exception as error:  # an object that even the encoder trips over must not stop the others
+        except Exception as error:  # an object that cannot be encoded must not stop the others
             if self._refused.get(of) != str(error):
                 log.warning("publisher: %s cannot be written: %s", _name(of), error)
             self._refused[of] = str(error)
@@ -173,11 +173,12 @@ class Publisher(TablesToEtcd):
             self._keys_of[of] = tuple(entries)
 
     def _review(self, _: Snapshot) -> None:
-        """Objects or sources have changed: what an earlier process left may be deleted now, perhaps."""
-        self._writer.review()
+        """Review the keys of an earlier process: after a change of objects or sources they may be deletable."""
+        if self._sources_are_in_order():  # else nothing may
+            self._writer.review()
 
     def _may_delete(self, key: str) -> bool:
-        """Whether a key that an earlier process left, and no object has now, may go. On the writer's thread."""
+        """Whether a key that an earlier process left may be deleted. Called on the writer's thread."""
         return not key.startswith(self._protected) and self._sources_are_in_order()
 
     def _sources_are_in_order(self) -> bool:
@@ -193,25 +194,25 @@ class Publisher(TablesToEtcd):
     # --- on the writer's thread ---------------------------------------------------------------------------------------
 
     def _prepare(self, store: Store) -> None:
-        """A new connection: who may read comes before there is anything to read."""
-        self._allowed = None
+        """Prepare a new connection: users and roles come before there is anything to read."""
+        self._access = None
         if self._users is not None:
-            self._allow(store)
+            self._update_users(store)
         self._ownership.refuse_foreign(store)
 
-    def _allow(self, store: Any) -> float:
-        """Users and roles, where they are others than before; in how many seconds to look again."""
+    def _update_users(self, store: Any) -> float:
+        """Update users and roles if they have changed. Returns the seconds until the next call."""
         if self._users is not None:
             access = self._users.access()
-            if access != self._allowed:
+            if access != self._access:
                 store.ensure_users(access.roles, access.users)
-                self._allowed = access
+                self._access = access
         return _USERS_S
 
     def _on_refusals(self, _: dict[str, Refusal]) -> None:
-        self._tell_unwritten()
+        self._report_unwritten()
 
-    def _tell_unwritten(self) -> None:
+    def _report_unwritten(self) -> None:
         errors = {_name(of): error for of, error in list(self._refused.items())}
         errors.update({key: refusal.reason for key, refusal in self._writer.refused().items()})
         self._unwritten.replace(errors)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 from click.shell_completion import get_completion_class
 
-from ..client.remote import Remote
 from ..errors import AgentError
+from . import agents
+from .options import given
 
 SHELLS = ("bash", "zsh", "fish")
 _KEYS_MAX = 50
 _TIMEOUT_S = 1.0
-_DEFAULT_SERVER = "http://127.0.0.1:9974"
 
 
 def script(shell: str, command: click.Command) -> str:
@@ -55,9 +54,7 @@ def _described(context: click.Context) -> list[dict[str, Any]]:
 
 def _ask(context: click.Context, path: str, parameters: list[tuple[str, str]]) -> dict[str, Any]:
     """What the agent answers; nothing where it does not: completion must not print errors."""
-    named = context.params.get("server") or context.find_root().params.get("server")
-    server = named or os.environ.get("STATEDB_SERVER") or _DEFAULT_SERVER
     try:
-        return dict(Remote(server, timeout_s=_TIMEOUT_S).json(path, parameters))
+        return dict(agents.agent(given(context, agents.NAMES), _TIMEOUT_S).json(path, parameters))
     except AgentError:
         return {}

@@ -7,8 +7,10 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import msgspec
 
@@ -18,14 +20,13 @@ from statedb import Database, Snapshot
 from statedb.catalog import Rejected, SourceKey, SourceRow, Sources
 
 from ..process.agent import Agent, open_consumers, open_remote_clusters, open_sources, tables_of
-from ..process.collector import collect_rarely
 from ..process.config import Config, load_config
 from ..process.consumers import CONSUMER_KINDS
+from ..process.gc_thresholds import raise_gc_thresholds
 from ..process.logs import log_to_stderr
-from . import start_files
+from . import progress, start_files
 from .columns import DEFAULT_COLUMNS, align_rows, pad_cells
 from .output import print_lines, say
-from .progress import busy
 
 log = logging.getLogger("statedb.agent")
 
@@ -66,9 +67,9 @@ def run(path: str, warm_start: str | None = None) -> None:
     config = load_config(path)
     if warm_start is not None:
         config = msgspec.structs.replace(config, warm_start=Path(warm_start))
-    log_to_stderr(config.log_level, config.log_format)
-    collect_rarely()
-    agent = Agent(config)
+    log_to_stderr(config.log_level, config.log_format, progress.erase)
+    raise_gc_thresholds()
+    agent = Agent(config, reading_dump=lambda lines: progress.counted(lines, "lines of the dump read"))
     try:
         agent.start()
         say(f"serving on {agent.address}")
@@ -82,19 +83,40 @@ def run(path: str, warm_start: str | None = None) -> None:
 def _wait_for_stop(signals: _StopSignal, agent: Agent) -> None:
     """Wait for a signal. Print when the tables are synced, and log each source that ends with an error, once."""
     started = time.monotonic()
-    synced = False
     reported: set[Source] = set()
-    while not signals.wait(_POLL_S if synced else 0):
-        if not synced and agent.wait_synced(_POLL_S):
-            synced = True
-            snapshot = agent.db.snapshot()
-            counts = [f"{table.name} {len(snapshot[table])}" for source in agent.sources for table in source.tables]
-            say(f"synced after {time.monotonic() - started:.1f} s: {', '.join(counts)}")
-        for source in agent.sources:
-            if source.failure is not None and source not in reported:
-                reported.add(source)
-                text = "source %s of cluster %s ended: %r"
-                log.error(text, source.backend, source.cluster, source.failure, exc_info=source.failure)
+    synced = _wait_synced(signals, agent, reported)
+    if synced:
+        snapshot = agent.db.snapshot()
+        counts = [f"{table.name} {len(snapshot[table])}" for source in agent.sources for table in source.tables]
+        say(f"synced after {time.monotonic() - started:.1f} s: {', '.join(counts)}")
+    while not signals.wait(_POLL_S):
+        _report_ended(agent, reported)
+
+
+def _wait_synced(signals: _StopSignal, agent: Agent, reported: set[Source]) -> bool:
+    """Show what has been read, until all sources have been or a signal comes; False then."""
+    with progress.shown() as show:
+        while not signals.wait(0):
+            if agent.wait_synced(_POLL_S):
+                return True
+            show(lambda: reading(agent.db, agent.sources))
+            _report_ended(agent, reported)
+    return False
+
+
+def _report_ended(agent: Agent, reported: set[Source]) -> None:
+    for source in agent.sources:
+        if source.failure is not None and source not in reported:
+            reported.add(source)
+            text = "source %s of cluster %s ended: %r"
+            log.error(text, source.backend, source.cluster, source.failure, exc_info=source.failure)
+
+
+def reading(db: Database, sources: Iterable[Source]) -> str:
+    """What has been read of the tables that are not initialized yet: ``reading: nodes 5, endpoints 12,000``."""
+    snapshot: Any = db.snapshot()
+    tables = [table for source in sources for table in source.tables if not snapshot[table].initialized]
+    return "reading: " + ", ".join([f"{table.name} {len(snapshot[table]):,}" for table in tables])
 
 
 def check(path: str) -> None:
@@ -122,8 +144,7 @@ def connect(path: str, timeout_s: float) -> int:
     try:
         for source in sources:
             source.start()
-        with busy(f"reading the sources; at most {timeout_s:g} s"):
-            read = db.wait_initialized(*[table for source in sources for table in source.tables], timeout=timeout_s)
+        read = _read_once(db, sources, timeout_s)
     finally:
         for source in sources:
             source.stop()
@@ -132,6 +153,18 @@ def connect(path: str, timeout_s: float) -> int:
     say("")
     print_lines(align_rows(DEFAULT_COLUMNS["sources"], msgspec.to_builtins(rows)))
     return 0 if read else 1
+
+
+def _read_once(db: Database, sources: Iterable[Source], timeout_s: float) -> bool:
+    """Wait until all sources have been read, and show how far they are; False after the timeout."""
+    tables = [table for source in sources for table in source.tables]
+    deadline = time.monotonic() + timeout_s
+    with progress.shown() as show:
+        while not db.wait_initialized(*tables, timeout=max(0.0, min(_POLL_S, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                return False
+            show(lambda: reading(db, sources))
+    return True
 
 
 def _source_row(snapshot: Snapshot, source: Source, table: AnyTable) -> SourceRow | None:

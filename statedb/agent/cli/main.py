@@ -173,7 +173,10 @@ def prefix(table: str, key: tuple[str, ...], index: str | None, **options: Any) 
 @click.option("--once", is_flag=True, help="End after the first change.")
 @remote_options
 def watch(table: str, key: tuple[str, ...], *, once: bool, **options: Any) -> None:  # noqa: ARG001
-    """Print each change of a table or a row from now on, until Ctrl-C."""
+    """Print each change from now on, until Ctrl-C.
+
+    Of a table, or of one row.
+    """
     agent_commands().watch(table, key, once=once)
 
 
@@ -235,9 +238,10 @@ def health(*, ready: bool, **options: Any) -> int:  # noqa: ARG001
 @click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="Seconds.")
 @server
 def wait(table: str, key: tuple[str, ...], wanted: str | None, timeout: float, **options: Any) -> int:  # noqa: ARG001
-    """Wait until a table is filled, has so many rows, or has or lacks a row.
+    """Wait for a table or a row.
 
-    Exit status 0: it is so. 1: it was not within --timeout. 2: nobody answered.
+    Until the table is filled, has so many rows, or has or lacks a row. Exit status 0: it is so. 1: it was not within
+    --timeout. 2: nobody answered.
     """
     return agent_commands().wait(table, key, wanted, timeout)
 
@@ -253,9 +257,10 @@ def top(*, once: bool, **options: Any) -> None:  # noqa: ARG001
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes a shell complete commands, tables, indexes and keys.
+    """Print the completion of a shell.
 
-    For bash: eval "$(statedb completion bash)". For fish: statedb completion fish | source.
+    It completes commands, tables, indexes and keys. For bash: eval "$(statedb completion bash)". For fish: statedb
+    completion fish | source.
     """
     from .completion import script  # start-up time
 
@@ -266,7 +271,10 @@ def completion(shell: str) -> None:
 @click.option("-f", "--file", metavar="FILE", help="Write to this file, atomically (default: standard output).")
 @server
 def dump(file: str | None, **options: Any) -> None:  # noqa: ARG001
-    """Write all rows of an agent, at one instant, as JSON lines; 'statedb run --warm-start' reads them."""
+    """Write all rows of an agent as JSON lines.
+
+    They are of one instant, and 'statedb run --warm-start' reads them.
+    """
     agent_commands().dump(file)
 
 
@@ -277,9 +285,10 @@ def dump(file: str | None, **options: Any) -> None:  # noqa: ARG001
 @click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="Seconds.")
 @remote_options
 def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, **options: Any) -> int:  # noqa: ARG001
-    """Show what would change if a running agent were started with the configuration OTHER.
+    """Show what another configuration would change.
 
-    The sources of OTHER fill separate tables in this process; the agent is not affected. Both may change meanwhile, so
+    It compares the rows of a running agent with those that it would have with the configuration OTHER. The sources of
+    OTHER fill separate tables in this process; the agent is not affected. Both may change meanwhile, so
     a difference counts once it has lasted for --settle. Exit status 0: no differences. 1: there are some.
     """
     return agent_commands().compare(other, frozenset(ignore), settle, timeout)

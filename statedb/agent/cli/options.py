@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,6 +14,12 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _YEAR_S = 365 * 86_400.0
+_CREDENTIALS = {
+    "ca-file": "Who signs the certificate of an https agent (default: STATEDB_CA_FILE, or whom the system trusts).",
+    "cert-file": "A client certificate (default: STATEDB_CERT_FILE).",
+    "key-file": "Its key, if it stands in another file (default: STATEDB_KEY_FILE).",
+    "token-file": "A file with a bearer token (default: STATEDB_TOKEN_FILE).",
+}
 
 
 class Seconds(click.FloatRange):
@@ -45,12 +50,18 @@ def complete_by(what: str) -> Callable[[click.Context, click.Parameter, str], li
     return complete
 
 
-server = click.option(
-    "-s",
-    "--server",
-    metavar="URL",
-    help="The agent: http://host:port or unix:/path (default: STATEDB_SERVER, or http://127.0.0.1:9974).",
-)
+def server(command: F) -> F:
+    """Add the options that name an agent and what it asks for. Each may also be given to the groups above."""
+    named = click.option(
+        "-s",
+        "--server",
+        metavar="URL",
+        help="The agent: http://host:port, https://... or unix:/path (default: STATEDB_SERVER, or "
+        "http://127.0.0.1:9974).",
+    )
+    for name, what in reversed(_CREDENTIALS.items()):
+        command = click.option(f"--{name}", metavar="FILE", help=what)(command)
+    return named(command)
 
 
 def configured(command: F) -> F:
@@ -80,15 +91,19 @@ def selecting(command: F) -> F:
 
 def agent_commands() -> RemoteCommands:
     """The agent and the output format, from the options of the command, else from those of the groups above it."""
-    from .remote_commands import RemoteCommands  # start-up time: yaml, http.client
+    from . import agents  # start-up time: http.client, ssl
+    from .remote_commands import RemoteCommands  # start-up time
 
-    context = click.get_current_context(silent=True)
-    found: dict[str, Any] = {}
+    found = given(click.get_current_context(silent=True), (*agents.NAMES, "output", "columns", "where", "sort"))
+    shown: dict[str, Any] = {name: found[name] for name in ("columns", "where", "sort") if found[name] is not None}
+    return RemoteCommands(agents.agent(found), output=found["output"] or "table", **shown)
+
+
+def given(context: click.Context | None, names: Iterable[str]) -> dict[str, Any]:
+    """The options of a command, else of the groups above it; None where an option is not given."""
+    found: dict[str, Any] = dict.fromkeys(names)
     while context is not None:
-        for name in ("server", "output", "columns", "where", "sort"):
-            found[name] = found.get(name) or context.params.get(name)
+        for name in found:
+            found[name] = found[name] or context.params.get(name)
         context = context.parent
-    address = found["server"] or os.environ.get("STATEDB_SERVER") or "http://127.0.0.1:9974"
-    given: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
-    given |= {"server": address, "output": found["output"] or "table"}
-    return RemoteCommands(**given)
+    return found

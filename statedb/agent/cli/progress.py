@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 
+_DELAY_S = 1.0
 _EVERY_S = 0.25
+_ERASE = "\r\x1b[K"
+_WIDTH_MAX = 79
 
 
-def busy(text: str) -> AbstractContextManager[object]:
-    """Show the text, and that it goes on, while the block runs."""
+@contextmanager
+def busy(text: str) -> Generator[None]:
+    """Show the text, and for how long it has been so, while the block runs."""
     if not sys.stderr.isatty():
-        return nullcontext()
-    from rich.console import Console  # start-up time
+        yield
+        return
+    over, began = threading.Event(), time.monotonic()
 
-    return Console(stderr=True).status(text)
+    def run() -> None:
+        pause_s = _DELAY_S
+        while not over.wait(pause_s):
+            _line.show(f"{text} ... {time.monotonic() - began:.0f} s")
+            pause_s = _EVERY_S
+
+    thread = threading.Thread(target=run, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        erase()
 
 
 def counted(lines: Iterable[bytes], what: str) -> Iterator[bytes]:
@@ -24,33 +43,57 @@ def counted(lines: Iterable[bytes], what: str) -> Iterator[bytes]:
     if not sys.stderr.isatty():
         yield from lines
         return
-    with _line() as show:
+    with shown() as show:
         for number, line in enumerate(lines, 1):
             yield line
-            show(number, what)
-
-
-class _Line:
-    """One line of a terminal that is written anew a few times a second."""
-
-    def __init__(self) -> None:
-        self._next = time.monotonic() + 1.0
-
-    def __call__(self, number: int, what: str) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + _EVERY_S
-            sys.stderr.write(f"\r\x1b[K{number:,} {what}")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        sys.stderr.write("\r\x1b[K")
+            show(lambda: f"{number:,} {what}")  # noqa: B023 - called at once, or never
 
 
 @contextmanager
-def _line() -> Generator[_Line]:
-    line = _Line()
+def shown() -> Generator[Callable[[Callable[[], str]], None]]:
+    """A function that shows a text in place of the one before: from the second second on, four times a second.
+
+    It may be called much more often: the text is asked for only when it is shown.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    due = time.monotonic() + _DELAY_S
+
+    def show(text: Callable[[], str]) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now >= due:
+            due = now + _EVERY_S
+            _line.show(text())
+
     try:
-        yield line
+        yield show
     finally:
-        line.clear()
+        erase()
+
+
+def erase() -> None:
+    """Take the text away, as for a line of the log that comes between. From any thread."""
+    _line.erase()
+
+
+class _ProgressLine:
+    """The last line of the terminal, of which there is one."""
+
+    def __init__(self) -> None:
+        self._is_shown = False
+
+    def show(self, text: str) -> None:
+        self._is_shown = True
+        sys.stderr.write(_ERASE + text[:_WIDTH_MAX])
+        sys.stderr.flush()
+
+    def erase(self) -> None:
+        if self._is_shown:
+            self._is_shown = False
+            sys.stderr.write(_ERASE)
+            sys.stderr.flush()
+
+
+_line = _ProgressLine()

@@ -28,15 +28,15 @@ class RemoteCommands:
 
     def __init__(
         self,
+        remote: Remote,
         *,
-        server: str,
         output: Format,
         columns: str | None = None,
         where: Sequence[str] = (),
         sort: str | None = None,
     ) -> None:
-        """Takes the values of the options of these names. Raises BadRequest."""
-        self._remote = Remote(server)
+        """``remote`` is the agent; the others are values of the options of these names. Raises BadRequest."""
+        self._remote = remote
         self._output: Format = output
         self._wanted = columns
         self._selection = Selection(where, sort)
@@ -107,7 +107,7 @@ class RemoteCommands:
         if self._output == "name":
             output.names([[each["consumer"]] for each in found])
         else:
-            fields = ["consumer", "ready", "queue", "health"]
+            fields = ["consumer", "ready", "queue", "set_aside", "health"]
             self._selection.check("consumers", fields)
             self._print(select_columns("consumers", self._wanted, fields), self._selection.of(found))
         return 1 if any(not each["ready"] or not each["health"].startswith("OK") for each in found) else 0
@@ -150,7 +150,8 @@ class RemoteCommands:
 
     def _rows(self, table: str, parameters: Parameters, *, alone: bool = False) -> None:
         names = [("keys", "yes")] if self._output == "name" else []
-        answer = self._remote.json(_path("tables", table), [*parameters, *names])
+        with busy(f"reading table {table}"):
+            answer = self._remote.json(_path("tables", table), [*parameters, *names])
         found = answer["rows"]
         if self._selection:
             self._selection.check(table, self._fields(table))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import socket
-import threading
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode
 
@@ -16,6 +14,8 @@ from statedb import Entry, Table
 
 from ..address import DEFAULT_LISTEN, Address, parse_server
 from ..errors import AgentError, BadRequest, NoRow, NotFound, Unreachable
+from .connection import Cancellation, Connection
+from .credentials import Credentials, refusal, tls_failure
 
 R = TypeVar("R")
 
@@ -27,51 +27,27 @@ _TIMEOUT_S = 30.0
 Parameters = Iterable[tuple[str, str]]
 
 
-class Cancellation:
-    """Ends a request from another thread. The thread that makes the request gets Unreachable at once.
-
-    Use it for one request at a time. It cannot be reset: a request that starts after `cancel` ends at once as well.
-    """
-
-    def __init__(self) -> None:
-        """Not cancelled yet."""
-        self._lock = threading.Lock()
-        self._cancelled = False
-        self._socket: socket.socket | None = None
-
-    def cancel(self) -> None:
-        """End the request. A thread that is about to connect may miss it: call it again until the request has ended."""
-        with self._lock:
-            self._cancelled = True
-            if self._socket is not None:
-                with suppress(OSError):  # not connected yet, or not any more
-                    self._socket.shutdown(socket.SHUT_RDWR)
-
-    def attach(self, connection: socket.socket) -> None:
-        """Apply to this connection from now on. Raises ConnectionAbortedError if it is already cancelled."""
-        self.detach()
-        with self._lock:
-            if self._cancelled:
-                raise ConnectionAbortedError("the request was ended")
-            self._socket = connection.dup()  # a descriptor of our own: the original number may be reused at any time
-
-    def detach(self) -> None:
-        """Forget the connection; it has been closed."""
-        with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
-
-
 class Remote:
     """The address of an agent. Each request opens a connection of its own, so any thread may use it."""
 
-    def __init__(self, server: str | Address = DEFAULT_SERVER, *, timeout_s: float = _TIMEOUT_S) -> None:
-        """``http://host:port`` or ``unix:/path``. Raises BadRequest."""
+    def __init__(
+        self,
+        server: str | Address = DEFAULT_SERVER,
+        *,
+        credentials: Credentials | None = None,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> None:
+        """``http://host:port``, ``https://host:port`` or ``unix:/path``. Raises BadRequest.
+
+        ``credentials`` are what an agent that other machines can reach asks for. Every method then raises Denied where
+        they are not enough, or where the agent's certificate cannot be trusted; BadRequest where a file is wrong.
+        """
         try:
             self.address = parse_server(server) if isinstance(server, str) else server
         except ValueError as error:
             raise BadRequest(str(error)) from None
+        self._credentials = credentials or Credentials()
+        self._credentials.check(self.address)
         self._timeout_s = timeout_s
 
     def table(self, table: str | type[Table[Any, R]]) -> RemoteTable[R]:
@@ -132,9 +108,11 @@ class Remote:
         probe: bool = False,
     ) -> Generator[http.client.HTTPResponse]:
         query = urlencode(list(parameters))
+        headers = self._credentials.headers()
+        tls = self._credentials.context() if self.address.secure else None
         try:
-            with closing(_Connection(self.address, timeout_s, cancellation)) as connection:
-                connection.request(method, f"{path}?{query}" if query else path)
+            with closing(Connection(self.address, timeout_s, tls, cancellation)) as connection:
+                connection.request(method, f"{path}?{query}" if query else path, headers=headers)
                 with connection.getresponse() as response:
                     if response.status != 200 and not (response.status == 503 and probe):
                         raise self._refusal(response)
@@ -148,6 +126,9 @@ class Remote:
                 f"{self.address} has said nothing for {timeout_s:g} s; see whether it still runs"
             ) from None
         except (OSError, http.client.HTTPException) as error:
+            failure = tls_failure(self.address, error)
+            if failure is not None:
+                raise failure from None
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise self._unreachable(f": {reason}") from None
         finally:
@@ -170,6 +151,8 @@ class Remote:
     def _refusal(self, response: http.client.HTTPResponse) -> AgentError:
         body = self._decoded(response.read())
         error = str(body.get("error") or f"{self.address} answers with status {response.status}")
+        if response.status in (401, 403):
+            return refusal(self.address, response.status, error)
         if response.status == 404:
             return NoRow(error) if body.get("missing") == "row" else NotFound(error)
         return BadRequest(error) if response.status == 400 else AgentError(error)
@@ -257,42 +240,6 @@ class RemoteTable(Generic[R]):
 
     def _row(self, row: Any) -> Any:
         return row if self._row_type is None else msgspec.convert(row, self._row_type)
-
-
-class _Connection(http.client.HTTPConnection):
-    """Over TCP or to a Unix socket. It can be cancelled at any moment, also while it connects."""
-
-    def __init__(self, address: Address, timeout_s: float, cancellation: Cancellation | None) -> None:
-        super().__init__("localhost" if address.path else address.host, address.port or None, timeout=timeout_s)
-        self._address = address
-        self._cancellation = cancellation
-
-    def connect(self) -> None:
-        """Try each address of the host in turn. Raises the OSError of the last one."""
-        addresses = _socket_addresses(self._address)
-        for family, where in addresses:
-            self.sock = socket.socket(family)
-            try:
-                self.sock.settimeout(self.timeout)
-                if self._cancellation is not None:
-                    self._cancellation.attach(self.sock)
-                self.sock.connect(where)
-            except OSError:
-                self.sock.close()
-                if where == addresses[-1][1]:
-                    raise
-            else:
-                break
-        if not self._address.path:
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _socket_addresses(address: Address) -> list[tuple[int, Any]]:
-    """Pairs of an address family and what `socket.connect` takes for it."""
-    if address.path:
-        return [(socket.AF_UNIX, address.path)]
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    return [(family, where) for family, _, _, _, where in found]
 
 
 def _key(key: tuple[str | int, ...]) -> Parameters:

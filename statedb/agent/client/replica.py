@@ -19,7 +19,8 @@ from ingest.worker import Worker
 from statedb import Database, DuplicateKey, StateDBError, Table, TableView, UniqueIndex, WriteTransaction
 
 from ..errors import AgentError, BadRequest, NotFound
-from .remote import SILENCE_S, Cancellation, Remote, RemoteBatch
+from .connection import Cancellation
+from .remote import SILENCE_S, Remote, RemoteBatch
 
 log = logging.getLogger("statedb.agent")
 
@@ -138,8 +139,8 @@ class _Follower:
         self._table = table
         self._silence_s = options.silence_s
         self._unique = [index for index in table.indexes.values() if index.unique and index.position]
-        self._waits = Backoff(options.retry_min_s, options.retry_max_s, healthy_s=0.0)
-        self._long_waits = Backoff(options.retry_max_s, options.retry_max_s)
+        self._backoff = Backoff(options.retry_min_s, options.retry_max_s, healthy_s=0.0)
+        self._long_backoff = Backoff(options.retry_max_s, options.retry_max_s)
         self._cancellation = Cancellation()
         self.worker = Worker(f"replica-{table.name}", self._run, self._ended)
         with db.write(table, Links) as txn:
@@ -163,24 +164,24 @@ class _Follower:
 
     def _run(self) -> None:
         while not self.worker.stopping:
-            waits = self._waits
+            backoff = self._backoff
             try:
                 self._follow()
             except _Ended:
                 return
             except (BadRequest, NotFound) as error:
                 self._lost(str(error))
-                waits = self._long_waits
+                backoff = self._long_backoff
             except AgentError as error:
                 self._lost(str(error))
             except (msgspec.ValidationError, StateDBError) as error:
                 self._lost(f"rows of {self._table.name!r} do not fit here: {error}; run the same version on both sides")
-                waits = self._long_waits
+                backoff = self._long_backoff
             except Exception as error:
                 log.exception("the replica of table %r failed", self._table.name)
                 self._lost(f"internal error: {type(error).__name__}: {error}; the log says more")
-                waits = self._long_waits
-            self.worker.pause(waits.next())
+                backoff = self._long_backoff
+            self.worker.pause(backoff.next())
 
     def _follow(self) -> None:
         """One connection, until it ends with an exception."""
@@ -191,7 +192,7 @@ class _Follower:
             for batch in batches:
                 seen = self._write(batch, seen, first=first)
                 first = False
-                self._waits.lasted(0.0)
+                self._backoff.record_uptime(0.0)
                 del batch  # before waiting for the next one: the first one is the whole table
 
     def _lost(self, error: str) -> None:

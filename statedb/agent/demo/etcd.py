@@ -12,7 +12,7 @@ from statedb.catalog import TABLES, Backends, Endpoints, Identities, Nodes, Serv
 from statedb.catalog.wire import identities, ips, keys, nodes, services
 
 _MIRRORED = (Nodes, Identities, Endpoints, Services, Backends)
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 def entries_of(snapshot: Snapshot) -> dict[bytes, bytes]:
@@ -35,7 +35,7 @@ class MirroredEtcd:
         """Not yet started."""
         self._etcd = LocalEtcd()
         self._db = Database(*TABLES)
-        options = ManifestsOptions(directory=directory, rescan_s=_LOOK_S)
+        options = ManifestsOptions(directory=directory, rescan_s=_POLL_S)
         self._source = open_manifests(self._db, cluster, cluster_id, options)
         self._stopping = threading.Event()
         self._filled = threading.Event()

@@ -23,7 +23,7 @@ log = logging.getLogger("statedb.agent")
 Role: TypeAlias = Literal["read", "operate"]
 
 TOKEN_LENGTH_MIN = 16
-_LOOK_S = 1.0
+_POLL_S = 1.0
 _FILE_BYTES_MAX = 1 << 20
 
 
@@ -84,7 +84,7 @@ class TokenFile:
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
-        self._looked_at = clock()
+        self._checked_at = clock()
         try:
             self._signature: Signature | None = _signature(path)
             self._digests = _digests(path)
@@ -96,8 +96,8 @@ class TokenFile:
     def __contains__(self, token: str) -> bool:
         """Whether it is one of the tokens. Digests are compared, so that the time tells nothing about a token."""
         with self._lock:
-            if self._clock() >= self._looked_at + _LOOK_S:
-                self._looked_at = self._clock()
+            if self._clock() >= self._checked_at + _POLL_S:
+                self._checked_at = self._clock()
                 self._read_again()
             return _digest(token) in self._digests
 

@@ -22,8 +22,8 @@ from ..errors import AgentError, BadRequest, NoRow, NotFound, Overloaded
 from ..metrics.exposition import Metrics
 from ..wording import suggestion
 from .access import Access
-from .admission import Admissions
 from .authentication import Authentication
+from .concurrency import ConcurrencyLimit
 from .connections import Limits
 from .guard import Guard
 from .openapi import document
@@ -82,7 +82,7 @@ class _Answers:
         self._metrics = metrics
         self._metrics_thread = anyio.CapacityLimiter(1)  # its own: a scrape never waits for queries
         self._threads = anyio.CapacityLimiter(THREADS)
-        self._queries = Admissions(limits.queries)
+        self._queries = ConcurrencyLimit(limits.queries)
 
     def endpoint(self, resource: Resource) -> Callable[[Request], Any]:
         """The function that Starlette calls for a request."""
@@ -127,7 +127,7 @@ class _Answers:
             return _Streaming(request, self._streams.lines(table, parameters.texts("key")), lines=True)
         if resource.kind == "probe":
             return _complete(resource.respond(self._resources, request.path_params, parameters))
-        with self._queries.admission() as admission:
+        with self._queries.acquire() as permit:
             reply = await self._compute(resource.respond, self._resources, request.path_params, parameters)
             if isinstance(reply.body, tuple):
                 return _complete(reply)
@@ -135,7 +135,7 @@ class _Answers:
             first = [await self._compute(next, pieces, b""), await self._compute(next, pieces, b"")]
             if not first[1]:
                 return _complete(Reply(reply.status, tuple(first), lines=reply.lines))
-            return _Streaming(request, self._pieces(first, pieces), lines=reply.lines, ended=admission.keep())
+            return _Streaming(request, self._pieces(first, pieces), lines=reply.lines, ended=permit.keep())
 
     async def _pieces(self, first: Iterable[bytes], more: Iterator[bytes]) -> AsyncIterator[bytes]:
         for piece in first:

@@ -26,6 +26,8 @@ log = logging.getLogger("statedb.agent")
 _protocol_log = logging.getLogger("statedb.agent.http.protocol")
 _protocol_log.setLevel(logging.ERROR)  # every malformed request is a warning of uvicorn
 
+_protocol_log.addFilter(lambda record: not _was_cancelled(record))
+
 _ROUNDS = 5
 _WRITE_BUFFER_BYTES = 32 * 1024
 
@@ -207,3 +209,8 @@ class Connection(H11Protocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+
+
+def _was_cancelled(record: logging.LogRecord) -> bool:
+    """Whether this tells of an answer that was given up when the server stopped, which is no error."""
+    return record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)

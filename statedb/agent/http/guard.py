@@ -32,9 +32,9 @@ class Guard:
         headers = Headers(scope=scope)
         refusal = None
         if self._browsers:
-            refusal = (rebinding_refusal(headers) if self._loopback else None) or cross_site_refusal(
-                headers, scope["scheme"]
-            )
+            refusal = rebinding_refusal(headers) if self._loopback else None
+            if refusal is None and not _opens_the_page(scope, headers):
+                refusal = cross_site_refusal(headers, scope["scheme"])
         refusal = refusal or body_refusal(headers)
         if refusal is None:
             await self._app(scope, receive, send)
@@ -64,6 +64,20 @@ def cross_site_refusal(headers: Mapping[str, str], scheme: str = "http") -> tupl
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return 403, "requests from other sites are not answered"
     return None
+
+
+def _opens_the_page(scope: Any, headers: Mapping[str, str]) -> bool:
+    """Whether somebody follows a link to the web page, which holds no data.
+
+    The other site cannot look into it: it is a window of its own (``Sec-Fetch-Dest: document``, not a frame), which the
+    header ``Cross-Origin-Opener-Policy`` cuts off. What the page asks for then comes from the page itself.
+    """
+    return (
+        (scope["method"], scope["path"]) == ("GET", "/")
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+        and "origin" not in headers
+    )
 
 
 def body_refusal(headers: Mapping[str, str]) -> tuple[int, str] | None:

@@ -28,35 +28,42 @@ class Resource(msgspec.Struct, frozen=True):
 
 
 RESOURCES = (
-    Resource("/tables", "All tables.", "query", lambda our, _, given: our.tables(given)),
+    Resource("/tables", "All tables.", "query", lambda resources, _, given: resources.tables(given)),
     Resource(
         "/tables/{table}",
         "Rows of a table: all, or from a key on, or of a key or a prefix of an index.",
         "query",
-        lambda our, path, given: our.rows(path["table"], given),
+        lambda resources, path, given: resources.rows(path["table"], given),
         ("index", "key", "prefix", "from", "limit", "match", "offset", "contains", "keys"),
     ),
     Resource(
         "/references/{table}",
         "The rows that refer to a row, and those that it refers to.",
         "query",
-        lambda our, path, given: our.references(path["table"], given),
+        lambda resources, path, given: resources.references(path["table"], given),
         ("key",),
     ),
     Resource("/live", "What the web page follows: figures, and changes of all tables.", "page", None, lines=True),
     Resource(
         "/changes/{table}", "All rows of a table, or one row; then each change.", "stream", None, ("key",), lines=True
     ),
-    Resource("/consumers", "All consumers, with their health.", "query", lambda our, _, given: our.consumers(given)),
-    Resource("/dump", "All rows at one instant.", "query", lambda our, _, given: our.dump(given), lines=True),
-    Resource("/healthz", "Whether every part works.", "probe", lambda our, _, given: our.health(given)),
-    Resource("/livez", "The same as /healthz.", "probe", lambda our, _, given: our.health(given)),
-    Resource("/readyz", "Whether the agent is ready now.", "probe", lambda our, _, given: our.ready(given)),
+    Resource(
+        "/consumers",
+        "All consumers, with their health.",
+        "query",
+        lambda resources, _, given: resources.consumers(given),
+    ),
+    Resource(
+        "/dump", "All rows at one instant.", "query", lambda resources, _, given: resources.dump(given), lines=True
+    ),
+    Resource("/healthz", "Whether every part works.", "probe", lambda resources, _, given: resources.health(given)),
+    Resource("/livez", "The same as /healthz.", "probe", lambda resources, _, given: resources.health(given)),
+    Resource("/readyz", "Whether the agent is ready now.", "probe", lambda resources, _, given: resources.ready(given)),
     Resource(
         "/sources/accept",
         "Carry out the deletes that sources withhold.",
         "query",
-        lambda our, _, given: our.accept(given),
+        lambda resources, _, given: resources.accept(given),
         ("table", "cluster"),
         "POST",
     ),

@@ -189,6 +189,7 @@ def _consumer_status(consumer: Consumer, flow: Flow) -> dict[str, Any]:
         "consumer": consumer.name,
         "ready": consumer.ready,
         "queue": consumer.queue_size,
+        "set_aside": getattr(consumer, "set_aside_count", 0),
         "health": consumer.health,
         "reads": flow.reads,
         "fills": flow.fills,

@@ -21,7 +21,7 @@ log = logging.getLogger("statedb.agent")
 
 _HEAD_BYTES_MAX = 64 * 1024
 _KEEPALIVE_S = 5
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 
 class Server:
@@ -84,7 +84,7 @@ class Server:
         config.load()
         accepting = await self._accept(config)
         self._started.set()
-        while not await self._stopped_within(None if self._tls is None else _LOOK_S):
+        while not await self._stopped_within(None if self._tls is None else _POLL_S):
             if self._renewed():
                 former, accepting = accepting, await self._accept(config)
                 await self._refuse(*former)

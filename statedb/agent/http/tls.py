@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..errors import StartError
+from ..pem import InvalidPem, load_authority, load_chain
 from .access import signatures
 
 
@@ -47,17 +48,15 @@ class TlsFiles:
         options = self._options
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.set_alpn_protocols(["http/1.1"])
-        name = "cert-file, key-file"
+        option = "cert-file, key-file"
         try:
-            for path in self._paths:
-                open(path, "rb").close()  # what `ssl` raises does not name the file
-            context.load_cert_chain(options.cert_file, options.key_file, password=_no_password)
+            load_chain(context, options.cert_file, options.key_file)
             if options.client_ca_file is not None:
-                name = "client-ca-file"
-                context.load_verify_locations(options.client_ca_file)
+                option = "client-ca-file"
+                load_authority(context, options.client_ca_file)
                 context.verify_mode = ssl.CERT_REQUIRED if self._required else ssl.CERT_OPTIONAL
-        except (OSError, ValueError) as error:  # SSLError is an OSError
-            raise StartError(f"http.tls: {name}: {_reason(error)}") from None
+        except InvalidPem as error:
+            raise StartError(f"http.tls: {option}: {error}") from None
         return context
 
 
@@ -67,16 +66,3 @@ def names_in(certificate: Any) -> Collection[str] | None:
         return None
     common = [value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"]
     return (*common, *[value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"])
-
-
-def _no_password() -> str:
-    raise ValueError("the key must not need a password")
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, ssl.SSLError):
-        text = {"KEY_VALUES_MISMATCH": "the key is not that of the certificate"}.get(error.reason or "")
-        return text or "these are no certificates or keys in PEM"
-    if isinstance(error, OSError):
-        return f"{error.filename or 'the file'} cannot be read: {error.strerror or error}"
-    return str(error)

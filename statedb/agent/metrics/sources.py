@@ -13,7 +13,7 @@ from typing import Protocol, get_args, runtime_checkable
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from ingest.figures import SourceFigures
+from ingest.figures import SourceStats
 from ingest.status import State
 from statedb import Database
 from statedb.catalog import Rejected, SourceRow, Sources
@@ -62,7 +62,7 @@ class _Counting(Protocol):
     @property
     def backend(self) -> str: ...
     @property
-    def figures(self) -> SourceFigures: ...
+    def figures(self) -> SourceStats: ...
 
 
 class SourceCollector(Collector):
@@ -116,7 +116,7 @@ class SourceCollector(Collector):
             families.add("source_rejected", labels, count)
 
     def _add_figures(self, families: Families, label_of: dict[str, str]) -> None:
-        merged: dict[tuple[str, str], list[SourceFigures]] = {}
+        merged: dict[tuple[str, str], list[SourceStats]] = {}
         for source in (*self._readiness.sources, *self._readiness.remote_sources()):
             if isinstance(source, _Counting):
                 labels = label_of.get(source.cluster, OTHERS), source.backend

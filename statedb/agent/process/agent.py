@@ -28,7 +28,7 @@ from .consumers import CONSUMER_KINDS, flows, open_conflicts
 from .monitor import Monitor
 from .serving import Serving
 from .startup import DelayedStart
-from .warm_start import insert_dump
+from .warm_start import ReadingDump, insert_dump
 
 log = logging.getLogger("statedb.agent")
 
@@ -49,15 +49,18 @@ class Agent:
         tables: tuple[AnyTable, ...] = (),
         keepalive_s: float = KEEPALIVE_S,
         limits: Limits | None = None,
+        reading_dump: ReadingDump = iter,
     ) -> None:
         """Opens the sources and binds the address. Raises StartError when either fails.
 
         ``tables`` are added to those of the catalog and of the configuration. ``keepalive_s``: a change stream that has
-        been silent for so long sends a keepalive line. ``limits`` are those of the HTTP server.
+        been silent for so long sends a keepalive line. ``limits`` are those of the HTTP server. ``reading_dump`` may
+        look at the lines of a warm start while they are read.
         """
         self.db = Database(*dict.fromkeys((*tables_of(config), *tables)))
         self.sources: tuple[Source, ...] = open_sources(config, self.db)
         self._config = config
+        self._reading_dump = reading_dump
         limits = limits or Limits()
         self._streams = Streams(self.db, keepalive_s, limits.streams)
         self.remotes: RemoteSources | None = open_remote_clusters(config, self.db)
@@ -68,7 +71,7 @@ class Agent:
         resources = Resources(self.db, readiness, flows(self.consumers))
         self._history = History(self.db, self.consumers)
         self._live = Live(self.db, self._history, resources.live_status, config.cluster.name)
-        self._serving = Serving(resources, self._streams, self._live, config.http, limits)
+        self._serving = Serving(resources, self._streams, self._live, config, limits)
         self._lock = threading.Lock()
         self._state = "new"
         self._ended = threading.Event()
@@ -143,7 +146,7 @@ class Agent:
         if not path.exists():
             log.warning("warm start: %s does not exist; the tables are empty until their sources have been read", path)
             return
-        count = insert_dump(self.db, path, self._config.cluster.name, tables)
+        count = insert_dump(self.db, path, self._config.cluster.name, tables, self._reading_dump)
         log.info("warm start: %d rows from %s, stale until their sources have been read", count, path)
 
     def stop(self, timeout: float = 1.5) -> bool:

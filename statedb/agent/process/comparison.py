@@ -20,7 +20,8 @@ from statedb.catalog import Sources
 
 from ..client.remote import Remote
 from ..client.replica import Links, Replica
-from ..errors import StartError, Unreachable
+from ..errors import BadRequest, StartError, Unreachable
+from ..wording import suggestion
 from .agent import open_sources, tables_of
 from .config import Config
 
@@ -63,13 +64,14 @@ def compare(
     """Compare a running agent with another configuration, in the tables that the other configuration fills.
 
     A difference counts once it has lasted for ``settle_s`` seconds. Fields named in ``ignore`` may differ. Raises
-    StartError when the other configuration cannot be opened or does not sync within ``timeout_s`` seconds, and
-    Unreachable when the agent does not answer in that time.
+    BadRequest where no compared table has such a field, StartError when the other configuration cannot be opened or
+    does not sync within ``timeout_s`` seconds, and Unreachable when the agent does not answer in that time.
     """
     deadline = time.monotonic() + timeout_s
     db = Database(*tables_of(config))
     sources = open_sources(config, db)
     tables = tuple(dict.fromkeys(table for source in sources for table in source.tables))
+    _check_fields(ignore, tables)
     with _running(sources), Replica(remote, *tables) as replica:
         _wait(db, replica, tables, deadline)
         tracker = _DifferenceTracker(tables, config.cluster.name, ignore)
@@ -138,6 +140,17 @@ def _running(sources: tuple[Source, ...]) -> Generator[None]:
             source.stop()
         for source in sources:
             source.join(_END_S)
+
+
+def _check_fields(ignore: frozenset[str], tables: tuple[AnyTable, ...]) -> None:
+    fields = dict.fromkeys(
+        [name for table in tables for name in getattr(table.row_type, "__struct_fields__", ()) if name != "key"]
+    )
+    for name in sorted(ignore):
+        if name not in fields:
+            raise BadRequest(
+                f"no compared table has a field {name[:60]!r} to ignore; {suggestion(sorted(fields), name)}"
+            )
 
 
 def _wait(db: Database, replica: Replica, tables: tuple[AnyTable, ...], deadline: float) -> None:

@@ -186,7 +186,7 @@ def _dialer(etcd: EtcdTarget) -> Callable[[], Client]:
     def dial() -> Client:
         nonlocal used
         if used:
-            connector.failed()
+            connector.try_next()
         used = True
         return connector.connect()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -14,11 +15,24 @@ from ..wording import printable
 LogFormat = Literal["text", "json"]
 
 
-def log_to_stderr(level: str, form: LogFormat) -> None:
-    """Send the records of all loggers to standard error, from this level (such as ``info``) on."""
-    handler = logging.StreamHandler(sys.stderr)
+def log_to_stderr(level: str, form: LogFormat, before_line: Callable[[], None] = lambda: None) -> None:
+    """Send the records of all loggers to standard error, from this level (such as ``info``) on.
+
+    ``before_line`` is called before each record, by the thread that logs it.
+    """
+    handler = _Handler(before_line)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class _Handler(logging.StreamHandler[Any]):
+    def __init__(self, before_line: Callable[[], None]) -> None:
+        super().__init__(sys.stderr)
+        self._before_line = before_line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._before_line()
+        super().emit(record)
 
 
 class TextFormatter(logging.Formatter):

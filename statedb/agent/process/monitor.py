@@ -9,7 +9,7 @@ from ..readiness import Readiness
 
 log = logging.getLogger("statedb.agent")
 
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 
 class Monitor(Periodic):
@@ -17,9 +17,9 @@ class Monitor(Periodic):
 
     def __init__(self, readiness: Readiness) -> None:
         """Not yet started."""
-        super().__init__("monitor", self._look, _LOOK_S)
+        super().__init__("monitor", self._observe, _POLL_S)
         self._readiness = readiness
 
-    def _look(self) -> None:
+    def _observe(self) -> None:
         for name, seconds in self._readiness.observe_consumers():
             log.info("consumer %s works again, after %.0f s", name, seconds)

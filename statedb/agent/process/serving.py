@@ -6,24 +6,28 @@ from ..errors import StartError
 from ..http.access import Access
 from ..http.app import make_app
 from ..http.connections import Counts, Limits
-from ..http.figures import ServerCollector
+from ..http.metrics import ServerCollector
 from ..http.page.live import Live
 from ..http.probes import LIMITS as PROBE_LIMITS, make_probes
 from ..http.resources import Resources
 from ..http.server import Server
 from ..http.streams import Streams
 from ..http.tls import TlsFiles
+from ..metrics.certificates import CertificateCollector
 from ..metrics.exposition import Metrics
-from .http_section import Http
+from .certificates import certificate_files
+from .config import Config
 
 
 class Serving:
     """Both servers, which listen from the moment it is made. Started and stopped together."""
 
-    def __init__(self, resources: Resources, streams: Streams, live: Live, http: Http, limits: Limits) -> None:
+    def __init__(self, resources: Resources, streams: Streams, live: Live, config: Config, limits: Limits) -> None:
         """Raises StartError, after which nothing listens."""
+        http = config.http
         readiness = resources.readiness
         metrics = Metrics(resources.db, readiness)
+        metrics.register(CertificateCollector(readiness, certificate_files(config)))
         access = None if http.access is None else Access(http.access)
         app = make_app(
             resources,

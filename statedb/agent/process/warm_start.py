@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import types
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import msgspec
 
 from ingest.source import AnyTable
-from statedb import Database, InvalidDump, load
+from statedb import Database, InvalidDump, InvalidTable, Table, UniqueIndex, load
 from statedb.catalog import TABLES, SourceRow, Sources
 
 from ..errors import StartError
 
+ReadingDump: TypeAlias = Callable[[Iterable[bytes]], Iterable[bytes]]
+"""Gives the lines of a dump on, one after the other, as they are read."""
 
-def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTable]) -> int:
+log = logging.getLogger("statedb.agent")
+
+
+def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTable], reading: ReadingDump = iter) -> int:
     """Insert rows from a dump in one transaction and return their number. Raises StartError.
 
     Only rows of ``tables`` and ``cluster`` are inserted: this agent has no source that could confirm or delete others.
-    What identified the place they are from goes with them, so that another one deletes nothing.
+    What identified the place they are from goes with them, so that another one deletes nothing. Tables that this agent
+    does not have, such as those of consumers that it no longer runs, are skipped with a line in the log.
     """
-    whole = Database(*dict.fromkeys((*TABLES, *db.tables)))
+    known = tuple(dict.fromkeys((*TABLES, *db.tables)))
     try:
         with path.open("rb") as file:
-            load(whole, file)
+            first = file.readline()
+            skipped = _others_in(first, known)
+            if skipped:
+                log.warning("warm start: tables %s are skipped: this agent does not have them", ", ".join(skipped))
+            whole = Database(*known, *map(_placeholder, skipped))
+            load(whole, reading(chain([first], file)))
     except OSError as error:
         raise StartError(f"warm start: {path} cannot be read: {error.strerror}") from None
-    except InvalidDump as error:
+    except (InvalidDump, InvalidTable) as error:
         raise StartError(
             f"warm start: {path}: {error}; write it anew with 'statedb dump -f', or start without"
         ) from None
@@ -45,6 +61,30 @@ def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTabl
     with db.write(*rows, Sources) as txn:
         txn[Sources].insert_all(origins)
         return sum([txn[table].insert_all(each) for table, each in rows.items()])
+
+
+class _Skipped(msgspec.Struct, frozen=True):
+    """A row that nobody wants: its fields are passed over."""
+
+
+def _placeholder(name: str) -> AnyTable:
+    """A table in whose place all rows become one, so that `load` can count them. Raises InvalidTable."""
+
+    def fill(namespace: dict[str, Any]) -> None:
+        namespace["primary"] = UniqueIndex[str, _Skipped](lambda _: "")
+
+    made: AnyTable = types.new_class(name, (Table[str, _Skipped],), {"name": name}, fill)
+    return made
+
+
+def _others_in(header: bytes, known: Iterable[AnyTable]) -> list[str]:
+    """The names in the first line of a dump that are not those of known tables; none where it is no such line."""
+    try:
+        named = [each["name"] for each in msgspec.json.decode(header)["tables"]]
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return []  # `load` says what is wrong with it
+    names = {table.name for table in known}
+    return sorted({name for name in named if isinstance(name, str) and name not in names})
 
 
 def _of(cluster: str, key: Any) -> bool:

@@ -4,13 +4,13 @@ Go matches field names without regard to case, ignores fields it does not know, 
 and takes the last of two. It escapes ``<``, ``>`` and ``&``, and writes the keys of mappings sorted.
 
 A value written the common way is decoded straight into its struct, which refuses unknown fields, so that nothing is
-ever missed. What has unknown fields besides, as a newer release writes them, is decoded without those. Whatever that
-refuses is read again by the rules above. All ways give the same struct.
+ever missed. What has unknown fields besides, as a newer release writes them, is decoded without those, and their names
+are passed over from then on. Whatever that refuses is read again by the rules above. All ways give the same fields.
 """
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set as AbstractSet
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -21,7 +21,8 @@ from ._errors import DECODE_ERRORS, WireError
 S = TypeVar("S", bound=msgspec.Struct)
 
 _WHERE = re.compile(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", re.DOTALL)
-_HARMLESS_MAX = 256
+_HARMLESS_MAX = 32
+_UNNAMEABLE = frozenset('\\"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
 _ESCAPES = {
@@ -36,19 +37,21 @@ _ESCAPES = {
 class Reader(Generic[S]):
     """Reads one kind of struct. Fields that the writer always writes are required ones: that keeps `exactly` exact.
 
-    ``exactly`` is the fast way alone, for hot loops: it raises one of DECODE_ERRORS, then ``leniently`` decides.
+    ``exactly`` is the fast way alone, for hot loops: it raises one of DECODE_ERRORS, then ``leniently`` decides. It is
+    replaced when an unknown name is met for the first time: ask for it each time. It gives a ``kind``, or a subclass.
     """
 
     def __init__(self, kind: type[S]) -> None:
         """``kind`` must forbid unknown fields, in nested structs too."""
         self.exactly: Callable[[bytes], S] = msgspec.json.Decoder(kind).decode
+        self._strictly = self.exactly
         self._kind = kind
         self._shape = inspect.type_info(kind)
         names = [field.encode_name for field in msgspec.structs.fields(kind)]
         self._fields: Callable[[bytes], dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
         self._names = frozenset(names)
         self._folded = frozenset(map(_folded, names))
-        self._harmless: set[str] = set()
+        self._harmless: frozenset[str] = frozenset()
 
     def __call__(self, value: bytes) -> S:
         """The struct. Raises WireError naming the field."""
@@ -67,18 +70,31 @@ class Reader(Generic[S]):
     def _without_unknown(self, value: bytes) -> S:
         """The struct of the fields that it has. Raises one of DECODE_ERRORS where more than that is needed."""
         fields = self._fields(value)
-        for name in fields.keys() - self._names:
-            if name not in self._harmless:
-                self._check_harmless(name)
+        unknown = fields.keys() - self._names
+        for name in unknown:
             del fields[name]
-        return self.exactly(msgspec.json.encode(fields))
+        self._pass_over(unknown)
+        return self._strictly(msgspec.json.encode(fields))
 
-    def _check_harmless(self, name: str) -> None:
-        """Raises ValidationError where Go would take an unknown name for one of the fields."""
-        if _folded(name) in self._folded:
-            raise msgspec.ValidationError(f"{name}: a field is spelled in another way")
-        if len(self._harmless) < _HARMLESS_MAX:
-            self._harmless.add(name)
+    def _pass_over(self, names: AbstractSet[str]) -> None:
+        """Read values with these unknown names the fast way from now on.
+
+        Raises ValidationError where Go would take one of them for one of the fields.
+        """
+        for name in names - self._harmless:
+            if _folded(name) in self._folded:
+                raise msgspec.ValidationError(f"{name}: a field is spelled in another way")
+        harmless = self._harmless | {name for name in names if name.isprintable() and not _UNNAMEABLE & set(name)}
+        if harmless == self._harmless or len(harmless) > _HARMLESS_MAX:
+            return
+        unread: Any = msgspec.Raw | msgspec.UnsetType  # Any: no type says what a union is
+        fields = [
+            (f"unread_{number}", unread, msgspec.field(default=msgspec.UNSET, name=name))
+            for number, name in enumerate(sorted(harmless))
+        ]
+        bases = (self._kind,)
+        wider: Any = msgspec.defstruct(self._kind.__name__, fields, bases=bases, kw_only=True, gc=False)
+        self._harmless, self.exactly = harmless, msgspec.json.Decoder(wider).decode
 
     def _by_all_rules(self, value: bytes) -> S:
         try:

@@ -98,8 +98,8 @@ def backends_of(of: EndpointSlice, faults: list[str]) -> tuple[Backend, ...]:
     """A row for each layer 4 address; none where the slice is of no service, or holds names instead of addresses.
 
     A condition that is not set is read as Kubernetes says: ready, serving, and not terminating. An address that cannot
-    be read is left out, and named among ``faults``: those and the earlier ones make the rows `PartlyRead`. Raises
-    WireError where they leave no row: then the last good ones are better than none.
+    be read, or is not of the slice's kind, is left out, and named among ``faults``: those and the earlier ones make the
+    rows `PartlyRead`. Raises WireError where they leave no row: then the last good ones are better than none.
     """
     service = of.service
     if not service or of.address_type == "FQDN":
@@ -118,13 +118,20 @@ def backends_of(of: EndpointSlice, faults: list[str]) -> tuple[Backend, ...]:
         )
         for place, each in enumerate(of.endpoints)
         for number, text in enumerate(each.addresses)
-        if (ip := readable_address(text, faults, "endpoints[{}].addresses[{}]", place, number)) is not None
+        if (ip := _of_kind(of.address_type, text, faults, place, number)) is not None
         for port in of.ports
         if port.port is not None
     ]
     if faults and not rows:
         raise WireError("; ".join(faults))
     return PartlyRead.of(merged(rows), faults)
+
+
+def _of_kind(kind: str, text: str, faults: list[str], endpoint: int, number: int) -> str | None:
+    if not kind or (":" in text) == (kind == "IPv6"):
+        return readable_address(text, faults, "endpoints[{}].addresses[{}]", endpoint, number)
+    faults.append(f"endpoints[{endpoint}].addresses[{number}]: {text!r} is no {kind} address")
+    return None
 
 
 def _or_topology(text: str | None, endpoint: SliceEndpoint, label: str) -> str:

@@ -68,7 +68,6 @@ class _Pair(
 
 
 _read = _gojson.Reader(_Pair)
-_exactly = _read.exactly
 
 
 def decode(cluster: str, name: str, value: bytes) -> Endpoint | None:
@@ -78,7 +77,7 @@ def decode(cluster: str, name: str, value: bytes) -> Endpoint | None:
     """
     # Written out for speed: this runs for every address of the cluster at every full list.
     try:
-        pair = _exactly(value)
+        pair = _read.exactly(value)
     except DECODE_ERRORS:
         pair = _read.leniently(value)
     ip = pair.ip

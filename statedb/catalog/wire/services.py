@@ -90,15 +90,18 @@ def decode(
 def encode(service: Service, backends: Iterable[Backend]) -> bytes:
     """The value of a service's key.
 
-    The form holds one port for each name of an address: of several the lowest is written.
+    The form holds one port for each name of an address, one zone and one host name: those of the lowest port that has
+    them are written.
     """
     backends = sorted(backends, key=lambda backend: backend.key)
-    hostnames = {backend.key.ip: backend.hostname for backend in backends if backend.hostname}
-    zones = {
-        backend.key.ip: _Zone(backend.zone, [_ForZone(zone) for zone in backend.zone_hints])
-        for backend in backends
-        if backend.zone
-    }
+    hostnames: dict[str, str] = {}
+    zones: dict[str, _Zone] = {}
+    for backend in backends:
+        if backend.hostname:
+            hostnames.setdefault(backend.key.ip, backend.hostname)
+        if backend.zone:
+            hints = [_ForZone(zone) for zone in backend.zone_hints]
+            zones.setdefault(backend.key.ip, _Zone(backend.zone, hints))
     return _gojson.encode(
         _Service(
             cluster=service.key.cluster,

@@ -11,8 +11,10 @@ from ingest import KvstoreOptions, Source, kvstore
 from ingest.etcd.local import LocalEtcd
 from statedb import Database
 from statedb.catalog import Object, ObjectKey, objects_table
+from statedb.catalog.objects import Objects
 
 PODS = objects_table("pods", ("by_node",))
+NODES = objects_table("nodes", ("by_node",))
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +29,14 @@ def pod(name: str, node: str = "node-1", namespace: str = "shop") -> Object:
     return Object(ObjectKey("c", namespace, name), version="1", labels=(("app", "é"),), rest=rest, indexed=((node,),))
 
 
-def reader(etcd: LocalEtcd, db: Database) -> Source:
+def reader(etcd: LocalEtcd, db: Database, table: type[Objects] = PODS) -> Source:
     options = KvstoreOptions(endpoints=(etcd.endpoint,), retry_min_s=0.02, retry_max_s=0.2)
-    return kvstore.table(db, PODS, options, cluster="c")
+    return kvstore.table(db, table, options, cluster="c")
 
 
-def until(db: Database, rows: list[Object]) -> None:
-    with db.changes(PODS) as stream:
-        while list(db.snapshot()[PODS].values()) != rows:
+def until(db: Database, rows: list[Object], table: type[Objects] = PODS) -> None:
+    with db.changes(table) as stream:
+        while list(db.snapshot()[table].values()) != rows:
             assert stream.next(timeout=30) is not None
 
 
@@ -61,28 +63,34 @@ def test_readers_have_the_rows_of_the_writer(etcd: LocalEtcd):
 
 
 def test_nothing_goes_before_the_table_is_initialized(etcd: LocalEtcd):
-    filled, empty, copy = Database(PODS), Database(PODS), Database()
+    filled, starting, copy, nodes = Database(PODS), Database(PODS, NODES), Database(), Database()
     insert(filled, pod("a"))
-    source = reader(etcd, copy)
-    source.start()
+    sources = [reader(etcd, copy), reader(etcd, nodes, NODES)]
+    for source in sources:
+        source.start()
     with TableToEtcd(filled, PODS, etcd.client):
         until(copy, [pod("a")])
-    with empty.write(PODS) as txn:
+    with starting.write(PODS) as txn:
         promise = txn[PODS].begin_initializer("its source")
-    with TableToEtcd(empty, PODS, etcd.client):
-        insert(empty, pod("b"))
-        assert list(copy.snapshot()[PODS].values()) == [pod("a")]
-        with empty.write(PODS) as txn:
+    with TableToEtcd(starting, PODS, etcd.client) as waiting, TableToEtcd(starting, NODES, etcd.client):
+        insert(starting, pod("b"))
+        insert(starting, pod("beside", namespace=""), table=NODES)
+        until(nodes, [pod("beside", namespace="")], NODES)  # begun later, this one has written and was read
+        with etcd.client() as client:
+            assert [kv.key for page in client.list(b"tables/pods/") for kv in page.kvs] == [b"tables/pods/c/shop/a"]
+        assert waiting.health == "waiting until initialized: pods"
+        with starting.write(PODS) as txn:
             txn[PODS].finish_initializer(promise)
         until(copy, [pod("b")])
-    source.stop()
-    assert source.join(10)
+    for source in sources:
+        source.stop()
+        assert source.join(10)
 
 
-def insert(db: Database, *rows: Object) -> None:
-    with db.write(PODS) as txn:
+def insert(db: Database, *rows: Object, table: type[Objects] = PODS) -> None:
+    with db.write(table) as txn:
         for row in rows:
-            txn[PODS].insert(row)
+            txn[table].insert(row)
 
 
 def test_a_prefix_that_would_take_keys_of_others_is_refused(etcd: LocalEtcd):

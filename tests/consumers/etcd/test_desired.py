@@ -19,7 +19,7 @@ def test_the_heartbeat_that_stands_there_is_never_asked_about():
     present.put("beat", b"now", lease=1, revision=1)
     present.put("stray", b"", lease=1, revision=1)
     desired.load(present)
-    desired.look_at(["beat"])
+    desired.recheck(["beat"])
     found = {key: desired.operation(key, present, lambda _: True) for key in desired.waiting()}
     assert found["beat"] is None
     assert found["stray"] is not None
@@ -27,10 +27,10 @@ def test_the_heartbeat_that_stands_there_is_never_asked_about():
 
 
 def test_a_key_that_is_changed_after_a_quiet_time_while_its_repair_waits_is_repaired_in_the_end():
-    repairs = Repairs(1.0, 1.0, chance=lambda: 1.0)
-    assert repairs.disturbed("a", 0.0)
-    assert not repairs.disturbed("a", 0.0)
-    assert not repairs.disturbed("a", 1000.0)
+    repairs = Repairs(1.0, 1.0, jitter=lambda: 1.0)
+    assert repairs.record_change("a", 0.0)
+    assert not repairs.record_change("a", 0.0)
+    assert not repairs.record_change("a", 1000.0)
     assert repairs.pop_due(1002.0) == "a"
 
 

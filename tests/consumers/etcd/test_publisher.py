@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from consumers.etcd.publisher import Publisher, PublisherOptions, open_publisher
-from consumers.etcd.publisher.layout import GLOBAL, TABLES as NEEDED, Layout, published
+from consumers.etcd.publisher.layout import TABLES as NEEDED, Layout, published
 from ingest import ManifestsOptions
 from ingest.etcd import Client, parse_endpoint
 from ingest.etcd.local import LocalEtcd
@@ -40,6 +40,7 @@ from statedb.catalog import (
     SourceKey,
     SourceRow,
 )
+from statedb.catalog.namespaces import GLOBAL
 from statedb.catalog.wire import cluster_configs, endpoint_slices, keys
 
 from ...ingest.clustermesh.publisher import CANARIES, CONFIG, CONFIG_KEY, Rig, replica
@@ -312,16 +313,26 @@ def test_the_annotation_of_a_namespace_is_read_exactly(said: str, is_seen: bool)
     assert bool(published(db.snapshot(), layout)) is is_seen
 
 
-def test_an_identity_that_names_no_namespace_is_not_seen_but_an_address_in_none_is():
-    """Cilium's clustermesh-apiserver leaves such identities out; nodes have addresses that are in no namespace."""
+def test_an_identity_or_a_pod_without_a_namespace_is_not_seen_but_a_nodes_address_is():
+    """Cilium's clustermesh-apiserver leaves such identities and pods out; nodes have addresses in no namespace."""
     db = Database(*TABLES)
     known = Identity(IdentityKey("c1", 70_000), ("k8s:app=web", "k8s:io.kubernetes.pod.namespace=shop"), "shop")
     with db.write(Namespaces, Identities, Endpoints) as txn:
         txn[Namespaces].insert(Namespace(NamespaceKey("c1", "shop")))
         txn[Identities].insert_all([known, Identity(IdentityKey("c1", 70_001), ("k8s:app=web",))])
         txn[Endpoints].insert(Endpoint(EndpointKey("c1", "10.0.0.1"), identity=4))
+        txn[Endpoints].insert(Endpoint(EndpointKey("c1", "10.0.0.2"), identity=70_000, pod="in-no-namespace"))
     found = published(db.snapshot(), Layout("c1", 1, PublisherOptions()))
     assert set(found) == {"cilium/state/identities/v1/id/70000", "cilium/state/ip/v1/default/10.0.0.1"}
+
+
+def test_a_form_that_is_not_announced_has_no_canary_and_an_old_one_is_ours_to_delete():
+    """As seen of the real clustermesh-apiserver with endpoint slices only."""
+    canary = keys.synced("c1", keys.SERVICES)
+    layout = Layout("c1", 1, PublisherOptions(export="endpointslices-only"))
+    assert canary not in layout.canaries
+    assert len(layout.canaries) == len(Layout("c1", 1, PublisherOptions()).canaries) - 1
+    assert layout.is_own(canary)
 
 
 def test_services_and_slices_are_announced_unless_told_otherwise():

@@ -67,33 +67,46 @@ def fill_services(publishing: Publishing, name: str, count: int, backends: int, 
                 txn[Backends].insert(Backend(of, (f"http{padding}",)))
 
 
+class Took:
+    """Tells the time since it was made. Tests assert on that of the CPU, which depends less on other processes."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.monotonic(), time.process_time()
+
+    def told(self, what: str) -> float:
+        cpu_s = time.process_time() - self.cpu
+        print(f"{what}: {time.monotonic() - self.wall:.2f} s, {cpu_s:.2f} s of CPU")
+        return cpu_s
+
+
 def services(etcd: LocalEtcd) -> set[str]:
     return {key.removeprefix(SERVICE) for key in held(etcd) if key.startswith(SERVICE)}
 
 
 def test_all_that_the_etcd_can_take_is_there_and_the_rest_is_named(etcd: LocalEtcd):
     """100 services of 400 backends, 200 of 18 KB, and one of 30 000 backends, which is larger than a request may be."""
-    with Publishing(etcd, export="services") as publishing:  # slices are never too large
+    with Publishing(etcd) as publishing:  # in the default form: services and slices
         publishing.put(DEFAULT, row(1))
         assert publishing.publisher.wait_ready(WAIT_S)
         fill_services(publishing, "many-", 100, 400)
         fill_services(publishing, "big-", 200, 100, padding="x" * 120)
         fill_services(publishing, "huge-", 1, 30_000)
-        begun = time.monotonic()
-        eventually(lambda: len(services(etcd)) == 300 and publishing.db.snapshot()[Unwritten], "the services")
-        took_s = time.monotonic() - begun
+        begun = Took()
+        eventually(lambda: publishing.db.snapshot()[Unwritten] and not publishing.publisher.queue_size, "the services")
+        all_of_it = begun.told("301 services")
+        assert len(services(etcd)) == 300
+        assert held(etcd).keys() == publishing.wanted().keys() - {f"{SERVICE}huge-0"}  # slices are never too large
         (unwritten,) = publishing.db.snapshot()[Unwritten].values()
         assert unwritten.key.object == f"{SERVICE}huge-0"
         assert "too large" in unwritten.error
         assert "huge-0" in publishing.publisher.health
         assert publishing.publisher.ready
-        begun = time.monotonic()
+        begun = Took()
         publishing.put(row(2))
         eventually(lambda: f"{keys.IPS}/{row(2).key.ip}" in held(etcd), "a later endpoint")
-        late_s = time.monotonic() - begun
-        print(f"300 services after {took_s:.1f} s, a later endpoint after {late_s:.2f} s")
-        assert took_s < 10
-        assert late_s < 1
+        later = begun.told("a later endpoint")
+        assert all_of_it < 10
+        assert later < 1
 
 
 def spoil(publishing: Publishing, name: str) -> None:

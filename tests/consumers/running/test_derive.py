@@ -86,7 +86,7 @@ def sizes(db: Database) -> Derivation[int, Size]:
 
 def holds(derivation: Derivation[Any, Any], db: Database) -> None:
     snapshot = db.snapshot()
-    assert dict(snapshot[derivation.target].items()) == derivation.afresh(snapshot)
+    assert dict(snapshot[derivation.target].items()) == derivation.compute_all(snapshot)
 
 
 # -- the equation --------------------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_a_row_that_a_function_fails_for_costs_only_itself_and_heals_when_it_is_
     play_in(db, Host("bad", tags=("x", "w")))
     driver.settle()
     assert derivation.set_aside() == {}
-    assert dict(db.snapshot()[Teams]) == derivation.afresh(db.snapshot())
+    assert dict(db.snapshot()[Teams]) == derivation.compute_all(db.snapshot())
     assert set(db.snapshot()[Teams]) == {"w", "x", "z"}
 
 

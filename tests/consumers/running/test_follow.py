@@ -264,6 +264,20 @@ def test_a_report_that_raises_ends_it_and_is_seen(db, caplog):
     assert follower.health == "crashed: ValueError: no place to report to"
 
 
+def test_a_thread_that_ends_by_what_is_no_failure_says_so(db):
+    class Ended(BaseException):
+        """As GeneratorExit, or the end of a task: nothing that a try could be made again for."""
+
+    def apply(_: Any) -> None:
+        raise Ended("by a library")
+
+    follower = follow(db, Hosts, apply=apply)
+    follower.start()
+    assert follower.join(SOON)
+    assert isinstance(follower.crash, Ended)
+    assert follower.health == "crashed: Ended: by a library"
+
+
 def test_an_asynchronous_function_in_a_thread_is_told(db):
     async def apply(batch: Any) -> None:
         raise AssertionError

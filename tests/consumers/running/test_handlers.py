@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from consumers import handle
-from consumers.running.handlers import _Known
+from consumers.running.handlers import _HandledRows
 from statedb import Database, Table, UniqueIndex
 
 
@@ -58,7 +58,7 @@ STEPS = st.lists(
 @given(STEPS)
 def test_what_is_told_folds_to_the_table(steps: list[tuple[str, int | None, bool, int]]):
     db, folded = Database(Rows), Folded()
-    known = _Known(Rows, folded.on_add, folded.on_update, folded.on_delete)
+    known = _HandledRows(Rows, folded.on_add, folded.on_update, folded.on_delete)
     with db.changes(Rows) as stream:
         for name, value, looks, fails in steps:
             with db.write(Rows) as txn:

@@ -22,6 +22,10 @@ LOCAL = NodeKey(CLUSTER, "n1")
 rests = st.lists(st.booleans(), min_size=10, max_size=10)
 
 
+def is_remote(row: Endpoint | Node) -> bool:
+    return row.key.cluster != CLUSTER
+
+
 def naive(snapshot: Snapshot) -> dict[str, IPEntry]:
     """All claims of all rows, the strongest of each network."""
     claims: dict[str, list[Any]] = {}
@@ -32,21 +36,30 @@ def naive(snapshot: Snapshot) -> dict[str, IPEntry]:
             network, row.identity, row.host_ip, row.encryption_key, row.key.cluster, row.namespace, row.pod, row.source
         )
         claims.setdefault(network, []).append(
-            (precedence(CLUSTER, row.key.cluster, row.source), 0, row.key.cluster, row.key.ip, entry)
+            (
+                is_remote(row),
+                False,
+                precedence(CLUSTER, row.key.cluster, row.source),
+                0,
+                row.key.cluster,
+                row.key.ip,
+                entry,
+            )
         )
     for node in snapshot[Nodes].values():
         strength = precedence(CLUSTER, node.key.cluster, node.source)
-        whose = [(1, 1 if node.key == LOCAL else 6, [each.ip for each in node.addresses if each.ip])]
-        whose += [(2, 4, list(node.health_ips)), (3, 8, list(node.ingress_ips))]
-        for order, identity, ips in whose:
-            for ip in ips:
-                same = [each for each in node.addresses if each.ip and (":" in each.ip) == (":" in ip)]
-                internal = [each.ip for each in same if each.type == "InternalIP"]
-                external = [each.ip for each in same if each.type == "ExternalIP"]
-                host_ip = (internal + external + [""])[0]
-                entry = IPEntry(ip, identity, host_ip, node.encryption_key, node.key.cluster, source=node.source)
-                claims.setdefault(ip, []).append((strength, order, node.key.cluster, node.key.name, entry))
-    return {network: min(found, key=lambda claim: claim[:4])[4] for network, found in claims.items()}
+        whose = {each.ip: (1, 1 if node.key == LOCAL else 6) for each in node.addresses if each.ip}
+        whose |= dict.fromkeys(node.health_ips, (2, 4)) | dict.fromkeys(node.ingress_ips, (3, 8))
+        for ip, (order, identity) in whose.items():
+            same = [each for each in node.addresses if each.ip and (":" in each.ip) == (":" in ip)]
+            internal = [each.ip for each in same if each.type == "InternalIP"]
+            external = [each.ip for each in same if each.type == "ExternalIP"]
+            host_ip = (internal + external + [""])[0]
+            entry = IPEntry(ip, identity, host_ip, node.encryption_key, node.key.cluster, source=node.source)
+            claims.setdefault(ip, []).append(
+                (is_remote(node), True, strength, order, node.key.cluster, node.key.name, entry)
+            )
+    return {network: min(found, key=lambda claim: claim[:6])[6] for network, found in claims.items()}
 
 
 @settings(max_examples=100, deadline=None)
@@ -101,6 +114,26 @@ def found(db: Database) -> IPEntry:
     entry = lookup(db.snapshot(), "10.0.0.1")
     assert entry is not None
     return entry
+
+
+def test_an_endpoint_wins_over_a_node_of_its_cluster_and_of_a_nodes_roles_the_last_counts():
+    """Found beside Cilium's own cache: sources decide only among endpoints, and among nodes."""
+    db = Database(Endpoints, Nodes)
+    driver = Driver(derive_ipcache(db, CLUSTER))
+    addresses = (NodeAddress("InternalIP", "10.0.0.1"),)
+    with db.write(Endpoints, Nodes) as txn:
+        txn[Endpoints].insert(claim(CLUSTER, 7, "custom-resource"))
+        txn[Nodes].insert(Node(NodeKey(CLUSTER, "n2"), addresses, health_ips=("10.0.0.1",), source="kvstore"))
+    driver.settle()
+    assert found(db).identity == 7
+    with db.write(Endpoints) as txn:
+        txn[Endpoints].clear()
+    driver.settle()
+    assert found(db).identity == 4
+    with db.write(Nodes) as txn:
+        txn[Nodes].insert(Node(NodeKey(CLUSTER, "n3"), addresses, source="kvstore"))
+    driver.settle()
+    assert found(db).identity == 6
 
 
 def test_nodes_have_their_reserved_identities():

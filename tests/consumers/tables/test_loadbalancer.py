@@ -59,7 +59,9 @@ def naive(snapshot: Snapshot) -> dict[LoadBalancerKey, LoadBalancer]:
             place = (each.ip, each.port, each.protocol)
             names = sorted(f.port_name for f in own.frontends if (f.ip, f.port, f.protocol) == place)
             fit = [b for b in usable if b.protocol == each.protocol and (":" in b.ip) is (":" in each.ip)]
-            fit = [b for b in fit if "" in names or set(names) & set(b.port_names)]
+            fit = [
+                b for b in fit if "" in names or not set(b.port_names) - {""} or set(names) & set(b.port_names) - {""}
+            ]
             best = min([quality(own, b) for b in fit], default=None)
             frontends[place] = LoadBalancerFrontend(
                 *place, tuple(names), tuple([b for b in fit if quality(own, b) == best])
@@ -215,6 +217,15 @@ def test_an_unnamed_port_takes_backends_of_any_name():
     rig.backend(HERE, "10.244.1.1", names=("",))
     rig.backend(HERE, "10.244.1.2", names=("http",))
     assert rig.used("10.96.0.1") == ["10.244.1.1:8080", "10.244.1.2:8080"]
+
+
+def test_a_backend_without_a_name_serves_ports_of_any_name():
+    """Found beside Cilium's own tables: with a name of its own as well, only that one counts."""
+    rig = Rig()
+    rig.service(HERE, Frontend("10.96.0.1", "http", "TCP", 80))
+    rig.backend(HERE, "10.244.1.1", names=("",))
+    rig.backend(HERE, "10.244.1.2", names=("", "metrics"))
+    assert rig.used("10.96.0.1") == ["10.244.1.1:8080"]
 
 
 def test_each_family_has_its_own_backends():

@@ -118,11 +118,10 @@ def naive(snapshot: Snapshot) -> dict[ConflictKey, Conflict]:
         whole = network.prefixlen == network.max_prefixlen
         claim("ipcache", str(network.network_address) if whole else str(network), row.key.cluster)
     for node in snapshot[Nodes].values():
-        for order, ips in enumerate(
-            [[each.ip for each in node.addresses if each.ip], node.health_ips, node.ingress_ips], 1
-        ):
-            for ip in ips:
-                claim("ipcache", ip, node.key.cluster, order)
+        roles = [[each.ip for each in node.addresses if each.ip], node.health_ips, node.ingress_ips]
+        last = {ip: order for order, ips in enumerate(roles, 1) for ip in ips}  # of several roles the last one counts
+        for ip, order in last.items():
+            claim("ipcache", ip, node.key.cluster, order)
         for cidr in node.pod_cidrs if any(node_ips(node)) else ():
             claim("routes", cidr, node.key.cluster)
     for key in [key for key in claims if key.table == "routes"]:

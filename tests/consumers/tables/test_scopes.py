@@ -170,6 +170,20 @@ def test_entities_stand_for_selectors():
     assert any(selects(each, world) for each in entity_selectors("world", "c1"))
 
 
+def test_the_entity_cluster_mesh_is_what_any_cluster_has():
+    of = policy({"endpointSelector": {}, "egress": [{"toEntities": ["cluster-mesh"]}]})
+    found = [needed for path, needed in scoped_selectors(of, HERE) if "Entities" in path]
+    mesh = [(f"{CLUSTER}=c2",), ("reserved:remote-node=",), ("reserved:aggregate-cluster-mesh=",)]
+    assert all(any(selects(each, labels) for each in found) for labels in mesh)
+    assert not any(selects(each, ("reserved:world=",)) for each in found)
+
+
+@pytest.mark.parametrize("name", ["cluster", "world", "remote-node"])
+def test_entities_include_their_aggregates(name: str):
+    label = f"reserved:aggregate-{name}="
+    assert any(selects(each, (label,)) for each in entity_selectors(name, "c1"))
+
+
 _labels = st.dictionaries(
     st.sampled_from(["app", NAMESPACE, "io.kubernetes.pod.namespace", "k8s:io.cilium.k8s.namespace.labels.a", CLUSTER]),
     st.sampled_from(["shop", "other", "c1"]),

@@ -104,6 +104,35 @@ def test_operators_mean_what_they_mean_in_kubernetes(requirement, selected_label
     assert [label for label in labels if selects((requirement,), (label,))] == selected_labels
 
 
+def test_the_label_of_a_network_is_found_by_the_networks_around_it():
+    """Found beside Cilium's own selector cache: a key with the source ``cidr`` is a network, not a text."""
+    inner, outer = "cidr:10.1.0.0/16=", "cidr:10.0.0.0/8="
+    assert [selects((Requirement("cidr:10.0.0.0/8", "Exists"),), (each,)) for each in (inner, outer)] == [True, True]
+    assert [selects((Requirement("cidr:10.1.0.0/16", "In", ("",)),), (each,)) for each in (inner, outer)] == [
+        True,
+        False,
+    ]
+    assert not selects((Requirement("cidr:10.0.0.0/8", "DoesNotExist"),), (inner,))
+    assert selects((Requirement("cidr:fd00--0/8", "Exists"),), ("cidr:fd00--1/128=",))
+    for other in ("cidr:fd00--0/8", "any:10.0.0.0/8", "cidr:app"):
+        assert not selects((Requirement(other, "Exists"),), (inner, "cidr:app="))
+
+
+def test_a_network_is_found_incrementally_too():
+    rig = Rig()
+    around = requirements({"cidr:10.0.0.0/8": "", "reserved:world": ""})
+    rig.ask("around", around)
+    rig.identity(1, "cidr:10.1.0.0/16=", "reserved:world=")
+    assert selected(rig.settle(), around) == (IdentityKey("c1", 1),)
+    also = requirements({"cidr:10.1.0.0/15": ""})
+    rig.ask("also", also)
+    assert selected(rig.settle(), also) == (IdentityKey("c1", 1),)
+
+
+def test_the_source_unspec_of_a_selector_is_any_source():
+    assert selects((Requirement("unspec:app", "In", ("web",)),), ("k8s:app=web",))
+
+
 def test_an_unknown_operator_is_told():
     with pytest.raises(ValueError, match="'Gt'"):
         selects((Requirement("a", "Gt", ("1",)),), ())

@@ -69,17 +69,17 @@ class Source:
         writers.identified(history, "", [FEED])
         self.due = True
         if CANARY in etcd.special:
-            writers.canary_is_there(etcd.special[CANARY], now, [(FEED, CANARIES)], written=False)
+            writers.canary_found(etcd.special[CANARY], now, [(FEED, CANARIES)], written=False)
         self.settle()
 
     def settle(self) -> None:
         now, writers = self.world.now, self.writers
         self.list()
-        writers.wrote(FEED, self.changes, self.lease, now)
+        writers.observe_writes(FEED, self.changes, self.lease, now)
         if not self.withheld:
-            writers.settled(FEED)
+            writers.nothing_withheld(FEED)
             if not self.due:
-                writers.is_known()
+                writers.mark_known()
         elif isinstance(writers.verdict(FEED, CANARIES, None, now), Yes):
             self.due = True
             self.list()
@@ -91,16 +91,16 @@ class Source:
         missing = self.rows - etcd.keys
         history = None if self.listed else History.NONE
         believed = isinstance(writers.verdict(FEED, CANARIES, None, self.world.now, history=history), Yes)
-        doubted = set() if believed else set(missing)
+        start_doubt = set() if believed else set(missing)
         if missing and writers.explains_lists(FEED):
             for name in missing:
                 absence = etcd.gone.get(name)
                 if absence is not None:
-                    doubted.discard(name)
-                    doubted |= set() if self._believes(absence) else {name}
-        self._delete(missing - doubted)
+                    start_doubt.discard(name)
+                    start_doubt |= set() if self._believes(absence) else {name}
+        self._delete(missing - start_doubt)
         self.rows |= etcd.keys
-        self.withheld = doubted
+        self.withheld = start_doubt
         self.listed, self.due = True, False
 
     def put(self, name: int, lease: int) -> None:
@@ -119,7 +119,7 @@ class Source:
 
     def _believes(self, absence: Absence) -> bool:
         if absence is not Absence.DELETED:
-            self.writers.doubted(FEED, absence)
+            self.writers.start_doubt(FEED, absence)
         verdict = self.writers.verdict(FEED, CANARIES, absence, self.world.now, history=History.SAME)
         return isinstance(verdict, Yes)
 
@@ -170,7 +170,7 @@ class World:
         if self._hears(etcd):
             first, second = {name for name in keys if name % 2}, {name for name in keys if not name % 2}
             self.source.deleted(first, Absence.EXPIRED)
-            self.source.writers.canary_gone(CANARY)
+            self.source.writers.canary_lost(CANARY)
             self.source.deleted(second, Absence.EXPIRED)
 
     def returns(self, etcd: Etcd) -> None:
@@ -188,7 +188,7 @@ class World:
         etcd.revision += 1
         etcd.special[CANARY] = Kv(CANARY, etcd.revision, etcd.lease)
         if self._hears(etcd):
-            self.source.writers.canary_is_there(etcd.special[CANARY], self.now, [(FEED, CANARIES)], written=True)
+            self.source.writers.canary_found(etcd.special[CANARY], self.now, [(FEED, CANARIES)], written=True)
         self._beat(etcd)
         etcd.writer_lives = True
 

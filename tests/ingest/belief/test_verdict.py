@@ -8,11 +8,23 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingest.belief import TABLE, Absence, Canaries, Evidence, History, No, Rule, Verdict, Writer, Yes, may_delete
+from ingest.belief import (
+    TABLE,
+    Absence,
+    Canaries,
+    Evidence,
+    History,
+    No,
+    Rule,
+    Verdict,
+    WriterActivity,
+    Yes,
+    may_delete,
+)
 
 GONE = (Absence.EXPIRED, Absence.UNEXPLAINED)
-ALIVE = (Writer.ACTS, Writer.CAUGHT_UP, Writer.RESYNCED)
-IDLE = (Writer.UNSEEN, Writer.SILENT)
+ALIVE = (WriterActivity.ACTS, WriterActivity.CAUGHT_UP, WriterActivity.RESYNCED)
+IDLE = (WriterActivity.UNSEEN, WriterActivity.SILENT)
 
 
 def of(absence: Absence, **others: Any) -> Evidence:
@@ -24,21 +36,28 @@ def listed(**others: Any) -> Evidence:
 
 
 BELIEVED: list[tuple[str, Evidence]] = [
-    ("the operator accepted an emptied etcd", listed(history=History.OTHER, writer=Writer.SILENT, accepted=True)),
+    (
+        "the operator accepted an emptied etcd",
+        listed(history=History.OTHER, writer=WriterActivity.SILENT, accepted=True),
+    ),
     ("and one whose canaries are gone", of(Absence.EXPIRED, canaries=Canaries.MISSING, accepted=True)),
+    ("the operator accepted that a CRD is gone", of(Absence.UNSERVED, accepted=True)),
     ("a pod was deleted", of(Absence.DELETED)),
-    ("while its writer was silent", of(Absence.DELETED, writer=Writer.SILENT)),
-    ("while a canary was missing", of(Absence.DELETED, canaries=Canaries.MISSING, writer=Writer.UNSEEN)),
-    ("the first list of an empty table", listed(history=History.NONE, writer=Writer.UNSEEN)),
-    ("it has not all canaries", listed(history=History.NONE, writer=Writer.SILENT, canaries=Canaries.MISSING)),
+    ("while its writer was silent", of(Absence.DELETED, writer=WriterActivity.SILENT)),
+    ("while a canary was missing", of(Absence.DELETED, canaries=Canaries.MISSING, writer=WriterActivity.UNSEEN)),
+    ("the first list of an empty table", listed(history=History.NONE, writer=WriterActivity.UNSEEN)),
+    ("it has not all canaries", listed(history=History.NONE, writer=WriterActivity.SILENT, canaries=Canaries.MISSING)),
     ("the node's lease ended", of(Absence.EXPIRED)),
     ("the node's lease ended while we were away, and that is compacted", of(Absence.UNEXPLAINED)),
     ("a node went in the first second", of(Absence.EXPIRED, history=History.NONE)),
     ("and that is compacted", of(Absence.UNEXPLAINED, history=History.NONE)),
     ("a list after a compaction", listed()),
-    ("the writer was away, and wrote all anew", of(Absence.EXPIRED, writer=Writer.RESYNCED, canaries=Canaries.PRESENT)),
+    (
+        "the writer was away, and wrote all anew",
+        of(Absence.EXPIRED, writer=WriterActivity.RESYNCED, canaries=Canaries.PRESENT),
+    ),
     *[
-        (f"one lease time later, {absence} {canaries}", of(absence, writer=Writer.CAUGHT_UP, canaries=canaries))
+        (f"one lease time later, {absence} {canaries}", of(absence, writer=WriterActivity.CAUGHT_UP, canaries=canaries))
         for absence in (*GONE, Absence.LISTED_WITHOUT, Absence.UNREAD)
         for canaries in (Canaries.NOT_USED, Canaries.PRESENT)
     ],
@@ -51,7 +70,7 @@ BELIEVED: list[tuple[str, Evidence]] = [
         for history in (History.OTHER, History.SAME, History.UNPROVEN)
     ],
     *[(f"the same etcd, no canaries {writer}", listed(history=History.SAME, writer=writer)) for writer in ALIVE[:2]],
-    ("all canaries of none", listed(history=History.SAME, writer=Writer.RESYNCED)),
+    ("all canaries of none", listed(history=History.SAME, writer=WriterActivity.RESYNCED)),
 ]
 """By what happened."""
 
@@ -59,12 +78,21 @@ DOUBTED: list[tuple[str, Evidence]] = [
     ("an API server restored from a backup", listed(history=History.OTHER)),
     ("all witnesses are compacted", listed(history=History.UNPROVEN)),
     ("a list with objects that cannot be told apart", of(Absence.UNREAD)),
+    *[
+        (f"its CRD is gone, or an older backup was restored {history}", of(Absence.UNSERVED, history=history))
+        for history in History
+    ],
+    ("its writer has had the time", of(Absence.UNSERVED, writer=WriterActivity.CAUGHT_UP)),
+    ("a canary is missing", of(Absence.UNSERVED, canaries=Canaries.MISSING)),
     ("that is the first one", of(Absence.UNREAD, history=History.NONE)),
-    ("of a writer that lives", of(Absence.UNREAD, writer=Writer.ACTS)),
-    ("and has canaries", of(Absence.UNREAD, writer=Writer.ACTS, canaries=Canaries.PRESENT)),
+    ("of a writer that lives", of(Absence.UNREAD, writer=WriterActivity.ACTS)),
+    ("and has canaries", of(Absence.UNREAD, writer=WriterActivity.ACTS, canaries=Canaries.PRESENT)),
     ("canaries alone vouch for nothing", listed(history=History.OTHER, canaries=Canaries.PRESENT)),
-    ("a lease ended before the first list did", of(Absence.EXPIRED, history=History.NONE, writer=Writer.UNSEEN)),
-    ("and that is compacted", of(Absence.UNEXPLAINED, history=History.NONE, writer=Writer.UNSEEN)),
+    (
+        "a lease ended before the first list did",
+        of(Absence.EXPIRED, history=History.NONE, writer=WriterActivity.UNSEEN),
+    ),
+    ("and that is compacted", of(Absence.UNEXPLAINED, history=History.NONE, writer=WriterActivity.UNSEEN)),
     *[
         (f"a kvstore of another history, {absence}", of(absence, history=history))
         for absence in GONE
@@ -73,17 +101,20 @@ DOUBTED: list[tuple[str, Evidence]] = [
     *[
         (f"its lease ended {writer} {canaries}", of(absence, writer=writer, canaries=canaries))
         for absence in GONE
-        for writer in (*IDLE, Writer.ACTS)
+        for writer in (*IDLE, WriterActivity.ACTS)
         for canaries in (Canaries.NOT_USED, Canaries.PRESENT)
     ],
-    *[(f"written anew, but it has no canaries {absence}", of(absence, writer=Writer.RESYNCED)) for absence in GONE],
+    *[
+        (f"written anew, but it has no canaries {absence}", of(absence, writer=WriterActivity.RESYNCED))
+        for absence in GONE
+    ],
     *[
         (
             f"a new replica is half filled {absence} {writer}",
             of(absence, writer=writer, canaries=Canaries.MISSING, history=history),
         )
         for absence in (*GONE, Absence.LISTED_WITHOUT, Absence.UNREAD)
-        for writer in Writer
+        for writer in WriterActivity
         for history in (History.SAME, History.OTHER, History.UNPROVEN)
     ],
     *[
@@ -95,7 +126,7 @@ DOUBTED: list[tuple[str, Evidence]] = [
     *[
         (f"another etcd without canaries {history}", listed(history=history, writer=writer))
         for history in (History.OTHER, History.UNPROVEN)
-        for writer in (Writer.ACTS, Writer.RESYNCED)
+        for writer in (WriterActivity.ACTS, WriterActivity.RESYNCED)
     ],
 ]
 
@@ -113,6 +144,8 @@ def _right(evidence: Evidence, expected: type[Verdict]) -> Verdict:
     """The verdict with the reason that an operator should read."""
     if expected is Yes:
         return Yes()
+    if evidence.absence is Absence.UNSERVED:
+        return No("its resource is not served any more, which says nothing of its objects")
     if evidence.canaries is Canaries.MISSING:
         return No("its writer has not finished: a canary is missing")
     if evidence.absence in GONE:
@@ -166,7 +199,7 @@ def _differs(table: Sequence[Rule]) -> bool:
         may_delete(evidence, table) != may_delete(evidence)
         for absence in Absence
         for history in History
-        for writer in Writer
+        for writer in WriterActivity
         for canaries in Canaries
         for accepted in (False, True)
         for evidence in [of(absence, history=history, writer=writer, canaries=canaries, accepted=accepted)]

@@ -9,7 +9,7 @@ import trustme
 
 from ingest.etcd import Client, Tls, parse_endpoint
 from ingest.etcd.local import LocalEtcd, find_binary
-from ingest.keyspace.connect import Pems, Servers
+from ingest.keyspace.connect import PemFiles, Servers
 
 from .publisher import token
 
@@ -51,7 +51,7 @@ class Guarded:
     def servers(self, name: str) -> Servers:
         self.certificate(name)
         paths = [str(self.directory / each) for each in ("ca.pem", f"{name}.pem", f"{name}-key.pem")]
-        return Servers(endpoints=(parse_endpoint(self.etcd.endpoint),), pems=Pems(*paths), locked=True)
+        return Servers(endpoints=(parse_endpoint(self.etcd.endpoint),), pems=PemFiles(*paths), locked=True)
 
     def etcdctl(self, *arguments: str) -> None:
         tool = Path(find_binary()).with_name("etcdctl")

@@ -146,18 +146,18 @@ def test_a_directory_that_is_gone_says_nothing_about_its_clusters(filled: LocalE
 def test_a_file_that_is_away_for_a_moment_is_not_gone(filled: LocalEtcd, tmp_path: Path):
     with Mesh(tmp_path, rescan_s=3600) as mesh, Deletions(mesh.db) as deletions:
         mesh.write(CLUSTER, at(filled))
-        mesh.remotes._look()
+        mesh.remotes._scan()
         mesh.synced()
         for _ in range(3):  # as some editors write
             (tmp_path / CLUSTER).unlink()
-            mesh.remotes._look()
+            mesh.remotes._scan()
             mesh.write(CLUSTER, at(filled))
-            mesh.remotes._look()
+            mesh.remotes._scan()
         assert len(mesh.remotes.clusters) == 1
         assert deletions.now() == set()
         (tmp_path / CLUSTER).unlink()
-        mesh.remotes._look()
-        mesh.remotes._look()
+        mesh.remotes._scan()
+        mesh.remotes._scan()
         assert not mesh.remotes.clusters
         mesh.until(lambda s: not s[Endpoints])
 

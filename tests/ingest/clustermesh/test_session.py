@@ -132,7 +132,7 @@ def test_the_cached_and_the_original_layout_give_the_same_rows_and_a_change_of_i
 )
 def test_a_cluster_that_does_not_fit_is_refused_until_it_does(server: LocalEtcd, config: ClusterConfig, told: str):
     ids = ClusterIds(1)
-    assert ids.take("cluster2", 2) == ""
+    assert ids.claim("cluster2", 2) == ""
     with Publisher(server) as publisher, Rig(server.endpoint, ids=ids) as rig:
         publisher.publish(range(3))
         publisher.configure(config)
@@ -153,13 +153,13 @@ def test_another_id_drains_all_and_begins_anew(server: LocalEtcd):
     with Publisher(server) as publisher, Rig(server.endpoint) as rig, Deletions(rig.db) as deletions:
         publisher.publish(range(3))
         rig.synced()
-        assert rig.ids.take("cluster9", 3) != ""
+        assert rig.ids.claim("cluster9", 3) != ""
         publisher.endpoints(range(2, 5), identity=4 << 16)
         publisher.configure(ClusterConfig(4, True, max_connected_clusters=255))
         rig.until(lambda s: rig.numbers(s) == {2, 3, 4})
         assert {row.identity for row in rig.db.snapshot()[Endpoints].values()} == {4 << 16}
         assert {"10.3.0.0", "10.3.0.1"} <= deletions.now()
-        assert rig.ids.take("cluster9", 3) == ""
+        assert rig.ids.claim("cluster9", 3) == ""
 
 
 def test_a_removed_cluster_leaves_nothing(server: LocalEtcd):
@@ -175,7 +175,7 @@ def test_a_removed_cluster_leaves_nothing(server: LocalEtcd):
         assert [len(snapshot[table]) for table in (Nodes, Identities, Endpoints, Services, Backends)] == [0] * 5
         assert not snapshot[Sources]
         assert not snapshot[Rejected]
-        assert rig.ids.take("cluster9", 3) == ""
+        assert rig.ids.claim("cluster9", 3) == ""
 
 
 def test_a_stopped_agent_leaves_all_where_it_is(server: LocalEtcd):
@@ -220,6 +220,19 @@ def test_backends_come_from_services_where_both_are_announced(server: LocalEtcd)
         publisher.publish()
         snapshot = rig.synced()
         assert [row.node for row in snapshot[Backends].values()] == [""]
+
+
+def test_a_service_that_is_not_shared_is_none_for_other_clusters(server: LocalEtcd):
+    with Publisher(server) as publisher, Rig(server.endpoint) as rig:
+        name = "cilium/state/services/v1/cluster3/test/echo"
+        publisher.put(*LITERALS.items())
+        publisher.put((name, LITERALS[name].replace(b'"shared":true', b'"shared":false')))
+        publisher.publish()
+        snapshot = rig.synced()
+        assert not snapshot[Services]
+        assert not snapshot[Backends]
+        publisher.put((name, LITERALS[name]))
+        rig.until(lambda s: len(s[Services]) == 1 and len(s[Backends]) == 1)
 
 
 def test_backends_come_from_endpoint_slices_where_they_are_preferred(server: LocalEtcd):

@@ -53,7 +53,7 @@ def history(objects: Any, *more: Any) -> Any:
     return st.lists(st.one_of(put, put, put, others, *more), min_size=3, max_size=15)
 
 
-def afresh(values: list[Object]) -> Rows:
+def compute_all(values: list[Object]) -> Rows:
     """What a source that begins now makes of them."""
     with tempfile.TemporaryDirectory() as directory:
         write_directory(values, Path(directory))
@@ -136,7 +136,7 @@ class Story:
     def settle(self) -> None:
         cluster = self.cluster
         cluster.proxy.mend()
-        wanted = afresh(list(cluster.objects.values()))
+        wanted = compute_all(list(cluster.objects.values()))
 
         def difference(name: str) -> str:
             found, own = rows(cluster.databases[name].snapshot()), as_told_by(name, wanted)

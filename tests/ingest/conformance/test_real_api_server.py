@@ -18,7 +18,7 @@ from ..clusters import Object
 from ..kube_real import put, remove
 from ..kube_rig import KubeRig, cep, ces, endpoint_slice, service
 from .everywhere import Rows, rows
-from .test_interchange import afresh
+from .test_interchange import compute_all
 
 pytestmark = pytest.mark.apiserver
 
@@ -72,12 +72,12 @@ def test_the_tables_are_those_of_the_files(
         with KubeRig(kubeconfig=str(server.kubeconfig()), **options) as rig:
             snapshot = rig.synced()
             assert not snapshot[Rejected]
-            assert without_kubernetes(snapshot) == afresh(values)
+            assert without_kubernetes(snapshot) == compute_all(values)
             changed = [*values[:4], *values[5:]]  # the service goes, its slices stay
             remove(server, values[4])
-            rig.until(lambda s: without_kubernetes(s) == afresh(changed), "the tables of what is left")
+            rig.until(lambda s: without_kubernetes(s) == compute_all(changed), "the tables of what is left")
             put(server, values[4])
-            rig.until(lambda s: without_kubernetes(s) == afresh(values), "the tables of all")
+            rig.until(lambda s: without_kubernetes(s) == compute_all(values), "the tables of all")
     finally:
         for value in values:
             remove(server, value)

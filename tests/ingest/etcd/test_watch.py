@@ -212,7 +212,7 @@ def test_catching_up_takes_no_more_memory_than_the_inbox(own_etcd: LocalEtcd):
             seen = 0
             for batch in batches(stream):
                 seen += len(batch.events)
-                assert running.responses.held < 8 << 20
+                assert running.responses.total_weight < 8 << 20
                 assert sum(len(event.kv.value) for event in batch.events) < 8 << 20
                 if seen == 60:
                     break

@@ -1,7 +1,9 @@
 """Lists and watches of prefixes: what a list has told is not turned back by older events of the watch."""
 
+import pytest
+
 from ingest.belief import Absence, Verdict, Yes
-from ingest.etcd import DELETE, Client, WatchBatch, WatchEvent
+from ingest.etcd import DELETE, Client, Unavailable, WatchBatch, WatchEvent
 from ingest.keyspace.keyspace import Keyspace
 from ingest.keyspace.kind import Kind
 from ingest.keyspace.prefix import Prefix
@@ -19,7 +21,7 @@ KIND = Kind(keys.IPS + "/", (Endpoints,), lambda name, value: tuple(filter(None,
 class Believing:
     """A judge that believes everything."""
 
-    asks_why = False
+    needs_causes = False
 
     def explains_lists(self, prefix: Prefix) -> bool:
         return False
@@ -29,6 +31,31 @@ class Believing:
 
     def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:
         return Yes()
+
+
+def test_a_list_after_which_no_witness_is_left_deletes_nothing(client: Client):
+    """The judge has judged the server before the list; nothing shows that this one gave it."""
+    db = Database(*TABLES)
+    reflector = Reflector(
+        db, CLUSTER, "test", [Feed(KIND.prefix, KIND.tables)], Status(db, CLUSTER, "test", (Endpoints,))
+    )
+    reflector.begin()
+    keyspace = Keyspace([KIND], reflector, 1000, Believing(), lambda: False)
+    (prefix,) = keyspace.prefixes.values()
+    for n in range(3):
+        put_endpoint(client, ip_of(n))
+    keyspace.begin(client.get(prefix.key).header)
+    keyspace.list(client, prefix)
+    for n in range(3):
+        last = put_endpoint(client, ip_of(n), 70_001)
+    client.delete(ip_key(ip_of(0)))
+    client.compact(last)
+    with pytest.raises(Unavailable, match="may have been replaced while it was listed: none of the keys"):
+        keyspace.list(client, prefix)
+    assert len(db.snapshot()[Endpoints]) == 3
+    put_endpoint(client, ip_of(0), 70_001)
+    keyspace.list(client, prefix)  # it leaves nothing out
+    assert {row.identity for row in db.snapshot()[Endpoints].values()} == {70_001}
 
 
 def test_events_older_than_the_list_are_passed_over(client: Client):
@@ -52,7 +79,7 @@ def test_events_older_than_the_list_are_passed_over(client: Client):
             events += () if batch is None else batch.events
     assert events[0].type == DELETE
     for event in events:  # one at a time, as they may come
-        keyspace._take(client, prefix, WatchBatch(prefix.key, [event], event.kv.mod_revision + 1))
+        keyspace._on_batch(client, prefix, WatchBatch(prefix.key, [event], event.kv.mod_revision + 1))
         reflector.flush()
         assert db.snapshot()[Endpoints].revision == revision
         assert prefix.known == last

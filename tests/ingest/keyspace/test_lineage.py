@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from ingest.belief import History
-from ingest.keyspace.lineage import Lineage, print_of
+from ingest.keyspace.lineage import Lineage, fingerprint
 
 
 class Header(NamedTuple):
@@ -24,10 +24,10 @@ class Kv(NamedTuple):
 def known() -> Lineage:
     lineage = Lineage()
     lineage.begin(Header())
-    lineage.witness(b"a", 118, print_of(Kv()))
+    lineage.witness(b"a", 118, fingerprint(Kv()))
     lineage.witness(b"b", 119, None)
-    lineage.saw(120)
-    lineage.saw(110)
+    lineage.observe(120)
+    lineage.observe(110)
     return lineage
 
 
@@ -67,7 +67,7 @@ def test_a_server_is_another_one_when_anything_went_back(header: Header, reason:
     ],
 )
 def test_what_a_witness_says(key: bytes, kv: Kv | None, now: bool, says: History):
-    assert known().judged(key, kv, now=now) is says
+    assert known().compare_witness(key, kv, now=now) is says
 
 
 def test_the_latest_few_are_witnesses():

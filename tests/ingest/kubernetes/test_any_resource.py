@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from ingest import InvalidOptions, KubernetesOptions, kubernetes
+from ingest import InvalidOptions, KubernetesOptions, OwnedElsewhere, kubernetes
 from ingest.kubernetes import ResourceOptions
 from statedb import Database, Table, UniqueIndex
 from statedb.catalog import Nodes, ObjectKey, Objects, Rejected, objects_table
@@ -179,11 +179,10 @@ def test_a_crd_that_appears_later_and_then_with_another_version(apiserver: ApiSe
         widget = {"apiVersion": f"{group}/v1alpha1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {"size": 1}}
         create_served(rest, f"/apis/{group}/v1alpha1/namespaces/{namespace}/widgets", widget)
         until(db, lambda s: [row.at("spec", "size") for row in s[widgets].values()] == [1])
-        # First the object: a watch that ends with its CRD may not tell what went with it, and then rows stay.
-        rest.delete(f"/apis/{group}/v1alpha1/namespaces/{namespace}/widgets/a")
-        until(db, lambda s: not s[widgets])
         rest.delete(f"{CRDS}/{crd['metadata']['name']}")
-        until(db, lambda s: not s[widgets] and "waiting for its CRD" in state(s, "wi").last_error)
+        until(db, lambda s: "waiting for its CRD" in state(s, "wi").last_error)
+        source.accept()  # a watch that ends with its CRD may not tell what went with it, and then rows stay
+        until(db, lambda s: not s[widgets])
         create_served(rest, CRDS, widgets_crd(group, ("v1",)))
         widget = {**widget, "apiVersion": f"{group}/v1", "spec": {"size": 2}}
         create_served(rest, f"/apis/{group}/v1/namespaces/{namespace}/widgets", widget)
@@ -211,6 +210,44 @@ def test_several_sources_fill_one_table_each_its_cluster(apiserver: ApiServer):
         rest.delete(f"{at(second)}/x")
         until(db, lambda s: [key.cluster for key in s[table]] == ["a"])
     assert state(db.snapshot(), "configmaps", "a").state == "absent"
+
+
+def test_two_namespaces_into_one_table_and_each_source_deletes_only_what_it_owns(apiserver: ApiServer):
+    rest, namespaces = apiserver.rest(), [new_namespace(apiserver) for _ in range(2)]
+    db = Database()
+    sources = []
+    for namespace in namespaces:
+        for n in range(2):
+            rest.create(at(namespace), config_map(f"{namespace}-{n}", data={"size": "1"}, labels={"app": "web"}))
+        sources.append(
+            kubernetes.resource(
+                db,
+                "configmaps",
+                Settings,
+                setting,
+                options(apiserver),
+                namespaces=[namespace],
+                labels="app=web",
+                cluster=namespace,
+                owns=lambda row, namespace=namespace: row.name.startswith(namespace),
+            )
+        )
+    a, b = namespaces
+    everything = {f"{namespace}-{n}" for namespace in namespaces for n in range(2)}
+    with running(sources[0]):
+        until(db, lambda s: set(s[Settings]) == {f"{a}-0", f"{a}-1"})
+        with running(sources[1]):
+            until(db, lambda s: set(s[Settings]) == everything and s[Settings].initialized)
+            rest.delete(f"{at(b)}/{b}-0")
+            until(db, lambda s: set(s[Settings]) == everything - {f"{b}-0"})
+            rest.create(at(a), config_map(f"{b}-9", data={"size": "1"}, labels={"app": "web"}))
+            snapshot = until(db, lambda s: len(s[Rejected]))
+            (row,) = snapshot[Rejected].values()
+            assert row.key.cluster == a
+            assert "'owns' leaves to another source" in row.error
+        with pytest.raises(OwnedElsewhere, match="nothing says whose rows are whose"):
+            kubernetes.resource(db, "configmaps", Settings, setting, options(apiserver), cluster="third").start()
+    assert set(db.snapshot()[Settings]) == everything - {f"{b}-0"}
 
 
 @pytest.mark.stress  # starting two servers takes half a minute; test_kubernetes_real.py has the short form

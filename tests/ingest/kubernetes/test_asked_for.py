@@ -74,7 +74,7 @@ def test_a_watch_that_never_ends(apiserver: ApiServer, namespace: str):
                 break
 
 
-# kubernetes-client/python#1148: the network goes silent, no error comes, and the thread is stuck for ever.
+# kubernetes-client/python#1148: the network goes silent, no error comes, and the thread is stuck forever.
 def test_a_network_that_goes_silent(apiserver: ApiServer, namespace: str):
     rest, db = apiserver.rest(), Database()
     with TcpProxy(apiserver.url) as proxy:

@@ -112,7 +112,7 @@ def test_two_never_lead_at_once(steps: list[Any], clocks: tuple[tuple[float, flo
 
     def act(place: int, attempts: bool) -> None:
         with suppress(Unavailable, Conflict, Absent):
-            (candidates[place].attempt if attempts else candidates[place].give_back)()
+            (candidates[place].attempt if attempts else candidates[place].release)()
         assert sum(each.leads for each in candidates) <= 1
 
     def other(place: int) -> Callable[[], None]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from ingest import KubernetesOptions
-from ingest.kubernetes.client import BRIEF_S, Page
+from ingest.kubernetes.client import BRIEF_S, Page, Watch
 from ingest.kubernetes.errors import ApiError, Expired, Forbidden, Silent, Unavailable
 from ingest.kubernetes.follow import Follower
 from ingest.kubernetes.messages import FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
@@ -39,21 +39,21 @@ class Scripted:
     def identity(self) -> str:
         return "uid"
 
-    def version(self, _: Resource) -> str:
+    def version(self, _: Resource) -> tuple[str, str | None]:
         self.version_now += 1  # something is always written somewhere
-        return str(self.version_now)
+        return str(self.version_now), "uid"
 
     def pages(self, _: Resource) -> Iterator[Page]:
         self.asked.append("list")
         yield Page([], str(self.version_now))
 
     @contextmanager
-    def watch(self, _: Resource, version: str, *, brief: bool = False) -> Iterator[Iterator[list[Item]]]:
+    def watch(self, _: Resource, version: str, *, brief: bool = False) -> Iterator[Watch]:
         self.asked.append("brief watch" if brief else "watch")
         end = self.ends.pop(0)
         if isinstance(end, Expired):
             raise end
-        yield self._pieces(end)
+        yield Watch(self._pieces(end), "uid")
 
     def _pieces(self, end: int | ApiError) -> Iterator[list[Item]]:
         for _ in range(end if isinstance(end, int) else 0):

@@ -14,7 +14,7 @@ from ingest import KubernetesOptions
 from ingest.kubernetes.api import Api
 from ingest.kubernetes.client import Client
 from ingest.kubernetes.errors import ApiError
-from ingest.kubernetes.reading import Reading
+from ingest.kubernetes.event_reader import EventReader
 from ingest.kubernetes.resource_spec import Resource
 from ingest.kubernetes.sockets import Sockets
 from statedb.catalog import Endpoints
@@ -70,20 +70,20 @@ WATCHES = (
 def listed(client: Client) -> None:
     for page in client.pages(CEPS):
         for item in page.items:
-            Reading(CEPS, "f").event(item)
+            EventReader(CEPS, "f").event(item)
 
 
 def watched(client: Client) -> None:
-    with client.watch(CEPS, "100") as pieces:
-        for items in pieces:
+    with client.watch(CEPS, "100") as watch:
+        for items in watch.pieces:
             for item in items:
-                Reading(CEPS, "f").event(item)
+                EventReader(CEPS, "f").event(item)
 
 
 def streamed(client: Client) -> None:
     for page in client.streamed(CEPS):
         for item in page.items:
-            Reading(CEPS, "f").event(item)
+            EventReader(CEPS, "f").event(item)
 
 
 ASKED: dict[str, tuple[Callable[[Client], None], Sequence[bytes]]] = {

@@ -56,7 +56,7 @@ UNSHARED = Upsert(FEED, "services/ns/b", ())
 BAD = Bad(FEED, "services/ns/b", "bad")
 
 
-class Place:
+class SocketAddress:
     """What the server holds, and the last good value of each."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Told:
 @example([*LISTED, ("service", GOOD), ("drain", None), ("service", UNSHARED), ("service", BAD)])
 def test_what_is_told_adds_up_to_what_is_there(history: list[tuple[str, Any]]):
     join, told = ServiceJoin(FEED), Told()
-    services, slices = Place(), Place()
+    services, slices = SocketAddress(), SocketAddress()
     listed: set[str] = set()
     for step, event in [*history, ("list services", None), ("list slices", None)]:
         if step in ("service", "slice") and f"list {step}s" not in listed:
@@ -135,7 +135,7 @@ def test_what_is_told_adds_up_to_what_is_there(history: list[tuple[str, Any]]):
 
 @given(st.lists(slice_events, max_size=10), st.sets(slice_names))
 def test_slices_that_a_doubtful_list_leaves_out_stay_until_released(events: list[Any], left: set[str]):
-    join, slices = ServiceJoin(FEED), Place()
+    join, slices = ServiceJoin(FEED), SocketAddress()
     join.list_services([Upsert(FEED, f"services/ns/{name}", (service(name, 0),)) for name in "abc"], full=True)
     join.list_slices([], full=True)
     for event in events:

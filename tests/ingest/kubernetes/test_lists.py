@@ -63,7 +63,7 @@ class Pages:
         self.limits: list[int] = []
         self.bytes_max = 0
 
-    def document(self, request: Any, kind: Any, *, bytes_max: int, clock: Callable[[], float]) -> Any:
+    def read(self, request: Any, kind: Any, *, bytes_max: int, clock: Callable[[], float]) -> tuple[Any, str | None]:
         parameters: Mapping[str, str] = request.parameters
         limit, start = int(parameters["limit"]), int(parameters.get("continue", "0"))
         self.limits.append(limit)
@@ -75,7 +75,7 @@ class Pages:
         if len(data) > bytes_max:
             raise TooLarge("too large")
         self.bytes_max = max(self.bytes_max, len(data))
-        return client_module.msgspec.json.decode(data, type=kind)
+        return client_module.msgspec.json.decode(data, type=kind), None
 
 
 def test_memory_is_bounded_by_bytes_and_not_by_objects(monkeypatch: pytest.MonkeyPatch):
@@ -97,10 +97,10 @@ def test_an_object_that_is_too_large_by_itself_is_an_error(monkeypatch: pytest.M
 
 def test_pages_that_lead_in_a_circle_are_no_list(monkeypatch: pytest.MonkeyPatch):
     class Circle(Pages):
-        def document(self, request: Any, kind: Any, **options: Any) -> Any:
-            page = super().document(request, kind, **options)
+        def read(self, request: Any, kind: Any, **options: Any) -> tuple[Any, str | None]:
+            page, server = super().read(request, kind, **options)
             page.metadata.token = "1"
-            return page
+            return page, server
 
     with pytest.raises(Broken, match="does not end"):
         list(Client(Circle(3, 1), KubernetesOptions(page_limit=1)).pages(CEP))  # type: ignore[arg-type]

@@ -141,7 +141,7 @@ def test_those_who_waited_share_one_failure(monkeypatch: pytest.MonkeyPatch):
 
     def ask() -> None:
         try:
-            one.ticket()
+            one.request_context()
         except Unauthorized as error:
             failures.append(str(error))
 
@@ -160,15 +160,15 @@ def test_those_who_waited_share_one_failure(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_question_that_raises_raises_for_whoever_asked():
     with pytest.raises(ZeroDivisionError):
-        Plugins().ask(lambda: 1 / 0, 5.0)
+        Plugins().run(lambda: 1 / 0, 5.0)
 
 
 def test_a_question_without_a_plugin_has_a_time_limit_too():
     plugins, release = Plugins(), threading.Event()
     with pytest.raises(Unauthorized, match="identity provider"):
-        plugins.ask(release.wait, 0.05)
+        plugins.run(release.wait, 0.05)
     release.set()
-    assert plugins.ask(lambda: 7, 5.0) == 7
+    assert plugins.run(lambda: 7, 5.0) == 7
     plugins.close()
     with pytest.raises(Unauthorized, match="stopped"):
-        plugins.ask(lambda: 7, 5.0)
+        plugins.run(lambda: 7, 5.0)

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
-from consumers import reconcile
+from consumers import Again, reconcile
 from ingest import InvalidOptions, kubernetes
 from ingest.kubernetes.errors import Absent, ApiError, Conflict, Invalid, Missing
 from ingest.kubernetes.writing import Writer
-from statedb import Database
+from statedb import Database, Snapshot
 from statedb.catalog import Object, ObjectKey
+from statedb.catalog.objects import Objects
 
 from ...apiserver.server import ApiServer
-from .informing import CRDS, config_map, create_served, new_namespace, options, running, until
+from .informing import CRDS, at, config_map, create_served, new_namespace, options, running, until
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "operator"
 
@@ -100,6 +101,53 @@ def test_who_writes_can_wait_until_the_table_has_it(apiserver: ApiServer, writer
             assert db.snapshot()[maps][ObjectKey("default", namespace, "a")].at("data") == {"x": str(number)}
         other = {"metadata": {**written["metadata"], "name": "of-nobody"}}
         assert not kubernetes.wait_seen(db, maps, other, timeout=0.01)
+
+
+class Counters:
+    """Each ConfigMap "of-*" has as many children as its data says; one a call, and each call sees what was written."""
+
+    def __init__(self, writer: Writer, table: type[Objects]) -> None:
+        self.writer = writer
+        self.table = table
+
+    def update(self, snapshot: Snapshot, row: Object) -> Again | None:
+        if not row.key.name.startswith("of-"):
+            return None
+        there = len(snapshot[self.table.by_owner][row.uid])
+        if there >= int(row.at("data", "wanted")):
+            return None
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": row.key.name, "uid": row.uid}
+        metadata = {"generateName": "child-", "namespace": row.key.namespace, "ownerReferences": [reference]}
+        written = self.writer.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+        return Again(after_s=0.0, view=kubernetes.seen(self.table, written))
+
+    def delete(self, snapshot: Snapshot, row: Object) -> None: ...
+
+    def prune(self, snapshot: Snapshot, rows: object) -> None: ...
+
+
+def test_a_controller_that_awaits_its_own_writes_creates_nothing_twice(apiserver: ApiServer, writer: Writer):
+    namespace, db, rest = new_namespace(apiserver), Database(), apiserver.rest()
+    chosen = kubernetes.ResourceOptions(resource="cm", namespaces=(namespace,))
+    children = kubernetes.ResourceOptions(resource="cm", namespaces=(namespace,), table="children")
+    source = kubernetes.resources(db, chosen, children, options=options(apiserver))
+    parents, maps = source.tables
+    for number in range(4):
+        writer.apply(named(namespace, f"of-{number}", {"wanted": str(number)}))
+    also = {maps: kubernetes.owners_of("ConfigMap")}
+    counters = Counters(writer, maps)
+    with running(source), reconcile(db, parents, counters, name="counters", workers=3, also=also):
+
+        def counts(snapshot: Snapshot) -> list[int]:
+            rows = [row for row in snapshot[parents].values() if row.key.name.startswith("of-")]
+            return [len(snapshot[maps.by_owner][row.uid]) for row in rows]
+
+        until(db, lambda s: counts(s) == [0, 1, 2, 3])
+        (gone, *_) = [row for row in db.snapshot()[maps].values() if row.key.name.startswith("child-")]
+        rest.delete(f"{at(namespace)}/{gone.key.name}")
+        until(db, lambda s: gone.key not in s[maps] and counts(s) == [0, 1, 2, 3])
+    names = [each["metadata"]["name"] for each in rest.get(at(namespace))["items"]]
+    assert len([name for name in names if name.startswith("child-")]) == 6
 
 
 def test_a_closed_writer_says_so(apiserver: ApiServer):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.directory import Directory, Generation, Look, difference
+from ingest.directory import Directory, Generation, Scan, difference
 from statedb.catalog import SourceKey, SourceRow, Sources
 
 from .test_manifests import Rig, node
@@ -99,22 +99,22 @@ def test_a_plain_folder_that_is_emptied_is_the_truth_and_an_empty_one_in_its_pla
         assert rig.source.join(10)
 
 
-def look(device: int = 1, inode: int = 1, link: str = "", files: tuple[str, ...] = ()) -> Look:
-    return Look(Path("/m"), dict.fromkeys(files, (0, 0, 0, 0)), Generation(device, inode, link))
+def scan(device: int = 1, inode: int = 1, link: str = "", files: tuple[str, ...] = ()) -> Scan:
+    return Scan(Path("/m"), dict.fromkeys(files, (0, 0, 0, 0)), Generation(device, inode, link))
 
 
 @pytest.mark.parametrize(
     ("known", "now", "why"),
     [
-        (look(files=("a",)), look(), ""),
-        (look(link="..1", files=("a",)), look(link="..2"), ""),
-        (look(link="..1"), look(), "no longer mounted"),
-        (look(device=1), look(device=2, files=("a",)), "another file system"),
-        (look(inode=1, files=("a",)), look(inode=2), "empty"),
-        (look(inode=1, files=("a",)), look(inode=2, files=("b",)), ""),
+        (scan(files=("a",)), scan(), ""),
+        (scan(link="..1", files=("a",)), scan(link="..2"), ""),
+        (scan(link="..1"), scan(), "no longer mounted"),
+        (scan(device=1), scan(device=2, files=("a",)), "another file system"),
+        (scan(inode=1, files=("a",)), scan(inode=2), "empty"),
+        (scan(inode=1, files=("a",)), scan(inode=2, files=("b",)), ""),
     ],
 )
-def test_which_directory_is_the_one_that_we_knew(known: Look, now: Look, why: str):
+def test_which_directory_is_the_one_that_we_knew(known: Scan, now: Scan, why: str):
     assert why in difference(known, now)
     assert bool(why) == bool(difference(known, now))
 
@@ -136,7 +136,7 @@ def test_a_generation_that_is_deleted_while_it_is_looked_at_is_looked_at_again(
 
     directory = Directory(str(mount.path), 1 << 20)
     monkeypatch.setattr("ingest.directory.os.listdir", swap_behind_it)
-    found = directory.look()
+    found = directory.scan()
     assert list(found.files) == ["a.yaml", "b.yaml", "c.yaml"]
     assert directory.is_current(found)
     mount.publish(a=node("a", 1))

@@ -25,7 +25,7 @@ class Rig:
 
     def __init__(self, directory: Path, look: Callable[[str], None]) -> None:
         self.db = Database(*TABLES)
-        self._look = look
+        self._scan = look
         self._now = 0.0
         options = ManifestsOptions(directory=str(directory), rescan_s=0.02)
         self.source = ManifestsSource(self.db, "c1", 1, options, clock=self._clock)
@@ -34,7 +34,7 @@ class Rig:
         """Each reading of the clock is two seconds after the one before."""
         self._now += 2
         for row in self.db.snapshot()[Sources].values():
-            self._look(f"{row.state}: {row.last_error}")
+            self._scan(f"{row.state}: {row.last_error}")
         return self._now
 
 

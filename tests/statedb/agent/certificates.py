@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trustme
+
+LONG_AGO = datetime(2020, 1, 2, tzinfo=UTC)
 
 
 class Authority:
@@ -18,9 +20,9 @@ class Authority:
         self.file = directory / "ca.pem"
         self._ca.cert_pem.write_to_path(str(self.file))
 
-    def issue(self, name: str, *, until: datetime | None = None) -> tuple[Path, Path]:
+    def issue(self, name: str, *, until: datetime | None = None, since: datetime | None = None) -> tuple[Path, Path]:
         """Write a certificate for this name and 127.0.0.1, and its key, over those of the same name."""
-        found = self._ca.issue_cert("127.0.0.1", common_name=name, not_after=until)
+        found = self._ca.issue_cert("127.0.0.1", common_name=name, not_after=until, not_before=since)
         cert, key = self._directory / f"{name}.pem", self._directory / f"{name}-key.pem"
         cert.write_bytes(b"".join(blob.bytes() for blob in found.cert_chain_pems))
         key.write_bytes(found.private_key_pem.bytes())

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+from statedb.agent.http.connections import Limits
 from statedb.agent.http.server import Server
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config
 
+from .certificates import Authority
+
 WAIT_S = 60.0
+READ, OPERATE = "read-0123456789abcdef", "operate-0123456789abcdef"
 
 
 def node(name: str, n: int = 1) -> str:
@@ -71,5 +75,40 @@ def start() -> Iterator[Callable[..., Agent]]:
         return agent
 
     yield start
+    for agent in agents:
+        assert agent.stop()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def serve(manifests: Path, tmp_path: Path, authority: Authority) -> Iterator[Callable[..., Agent]]:
+    """Start an agent that other machines can reach, with tokens and client certificates."""
+    agents: list[Agent] = []
+    (tmp_path / "read").write_text(f"# who may look\n{READ}\n")
+    (tmp_path / "operate").write_text(f"{OPERATE}\n")
+
+    def serve(*more: str, tokens: bool = True, limits: Limits | None = None) -> Agent:
+        cert, key = authority.issue("server")
+        section = [
+            "listen: '0.0.0.0:0'",
+            f"tls: {{cert-file: {cert}, key-file: {key}, client-ca-file: {authority.file}}}",
+        ]
+        section += [f"read-token-file: {tmp_path}/read", f"operate-token-file: {tmp_path}/operate"] if tokens else []
+        text = (
+            "cluster: {name: c1, id: 1}\n"
+            f"ingest: {{manifests: {{directory: '{manifests}', rescan-s: 0.02, settle-s: 0.01}}}}\n"
+            f"http: {{{', '.join([*section, *more])}}}\n"
+        )
+        agent = Agent(parse_config(text), limits=limits)
+        agents.append(agent)
+        agent.start()
+        assert agent.wait_synced(WAIT_S)
+        return agent
+
+    yield serve
     for agent in agents:
         assert agent.stop()

@@ -158,7 +158,7 @@ def test_check_finds_what_a_backend_finds(tmp_path: Path, capsys: pytest.Capture
         (["run"], "Missing option '-c' / '--config'; see 'statedb run --help'"),
         (["run", "-c", "/none/agent.yaml"], "/none/agent.yaml: cannot be read: No such file or directory"),
         (["sources", "acept"], "No such command 'acept'"),
-        (["tables", "--server", "ftp://x"], "'ftp://x' is not a server; write http://127.0.0.1:9974 or unix:/path"),
+        (["tables", "--server", "ftp://x"], "'ftp://x' is not a server; write http://127.0.0.1:9974, https://host:port or unix:/path"),
         (["tables", "--server", "unix:/none/s.sock"], "no agent answers at unix:/none/s.sock: there is no such socket; start one with 'statedb run -c agent.yaml'"),
     ],
 )  # fmt: skip

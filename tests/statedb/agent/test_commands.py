@@ -62,6 +62,13 @@ def test_rows_are_chosen_sorted_and_named(manifests: Path, start: Callable[..., 
         assert error in errors[0]
 
 
+def test_each_command_is_told_in_a_whole_line_of_the_help():
+    done = subprocess.run(
+        [*COMMAND, "--help"], capture_output=True, text=True, env=os.environ | {"COLUMNS": "80"}, check=True
+    )
+    assert [line for line in done.stdout.splitlines() if line.endswith("...") and "Usage" not in line] == []
+
+
 def test_a_terminal_gets_its_width_and_colours(manifests: Path, start: Callable[..., Agent]):
     agent = start(manifests)
     long = {f"label-{place}": "v" * 20 for place in range(4)}

@@ -61,6 +61,11 @@ def test_rows_and_fields_that_differ_are_told(start: Callable[..., Agent], manif
     assert row["fields"] == ["labels"]
     ignored = statedb("compare", path, "--settle", "0.1", "--ignore", "labels", "-s", agent.address)
     assert "identities" not in ignored.stdout
+    mistaken = statedb("compare", path, "--ignore", "labls", "-s", agent.address)
+    assert (mistaken.returncode, mistaken.stdout) == (2, "")
+    assert mistaken.stderr.startswith(
+        "statedb: no compared table has a field 'labls' to ignore; did you mean 'labels'? known are "
+    )
 
 
 def test_a_difference_that_heals_is_none(start: Callable[..., Agent], manifests: Path, other: Path):

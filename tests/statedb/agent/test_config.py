@@ -226,7 +226,7 @@ def test_addresses_of_servers_are_read_as_people_write_them():
     assert parse_server("http://localhost") == Address("localhost", 9974)
     assert parse_server("http://[::1]:80") == parse_listen("[::1]:80") == Address("::1", 80)
     assert parse_server("unix:///run/s") == parse_server("unix:/run/s") == Address(path="/run/s")
-    for wrong in ("https://a:1", "http://a:1/path", "http://a:b", "unix:", "http://"):
+    for wrong in ("ftp://a:1", "http://a:1/path", "http://a:b", "unix:", "http://"):
         with pytest.raises(ValueError, match=r"is not a server|names no socket"):
             parse_server(wrong)
     with pytest.raises(ValueError, match="must not hold a user") as caught:

@@ -18,7 +18,7 @@ from hypothesis import given, settings, strategies as st
 from statedb.agent import Agent, parse_config
 from statedb.agent.http.connections import Limits
 from statedb.agent.http.guard import body_refusal, cross_site_refusal, rebinding_refusal
-from statedb.catalog import Nodes
+from statedb.catalog import Identities, Identity, IdentityKey, Nodes
 
 from .conftest import WAIT_S
 from .test_http import Lines, request
@@ -207,6 +207,22 @@ def test_an_agent_with_open_streams_and_silent_clients_stops_within_two_seconds(
         each.close()
 
 
+def test_answers_that_nobody_takes_are_given_up_without_an_error_when_the_agent_stops(
+    manifests: Path, start: Start, caplog: pytest.LogCaptureFixture
+):
+    agent = start(manifests)
+    with agent.db.write(Identities) as txn:
+        for number in range(20_000):
+            txn[Identities].insert(Identity(IdentityKey("c2", number), ("k8s:app=web",)))
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            reader = stack.enter_context(connected(agent))
+            reader.sendall(b"GET /tables/identities HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert reader.recv(100).startswith(b"HTTP/1.1 200")
+        assert agent.stop()
+    assert [record.name for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 def test_one_agent_does_not_remove_the_socket_of_another(manifests: Path, tmp_path: Path, start: Start):
     path = tmp_path / "s.sock"
     first = start(manifests, f"unix:{path}")
@@ -315,6 +331,39 @@ def test_requests_from_pages_of_other_sites_are_refused(headers: dict[str, str])
 )
 def test_requests_of_programs_and_of_its_own_pages_are_answered(headers: dict[str, str]):
     assert cross_site_refusal({"host": "localhost:9974", **headers}) is None
+
+
+LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "status"),
+    [
+        ("GET", "/", LINK, 200),
+        ("GET", "/?x=1", LINK, 200),
+        ("GET", "/tables", LINK, 403),
+        ("GET", "/dump", LINK, 403),
+        ("GET", "/page/app.js", LINK, 403),
+        ("GET", "//", LINK, 403),
+        ("POST", "/", LINK, 403),
+        ("POST", "/sources/accept", LINK, 403),
+        ("GET", "/", LINK | {"Sec-Fetch-Dest": "iframe"}, 403),
+        ("GET", "/", LINK | {"Sec-Fetch-Mode": "no-cors"}, 403),
+        ("GET", "/", LINK | {"Sec-Fetch-Mode": "cors"}, 403),
+        ("GET", "/", LINK | {"Origin": "http://evil.example"}, 403),
+    ],
+)
+def test_a_link_of_another_site_opens_the_page_and_nothing_else(
+    method: str, target: str, headers: dict[str, str], status: int, running: Agent
+):
+    connection = http.client.HTTPConnection("127.0.0.1", int(running.address.rpartition(":")[2]), timeout=WAIT_S)
+    connection.request(method, target, headers=headers)
+    response = connection.getresponse()
+    assert (response.status, response.headers["Cross-Origin-Opener-Policy"]) == (
+        status,
+        "same-origin" if status == 200 else None,
+    )
+    connection.close()
 
 
 def test_bodies_are_small():

@@ -72,7 +72,15 @@ def test_an_agent_runs_them_and_shows_what_they_derive(manifests: Path):
         wait_ready(agent)
         _, answer = request(agent, "/consumers")
         assert answer["consumers"] == [
-            {"consumer": name, "ready": True, "queue": 0, "health": "OK", "reads": reads, "fills": fills}
+            {
+                "consumer": name,
+                "ready": True,
+                "queue": 0,
+                "set_aside": 0,
+                "health": "OK",
+                "reads": reads,
+                "fills": fills,
+            }
             for name, reads, fills in (
                 ("routes", ["nodes"], ["routes"]),
                 ("ipcache", ["nodes", "endpoints"], ["ipcache"]),

@@ -1,4 +1,4 @@
-"""Consumers wait for the remote clusters that are known at the start, but not for ever."""
+"""Consumers wait for the remote clusters that are known at the start, but not forever."""
 
 from pathlib import Path
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings, strategies as st
 
 from statedb import Database, InvalidTable, Snapshot, Table, UniqueIndex, WatchSet
 from statedb.agent.address import Address
-from statedb.agent.client.remote import Cancellation, Remote
+from statedb.agent.client.connection import Cancellation
+from statedb.agent.client.remote import Remote
 from statedb.agent.client.replica import Link, Links, Replica, ReplicaOptions
 from statedb.agent.errors import Unreachable
 from statedb.agent.http.app import make_app

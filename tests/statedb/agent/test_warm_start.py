@@ -141,6 +141,28 @@ def test_what_went_meanwhile_goes_at_once_on_the_same_etcd_and_waits_on_another(
             assert {row.key.ip for row in db.snapshot()[Endpoints].values()} == set(map(ip_of, range(20, 25)))
 
 
+def test_tables_of_consumers_that_are_not_run_any_more_are_skipped(
+    manifests: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "statedb.agent")
+    file, config = tmp_path / "state.jsonl", f"{config_text(manifests)}consumers: [routes, loadbalancer]\n"
+    with Agent(parse_config(config)) as agent:
+        assert agent.wait_synced(WAIT_S)
+        assert agent.db.wait_initialized(timeout=WAIT_S)
+        rows = {table.name: len(agent.db.snapshot()[table]) for table in agent.db.tables}
+        write_atomically(file, Remote(agent.address).dump())
+    assert rows["routes"] == 2
+    with warm(manifests, file) as agent:
+        assert len(agent.db.snapshot()[Nodes]) == 2
+    told = [record.getMessage() for record in caplog.records if "warm start" in record.getMessage()]
+    assert told[0].startswith("warm start: tables loadbalancer, ")
+    assert "routes are skipped: this agent does not have them" in told[0]
+    assert told[1:] == [f"warm start: 4 rows from {file}, stale until their sources have been read"]
+    file.write_bytes(file.read_bytes().rpartition(b"{")[0] + b'{"end":3}\n')  # skipped rows are counted all the same
+    with pytest.raises(StartError, match="3 rows were written"):
+        warm(manifests, file).start()
+
+
 def test_a_file_that_is_not_there_is_a_cold_start(manifests: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     with warm(manifests, tmp_path / "none.jsonl") as agent:
         assert agent.wait_synced(WAIT_S)

@@ -178,13 +178,13 @@ def test_every_address_with_every_port_is_a_backend():
         {"port": 53, "protocol": "UDP"},
         {"name": "none"},
     ]
-    rows = backends({"addresses": ["10.0.0.1", "FD00::1"], "hostname": "h"}, ports=slice_ports)
-    assert [(row.key.ip, row.key.port, row.key.protocol, row.port_names, row.hostname) for row in rows] == [
-        ("10.0.0.1", 53, "UDP", ("",), "h"),
-        ("10.0.0.1", 80, "TCP", ("a", "b"), "h"),
-        ("fd00::1", 53, "UDP", ("",), "h"),
-        ("fd00::1", 80, "TCP", ("a", "b"), "h"),
-    ]
+    endpoint = {"addresses": ["10.0.0.1", "FD00::1"], "hostname": "h"}
+    for kind, ip in (("IPv4", "10.0.0.1"), ("IPv6", "fd00::1")):  # a slice has addresses of one kind
+        rows = backends(endpoint, ports=slice_ports, addressType=kind)
+        assert [(row.key.ip, row.key.port, row.key.protocol, row.port_names, row.hostname) for row in rows] == [
+            (ip, 53, "UDP", ("",), "h"),
+            (ip, 80, "TCP", ("a", "b"), "h"),
+        ]
 
 
 def test_zones_and_their_hints():

@@ -113,6 +113,15 @@ def test_one_bad_address_costs_only_itself():
     ]
 
 
+@pytest.mark.parametrize(("kind", "good", "other"), [("IPv4", "10.0.0.1", "fd00::1"), ("IPv6", "fd00::1", "10.0.0.1")])
+def test_an_address_of_the_other_kind_is_left_out(kind: str, good: str, other: str):
+    """Cilium's reader refuses the whole slice then."""
+    of = structs.replace(ECHO, address_type=kind, endpoints=(SliceEndpoint((good, other)),))
+    rows = decode("cluster3", name(ECHO), encode(of))
+    assert [row.key.ip for row in rows] == [good]
+    assert faults_of(rows) == (f"endpoints[0].addresses[1]: {other!r} is no {kind} address",)
+
+
 @pytest.mark.parametrize("old_first", [True, False])
 def test_of_two_pods_with_one_address_the_ready_one_counts(old_first: bool):
     old = SliceEndpoint(("10.0.0.1",), Conditions(False, True, True), node="a")

@@ -15,7 +15,8 @@ VALUE = (
     b'"shared":true,"clusterID":3}'
 )
 NAME = "cluster3/test/echo"
-KEY = ServiceKey("cluster3", "test", "echo")
+KEY_PARTS = ("cluster3", "test", "echo")
+KEY = ServiceKey(*KEY_PARTS)
 SERVICE: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Service",
@@ -145,6 +146,18 @@ def test_two_ports_of_one_name_are_written_as_the_lowest():
     assert json.loads(services.encode(service, backends))["backends"] == {
         "10.0.0.1": {"http": {"Protocol": "TCP", "Port": 8080}}
     }
+
+
+def test_of_two_ports_of_one_name_the_zone_is_that_of_the_one_that_is_written():
+    (service,) = crds.service(SERVICE, "cluster3", 3)
+    backends = [
+        Backend(BackendKey(*KEY_PARTS, "10.0.0.1", port, "TCP"), ("http",), hostname=f"h{zone}", zone=zone)
+        for port, zone in ((9090, "b"), (8080, "a"))
+    ]
+    value = json.loads(services.encode(service, backends))
+    assert value["backends"]["10.0.0.1"]["http"]["Port"] == 8080
+    assert value["zones"]["10.0.0.1"]["zone"] == "a"
+    assert value["hostnames"]["10.0.0.1"] == "ha"
 
 
 def test_a_zone_without_hints_has_an_empty_list_and_hints_without_a_zone_are_not_written():

@@ -172,7 +172,7 @@ def test_a_commit_to_another_table_while_the_new_root_is_made_is_not_lost(text):
 # -- watches ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["standing.add(entry)", "if places.get(key) is standing"])
+@pytest.mark.parametrize("text", ["watching.add(entry)", "if places.get(key) is watching"])
 def test_a_watch_that_is_asked_for_while_the_last_of_its_kind_is_swept_stands(text):
     db = database(Pod("a"))
     dropped = [db.snapshot()[Pods].watch("a")]
@@ -182,7 +182,7 @@ def test_a_watch_that_is_asked_for_while_the_last_of_its_kind_is_swept_stands(te
         gc.collect()
         in_a_thread(lambda: db.snapshot()[Pods].watch("else"))
 
-    watch = in_the_gap(Registry._stand, text, sweep, lambda: db.snapshot()[Pods].watch("a"))
+    watch = in_the_gap(Registry._register, text, sweep, lambda: db.snapshot()[Pods].watch("a"))
     assert not watch.tripped
     put(db, Pod("a", "n2"))
     assert watch.tripped
@@ -205,7 +205,7 @@ def test_a_watch_that_comes_just_before_its_set_is_taken_away_trips_early_and_ne
     assert late[0].tripped
 
 
-@pytest.mark.parametrize("text", ["standing.discard(entry)", "empty = places[key] is standing", "if empty:"])
+@pytest.mark.parametrize("text", ["watching.discard(entry)", "empty = places[key] is watching", "if empty:"])
 def test_of_two_sweepers_the_slower_one_leaves_the_watches_that_came_after_the_faster(text):
     """The slower one holds a set that the faster one has taken out; a newer one stands under the same key."""
     db = database(Pod("a"))
@@ -290,3 +290,20 @@ def test_what_a_reader_asks_for_cannot_make_a_commit_raise():
             db.snapshot()[Pods.by_tag].watch(key)
     put(db, Pod("b"))
     assert len(db._stores[Pods].registry) == 0
+
+
+def test_a_watch_on_the_new_state_asked_for_before_the_commit_trips_watches_stays_untripped():
+    """The root is swapped, and the commit still has to look among the watches: this one already sees what it wrote."""
+    db = database(Pod("a"))
+    before = db.snapshot()[Pods].watch("b")
+    asked: list[Watch] = []
+    in_the_gap(
+        CommitPlan.finish,
+        "for part in parts:",
+        lambda: asked.append(in_a_thread(lambda: db.snapshot()[Pods].watch("b"))),
+        lambda: put(db, Pod("b")),
+    )
+    assert before.tripped
+    assert not asked[0].tripped
+    delete(db, "b")
+    assert asked[0].tripped

@@ -32,7 +32,7 @@ def everything(snapshot) -> tuple:
 
 
 def test_snapshot_frozen():
-    """A snapshot reads the same for ever."""
+    """A snapshot reads the same forever."""
     db = database(
         Pod("a", tags=("t1",), address="10.0.0.1", networks=("10.0.0.0/8",)), Pod("b", networks=("10.1.0.0/16",))
     )

@@ -73,6 +73,16 @@ def test_writing_a_table_of_no_database() -> None:
         txn[Accounts].insert(Account(1))
 
 
+def test_a_table_by_its_name_is_told_how_to_ask() -> None:
+    db = database(Pod("a"))
+    named: Any = "pods"
+    assert told(UnknownTable, lambda: db.snapshot()[named]) == (
+        "'pods' is a name: ask for the class, as in snapshot[Pods], or for snapshot[db.table('pods')] "
+        "(tables: pods, accounts)"
+    )
+    assert db.snapshot()[db.table("pods")]["a"] == Pod("a")
+
+
 @pytest.mark.parametrize(("close", "word"), [("commit", "committed"), ("abort", "aborted")])
 def test_using_a_closed_transaction(close: str, word: str) -> None:
     db = database(Pod("a"))

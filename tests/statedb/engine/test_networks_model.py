@@ -291,7 +291,7 @@ def test_no_change_of_an_answer_is_lost_however_asking_and_committing_interleave
 ) -> None:
     """One commit a round, while somebody reads and asks: an answer that is not the new one has a watch that trips.
 
-    The row moves from one network to the next; whoever misses a commit would wait for ever, since no other comes.
+    The row moves from one network to the next; whoever misses a commit would wait forever, since no other comes.
     """
     address, *networks = [FORMS[form](text) for text in FAMILIES[family]]
     asked = {"watch": networks[0], "watch_longest": address, "watch_within": networks[1]}[kind]

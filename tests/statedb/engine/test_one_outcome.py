@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import Any
 
 import pytest
 
-from statedb import Database, TransactionClosed
+from statedb import Database, NestedWrite, TransactionClosed, WriteTimeout
 from statedb.engine.commit import CommitPlan
 from statedb.engine.overlay import Overlay
+from statedb.engine.reserve import Reservation
 from statedb.engine.store import TableStore
 from statedb.engine.transaction import WriteTransaction
 
@@ -112,3 +114,83 @@ def test_an_abort_while_its_thread_stages_closes_the_transaction_and_leaves_noth
         hosts.insert(Host("b", "2"))
     db.check()
     assert dict(db.snapshot()[Hosts]) == {}
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "call"),
+    [
+        (WriteTransaction.__getitem__, "pin = self._pins.get(table)", lambda txn: txn[Ports]),
+        (WriteTransaction.__getitem__, "for store in self._plan.reserved:", lambda txn: txn[Ports]),
+        (WriteTransaction.snapshot, "pins = self._pins.copy()", lambda txn: txn.snapshot()),
+        (WriteTransaction.snapshot, "for table, writer in", lambda txn: txn.snapshot()),
+        (WriteTransaction.snapshot, "pins[table] = writer", lambda txn: txn.snapshot()),
+    ],
+)
+def test_an_abort_from_another_thread_in_any_other_call_closes_the_transaction(function, text, call):
+    """The states that the transaction began with are dropped while the call looks for one."""
+    scene = Scene()
+    txn = scene.db.write(Hosts, Ports)
+    txn[Hosts].insert(Host("d", "7"))
+    with pytest.raises(TransactionClosed):
+        in_the_gap(function, text, lambda: in_a_thread(txn.abort), lambda: call(txn))
+    assert picture(scene.db.snapshot()) == scene.before_picture
+    scene.write_from_another_thread()
+    scene.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["del self.holder[HOLDER]", "if self.holder.get(HOLDER) is holder:", "if self.waiting:"]
+)
+@pytest.mark.parametrize("where", ["another thread", "a handler"])
+def test_of_two_aborts_at_once_the_slower_one_does_not_free_the_table_of_the_next_writer(where, text):
+    """Found by the long race: the slower one had seen that the table was its own, and then freed that of the next."""
+    db = Database(Ports)
+    txn = db.write(Ports)
+    next_one = []
+
+    def overtake() -> None:
+        if where == "another thread":
+            in_a_thread(txn.abort)
+        else:
+            txn.abort()
+        next_one.append(in_a_thread(lambda: _written(db)))
+
+    in_the_gap(Reservation.release, text, overtake, txn.abort)
+    first = next_one[0] or in_a_thread(lambda: _written(db))
+    assert first is not None
+    assert in_a_thread(lambda: _written(db)) is None, "two writers hold one table"
+    first.abort()
+    last = in_a_thread(lambda: _written(db))
+    assert last is not None
+    last.abort()
+
+
+def _written(db: Database) -> WriteTransaction | None:
+    """An open transaction, or None where somebody holds the table."""
+    try:
+        return db.write(Ports, timeout=0)
+    except (WriteTimeout, NestedWrite):  # NestedWrite: of a thread that has ended and whose number is given again
+        return None
+
+
+def test_who_writes_again_while_another_thread_still_frees_its_aborted_transaction_waits_for_that():
+    db = Database(Ports)
+    txn = db.write(Ports)
+    there, go = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        there.set()
+        assert go.wait(60)
+
+    aborter = threading.Thread(
+        target=lambda: in_the_gap(Reservation.release, "if self.holder.get(HOLDER) is holder:", stop, txn.abort)
+    )
+    aborter.start()
+    assert there.wait(60)
+    txn.abort()
+    with pytest.raises(WriteTimeout):  # and not NestedWrite
+        db.write(Ports, timeout=0)
+    go.set()
+    with db.write(Ports, timeout=60) as again:
+        again[Ports].insert(Port(1, "a"))
+    aborter.join()

@@ -33,11 +33,13 @@ from statedb import (
     Table,
     TableNotOpen,
     TablesStream,
+    TextPrefixIndex,
     Watch,
     WatchSet,
     load,
 )
 from statedb.engine import bucket as _bucket, order as _order, row_list as _row_list, store as _store
+from statedb.engine.history import StagedPin
 from statedb.engine.keys import fields_of
 from statedb.testing import (
     Host,
@@ -76,8 +78,8 @@ PROBES = {
     Slots: probes_of(
         Slots,
         [
-            Slot(SlotKey("x", 1), "a", (("tcp", 80),), b"\x0a\x01\x02\x03"),
-            Slot(SlotKey("y", 0), "b", (("udp", 80), ("tcp", 443))),
+            Slot(SlotKey("x", 1), "a", (("tcp", 80),), b"\x0a\x01\x02\x03", paths=("/a", "/a/b"), aliases=("one",)),
+            Slot(SlotKey("y", 0), "b", (("udp", 80), ("tcp", 443)), paths=("/", ""), aliases=("two", "three")),
         ],
     ),
 }
@@ -115,13 +117,15 @@ class Views:
 
 
 class Kept:
-    """A snapshot and all that is to be read from it for ever; ``eager`` ones are read after every step.
+    """A snapshot and all that is to be read from it forever; ``eager`` ones are read after every step.
 
     Those are read through views that are kept as well, and their dump has begun before anything else happened.
     """
 
-    def __init__(self, snapshot: Any, model: Any, commits: dict[AnyTable, int], eager: bool) -> None:
+    def __init__(self, snapshot: Any, model: Any, commits: dict[AnyTable, int], eager: bool, base: Any = None) -> None:
+        """``base`` is the committed state under one of what is staged: its watches begin there."""
         self.snapshot = snapshot
+        self.base = model if base is None else base
         self.views = Views(snapshot) if eager else snapshot
         self.lines: list[bytes] = []
         self.rest: Iterator[bytes] = iter(())
@@ -302,6 +306,9 @@ def _key_watches(view: Any, table: AnyTable, index: Any, key: Any) -> Iterator[W
     what = f"{table.name}.{index.name}"
     keyed, prefixed = ("key", "prefix") if primary else ("index key", "index prefix")
     yield Watched(view[index].watch(key), keyed, table, lambda row: key in index.keys_of(row), f"{what} {key!r}")
+    if isinstance(index, TextPrefixIndex):
+        lists = partial(_lists_beginning_of, index, key)
+        yield Watched(view[index].watch_longest(key), "index key", table, lists, f"{what} longest {key!r}")
     leading = key if isinstance(key, (str, bytes)) else fields_of(key)
     for size in range(len(leading) + 1):
         prefix = leading[:size]
@@ -319,6 +326,10 @@ def _key_watches(view: Any, table: AnyTable, index: Any, key: Any) -> Iterator[W
 
 def _lists_in(index: Any, start: Any, stop: Any, bounds: str, row: Any) -> bool:
     return any(in_range(key, start, stop, bounds) for key in index.keys_of(row))
+
+
+def _lists_beginning_of(index: Any, text: Any, row: Any) -> bool:
+    return any(under(text, key) for key in index.keys_of(row))
 
 
 def _lists_under(index: Any, prefix: Any, row: Any) -> bool:
@@ -553,6 +564,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
             expected = observe(self.staged, table, probes)
             assert_equal(observe(self.txn, table, probes), expected, table)
             assert_equal(observe(self.views, table, probes), expected, table)
+            assert_equal(observe(self.txn.snapshot(), table, probes), expected, table)
+            assert self.txn[table].staged() == self.staged[table].staged()
 
     @precondition(lambda self: self.txn is not None)
     @rule()
@@ -584,12 +597,17 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     # -- snapshots -------------------------------------------------------------------------------------------
 
-    @rule(eager=st.booleans())
-    def keep_a_snapshot(self, eager: bool) -> None:
+    @rule(eager=st.booleans(), staged=st.booleans())
+    def keep_a_snapshot(self, eager: bool, staged: bool = False) -> None:
+        """Of what is committed, or of what is staged."""
         commits = {table: len(moves) for table, moves in self.moves.items()}
         if len(self.kept) == KEPT:
             self.kept.pop(len(self.moves[Hosts]) % KEPT)
-        self.kept.append(Kept(self.db.snapshot(), self.model.snapshot(), commits, eager))
+        if staged and self.txn is not None:
+            base = self.model.snapshot()
+            self.kept.append(Kept(self.txn.snapshot(), self.staged.snapshot(), commits, eager, base))
+        else:
+            self.kept.append(Kept(self.db.snapshot(), self.model.snapshot(), commits, eager))
 
     @precondition(lambda self: self.kept)
     @rule(number=numbers)
@@ -622,7 +640,11 @@ class EngineAgainstModel(RuleBasedStateMachine):
     @rule(number=numbers, table=st.sampled_from([*TABLES, None]))
     def open_a_stream_since_a_snapshot(self, number: int, table: AnyTable | None) -> None:
         kept = self.kept[number % len(self.kept)]
-        if table is None:
+        wanted = TABLES if table is None else (table,)
+        if any(isinstance(kept.snapshot._pins[each], StagedPin) for each in wanted):
+            with pytest.raises(ValueError, match="what a transaction has staged"):
+                self.db.changes(*wanted, since=kept.snapshot)
+        elif table is None:
             self.followers.append(TablesFollower(self.db.changes(*TABLES, since=kept.snapshot), kept.model))
         else:
             stream = self.db.changes(table, since=kept.snapshot)
@@ -662,7 +684,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def watch_from_an_old_snapshot(self, number: int, row: Any, there: bool) -> None:
         table = table_of(row)
         kept = self.kept[number % len(self.kept)]
-        old, new = kept.model[table], self.model.tables[table]
+        old, new = kept.base[table], self.model.tables[table]
         since = self.moves[table][kept.commits[table] :]
         in_all = move_between(old, new)
         if there and old.rows:

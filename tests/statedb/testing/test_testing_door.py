@@ -142,7 +142,10 @@ def test_the_model_tells_changes_folded(model: Model) -> None:
         hosts.insert(Host("a", amount=1))
         hosts.delete("a")
         hosts.insert(B, force=True)
-    assert model.snapshot()[Hosts].changes(3) == (Change(Host("a", amount=1), 7, True), Change(B, 8, False))
+    assert model.snapshot()[Hosts].changes(3) == (
+        Change(Host("a", amount=1), 7, True, A),
+        Change(B, 8, False, B),
+    )
     assert [change.row for change in model.snapshot()[Hosts].changes(0)] == [AB, B]
 
 

@@ -65,25 +65,25 @@ def references(snapshot: Snapshot, table: AnyTable, row: Any) -> list[References
     return found
 
 
-def _endpoints_of_identity(cut: Snapshot, key: IdentityKey) -> Rows:
-    return [each for each in cut[Endpoints.by_identity][key.id] if each.key.cluster == key.cluster]
+def _endpoints_of_identity(snapshot: Snapshot, key: IdentityKey) -> Rows:
+    return [each for each in snapshot[Endpoints.by_identity][key.id] if each.key.cluster == key.cluster]
 
 
-def _policies_of_identity(cut: Snapshot, key: IdentityKey) -> Rows:
-    selectors = [match.key.selector for match in cut[Selections.by_identity][key]]
-    users = [use.key.user for selector in selectors for use in cut[SelectorUses.by_selector][selector]]
-    return _present(cut, Policies, users)
+def _policies_of_identity(snapshot: Snapshot, key: IdentityKey) -> Rows:
+    selectors = [match.key.selector for match in snapshot[Selections.by_identity][key]]
+    users = [use.key.user for selector in selectors for use in snapshot[SelectorUses.by_selector][selector]]
+    return _present(snapshot, Policies, users)
 
 
-def _identities_of_policy(cut: Snapshot, policy: Any) -> Rows:
-    selectors = [use.key.selector for use in cut[SelectorUses.by_user][policy.key]]
-    matches = [match.key.identity for selector in selectors for match in cut[Selections.by_selector][selector]]
-    return _present(cut, Identities, matches)
+def _identities_of_policy(snapshot: Snapshot, policy: Any) -> Rows:
+    selectors = [use.key.selector for use in snapshot[SelectorUses.by_user][policy.key]]
+    matches = [match.key.identity for selector in selectors for match in snapshot[Selections.by_selector][selector]]
+    return _present(snapshot, Identities, matches)
 
 
-def _present(cut: Snapshot, table: AnyTable, keys: Iterable[Any]) -> Rows:
+def _present(snapshot: Snapshot, table: AnyTable, keys: Iterable[Any]) -> Rows:
     """The rows of these keys, each once, without those that are gone."""
-    rows = [cut[table].get(key) for key in dict.fromkeys(keys)]
+    rows = [snapshot[table].get(key) for key in dict.fromkeys(keys)]
     return [row for row in rows if row is not None]
 
 
@@ -91,12 +91,12 @@ def _identity(row: Any) -> IdentityKey:
     return IdentityKey(row.key.cluster, row.identity)
 
 
-def _covering(cut: Snapshot, index: Any, network: str) -> Rows:
-    return _network(cut[index].longest, network)
+def _covering(snapshot: Snapshot, index: Any, network: str) -> Rows:
+    return _network(snapshot[index].longest, network)
 
 
-def _within(cut: Snapshot, index: Any, network: str) -> Rows:
-    return _network(cut[index].within, network)
+def _within(snapshot: Snapshot, index: Any, network: str) -> Rows:
+    return _network(snapshot[index].within, network)
 
 
 def _network(ask: Callable[[str], Rows], network: str) -> Rows:
@@ -111,57 +111,86 @@ def _endpoint_key(backend: Any) -> EndpointKey:
     return EndpointKey(backend.key.cluster, backend.key.ip)
 
 
-def _rejected_of_source(cut: Snapshot, source: Any) -> Rows:
-    return cut[Rejected].prefix((source.key.cluster, source.key.table))
+def _rejected_of_source(snapshot: Snapshot, source: Any) -> Rows:
+    return snapshot[Rejected].prefix((source.key.cluster, source.key.table))
 
 
-def _endpoints_of_policy(cut: Snapshot, policy: Any) -> Rows:
-    return [each for row in _identities_of_policy(cut, policy) for each in _endpoints_of_identity(cut, row.key)]
+def _endpoints_of_policy(snapshot: Snapshot, policy: Any) -> Rows:
+    return [
+        each for row in _identities_of_policy(snapshot, policy) for each in _endpoints_of_identity(snapshot, row.key)
+    ]
 
 
-def _endpoints_of_node(cut: Snapshot, node: Any) -> Rows:
+def _endpoints_of_node(snapshot: Snapshot, node: Any) -> Rows:
     addresses = dict.fromkeys([each.ip for each in node.addresses if each.ip])
-    return [each for ip in addresses for each in cut[Endpoints.by_node][ip] if each.key.cluster == node.key.cluster]
+    return [
+        each for ip in addresses for each in snapshot[Endpoints.by_node][ip] if each.key.cluster == node.key.cluster
+    ]
 
 
-def _load_balancer(cut: Snapshot, service: Any) -> Rows:
-    return _present(cut, LoadBalancers, [LoadBalancerKey(service.key.namespace, service.key.name)])
+def _load_balancer(snapshot: Snapshot, service: Any) -> Rows:
+    return _present(snapshot, LoadBalancers, [LoadBalancerKey(service.key.namespace, service.key.name)])
 
 
 _SELECTORS = (Selections, SelectorUses)
 
 RELATIONS = (
-    Relation("endpoints", Identities, Endpoints, lambda cut, row: _endpoints_of_identity(cut, row.key)),
-    Relation("policies", Identities, Policies, lambda cut, row: _policies_of_identity(cut, row.key), _SELECTORS),
-    Relation("identity", Endpoints, Identities, lambda cut, row: _present(cut, Identities, [_identity(row)])),
-    Relation("policies", Endpoints, Policies, lambda cut, row: _policies_of_identity(cut, _identity(row)), _SELECTORS),
-    Relation("node", Endpoints, Nodes, lambda cut, row: cut[Nodes.by_ip][row.host_ip]),
+    Relation("endpoints", Identities, Endpoints, lambda snapshot, row: _endpoints_of_identity(snapshot, row.key)),
     Relation(
-        "entry in the ipcache", Endpoints, IPCache, lambda cut, row: _covering(cut, IPCache.by_network, row.key.ip)
+        "policies", Identities, Policies, lambda snapshot, row: _policies_of_identity(snapshot, row.key), _SELECTORS
     ),
-    Relation("backend of services", Endpoints, Backends, lambda cut, row: cut[Backends.by_address][row.key.ip]),
+    Relation("identity", Endpoints, Identities, lambda snapshot, row: _present(snapshot, Identities, [_identity(row)])),
+    Relation(
+        "policies",
+        Endpoints,
+        Policies,
+        lambda snapshot, row: _policies_of_identity(snapshot, _identity(row)),
+        _SELECTORS,
+    ),
+    Relation("node", Endpoints, Nodes, lambda snapshot, row: snapshot[Nodes.by_ip][row.host_ip]),
+    Relation(
+        "entry in the ipcache",
+        Endpoints,
+        IPCache,
+        lambda snapshot, row: _covering(snapshot, IPCache.by_network, row.key.ip),
+    ),
+    Relation(
+        "backend of services", Endpoints, Backends, lambda snapshot, row: snapshot[Backends.by_address][row.key.ip]
+    ),
     Relation("identities that it selects", Policies, Identities, _identities_of_policy, _SELECTORS),
     Relation("endpoints that it selects", Policies, Endpoints, _endpoints_of_policy, _SELECTORS),
     Relation("endpoints", Nodes, Endpoints, _endpoints_of_node),
-    Relation("routes", Nodes, Routes, lambda cut, row: cut[Routes.by_node][row.key]),
-    Relation("backends", Services, Backends, lambda cut, row: cut[Backends.by_service][row.key]),
+    Relation("routes", Nodes, Routes, lambda snapshot, row: snapshot[Routes.by_node][row.key]),
+    Relation("backends", Services, Backends, lambda snapshot, row: snapshot[Backends.by_service][row.key]),
     Relation("load balancer", Services, LoadBalancers, _load_balancer),
-    Relation("service", Backends, Services, lambda cut, row: _present(cut, Services, [row.service])),
-    Relation("endpoint", Backends, Endpoints, lambda cut, row: _present(cut, Endpoints, [_endpoint_key(row)])),
+    Relation("service", Backends, Services, lambda snapshot, row: _present(snapshot, Services, [row.service])),
     Relation(
-        "services", LoadBalancers, Services, lambda cut, row: cut[Services.by_name][row.key.namespace, row.key.name]
+        "endpoint", Backends, Endpoints, lambda snapshot, row: _present(snapshot, Endpoints, [_endpoint_key(row)])
     ),
     Relation(
-        "backends", LoadBalancers, Backends, lambda cut, row: cut[Backends.by_name][row.key.namespace, row.key.name]
+        "services",
+        LoadBalancers,
+        Services,
+        lambda snapshot, row: snapshot[Services.by_name][row.key.namespace, row.key.name],
+    ),
+    Relation(
+        "backends",
+        LoadBalancers,
+        Backends,
+        lambda snapshot, row: snapshot[Backends.by_name][row.key.namespace, row.key.name],
     ),
     Relation(
         "identity",
         IPCache,
         Identities,
-        lambda cut, row: _present(cut, Identities, [IdentityKey(row.cluster, row.identity)]),
+        lambda snapshot, row: _present(snapshot, Identities, [IdentityKey(row.cluster, row.identity)]),
     ),
-    Relation("endpoint", IPCache, Endpoints, lambda cut, row: _covering(cut, Endpoints.by_prefix, row.network)),
-    Relation("node", Routes, Nodes, lambda cut, row: _present(cut, Nodes, [row.node])),
-    Relation("endpoints in it", Routes, Endpoints, lambda cut, row: _within(cut, Endpoints.by_prefix, row.pod_cidr)),
+    Relation(
+        "endpoint", IPCache, Endpoints, lambda snapshot, row: _covering(snapshot, Endpoints.by_prefix, row.network)
+    ),
+    Relation("node", Routes, Nodes, lambda snapshot, row: _present(snapshot, Nodes, [row.node])),
+    Relation(
+        "endpoints in it", Routes, Endpoints, lambda snapshot, row: _within(snapshot, Endpoints.by_prefix, row.pod_cidr)
+    ),
     Relation("rejected objects", Sources, Rejected, _rejected_of_source),
 )

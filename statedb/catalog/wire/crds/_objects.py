@@ -142,11 +142,18 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _cleaned(value: Any) -> Any:
-    """What ``whole_texts`` gives, without the fields that are null, which means they are absent."""
-    if isinstance(value, str):
-        return whole_texts(value)
+    """What ``whole_texts`` gives, without the fields that are null, which means they are absent.
+
+    Written out for speed: most keys and most values are ASCII texts.
+    """
     if isinstance(value, dict):
-        return {whole_texts(key): _cleaned(each) for key, each in value.items() if each is not None}
+        return {
+            key if isinstance(key, str) and key.isascii() else whole_texts(key): each
+            if isinstance(each, str) and each.isascii()
+            else _cleaned(each)
+            for key, each in value.items()
+            if each is not None
+        }
     if isinstance(value, list):
         return [_cleaned(each) for each in value]
-    return value
+    return whole_texts(value) if isinstance(value, str) else value

@@ -23,6 +23,7 @@ ENTITIES = frozenset(
     {
         "all",
         "cluster",
+        "cluster-mesh",
         "health",
         "host",
         "ingress",

@@ -24,7 +24,7 @@ def test_a_stream_read_inside_a_transaction_shows_no_uncommitted_deletion_and_lo
 
 
 def test_a_stream_opened_inside_a_transaction_tells_the_deletions_of_that_transaction():
-    """There, rows deleted before the iterator was made in the same transaction were told as existing, for ever."""
+    """There, rows deleted before the iterator was made in the same transaction were told as existing, forever."""
     db = database(Pod("a"), Pod("b"))
     with db.write(Pods) as txn:
         txn[Pods].delete("a")
@@ -138,7 +138,7 @@ def test_waiters_are_woken_when_the_tables_are_free():
 
 
 def test_a_stream_that_is_never_read_does_not_keep_every_deletion():
-    """There, a tracker that never read kept every tombstone for ever."""
+    """There, a tracker that never read kept every tombstone forever."""
     db = database()
     stream = db.changes(Pods)
     for number in range(3000):
@@ -197,7 +197,7 @@ def test_who_follows_a_table_where_nothing_happens_waits_and_does_not_run_in_cir
 
 
 def test_a_stream_may_be_closed_inside_a_transaction_on_its_table():
-    """There, closing opens a transaction on the table, and waits for ever where the caller writes it."""
+    """There, closing opens a transaction on the table, and waits forever where the caller writes it."""
     db = database(Pod("a"))
     stream = db.changes(Pods)
     with db.write(Pods) as txn:

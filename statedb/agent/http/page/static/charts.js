@@ -17,6 +17,7 @@ export function sparkline(points) {
   const y = (value) => height - 2 - (value / top) * (height - 5);
   const d = last.map((each, place) => `${place ? "L" : "M"}${x(each.t).toFixed(1)} ${y(each.value).toFixed(1)}`).join("");
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "sparkline", "aria-hidden": "true", preserveAspectRatio: "none" },
+    svg("path", { d: `M0 ${y(0)}H${width}`, class: "base" }),
     last.length > 1 && svg("path", { d, class: last.some((each) => each.value > 0) ? "moving" : "" }));
 }
 

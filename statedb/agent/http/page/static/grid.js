@@ -188,4 +188,5 @@ export class Grid {
   }
 }
 
-const title = (name) => name.replaceAll("_", " ");
+const SHORT = { ip: "IP", ips: "IPs", ipv4: "IPv4", ipv6: "IPv6", id: "ID", cidr: "CIDR", cidrs: "CIDRs" };
+const title = (name) => name.split("_").map((word) => SHORT[word] ?? word).join(" ");

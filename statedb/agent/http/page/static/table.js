@@ -101,6 +101,7 @@ export class TablePage {
       this._filter.value = "";
     }
     this._networks = index?.networks ?? false;
+    this._showClear();
     if (!focus) return;
     if (index) this._key.focus();
     else this._ask();
@@ -111,14 +112,21 @@ export class TablePage {
       this._index.value = "";
       this._onIndex(false);
     }
+    this._showClear();
     clearTimeout(this._typing);
     this._typing = setTimeout(() => this._ask(), 250);
   }
 
+  /** A button that has nothing to clear is not there. */
+  _showClear() {
+    this._clear.hidden = !this._index.value && !this._filter.value;
+  }
+
   _reset() {
     this._index.value = "";
-    this._onIndex(false);
     this._filter.value = "";
+    this._onIndex(false);
+    this._filter.focus(); // the button that had the focus is hidden now
     this._ask();
   }
 

@@ -87,7 +87,7 @@ export class Trouble {
   _drawSources(rows) {
     const now = this.live.sample?.t ?? Date.now() / 1000;
     const head = ["Cluster", "Table", "Backend", "State", "For", "Rows", "Withheld", "Lists", "Last error"];
-    this._sources.replaceChildren(h("table", {}, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows.map((row) => {
+    this._sources.replaceChildren(h("table", { "aria-label": "Sources" }, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows.map((row) => {
       const state = h("span", { class: "state" });
       paintState(state, row.state);
       return h("tr", {}, h("td", {}, row.key.cluster), h("td", {}, row.key.table), h("td", {}, row.backend || "–"), h("td", {}, state), h("td", { class: "number" }, row.since ? duration(now - row.since) : "–"), h("td", { class: "number" }, count(row.rows)), h("td", { class: row.withheld_deletes ? "number warn" : "number" }, count(row.withheld_deletes)), h("td", { class: "number" }, count(row.relists)), h("td", {}, row.last_error || "–"));

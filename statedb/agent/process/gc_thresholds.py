@@ -10,6 +10,6 @@ table of 40 000 endpoints takes 39 us of CPU with Python's default thresholds, 2
 collector (``python -m benchmarks kvstore-watch``)."""
 
 
-def collect_rarely() -> None:
+def raise_gc_thresholds() -> None:
     """Set the thresholds. Only a program may do so, never a library: they are global to the process."""
     gc.set_threshold(*THRESHOLDS)

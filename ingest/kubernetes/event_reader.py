@@ -11,7 +11,7 @@ from .stream import Item
 _EXCERPT = 1024
 
 
-class Reading:
+class EventReader:
     """Reads the objects of one resource as events of one feed."""
 
     def __init__(self, resource: Resource, feed: str) -> None:

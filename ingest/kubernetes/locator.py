@@ -16,7 +16,7 @@ from .resource_spec import Resource
 _METADATA = "application/json;as=PartialObjectMetadata{list};g=meta.k8s.io;v=v1"
 
 
-class Located:
+class Locator:
     """Where resources are served. What was found holds until the server says that it is not served there."""
 
     def __init__(self, discovery: Discovery) -> None:
@@ -24,7 +24,7 @@ class Located:
         self._discovery = discovery
         self._lock = threading.Lock()
         self._found: dict[str, Resource] = {}
-        self._meant: dict[str, str] = {}
+        self._full_names: dict[str, str] = {}
 
     @contextmanager
     def request(
@@ -52,8 +52,8 @@ class Located:
             return resource
         with self._lock:
             found = self._found.get(resource.feed)
-            meant = self._meant.get(resource.feed, resource.name)
-        return found or self._look_up(resource, meant)
+            full_name = self._full_names.get(resource.feed, resource.name)
+        return found or self._look_up(resource, full_name)
 
     def _look_up(self, resource: Resource, name: str) -> Resource:
         """What a name means from now on. Another version may be served later; another resource is never meant."""
@@ -63,5 +63,5 @@ class Located:
         found = msgspec.structs.replace(resource, group=kind.group, version=kind.version, plural=kind.plural)
         with self._lock:
             self._found[resource.feed] = found
-            self._meant[resource.feed] = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+            self._full_names[resource.feed] = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
         return found

@@ -1,0 +1,27 @@
+"""What a writer keeps from one connection to the next."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+from .desired import Desired
+from .leases import Leases
+from .options import WriterOptions
+from .pacing import StallTimer
+from .repairs import Repairs
+
+
+class WriterState:
+    """For the writer's thread; others may read."""
+
+    def __init__(self, options: WriterOptions, desired: Desired, jitter: Callable[[], float]) -> None:
+        """Nothing has happened yet."""
+        self.desired = desired
+        self.leases = Leases(max(1, round(options.lease_time_s)), options.lease_keys_max)
+        self.repairs = Repairs(options.repair_min_s, options.repair_max_s, jitter)
+        self.stall_timer = StallTimer()
+        self.counts: Counter[str] = Counter()
+        self.wake = threading.Event()
+        self.stop = threading.Event()

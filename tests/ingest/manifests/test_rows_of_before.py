@@ -1,0 +1,127 @@
+"""Rows of before and a directory: `sources` says from which one they are, and so what a first look may delete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ingest import ManifestsOptions
+from ingest.backends import BACKENDS
+from ingest.belief import History
+from ingest.directory import Generation, Scan
+from ingest.manifests.origin import history, origin_of
+from statedb.catalog import Nodes, Sources
+
+from .test_lost_mounts import Mount, row
+from .test_manifests import Rig, node
+
+
+@contextmanager
+def running(rig: Rig) -> Iterator[Rig]:
+    rig.source.start()
+    try:
+        yield rig
+    finally:
+        rig.source.stop()
+        assert rig.source.join(10)
+
+
+def again(rig: Rig) -> Rig:
+    """Another source on the same tables."""
+    options = ManifestsOptions(directory=str(rig.directory), rescan_s=0.02, settle_s=0.01)
+    rig.source = BACKENDS["manifests"].open(rig.db, "c1", 1, options)
+    return rig
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Mount:
+    mount = Mount(tmp_path / "m")
+    mount.publish(a=node("a", 1), b=node("b", 2))
+    return mount
+
+
+@pytest.fixture
+def before(mount: Mount) -> Rig:
+    """A source that has ended, and left its rows."""
+    rig = Rig(mount.path)
+    with running(rig):
+        rig.until(lambda: rig.nodes().keys() == {"a", "b"} and row(rig).state == "synced")
+    assert row(rig).origin
+    return rig
+
+
+def test_what_went_meanwhile_goes_with_the_first_look(mount: Mount, before: Rig):
+    mount.publish(b=node("b", 2))
+    with running(again(before)) as rig:
+        rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
+
+
+def test_nothing_goes_where_the_directory_is_no_longer_mounted(mount: Mount, before: Rig):
+    origin = row(before).origin
+    shutil.rmtree(mount.path)
+    mount.path.mkdir()
+    with running(again(before)) as rig:
+        rig.until(lambda: row(rig).withheld_deletes == 2 and "no longer mounted" in row(rig).last_error)
+        assert row(rig).state == "stale"
+        assert rig.nodes().keys() == {"a", "b"}
+        assert not rig.db.snapshot()[Nodes].initialized
+        assert row(rig).origin == origin, "the rows are still from there"
+        os.rmdir(mount.path)
+        Mount(mount.path).publish(b=node("b", 2))
+        rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
+
+
+def test_rows_of_which_nobody_knows_the_directory_stay_until_accepted(mount: Mount, before: Rig):
+    with before.db.write(Sources) as txn:
+        for each in list(txn[Sources].values()):
+            txn[Sources].insert(msgspec.structs.replace(each, origin='{"etcd":1}'))
+    mount.publish(b=node("b", 2))
+    with running(again(before)) as rig:
+        rig.until(lambda: row(rig).withheld_deletes == 1 and "from which directory" in row(rig).last_error)
+        assert rig.nodes().keys() == {"a", "b"}
+        rig.source.accept()
+        rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
+
+
+def scan(device: int, inode: int, link: str, *files: str) -> Scan:
+    return Scan(Path("/m"), {name: (n, 0, 0, 0) for n, name in enumerate(files)}, Generation(device, inode, link))
+
+
+def digests(**files: str) -> dict[str, bytes]:
+    return {name: digest.encode() for name, digest in files.items()}
+
+
+BEFORE = origin_of(scan(1, 1, "..1", "a", "b"), digests(a="1", b="2"))
+
+
+@pytest.mark.parametrize(
+    ("now", "files", "judged"),
+    [
+        (scan(1, 1, "..2", "a"), digests(a="9"), History.SAME),
+        (scan(7, 7, "..2", "a", "c"), digests(a="1", c="3"), History.SAME),  # a pod on another machine
+        (scan(7, 7, "..2", "a", "c"), digests(a="9", c="1"), History.OTHER),  # other files in the same names
+        (scan(7, 7, "..2"), {}, History.OTHER),
+        (scan(1, 7, "..2"), {}, History.OTHER),
+        (scan(1, 1, "", "a"), digests(a="1"), History.OTHER),  # a copy below the mount
+        (scan(1, 1, ""), {}, History.OTHER),
+    ],
+)
+def test_which_directory_the_rows_are_from(now: Scan, files: dict[str, bytes], judged: History):
+    assert history(BEFORE, now, files)[0] is judged
+
+
+@pytest.mark.parametrize("kept", ["", "{}", '{"cluster_uid":"u","versions":{}}', "\xff"])
+def test_an_origin_that_is_none_of_a_directory_proves_nothing(kept: str):
+    assert history(kept, scan(1, 1, "..1", "a"), digests(a="1"))[0] is History.UNPROVEN
+
+
+def test_the_files_that_have_not_changed_for_the_longest_time_are_kept():
+    names = [f"f{n:02}" for n in range(20)]
+    kept = origin_of(scan(1, 1, "", *names), dict.fromkeys(names, b"x"))
+    assert list(msgspec.json.decode(kept)["files"]) == names[:8]

@@ -1,0 +1,260 @@
+"""The long race: reads of every kind, each checked, while writers commit and others abort what they write.
+
+Every commit moves all rows of a small table on by one turn, and with it to other index keys: whoever reads must find
+all rows at one turn, by key, list, index, prefix, network and range. Reads come from threads, from ``__del__`` when the
+collector runs, and from a signal handler every five milliseconds. Uses what the first version of the store had too.
+
+    python -m tests.statedb.engine.long_race --reads 10000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import random
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NamedTuple
+
+from statedb import Database, Index, PrefixIndex, Snapshot, StateDBError, Table, UniqueIndex
+
+ROWS = 8
+TAGS = ("blue", "green", "red")
+RING = ("10.0.0.0/8", "10.0.0.0/12", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3/32")
+NUMBERS = list(range(ROWS))
+
+
+class Row(NamedTuple):
+    name: str
+    number: int
+    turn: int
+    tag: str
+    network: str
+    code: str
+
+
+class Rows(Table[str, Row], name="rows"):
+    primary = UniqueIndex[str, Row](lambda row: row.name)
+    by_code = UniqueIndex[str, Row](lambda row: row.code)
+    by_tag = Index[str, Row](lambda row: (row.tag,))
+    by_network = PrefixIndex[str, Row](lambda row: (row.network,))
+
+
+def name_of(number: int) -> str:
+    return f"{number % 2}/{number}"
+
+
+def row_of(number: int, turn: int) -> Row:
+    return Row(
+        name_of(number),
+        number,
+        turn,
+        TAGS[(number + turn) % len(TAGS)],
+        RING[(number + turn) % len(RING)],
+        f"{(number + turn) % ROWS}-{turn}",
+    )
+
+
+class Expected:
+    """What every read gives at a turn: it comes again after as many turns as there are tags times networks."""
+
+    def __init__(self, turn: int) -> None:
+        rows = [row_of(number, turn) for number in NUMBERS]
+        self.by_tag = {tag: sorted(row.number for row in rows if row.tag == tag) for tag in TAGS}
+        self.by_network = {net: sorted(row.number for row in rows if row.network == net) for net in RING}
+        deepest = [net for net in RING if self.by_network[net]][-1]
+        self.longest = self.by_network[deepest]
+        self.codes = [[(place - other) % ROWS for place in range(ROWS)] for other in range(ROWS)]
+
+
+EXPECTED = [Expected(turn) for turn in range(len(TAGS) * len(RING))]
+
+
+def numbers(rows: Any, turn: int) -> list[int]:
+    """The numbers of rows, all of one turn."""
+    for row in rows:
+        assert row.turn == turn, f"a row of turn {row.turn} in a state of turn {turn}"
+    return sorted([row.number for row in rows])
+
+
+def check(snapshot: Snapshot, chance: random.Random) -> int:
+    """One read of each kind, in any order; how many there were."""
+    rows = snapshot[Rows]
+    turn = rows[name_of(chance.randrange(ROWS))].turn
+    expected = EXPECTED[turn % len(EXPECTED)]
+    by_tag, by_network, by_code = snapshot[Rows.by_tag], snapshot[Rows.by_network], snapshot[Rows.by_code]
+    number, tag, network = chance.randrange(ROWS), chance.choice(TAGS), chance.choice(RING)
+    reads: list[tuple[Callable[[], Any], Any]] = [
+        (lambda: rows[name_of(number)].turn, turn),
+        (lambda: numbers(rows.values(), turn), NUMBERS),
+        (lambda: numbers(by_tag[tag], turn), expected.by_tag[tag]),
+        (lambda: numbers(by_tag.range("b", "h"), turn), sorted(expected.by_tag["blue"] + expected.by_tag["green"])),
+        (lambda: numbers(rows.prefix("1/"), turn), NUMBERS[1::2]),
+        (lambda: numbers(rows.range("0/", "1/"), turn), NUMBERS[::2]),
+        (lambda: numbers(rows.range("0/3", limit=3), turn), [1, 4, 6]),
+        (lambda: numbers(by_network[network], turn), expected.by_network[network]),
+        (lambda: numbers(by_network.longest("10.1.2.3"), turn), expected.longest),
+        (lambda: numbers(by_network.within("10.0.0.0/8"), turn), NUMBERS),
+        (lambda: by_code[f"{(number + turn) % ROWS}-{turn}"].number, number),
+        (lambda: [row.number for row in by_code.prefix("")], expected.codes[turn % ROWS]),
+    ]
+    chance.shuffle(reads)
+    for read, right in reads:
+        found = read()
+        assert found == right, f"{found}, and not {right}, at turn {turn}"
+    return len(reads)
+
+
+class Long:
+    """The threads, the garbage and the handler, until enough was read or somebody failed."""
+
+    def __init__(self, reads: int) -> None:
+        self.db = Database(Rows)
+        with self.db.write(Rows) as txn:
+            for number in NUMBERS:
+                txn[Rows].insert(row_of(number, 0))
+        self.wanted = reads
+        self.over = threading.Event()
+        self.failures: list[str] = []
+        self.counts = {"threads": 0, "finalizers": 0, "handlers": 0, "commits": 0, "aborts": 0}
+        self.under_way: Any = None
+        self.handling = False
+        self.end = float("inf")
+        self.kept = [self.db.snapshot()]
+        self._threads: list[threading.Thread] = []
+
+    def failed(self, who: str) -> None:
+        self.failures.append(f"{who}:\n{traceback.format_exc()}")
+        self.over.set()
+
+    def start(self, name: str, turn: Callable[[random.Random], None]) -> None:
+        def run() -> None:
+            chance = random.Random(name)
+            try:
+                while not self.over.is_set():
+                    turn(chance)
+            except BaseException:
+                self.failed(name)
+
+        self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+        self._threads[-1].start()
+
+    def write(self, chance: random.Random) -> None:
+        """Move all rows on by one turn; another thread may abort that at any moment."""
+        txn = self.db.write(Rows)
+        try:
+            self.under_way = txn
+            rows = txn[Rows]
+            turn = rows[name_of(0)].turn
+            if chance.random() < 0.2:
+                rows.clear()
+            for number in chance.sample(NUMBERS, ROWS):
+                rows.insert(row_of(number, turn + 1))
+            txn.commit()
+            self.counts["commits"] += 1
+        except StateDBError:  # it was aborted
+            self.counts["aborts"] += 1
+        finally:
+            txn.abort()
+
+    def abort(self, chance: random.Random) -> None:
+        txn = self.under_way
+        if txn is not None:
+            time.sleep(chance.random() * 0.0005)
+            txn.abort()
+
+    def read(self, chance: random.Random) -> None:
+        """A new state, or an old one that several look at."""
+        if chance.random() < 0.05:
+            self.kept = [*self.kept[-4:], self.db.snapshot()]
+        snapshot = self.db.snapshot() if chance.random() < 0.6 else chance.choice(self.kept)
+        self.counts["threads"] += check(snapshot, chance)
+        Garbage(self)
+        if self.counts["threads"] + self.counts["finalizers"] + self.counts["handlers"] >= self.wanted:
+            self.over.set()
+        if time.monotonic() >= self.end:  # looked at by every reader: the main thread may be long in its finalizers
+            self.over.set()
+
+    def handle(self, _: int, __: FrameType | None) -> None:
+        if self.handling or self.over.is_set():  # one that takes longer than the interval interrupts itself
+            return
+        self.handling = True
+        try:
+            self.counts["handlers"] += check(self.db.snapshot(), random.Random(self.counts["handlers"]))
+        except BaseException:
+            self.failed("a signal handler")
+        finally:
+            self.handling = False
+
+    def run(self, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
+        for number in range(2):
+            self.start(f"writer {number}", self.write)
+        self.start("aborter", self.abort)
+        for number in range(3):
+            self.start(f"reader {number}", self.read)
+        chance = random.Random(0)
+        while not self.over.is_set():
+            self.read(chance)  # in the main thread, which the handler interrupts
+        for thread in self._threads:
+            thread.join(60)
+            if thread.is_alive():
+                self.failures.append(f"{thread.name} hangs")
+
+
+class Garbage:
+    """A cycle that reads the store when it is collected, wherever that may be."""
+
+    def __init__(self, long: Long) -> None:
+        self.long = long
+        self.cycle = self
+
+    def __del__(self) -> None:
+        long = self.long
+        if not long.over.is_set():
+            try:
+                chance = random.Random(long.counts["finalizers"])
+                long.counts["finalizers"] += check(long.db.snapshot(), chance)
+            except BaseException:
+                long.failed("a finalizer")
+
+
+def race(reads: int, seconds: float) -> Long:
+    """Race until so much was read, at the shortest switch interval; call it in the main thread."""
+    long = Long(reads)
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    handler = signal.signal(signal.SIGALRM, long.handle)
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(700, 2, 2)
+    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+    try:
+        long.run(seconds)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+    assert not long.failures, "\n".join(long.failures)
+    assert check(long.db.snapshot(), random.Random(0))
+    long.db.check()
+    return long
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reads", type=int, default=10_000_000)
+    parser.add_argument("--seconds", type=float, default=7200.0)
+    given = parser.parse_args()
+    begun = time.monotonic()
+    long = race(given.reads, given.seconds)
+    total = long.counts["threads"] + long.counts["finalizers"] + long.counts["handlers"]
+    print(f"{total} checked reads in {time.monotonic() - begun:.0f} s: {long.counts}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What a child process can do with the databases of its parent, whose other threads are not there."""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from statedb import Database
+from statedb.engine.commit import CommitPlan
+from statedb.engine.store import TableStore
+
+from ._helpers import in_the_gap
+from .tables import Account, Accounts, Pod, Pods, database, names, put
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+
+def in_a_child(action: Callable[[], Any]) -> None:
+    """Run something in a child process; AssertionError where it raises, or does not end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of what this file is about
+        child = os.fork()
+    if not child:
+        code = 1
+        try:
+            guard = threading.Timer(60, os._exit, (2,))
+            guard.daemon = True
+            guard.start()
+            action()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "the child failed: see its traceback"
+
+
+class Stopped:
+    """A thread that is stopped in the middle of something until the end of the block."""
+
+    def __init__(self, run: Callable[[Callable[[], None]], Any]) -> None:
+        self._there, self._go = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=run, args=(self._stop,))
+
+    def _stop(self) -> None:
+        self._there.set()
+        assert self._go.wait(60)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+        assert self._there.wait(60)
+
+    def __exit__(self, *_: object) -> None:
+        self._go.set()
+        self._thread.join()
+
+
+def check_all(db: Database, expected: list[str]) -> None:
+    """The child reads, writes, follows and watches."""
+    assert names(db.snapshot()[Pods].values()) == expected
+    stream = db.changes(Pods)
+    stream.next(timeout=0)
+    watch = db.snapshot()[Pods].watch("z")
+    put(db, Pod("z", address="9"))
+    assert watch.tripped
+    batch = stream.next(timeout=0)
+    assert batch is not None
+    assert "z" in names([change.row for change in batch])
+    assert names(db.snapshot()[Pods].values()) == [*expected, "z"]
+    assert names(db.snapshot()[Pods.by_node]["n1"]) == [*expected, "z"]
+    db.check()
+
+
+def test_a_transaction_of_a_thread_that_is_not_there_is_aborted_in_the_child():
+    db = database(Pod("a"))
+
+    def write(stop: Callable[[], None]) -> None:
+        with db.write(Pods, Accounts) as txn:
+            txn[Pods].insert(Pod("b"))
+            txn[Accounts].insert(Account(1))
+            stop()
+
+    with Stopped(write):
+        in_a_child(partial(check_all, db, ["a"]))
+    assert names(db.snapshot()[Pods].values()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "expected"),
+    [
+        (CommitPlan.finish, "self.closed = COMMITTED", ["a", "b"]),
+        (TableStore.apply, "rows, revisions = self.rows, self.revisions", ["a", "b"]),
+        (TableStore.apply, "self.replaced.append", ["a", "b"]),
+        (CommitPlan._publish, "with root.lock:", ["a", "b"]),
+        (CommitPlan._publish, "if root.pins is seen:", ["a", "b"]),
+        (CommitPlan.finish, "reservation = store.reservation", ["a", "b"]),
+    ],
+)
+def test_a_commit_that_was_half_done_is_finished_in_the_child(function, text, expected):
+    """The reads of the child come before its write: they are right at every point."""
+    db = database(Pod("a"))
+
+    def write(stop: Callable[[], None]) -> None:
+        in_the_gap(function, text, stop, lambda: put(db, Pod("b")))
+
+    def look() -> None:
+        seen = names(db.snapshot()[Pods].values())
+        assert seen in (["a"], expected)
+        with db.write(Pods, timeout=30):
+            pass
+        check_all(db, expected)
+
+    with Stopped(write):
+        in_a_child(look)
+    assert names(db.snapshot()[Pods].values()) == ["a", "b"]
+
+
+class Slow(str):
+    """A key whose comparison stops."""
+
+    __slots__ = ()
+    stop: Callable[[], None] | None = None
+
+    def __lt__(self, other: str) -> bool:
+        stop, Slow.stop = Slow.stop, None
+        if stop is not None:
+            stop()
+        return str.__lt__(self, other)
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("read", [lambda pods: list(pods), lambda pods: pods.range("a", "c")], ids=["list", "order"])
+def test_a_reader_that_held_an_order_does_not_lock_it_in_the_child(read):
+    db = database(Pod(Slow("b")), Pod(Slow("a")))
+
+    def sort(stop: Callable[[], None]) -> None:
+        Slow.stop = stop
+        read(db.snapshot()[Pods])
+
+    def look() -> None:
+        assert names(db.snapshot()[Pods].range()) == ["a", "b"]
+        assert list(db.snapshot()[Pods]) == ["a", "b"]
+        db.check()
+
+    with Stopped(sort):
+        in_a_child(look)
