@@ -263,7 +263,12 @@ class Reader:
         """What is there and what should be, here and at each replica."""
         table = {row.key.ip: row.identity for row in snapshot[Endpoints].values()}
         cache = {row.network: row.identity for row in snapshot[IPCache].values() if row.pod}
-        said = [f"{self.row(snapshot)}", f"at the API server {self._mesh.endpoints}", f"table {table}", f"ipcache {cache}"]
+        said = [
+            f"{self.row(snapshot)}",
+            f"at the API server {self._mesh.endpoints}",
+            f"table {table}",
+            f"ipcache {cache}",
+        ]
         return "\n".join([*said, *[replica.describe() for replica in self._mesh.replicas]])
 
     def _follow(self) -> None:

@@ -1,4 +1,4 @@
-"""The process of a publisher crashed: msgspec before 0.23 let a thread use a struct type that another one had half read.
+"""A publisher crashed: msgspec before 0.23 let a thread use a struct type that another one had half read.
 
 Found by tests/e2e/test_scenarios.py: two resources whose first objects were decoded in the same moment ended the
 process by SIGSEGV, in some starts on a loaded machine.
