@@ -47,7 +47,8 @@ from ...ingest.clustermesh.publisher import (
     replica,
 )
 from ...ingest.kvstore_rig import Deletions
-from .etcds import WAIT_S, eventually, held
+from ...waiting import WAIT_S, eventually
+from .etcds import held
 
 DATA = (Nodes, Identities, Endpoints, Services, Backends)
 SYNCED = {canary.replace("cilium/state", "cilium/cache") for canary in CANARIES}
