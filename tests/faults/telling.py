@@ -24,7 +24,7 @@ from .cell import Cell, Run
 from .site import Site
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-_TURN = re.compile(r"^\S+ (?P<tables>.+?): (?P<before>\w+) -> (?P<after>\w+) after [\d.]+ s(: .*)?$")
+_TURN = re.compile(r"^\S+ (?P<tables>.+?): (?P<before>\w+) -> (?P<after>\w+) after [\d.]+ s( \(.*\))?(: .*)?$")
 _LATE = re.compile(r"^\S+ (?P<tables>.+?): still (?P<before>\w+) after [\d.]+ s(: .*)?$")
 
 
