@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .given import options_given
 from .interrupts import noticed_within_a_second
 
 if TYPE_CHECKING:
@@ -98,16 +99,6 @@ def agent_commands() -> RemoteCommands:
 
     context = click.get_current_context()
     context.with_resource(noticed_within_a_second())
-    found = given(context, (*agents.NAMES, "output", "columns", "where", "sort"))
+    found = options_given(context, (*agents.NAMES, "output", "columns", "where", "sort"))
     shown: dict[str, Any] = {name: found[name] for name in ("columns", "where", "sort") if found[name] is not None}
     return RemoteCommands(agents.agent(found), output=found["output"] or "table", **shown)
-
-
-def given(context: click.Context | None, names: Iterable[str]) -> dict[str, Any]:
-    """The options of a command, else of the groups above it; None where an option is not given."""
-    found: dict[str, Any] = dict.fromkeys(names)
-    while context is not None:
-        for name in found:
-            found[name] = found[name] or context.params.get(name)
-        context = context.parent
-    return found
