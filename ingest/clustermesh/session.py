@@ -58,7 +58,7 @@ from .kinds import (
     kinds,
     mirrored_config,
 )
-from .options import ClusterMeshOptions, RemoteClustersOptions
+from .options import ClusterMeshOptions, RemoteClustersOptions, config_wait_s
 from .writers import Writers
 
 _LONGEST_WAIT_S = 1.0
@@ -219,7 +219,7 @@ class ClusterSource:
 
     def _await_config(self, client: Client, stream: WatchStream) -> None:
         """Raises Unavailable after the time for it."""
-        until = self._clock() + self._options.config_timeout_s
+        until = self._clock() + config_wait_s(self._options, has_others=self._loop.connector.has_others)
         key = self._admission.key
         while self._admission.raw is None and not self._loop.stopping:
             left = until - self._clock()

@@ -76,6 +76,7 @@ class Connector:
         shuffle(self._endpoints)
         self._untried = len(self._endpoints)
         self._addresses: list[Endpoint] = []
+        self._resolved_to = 1
         self._shuffle = shuffle
         self._resolver = None if servers.resolver is None else servers.resolver()
         self._closed = False
@@ -103,6 +104,7 @@ class Connector:
             raise Unavailable(str(error)) from None
         if not self._addresses:
             self._addresses = self._resolved(self._endpoints[0])
+            self._resolved_to = len(self._addresses)
         return Client(
             self._addresses[0],
             tls=tls,
@@ -137,6 +139,11 @@ class Connector:
     def credentials_changed(self) -> bool:
         """Whether the files say something else than when we connected. Raises OSError if they are not in order."""
         return self._credentials() != self._used
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there are more servers than the one in turn, so that another one may have what it lacks."""
+        return len(self._endpoints) > 1 or self._resolved_to > 1
 
     def mark_working(self) -> None:
         """The server in turn is in order."""

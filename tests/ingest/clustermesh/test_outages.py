@@ -281,6 +281,19 @@ def test_without_canaries_a_replaced_etcd_is_not_believed_before_the_lease_time(
             rig.synced()
 
 
+def test_a_replica_that_nobody_fills_is_left_for_one_that_has_all(server: LocalEtcd):
+    """Only the replica without a cluster config answers for a while; the wait for its config ends before its time."""
+    with Publisher(server) as publisher:
+        publisher.publish(range(20))
+    with TcpProxy(server.endpoint) as full, replica() as unfilled:
+        unfilled.start()
+        full.cut()
+        with Rig(full.endpoint, unfilled.endpoint, config_timeout_s=3600.0) as rig:
+            rig.until(lambda s: "waiting for cilium/cluster-config/cluster3" in rig.row(snapshot=s).last_error)
+            full.mend()
+            assert rig.numbers(rig.synced()) == set(range(20))
+
+
 def test_a_silent_writer_is_told_and_another_replica_is_taken(server: LocalEtcd, other_server: LocalEtcd):
     for etcd, numbers in ((server, range(20)), (other_server, range(20))):
         with Publisher(etcd) as publisher:
