@@ -30,9 +30,9 @@ class EtcdOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     """An etcd and how to connect to it.
 
     ``endpoints``: ``http://host:port`` or ``https://host:port``. ``tables``: the names of the tables to fill, by
-    default all that the backend can fill. The password is in a file of its own, so that no configuration and no error message
-    contains it. ``lease_time_s``: for how long missing keys do not count as deleted after an etcd was replaced or
-    emptied; its writers may take that long to return.
+    default all that the backend can fill. The password is in a file of its own, so that it is in no configuration and
+    in no error message. ``lease_time_s``: for how long missing keys do not count as deleted after an etcd was replaced
+    or emptied; its writers may take that long to return.
 
     ``host_aliases``: addresses for names in ``endpoints``, which are then not resolved. Certificates are still checked
     against the name.
