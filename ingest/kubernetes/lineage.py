@@ -13,7 +13,7 @@ import msgspec
 from ..belief import History
 
 _DIGITS = 20  # of an unsigned number of 64 bits
-_UNKNOWN = "nothing tells from which server the rows of before are"
+_UNKNOWN = "it is not known which server the earlier rows came from"
 _NO_UID = "the UID of its namespace kube-system, which would show it, cannot be read, or could not be when they came"
 
 
