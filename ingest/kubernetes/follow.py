@@ -12,7 +12,7 @@ every watcher that it finds slow. A ``Retry-After`` of the server is the pause.
 
 The first watch after a failure is brief. An API server sends a bookmark about every minute, and another one two seconds
 before a watch ends: so the source knows within seconds that it missed nothing, however quiet the resource is. Bookmarks
-are optional, and a server's cache that has seen no event since it started sends none: then a list shows it.
+are optional, and a server's cache that has seen no event since it started may send none: then a list shows it.
 """
 
 from __future__ import annotations
