@@ -99,7 +99,7 @@ def _starts(loader: Any) -> Iterator[Any]:
 
 
 class _Frame:
-    """A list or dict under construction. ``key`` is the key whose value comes next, ``size`` counts all values in it."""
+    """A list or dict under construction. ``key`` is the key whose value comes next, ``size`` the number of values."""
 
     __slots__ = ("anchor", "is_list", "key", "keyed", "merges", "size", "value")
 

@@ -34,7 +34,7 @@ class Claims(Generic[K, R]):
         current: Callable[[K], R | None],
         preference: Preference[R] | None = None,
     ) -> None:
-        """``key_of`` returns the primary key of a row, ``current`` the row of a key that the table has or should have."""
+        """``key_of`` returns the primary key of a row, ``current`` the row that the table has, or should have."""
         self._key_of = key_of
         self._current_row = current
         self._preference = preference
