@@ -1,4 +1,4 @@
-"""Objects of Kubernetes as rows of a source, where the decoders of the catalog leave something to decide. Pure."""
+"""Decoders of Kubernetes objects, for cases that the decoders of the catalog leave open. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statedb.catalog.wire import WireError, crds
 
 
 def identity(cluster: str, value: object) -> tuple[Any, ...]:
-    """The row of a CiliumIdentity. Raises WireError, also without labels: then an earlier row stays."""
+    """The row of a CiliumIdentity. Raises WireError, also if it has no labels, so that an earlier row stays."""
     found = crds.identity(value, cluster)
     if found is None:
         raise WireError("security-labels: empty")

@@ -234,7 +234,7 @@ def test_a_table_is_stale_until_the_server_has_spoken_on_the_new_connection(api:
 def test_a_server_without_bookmarks_is_listed_after_a_failure_when_nothing_comes(api: FakeApi, broken: str):
     """Found by the histories of test_kubernetes_histories.py: a quiet table was stale until something happened in it.
 
-    A real server sends no bookmark, either, of a kind in which nothing has happened since it started.
+    A real server may send no bookmark, either, of a kind in which nothing has happened since it started.
     """
     api.put(cep("10.0.0.1"))
     with KubeRig(api.url, tables=("endpoints",)) as rig:
