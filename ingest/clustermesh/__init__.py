@@ -1,7 +1,7 @@
 """Etcds in ClusterMesh layout into tables: the local cluster's, and those of remote clusters.
 
     options kinds     what a configuration says, what stands where and how it becomes rows
-    ids heartbeat     who has which id; whether the writers are alive
+    ids               who has which id
     session           one cluster: the life of its connection
     files remotes     a directory with a file for each remote cluster
 

@@ -5,8 +5,8 @@ heartbeat ─▶ cluster config ─▶ take its id ─▶ canary of each prefix 
 etcd's id)                       it changed)                           we had of it)
 
 Servers may be replicas that know nothing of each other: revisions mean nothing on another one, so every connection
-lists anew. What is missing in a list, and what is said to be deleted, is judged by `ingest.belief`; this file and
-`writers` only gather the evidence.
+lists anew. What is missing in a list, and what is said to be deleted, is judged by `ingest.belief`; this file only
+gathers the evidence, with `ingest.keyspace.writers` and `judging`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from statedb import Database
 from statedb.catalog import Mirror
 from statedb.catalog.wire.cluster_configs import ClusterConfig
 
-from ..belief import Absence, History, Verdict, Yes
+from ..belief import Absence, History, Verdict
 from ..etcd import (
     DELETE,
     PUT,
@@ -34,12 +34,14 @@ from ..etcd import (
 )
 from ..events import Listed, Upsert
 from ..figures import SourceStats
+from ..keyspace import judging
 from ..keyspace.connect import Connector, Servers
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed, completion
 from ..keyspace.kind import check_names, chosen
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
+from ..keyspace.writers import Writers
 from ..reflect import Reflector, Timings
 from ..source import AnyTable
 from ..status import State, Status
@@ -59,7 +61,6 @@ from .kinds import (
     mirrored_config,
 )
 from .options import ClusterMeshOptions, RemoteClustersOptions
-from .writers import Writers
 
 _LONGEST_WAIT_S = 1.0
 _BEST_FIRST: tuple[State, ...] = ("synced", "stale", "syncing")
@@ -175,18 +176,12 @@ class ClusterSource:
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
         """Of keys that a list leaves out. Its canaries must be there at the very revision of the list."""
-        for canary in () if self._writers.accepted else prefix.kind.canaries:
-            if self._connection.client.get(canary, revision).kv is None:
-                self._writers.canary_lost(canary)
-        is_first = not prefix.listed and not self._reflector.has_inherited
-        history = History.NONE if is_first else None if prefix.listed else History.UNPROVEN
-        return self._writers.verdict(prefix.feed, prefix.kind.canaries, None, self._clock(), history=history)
+        client, inherited = self._connection.client, self._reflector.has_inherited
+        return judging.list_verdict(self._writers, prefix, client, revision, self._clock(), has_inherited=inherited)
 
     def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:
         """Of keys that went from this very etcd in this way."""
-        if absence in (Absence.EXPIRED, Absence.UNEXPLAINED):
-            self._writers.start_doubt(prefix.feed, absence)
-        return self._writers.verdict(prefix.feed, prefix.kind.canaries, absence, self._clock(), history=History.SAME)
+        return judging.verdict(self._writers, prefix, absence, self._clock())
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -327,17 +322,9 @@ class ClusterSource:
         if not any(prefix.due for prefix in prefixes):
             self._loop.mark_healthy()
         doubtful = [prefix for prefix in prefixes if self._withheld(prefix)]
-        self._connection.check_leases(self._writers, doubtful or prefixes[:1], now)
-        for prefix in prefixes:
-            self._writers.observe_writes(prefix.feed, prefix.changes, prefix.lease, now)
-        for prefix in doubtful:
-            if isinstance(self._writers.verdict(prefix.feed, prefix.kind.canaries, None, now), Yes):
-                prefix.due = True
-        for prefix in prefixes:
-            if prefix not in doubtful:
-                self._writers.nothing_withheld(prefix.feed)
-        if not doubtful and not any(prefix.due for prefix in prefixes):
-            self._writers.mark_known()
+        looked_at = [(self._writers, prefix) for prefix in doubtful or prefixes[:1]]
+        self._connection.leases.check(self._connection.client, looked_at, now)
+        judging.settle(self._writers, prefixes, self._withheld, now)
         self._report(prefixes, now)
 
     def _withheld(self, prefix: Prefix) -> int:
@@ -355,10 +342,9 @@ class ClusterSource:
             self._status.report(state, error or self._connection.warning, (table,))
 
     def _state(self, prefix: Prefix, now: float) -> tuple[State, str]:
-        missing = self._writers.missing(prefix.kind.canaries)
+        missing = judging.missing_canary(self._writers, prefix)
         if missing:
-            canary = missing[0].decode("utf-8", "backslashreplace")
-            return "stale" if prefix.listed else "syncing", f"waiting for {canary}: not all of it is there yet"
+            return "stale" if prefix.listed else "syncing", missing
         if self._admission.is_lost:
             return "stale", f"its writer is away: {self._admission.key} is gone"
         return ("stale", self._writers.describe_silence(now)) if self._writers.is_silent(now) else ("synced", "")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import msgspec
-
 from statedb import Database, Table
-from statedb.catalog import Rejected, Sources
+from statedb.catalog.wire import published
 
+from .. import fanout
 from ..errors import InvalidOptions, MissingDependency
 from ..own_rows import own_rows
 from ..source import Source
@@ -62,28 +61,17 @@ def table(
     table: type[Table[Any, R]],
     options: KvstoreOptions,
     *,
-    prefix: str = "tables/",
+    prefix: str = published.PREFIX,
     cluster: str = "default",
     owns: Callable[[R], bool] | None = None,
 ) -> Source:
-    """A source, not yet started, that reads back what ``consumers.etcd.TableToEtcd`` wrote of a table elsewhere.
+    """As `ingest.fanout.source`, for one table and with the options of this backend.
 
-    All promises of `source` hold: an etcd that lost its data, or a writer that is gone, takes no row away; ``owns`` is
-    for a table that several sources fill. ``table``, ``sources`` and ``rejected`` are added to ``db`` where it lacks
-    them. Raises InvalidOptions, MissingDependency.
+    Raises InvalidOptions, MissingDependency.
     """
-    for each in (table, Sources, Rejected):
-        db.register(each)
-    decoder = msgspec.json.Decoder(table.row_type)
-    return source(
-        db,
-        f"{prefix}{table.name}/",
-        lambda _, value: (decoder.decode(value),),
-        table,
-        options,
-        cluster=cluster,
-        owns=owns,
-    )
+    if options.tables is not None or options.relist_s is not None:
+        raise InvalidOptions("tables, relist-s: a source of your own table has no use for them; leave them out")
+    return fanout.source(db, table, options=options, prefix=prefix, cluster=cluster, owns=owns)
 
 
 def _source(

@@ -1,8 +1,7 @@
-"""What we know of the programs that write a cluster's etcd: heartbeat, canaries, leases. Pure: time comes in.
+"""What we know of the programs that write keys which share a heartbeat. Pure: time comes in.
 
-One etcd may have two writers: clustermesh-apiserver writes the heartbeat and its own cluster's state, a kvstoremesh
-beside it copies other clusters' state. The heartbeat of the one says nothing of the other. Whose key it is, its lease
-tells.
+There may be two of them: clustermesh-apiserver writes the heartbeat and its own cluster's state, a kvstoremesh beside
+it copies other clusters' state. The heartbeat of the one says nothing of the other. Whose key it is, its lease tells.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class _LeaseSeen:
 
 
 class Writers:
-    """The evidence on the writers of one cluster. For one thread at a time."""
+    """The evidence on the writers behind one heartbeat. For one thread at a time."""
 
     def __init__(self, heartbeat_timeout_s: float, lease_time_s: float) -> None:
         """Nothing seen."""

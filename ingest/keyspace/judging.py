@@ -1,0 +1,85 @@
+"""Which absence may be believed where writers have a heartbeat and canaries. Fills the evidence of `ingest.belief`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ..belief import Absence, History, Verdict, Yes
+from ..etcd import Client, Lease, PermissionDenied
+from .prefix import Prefix
+from .writers import Writers
+
+_LEASES_S = 10.0
+
+
+def list_verdict(
+    writers: Writers, prefix: Prefix, client: Client, revision: int, now: float, *, has_inherited: bool
+) -> Verdict:
+    """Of keys that a list leaves out. Its canaries must be there at the very revision of the list."""
+    canaries = prefix.kind.canaries
+    for canary in () if writers.accepted else canaries:
+        if client.get(canary, revision).kv is None:
+            writers.canary_lost(canary)
+    history = None if prefix.listed else History.NONE
+    if not prefix.listed and (has_inherited or writers.missing(canaries)):  # rows of before, or a list of a part
+        history = History.UNPROVEN
+    return writers.verdict(prefix.feed, canaries, None, now, history=history)
+
+
+def verdict(writers: Writers, prefix: Prefix, absence: Absence, now: float) -> Verdict:
+    """Of keys that went from this very etcd in this way."""
+    if absence in (Absence.EXPIRED, Absence.UNEXPLAINED):
+        writers.start_doubt(prefix.feed, absence)
+    return writers.verdict(prefix.feed, prefix.kind.canaries, absence, now, history=History.SAME)
+
+
+def settle(writers: Writers, prefixes: Sequence[Prefix], withheld: Callable[[Prefix], int], now: float) -> None:
+    """Judge again what is withheld. What may go now goes with a list: events may still be under way."""
+    doubtful = [prefix for prefix in prefixes if withheld(prefix)]
+    for prefix in prefixes:
+        writers.observe_writes(prefix.feed, prefix.changes, prefix.lease, now)
+        if prefix not in doubtful:
+            writers.nothing_withheld(prefix.feed)
+        elif isinstance(writers.verdict(prefix.feed, prefix.kind.canaries, None, now), Yes):
+            prefix.due = True
+    if not doubtful and not any(prefix.due for prefix in prefixes):
+        writers.mark_known()
+
+
+def missing_canary(writers: Writers, prefix: Prefix) -> str:
+    """What to say where a canary is missing; empty: all are there."""
+    for canary in writers.missing(prefix.kind.canaries):
+        return f"waiting for {canary.decode('utf-8', 'backslashreplace')}: not all of it is there yet"
+    return ""
+
+
+class LeaseChecks:
+    """Whether the writers renew their leases, looked at every ten seconds on one connection. For one thread."""
+
+    __slots__ = ("_due_at", "warning")
+
+    def __init__(self) -> None:
+        """Looks at once when it is asked first."""
+        self._due_at = 0.0
+        self.warning = ""
+        """What an operator should mend: leases that are too short. Empty: nothing."""
+
+    def check(self, client: Client, prefixes: Iterable[tuple[Writers, Prefix]], now: float) -> None:
+        """Look at the leases under the canaries of these prefixes, if that is due. Raises EtcdError."""
+        if now < self._due_at:
+            return
+        self._due_at = now + _LEASES_S
+        try:
+            for writers, prefix in prefixes:
+                for lease in writers.leases(prefix.kind.canaries):
+                    self._note(writers, prefix, lease, client.time_to_live(lease), now)
+        except PermissionDenied:
+            return
+
+    def _note(self, writers: Writers, prefix: Prefix, lease: int, found: Lease | None, now: float) -> None:
+        writers.observe_lease(prefix.feed, lease, found, now)
+        if found is not None and found.granted_s < writers.heartbeat.timeout_s:
+            self.warning = (
+                f"its writer's leases last {found.granted_s} s, less than heartbeat-timeout-s: its keys expire "
+                "before its silence is noticed"
+            )
