@@ -23,11 +23,13 @@ class TableEvidence:
         self.heartbeat = heartbeat
         (self.canary,) = prefix.kind.canaries
         self.writers = Writers(heartbeat_timeout_s, lease_time_s)
+        self._leases = judging.LeaseChecks()
 
     def connect(self, client: Client, now: float) -> tuple[Header, Mapping[bytes, int]]:
         """A connection begins: look at the heartbeat. Returns its answer, and from where to watch it."""
         found = allowed(self.heartbeat, partial(client.get, self.heartbeat))
         self.writers.connected(found.header.cluster_id, found.kv, now)
+        self._leases = judging.LeaseChecks()
         return found.header, {self.heartbeat: found.header.revision + 1}
 
     def identified(self, client: Client, history: History, difference: str, now: float) -> Mapping[bytes, int]:
@@ -48,6 +50,10 @@ class TableEvidence:
         else:
             self.writers.canary_lost(event.kv.key)
 
+    def check_leases(self, client: Client, now: float) -> None:
+        """Look whether its writer renews its leases. Raises EtcdError."""
+        self._leases.check(client, [(self.writers, self.prefix)], now)
+
     @property
     def is_complete(self) -> bool:
         """Whether the canary is there."""
@@ -58,7 +64,9 @@ class TableEvidence:
         missing = judging.missing_canary(self.writers, self.prefix)
         if missing:
             return "stale" if self.prefix.listed else "syncing", missing
-        return ("stale", self.writers.describe_silence(now)) if self.writers.is_silent(now) else ("synced", "")
+        if self.writers.is_silent(now):
+            return "stale", self.writers.describe_silence(now)
+        return "synced", self._leases.warning
 
     @property
     def _parts(self) -> tuple[tuple[str, tuple[bytes, ...]], ...]:

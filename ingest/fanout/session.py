@@ -78,7 +78,6 @@ class FanoutSource:
         }
         self._watched = {key: each for each in self._evidence.values() for key in (each.heartbeat, each.canary)}
         self._client: Client | None = None
-        self._leases = judging.LeaseChecks()
         self._accepted = False
 
     @property
@@ -141,7 +140,7 @@ class FanoutSource:
     # --- the connection -----------------------------------------------------------------------------------------------
 
     def _run(self, client: Client) -> None:
-        self._client, self._leases = client, judging.LeaseChecks()
+        self._client = client
         Session(self, self._loop, self._keyspace, self._reflector, self._status, self._clock).run(client)
 
     @property
@@ -199,12 +198,12 @@ class FanoutSource:
         self._loop.mark_healthy()
         now, all_of_them = self._clock(), list(self._evidence.values())
         doubtful = [each for each in all_of_them if self._withheld(each.prefix)]
-        looked_at = [(each.writers, each.prefix) for each in doubtful or all_of_them[:1]]
-        self._leases.check(self._connected, looked_at, now)
+        for each in doubtful or all_of_them[:1]:
+            each.check_leases(self._connected, now)
         for each in all_of_them:
             judging.settle(each.writers, (each.prefix,), self._withheld, now)
             state, error = each.state(now)
-            self._status.report(state, error or self._leases.warning, each.prefix.kind.tables)
+            self._status.report(state, error, each.prefix.kind.tables)
 
     def _withheld(self, prefix: Prefix) -> int:
         return self._reflector.withheld(prefix.feed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from ..belief import Absence, History, Verdict, Yes
-from ..etcd import Client, Lease, PermissionDenied
+from ..etcd import Client, Lease, PermissionDenied, Unavailable
 from .prefix import Prefix
 from .writers import Writers
 
@@ -15,14 +15,18 @@ _LEASES_S = 10.0
 def list_verdict(
     writers: Writers, prefix: Prefix, client: Client, revision: int, now: float, *, has_inherited: bool
 ) -> Verdict:
-    """Of keys that a list leaves out. Its canaries must be there at the very revision of the list."""
+    """Of keys that a list leaves out. Its canaries must be there at the very revision of the list.
+
+    Raises Unavailable where one is not, of a first list: it may be a part, and a table with a part is not initialized.
+    """
     canaries = prefix.kind.canaries
     for canary in () if writers.accepted else canaries:
         if client.get(canary, revision).kv is None:
             writers.canary_lost(canary)
-    history = None if prefix.listed else History.NONE
-    if not prefix.listed and (has_inherited or writers.missing(canaries)):  # rows of before, or a list of a part
-        history = History.UNPROVEN
+    missing = missing_canary(writers, prefix)
+    if missing and not prefix.listed:
+        raise Unavailable(f"{client.endpoint}: {missing}")
+    history = None if prefix.listed else History.UNPROVEN if has_inherited else History.NONE
     return writers.verdict(prefix.feed, canaries, None, now, history=history)
 
 
