@@ -33,7 +33,6 @@ from ..etcd import (
     WatchStream,
 )
 from ..events import Listed, Upsert
-from ..figures import SourceStats
 from ..keyspace import judging
 from ..keyspace.connect import Connector, Servers
 from ..keyspace.connection import ConnectionLoop
@@ -41,8 +40,9 @@ from ..keyspace.keyspace import Keyspace, allowed, completion
 from ..keyspace.kind import check_names, chosen
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
+from ..keyspace.source import EtcdSource
 from ..keyspace.writers import Writers
-from ..reflect import Reflector, Timings
+from ..reflect import Reflector
 from ..source import AnyTable
 from ..status import State, Status
 from .admission import Admission, IncompatibleCluster
@@ -67,7 +67,7 @@ _BEST_FIRST: tuple[State, ...] = ("synced", "stale", "syncing")
 _REFUSALS = (PermissionDenied, Unauthenticated, IncompatibleCluster)
 
 
-class ClusterSource:
+class ClusterSource(EtcdSource):
     """One cluster of a mesh as a `Source`; made by `local` and `remote` of `factory`."""
 
     backend = "clustermesh"
@@ -116,38 +116,14 @@ class ClusterSource:
         self._connection = Connection()
 
     @property
-    def failure(self) -> BaseException | None:
-        """What ended the thread against expectation, or None."""
-        return self._loop.failure
-
-    @property
-    def split(self) -> Timings:
-        """Where the time went."""
-        return self._reflector.split
-
-    @property
     def servers(self) -> Servers:
         """Where it connects to."""
         return self._loop.connector.servers
-
-    @property
-    def certificate_files(self) -> dict[str, str]:
-        """The files with certificates that it shows or trusts, by the names of their options."""
-        return self.servers.certificate_files
-
-    @property
-    def figures(self) -> SourceStats:
-        """What it has done."""
-        return self._status.figures
 
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere. Nobody waits for a remote cluster's lists."""
         self._reflector.begin()
         self._loop.start()
-
-    def stop(self) -> None:
-        """Ask it to end; its rows stay."""
-        self._loop.stop()
 
     def remove(self) -> None:
         """Ask it to end; the cluster is none of ours any more: its rows go, its id is free."""
@@ -155,10 +131,6 @@ class ClusterSource:
         self._loop.stop()
         if self.failure is not None:  # the thread ended before, by a bug, and cannot do it any more
             self._leave()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended."""
-        return self._loop.join(timeout)
 
     def accept(self) -> None:
         """Believe the etcd that answers now, canaries or not: what it does not hold is deleted."""

@@ -16,7 +16,6 @@ from statedb.catalog.wire import published
 
 from ..belief import Absence, History, Verdict
 from ..etcd import Client, EtcdError, PermissionDenied, Unauthenticated, WatchBatch, WatchStream
-from ..figures import SourceStats
 from ..keyspace import judging
 from ..keyspace.connect import Connector, servers_of
 from ..keyspace.connection import ConnectionLoop
@@ -24,15 +23,16 @@ from ..keyspace.keyspace import Keyspace
 from ..keyspace.options import EtcdReading
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
+from ..keyspace.source import EtcdSource
 from ..keyspace.writers import Writers
-from ..reflect import Feed, Reflector, Timings
+from ..reflect import Feed, Reflector
 from ..source import AnyTable
 from ..status import State, Status
 from .evidence import TableEvidence
 from .kinds import kind
 
 
-class FanoutSource:
+class FanoutSource(EtcdSource):
     """Tables that agents publish to an etcd, as a `Source`."""
 
     backend = "etcd"
@@ -80,38 +80,10 @@ class FanoutSource:
         self._client: Client | None = None
         self._accepted = False
 
-    @property
-    def failure(self) -> BaseException | None:
-        """What ended the thread against expectation, or None."""
-        return self._loop.failure
-
-    @property
-    def certificate_files(self) -> dict[str, str]:
-        """The files with certificates that it shows or trusts, by the names of their options."""
-        return self._loop.connector.servers.certificate_files
-
-    @property
-    def figures(self) -> SourceStats:
-        """What it has done."""
-        return self._status.figures
-
-    @property
-    def split(self) -> Timings:
-        """Where the time went."""
-        return self._reflector.split
-
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""
         self._reflector.begin()
         self._loop.start()
-
-    def stop(self) -> None:
-        """Ask it to end; its rows stay."""
-        self._loop.stop()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended."""
-        return self._loop.join(timeout)
 
     def accept(self) -> None:
         """Believe the etcd that answers now, canaries or not: what it does not hold is deleted."""

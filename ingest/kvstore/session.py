@@ -11,13 +11,13 @@ from statedb import Database
 
 from ..belief import Absence, Evidence, History, Verdict, WriterActivity, WriterWatch, Yes, may_delete
 from ..etcd import PUT, Client, EtcdError, PermissionDenied, Unauthenticated, WatchBatch, WatchStream
-from ..figures import SourceStats
 from ..keyspace.connect import Connector, servers_of
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
-from ..reflect import Feed, Reflector, Timings
+from ..keyspace.source import EtcdSource
+from ..reflect import Feed, Reflector
 from ..source import AnyTable
 from ..status import State, Status
 from .kinds import HEARTBEAT, Kind, chosen
@@ -27,7 +27,7 @@ _REFUSALS = (PermissionDenied, Unauthenticated)
 _ORIGIN_S = 10.0
 
 
-class KvstoreSource:
+class KvstoreSource(EtcdSource):
     """An etcd in Cilium's KVStore layout as a `Source`.
 
     Each node writes its own keys under a lease of its own: a key that went is gone, however it went. What is doubted is
@@ -77,40 +77,12 @@ class KvstoreSource:
         self._relist_at: float | None = None
         self._origin_at = float("-inf")
 
-    @property
-    def failure(self) -> BaseException | None:
-        """What ended the thread against expectation, or None."""
-        return self._loop.failure
-
-    @property
-    def certificate_files(self) -> dict[str, str]:
-        """The files with certificates that it shows or trusts, by the names of their options."""
-        return self._loop.connector.servers.certificate_files
-
-    @property
-    def figures(self) -> SourceStats:
-        """What it has done."""
-        return self._status.figures
-
-    @property
-    def split(self) -> Timings:
-        """Where the time went."""
-        return self._reflector.split
-
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""
         self._reflector.begin()
         if self._reflector.has_inherited:
             self._keyspace.lineage.load(self._status.origin)
         self._loop.start()
-
-    def stop(self) -> None:
-        """Ask it to end; a request under way is cut off."""
-        self._loop.stop()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended."""
-        return self._loop.join(timeout)
 
     def accept(self) -> None:
         """Believe the etcd that answers now: what was withheld is deleted within a second, or when it answers again."""
