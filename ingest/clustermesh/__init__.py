@@ -1,11 +1,11 @@
-"""Etcds in ClusterMesh layout into tables: the local cluster's, and those of remote clusters.
+"""Tables from etcds in ClusterMesh layout: that of the local cluster, and those of remote clusters.
 
-    options kinds     what a configuration says, what stands where and how it becomes rows
-    ids               who has which id
-    session           one cluster: the life of its connection
+    options kinds     the configuration; the prefixes and their decoders
+    ids               which cluster has which id
+    session           the connection to one cluster
     files remotes     a directory with a file for each remote cluster
 
-Needs the extra ``statedb[etcd]`` when it is opened.
+Opening a source needs the extra ``statedb[etcd]``.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from .options import ClusterMeshOptions as ClusterMeshOptions, RemoteClustersOpt
 
 
 class RemoteSources(Protocol):
-    """All remote clusters: started once, stopped once. Each of them is a source of its own."""
+    """All remote clusters. They are started and stopped once. Each of them is a source."""
 
     @property
     def clusters(self) -> Sequence[Source]:
-        """Those that are there now."""
+        """The clusters that exist now."""
         ...
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended its thread against all expectation, else None."""
+        """The error that ended the thread unexpectedly, or None."""
         ...
 
     def start(self) -> None:
-        """Begin; clusters may come and go from now on."""
+        """Start. From now on clusters may come and go."""
         ...
 
     def stop(self) -> None:
@@ -48,7 +48,7 @@ class RemoteSources(Protocol):
 
 
 def open(db: Database, cluster_name: str, cluster_id: int, options: ClusterMeshOptions) -> Source:  # noqa: A001
-    """The local cluster's own state from such an etcd, not yet started. Raises InvalidOptions, MissingDependency."""
+    """A source, not yet started, of the local cluster's state. Raises InvalidOptions, MissingDependency."""
     _check_codec(options.prefer_endpoint_slices)
     try:
         from .factory import local
@@ -62,9 +62,9 @@ def open(db: Database, cluster_name: str, cluster_id: int, options: ClusterMeshO
 def open_remotes(
     db: Database, cluster_name: str, cluster_id: int, options: RemoteClustersOptions, *, mirror: bool = False
 ) -> RemoteSources:
-    """The remote clusters that a directory names, not yet started; ours is the cluster given.
+    """The remote clusters of a directory, not yet started. The given cluster is the local one.
 
-    With ``mirror`` their raw values go into the table `Mirror` of the catalog besides, which ``db`` has then.
+    With ``mirror`` their raw values are also written to the table `Mirror` of the catalog, which ``db`` must have then.
     Raises InvalidOptions, MissingDependency.
     """
     _check_codec(options.prefer_endpoint_slices)
@@ -75,11 +75,11 @@ def open_remotes(
         raise MissingDependency(f"remote clusters need the package {error.name!r}; install 'statedb[etcd]'") from error
     make_resolver = resolver_of(options.service_resolver)
     if make_resolver is not None:
-        make_resolver().close()  # what is wrong with it is told now, and not of each cluster
+        make_resolver().close()  # report its errors now, and not once for each cluster
     return RemoteClusters(db, cluster_name, cluster_id, options, mirror=mirror)
 
 
 def _check_codec(needed: bool) -> None:
-    """Slices that cannot be read should be told before all of them are rejected one by one."""
+    """Report a missing codec once, instead of rejecting every compressed slice."""
     if needed and not can_decompress():
         raise MissingDependency("prefer-endpoint-slices: endpoint slices are compressed; install 'statedb[zstd]'")

@@ -1,4 +1,4 @@
-"""What a cluster says of itself, and whether it may join our mesh."""
+"""The config of a remote cluster, and whether the cluster may join our mesh."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from .kinds import Layout
 
 
 class IncompatibleCluster(EtcdError):
-    """The etcd answers, but the cluster behind it cannot be taken into this mesh."""
+    """The etcd answers, but its cluster cannot join this mesh."""
 
 
 class Admission:
-    """The cluster config: as it stands in the etcd, and as it was taken up. For one thread at a time."""
+    """The cluster config, as it is in the etcd and as it was admitted. For one thread at a time."""
 
     def __init__(self, layout: Layout, own_id: int | None, ids: ClusterIds | None) -> None:
-        """``own_id`` is the id that the cluster must have; else ``ids`` says which it may have."""
+        """``own_id`` is the id that the cluster must have. Without it ``ids`` decides which ids are allowed."""
         self._layout = layout
         self._own_id = own_id
         self._ids = ids
         self._admitted: ClusterConfig | None = None
         self.raw: bytes | None = None
-        """The config as it stands in this etcd, or stood there last; None: it was never there."""
+        """The present or latest config in this etcd; None if there was never one."""
         self.is_lost = False
-        """Whether it went while we were connected: its writer is away."""
+        """Whether the config disappeared while we were connected, because its writer is away."""
 
     @property
     def key(self) -> str:
-        """Where the cluster says who it is."""
+        """The key of the cluster config."""
         return self._layout.config_key.decode()
 
     def read(self, kv: KeyValue | None) -> None:
-        """A new connection has asked for it."""
+        """Take the config that a new connection has read."""
         self.raw = None if kv is None else kv.value
         self.is_lost = False
 
     def on_events(self, batch: WatchBatch) -> bool:
-        """Whether it is another one now than this connection was begun with. Its absence is no other one."""
+        """Whether the config differs from the one at the start of this connection. A missing config does not differ."""
         changed = False
         for event in batch.events:
             self.is_lost = event.type != PUT
@@ -49,7 +49,7 @@ class Admission:
         return changed
 
     def admit(self) -> tuple[ClusterConfig, bool]:
-        """Take up what the cluster says, and whether it has another id than before. Raises Unfit."""
+        """Admit the cluster. Returns its config, and whether its id has changed. Raises IncompatibleCluster."""
         try:
             config = cluster_configs.decode(self.raw or b"")
         except WireError as error:
@@ -62,12 +62,12 @@ class Admission:
         return config, before is not None and before.id != config.id and self._ids is not None
 
     def leave(self) -> None:
-        """The cluster is none of ours any more: its id is free."""
+        """The cluster has left the mesh: release its id."""
         if self._ids is not None:
             self._ids.release(self._layout.cluster)
 
     def _why_not(self, config: ClusterConfig) -> str:
-        """Why this cluster cannot be taken in; else its id is taken."""
+        """Why this cluster cannot be admitted. If it can, its id is claimed and the result is empty."""
         if self._own_id is not None:
             if config.id != self._own_id:
                 return f"its id is {config.id}, our own is {self._own_id}"

@@ -1,4 +1,4 @@
-"""What is true of one connection to a cluster's etcd only: since when, its credentials, the leases of its writers."""
+"""The state of one connection to a cluster's etcd: its start, its credentials, and the leases of the writers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..keyspace.judging import LeaseChecks
 
 
 class Connection:
-    """Begun by `ClusterSource.identify`, and given up with the client. For the source's thread."""
+    """Created by `ClusterSource.identify`, and dropped with the client. For the source's thread."""
 
     __slots__ = (
         "_client",
@@ -21,7 +21,7 @@ class Connection:
     )
 
     def __init__(self, client: Client | None = None, since: float = 0.0, renewal_s: float = 0.0) -> None:
-        """``since`` is now. Certificates and passwords are looked at every ``renewal_s`` seconds."""
+        """``since`` is the current time. Certificates and passwords are checked every ``renewal_s`` seconds."""
         self._client = client
         self._renewal_s = renewal_s
         self._renewal_at = since + renewal_s
@@ -29,7 +29,7 @@ class Connection:
         self.leases = LeaseChecks()
         self.since = since
         self.reconnect_due = False
-        """Whether to make a new one, in good order."""
+        """Whether to replace this connection, without an error."""
 
     @property
     def client(self) -> Client:
@@ -39,11 +39,11 @@ class Connection:
 
     @property
     def warning(self) -> str:
-        """What an operator should mend although all is in order; empty: nothing."""
+        """A problem that an operator should fix although the source works; empty if there is none."""
         return self._renewal_warning or self.leases.warning
 
     def check_credentials(self, connector: Connector, now: float) -> None:
-        """Whether certificates or password have changed: then a new connection is made, if they are in order."""
+        """If certificates or the password have changed and are valid, let a new connection be made."""
         if now < self._renewal_at:
             return
         self._renewal_at = now + self._renewal_s

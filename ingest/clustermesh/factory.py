@@ -1,4 +1,4 @@
-"""A source for the local cluster, and for another one of the mesh."""
+"""Creates the source of the local cluster, and of a remote one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .session import ClusterSource
 
 
 def local(db: Database, cluster: str, cluster_id: int, options: ClusterMeshOptions) -> ClusterSource:
-    """The local cluster's own state. Raises InvalidOptions."""
+    """A source of the local cluster's state. Raises InvalidOptions."""
     layout = Layout(
         cluster=cluster,
         max_clusters=options.max_connected_clusters,
@@ -33,7 +33,7 @@ def remote(
     *,
     mirror: bool = False,
 ) -> ClusterSource:
-    """Another cluster; with ``mirror`` its raw values too, in the table `Mirror`. Raises InvalidOptions."""
+    """A source of a remote cluster. ``mirror`` adds its raw values, in the table `Mirror`. Raises InvalidOptions."""
     if not servers.locked:
         raise InvalidOptions("a connection to another cluster must be locked to one etcd")
     layout = Layout(

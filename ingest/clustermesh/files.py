@@ -6,7 +6,7 @@
     key-file: /var/lib/cilium/clustermesh/common-etcd-client.key
     cilium-host-aliases: [{hostname: cluster2.mesh.cilium.io, ips: [172.18.255.201]}]
 
-Fields of etcd's own client that we have no use for are passed over, as Cilium does.
+Other fields of etcd's client configuration are ignored, as by Cilium.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .options import RemoteClustersOptions
 
 
 class BadFile(ValueError):
-    """The file is no configuration of an etcd; the message names the field and the remedy, never a secret."""
+    """The file is not a valid etcd configuration. The message names the field and the remedy, and has no secrets."""
 
 
 class _Alias(msgspec.Struct):
@@ -49,12 +49,12 @@ class _File(msgspec.Struct, kw_only=True, rename="kebab"):
 
 
 def is_config(data: bytes) -> bool:
-    """Whether a file in the directory is meant for a cluster; certificates may stand beside."""
+    """Whether a file in the directory describes a cluster; there may be certificates beside it."""
     return b"endpoints:" in data
 
 
 def servers(data: bytes, directory: str, options: RemoteClustersOptions) -> Servers:
-    """The servers that a file names; paths in it are relative to ``directory``. Raises BadFile."""
+    """The servers in a file. Relative paths in the file start at ``directory``. Raises BadFile."""
     file = _read(data)
     if file.insecure_skip_tls_verify:
         raise BadFile("insecure-skip-tls-verify is not supported: give trusted-ca-file")
@@ -122,7 +122,7 @@ def _aliases(aliases: list[_Alias]) -> Mapping[str, list[str]]:
 
 
 def _endpoints(place: int, text: str, file: _File, aliases: Mapping[str, list[str]]) -> list[Endpoint]:
-    """An endpoint, once for each address that is known of its name."""
+    """An endpoint with each known address of its name."""
     if "://" not in text:
         text = f"{'http' if file.insecure_transport else 'https'}://{text}"
     try:

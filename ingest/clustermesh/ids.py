@@ -1,4 +1,4 @@
-"""Which cluster has which id: no two clusters of a mesh have one. For any thread."""
+"""The ids of the clusters of a mesh, which must be unique. For any thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 
 
 class ClusterIds:
-    """The ids that are taken.
+    """The ids in use.
 
     >>> ids = ClusterIds(1)
     >>> ids.claim("b", 2), ids.claim("c", 2)
@@ -22,7 +22,7 @@ class ClusterIds:
         self._by_cluster: dict[str, int] = {}
 
     def claim(self, cluster: str, cluster_id: int) -> str:
-        """Give a cluster an id, instead of the one it had; or say why it cannot have it, then nothing changes."""
+        """Give a cluster an id, in place of the one it had. Returns why that is not possible; nothing changes then."""
         with self._lock:
             if cluster_id == self._own:
                 return f"its id is {cluster_id}, which is our own"
@@ -33,6 +33,6 @@ class ClusterIds:
             return ""
 
     def release(self, cluster: str) -> None:
-        """The cluster has left."""
+        """The cluster has left: its id is free."""
         with self._lock:
             self._by_cluster.pop(cluster, None)

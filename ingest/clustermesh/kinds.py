@@ -1,4 +1,4 @@
-"""What stands where in an etcd in ClusterMesh layout, by what the cluster announces, and how it becomes rows."""
+"""The prefixes of an etcd in ClusterMesh layout with their decoders, depending on what the cluster announces."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _SLICES = Feed("endpointslices", (Backends,))
 _SERVICES = Feed("services", (Services, Backends), mixed=True)
 
 FEEDS = (_NODES, _IDENTITIES, _IPS, _SLICES, _SERVICES)
-"""The prefix of each, and whether it is used, are the cluster's to announce."""
+"""The cluster announces the prefix of each feed, and whether it uses it."""
 
-_EXPORTS = Feed("serviceexports", ())  # nobody decodes them, they are only copied
+_EXPORTS = Feed("serviceexports", ())  # they are copied and not decoded
 
 COPIES = {
     "nodes": (keys.state_to_cache(keys.NODES), "{}/"),
@@ -39,7 +39,7 @@ COPIES = {
     "services": (keys.state_to_cache(keys.SERVICES), "{}/"),
     "serviceexports": (keys.state_to_cache(keys.SERVICE_EXPORTS), "{}/"),
 }
-"""Where a cache of the mesh keeps a feed: the prefix, and what comes in behind it for a cluster."""
+"""The keys of a feed in a mesh cache: the prefix, and what follows it for a cluster."""
 
 MIRROR_CONFIG = Feed("mirror cluster-config", (Mirror,))
 MIRROR_FEEDS = (MIRROR_CONFIG, *[Feed(f"mirror {name}", (Mirror,)) for name in COPIES])
@@ -50,10 +50,10 @@ _CLUSTER_LABEL = "k8s:io.cilium.k8s.policy.cluster"
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose etcd it is, and how we want to read it.
+    """The cluster whose etcd it is, and how to read it.
 
-    ``checked``: identities and addresses must be of the range of the cluster's id, as those of other clusters must;
-    our own cluster also has identities of other scopes. ``mirror``: raw values go into the table `Mirror` besides.
+    ``checked``: identities and addresses must be in the range of the cluster's id. That holds for remote clusters; the
+    local one also has identities of other scopes. ``mirror``: raw values are also written to the table `Mirror`.
     """
 
     cluster: str
@@ -64,12 +64,12 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def config_key(self) -> bytes:
-        """Where the cluster says who it is."""
+        """The key of the cluster config."""
         return keys.join(keys.CLUSTER_CONFIG, self.cluster).encode()
 
     @property
     def synced_prefix(self) -> bytes:
-        """Where its canaries stand."""
+        """The prefix of its canaries."""
         return (keys.join(keys.SYNCED, self.cluster) + "/").encode()
 
 
@@ -80,17 +80,17 @@ def feeds_of(layout: Layout, tables: tuple[AnyTable, ...]) -> tuple[Feed, ...]:
 
 
 def uses_endpoint_slices(layout: Layout, config: ClusterConfig) -> bool:
-    """Whether backends come from endpoint slices: never from two places."""
+    """Whether backends come from endpoint slices. They never come from two places."""
     if config.endpoint_slices == SERVICES_ONLY:
         return False
     return layout.prefer_endpoint_slices or config.endpoint_slices == ENDPOINT_SLICES_ONLY
 
 
 def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
-    """The prefixes to read, in the order in which they are listed. This cluster does not use a feed that is not there.
+    """The prefixes to read, in the order in which they are listed. Feeds that the cluster does not use are missing.
 
-    Where backends come from slices, services wait for those: a change of the form never takes a backend away. A mirror
-    has both forms, and the exports of services, where they are announced.
+    Where backends come from slices, slices are listed before services, so that no backend is deleted when the cluster
+    changes the form. A mirror has both forms, and the exports of services, if they are announced.
     """
     cluster, own = layout.cluster, f"{layout.cluster}/"
     slices = uses_endpoint_slices(layout, config)
@@ -127,7 +127,7 @@ def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
 
 
 def copy_of(cluster: str, feed: str) -> Copy:
-    """The copy of a cluster's feed in the table `Mirror`, by the keys of a cache."""
+    """The copy of a cluster's feed in the table `Mirror`, with the keys of a mesh cache."""
     prefix, below = COPIES[feed]
     place = f"{prefix}/{below.format(cluster)}"
 
@@ -138,7 +138,7 @@ def copy_of(cluster: str, feed: str) -> Copy:
 
 
 def mirrored_config(layout: Layout, value: bytes) -> Mirrored:
-    """What a cluster says of itself, in the table `Mirror`."""
+    """The row of a cluster's config in the table `Mirror`."""
     return Mirrored(MirrorKey(layout.cluster, layout.config_key.decode()), value)
 
 
@@ -196,7 +196,7 @@ def _services(layout: Layout, cluster_id: int, *, backends: bool) -> _Decode:
 
     def decode(name: str, value: bytes) -> tuple[Any, ...]:
         row, found = services.decode(cluster, f"{cluster}/{name}", value, cluster_id=cluster_id)
-        if shared_only and not row.shared:  # it is not for other clusters (pkg/clustermesh/common/services.go)
+        if shared_only and not row.shared:  # other clusters may not see it (pkg/clustermesh/common/services.go)
             return ()
         return (row, *found) if backends else (row,)
 

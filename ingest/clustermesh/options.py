@@ -16,8 +16,9 @@ class ClusterMeshOptions(EtcdOptions, frozen=True, kw_only=True, forbid_unknown_
 
     ``max_connected_clusters`` is the same in a whole mesh. ``prefer_endpoint_slices``: where a cluster announces its
     services in both forms, backends come from endpoint slices. ``config_timeout_s``: how long to wait for a cluster to
-    say who it is before the connection is made anew. ``heartbeat_timeout_s``: a server whose heartbeat is older, by our
-    clock, has no writer. ``renewal_s``: how often to look for renewed certificates.
+    say who it is before the connection is made anew; with several servers ``retry_max_s`` at most.
+    ``heartbeat_timeout_s``: a server whose heartbeat is older, by our clock, has no writer. ``renewal_s``: how often to
+    look for renewed certificates.
     """
 
     max_connected_clusters: MaxClusters = 255
@@ -50,3 +51,11 @@ class RemoteClustersOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     config_timeout_s: Annotated[float, Meta(gt=0)] = 180.0
     heartbeat_timeout_s: Annotated[float, Meta(gt=0)] = 120.0
     renewal_s: Annotated[float, Meta(gt=0)] = 10.0
+
+
+def config_wait_s(options: ClusterMeshOptions | RemoteClustersOptions, *, has_others: bool) -> float:
+    """How long to wait for a cluster config at one server; ``has_others``: there are other servers to ask.
+
+    A replica whose writer died before we came never gets one, while another replica has all.
+    """
+    return min(options.config_timeout_s, options.retry_max_s) if has_others else options.config_timeout_s

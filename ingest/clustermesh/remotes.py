@@ -1,4 +1,4 @@
-"""The remote clusters of a directory: a file each, named as its cluster; they come, change and go while we run."""
+"""Remote clusters, one for each file of a directory. Files may be added, changed and removed at any time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .options import RemoteClustersOptions
 from .session import ClusterSource
 
 ANY_CLUSTER = "*"
-"""Stands for the cluster in ``sources`` and ``rejected`` where the directory is meant."""
+"""The cluster in rows of ``sources`` and ``rejected`` that are about the directory."""
 
 _FILE_BYTES_MAX = 1 << 20
 _FEED = "remote-clusters"
 
 
 class _File(msgspec.Struct):
-    """What we know of a file."""
+    """A file as it was last read."""
 
     signature: Signature
     digest: bytes
@@ -38,10 +38,10 @@ class _File(msgspec.Struct):
 
 
 class RemoteClusters:
-    """All remote clusters. Started once, stopped once; from any thread.
+    """All remote clusters. They are started and stopped once, from any thread.
 
-    What cannot be read costs only its own cluster, which goes on as it was, or does not begin: the table ``rejected``
-    says why. A directory that cannot be looked at says nothing about its files.
+    A bad file affects only its cluster, which goes on as before or does not start; the table ``rejected`` has the
+    reason. If the directory cannot be read, all clusters go on as before.
     """
 
     backend = "remote-clusters"
@@ -49,7 +49,7 @@ class RemoteClusters:
     def __init__(
         self, db: Database, own_name: str, own_id: int, options: RemoteClustersOptions, *, mirror: bool = False
     ) -> None:
-        """A file named as our own cluster is passed over. ``mirror``: raw values go into the table `Mirror` besides."""
+        """The file of the local cluster is ignored. ``mirror``: raw values are also written to the table `Mirror`."""
         self._mirror = mirror
         self._db = db
         self._own_name = own_name
@@ -68,22 +68,22 @@ class RemoteClusters:
 
     @property
     def clusters(self) -> tuple[ClusterSource, ...]:
-        """Those that are there now, by name."""
+        """The clusters that exist now, by name."""
         with self._lock:
             return tuple(self._clusters[name] for name in sorted(self._clusters))
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the thread that looks at the directory, against expectation, or None."""
+        """The error that unexpectedly ended the thread that reads the directory, or None."""
         return self._worker.failure
 
     def start(self) -> None:
-        """Look at the directory for the first time, and begin with what is there."""
+        """Read the directory for the first time, and start its clusters."""
         self._scan()
         self._worker.start()
 
     def stop(self) -> None:
-        """Ask all to end; rows stay."""
+        """Ask all clusters to end. Their rows stay."""
         self._worker.stop()
         with self._lock:
             for source in (*self._clusters.values(), *self._leaving.values()):
@@ -115,7 +115,7 @@ class RemoteClusters:
             self._report("absent", "stopped")
 
     def _scan(self) -> None:
-        """Take up what has changed since the last look."""
+        """Apply what has changed since the last scan."""
         try:
             scan = self._directory.scan()
             if self._last_scan is not None and self._files.keys() - scan.files.keys():
@@ -136,7 +136,7 @@ class RemoteClusters:
         self._report("synced", "")
 
     def _scan_file(self, scan: Scan, name: str, signature: Signature) -> None:
-        """Read a file if it has changed, and let its cluster begin or connect anew."""
+        """Read a file if it has changed, and start or reconnect its cluster."""
         known = self._files.get(name)
         waits = name in self._leaving
         if waits or (known is not None and known.signature == signature and not known.racy):
@@ -157,12 +157,12 @@ class RemoteClusters:
             try:
                 self._apply_file(name, content.data)
                 self._status.heal(_FEED, self._path(name))
-            except (BadFile, IngestError) as error:  # a certificate may be missing that comes later: look again
+            except (BadFile, IngestError) as error:  # a missing certificate may appear later: try again
                 self._files[name] = _File(signature, b"", racy=True)
                 self._reject(name, str(error))
 
     def _apply_file(self, name: str, data: bytes) -> None:
-        """Raises BadFile, InvalidOptions, OwnedElsewhere; then the cluster is as it was."""
+        """Raises BadFile, InvalidOptions, OwnedElsewhere. The cluster is unchanged then."""
         if not is_cluster_name(name):
             raise BadFile(
                 "the file is named as no cluster can be: 1 to 32 lower-case letters, digits, and dashes within"
@@ -178,7 +178,7 @@ class RemoteClusters:
                 self._clusters[name] = source
 
     def _drop_missing(self, scan: Scan) -> None:
-        """Clusters whose file is gone leave: at once where all files change together, else when it stays away."""
+        """Remove clusters whose file is gone: at once where all files change together, otherwise after some time."""
         gone = {name for name in self._files if name not in scan.files}
         sure = gone if scan.atomic else gone & self._missing
         self._missing = gone - sure
@@ -191,17 +191,17 @@ class RemoteClusters:
                     self._leaving[name] = source
                     source.remove()
 
-    # --- what we say of ourselves -------------------------------------------------------------------------------------
+    # --- reports ------------------------------------------------------------------------------------------------------
 
     def _path(self, name: str) -> str:
         return f"{self._options.directory}/{name}"
 
     def _reject(self, name: str, error: str) -> None:
-        """What a file holds is not shown: it may be a password."""
+        """Reject a file. Its content is not shown, because it may contain a password."""
         self._status.reject(_FEED, ANY_TABLE, self._path(name), error, "")
 
     def _report(self, state: State, error: str) -> None:
-        """One row in ``sources`` for the directory: how it is, and how many clusters it names."""
+        """Write the row of the directory in ``sources``: its state, and the number of clusters in it."""
         reported = (state, error, len(self._clusters))
         if reported == self._reported:
             return

@@ -1,12 +1,12 @@
 """One cluster of a mesh: one thread, one etcd client at a time, all prefixes on one watch stream.
 
-heartbeat ─▶ cluster config ─▶ take its id ─▶ canary of each prefix ─▶ list it ─▶ watch it
-(locks the    (waits for it)    (drains if       (waits for it)       (replaces what
-etcd's id)                       it changed)                           we had of it)
+heartbeat ─▶ cluster config ─▶ claim its id ─▶ canary of each prefix ─▶ list it ─▶ watch it
+(locks the    (waits for it)    (drains if        (waits for it)       (replaces the
+etcd's id)                       it changed)                            rows of it)
 
-Servers may be replicas that know nothing of each other: revisions mean nothing on another one, so every connection
-lists anew. What is missing in a list, and what is said to be deleted, is judged by `ingest.belief`; this file only
-gathers the evidence, with `ingest.keyspace.writers` and `judging`.
+Servers may be replicas that do not know of each other. A revision of one means nothing on another one, so each
+connection lists everything again. `ingest.belief` decides whether missing and deleted keys are believed to be gone;
+this module collects the evidence, with `writers` and `judging` of `ingest.keyspace`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ from .kinds import (
     kinds,
     mirrored_config,
 )
-from .options import ClusterMeshOptions, RemoteClustersOptions
+from .options import ClusterMeshOptions, RemoteClustersOptions, config_wait_s
 
 _LONGEST_WAIT_S = 1.0
 _BEST_FIRST: tuple[State, ...] = ("synced", "stale", "syncing")
@@ -85,7 +85,7 @@ class ClusterSource(EtcdSource):
         tables: tuple[str, ...] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Not yet started. ``own_id`` is the id that the cluster must have; else ``ids`` says which it may have."""
+        """Not yet started. ``own_id`` is the id that the cluster must have. Without it ``ids`` decides."""
         names = check_names(self.backend, TABLES, tables)
         self.cluster = layout.cluster
         self.tables = (*(table for table in TABLES if table.name in names), *((Mirror,) if layout.mirror else ()))
@@ -117,48 +117,48 @@ class ClusterSource(EtcdSource):
 
     @property
     def servers(self) -> Servers:
-        """Where it connects to."""
+        """The servers that it connects to."""
         return self._loop.connector.servers
 
     def start(self) -> None:
-        """Claim the tables and begin to connect. Raises OwnedElsewhere. Nobody waits for a remote cluster's lists."""
+        """Claim the tables and connect. Tables do not wait for the lists of a remote cluster. Raises OwnedElsewhere."""
         self._reflector.begin()
         self._loop.start()
 
     def remove(self) -> None:
-        """Ask it to end; the cluster is none of ours any more: its rows go, its id is free."""
+        """Ask it to end because the cluster has left: its rows are deleted, and its id is released."""
         self._requests.remove = True
         self._loop.stop()
         if self.failure is not None:  # the thread ended before, by a bug, and cannot do it any more
             self._leave()
 
     def accept(self) -> None:
-        """Believe the etcd that answers now, canaries or not: what it does not hold is deleted."""
+        """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted."""
         self._requests.accept = True
 
     def reconnect(self, servers: Servers) -> None:
-        """Connect to other servers, or in another way, from now on; rows stay. Raises InvalidOptions."""
+        """Use other servers or other credentials from now on. Rows stay. Raises InvalidOptions."""
         self._loop.replace(Connector(servers))
 
     # --- evidence -----------------------------------------------------------------------------------------------------
 
     def explains_lists(self, prefix: Prefix) -> bool:
-        """Whether this etcd is the one that told us of the keys, and its writer has not written all anew since."""
+        """Whether the keys came from this etcd, and its writer has not written all keys again since."""
         return self._writers.explains_lists(prefix.feed)
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
-        """Of keys that a list leaves out. Its canaries must be there at the very revision of the list."""
+        """Whether rows of keys that a list lacks may be deleted. The canaries must exist at the list's revision."""
         client, inherited = self._connection.client, self._reflector.has_inherited
         return judging.list_verdict(self._writers, prefix, client, revision, self._clock(), has_inherited=inherited)
 
     def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:
-        """Of keys that went from this very etcd in this way."""
+        """Whether rows of keys that are gone from this etcd for this reason may be deleted."""
         return judging.verdict(self._writers, prefix, absence, self._clock())
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
     def identify(self, client: Client) -> Mapping[bytes, int]:
-        """The heartbeat and the cluster config as they are now."""
+        """Read the heartbeat and the cluster config."""
         self._connection = Connection(client, self._clock(), self._options.renewal_s)
         heartbeat = allowed(HEARTBEAT, partial(client.get, HEARTBEAT))
         self._writers.connected(heartbeat.header.cluster_id, heartbeat.kv, self._clock())
@@ -168,7 +168,7 @@ class ClusterSource(EtcdSource):
         return {HEARTBEAT: heartbeat.header.revision + 1, key: config.header.revision + 1}
 
     def admit(self, client: Client, stream: WatchStream) -> bool:
-        """Wait until the cluster has said who it is, take it in, and plan what to read."""
+        """Wait for the cluster config, admit the cluster, and choose the prefixes to read."""
         self._await_config(client, stream)
         if self._loop.stopping or self._connection.reconnect_due:
             return False
@@ -185,8 +185,8 @@ class ClusterSource(EtcdSource):
         return True
 
     def _await_config(self, client: Client, stream: WatchStream) -> None:
-        """Raises Unavailable after the time for it."""
-        until = self._clock() + self._options.config_timeout_s
+        """Raises Unavailable if the config does not come in time."""
+        until = self._clock() + config_wait_s(self._options, has_others=self._loop.connector.has_others)
         key = self._admission.key
         while self._admission.raw is None and not self._loop.stopping:
             left = until - self._clock()
@@ -199,7 +199,7 @@ class ClusterSource(EtcdSource):
                 self.on_other(batch)
 
     def _check_history(self, client: Client, config: ClusterConfig) -> None:
-        """Whether this is the etcd that we knew, and keeps the cluster's state where it was."""
+        """Compare this etcd, and its prefixes, with the ones that we knew."""
         names = [table.name for table in self.tables]
         plan = chosen(kinds(self._layout, config), tuple(names))
         header = client.get(HEARTBEAT).header
@@ -224,7 +224,7 @@ class ClusterSource(EtcdSource):
     # --- events -------------------------------------------------------------------------------------------------------
 
     def on_other(self, batch: WatchBatch) -> None:
-        """Heartbeat, cluster config, or canaries."""
+        """Events of the heartbeat, the cluster config, or canaries."""
         if batch.prefix == HEARTBEAT:
             for event in batch.events:
                 if event.type == PUT:
@@ -249,14 +249,14 @@ class ClusterSource(EtcdSource):
         return not self._writers.missing(prefix.kind.canaries)
 
     def listed(self, prefixes: Iterable[Prefix]) -> None:
-        """A canary may have gone meanwhile; when all is there, what the cluster does not announce is empty."""
+        """Check canaries again. When everything is listed, clear the feeds that the cluster does not announce."""
         for prefix in prefixes:
             prefix.due = not self.may_list(prefix)
         if not any(prefix.due for prefix in self._keyspace.prefixes.values()):
             self._clear_unannounced()
 
     def check(self) -> bool:
-        """Whether to go on with this connection. Raises Unavailable where the writer fell silent."""
+        """Whether to keep this connection. Raises Unavailable if the writer is silent."""
         now = self._clock()
         if self._requests.accept:
             self._requests.accept, self._writers.accepted = False, True
@@ -269,11 +269,11 @@ class ClusterSource(EtcdSource):
         return not self._connection.reconnect_due
 
     def waits(self) -> Iterable[float | None]:
-        """Until certificates are looked at, a heartbeat is late, or a writer has caught up."""
+        """The seconds until certificates are checked, a heartbeat is late, or a writer has caught up."""
         return (self._options.renewal_s, self._writers.heartbeat.timeout_s, *self._writers.due_in(self._clock()))
 
     def _clear_unannounced(self) -> None:
-        """Feeds that this cluster does not announce are empty, now that those are there which replace them."""
+        """Clear the feeds that this cluster does not announce, once those that replace them are listed."""
         kinds_used = [prefix.kind for prefix in self._keyspace.prefixes.values()]
         used = {kind.feed for kind in kinds_used if kind.tables}
         used |= {kind.copy.feed for kind in kinds_used if kind.copy is not None}
@@ -281,14 +281,14 @@ class ClusterSource(EtcdSource):
             if feed.name not in used and feed not in MIRROR_FEEDS:
                 self._reflector.offer(Listed(feed.name, ()))
         for name in COPIES if self._layout.mirror else ():
-            copy = copy_of(self.cluster, name)  # a cache tells of it too that all of it is there
+            copy = copy_of(self.cluster, name)  # a mesh cache has a completion mark for it as well
             if copy.feed not in used:
                 self._reflector.offer(Listed(copy.feed, completion(copy)))
 
-    # --- what we say of ourselves -------------------------------------------------------------------------------------
+    # --- reports ------------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Judge again what is withheld, and report. What may go now goes with a list: events may still be under way."""
+        """Judge withheld deletes again, and report. A list carries them out, for events may still be on their way."""
         now = self._clock()
         prefixes = tuple(self._keyspace.prefixes.values())
         if not any(prefix.due for prefix in prefixes):
@@ -325,7 +325,7 @@ class ClusterSource(EtcdSource):
         self._report_unavailable(str(error), refused=isinstance(error, _REFUSALS))
 
     def _report_unavailable(self, error: str, *, refused: bool = False) -> None:
-        """Of tables that were listed once the last good rows stand; of the others nothing is known."""
+        """Report an outage: listed tables are stale, and the others are still connecting."""
         listed = {table for prefix in self._keyspace.prefixes.values() if prefix.listed for table in prefix.kind.fills}
         known = [table for table in self.tables if table in listed]
         unknown = [table for table in self.tables if table not in listed]
@@ -349,7 +349,7 @@ class ClusterSource(EtcdSource):
 
 
 class _Requests:
-    """What other threads ask of the source's own."""
+    """Requests of other threads to the source's thread."""
 
     accept = False
     remove = False

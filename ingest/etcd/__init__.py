@@ -5,10 +5,16 @@
     client watch     calls; a watch of several prefixes on one stream
     types errors     what comes out
 
-Rules that each have a test against the real server: a watch resumes after the last event it saw, not at the header's
-revision; fragments are put together; a refusal is seen although the watch was "created"; dead connections are found by
-pings; a member without a leader is no server; an expired login is renewed; a list is one revision on all its pages; a
-locked connection takes answers of one etcd cluster only.
+Each of these rules has a test against the real server:
+
+- A watch resumes after the last event that it saw, not at the revision in the header.
+- Fragments of a response are joined.
+- A watch that is refused raises an error, although etcd reports it as created.
+- Pings find dead connections.
+- A member without a leader counts as unavailable.
+- An expired login is renewed.
+- All pages of a list show the same revision.
+- A locked connection accepts answers from one etcd cluster only.
 """
 
 from .client import Client

@@ -1,7 +1,7 @@
 """A client of one etcd server: reads, lists in pages, writes, transactions, leases, watches. Knows no tables.
 
-Thin on purpose: one channel to one endpoint, no retries but one new login. Who calls it decides what an outage means.
-All methods block, raise an EtcdError, and may be called from any thread.
+It is thin on purpose: one channel to one endpoint, and no retries except one new login. The caller decides what an
+outage means. All methods block, raise an EtcdError, and may be called from any thread.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ class Client:
     ) -> None:
         """``login`` is user and password. ``timeout_s`` bounds every request. Raises ValueError for a bad PEM text.
 
-        ``locked``: the first answer says which etcd cluster this is; any other that answers later (one address may
-        lead to several), or one that does not say which it is, raises OtherCluster.
+        With ``locked``, the first answer sets the etcd cluster of the connection. An answer from another cluster (one
+        address may lead to several), or one without a cluster id, raises OtherCluster.
         """
         self.endpoint = endpoint
         self.on_answer: Callable[[float], None] = _ignore
-        """Called on each answer to a request, with the seconds that it took."""
+        """Called after each answered request, with the seconds that it took."""
         self._login = login
         self._timeout_s = timeout_s
         self._token: str | None = None
@@ -93,7 +93,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the connection; whoever waits on it gets Closed. From any thread, more than once."""
+        """Close the connection; calls that wait on it raise Closed. May be called from any thread and repeatedly."""
         with self._lock:
             if self._closed:
                 return
@@ -116,9 +116,9 @@ class Client:
         return Answer(response.header, response.kvs[0] if response.kvs else None)
 
     def get_many(self, keys: Sequence[tuple[bytes, int]]) -> Sequence[KeyValue | None]:
-        """Keys, each at a revision of its own, without their values; up to the server's limit of 128.
+        """Several keys, each at a revision of its own, without values; at most 128, the server's limit.
 
-        Raises Compacted or FutureRevision if any of the revisions cannot be had.
+        Raises Compacted or FutureRevision if any of the revisions is not available.
         """
         read, operation = CLASSES["RangeRequest"], CLASSES["RequestOp"]
         reads = [operation(request_range=read(key=key, revision=revision, keys_only=True)) for key, revision in keys]
@@ -128,9 +128,9 @@ class Client:
     def list(self, prefix: bytes, page_limit: int = 1000, revision: int = 0) -> Iterator[Page]:
         """All keys under a prefix, in order, at the revision of the first page (or an older one given).
 
-        At least one page comes, also of nothing. A page that is larger than a message may be is asked for again by
-        halves. Raises Compacted if that revision is compacted between two pages: begin again; TooLarge for a single key
-        that no message can hold.
+        Yields at least one page, which may be empty. A page that exceeds the size of a message is requested again in
+        halves. Raises Compacted if the revision is compacted between two pages: start over. Raises TooLarge if a single
+        key does not fit into a message.
         """
         key, end = prefix or b"\0", range_end(prefix)
         while True:
@@ -180,9 +180,9 @@ class Client:
         return header
 
     def write(self, puts: Iterable[tuple[bytes, bytes, int]], deletes: Iterable[bytes] = ()) -> Header:
-        """Write keys, each under a lease (0: none), and delete others, in one transaction; each key only once.
+        """Write keys, each under a lease (0: none), and delete others, in one transaction. A key may occur only once.
 
-        All together up to the server's limit, 128 by default.
+        The server limits the number of operations, by default to 128.
         """
         put, delete, operation = CLASSES["PutRequest"], CLASSES["DeleteRangeRequest"], CLASSES["RequestOp"]
         writes = [operation(request_put=put(key=key, value=value, lease=lease)) for key, value, lease in puts]
@@ -196,10 +196,10 @@ class Client:
         deletes: Iterable[bytes] = (),
         fence: tuple[bytes, bytes] | None = None,
     ) -> Commit:
-        """Write as `write` does, and answer a refusal instead of raising it.
+        """Write as `write` does, but return a refusal instead of raising it.
 
-        ``fence`` is a key and its value: nothing is written unless the key has this value. Raises where nobody knows
-        what became of the transaction, and where the server refuses everything from us (Unavailable, Unauthenticated).
+        ``fence`` is a key and a value: nothing is written unless the key has this value. Raises Unavailable where the
+        outcome of the transaction is unknown, and Unauthenticated where the server refuses every request.
         """
         put, delete, operation = CLASSES["PutRequest"], CLASSES["DeleteRangeRequest"], CLASSES["RequestOp"]
         compare = []
@@ -236,11 +236,11 @@ class Client:
     # --- leases -------------------------------------------------------------------------------------------------------
 
     def grant(self, ttl_s: int) -> int:
-        """A new lease; its keys go when it was not renewed for ``ttl_s`` seconds."""
+        """Create a lease. Its keys are deleted when it is not renewed for ``ttl_s`` seconds."""
         return int(self._call("LeaseGrant", TTL=ttl_s).ID)
 
     def renew(self, lease: int) -> int:
-        """Renew a lease once; the seconds it lives now, 0 if it has expired."""
+        """Renew a lease once. Returns its remaining seconds, 0 if it has expired."""
         call = self._stream("Lease", "LeaseKeepAlive")
         request = CLASSES["LeaseKeepAliveRequest"](ID=lease)
         try:
@@ -250,7 +250,7 @@ class Client:
         return int(response.TTL)
 
     def renew_all(self, leases: Iterable[int]) -> dict[int, int]:
-        """Renew leases in one exchange; the seconds that each lives now, 0 for those that have expired."""
+        """Renew leases in one exchange. Returns the remaining seconds of each, 0 for those that have expired."""
         requests = [CLASSES["LeaseKeepAliveRequest"](ID=lease) for lease in leases]
         if not requests:
             return {}
@@ -264,27 +264,28 @@ class Client:
             raise Closed(f"{self.endpoint}: the client is closed") from None
 
     def time_to_live(self, lease: int) -> Lease | None:
-        """How long a lease lives; None if it has ended, or never was."""
+        """The lifetime of a lease; None if it has ended or never existed."""
         response = self._call("LeaseTimeToLive", ID=lease)
         return None if response.TTL < 0 else Lease(int(response.grantedTTL), int(response.TTL))
 
     def revoke(self, lease: int) -> None:
-        """End a lease: its keys go at once."""
+        """Revoke a lease: its keys are deleted at once."""
         self._call("LeaseRevoke", ID=lease)
 
     # --- users --------------------------------------------------------------------------------------------------------
 
     def ensure_users(self, roles: Mapping[str, frozenset[Right]], users: Mapping[str, str]) -> None:
-        """Let there be these roles, and users known by their certificates with one of them each; see `users.ensure`."""
+        """Create these roles, and these users, who are identified by certificates; see `users.ensure`."""
         ensure(self._call, roles, users)
 
     # --- watches ------------------------------------------------------------------------------------------------------
 
     def watch(self, starts: Mapping[bytes, int], keys: Collection[bytes] = ()) -> WatchStream:
-        """Follow prefixes, each from its revision on, on one stream. Close it when done; closing the client does too.
+        """Watch prefixes, each from its own revision on, on one stream. Closing the client closes it as well.
 
-        Those of them that are among ``keys`` are followed as single keys: who may read a key may not read its prefix.
-        A revision that the server has not reached yet gives no error, only silence: know your server first.
+        Members of ``keys`` are watched as single keys, because a user with the right to read a key may lack the right
+        to read it as a prefix. For a revision that the server has not reached yet etcd sends no error and no events:
+        check the server's revision first.
         """
         stream = WatchStream(
             self._stream("Watch", "Watch", raw=True),
@@ -317,7 +318,7 @@ class Client:
         return call
 
     def _stream(self, service: str, name: str, *, raw: bool = False) -> Callable[..., Any]:
-        """A method that goes on in both directions; ``raw``: its answers are bytes that nobody has decoded."""
+        """A method that streams in both directions. With ``raw`` its answers are bytes that are not decoded yet."""
         call: Callable[..., Any] = self._channel.stream_stream(
             f"/etcdserverpb.{service}/{name}",
             request_serializer=CLASSES[name + "Request"].SerializeToString,
@@ -347,7 +348,7 @@ class Client:
         return response
 
     def _check_cluster(self, header: Header) -> None:
-        """Raises OtherCluster where the connection is locked to another etcd cluster than the one that answered."""
+        """Raises OtherCluster if the answer is not from the etcd cluster that the connection is locked to."""
         if not self._lock_cluster or header.cluster_id == self._cluster_id != 0:
             return
         with self._lock:
@@ -360,7 +361,7 @@ class Client:
             )
 
     def _metadata(self) -> Sequence[tuple[str, str]]:
-        """What goes along with every request: who we are, if we must say so."""
+        """The metadata of every request: the token, if the server requires a login."""
         if self._login is None:
             return ()
         if self._token is None:
@@ -368,7 +369,7 @@ class Client:
         return (("token", self._token),) if self._token else ()
 
     def _relogin(self) -> None:
-        """Get a new token. A server that asks nobody to log in gives none, and needs none."""
+        """Get a new token. A server without authentication gives none and needs none."""
         if self._login is None:
             return
         name, password = self._login
@@ -394,4 +395,4 @@ _VALUE = 3
 
 
 def _ignore(_: float) -> None:
-    """Nobody wants to know."""
+    """The default of `Client.on_answer`: does nothing."""

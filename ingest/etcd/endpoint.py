@@ -1,4 +1,4 @@
-"""Where an etcd is, and the channel to it."""
+"""The address of an etcd server, and the gRPC channel to it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MESSAGE_BYTES_MAX = 64 << 20  # a value is at most some MB, but operators may r
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One server. ``address`` is where it is, if its name is not to be resolved; certificates are the name's.
+    """One server. ``address`` replaces the resolution of ``host``; certificates are still checked against ``host``.
 
-    ``address_port`` is the port there, if it is another one.
+    ``address_port`` is the port at that address, if it differs from ``port``.
     """
 
     host: str
@@ -30,7 +30,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Tls(msgspec.Struct, frozen=True):
-    """PEM texts: who signs servers (the system's authorities if None), and the certificate that we show, if any."""
+    """PEM texts: the authority of servers (None: those of the system), and the client certificate with its key."""
 
     authorities: bytes | None = None
     certificate: bytes | None = None
@@ -38,7 +38,7 @@ class Tls(msgspec.Struct, frozen=True):
 
 
 class Keepalive(msgspec.Struct, frozen=True):
-    """How a dead connection is found: a ping each ``every_s``, which must be answered within ``timeout_s``."""
+    """How dead connections are found: a ping every ``every_s`` seconds, to be answered within ``timeout_s`` seconds."""
 
     every_s: float = 10.0
     timeout_s: float = 3.0
@@ -59,7 +59,7 @@ def parse_endpoint(text: str) -> Endpoint:
 
 
 def open_channel(endpoint: Endpoint, tls: Tls, keepalive: Keepalive) -> grpc.Channel:
-    """A channel, not yet connected. Raises ValueError where a PEM text is none."""
+    """A channel, not yet connected. Raises ValueError if a text is not valid PEM."""
     target = _target(endpoint)
     options: list[tuple[str, int | str]] = [*_options(keepalive)]
     if endpoint.address:

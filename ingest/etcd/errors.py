@@ -1,4 +1,4 @@
-"""What can go wrong with an etcd, one class per thing the caller can do about it. Messages carry no secrets."""
+"""Errors of the etcd client, one class for each thing that the caller can do about it. Messages contain no secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Unavailable(EtcdError):
 
 
 class Compacted(EtcdError):
-    """The revision asked for is history no more: list anew. ``revision`` is the oldest one left, 0 if not told."""
+    """The requested revision is compacted: list again. ``revision`` is the oldest one available, 0 if unknown."""
 
     def __init__(self, message: str, revision: int = 0) -> None:
         """``revision`` is etcd's compact_revision."""
@@ -28,7 +28,7 @@ class Compacted(EtcdError):
 
 
 class FutureRevision(EtcdError):
-    """The server has not come to the revision asked for: it is not the one that told it, or it lost its data."""
+    """The server has not reached the requested revision: it is another server, or it lost data."""
 
 
 class PermissionDenied(EtcdError):
@@ -66,7 +66,7 @@ class LeaseGone(EtcdError):
 
 
 class OtherCluster(Unavailable):
-    """Another etcd cluster answers on a connection than before: connect anew, and believe nothing of what was known."""
+    """Another etcd cluster answers on this connection than before: reconnect, and trust nothing learned from it."""
 
 
 class Closed(EtcdError):
@@ -80,7 +80,7 @@ _BY_CODE: dict[grpc.StatusCode, type[EtcdError]] = {
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Unavailable,
-    grpc.StatusCode.CANCELLED: Unavailable,  # not by us: by a proxy, or a server that shuts down
+    grpc.StatusCode.CANCELLED: Unavailable,  # by a proxy, or by a server that shuts down
     grpc.StatusCode.UNKNOWN: Unavailable,  # a stream that broke in the middle
     grpc.StatusCode.INTERNAL: Unavailable,
     grpc.StatusCode.OK: Unavailable,  # a watch that the server ended
@@ -96,11 +96,11 @@ _BY_WORDS: dict[str, type[EtcdError]] = {
     "database space exceeded": NoSpace,
     "requested lease not found": LeaseGone,
 }
-"""What etcd (api/v3rpc/rpctypes/error.go) and gRPC say; their codes alone do not tell these apart."""
+"""Messages of etcd (api/v3rpc/rpctypes/error.go) and gRPC. Their status codes alone do not distinguish these errors."""
 
 
 def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
-    """The error of ours for one of gRPC; ``endpoint`` is who answered, or did not."""
+    """Our error for an error of gRPC. ``endpoint`` is the server that was asked."""
     code: grpc.StatusCode = error.code()
     details = str(error.details() or code.name.lower())
     text = f"{endpoint}: {details.removeprefix('etcdserver: ').removeprefix(_NO_CONNECTION)}"

@@ -57,11 +57,11 @@ def find_binary() -> str:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses just now, and that no outgoing connection will be given.
+    """A free TCP port on loopback, outside the range from which the system takes ports for outgoing connections.
 
-    Those that the system picks by itself (port 0) could meanwhile become the near end of somebody's connection: the
-    server could not take it, nor take it again after a restart. No port is given twice, in this process or in another
-    that calls this function at the same time: a server that is down keeps its ports.
+    A port that the system chooses itself (port 0) can become the local end of an outgoing connection before the server
+    binds it, or while the server restarts. Each call returns another port, also in processes that call this function at
+    the same time, so that a stopped server keeps its port.
     """
     while True:
         if not _free:
@@ -73,7 +73,7 @@ def free_port() -> int:
 
 
 def _claim_block() -> range:
-    """Ports that no other process of this user takes while this one lives. Raises NoEtcd when all are taken."""
+    """Ports reserved for this process, until it ends. Raises NoEtcd when all are taken."""
     starts = list(_PORTS[::_BLOCK])
     secrets.SystemRandom().shuffle(starts)
     for start in starts:
@@ -90,7 +90,7 @@ def _claim_block() -> range:
 
 
 class LocalEtcd:
-    """One etcd server on loopback, a context manager. Stopped and started again it keeps its data and its ports."""
+    """One etcd server on loopback, and a context manager. A restart keeps its data and its ports."""
 
     def __init__(
         self,
@@ -134,11 +134,11 @@ class LocalEtcd:
         self.wait_ready(tls, timeout_s=timeout_s)
 
     def add_arguments(self, *arguments: str) -> None:
-        """More of the command line, from the next start on; of two arguments for one thing the last counts."""
+        """Add arguments to the command line, from the next start on. The last value of an option counts."""
         self._arguments += arguments
 
     def launch(self) -> None:
-        """Start it and do not wait: a member of a cluster answers when most of its peers are there."""
+        """Start it without waiting: a member of a cluster answers only once most of its peers are running."""
         self._directory.mkdir(parents=True, exist_ok=True)
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
@@ -153,40 +153,40 @@ class LocalEtcd:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """End it at once, as a power failure would."""
+        """Kill it, as a power failure would."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
 
     def stop(self) -> None:
-        """End it in good order."""
+        """Terminate it and wait until it has ended."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
             process.wait()
 
     def freeze(self) -> None:
-        """Let it hang: connections stay, answers do not come. Returns when the last of its threads stands still."""
+        """Suspend it: connections stay open, but nothing is answered. Returns when all of its threads are stopped."""
         self._signal(signal.SIGSTOP)
         if self._process is not None:
             os.waitpid(self._process.pid, os.WUNTRACED)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume it after `freeze`."""
         self._signal(signal.SIGCONT)
 
     def forget(self) -> None:
-        """Remove all data. Only while it does not run."""
+        """Delete all data. The server must be stopped."""
         shutil.rmtree(self._data, ignore_errors=True)
 
     def back_up(self, directory: Path) -> None:
-        """Copy all data to a new directory. Only while it does not run."""
+        """Copy all data to a new directory. The server must be stopped."""
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(self._data, directory)
 
     def restore(self, directory: Path) -> None:
-        """Take the data of a backup instead of what it has. Only while it does not run."""
+        """Replace its data with a backup. The server must be stopped."""
         self.forget()
         shutil.copytree(directory, self._data)
 
@@ -231,7 +231,7 @@ class LocalEtcd:
             f"--initial-cluster=local={self.peer}",
             "--log-level=warn",
             "--logger=zap",
-            "--unsafe-no-fsync",  # data survive its process, not the machine: enough here, and kind to a busy disk
+            "--unsafe-no-fsync",  # faster; the data need to survive the process only, not the machine
             *self._arguments,
         ]
 

@@ -1,4 +1,4 @@
-"""What the client's answers look like. The objects are protobuf messages, whose classes no type checker can see."""
+"""The types of answers. At run time they are protobuf messages, whose classes type checkers cannot see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DELETE = 1
 
 
 class Header(Protocol):
-    """What every response tells about the server's state (revision of the store, not of any key)."""
+    """The header of every response: the state of the server. ``revision`` is that of the store, not of a key."""
 
     cluster_id: int
     member_id: int
@@ -33,7 +33,7 @@ class KeyValue(Protocol):
 
 
 class WatchEvent(Protocol):
-    """A put, or a deletion: of that only the key and ``mod_revision`` are told."""
+    """A put or a deletion. Of a deletion only the key and ``mod_revision`` are set."""
 
     type: int
     kv: KeyValue
@@ -47,7 +47,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A lease that lives: for how long it was granted, and how much of that is left, in seconds."""
+    """A lease: the time for which it was granted, and the time that is left, in seconds."""
 
     granted_s: int
     left_s: int
@@ -63,9 +63,9 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class WatchBatch(msgspec.Struct, frozen=True):
-    """Events of one watched prefix in revision order, all events of each revision; none: the server is alive.
+    """Events of one watched prefix, in the order of revisions; all events of a revision are in one batch.
 
-    ``resume`` is the revision from which a watch sees exactly what follows this batch.
+    A batch without events reports progress only. A watch from ``resume`` on sees exactly what follows this batch.
     """
 
     prefix: bytes

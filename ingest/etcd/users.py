@@ -1,4 +1,4 @@
-"""Users and roles of an etcd that knows its users by the names in their certificates, brought to what is wanted.
+"""Users and roles of an etcd that identifies its users by the common names in their certificates.
 
 Source: etcd-io/etcd api/etcdserverpb/rpc.proto (service Auth), server/auth/store.go.
 """
@@ -19,10 +19,11 @@ _ROOT = "root"
 
 
 def ensure(call: Callable[..., Any], roles: Mapping[str, frozenset[Right]], users: Mapping[str, str]) -> None:
-    """Let there be these roles, and these users with one role each, and let everybody be asked who they are.
+    """Create these roles, and these users with one role each, and enable authentication.
 
-    ``call(method, **fields)`` is one request of the service Auth (Any: protobuf messages). Users of one of the roles
-    who are not named go; others, and their roles, are left alone. Raises EtcdError. Said again it changes nothing.
+    ``call(method, **fields)`` is one request of the service Auth (Any: protobuf messages). Users who have one of the
+    roles and are not named are deleted. Other users and roles stay as they are. A repeated call changes nothing.
+    Raises EtcdError.
     """
     there = set(call("RoleList").roles)
     for role, rights in roles.items():

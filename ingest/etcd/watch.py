@@ -1,8 +1,8 @@
 """A watch of several prefixes on one stream of etcd.
 
-A thread of its own reads responses from gRPC into an inbox, so that whoever follows can wait with a timeout. When the
-inbox is full, by count or by bytes, the thread stops reading, and flow control holds the server back: an outage that is
-caught up with takes no more memory than that.
+A thread reads responses from gRPC into an inbox, so that the reader of the watch can wait with a timeout. When the
+inbox is full, by count or by bytes, the thread stops reading, and flow control slows the server down. This bounds the
+memory that catching up after an outage takes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FOREVER_S = float(threading.TIMEOUT_MAX)
 
 
 class _Watched:
-    """One prefix or key: where it would resume, and the events so far of a revision that is not complete yet."""
+    """One prefix or key: the revision to resume from, and the events of a revision that is not complete yet."""
 
     __slots__ = ("fragments", "is_key", "prefix", "resume")
 
@@ -50,7 +50,7 @@ class WatchStream:
         translated: Callable[[grpc.RpcError], EtcdError],
         check: Callable[[Header], None],
     ) -> None:
-        """Made by the client; ``check`` sees headers.
+        """Created by the client. ``check`` is called with each header.
 
         ``call`` is the method of etcd, with answers as bytes (Any: gRPC has no types).
         """
@@ -63,13 +63,13 @@ class WatchStream:
         self._translated = translated
         self._check = check
         self._logged_in_anew = False
-        self._waiting = set(self._watched)  # for the server to take them up
+        self._waiting = set(self._watched)  # watches that the server has not created yet
         self._forget: Callable[[WatchStream], None] = lambda _: None
         self._closing = threading.Event()
         self._running: _Running | None = None
 
     def open(self, forget: Callable[[WatchStream], None]) -> None:
-        """Begin; ``forget`` is told when it is closed."""
+        """Open the stream. ``forget`` is called when it is closed."""
         self._forget = forget
         self._start()
 
@@ -82,9 +82,10 @@ class WatchStream:
         self.close()
 
     def next(self, timeout: float | None = None) -> WatchBatch | None:
-        """What came next, or None after ``timeout`` seconds of silence.
+        """The next batch, or None if none came within ``timeout`` seconds.
 
-        Raises Compacted, PermissionDenied, Unavailable, Closed or EtcdError, and then again each time: it is over.
+        Raises Compacted, PermissionDenied, Unavailable, Closed or EtcdError. The watch has ended then, and later calls
+        raise the same error.
         """
         running = self._running
         if running is None:
@@ -100,9 +101,9 @@ class WatchStream:
         return self._read(CLASSES["WatchResponse"].FromString(got))
 
     def add(self, prefix: bytes, start: int, *, is_key: bool = False) -> None:
-        """Follow one prefix or key more, from that revision on; `ready` is false until the server has taken it up.
+        """Watch one more prefix or key, from this revision on. `ready` is false until the server has created the watch.
 
-        For the thread that calls `next`.
+        Must be called by the thread that calls `next`.
         """
         number = len(self._watched) + 1
         self._watched[number] = watched = _Watched(prefix, start, is_key=is_key)
@@ -112,11 +113,11 @@ class WatchStream:
 
     @property
     def ready(self) -> bool:
-        """Whether the server has taken up the watch of every prefix."""
+        """Whether the server has created the watch of every prefix."""
         return not self._waiting
 
     def close(self) -> None:
-        """End it, on the server too. More than once, from any thread."""
+        """Close it, on the server as well. May be called from any thread and repeatedly."""
         self._closing.set()
         running = self._running
         if running is not None:
@@ -136,7 +137,7 @@ class WatchStream:
             running.cancel()
 
     def _read(self, response: Any) -> WatchBatch | None:
-        """A response of etcd as a batch; None for one that tells nothing new."""
+        """A response of etcd as a batch; None for one without news."""
         self._check(response.header)
         if response.canceled:  # a refused watch is created and canceled in one response
             return self._canceled(response)
@@ -157,7 +158,7 @@ class WatchStream:
         return WatchBatch(watched.prefix, events, watched.resume)
 
     def _read_fragment(self, watched: _Watched, events: Sequence[Any]) -> WatchBatch | None:
-        """The revisions that a part of a response has whole; of the last one more may follow, so it waits."""
+        """The complete revisions of a fragment. Events of its last revision wait, because more of them may follow."""
         if not events:
             return None
         last = events[-1].kv.mod_revision
@@ -182,7 +183,7 @@ class WatchStream:
             raise EtcdError(f"watch of {prefix} was canceled: {reason or 'the server gave no reason'}")
         if self._logged_in_anew or not self._metadata():
             raise PermissionDenied(f"watch of {prefix}: {reason}")
-        # A token that has expired is refused in the same words as a user without the right: ask once more.
+        # etcd refuses an expired token in the same words as a missing right: try once more with a new token.
         self._logged_in_anew = True
         if self._running is not None:
             self._running.cancel()
@@ -198,7 +199,7 @@ def _create(number: int, watched: _Watched) -> Any:
         start_revision=watched.resume,
         progress_notify=True,
         watch_id=number,
-        fragment=True,  # else one large response breaks the stream, again and again
+        fragment=True,  # otherwise one response that exceeds the message size breaks the stream each time
     )
     return CLASSES["WatchRequest"](create_request=create)
 
@@ -216,7 +217,7 @@ class _Running:
         self._thread.start()
 
     def cancel(self) -> None:
-        """Half-closing would not end a watch on the server."""
+        """Cancel the call: closing our half of it would not end the watch on the server."""
         self._call.cancel()
         self.requests.put(None)
         self.responses.close()

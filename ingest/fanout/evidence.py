@@ -1,4 +1,4 @@
-"""What is known of the one writer of a published table: its heartbeat and canary, and what they allow."""
+"""The state of the one writer of a published table, by its heartbeat and its canary."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..status import State
 
 
 class TableEvidence:
-    """Of one table, over all connections. For the source's thread."""
+    """The evidence about one table, over all connections. For the source's thread."""
 
     def __init__(self, prefix: Prefix, heartbeat: bytes, heartbeat_timeout_s: float, lease_time_s: float) -> None:
-        """Nothing seen. ``prefix`` has one canary."""
+        """Nothing is known yet. ``prefix`` has one canary."""
         self.prefix = prefix
         self.heartbeat = heartbeat
         (self.canary,) = prefix.kind.canaries
@@ -26,14 +26,14 @@ class TableEvidence:
         self._leases = judging.LeaseChecks()
 
     def connect(self, client: Client, now: float) -> tuple[Header, Mapping[bytes, int]]:
-        """A connection begins: look at the heartbeat. Returns its answer, and from where to watch it."""
+        """Begin a connection with the heartbeat. Returns the header, and the revision from which to watch the key."""
         found = allowed(self.heartbeat, partial(client.get, self.heartbeat))
         self.writers.connected(found.header.cluster_id, found.kv, now)
         self._leases = judging.LeaseChecks()
         return found.header, {self.heartbeat: found.header.revision + 1}
 
     def identified(self, client: Client, history: History, difference: str, now: float) -> Mapping[bytes, int]:
-        """It is known who answers: look for the canary. Returns from where to watch it."""
+        """Read the canary, once the server is known. Returns the revision from which to watch the key."""
         self.writers.identified(history, difference, (self.prefix.feed,))
         found = allowed(self.canary, partial(client.get, self.canary))
         if found.kv is not None:  # counted after `identified`, which forgets what was seen before
@@ -41,7 +41,7 @@ class TableEvidence:
         return {self.canary: found.header.revision + 1}
 
     def on_event(self, event: WatchEvent, now: float) -> None:
-        """Its heartbeat or its canary has changed."""
+        """Handle a change of the heartbeat or the canary."""
         if event.kv.key == self.heartbeat:
             if event.type == PUT:
                 self.writers.beat(event.kv, now)
@@ -51,16 +51,16 @@ class TableEvidence:
             self.writers.canary_lost(event.kv.key)
 
     def check_leases(self, client: Client, now: float) -> None:
-        """Look whether its writer renews its leases. Raises EtcdError."""
+        """Check whether the writer renews its leases, if that is due. Raises EtcdError."""
         self._leases.check(client, [(self.writers, self.prefix)], now)
 
     @property
     def is_complete(self) -> bool:
-        """Whether the canary is there."""
+        """Whether the canary exists."""
         return not self.writers.missing(self.prefix.kind.canaries)
 
     def state(self, now: float) -> tuple[State, str]:
-        """What to say of the table while the connection is in order."""
+        """The state of the table while the connection works."""
         missing = judging.missing_canary(self.writers, self.prefix)
         if missing:
             return "stale" if self.prefix.listed else "syncing", missing

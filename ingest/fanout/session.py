@@ -1,8 +1,8 @@
 """Published tables of an etcd as a source: one thread, one connection, evidence per table.
 
-heartbeat of each table ─▶ which etcd is it? ─▶ canary of each ─▶ list a table once its canary is there ─▶ watch it
+heartbeat of each table ─▶ which etcd is it? ─▶ canary of each ─▶ list each table once its canary exists ─▶ watch it
 
-Each table has a writer of its own, which may live in another process: the heartbeat of one says nothing of another.
+Each table has its own writer, which may run in another process: the heartbeat of one says nothing about another.
 """
 
 from __future__ import annotations
@@ -86,24 +86,24 @@ class FanoutSource(EtcdSource):
         self._loop.start()
 
     def accept(self) -> None:
-        """Believe the etcd that answers now, canaries or not: what it does not hold is deleted."""
+        """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted."""
         self._accepted = True
 
     # --- evidence -----------------------------------------------------------------------------------------------------
 
     def explains_lists(self, prefix: Prefix) -> bool:
-        """Whether this etcd is the one that told us of the keys, and its writer has not written all anew since."""
+        """Whether the keys came from this etcd, and its writer has not written all keys again since."""
         return self._writers(prefix).explains_lists(prefix.feed)
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
-        """Of keys that a list leaves out."""
+        """Whether rows of keys that a list lacks may be deleted."""
         inherited = self._reflector.has_inherited
         return judging.list_verdict(
             self._writers(prefix), prefix, self._connected, revision, self._clock(), has_inherited=inherited
         )
 
     def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:
-        """Of keys that went from this very etcd in this way."""
+        """Whether rows of keys that are gone from this etcd for this reason may be deleted."""
         return judging.verdict(self._writers(prefix), prefix, absence, self._clock())
 
     def _writers(self, prefix: Prefix) -> Writers:
@@ -121,7 +121,7 @@ class FanoutSource(EtcdSource):
         return self._client
 
     def identify(self, client: Client) -> Mapping[bytes, int]:
-        """Is this the etcd that we know? If not, everything is listed anew and deletes wait for the writers."""
+        """Check whether this is the etcd that was known. If not, everything is listed again, and deletes wait."""
         now, watched = self._clock(), dict[bytes, int]()
         for each in self._evidence.values():
             header, start = each.connect(client, now)
@@ -135,20 +135,20 @@ class FanoutSource(EtcdSource):
         return watched
 
     def admit(self, client: Client, stream: WatchStream) -> bool:  # noqa: ARG002 - the protocol's
-        """Each table is waited for by itself."""
+        """Nothing is awaited for all tables together."""
         return True
 
     def may_list(self, prefix: Prefix) -> bool:
-        """Whether all of the table is there."""
+        """Whether the table is complete."""
         return self._evidence[prefix.key].is_complete
 
     def listed(self, prefixes: Iterable[Prefix]) -> None:
-        """A canary may have gone meanwhile."""
+        """A list is repeated if the canary is gone by now."""
         for prefix in prefixes:
             prefix.due = not self.may_list(prefix)
 
     def on_other(self, batch: WatchBatch) -> None:
-        """A heartbeat, or a canary."""
+        """Handle changes of heartbeats and canaries."""
         for event in batch.events:
             self._watched[event.kv.key].on_event(event, self._clock())
 
@@ -161,12 +161,12 @@ class FanoutSource(EtcdSource):
         return True
 
     def waits(self) -> Iterable[float | None]:
-        """Until a writer has caught up."""
+        """The seconds until writers have caught up."""
         now = self._clock()
         return [due for each in self._evidence.values() for due in each.writers.due_in(now)]
 
     def settle(self) -> None:
-        """Judge again what is withheld, and report."""
+        """Decide again about withheld rows, and report."""
         self._loop.mark_healthy()
         now, all_of_them = self._clock(), list(self._evidence.values())
         doubtful = [each for each in all_of_them if self._withheld(each.prefix)]
@@ -180,10 +180,10 @@ class FanoutSource(EtcdSource):
     def _withheld(self, prefix: Prefix) -> int:
         return self._reflector.withheld(prefix.feed)
 
-    # --- what we say of ourselves -------------------------------------------------------------------------------------
+    # --- status -------------------------------------------------------------------------------------------------------
 
     def _lost(self, error: EtcdError) -> None:
-        """Of tables that were listed once the last good rows stand; of the others nothing is known."""
+        """Tables that were listed keep their last good rows; of the others nothing is known."""
         refused = isinstance(error, (PermissionDenied, Unauthenticated))
         for prefix in self._keyspace.prefixes.values():
             state: State = "stale" if prefix.listed else "connecting"

@@ -1,11 +1,11 @@
-"""Why keys went from an etcd: somebody deleted them, or the lease that they hung on has ended.
+"""Why keys are gone from an etcd: they were deleted, or their lease has ended.
 
-The lease of a key is read at the last revision that had the key. If that lease lives on, or there was none, somebody
-deleted the key. Without ``keys`` in the request, etcd asks for no rights on the lease (etcd v3.5 server/etcdserver/
+The lease of a key is read at the last revision that had the key. If that lease is still alive, or there was none, the
+key was deleted. Without ``keys`` in the request, etcd requires no rights for the lease (etcd v3.5 server/etcdserver/
 v3_server.go, LeaseTimeToLive).
 
-Where that revision is compacted, the leases of all keys that the prefix has had are asked for. If they all live on,
-none of its keys can have expired.
+If that revision is compacted, all leases that keys of the prefix have had are queried. If all of them are alive, no key
+of the prefix can have expired.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..etcd import Client, Compacted, FutureRevision, PermissionDenied
 
 _KEYS_PER_REQUEST = 100
 _LEASES_MAX = 100
-"""A prefix with more leases than these is not asked about: each costs a request."""
+"""The leases of a prefix are not queried if there are more than this: each one costs a request."""
 
 
 def explain(client: Client, keys: Sequence[tuple[bytes, int]], leases: Collection[int] = ()) -> dict[bytes, Absence]:
-    """For each key that went, with the last revision that had it: how it went. Raises EtcdError.
+    """Why each of these keys is gone; a key is given with the last revision that had it. Raises EtcdError.
 
-    ``leases``: those of all keys that may have gone, if they are known. UNEXPLAINED where the revision is compacted and
-    they do not help, or a lease may not be asked for.
+    ``leases`` are those of all keys that may be gone, if they are known. The result is UNEXPLAINED if the revision is
+    compacted and the leases do not help, or if the user may not query a lease.
     """
     found: dict[bytes, Absence] = {}
     ended: dict[int, Absence] = {0: Absence.DELETED}
@@ -36,7 +36,7 @@ def explain(client: Client, keys: Sequence[tuple[bytes, int]], leases: Collectio
 
 
 def _of_any(client: Client, leases: Collection[int], ended: dict[int, Absence]) -> Absence:
-    """Of a key that hung on one of these leases."""
+    """Why a key with one of these leases is gone."""
     if not 0 < len(leases) <= _LEASES_MAX:
         return Absence.UNEXPLAINED
     alive = all(_of_lease(client, lease, ended) is Absence.DELETED for lease in leases)
@@ -44,7 +44,7 @@ def _of_any(client: Client, leases: Collection[int], ended: dict[int, Absence]) 
 
 
 def _leases(client: Client, keys: Sequence[tuple[bytes, int]]) -> Mapping[bytes, int | None]:
-    """The lease that each key hung on; None where that is not known any more."""
+    """The lease of each key; None where it is no longer known."""
     try:
         kvs = client.get_many(keys)
     except (Compacted, FutureRevision):
@@ -53,7 +53,7 @@ def _leases(client: Client, keys: Sequence[tuple[bytes, int]]) -> Mapping[bytes,
 
 
 def _one_by_one(client: Client, keys: Sequence[tuple[bytes, int]]) -> dict[bytes, int | None]:
-    """In halves: what is compacted is old, and the rest is not."""
+    """Query the keys in halves, because one compacted revision fails the whole request."""
     half = len(keys) // 2
     return {**_leases(client, keys[:half]), **_leases(client, keys[half:])}
 
@@ -70,6 +70,6 @@ def _of_lease(client: Client, lease: int, ended: dict[int, Absence]) -> Absence:
 
 
 def worst(absences: Iterable[Absence]) -> Absence:
-    """The one that says least for a delete; DELETED of none."""
+    """The weakest of these reasons to delete; DELETED if there are none."""
     order = (Absence.DELETED, Absence.LISTED_WITHOUT, Absence.EXPIRED, Absence.UNEXPLAINED)
     return max(absences, key=order.index, default=Absence.DELETED)

@@ -1,4 +1,4 @@
-"""Which server of several to talk to, and with what credentials. Knows nothing of what is stored there."""
+"""Chooses one of several servers, and reads the credentials for it. Knows nothing of what is stored there."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..names import MakeResolver, Unresolved
 from .options import EtcdServers, TlsOptions
 from .resolving import aliased, checked_aliases, resolver_of
 
-_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
+_chance = SystemRandom()  # the global generator belongs to the program that we run in, which may have seeded it
 
 
 class PemFiles(msgspec.Struct, frozen=True):
-    """Paths of PEM files, and what their options are called where the user wrote them."""
+    """Paths of PEM files, and the names of the options that the user set them with."""
 
     ca_file: str | None = None
     cert_file: str | None = None
@@ -27,7 +27,7 @@ class PemFiles(msgspec.Struct, frozen=True):
 
 
 class UserPassword(msgspec.Struct, frozen=True):
-    """User and password, where they stand together; it does not show them."""
+    """A user name and a password. The password is not shown by `repr`."""
 
     username: str
     password: str
@@ -38,9 +38,9 @@ class UserPassword(msgspec.Struct, frozen=True):
 
 
 class Servers(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to connect to, and how: with a login, or a user and the file of its password.
+    """The servers to connect to, and the credentials: a login, or a user and the file with the password.
 
-    ``locked``: one connection takes answers of one etcd cluster only. ``resolver`` is asked for names first.
+    With ``locked`` a connection accepts answers from one etcd cluster only. ``resolver`` is tried first for names.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -63,10 +63,10 @@ class Servers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connector:
-    """Makes clients: of one server while it works, of the next when it failed. For one thread at a time.
+    """Makes clients of the current server, and of the next one when that fails. For one thread at a time.
 
-    A name that a resolver knows is asked for anew after a connection that worked was lost, and when all of its
-    addresses have failed.
+    A name that the resolver knows is resolved again after a working connection was lost, and when all of its addresses
+    have failed.
     """
 
     def __init__(self, servers: Servers, *, shuffle: Callable[[list[Endpoint]], None] = _chance.shuffle) -> None:
@@ -76,6 +76,7 @@ class Connector:
         shuffle(self._endpoints)
         self._untried = len(self._endpoints)
         self._addresses: list[Endpoint] = []
+        self._resolved_to = 1
         self._shuffle = shuffle
         self._resolver = None if servers.resolver is None else servers.resolver()
         self._closed = False
@@ -92,9 +93,10 @@ class Connector:
         return self._servers
 
     def connect(self) -> Client:
-        """A client of the server in turn. Certificates and password are read anew, so that they can be renewed.
+        """A client of the current server. Certificates and password are read again, so that they can be renewed.
 
-        Raises Unavailable where a file is not in order, or the server's name has no address now; Closed after `close`.
+        Raises Unavailable if a file cannot be used, or the server's name has no address now. Raises Closed after
+        `close`.
         """
         servers = self._servers
         try:
@@ -103,6 +105,7 @@ class Connector:
             raise Unavailable(str(error)) from None
         if not self._addresses:
             self._addresses = self._resolved(self._endpoints[0])
+            self._resolved_to = len(self._addresses)
         return Client(
             self._addresses[0],
             tls=tls,
@@ -113,13 +116,13 @@ class Connector:
         )
 
     def close(self) -> None:
-        """A name that is being asked for is given up, and no other is asked for. From any thread."""
+        """Cancel the resolution of a name, and allow no further one. May be called from any thread."""
         self._closed = True
         if self._resolver is not None:
             self._resolver.close()
 
     def _resolved(self, endpoint: Endpoint) -> list[Endpoint]:
-        """A server, once for each address that the resolver knows of its name."""
+        """The server with each address that the resolver has for its name."""
         if self._resolver is None or endpoint.address:
             return [endpoint]
         try:
@@ -135,16 +138,21 @@ class Connector:
         return found
 
     def credentials_changed(self) -> bool:
-        """Whether the files say something else than when we connected. Raises OSError if they are not in order."""
+        """Whether the files have changed since we connected. Raises OSError if they cannot be used."""
         return self._credentials() != self._used
 
+    @property
+    def has_others(self) -> bool:
+        """Whether there is another server, which may have what the current one lacks."""
+        return len(self._endpoints) > 1 or self._resolved_to > 1
+
     def mark_working(self) -> None:
-        """The server in turn is in order."""
+        """The current server works."""
         self._untried = len(self._endpoints)
         del self._addresses[1:]
 
     def try_next(self) -> bool:
-        """The server in turn is not: the next one's turn. False when all have failed, one after the other."""
+        """The current server failed: choose the next one. False when all have failed, one after the other."""
         del self._addresses[:1]
         if self._addresses:
             return True
@@ -156,7 +164,7 @@ class Connector:
         return False
 
     def _credentials(self) -> tuple[Tls, tuple[str, str] | None]:
-        """Raises OSError, which ssl's errors are too; its text names option and file, never a secret."""
+        """Raises OSError, also for errors of ssl. The message names the option and the file, and has no secrets."""
         servers = self._servers
         tls = Tls() if servers.pems is None else _read_tls(servers.pems)
         if servers.login is not None:
@@ -215,7 +223,7 @@ def _read_tls(pems: PemFiles) -> Tls:
 
 
 def _check(pems: PemFiles) -> None:
-    """That the files hold what they should: gRPC would only say later, and to nobody, that they do not."""
+    """Check the contents of the files. gRPC would fail only later, without saying which file is wrong."""
     ca, cert, key = pems.names
 
     def no_password() -> str:

@@ -1,4 +1,4 @@
-"""The thread of a source, and the one connection that it has at a time. Knows neither keys nor tables."""
+"""The thread of a source, which has one connection at a time. Knows neither keys nor tables."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _log = logging.getLogger("ingest")
 
 
 class ConnectionLoop:
-    """Connects, and runs ``session`` until it breaks; then tries the next server, or waits, longer each time.
+    """Connects and calls ``session``. When that fails, it tries the next server, or waits, longer each time.
 
-    ``session`` is given a client, which is closed when it returns; it raises EtcdError when the connection is lost,
-    and returns to have a new one at once. ``lost`` is told the error, ``ended`` what ended the thread.
+    ``session`` gets a client, which is closed afterwards. It raises EtcdError when the connection is lost, and returns
+    to get a new connection at once. ``lost`` is called with the error, ``ended`` with the exception that ended the
+    thread, or None.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class ConnectionLoop:
         retry_max_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``name`` is the thread's. What the status has to write is written while the loop waits."""
+        """``name`` is the name of the thread. Pending rows of the status are written while the loop waits."""
         self.connector = connector
         self._status = status
         self._session = session
@@ -51,7 +52,7 @@ class ConnectionLoop:
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the thread against expectation, or None."""
+        """The error that ended the thread unexpectedly, or None."""
         return self._worker.failure
 
     @property
@@ -60,24 +61,24 @@ class ConnectionLoop:
         return self._worker.stopping
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._worker.start()
 
     def stop(self) -> None:
-        """Ask it to end; a request under way is cut off."""
+        """Ask it to end. A request in progress is cancelled."""
         self._worker.stop()
         self.reconnect()
         self.connector.close()
 
     def reconnect(self) -> None:
-        """End the present connection or wait, from any thread: the session gets Closed."""
+        """End the current connection or pause. The session's calls raise Closed. May be called from any thread."""
         self._reconnect.set()
         client = self._client
         if client is not None:
             client.close()
 
     def replace(self, connector: Connector) -> None:
-        """Make connections by another connector from now on, from any thread."""
+        """Use another connector from now on. May be called from any thread."""
         before, self.connector = self.connector, connector
         self.reconnect()
         before.close()
@@ -87,7 +88,7 @@ class ConnectionLoop:
         return self._worker.join(timeout)
 
     def mark_healthy(self) -> None:
-        """The connection does what it should: this server is kept, and the next waits are short."""
+        """The connection works: keep this server, and begin with short pauses again after the next failure."""
         if self._healthy_since is None:
             self._healthy_since = self._clock()
             self._status.figures.record_connection()

@@ -1,13 +1,13 @@
-"""Whether the writers of an etcd are alive, by when their heartbeat changed on our clock. Pure: time comes in.
+"""Whether the writers of an etcd are alive, by the time on our clock when their heartbeat changed. Pure.
 
-What the heartbeat says is the writer's clock, and is never read.
+The value of the heartbeat is the time on the writer's clock, and is not used.
 """
 
 from __future__ import annotations
 
 
 class Heartbeat:
-    """Remembers the last beat over reconnects: reading an old one anew is no sign of life.
+    """Remembers the last heartbeat across reconnects: reading the same one again is no sign of life.
 
     >>> heart = Heartbeat(120)
     >>> heart.beat(7, 100, now=0); heart.silent_s(50)
@@ -19,26 +19,26 @@ class Heartbeat:
     """
 
     def __init__(self, timeout_s: float) -> None:
-        """Silent is who has not beaten for longer."""
+        """The writers are silent if there was no heartbeat for ``timeout_s`` seconds."""
         self.timeout_s = timeout_s
         self._last: tuple[int, int] | None = None
         self._at: float | None = None
 
     def beat(self, cluster_id: int, version: int, now: float) -> None:
-        """The heartbeat of an etcd cluster changed last at that revision."""
+        """The heartbeat of an etcd cluster has last changed at this revision."""
         if (cluster_id, version) != self._last:
             self._last = cluster_id, version
             self._at = now
 
     def mark_absent(self) -> None:
-        """There is none, so there is nothing to judge by, until one has been seen."""
+        """There is no heartbeat. The writers count as alive until one has been seen."""
         self._last = self._at = None
 
     def silent_s(self, now: float) -> float | None:
-        """For how long there was no beat; None if there never was one."""
+        """The seconds since the last heartbeat; None if there never was one."""
         return None if self._at is None else now - self._at
 
     def is_silent(self, now: float) -> bool:
-        """Whether that is too long."""
+        """Whether that is longer than the timeout."""
         silent_s = self.silent_s(now)
         return silent_s is not None and silent_s > self.timeout_s

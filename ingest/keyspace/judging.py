@@ -1,4 +1,7 @@
-"""Which absence may be believed where writers have a heartbeat and canaries. Fills the evidence of `ingest.belief`."""
+"""Which missing keys are believed to be deleted, where writers have a heartbeat and canaries.
+
+Collects the evidence; `ingest.belief` decides.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ _LEASES_S = 10.0
 def list_verdict(
     writers: Writers, prefix: Prefix, client: Client, revision: int, now: float, *, has_inherited: bool
 ) -> Verdict:
-    """Of keys that a list leaves out. Its canaries must be there at the very revision of the list.
+    """Whether rows of keys that a list lacks may be deleted. The canaries must exist at the list's revision.
 
-    Raises Unavailable where one is not, of a first list: it may be a part, and a table with a part is not initialized.
+    Raises Unavailable if a canary is missing at the first list. That list may be incomplete, and the table would count
+    as initialized.
     """
     canaries = prefix.kind.canaries
     for canary in () if writers.accepted else canaries:
@@ -31,14 +35,14 @@ def list_verdict(
 
 
 def verdict(writers: Writers, prefix: Prefix, absence: Absence, now: float) -> Verdict:
-    """Of keys that went from this very etcd in this way."""
+    """Whether rows of keys that are gone from this etcd for this reason may be deleted."""
     if absence in (Absence.EXPIRED, Absence.UNEXPLAINED):
         writers.start_doubt(prefix.feed, absence)
     return writers.verdict(prefix.feed, prefix.kind.canaries, absence, now, history=History.SAME)
 
 
 def settle(writers: Writers, prefixes: Sequence[Prefix], withheld: Callable[[Prefix], int], now: float) -> None:
-    """Judge again what is withheld. What may go now goes with a list: events may still be under way."""
+    """Decide again about withheld rows. Those that may go are deleted by a new list: events may be on their way."""
     doubtful = [prefix for prefix in prefixes if withheld(prefix)]
     for prefix in prefixes:
         writers.observe_writes(prefix.feed, prefix.changes, prefix.lease, now)
@@ -51,25 +55,25 @@ def settle(writers: Writers, prefixes: Sequence[Prefix], withheld: Callable[[Pre
 
 
 def missing_canary(writers: Writers, prefix: Prefix) -> str:
-    """What to say where a canary is missing; empty: all are there."""
+    """The message for a missing canary; empty if there is none."""
     for canary in writers.missing(prefix.kind.canaries):
         return f"waiting for {canary.decode('utf-8', 'backslashreplace')}: not all of it is there yet"
     return ""
 
 
 class LeaseChecks:
-    """Whether the writers renew their leases, looked at every ten seconds on one connection. For one thread."""
+    """Checks every ten seconds whether writers renew their leases, on one connection. For one thread."""
 
     __slots__ = ("_due_at", "warning")
 
     def __init__(self) -> None:
-        """Looks at once when it is asked first."""
+        """The first check is due at once."""
         self._due_at = 0.0
         self.warning = ""
-        """What an operator should mend: leases that are too short. Empty: nothing."""
+        """Leases that are too short, for the operator; empty if there are none."""
 
     def check(self, client: Client, prefixes: Iterable[tuple[Writers, Prefix]], now: float) -> None:
-        """Look at the leases under the canaries of these prefixes, if that is due. Raises EtcdError."""
+        """Check the leases of the canaries of these prefixes, if that is due. Raises EtcdError."""
         if now < self._due_at:
             return
         self._due_at = now + _LEASES_S

@@ -1,4 +1,4 @@
-"""All prefixes that one source reads of an etcd: lists, watches, and what we know of the server's history."""
+"""All prefixes that one source reads from an etcd: lists, watches, and the known history of the server."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _WITNESSES = 8
 
 
 class Judge(Protocol):
-    """Fills the evidence of its backend, and asks `may_delete`."""
+    """Decides for its backend whether rows may be deleted: it collects the evidence and calls `may_delete`."""
 
     @property
     def needs_causes(self) -> bool:
-        """Whether it matters how a key went. Else nobody is asked: etcd says that it is gone."""
+        """Whether it matters if a key was deleted or has expired. If not, leases are not queried."""
         ...
 
     def explains_lists(self, prefix: Prefix) -> bool:
-        """Whether to ask how each key went that a list leaves out: this very server told us of it."""
+        """Whether to find out why each key that a list lacks is gone: it was on this very server before."""
         ...
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
-        """Of keys that a list at this revision leaves out."""
+        """Whether rows of keys that a list at this revision lacks may be deleted."""
         ...
 
     def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:
-        """Of keys that went in this way."""
+        """Whether rows of keys that are gone for this reason may be deleted."""
         ...
 
 
 class Keyspace:
-    """The prefixes by their keys. What they say goes to the reflector. For one thread at a time."""
+    """The prefixes by their keys. Their events go to the reflector. For one thread at a time."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Keyspace:
         judge: Judge,
         stopping: Callable[[], bool],
     ) -> None:
-        """``stopping`` is looked at between two pages and two batches."""
+        """``stopping`` is checked between pages and between batches."""
         self.prefixes: dict[bytes, Prefix] = {prefix.key: prefix for prefix in map(Prefix, kinds)}
         self.lineage = Lineage()
         self._reflector = reflector
@@ -61,10 +61,10 @@ class Keyspace:
         self._judge = judge
         self._stopping = stopping
 
-    # --- whom we talk to ----------------------------------------------------------------------------------------------
+    # --- the server ---------------------------------------------------------------------------------------------------
 
     def replan(self, kinds: Iterable[Kind]) -> None:
-        """Other prefixes, or other decoders, from now on; what is known of a feed under the same prefix is kept."""
+        """Use other prefixes or decoders from now on. What is known of a feed with the same prefix is kept."""
         before = {prefix.feed: prefix for prefix in self.prefixes.values()}
         self.prefixes = {prefix.key: prefix for prefix in map(Prefix, kinds)}
         for prefix in self.prefixes.values():
@@ -74,14 +74,14 @@ class Keyspace:
                 prefix.known = known.known if known.key == prefix.key else 0
 
     def forget(self) -> None:
-        """Nothing was ever listed."""
+        """Forget everything, as if nothing had been listed."""
         for prefix in self.prefixes.values():
             prefix.listed, prefix.due, prefix.known = False, True, 0
 
     def begin(self, header: Header, *, same: bool = False) -> None:
-        """From now on the history that we know is this server's; everything is to be listed anew.
+        """Follow this server's history from now on, and list everything again.
 
-        ``same``: it continues the one that we knew, whose revisions mean the same.
+        With ``same`` it continues the history that we knew, so that known revisions stay valid.
         """
         if not same:
             self.lineage.begin(header)
@@ -90,7 +90,7 @@ class Keyspace:
             prefix.known = prefix.known if same else 0
 
     def history(self, client: Client, header: Header) -> tuple[History, str]:
-        """Whether this server continues the history that we know, and what differs."""
+        """Whether this server continues the history that we know; and if not, what differs."""
         if not self.lineage.known:
             return History.NONE, ""
         broken = self.lineage.broken_by(header)
@@ -110,21 +110,21 @@ class Keyspace:
             return self.lineage.compare_witness(key, client.get(key).kv, now=True)
 
     def check(self, client: Client, header: Header) -> None:
-        """The server must be the one we knew when the connection began. Raises Unavailable."""
+        """Check that the server is the one that the connection began with. Raises Unavailable."""
         broken = self.lineage.broken_by(header)
         if broken:
             raise Unavailable(f"{client.endpoint}: the server was replaced: {broken}")
         self.lineage.observe_header(header)
 
     def probe(self, client: Client) -> None:
-        """Whether the server still answers, and is the one we knew. Raises EtcdError."""
+        """Check that the server still answers, and that it is the one we knew. Raises EtcdError."""
         prefix = next(iter(self.prefixes), b"a")
         self.check(client, client.get(prefix).header)
 
     # --- lists --------------------------------------------------------------------------------------------------------
 
     def list(self, client: Client, prefix: Prefix) -> None:
-        """List a prefix at one revision and replace what we had of it. Raises Compacted between two pages."""
+        """List a prefix at one revision, and replace its rows. Raises Compacted if a compaction comes between pages."""
         allowed(prefix.key, partial(self._list, client, prefix))
 
     def _list(self, client: Client, prefix: Prefix) -> None:
@@ -162,7 +162,7 @@ class Keyspace:
             self.lineage.witness(kv.key, revision, fingerprint(kv))
 
     def _offer(self, client: Client, prefix: Prefix, listed: Listed, revision: int, copy: Copy | None = None) -> None:
-        """Judge what a list leaves out, and write the list."""
+        """Decide what becomes of keys that a list lacks, and write the list."""
         missing = self._reflector.names(listed.feed) - {event.object for event in listed.objects}
         if copy is not None:
             missing.discard(copy.feed)
@@ -180,9 +180,9 @@ class Keyspace:
         self._reflector.offer(Listed(listed.feed, objects, believed, reason, gone))
 
     def _explained(self, client: Client, prefix: Prefix, names: Iterable[str], copy: Copy | None) -> dict[str, str]:
-        """Of keys that went while we were not connected to this very server: how they went decides.
+        """Doubts about keys that are gone since we were last connected to this server, by the reason why they are gone.
 
-        Of those that etcd knows nothing about any more, the list alone does.
+        Where etcd no longer knows the reason, the verdict on the list counts.
         """
         keys = {prefix.key_of(name, copy): name for name in names}
         causes = explain(client, [(key, prefix.known) for key in keys])
@@ -191,10 +191,10 @@ class Keyspace:
         return {keys[key]: doubts[absence] for key, absence in known.items()}
 
     def _recheck_server(self, client: Client, prefix: Prefix) -> None:
-        """Before anything is deleted: did one server give the whole list? Its address may have turned meanwhile.
+        """Before anything is deleted, check that one server sent the whole list: its address may lead elsewhere by now.
 
-        Raises Unavailable where that cannot be shown: `Judge` has judged the server that answered before the list, and
-        not the one behind it. With the next connection it judges again, and lets deletes wait for the writers.
+        Raises Unavailable if that cannot be shown, because `Judge` has judged the server that answered before the list.
+        On the next connection it judges again.
         """
         header = client.get(prefix.key).header
         self.check(client, header)
@@ -205,16 +205,16 @@ class Keyspace:
             raise Unavailable(f"{client.endpoint}: the server may have been replaced while it was listed: {why}")
 
     def require_relist(self, revision: int) -> None:
-        """History before this revision is gone; 0: we were not told, or a list was cut in two."""
+        """The history before this revision is compacted. 0: the revision is unknown, or a list was interrupted."""
         for prefix in self.prefixes.values():
             prefix.due = prefix.due or not revision or prefix.known + 1 < revision
 
     # --- watches ------------------------------------------------------------------------------------------------------
 
     def gather(self, client: Client, stream: WatchStream, wait_s: float, other: Callable[[WatchBatch], None]) -> None:
-        """Take what comes until nothing more is waiting or the batch is due, and write it.
+        """Collect events until none is waiting or the batch is due, and write them.
 
-        ``other`` is given what is of none of the prefixes.
+        ``other`` is called with events of keys that belong to none of the prefixes.
         """
         batch = stream.next(wait_s)
         while batch is not None:
@@ -230,11 +230,11 @@ class Keyspace:
         split, clock, offer = self._reflector.split, time.perf_counter, self._reflector.offer
         started = clock()
         known, events = prefix.known, batch.events
-        if events and events[0].kv.mod_revision <= known:  # listed since: what is older would turn back what we know
+        if events and events[0].kv.mod_revision <= known:  # a list has come since, and older events would undo it
             events = [event for event in events if event.kv.mod_revision > known]
         decoded, copy = bool(prefix.kind.tables), prefix.kind.copy
         deleted = [event.kv for event in events if event.type == DELETE]
-        # Before anything is explained: a key may have come and gone in this batch.
+        # First of all, because a key may be created and deleted in the same batch.
         prefix.leases.update(event.kv.lease for event in events if event.type != DELETE)
         doubts = self._doubts(client, prefix, deleted) if deleted and self._judge.needs_causes else {}
         for event in events:
@@ -255,7 +255,7 @@ class Keyspace:
                 self.lineage.witness(kv.key, kv.mod_revision, fingerprint(kv) if is_put else None)
 
     def _doubts(self, client: Client, prefix: Prefix, deleted: Sequence[KeyValue]) -> Mapping[bytes, str]:
-        """Why deletes are not believed, by key; nothing for those that are."""
+        """The keys whose deletion is doubted, each with the reason."""
         causes = explain(client, [(kv.key, kv.mod_revision - 1) for kv in deleted], prefix.leases)
         verdicts = {absence: self._judge.verdict(prefix, absence) for absence in set(causes.values())}
         return {key: verdict.reason for key, absence in causes.items() if isinstance(verdict := verdicts[absence], No)}
@@ -270,12 +270,12 @@ def _doubt(verdict: Verdict) -> str:
 
 
 def completion(copy: Copy) -> tuple[Upsert]:
-    """The object that says that all of a copy is there."""
+    """The object that marks a copy as complete."""
     return (Upsert(copy.feed, copy.feed, (copy.complete,)),)
 
 
 def allowed(key: bytes, ask: Callable[[], T]) -> T:
-    """What etcd answers; a refusal says what we may not read."""
+    """The result of ``ask``. Where etcd denies permission, the error names the key that the user may not read."""
     try:
         return ask()
     except PermissionDenied as error:

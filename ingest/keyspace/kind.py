@@ -1,4 +1,4 @@
-"""What stands under one prefix of an etcd, and how it becomes rows. Knows no prefix by name."""
+"""Describes the keys under one prefix of an etcd, and how they become rows. Knows no prefix by name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..source import AnyTable
 
 
 class Copy(msgspec.Struct, frozen=True):
-    """The values of a prefix as they are, in one more table, whether they can be decoded or not.
+    """A second table with the raw values of a prefix, whether they can be decoded or not.
 
-    ``row`` makes the one row of what follows the prefix in a key, and the value. ``complete`` is a row of that table
-    that is there once a list was full. ``feed`` is what the reflector calls it.
+    ``row`` makes a row from the part of a key after the prefix, and the value. ``complete`` is a row that is written to
+    that table after a complete list. ``feed`` is the name of the feed in the reflector.
     """
 
     feed: str
@@ -25,12 +25,12 @@ class Copy(msgspec.Struct, frozen=True):
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """One prefix. ``decode`` makes rows of what follows the prefix in a key, and the value; or raises WireError.
+    """One prefix. ``decode`` makes rows from the part of a key after the prefix, and the value. It may raise WireError.
 
-    ``mixed``: the rows are of several types. Rows of tables that are not among ``tables`` are left out. ``feed`` is
-    what the reflector calls it, the prefix if not given: the same feed may stand under another prefix elsewhere.
-    ``canaries`` are the keys that tell that a server holds all of it. Without ``tables`` nothing is decoded: there is
-    only the ``copy``.
+    With ``mixed`` the rows are of several types, and rows of tables that are not among ``tables`` are dropped. ``feed``
+    is the name of the feed in the reflector, by default the prefix; one feed may have different prefixes on different
+    servers. ``canaries`` are keys whose presence shows that a server has all keys of the prefix. Without ``tables``
+    nothing is decoded, and only ``copy`` is filled.
     """
 
     prefix: str
@@ -48,7 +48,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 def chosen(kinds: Iterable[Kind], names: tuple[str, ...]) -> tuple[Kind, ...]:
-    """The kinds that fill the tables of these names, and no others; and those that are copied."""
+    """The kinds that fill the named tables or are copied, without the tables that are not named."""
     found = []
     for kind in kinds:
         tables = tuple(table for table in kind.tables if table.name in names)
@@ -58,7 +58,7 @@ def chosen(kinds: Iterable[Kind], names: tuple[str, ...]) -> tuple[Kind, ...]:
 
 
 def check_names(backend: str, tables: Sequence[AnyTable], names: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The names of the tables to fill, all without names. Raises InvalidOptions for one that the backend lacks."""
+    """The names of the tables to fill; None means all. Raises InvalidOptions for one that the backend cannot fill."""
     known = tuple(table.name for table in tables)
     if names is None:
         return known

@@ -1,9 +1,10 @@
 """Whether the server that answers now continues the history that we know. Pure.
 
-An etcd that lost its data directory, or another one behind the same address, answers like a healthy server that holds
-few keys: believing it would empty the tables. Its cluster id may even be the same, since a statically configured etcd
-computes it from its name and addresses. So we look at everything that can only grow in one history, and at the keys
-that changed last: an older backup has them not, whatever was written to it since it was restored.
+An etcd that lost its data directory, or another one behind the same address, answers like a healthy server with few
+keys. If we believed it, the tables would be emptied. Its cluster id may even be the same, because a statically
+configured etcd computes it from its name and addresses. So we compare everything that can only grow within one history,
+and the keys that changed last: a server restored from an older backup does not have them, whatever was written to it
+since.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _WITNESSES = 8
 
 
 class Header(Protocol):
-    """What every response of etcd tells about the server's state."""
+    """The header of every response of etcd: the state of the server."""
 
     @property
     def cluster_id(self) -> int:
@@ -62,19 +63,19 @@ class Versioned(Protocol):
 
 
 Fingerprint: TypeAlias = tuple[int, int, int] | None
-"""What a key looked like: last change, creation, and a sum of the value that is the same in every process.
+"""Identifies one version of a key: revision of its last change, revision of its creation, and a checksum of its value.
 
-None: the key is deleted.
+The checksum is the same in every process. None: the key is deleted.
 """
 
 
 def fingerprint(kv: Versioned | None) -> Fingerprint:
-    """What tells one version of a key from all others."""
+    """The fingerprint of a version of a key."""
     return None if kv is None else (kv.mod_revision, kv.create_revision, crc32(kv.value))
 
 
 class _Dump(msgspec.Struct, frozen=True):
-    """What is kept beside a dump."""
+    """The form in which a lineage is saved beside a dump."""
 
     etcd: int
     revision: int
@@ -83,10 +84,10 @@ class _Dump(msgspec.Struct, frozen=True):
 
 
 class Lineage:
-    """What we know of one etcd's history: its id, how far it had come, and how the keys looked that changed last."""
+    """The known history of one etcd: its cluster id, its latest revision and term, and the keys that changed last."""
 
     def __init__(self) -> None:
-        """Nothing known: whoever answers first is believed."""
+        """Nothing is known: the first server that answers is believed."""
         self._cluster_id = 0
         self._revision = 0
         self._raft_term = 0
@@ -104,13 +105,13 @@ class Lineage:
 
     @property
     def witnesses(self) -> dict[bytes, int]:
-        """The keys to ask for after a reconnect, each with the revision up to which we knew its prefix then."""
+        """The keys to compare after a reconnect, each with the revision up to which its prefix was known."""
         return {key: revision for key, (revision, _) in self._witnesses.items()}
 
     def broken_by(self, header: Header) -> str:
         """Why the server cannot be the one we knew; empty if it can.
 
-        ``header`` is that of a linearizable read: a lagging member's other answers may be older than ours.
+        ``header`` must come from a linearizable read: other answers of a lagging member may be older than our state.
         """
         if not self.known:
             return ""
@@ -123,14 +124,14 @@ class Lineage:
         return ""
 
     def dump(self) -> str:
-        """All of this as text, for whoever begins with our rows; empty if nothing is known."""
+        """The lineage as text, for a warm start with our rows; empty if nothing is known."""
         if not self.known:
             return ""
         witnesses = [(key, *seen) for key, seen in self._witnesses.items()]
         return msgspec.json.encode(_Dump(self._cluster_id, self._revision, self._raft_term, witnesses)).decode()
 
     def load(self, dump: str) -> None:
-        """Go on with the history that another process knew. A text that is none is passed over."""
+        """Continue the history that another process knew. An invalid text is ignored."""
         try:
             before = msgspec.json.decode(dump, type=_Dump)
         except (msgspec.DecodeError, ValueError):
@@ -139,8 +140,9 @@ class Lineage:
         self._witnesses = {key: (revision, version) for key, revision, version in before.witnesses}
 
     def compare_witness(self, key: bytes, kv: Versioned | None, *, now: bool) -> History:
-        """What a witness says. ``kv`` is the key at the witness's revision; or as it is ``now``, where that revision is
-        compacted. NONE: it has changed since, and says nothing.
+        """Compare a witness with the key ``kv`` at the witness's revision; or ``now``, if that revision is compacted.
+
+        The result is NONE if the key has changed since, which proves nothing.
         """
         revision, expected = self._witnesses[key]
         if now and (kv is None or kv.mod_revision > revision):
@@ -148,23 +150,23 @@ class Lineage:
         return History.SAME if fingerprint(kv) == expected else History.OTHER
 
     def begin(self, header: Header) -> None:
-        """From now on this server's history is the one we know."""
+        """Follow this server's history from now on."""
         self._cluster_id = header.cluster_id
         self._revision = header.revision
         self._raft_term = header.raft_term
         self._witnesses.clear()
 
     def observe(self, revision: int) -> None:
-        """The history came at least this far."""
+        """The history has reached at least this revision."""
         self._revision = max(self._revision, revision)
 
     def observe_header(self, header: Header) -> None:
-        """A linearizable read came from the history that we know."""
+        """Take over the header of a linearizable read from the known history."""
         self._revision = max(self._revision, header.revision)
         self._raft_term = max(self._raft_term, header.raft_term)
 
     def witness(self, key: bytes, revision: int, version: Fingerprint) -> None:
-        """At this revision the key looked like that. The latest few are kept, a deletion as well as a change."""
+        """Remember the version of a key at this revision, also a deletion. Only the latest few are kept."""
         self._witnesses.pop(key, None)
         self._witnesses[key] = revision, version
         if len(self._witnesses) > _WITNESSES:

@@ -1,4 +1,4 @@
-"""The options of every backend that reads an etcd, as they stand in the configuration."""
+"""The options that all backends for etcd have in common."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class TlsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
 
 class ServiceResolverOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """Who is asked for names that end in ``.svc`` or ``.svc.cluster.local``, in place of the machine's resolver.
+    """Resolves names that end in ``.svc`` or ``.svc.cluster.local``, in place of the machine's resolver.
 
-    An API server says where the pods of a Service are: no DNS and no datapath of a cluster is needed to reach them.
+    An API server knows the addresses of a Service's pods, so neither DNS nor the cluster's datapath is needed.
     """
 
     kubernetes: ApiServerOptions
 
 
 class EtcdServers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """An etcd, and how to connect to it.
+    """An etcd and how to connect to it.
 
-    ``endpoints``: ``http://host:port`` or ``https://host:port``. The password stands in a file of its own, so that no
-    configuration and no error message can carry it.
+    ``endpoints``: ``http://host:port`` or ``https://host:port``. The password is in a file of its own, so that it is in
+    no configuration and in no error message.
 
-    ``host_aliases``: the addresses of a name in ``endpoints``, for which nobody is asked then; certificates remain the
-    name's.
+    ``host_aliases``: addresses for names in ``endpoints``, which are then not resolved. Certificates are still checked
+    against the name.
     """
 
     endpoints: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -50,8 +50,8 @@ class EtcdServers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 class EtcdReading(EtcdServers, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """An etcd that a source reads.
 
-    ``lease_time_s``: for how long after a replaced or emptied etcd came back its silence about an object does not count
-    as a deletion (the writers need that long to return).
+    ``lease_time_s``: for how long missing keys do not count as deleted after an etcd was replaced or emptied; its
+    writers may take that long to return.
     """
 
     page_limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
@@ -63,7 +63,7 @@ class EtcdReading(EtcdServers, frozen=True, kw_only=True, forbid_unknown_fields=
 class EtcdOptions(EtcdReading, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """An etcd with keys of Cilium.
 
-    ``tables``: which tables to fill, by name; all that the backend carries if not given.
+    ``tables``: the names of the tables to fill, by default all that the backend can fill.
     """
 
     tables: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""One prefix of the etcd: what its keys say, and up to which revision we know it. Pure."""
+"""One prefix of an etcd: decodes its keys, and knows up to which revision it was read. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .kind import Copy, Kind
 
 
 class Prefix:
-    """Where we are with one kind.
+    """The progress of reading one kind.
 
-    ``known`` is the revision up to which we know it. ``listed``: it was listed once. ``due``: it must be (again).
-    ``changes`` counts the puts that a watch has told: somebody writes here; ``lease`` is that of the last one.
-    ``leases`` are those that its keys have hung on since the last list; 0 stands for keys without one.
+    ``known`` is the revision up to which it was read. ``listed``: it was listed at least once. ``due``: it must be
+    listed (again). ``changes`` counts the puts that came from the watch, and ``lease`` is the lease of the last one.
+    ``leases`` are all leases that its keys have had since the last list; 0 stands for keys without a lease.
     """
 
     def __init__(self, kind: Kind) -> None:
-        """Nothing known."""
+        """Nothing has been read."""
         self.kind = kind
         self.feed = kind.feed or kind.prefix
         self.name = kind.prefix
@@ -41,7 +41,7 @@ class Prefix:
             return b""
 
     def read(self, key: bytes, value: bytes) -> Upsert | Bad:
-        """What a key and its value say."""
+        """Decode a key and its value."""
         try:
             name = key.decode()
             return Upsert(self.feed, name, self.kind.decode(name[len(self.name) :], value))
@@ -51,12 +51,12 @@ class Prefix:
             return Bad(self.feed, _text(key), "the key is not UTF-8", excerpt(value))
 
     def read_page(self, kvs: Iterable[KeyValue]) -> list[Upsert | Bad]:
-        """What the keys of a list say."""
+        """Decode the keys of a list."""
         read = self.read
         return [read(kv.key, kv.value) for kv in kvs]
 
     def copy(self, key: bytes, value: bytes, copy: Copy) -> Upsert | Bad:
-        """A key and its value as they are."""
+        """A key and its raw value, for the copy."""
         try:
             name = key.decode()
         except UnicodeDecodeError:
@@ -64,14 +64,14 @@ class Prefix:
         return Upsert(copy.feed, _copied(copy, key), (copy.row(name[len(self.name) :], value),))
 
     def copy_event(self, event: WatchEvent, copy: Copy, doubts: Mapping[bytes, str]) -> Upsert | Bad | Delete:
-        """An event as it is. ``doubts``: the keys whose deletion is not believed, and why."""
+        """An event with the raw value, for the copy. ``doubts``: keys whose deletion is doubted, with reasons."""
         kv = event.kv
         if event.type == DELETE:
             return Delete(copy.feed, _copied(copy, kv.key), doubts.get(kv.key, ""))
         return self.copy(kv.key, kv.value, copy)
 
     def read_event(self, event: WatchEvent, doubts: Mapping[bytes, str]) -> Upsert | Bad | Delete:
-        """What an event says. ``doubts``: the keys whose deletion is not believed, and why."""
+        """Decode an event. ``doubts``: the keys whose deletion is doubted, with the reasons."""
         kv = event.kv
         if event.type == DELETE:
             return Delete(self.feed, _text(kv.key), doubts.get(kv.key, "") if doubts else "")
@@ -79,7 +79,7 @@ class Prefix:
 
 
 def _copied(copy: Copy, key: bytes) -> str:
-    """Another object than the one of the same key that is decoded."""
+    """The name of the copy of a key; it differs from the name of the decoded object."""
     return f"{copy.feed} {_text(key)}"
 
 

@@ -1,4 +1,4 @@
-"""Which names a configuration lets us resolve by ourselves, and by whom."""
+"""The options that replace the machine's resolver: aliases of hosts, and a resolver for Services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .options import ServiceResolverOptions
 
 
 def resolver_of(options: ServiceResolverOptions | None) -> MakeResolver | None:
-    """Who answers for names of Services; None without options. Raises MissingDependency."""
+    """The resolver for names of Services; None without options. Raises MissingDependency."""
     if options is None:
         return None
     try:
@@ -30,7 +30,7 @@ def resolver_of(options: ServiceResolverOptions | None) -> MakeResolver | None:
 
 
 def aliased(endpoint: Endpoint, aliases: Mapping[str, Sequence[str]]) -> list[Endpoint]:
-    """An endpoint, once for each address that is given for its name. Names of ``aliases`` are in lower case."""
+    """The endpoint with each address that ``aliases`` has for its name. Names in ``aliases`` are in lower case."""
     addresses = aliases.get(endpoint.host)
     if not addresses:
         return [endpoint]
@@ -38,7 +38,7 @@ def aliased(endpoint: Endpoint, aliases: Mapping[str, Sequence[str]]) -> list[En
 
 
 def checked_aliases(aliases: Mapping[str, Sequence[str]], endpoints: Sequence[Endpoint]) -> dict[str, list[str]]:
-    """The option ``host-aliases``. Raises InvalidOptions naming what is wrong."""
+    """The option ``host-aliases``, checked. Raises InvalidOptions with the reason."""
     hosts = {endpoint.host for endpoint in endpoints}
     found = {}
     for name, addresses in aliases.items():

@@ -1,12 +1,12 @@
-"""One connection to an etcd, from the first answer to the last: the loop that all sources on etcd share.
+"""One connection to an etcd, from its first answer to its end: the loop that all sources on etcd share.
 
     open the watch stream ─▶ identify ─▶ list what is due ─▶ watch from the next revision ─▶ batches
         ▲                                       ▲                       │ compacted        │
         │                                       └───────────────────────┘                  │
-        └── the next server, or a wait, longer each time ◀── any error; what we know stays ┘
+        └── the next server, or a wait, longer each time ◀── any error; rows are kept ─────┘
 
-The stream is opened before anything is asked. It breaks with its connection, so that what is watched comes from the
-server that was identified, though gRPC connects anew by itself.
+The watch stream is opened before the server is identified. gRPC reconnects by itself, but the stream breaks with its
+connection, so that all events come from the server that was identified.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _COMPACTIONS_MAX = 5
 
 
 class SessionHandler(Protocol):
-    """What a source adds to the loop."""
+    """The part of the loop that differs between sources."""
 
     def identify(self, client: Client) -> Mapping[bytes, int]:
-        """Find out who answers; the single keys to watch, each from its revision on."""
+        """Identify the server. Returns the single keys to watch, each with the revision to watch from."""
         ...
 
     def admit(self, client: Client, stream: WatchStream) -> bool:
-        """Before the first list: whether there is something to list. False ends the connection in good order."""
+        """Called before the first list: whether there is something to list. False ends the connection without error."""
         ...
 
     def may_list(self, prefix: Prefix) -> bool:
@@ -43,23 +43,23 @@ class SessionHandler(Protocol):
         ...
 
     def listed(self, prefixes: Iterable[Prefix]) -> None:
-        """These have just been listed."""
+        """Called when these prefixes have been listed."""
         ...
 
     def on_other(self, batch: WatchBatch) -> None:
-        """Events of a key that gives no rows."""
+        """Called with events of a single key, which has no rows."""
         ...
 
     def settle(self) -> None:
-        """All watches stand: judge again what is withheld, and report."""
+        """Called when all watches are established: judge withheld deletes again, and report."""
         ...
 
     def check(self) -> bool:
-        """Once in a round; False ends the connection in good order, to make it anew."""
+        """Called once in each round. False ends the connection without error, to make a new one."""
         ...
 
     def waits(self) -> Iterable[float | None]:
-        """In how many seconds something is to be done even if no event comes."""
+        """The seconds after which something is due even if no event comes."""
         ...
 
 
@@ -75,7 +75,7 @@ class Session:
         status: Status,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``loop`` says when to stop."""
+        """``loop`` tells when to stop."""
         self._handler = handler
         self._loop = loop
         self._keyspace = keyspace
@@ -86,7 +86,7 @@ class Session:
         self._watched: set[bytes] = set()
 
     def run(self, client: Client) -> None:
-        """Until the connection breaks (EtcdError), should be made anew, or we are asked to stop."""
+        """Run until the connection breaks (EtcdError), a new one should be made, or the source is asked to stop."""
         self._compactions = 0
         try:
             while not self._loop.stopping:
@@ -102,7 +102,7 @@ class Session:
             self._reflector.flush()
 
     def _follow(self, client: Client) -> None:
-        """List and watch all that there is. Raises EtcdError, Compacted to begin again on this connection."""
+        """List and watch all prefixes. Raises EtcdError; Compacted means to begin again on this connection."""
         handler = self._handler
         self._watched.clear()
         with client.watch({}) as stream:
@@ -118,12 +118,12 @@ class Session:
                     handler.settle()
                 self._status.write_if_due()
                 self._keyspace.gather(client, stream, self._longest_wait(probe_at), handler.on_other)
-                if self._clock() >= probe_at:  # a silent watch may have a dead or another server behind it
+                if self._clock() >= probe_at:  # when a watch is silent, the server may be dead or replaced
                     self._keyspace.probe(client)
                     probe_at = self._clock() + _PROBE_S
 
     def _list_due(self, client: Client, stream: WatchStream) -> None:
-        """List what is due, and watch from there; watch what is not due from where we are."""
+        """List the prefixes that are due, and watch all prefixes from the revision up to which each was read."""
         listed = []
         for prefix in tuple(self._keyspace.prefixes.values()):
             if self._loop.stopping:
@@ -140,6 +140,6 @@ class Session:
             self._handler.listed(listed)
 
     def _longest_wait(self, probe_at: float) -> float:
-        """For how long there is nothing to do unless an event comes."""
+        """The seconds until something is due if no event comes."""
         waits = [_LONGEST_WAIT_S, probe_at - self._clock(), self._status.due_in(), *self._handler.waits()]
         return max(0.001, min(wait for wait in waits if wait is not None))

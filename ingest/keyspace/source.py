@@ -9,7 +9,7 @@ from .connection import ConnectionLoop
 
 
 class EtcdSource:
-    """The part of `Source` that does not depend on what is read. All of it may be called from any thread."""
+    """The part of `Source` that does not depend on what is read. For any thread."""
 
     _loop: ConnectionLoop
     _reflector: Reflector
@@ -17,26 +17,26 @@ class EtcdSource:
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the thread against expectation, or None."""
+        """The error that ended the thread unexpectedly, or None."""
         return self._loop.failure
 
     @property
     def certificate_files(self) -> dict[str, str]:
-        """The files with certificates that it shows or trusts, by the names of their options."""
+        """The certificate files that it uses, by the names of their options."""
         return self._loop.connector.servers.certificate_files
 
     @property
     def figures(self) -> SourceStats:
-        """What it has done."""
+        """Counters of the source."""
         return self._status.figures
 
     @property
     def split(self) -> Timings:
-        """Where the time went."""
+        """How much time each step of the ingest took."""
         return self._reflector.split
 
     def stop(self) -> None:
-        """Ask it to end; its rows stay. A request under way is cut off."""
+        """Ask it to end. A request in progress is cancelled. Its rows stay."""
         self._loop.stop()
 
     def join(self, timeout: float | None = None) -> bool:

@@ -1,7 +1,8 @@
-"""What we know of the programs that write keys which share a heartbeat. Pure: time comes in.
+"""The state of the programs that write keys which share a heartbeat, by heartbeat, canaries and leases. Pure.
 
-There may be two of them: clustermesh-apiserver writes the heartbeat and its own cluster's state, a kvstoremesh beside
-it copies other clusters' state. The heartbeat of the one says nothing of the other. Whose key it is, its lease tells.
+In ClusterMesh layout there may be two: clustermesh-apiserver writes the heartbeat and the state of its own cluster, and
+a kvstoremesh beside it copies the state of other clusters. The heartbeat of one says nothing about the other. The lease
+of a key tells which of them wrote it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _RENEWAL_SLACK_S = 2.0
 
 
 class _Part:
-    """What was seen of the writer of one feed since the last doubt began."""
+    """What the writer of one feed has done since the last doubt began."""
 
     __slots__ = ("absence", "changes", "renewed", "watch")
 
@@ -32,7 +33,7 @@ class _Part:
 
 
 class _LeaseSeen:
-    """A lease as it was when we looked first on this connection."""
+    """A lease as it was when this connection first queried it."""
 
     __slots__ = ("at", "left_s")
 
@@ -45,7 +46,7 @@ class Writers:
     """The evidence on the writers behind one heartbeat. For one thread at a time."""
 
     def __init__(self, heartbeat_timeout_s: float, lease_time_s: float) -> None:
-        """Nothing seen."""
+        """Nothing is known of the writers."""
         self.heartbeat = Heartbeat(heartbeat_timeout_s)
         self._lease_time_s = lease_time_s
         self._parts: dict[str, _Part] = {}
@@ -57,12 +58,12 @@ class Writers:
         self._leases: dict[int, _LeaseSeen] = {}
         self._connected_at = 0.0
         self.accepted = False
-        """The operator said to believe this etcd, canaries or not; until the next connection."""
+        """Whether the operator accepted this etcd, even without canaries. Valid until the next connection."""
 
-    # --- what happens -------------------------------------------------------------------------------------------------
+    # --- events -------------------------------------------------------------------------------------------------------
 
     def connected(self, etcd_id: int, heartbeat: KeyValue | None, now: float) -> None:
-        """A connection begins. A heartbeat that is there is no act: its writer may be long dead."""
+        """A connection begins. An existing heartbeat is no sign of life: its writer may have died long ago."""
         self._etcd_id = etcd_id
         self._connected_at = now
         self._canaries.clear()
@@ -74,19 +75,19 @@ class Writers:
             self.heartbeat.beat(etcd_id, heartbeat.mod_revision, now)
 
     def identified(self, history: History, difference: str, feeds: Iterable[str]) -> None:
-        """Who answers, and which feeds will be listed."""
+        """The server is identified. ``feeds`` will be listed."""
         resumed = history is History.SAME and self._history in (History.OTHER, History.UNPROVEN)
-        if not resumed:  # else: still the other server, and what is withheld is still withheld
+        if not resumed:  # otherwise it is still the other server, and deletes are still withheld
             self._history, self._difference = history, difference
         for feed in feeds:
             part = self._part(feed)
-            if history is not History.SAME:  # its list is new evidence: how a key went from another etcd says nothing
+            if history is not History.SAME:  # its list is new evidence; reasons from another etcd no longer count
                 part.absence = Absence.LISTED_WITHOUT
             if part.absence is Absence.LISTED_WITHOUT:
-                part.restart()  # else: what its writer did on this etcd since its lease ended still counts
+                part.restart()  # otherwise the writes on this etcd since the lease ended still count
 
     def beat(self, kv: KeyValue, now: float) -> None:
-        """The heartbeat changed while we watched it."""
+        """The heartbeat changed while it was watched."""
         self.heartbeat.beat(self._etcd_id, kv.mod_revision, now)
         if self._vouches(kv.lease):
             for part in self._parts.values():
@@ -95,9 +96,9 @@ class Writers:
     def canary_found(
         self, kv: KeyValue, now: float, parts: Iterable[tuple[str, tuple[bytes, ...]]], *, written: bool
     ) -> None:
-        """A canary was found, or ``written`` while we watched. ``parts``: the feeds and the canaries of each.
+        """A canary was found, or ``written`` while it was watched. ``parts`` are the feeds with their canaries.
 
-        It counts as written anew if this very etcd had none, or an older one, when we looked last.
+        It counts as written again if this etcd had none, or an older one, before.
         """
         unknown = (self._etcd_id, 0 if written else kv.mod_revision)
         etcd_id, revision = self._versions.get(kv.key, unknown)
@@ -117,12 +118,12 @@ class Writers:
             part.watch.resynced()
 
     def canary_lost(self, key: bytes) -> None:
-        """A canary went: its writer is away, or has not finished. If it comes again, it is another one."""
+        """A canary is gone: its writer is away or has not finished. If it reappears, it counts as a new one."""
         self._canaries.pop(key, None)
         self._versions[key] = self._etcd_id, 0
 
     def observe_writes(self, feed: str, changes: int, lease: int, now: float) -> None:
-        """So many keys of a feed were written since we began to count, the last one under this lease."""
+        """The number of keys of a feed that were written so far, and the lease of the last one."""
         part = self._part(feed)
         if changes != part.changes:
             part.changes = changes
@@ -130,7 +131,7 @@ class Writers:
                 part.watch.acted(now)
 
     def start_doubt(self, feed: str, absence: Absence) -> None:
-        """A key of the feed went with its lease, or nobody knows how: what was seen before does not count."""
+        """A key of the feed expired, or is gone for an unknown reason: earlier signs of life no longer count."""
         part = self._part(feed)
         part.restart()
         part.absence = absence
@@ -138,11 +139,11 @@ class Writers:
     # --- leases -------------------------------------------------------------------------------------------------------
 
     def leases(self, canaries: Iterable[bytes]) -> set[int]:
-        """The leases that these canaries hang on."""
+        """The leases of these canaries."""
         return {self._canaries[canary] for canary in canaries if self._canaries.get(canary)}
 
     def observe_lease(self, feed: str, lease: int, found: Lease | None, now: float) -> None:
-        """A lease of the feed's writer has so much time left; one that has more than it should was renewed."""
+        """Take the remaining time of a lease of the feed's writer. If it is more than expected, it was renewed."""
         if found is None:
             self._leases.pop(lease, None)
             return
@@ -150,10 +151,10 @@ class Writers:
         if found.left_s > before.left_s - (now - before.at) + _RENEWAL_SLACK_S:
             self._part(feed).watch.acted(now)
 
-    # --- what follows -------------------------------------------------------------------------------------------------
+    # --- conclusions --------------------------------------------------------------------------------------------------
 
     def missing(self, canaries: Iterable[bytes]) -> list[bytes]:
-        """The canaries among them that are not there; none where the operator believes the etcd anyway."""
+        """The missing canaries; none if the operator accepted the etcd."""
         return [] if self.accepted else [canary for canary in canaries if canary not in self._canaries]
 
     def verdict(
@@ -165,7 +166,7 @@ class Writers:
         *,
         history: History | None = None,
     ) -> Verdict:
-        """Whether keys of the feed that went in this way are gone; without ``absence``, those that are withheld."""
+        """Whether rows of keys that are gone for this reason may be deleted; without ``absence``, the withheld ones."""
         part = self._part(feed)
         state = Canaries.NOT_USED if not canaries else Canaries.PRESENT
         gone = self.missing(canaries)
@@ -184,35 +185,35 @@ class Writers:
         )
 
     def explains_lists(self, feed: str) -> bool:
-        """Whether to ask how each key went that a list leaves out.
+        """Whether to find out why each key that a list lacks is gone.
 
-        Only the etcd that told us of them knows; and what its writer left out when it wrote all anew is gone.
+        Only the etcd that the keys came from knows. Keys that its writer did not write again are gone anyway.
         """
         return self._history is History.SAME and self._part(feed).watch.seen(0.0) is not WriterActivity.RESYNCED
 
     def nothing_withheld(self, feed: str) -> None:
-        """Nothing of the feed is withheld."""
+        """No delete of the feed is withheld any more."""
         self._part(feed).absence = Absence.LISTED_WITHOUT
 
     def mark_known(self) -> None:
-        """Nothing at all is withheld any more: this is the server that we know."""
+        """No delete is withheld any more: from now on this is the known server."""
         self._history, self._difference = History.SAME, ""
 
     def is_silent(self, now: float) -> bool:
-        """Whether the heartbeat is older than it may be, or was never there for so long."""
+        """Whether the heartbeat is overdue, or has been missing for that long."""
         if self.heartbeat.silent_s(now) is None:
             return now - self._connected_at > self.heartbeat.timeout_s
         return self.heartbeat.is_silent(now)
 
     def describe_silence(self, now: float) -> str:
-        """What to say of that."""
+        """The message about it."""
         silent_s = self.heartbeat.silent_s(now)
         if silent_s is None:
             return "its writer is silent: there is no heartbeat"
         return f"its writer is silent: no heartbeat for {silent_s:.0f} s"
 
     def due_in(self, now: float) -> Iterable[float | None]:
-        """In how many seconds a writer will have caught up."""
+        """The seconds until each writer counts as caught up."""
         return [part.watch.due_in(now) for part in self._parts.values()]
 
     def _part(self, feed: str) -> _Part:
@@ -222,10 +223,10 @@ class Writers:
         return part
 
     def _vouches(self, lease: int) -> bool:
-        """Whether who writes under this lease also wrote the canaries.
+        """Whether the owner of this lease also wrote the canaries.
 
-        Else it may be another program; or the same one, started again, that has not written all anew yet, beside
-        canaries of its former life. Those tell that they live when their own lease is renewed.
+        If not, it may be another program; or the same program after a restart, which has not written all keys again,
+        so that the canaries are from before. A writer of canaries is alive if the lease of the canaries is renewed.
         """
         leases = set(self._canaries.values())
         return not leases or 0 in leases or lease in leases

@@ -131,7 +131,7 @@ class Api:
             yield Answer(request, response, server_of(connection))
         finally:
             response.close()
-            release(connection)
+            release(connection, response)
 
     def document(
         self,
@@ -253,4 +253,4 @@ def _refused(request: Request, response: Response) -> ApiError:
 def _close(response: Response) -> None:
     connection = response.connection
     response.close()
-    release(connection)
+    release(connection, response)

@@ -11,7 +11,8 @@ Pauses grow only for failures. A server may end watches in good order as often a
 every watcher that it finds slow. A ``Retry-After`` of the server is the pause.
 
 The first watch after a failure is brief. An API server sends a bookmark about every minute, and another one two seconds
-before a watch ends: so the source knows within seconds that it missed nothing, however quiet the resource is.
+before a watch ends: so the source knows within seconds that it missed nothing, however quiet the resource is. Bookmarks
+are optional, and a server's cache that has seen no event since it started may send none: then a list shows it.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class Follower:
         if position.has_advanced or was_healthy:
             self._backoff.record_uptime(_HEALTHY_S)
         if position.has_advanced:
-            position.has_expired = position.was_silent = False
+            position.has_expired = position.was_mute = False
         return self._after_end(was_healthy) if error is None else self._after_error(error)
 
     def _watch_age_s(self) -> float:
@@ -127,9 +128,9 @@ class Follower:
     def _after_end(self, was_healthy: bool) -> float:
         """The server has ended the watch in good order."""
         position = self._position
-        if position.is_brief and self._watch_age_s() >= BRIEF_S / 2:
-            position.was_brief = True
-            was_healthy = True
+        if not position.is_synced:  # it was a brief one, and it ended without a word
+            was_healthy = self._watch_age_s() >= BRIEF_S / 2
+            self._list_if_mute(was_healthy)
         if position.has_advanced or was_healthy:
             self._send(WatchEnded(self.resource))
             return 0.0
@@ -142,9 +143,7 @@ class Follower:
         if isinstance(error, _RELIST_ERRORS):
             position.version = ""
         if isinstance(error, Silent) and position.connected_at is not None:
-            if position.was_silent:  # twice in a row: a list shows what was missed
-                position.version = ""
-            position.was_silent = True
+            self._list_if_mute()
         if isinstance(error, Expired) and not position.has_expired:
             position.has_expired = True
             pause_s = 0.0
@@ -158,9 +157,16 @@ class Follower:
             self._send(Unserved(self.resource))
         return pause_s
 
+    def _list_if_mute(self, is_sure: bool = False) -> None:
+        """A watch brought nothing. After the second in a row, or if the first makes it sure, a list shows the news."""
+        position = self._position
+        if is_sure or position.was_mute:
+            position.version = ""
+        position.was_mute = True
+
     def _report_interruption(self, error: str, pause_s: float, *, refused: bool = False) -> None:
         log.debug("%s; trying again in %.1f s", error, pause_s)
-        self._position.is_synced = self._position.was_brief = False
+        self._position.is_synced = False
         self._send(Interrupted(self.resource, error, refused))
 
     # --- one attempt --------------------------------------------------------------------------------------------------
@@ -170,8 +176,7 @@ class Follower:
         position = self._position
         if not position.version:
             self._list()
-        position.is_brief = not position.is_synced and not position.was_brief
-        with self._client.watch(self.resource, position.version, brief=position.is_brief) as watch:
+        with self._client.watch(self.resource, position.version, brief=not position.is_synced) as watch:
             newest = self._check_server(watch.server)
             position.connected_at = self._clock()
             if position.is_synced or newest == position.version:
@@ -261,16 +266,12 @@ class _Position:
     def __init__(self) -> None:
         self.version = ""
         """The version up to which everything is known; empty: a list is due."""
-        self.is_brief = False
-        """Whether the current watch is a brief one."""
-        self.was_brief = False
-        """Whether a brief watch has ended as it was asked to, and no watch has failed since."""
         self.is_synced = False
         """Whether the server has answered since the last failure. An end in good order does not change this."""
         self.has_expired = False
         """Whether a version was too old for a watch, and no watch has advanced since."""
-        self.was_silent = False
-        """Whether a watch was silent for too long, and none has advanced since."""
+        self.was_mute = False
+        """Whether a watch was silent for too long, or ended without a word after a failure; none has advanced since."""
         self.connect()
 
     def connect(self) -> None:

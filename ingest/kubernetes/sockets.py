@@ -33,6 +33,8 @@ _KEEPALIVE = [
 """A peer whose machine is gone is found after half a minute, where the system has these options."""
 
 _SMALL_BYTES = 1 << 20
+_UNKNOWN = object()
+"""In place of an answer whose head has not come."""
 
 
 def has_more(response: BaseHTTPResponse) -> bool:
@@ -48,11 +50,14 @@ def set_silence(connection: Any, seconds: float) -> None:
         change(seconds)
 
 
-def release(connection: Any) -> None:
-    """The answer that came on a connection has been read or closed."""
-    done: Callable[[], None] | None = getattr(connection, "release", None)
+def release(connection: Any, response: BaseHTTPResponse) -> None:
+    """Say that an answer which came on a connection has been read or closed.
+
+    Late calls do no harm: the pool may have given the connection to another thread as soon as the answer was read.
+    """
+    done: Callable[[Any], None] | None = getattr(connection, "release", None)
     if done is not None:
-        done()
+        done(response)
 
 
 class Greeting(msgspec.Struct, frozen=True):
@@ -160,10 +165,12 @@ class _Connection(_Base):  # type: ignore[misc]
     _handle: socket.socket | None = None
     _poll: Any = None
     _stream: socket.socket | None = None
-    _is_answering = False
+    _answer: Any = None
+    """The answer that is being read; its body still comes on a connection that is closed for new requests."""
 
     def _new_conn(self) -> socket.socket:
         self.server = None
+        self._forget()  # the pool closes a connection that was dropped before the last answer on it is released
         timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
         try:
             sock, self._handle = self._sockets.connect(self._dns_host, self.port, timeout_s)
@@ -212,27 +219,30 @@ class _Connection(_Base):  # type: ignore[misc]
             self.close()
             raise ProtocolError("nobody says who answers", error) from error
         finally:
-            self.release()
+            self.release(self._answer)
         self.timeout = timeout_s
         return status, body
 
     def getresponse(self, *args: Any, **options: Any) -> Any:
         # A "Connection: close" closes the connection here, and its body is still to be read, and to be cut.
-        self._is_answering = True
+        self._answer = _UNKNOWN
         try:
-            return super().getresponse(*args, **options)
+            self._answer = super().getresponse(*args, **options)
         except BaseException:
-            self.release()
+            self.release(_UNKNOWN)
             raise
+        return self._answer
 
-    def release(self) -> None:
-        self._is_answering = False
+    def release(self, answer: Any) -> None:
+        if self._answer is not answer:
+            return  # another one's
+        self._answer = None
         if self.sock is None:
             self._forget()
 
     def close(self) -> None:
         super().close()
-        if not self._is_answering:
+        if self._answer is None:
             self._forget()
 
     def _forget(self) -> None:

@@ -1,4 +1,4 @@
-"""An etcd in Cilium's KVStore layout into tables. Needs the extra ``statedb[etcd]`` when it is opened."""
+"""Tables from an etcd in Cilium's KVStore layout. Opening a source needs the extra ``statedb[etcd]``."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ def source(
     cluster: str = "default",
     owns: Callable[[R], bool] | None = None,
 ) -> Source:
-    """A source, not yet started, that fills a table of your own from what stands under a prefix of an etcd.
+    """A source, not yet started, that fills a table of your own from the keys under a prefix of an etcd.
 
-    ``decode`` is given what follows the prefix in a key, and the value; it gives the rows, none, one or several. It is
-    called by one thread, and must be pure. What it raises costs only that key: its last good rows stay, and the
-    table ``rejected`` says why. ``db`` has the tables ``sources`` and ``rejected`` of the catalog beside yours. All
-    promises of the backend hold: lists that may delete, outages, one owner for each table.
+    ``decode`` gets the part of a key after the prefix, and the value. It returns the rows: none, one or several. It is
+    called by one thread and must be pure. An exception affects only its key: the last good rows of the key stay, and
+    the table ``rejected`` has the reason. ``db`` must have the tables ``sources`` and ``rejected`` of
+    `statedb.catalog` beside yours. All guarantees of the backend hold: when a list deletes, what an outage does, one
+    owner for each table.
 
-    Several sources may fill one table, each under a ``cluster`` of its own. Then ``owns`` says which rows are this
-    one's, or the type of the table's keys begins with a field ``cluster``.
+    Several sources may fill one table, each with a ``cluster`` of its own. Then ``owns`` tells which rows belong to
+    this source, unless the type of the table's keys begins with a field ``cluster``.
 
     Raises InvalidOptions, MissingDependency.
     """
@@ -65,8 +66,9 @@ def table(
     cluster: str = "default",
     owns: Callable[[R], bool] | None = None,
 ) -> Source:
-    """As `ingest.fanout.source`, for one table and with the options of this backend.
+    """A source, not yet started, that reads a table which ``consumers.etcd.TableToEtcd`` writes in another process.
 
+    As `ingest.fanout.source`, for one table and with the options of this backend.
     Raises InvalidOptions, MissingDependency.
     """
     if options.tables is not None or options.relist_s is not None:

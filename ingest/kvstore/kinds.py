@@ -1,4 +1,4 @@
-"""What stands under which prefix of an etcd in KVStore layout, and how it becomes rows."""
+"""The prefixes of an etcd in KVStore layout, with their decoders and tables."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..keyspace.kind import Kind as Kind
 from ..source import AnyTable
 
 HEARTBEAT = keys.HEARTBEAT.encode()
-"""Written every minute by whoever writes the rest."""
+"""Written every minute by the writers of the other keys."""
 
 TABLES: tuple[AnyTable, ...] = (Nodes, Identities, Endpoints, Services, Backends)
 """All that a KVStore etcd can fill."""
 
 
 def kinds(cluster: str, cluster_id: int) -> tuple[Kind, ...]:
-    """Those of Cilium, in the order in which they are best listed: what others refer to comes first."""
+    """The kinds of Cilium, in the order in which they are listed: those that others refer to come first."""
     decode_ip = ips.decode
 
     def ip(name: str, value: bytes) -> tuple[Any, ...]:

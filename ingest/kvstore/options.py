@@ -10,10 +10,10 @@ from ..keyspace.options import EtcdOptions, TlsOptions as TlsOptions
 
 
 class KvstoreOptions(EtcdOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """An etcd in Cilium's KVStore layout; all endpoints are of one etcd cluster.
+    """An etcd in Cilium's KVStore layout. All endpoints belong to one etcd cluster.
 
-    ``relist_s``: list everything anew that often, as a net below the watches (some servers before 3.4.36 and 3.5.18
-    lose events around a compaction); never if not given.
+    ``relist_s``: list all keys again after so many seconds, in case a watch loses events (as some servers before 3.4.36
+    and 3.5.18 do around a compaction). Without it, keys are listed again only when necessary.
     """
 
     relist_s: Annotated[float, Meta(gt=0)] | None = None

@@ -30,9 +30,9 @@ _ORIGIN_S = 10.0
 class KvstoreSource(EtcdSource):
     """An etcd in Cilium's KVStore layout as a `Source`.
 
-    Each node writes its own keys under a lease of its own: a key that went is gone, however it went. What is doubted is
-    the server: one that is not the one we knew is believed when its writers' heartbeat has changed and a lease time has
-    passed since.
+    Each node writes its own keys under its own lease, so a deletion is believed whether the key was deleted or its
+    lease expired. The server may be doubted: if it is not the one that we knew, deletions are withheld until the
+    heartbeat of its writers has changed and a lease time has passed since.
     """
 
     backend = "kvstore"
@@ -85,22 +85,22 @@ class KvstoreSource(EtcdSource):
         self._loop.start()
 
     def accept(self) -> None:
-        """Believe the etcd that answers now: what was withheld is deleted within a second, or when it answers again."""
+        """Trust the etcd that answers now. Withheld deletes are carried out within a second, or when it is back."""
         self._accepted = True
 
     # --- evidence -----------------------------------------------------------------------------------------------------
 
     def explains_lists(self, prefix: Prefix) -> bool:  # noqa: ARG002 - all are alike
-        """Not asked: it does not matter here how a key went."""
+        """Not needed: deleted and expired keys are treated alike."""
         return False
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:  # noqa: ARG002 - canaries are not used
-        """Of keys that a list leaves out. A first list without rows of before replaces nothing."""
+        """Whether rows of keys that a list does not contain may be deleted. On a cold start there are none."""
         history = self._history if prefix.listed or self._reflector.has_inherited else History.NONE
         return self._judged(Absence.LISTED_WITHOUT, history)
 
     def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:  # noqa: ARG002 - all are alike
-        """Of keys that this server had, and has no more."""
+        """Whether the rows of keys that this server had, and has no longer, may be deleted."""
         return self._judged(absence, History.SAME)
 
     def _judged(self, absence: Absence, history: History) -> Verdict:
@@ -114,11 +114,11 @@ class KvstoreSource(EtcdSource):
     # --- the connection -----------------------------------------------------------------------------------------------
 
     def identify(self, client: Client) -> Mapping[bytes, int]:
-        """Is this the etcd that we know? If not, everything is listed anew and deletes wait."""
+        """Compare this etcd with the one that we knew. If it is another one, list again and withhold deletes."""
         header = allowed(HEARTBEAT, partial(client.get, HEARTBEAT)).header
         history, why = self._keyspace.history(client, header)
         if history is History.NONE and self._reflector.has_inherited:
-            history, why = History.UNPROVEN, "nothing tells from which etcd the rows of before are"
+            history, why = History.UNPROVEN, "it is not known which etcd the earlier rows came from"
         if history in (History.OTHER, History.UNPROVEN):
             self._history, self._difference = history, why
             self._writer.restart()
@@ -135,15 +135,15 @@ class KvstoreSource(EtcdSource):
         return True
 
     def may_list(self, prefix: Prefix) -> bool:  # noqa: ARG002 - the protocol's
-        """Nothing has to be there first."""
+        """Always: no other key has to be there first."""
         return True
 
     def listed(self, prefixes: Iterable[Prefix]) -> None:  # noqa: ARG002 - the protocol's
-        """What the operator accepted has been carried out."""
+        """What the operator accepted has been carried out by these lists."""
         self._believed = False
 
     def on_other(self, batch: WatchBatch) -> None:
-        """The heartbeat changed, or is gone. That it was there when we connected says nothing."""
+        """The heartbeat changed or was deleted. Its presence at the start of the connection proves nothing."""
         for event in batch.events:
             if event.type == PUT:
                 self._writer.acted(self._clock())
@@ -151,19 +151,19 @@ class KvstoreSource(EtcdSource):
                 self._writer.restart()
 
     def check(self) -> bool:
-        """Whether to go on; a list that is due from time to time is made on a new connection."""
+        """Whether to go on. The periodic list (`relist_s`) is made on a new connection."""
         if self._relist_at is None or self._clock() < self._relist_at:
             return True
         self._keyspace.require_relist(0)
         return False
 
     def waits(self) -> Iterable[float | None]:
-        """Until the writers have had a lease time, or a list is due."""
+        """The seconds until the writers have had a lease time, and until the periodic list is due."""
         now = self._clock()
         return self._writer.due_in(now), None if self._relist_at is None else self._relist_at - now
 
     def settle(self) -> None:
-        """Judge again what is withheld, and report. What may go now goes with a list: events may still be under way."""
+        """Judge withheld deletes again, and report. A list carries them out, for events may still be on their way."""
         self._loop.mark_healthy()
         if self._relist_at is None and self._options.relist_s is not None:  # counted from the end of the lists
             self._relist_at = self._clock() + self._options.relist_s
@@ -178,7 +178,7 @@ class KvstoreSource(EtcdSource):
         self._report("synced", "")
 
     def _save_origin(self) -> None:
-        """What tells this etcd from others, beside the rows that are from it: for whoever begins with those."""
+        """Save what identifies this etcd beside its rows, for a warm start with these rows."""
         if self._clock() >= self._origin_at:
             self._origin_at = self._clock() + _ORIGIN_S
             self._status.set_origin(self._keyspace.lineage.dump())

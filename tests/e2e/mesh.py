@@ -13,6 +13,7 @@ from typing import Self
 
 from consumers.tables.ipcache import IPCache, IPEntry
 from consumers.tables.selectors import Selections
+from ingest.etcd import EtcdError
 from ingest.etcd.local import LocalEtcd
 from statedb import Change, Database, Snapshot, WatchSet
 from statedb.agent.client.remote import Remote
@@ -27,9 +28,9 @@ from ..ingest.clusters import name_of
 from ..ingest.kube_real import put, remove
 from ..ingest.kube_rig import Object, cep
 from ..ingest.kvstore_rig import Deletions
+from ..waiting import WAIT_S, eventually
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 60.0
 CLUSTER = "cluster1"
 OFFLOADED = (Nodes, Identities, Endpoints, Services, Backends)
 POLICIES_ONLY = [
@@ -104,6 +105,20 @@ class Replica:
             return False
         return True
 
+    def describe(self) -> str:
+        """How it is, for people: its process, what it says of itself, what stands in its etcd."""
+        process = self._process
+        life = "not started" if process is None else f"exit {process.poll()}"
+        try:
+            said: object = self._remote.probe("/readyz")
+        except AgentError as error:
+            said = error
+        try:
+            written = sorted(key.removeprefix("cilium/") for key in self.written())
+        except EtcdError as error:
+            written = [str(error)]
+        return f"{self.etcd.endpoint}: {life}; {said}; {written}"
+
     def written(self) -> set[str]:
         """What stands in its etcd."""
         with self.etcd.client() as client:
@@ -128,7 +143,7 @@ class Mesh:
         self.endpoints: dict[str, int] = {}
         """What the API server holds: address -> identity."""
         self.removed: set[str] = set()
-        self._count = 0
+        self.replicas: list[Replica] = []
         self._objects: dict[tuple[str, str, str], Object] = {}
 
     def __enter__(self) -> Self:
@@ -142,8 +157,8 @@ class Mesh:
 
     def replica(self) -> Replica:
         """One more, not started."""
-        self._count += 1
-        return Replica(self, self._count)
+        self.replicas.append(Replica(self, len(self.replicas) + 1))
+        return self.replicas[-1]
 
     def agent(self, *endpoints: str) -> Reader:
         """An agent that reads these etcds, and policies only of the API server. It runs."""
@@ -224,7 +239,7 @@ class Reader:
         while not holds(snapshot := self.db.snapshot()):
             watches = [snapshot[table].watch() for table in (*OFFLOADED, Policies, Sources, IPCache, Selections)]
             if not WatchSet(*watches).wait(timeout=max(0.0, end - time.monotonic())):
-                raise AssertionError(f"{what} did not come; sources: {self.row(snapshot)}")
+                raise AssertionError(f"{what} did not come; {self._describe(snapshot)}")
         return snapshot
 
     def converge(self) -> None:
@@ -244,6 +259,18 @@ class Reader:
         assert self.deletions.now() <= self._mesh.removed
         assert self._withdrawn <= self._mesh.removed
 
+    def _describe(self, snapshot: Snapshot) -> str:
+        """What is there and what should be, here and at each replica."""
+        table = {row.key.ip: row.identity for row in snapshot[Endpoints].values()}
+        cache = {row.network: row.identity for row in snapshot[IPCache].values() if row.pod}
+        said = [
+            f"{self.row(snapshot)}",
+            f"at the API server {self._mesh.endpoints}",
+            f"table {table}",
+            f"ipcache {cache}",
+        ]
+        return "\n".join([*said, *[replica.describe() for replica in self._mesh.replicas]])
+
     def _follow(self) -> None:
         for batch in self._ipcache:
             for change in batch:
@@ -252,12 +279,3 @@ class Reader:
     def _note(self, change: Change[str, IPEntry]) -> None:
         if change.deleted and change.row.pod:
             self._withdrawn.add(change.row.network)
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    """Look again and again: nobody tells us."""
-    end = time.monotonic() + WAIT_S
-    pause = threading.Event()
-    while not holds():
-        assert time.monotonic() < end, f"{what} did not come"
-        pause.wait(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from .site import Site
 _COLLECTION = "/apis/cilium.io/v2/namespaces/default/ciliumendpoints"
 _STORED = b"/registry/cilium.io/ciliumendpoints/default/pod-"
 _PAGE = 100
+_beats = itertools.count()
 _BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 _SERVICE_ACCOUNTS = {
     "metadata": {"name": "service-accounts"},
@@ -121,6 +123,13 @@ class KubernetesSite(ApiSite):
                 written.append((key, json.dumps(value).encode()))
             for start in range(0, len(written), _PAGE):
                 client.put_many(written[start : start + _PAGE])
+
+    def beat(self) -> None:
+        """One endpoint changes in what no table has."""
+        path = f"{_COLLECTION}/pod-{min(self.truth)}"
+        endpoint = self.server.rest().get(path)
+        endpoint["metadata"]["annotations"] = {"beat": str(next(_beats))}
+        self.server.rest().replace(path, endpoint)
 
     def kill(self) -> None:
         self.server.kill()

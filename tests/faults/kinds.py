@@ -371,7 +371,7 @@ def _mesh(run: Run) -> MeshSite:
 # -- the list ---------------------------------------------------------------------------------------------------------
 
 _HURRY: dict[str, dict[str, Any]] = {
-    "kubernetes": {"silence_s": 1.0, "request_timeout_s": 1.0, "connect_timeout_s": 1.0},
+    "kubernetes": {"silence_s": 3.0, "request_timeout_s": 1.0, "connect_timeout_s": 1.0, "tables": ("endpoints",)},
     "kubernetes (fake server)": {"silence_s": 1.0, "request_timeout_s": 1.0, "connect_timeout_s": 1.0},
     "kvstore": {"request_timeout_s": 1.0},
     "clustermesh": {"request_timeout_s": 1.0},

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable
 from typing import Any, Self
 
 import msgspec
@@ -21,10 +20,14 @@ from statedb.catalog import Sources
 
 from .apis import FakeApiSite
 from .cell import Cell, Run
+from .clock import true_monotonic as monotonic
 from .site import Site
 
+_BEAT_S = 0.1
+_PATIENCE_S = 60.0
+_TRIES = 5
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-_TURN = re.compile(r"^\S+ (?P<tables>.+?): (?P<before>\w+) -> (?P<after>\w+) after [\d.]+ s(: .*)?$")
+_TURN = re.compile(r"^\S+ (?P<tables>.+?): (?P<before>\w+) -> (?P<after>\w+) after [\d.]+ s( \(.*\))?(: .*)?$")
 _LATE = re.compile(r"^\S+ (?P<tables>.+?): still (?P<before>\w+) after [\d.]+ s(: .*)?$")
 
 
@@ -126,23 +129,24 @@ class TellingRun(Run):
         """
         if self.site._source is None:
             return
-        if not isinstance(self.site, FakeApiSite):
-            self.site.until(_all_synced, "all tables synced")
-        self._until_told()
-        if not isinstance(self.site, FakeApiSite) and not _all_synced(self.site.db.snapshot()):
-            self._settle()  # trouble came back while the log was waited for
+        for _ in range(_TRIES):  # trouble may come back while the log is waited for
+            if not isinstance(self.site, FakeApiSite):
+                self.site.until(_all_synced, "all tables synced", beat_s=_BEAT_S)
+            self._until_told()
+            if isinstance(self.site, FakeApiSite) or _all_synced(self.site.db.snapshot()):
+                return
+        raise AssertionError(f"{self.site.backend}: trouble comes back again and again")
 
     def _until_told(self) -> None:
-        """Until nothing is left to be told to the log."""
+        """Until nothing is left to be told to the log. What says nothing for long would be silent, and that trouble."""
         state_log: Any = self.site.source._status._state_log  # type: ignore[attr-defined]  # every backend's has one
-        self._pause(lambda: state_log.due_in() is None)
-
-    def _pause(self, holds: Callable[[], bool]) -> None:
-        for _ in range(6_000):
-            if holds():
-                return
-            threading.Event().wait(0.01)
-        raise AssertionError(f"{self.site.backend}: the log does not tell of it")
+        end = monotonic() + _PATIENCE_S
+        while state_log.due_in() is not None:
+            if monotonic() > end:
+                raise AssertionError(f"{self.site.backend}: the log does not tell of it")
+            if _all_synced(self.site.db.snapshot()):
+                self.site.beat()
+            threading.Event().wait(_BEAT_S)
 
     def _scrape(self) -> str:
         site = self.site

@@ -102,14 +102,16 @@ def _note(path: Path | None, episodes: Iterable[Episode]) -> None:
 
 
 def not_told(episode: Episode) -> list[str]:
-    """What is wrong with the lines about the table that the fault befalls: each beginning has one end."""
+    """What is wrong with the lines about the table that the fault befalls: each reader tells one beginning, one end."""
     lines = [line for line in episode.lines if _TABLE in line.tables.split(", ")]
-    told, in_trouble = "", False
+    told, in_trouble = [""], False
     for line in lines:
         begins, ends = _begins(line), in_trouble and line.after in ("synced", "absent")
         in_trouble = (in_trouble or begins) and not ends
-        told += "B" * begins + "E" * ends
-    if told != "BE" * (len(told) // 2) or (episode.during and not told):
+        told[-1] += "B" * begins + "E" * ends
+        if line.after == "absent":
+            told.append("")  # the next reader
+    if set(told) - {"", "BE"} or (episode.during and not any(told)):
         return [f"{episode.backend} {episode.fault}: {[line.text for line in lines] or 'no line'}"]
     if episode.during and not expected_alerts(episode.during):
         return [f"{episode.backend} {episode.fault}: no metric tells of it"]

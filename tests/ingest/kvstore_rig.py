@@ -54,14 +54,18 @@ def endpoints_in(client: Client) -> dict[str, int]:
 
 
 class Deletions:
-    """Every deletion of endpoints or backends: what a change stream tells, and what any transaction of a source does.
+    """Every deletion from a table: what a change stream tells, and what any transaction of a source does.
 
     The stream is read as it comes by a thread of its own, but folds what comes faster; the transactions are all.
     """
 
-    def __init__(self, db: Database, table: type[Table[Any, Any]] = Endpoints) -> None:
+    def __init__(
+        self, db: Database, table: type[Table[Any, Any]] = Endpoints, name_of: Callable[[Any], str] = lambda key: key.ip
+    ) -> None:
+        """``name_of`` a key of the table is what is noted of it: the address of an endpoint or a backend."""
         self._db = db
         self._table = table
+        self._name_of = name_of
         self._stream = db.changes(table)
         self._told = threading.Condition()
         self._revision = -1
@@ -75,7 +79,8 @@ class Deletions:
         def watched(writer: TableWriter, changes: Any, finished: Any) -> None:
             if writer._db is self._db:
                 view = self._db.snapshot()[self._table]
-                gone = {key.ip for key, row in changes.get(self._table, {}).items() if row is None and key in view}
+                given = changes.get(self._table, {})
+                gone = {self._name_of(key) for key, row in given.items() if row is None and key in view}
                 with self._told:
                     self._seen |= gone
             commit(writer, changes, finished)
@@ -89,7 +94,7 @@ class Deletions:
         self._thread.join(10)
 
     def now(self) -> set[str]:
-        """The addresses that were deleted until now."""
+        """What was deleted until now."""
         revision = self._db.snapshot()[self._table].revision
         with self._told:
             assert self._told.wait_for(lambda: self._revision >= revision, WAIT_S)
@@ -105,7 +110,7 @@ class Deletions:
                 return
             with self._told:
                 if batch is not None:
-                    self._seen |= {change.row.key.ip for change in batch if change.deleted}
+                    self._seen |= {self._name_of(change.row.key) for change in batch if change.deleted}
                     revision = batch.snapshot[self._table].revision
                 self._revision = revision
                 self._told.notify_all()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import get_args
 
 import pytest
 from hypothesis import given, strategies as st
 
 from ingest.belief.state import State
-from ingest.state_log import PATIENCE_S, SETTLE_S, StateLog
+from ingest.state_log import HOLD_S, PATIENCE_S, SETTLE_S, StateLog
 
 TABLES = ("a", "b", "c")
 
@@ -84,7 +85,9 @@ def test_tables_that_notice_one_after_the_other_share_both_lines(source: Source)
     assert source.told() == []
     source.state_log.changed("a", "synced", "")
     source.state_log.changed("c", "synced", "")
-    source.wait(0)
+    source.wait(HOLD_S - 0.1)
+    assert source.told() == []
+    source.wait(0.1)
     (line,) = source.told()
     assert re.fullmatch(r"kvstore/c1 a, b, c: stale -> synced after \d\d\.\d s", line)
 
@@ -92,7 +95,7 @@ def test_tables_that_notice_one_after_the_other_share_both_lines(source: Source)
 def test_an_outage_of_a_moment_has_both_lines(source: Source):
     source.all("stale", "cut")
     source.all("synced")
-    source.wait(0)
+    source.wait(HOLD_S)
     began, ended = source.told()
     assert began.startswith("kvstore/c1 a, b, c: synced -> stale after ")
     assert ended == "kvstore/c1 a, b, c: stale -> synced after 0.0 s"
@@ -108,7 +111,7 @@ def test_one_table_that_stays_in_trouble_holds_up_nobody_for_long(source: Source
     source.told()
     for table in "bc":
         source.state_log.changed(table, "synced", "")
-    source.wait(0)
+    source.wait(HOLD_S)
     assert source.told() == ["kvstore/c1 b, c: stale -> synced after 1.0 s"]
     source.all("stale", "away")
     source.wait(SETTLE_S)
@@ -116,6 +119,40 @@ def test_one_table_that_stays_in_trouble_holds_up_nobody_for_long(source: Source
     source.state_log.changed("b", "synced", "")
     source.wait(PATIENCE_S)
     assert source.told() == [f"kvstore/c1 b: stale -> synced after {SETTLE_S:.1f} s"]
+
+
+def test_trouble_that_comes_back_at_once_is_the_same_trouble(source: Source):
+    """As when the connections of a frozen server break once it has thawed."""
+    source.all("stale", "no answer in time")
+    source.wait(SETTLE_S)
+    for _ in range(2):
+        source.wait(10)
+        source.all("synced")
+        source.wait(HOLD_S - 0.1)
+        source.all("stale", "cut")
+    source.all("synced")
+    source.wait(HOLD_S)
+    began, ended = source.told()
+    assert began.startswith("kvstore/c1 a, b, c: synced -> stale after ")
+    assert ended == "kvstore/c1 a, b, c: stale -> synced after 30.8 s (earlier recoveries of less than 5 s: 2)"
+    source.wait(1)
+    source.all("stale", "cut")
+    source.all("synced")
+    source.wait(HOLD_S)
+    assert len(source.told()) == 2, "it had lasted: this is another one"
+
+
+def test_trouble_that_becomes_another_at_once_is_told_as_that(source: Source):
+    """As when a connection is cut, and the server refuses the next one for its credentials."""
+    source.all("stale", "cut")
+    source.wait(SETTLE_S / 2)
+    source.all("failed", "invalid token")
+    source.wait(SETTLE_S / 2)
+    (began,) = source.told()
+    assert began.startswith("kvstore/c1 a, b, c: synced -> failed after ")
+    source.all("synced")
+    source.wait(HOLD_S)
+    assert source.told() == ["kvstore/c1 a, b, c: failed -> synced after 1.0 s"]
 
 
 def test_a_server_that_never_answers_is_told_once(log: Log):
@@ -152,30 +189,62 @@ def test_the_end_of_a_source_is_told_at_once(source: Source):
 
 
 HISTORIES = st.lists(
-    st.tuples(st.sampled_from(TABLES), st.sampled_from(get_args(State)), st.sampled_from([0.0, 0.4, 2.0, 40.0])),
+    st.tuples(st.sampled_from(TABLES), st.sampled_from(get_args(State)), st.sampled_from([0.0, 0.4, 2.0, 7.0, 40.0])),
     max_size=40,
 )
+BAD = ("stale", "failed")
 
 
 @given(HISTORIES)
-def test_the_lines_of_a_table_are_its_states_in_their_order(history: list[tuple[str, State, float]]):
-    """Each line begins where the one before has ended, and the last one is how it is; first lists are left out."""
+def test_each_trouble_of_a_table_has_one_line_at_its_beginning_and_one_at_its_end(
+    history: list[tuple[str, State, float]],
+):
+    """Each line begins where the one before has ended, and the last one is how it is.
+
+    The naive reading: trouble lasts until there was none for `HOLD_S`. How often lines go from none to trouble is how
+    often it began.
+    """
     log, logger = Log(), logging.getLogger("ingest")
     level = logger.level
     logger.setLevel(logging.INFO)
     logger.addHandler(log)
     try:
         source = Source(log)
-        states: dict[str, list[str]] = {table: ["connecting"] for table in TABLES}
+        states: dict[str, list[tuple[float, str]]] = {table: [(0.0, "connecting")] for table in TABLES}
         for table, state, pause_s in history:
             source.state_log.changed(table, state, "")
-            if state != states[table][-1] and (state, states[table][-1]) != ("syncing", "connecting"):
-                states[table].append(state)
+            if state != states[table][-1][1]:
+                states[table].append((source.now, state))
             source.wait(pause_s)
-        source.wait(PATIENCE_S + SETTLE_S)
+        source.wait(PATIENCE_S + HOLD_S)
+        assert source.state_log.due_in() is None
     finally:
         logger.removeHandler(log)
         logger.setLevel(level)
     for table in TABLES:
-        turns = [re.search(r"(\w+) -> (\w+)", line) for line in log.lines if re.search(rf"[ ,]{table}[,:]", line)]
-        assert [(turn[1], turn[2]) for turn in turns if turn] == list(zip(states[table], states[table][1:]))
+        told = ["connecting"]
+        for line in log.lines:
+            if re.search(rf"[ ,]{table}[,:]", line):
+                turn = re.search(r"(\w+) -> (\w+)", line)
+                assert turn is not None
+                assert turn[1] == told[-1] != turn[2]
+                told.append(turn[2])
+        last = states[table][-1][1]
+        assert told[-1] == last or (last in ("connecting", "syncing") and told[-1] in ("connecting", *BAD))
+        began = [after for before, after in pairwise(told) if after in BAD and before not in BAD]
+        assert len(began) == beginnings(states[table])
+
+
+def beginnings(states: list[tuple[float, str]]) -> int:
+    """How often trouble began, for a reader to whom it has ended when it is absent or was gone for `HOLD_S`."""
+    count, in_trouble, good_since = 0, False, None
+    for at, state in states:
+        if in_trouble and good_since is not None and at - good_since >= HOLD_S:
+            in_trouble = False
+        good_since = at if state == "synced" else None
+        if state in BAD:
+            count += not in_trouble
+            in_trouble = True
+        elif state == "absent":
+            in_trouble = False
+    return count

@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 
 from ..errors import AgentError
 from . import agents
-from .options import given
+from .given import options_given
 
 SHELLS = ("bash", "zsh", "fish")
 _KEYS_MAX = 50
@@ -55,6 +55,6 @@ def _described(context: click.Context) -> list[dict[str, Any]]:
 def _ask(context: click.Context, path: str, parameters: list[tuple[str, str]]) -> dict[str, Any]:
     """What the agent answers; nothing where it does not: completion must not print errors."""
     try:
-        return dict(agents.agent(given(context, agents.NAMES), _TIMEOUT_S).json(path, parameters))
+        return dict(agents.agent(options_given(context, agents.NAMES), _TIMEOUT_S).json(path, parameters))
     except AgentError:
         return {}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from .given import options_given
+from .interrupts import noticed_within_a_second
 
 if TYPE_CHECKING:
     from .remote_commands import RemoteCommands
@@ -94,16 +97,8 @@ def agent_commands() -> RemoteCommands:
     from . import agents  # start-up time: http.client, ssl
     from .remote_commands import RemoteCommands  # start-up time
 
-    found = given(click.get_current_context(silent=True), (*agents.NAMES, "output", "columns", "where", "sort"))
+    context = click.get_current_context()
+    context.with_resource(noticed_within_a_second())
+    found = options_given(context, (*agents.NAMES, "output", "columns", "where", "sort"))
     shown: dict[str, Any] = {name: found[name] for name in ("columns", "where", "sort") if found[name] is not None}
     return RemoteCommands(agents.agent(found), output=found["output"] or "table", **shown)
-
-
-def given(context: click.Context | None, names: Iterable[str]) -> dict[str, Any]:
-    """The options of a command, else of the groups above it; None where an option is not given."""
-    found: dict[str, Any] = dict.fromkeys(names)
-    while context is not None:
-        for name in found:
-            found[name] = found[name] or context.params.get(name)
-        context = context.parent
-    return found

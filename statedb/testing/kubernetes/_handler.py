@@ -8,17 +8,15 @@ import socket
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from . import _discovery as discovery
 from ._refusal import Refusal
 from ._request import Request, read
 from ._resources import Resource
 from ._selectors import Matches, fields, labels
+from ._state import State
 from ._store import Event, Json, Store
-
-if TYPE_CHECKING:  # it makes the handlers
-    from ._server import ApiServer
 
 _APPLY, _MERGE, _JSON_PATCH = (
     "application/apply-patch+yaml",
@@ -38,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
     """A connection. ``server_of_api`` is set by a subclass for each server."""
 
     protocol_version = "HTTP/1.1"
-    server_of_api: ClassVar[ApiServer]
+    server_of_api: ClassVar[State]
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing is logged."""

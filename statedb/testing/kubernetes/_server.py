@@ -6,20 +6,20 @@ import builtins
 import json
 import socket
 import threading
-from collections import Counter
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from ._faults import Fault, Faults
+from ._faults import Fault
 from ._handler import Handler
-from ._store import Json, Store
+from ._state import State
+from ._store import Json
 
 _HOST = "127.0.0.1"
 _MANAGER = "test"
 
 
-class ApiServer:
+class ApiServer(State):
     """Serves from `start` to `stop`, or as a context manager. Objects outlive a stop; the port stays the same.
 
     For any threads. Methods that read and write objects raise `Refusal` as a request would be refused.
@@ -27,16 +27,7 @@ class ApiServer:
 
     def __init__(self) -> None:
         """Not started; it has the namespaces of a new cluster and nothing else."""
-        self.requests: Counter[tuple[str, str]] = Counter()
-        """How many requests came, by verb and plural."""
-        self.streams_lists = True
-        """Whether it offers lists as streams (sendInitialEvents)."""
-        self.store = Store()
-        self.faults = Faults()
-        self.epoch = 0
-        self.endings = 0
-        self.bookmarks = 0
-        self.connections: set[socket.socket] = set()
+        super().__init__()
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
         self._port = 0

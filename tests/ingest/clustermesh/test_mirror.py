@@ -158,17 +158,17 @@ def test_a_cluster_that_leaves_takes_its_copies_along(server: LocalEtcd):
 def test_another_id_is_another_cluster(server: LocalEtcd):
     with Publisher(server) as publisher:
         publish(publisher)
-        with Rig(server.endpoint, mirror=True) as rig:
-            rig.synced()
+        with (
+            Rig(server.endpoint, mirror=True) as rig,
+            Deletions(rig.db, Mirror, lambda key: str(key.name)) as deletions,
+        ):
+            before = mirror(rig.synced())
             key = MirrorKey(CLUSTER, CONFIG_KEY)
-            stream = rig.db.changes(Mirror)
             publisher.configure(ClusterConfig(4, True, max_connected_clusters=255))
-            gone = False
-            while not gone:
-                gone = any(change.deleted for change in stream.next(timeout=10) or ())
             publisher.delete(*[name for name in LITERALS if "/ip/" in name])
             rig.until(lambda s: key in s[Mirror] and b'"id":4' in s[Mirror][key].value and set(mirror(s)) >= SYNCED)
             assert not rig.db.snapshot()[Endpoints]
+            assert deletions.now() == before.keys()  # all of the other cluster went first, its config too
 
 
 def test_off_costs_nothing(server: LocalEtcd):

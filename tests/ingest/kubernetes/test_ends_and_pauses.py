@@ -130,7 +130,7 @@ def test_a_server_is_left_alone_as_long_as_it_wishes_and_no_longer(wish_s: float
 
 
 def test_after_a_failure_it_is_synced_only_when_the_server_has_answered():
-    run = Run(1, Unavailable("cut"), 0, 2)
+    run = Run(1, Unavailable("cut"), Unavailable("cut"), 2)
     assert run.sent() == [
         ListStarted,
         FullList,
@@ -159,17 +159,21 @@ def test_the_first_watch_after_a_failure_is_brief():
     assert run.client.asked == ["list", "watch", "watch", "brief watch", "brief watch", "watch"]
 
 
-def test_a_brief_watch_that_ends_in_time_without_a_bookmark_is_no_failure_and_the_next_one_is_long():
-    run = Run(Unavailable("cut"), 0, 0, 0, lives_s=BRIEF_S)
-    assert run.client.asked == ["list", "watch", "brief watch", "watch", "brief watch"]
-    assert [pause > 0 for pause in run.pauses] == [True, False, True, False]
-    assert run.sent().count(Synced) == 1  # that of the list
+def test_a_brief_watch_that_ends_in_time_without_a_bookmark_is_no_failure_and_a_list_shows_what_was_missed():
+    run = Run(Unavailable("cut"), 0, 1, 1, lives_s=BRIEF_S)
+    assert run.client.asked == ["list", "watch", "brief watch", "list", "watch", "watch"]
+    assert [pause > 0 for pause in run.pauses] == [True, False, False, False]
+    assert run.sent() == [
+        *(ListStarted, FullList, Synced, Interrupted),
+        *(WatchEnded, ListStarted, FullList, Synced, WatchEnded, Synced, WatchEnded),
+    ]
 
 
 def test_a_brief_watch_that_ends_at_once_is_a_failure():
     run = Run(Unavailable("cut"), *[0] * 7, lives_s=0.0)
     assert run.sent().count(Interrupted) == 8
     assert run.pauses[-1] > MAX_S / 2
+    assert run.client.asked == ["list", "watch", "brief watch", *["brief watch", "list", "watch"] * 3]
 
 
 def test_a_refusal_is_told_as_one():
@@ -224,6 +228,27 @@ def test_a_table_is_stale_until_the_server_has_spoken_on_the_new_connection(api:
         row = rig.row(rig.until(lambda s: rig.state(s) == "synced"))
         assert row.since > since  # it was stale until then
         assert api.requests["list", CEP_PATH] == 1
+
+
+@pytest.mark.parametrize("broken", ["watch", "probe"])
+def test_a_server_without_bookmarks_is_listed_after_a_failure_when_nothing_comes(api: FakeApi, broken: str):
+    """Found by the histories of test_kubernetes_histories.py: a quiet table was stale until something happened in it.
+
+    A real server may send no bookmark, either, of a kind in which nothing has happened since it started.
+    """
+    api.put(cep("10.0.0.1"))
+    with KubeRig(api.url, tables=("endpoints",)) as rig:
+        rig.synced()
+        api.put(node("elsewhere"))  # history goes on, and this watch has nothing to hear of it
+        if broken == "probe":
+            api.half_answer()  # the first list after the cut asks for the newest version
+        since = rig.row().since
+        api.cut()
+        row = rig.row(rig.until(lambda s: rig.state(s) == "synced" and rig.row(s).since > since))
+        assert (row.relists, rig.endpoints()) == (2, {"10.0.0.1": 70_000})
+        api.put(cep("10.0.0.2"))
+        rig.until(lambda s: len(s[Endpoints]) == 2)
+        assert api.requests["list", CEP_PATH] == 2
 
 
 def test_a_watch_that_does_not_stand_again_makes_the_table_stale(api: FakeApi):

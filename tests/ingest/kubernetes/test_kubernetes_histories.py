@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, assume, given, settings, strategies as st
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
 
 from ingest import ManifestsOptions
+from ingest.kubernetes import client, follow
 from ingest.manifests import open as open_manifests
 from statedb import Database, Snapshot
 from statedb.catalog import TABLES, Namespaces, Rejected
@@ -25,7 +28,7 @@ from ..clusters import (
     write_directory,
 )
 from ..kube_fake import FakeApi
-from ..kube_rig import KubeRig, clusterwide, namespace, policy
+from ..kube_rig import KubeRig, clusterwide, identity, namespace, node, policy
 from ..kvstore_rig import CLUSTER
 
 natives = st.sampled_from([namespace("shop"), namespace("default"), policy("p"), policy("p", "shop"), clusterwide("c")])
@@ -35,8 +38,16 @@ steps = st.one_of(
     st.tuples(st.just("put"), objects),
     st.tuples(st.just("put"), objects),
     st.tuples(st.just("remove"), st.integers(0, 30)),
-    st.tuples(st.sampled_from(["cut", "compact", "bookmark", "half_line", "half_answer", "kill"]), st.just(0)),
+    st.tuples(st.sampled_from(["cut", "compact", "bookmark", "half_line", "half_answer", "kill", "sync"]), st.just(0)),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _brief_watches_of_a_second() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "BRIEF_S", 1.0)
+        patch.setattr(follow, "BRIEF_S", 1.0)
+        yield
 
 
 def through_manifests(values: list[Object]) -> dict[str, list[Any]]:
@@ -61,6 +72,7 @@ def rows(snapshot: Snapshot, tables: Any) -> dict[str, list[Any]]:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(clusters, st.lists(steps, max_size=15), st.sampled_from(["offered", "refused"]), st.integers(1, 4))
+@example([identity(70_000)], [("sync", 0), ("put", node("n")), ("half_answer", 0), ("cut", 0)], "refused", 1)
 def test_tables_after_any_history_are_those_of_manifests(
     first: list[Object], history: list[tuple[str, Any]], streaming: Any, page_limit: int
 ):
@@ -78,6 +90,8 @@ def test_tables_after_any_history_are_those_of_manifests(
                 elif step == "kill":
                     api.kill()
                     api.start()
+                elif step == "sync":
+                    rig.synced()
                 else:
                     getattr(api, step)()
             for value in api.objects():  # two claims on one address: who holds it depends on who came first

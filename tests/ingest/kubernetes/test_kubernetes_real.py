@@ -147,7 +147,7 @@ def test_a_quiet_resource_is_synced_soon_after_a_cut(server: ApiServer):
             mended_at = time.monotonic()
             rig.until(lambda s: rig.of("nodes", s).state == "synced")
             assert time.monotonic() - mended_at < 30  # of the minute that an ordinary bookmark takes
-            assert rig.of("nodes").relists == 1
+            assert rig.of("nodes").relists <= 2  # the second where the bookmark comes too late, on a busy machine
     server.delete_namespace("meanwhile")
 
 

@@ -1,7 +1,11 @@
 """A real agent on a directory of manifests."""
 
 import os
+import subprocess
+import sys
+import sysconfig
 import time
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +19,32 @@ from statedb.agent.process.config import parse_config
 
 from .certificates import Authority
 
+ROOT = Path(__file__).parents[3]
 WAIT_S = 60.0
 READ, OPERATE = "read-0123456789abcdef", "operate-0123456789abcdef"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from this checkout."""
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``bin`` folder of an environment with the wheel. Its dependencies are those of the tests."""
+    home = tmp_path_factory.mktemp("installed")
+    venv.create(home, symlinks=True)
+    python = home / "bin" / "python"
+    install = ["install", "--quiet", "--no-deps", "--disable-pip-version-check", "--no-index", str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), *install], check=True)
+    site = sysconfig.get_path("purelib", vars={"base": str(home)})
+    (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python.parent
 
 
 def node(name: str, n: int = 1) -> str:

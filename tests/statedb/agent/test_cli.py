@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 - the lines are quoted as they are printed
 
+import _thread
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -219,6 +221,34 @@ def test_watch_prints_what_changes_from_now_on(manifests: Path, start: Callable[
         process.send_signal(signal.SIGINT)
         assert process.wait(WAIT_S) == 0
         assert_calm(process.stderr.read())
+
+
+def test_ctrl_c_that_comes_just_before_a_command_waits_is_not_missed(manifests: Path, start: Callable[..., Agent]):
+    """`interrupt_main` notes the signal and interrupts no system call, as if it had come a moment before that."""
+    agent = start(manifests)
+    ended, missed = threading.Event(), []
+
+    def interrupt() -> None:
+        end = time.monotonic() + WAIT_S
+        while not agent.http_counts.opened and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.3)  # it has read the rows by now, and waits; if not, this shows less
+        _thread.interrupt_main()
+        if not ended.wait(WAIT_S / 4):
+            missed.append("it still waits")
+            agent.stop()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests of `run` leave its own
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        status = _status(["watch", "nodes", "--server", str(agent.address)])
+    finally:
+        ended.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+    assert (status, missed) == (0, [])
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_watch_once_of_a_row_ends_with_its_first_change(manifests: Path, start: Callable[..., Agent]):

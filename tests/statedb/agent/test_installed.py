@@ -2,44 +2,17 @@
 
 import os
 import subprocess
-import sys
-import sysconfig
 import urllib.request
-import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 HOSTILE = ("agent.py", "config.py", "catalog/__init__.py", "ingest/__init__.py", "consumers/__init__.py", "types.py")
 """What a user may well call their own files. Each of ours ends the process when it is imported."""
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from this checkout."""
-    out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (built,) = out.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ``bin`` folder of an environment with the wheel. Its dependencies are those of the tests."""
-    home = tmp_path_factory.mktemp("installed")
-    venv.create(home, symlinks=True)
-    python = home / "bin" / "python"
-    install = ["install", "--quiet", "--no-deps", "--disable-pip-version-check", "--no-index", str(wheel)]
-    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), *install], check=True)
-    site = sysconfig.get_path("purelib", vars={"base": str(home)})
-    (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return python.parent
 
 
 @pytest.fixture

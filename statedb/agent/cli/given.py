@@ -1,0 +1,18 @@
+"""The options that a command was given, by itself or by the groups above it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+
+def options_given(context: click.Context | None, names: Iterable[str]) -> dict[str, Any]:
+    """The options of a command, else of the groups above it; None where an option is not given."""
+    found: dict[str, Any] = dict.fromkeys(names)
+    while context is not None:
+        for name in found:
+            found[name] = found[name] or context.params.get(name)
+        context = context.parent
+    return found
