@@ -1,4 +1,4 @@
-"""Objects of Kubernetes as rows of a source, where the catalog leaves something to decide. Pure."""
+"""Objects of Kubernetes as rows of a source, for cases that the catalog leaves open. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INDEX_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def identity(cluster: str, value: object) -> tuple[Any, ...]:
-    """The row of a CiliumIdentity. Raises WireError, also without labels: then an earlier row stays."""
+    """The row of a CiliumIdentity. Raises WireError, also if it has no labels, so that an earlier row stays."""
     found = crds.identity(value, cluster)
     if found is None:
         raise WireError("security-labels: empty")
@@ -22,7 +22,7 @@ def identity(cluster: str, value: object) -> tuple[Any, ...]:
 
 
 def index_names(resource: str, named: Iterable[str]) -> tuple[str, ...]:
-    """The indexes by path of a resource, as its table has them: those named, and pods are found by node. ValueError.
+    """The names of the indexes by path of a resource in its table. Pods have ``by_node``. Raises ValueError.
 
     >>> index_names("pods", ["zone", "by_phase"])
     ('by_node', 'by_zone', 'by_phase')

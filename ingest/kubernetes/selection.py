@@ -1,4 +1,4 @@
-"""Resources of a user's choice: how they are named and limited, and what becomes of them. Knows no API server."""
+"""Resources that users choose: their names, limits and tables. Knows no API server."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _Text = Annotated[str, Meta(min_length=1)]
 
 
 class ResourceOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """A resource as kubectl names it, and how it becomes a table.
+    """A resource, named as for kubectl, and how it becomes a table.
 
-    ``table`` is the table's name; that of the resource without its group if not given. ``namespaces``: only these, with
-    a list and a watch for each, so that rights for them suffice. ``labels`` and ``fields``: selectors, as for kubectl.
-    ``only: metadata``: nothing but metadata is asked for. ``keep``: of everything but metadata only these paths stay;
-    ``drop``: these paths go. ``index``: indexes by path, by their names.
+    ``table`` is the name of the table, by default the name of the resource without its group. ``namespaces``: only
+    these, with a list and a watch for each, so that rights for them suffice. ``labels`` and ``fields``: selectors, as
+    for kubectl. ``only: metadata``: only metadata is requested. ``keep``: the paths outside of the metadata to keep.
+    ``drop``: paths to remove. ``index``: additional indexes, name -> path.
     """
 
     resource: _Text
@@ -48,12 +48,12 @@ Named: TypeAlias = str | ResourceOptions
 
 
 def chosen_of(named: Named) -> ResourceOptions:
-    """The options of a resource that may be a name alone."""
+    """The options of a resource, which may be only a name."""
     return ResourceOptions(resource=named) if isinstance(named, str) else named
 
 
 def table_of(named: Named) -> type[Objects]:
-    """The table of a resource, the same class for the same options. Raises InvalidOptions."""
+    """The table of a resource; always the same class for the same options. Raises InvalidOptions."""
     options = chosen_of(named)
     name = options.table or options.resource.partition(".")[0].lower()
     try:
@@ -63,7 +63,7 @@ def table_of(named: Named) -> type[Objects]:
 
 
 def tables_of(resources: Iterable[Named]) -> tuple[type[Objects], ...]:
-    """The tables of some resources, in their order. Raises InvalidOptions where two have the same."""
+    """The tables of resources, in their order. Raises InvalidOptions if two resources have the same table."""
     found: dict[str, str] = {}
     tables = []
     for each in resources:
@@ -79,7 +79,7 @@ def tables_of(resources: Iterable[Named]) -> tuple[type[Objects], ...]:
 
 
 def untyped(named: Named, cluster: str) -> tuple[Resource, ...]:
-    """A resource whose objects become rows of `Object`, in its scopes. Raises InvalidOptions."""
+    """A resource, in its scopes, whose objects become rows of type `Object`. Raises InvalidOptions."""
     options = chosen_of(named)
     read = ObjectReader(
         cluster,
@@ -96,7 +96,7 @@ def typed(
     decode: Callable[[bytes], Iterable[Any]],
     owns: Callable[[Any], bool] | None = None,
 ) -> tuple[Resource, ...]:
-    """A resource whose objects a user's function decodes, in its scopes. ``owns``: which rows are the source's."""
+    """A resource, in its scopes, with a user's decoder. ``owns`` tells which rows belong to the source."""
 
     def decoded(value: Value) -> tuple[Any, ...]:
         return own_rows(table, lambda: decode(bytes(value)), owns)
@@ -124,7 +124,7 @@ def _scoped(
 
 
 def _indexes(options: ResourceOptions) -> dict[str, str]:
-    """The indexes by path, by the names that they have in the table. Raises InvalidOptions."""
+    """The paths of the additional indexes, by the names of the indexes in the table. Raises InvalidOptions."""
     try:
         names = index_names(options.resource, options.index)
     except ValueError as error:
