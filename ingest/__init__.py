@@ -1,7 +1,7 @@
-"""The world into tables: interchangeable sources, one per cluster and table. Knows no consumers.
+"""Interchangeable sources that fill tables, one for each cluster and table. Knows no consumers.
 
-A source fills tables of a database and reports on itself in the tables ``sources`` and ``rejected``. Which one runs
-is a line of configuration: ``BACKENDS[name].open(db, cluster_name, cluster_id, options)``, then ``start``.
+A source fills tables of a database, and reports its state in the tables ``sources`` and ``rejected``. The configuration
+names its backend: ``BACKENDS[name].open(db, cluster_name, cluster_id, options)``, then ``start``.
 """
 
 from .backends import BACKENDS, Backend, discover, register

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from statedb import Database
 from statedb.agent.http.page.files import HEADERS
@@ -156,6 +156,28 @@ def test_the_grid_is_used_with_the_keyboard_alone(page: Page, start: Callable[..
     page.wait_for_selector(".row-panel", state="hidden")
     page.keyboard.press("/")
     assert page.evaluate("() => document.activeElement.type") == "search"
+
+
+def test_a_row_that_is_chosen_before_it_is_there_opens_when_it_comes(page: Page, start: Callable[..., Agent]):
+    agent = start()
+    write(agent.db, *[endpoint(number) for number in range(5000)])
+    open_table(page, agent)
+    until_seen(page, expected(agent.db))
+    page.focus(".grid")
+    page.keyboard.press("End")
+    last = list(agent.db.snapshot()[Endpoints])[-1].ip
+    page.wait_for_function("ip => document.querySelector('.current')?.children[0].textContent === ip", arg=last)
+    held: list[Route] | None = []
+    page.route("**/tables/endpoints*", lambda route: route.continue_() if held is None else held.append(route))
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("() => document.querySelector('.current')?.ariaRowIndex === '3'")
+    assert "loading" in (page.locator(".current").get_attribute("class") or "")
+    page.keyboard.press("Enter")
+    waiting, held = held, None
+    for route in waiting:
+        route.continue_()
+    page.wait_for_selector(".row-panel h2 >> text=10.0.0.1")
 
 
 def test_deletes_are_accepted_behind_a_confirmation(page: Page, start: Callable[..., Agent], tmp_path: Path):
