@@ -147,9 +147,9 @@ def _of_cluster(own: Requirements, scope: Scope) -> list[Requirement]:
 
 
 def _is_about_init(policy: Policy, selector: Selector) -> bool:
-    """Whether the subject of the selector's rule selects pods that are starting."""
-    rule = selector.path.partition(".")[0]
-    subjects = [each for each in policy.selectors if each.path in (f"{rule}.endpointSelector", f"{rule}.nodeSelector")]
+    """Whether the subject of the selector's rule selects pods that are starting. A rule about nodes does not."""
+    subject = f"{selector.path.partition('.')[0]}.endpointSelector"
+    subjects = [each for each in policy.selectors if each.path == subject]
     return any(_split(each) == ("reserved", "init") for subject in subjects for each in subject.requirements)
 
 

@@ -99,6 +99,24 @@ def test_our_selectors_select_what_ciliums_do(oracle: Oracle, policy, first, lat
     compare(oracle, policy, first, later, local)
 
 
+def test_a_rule_about_nodes_is_not_about_pods_that_are_starting(oracle: Oracle):
+    """Found by the long form: ``reserved:init`` of a nodeSelector widened the peers of our rule."""
+    rule = {"nodeSelector": {"matchLabels": {"reserved:init": ""}}, "egressDeny": [{"toEndpoints": [{}]}]}
+    policy = {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumClusterwideNetworkPolicy",
+        "metadata": {"name": "p"},
+        "specs": [rule],
+    }
+    node = {33554433: "k8s:app=web;k8s:io.cilium.k8s.policy.cluster=c1;reserved:remote-node=;"}
+    question = {"cluster": policies.LOCAL, "peersAreLocal": True, "identities": {}, "later": node}
+    (answer,) = oracle.ask("policies", {**question, "policies": [policy]})
+    row = read(policy)
+    assert row is not None
+    assert ours(row, {}, node, True) == answer["places"]
+    assert answer["places"]["specs[0].egressDeny[0].toEndpoints[0]"] == []
+
+
 @pytest.mark.stress
 @cases(5000)
 @case
