@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,12 +18,16 @@ from statedb.catalog import SourceKey, Sources
 from statedb.testing.kubernetes import ApiServer
 
 from ...apiserver.server import ApiServer as RealApiServer
-from ...ingest.kubernetes.informing import pod, until
+from ...ingest.kubernetes.informing import new_namespace, pod, until
 from ...waiting import eventually
 from .conftest import ROOT
 
 HTTP = "http: {listen: '127.0.0.1:0'}"
-RESOURCES = "[pods, {resource: deployments.apps, index: {replicas: spec.replicas}}]"
+RESOURCES = "resources: [pods, {resource: deployments.apps, index: {replicas: spec.replicas}}]"
+IN_NAMESPACE = (
+    "resources: [{{resource: pods, namespaces: [{0}]}}, "
+    "{{resource: deployments.apps, namespaces: [{0}], index: {{replicas: spec.replicas}}}}]"
+)
 READ = "[pods, {table: deployments, index: [replicas]}]"
 
 
@@ -33,12 +38,12 @@ def etcd() -> Iterator[LocalEtcd]:
         yield server
 
 
-def publishing(etcd: LocalEtcd, kubernetes: str, tables: str = "[pods, deployments]", more: str = "") -> Agent:
+def publishing(etcd: LocalEtcd, kubernetes: str) -> Agent:
     target = f"etcd: {{endpoints: ['{etcd.endpoint}']}}, retry-min-s: 0.02, heartbeat-s: 0.2"
     return Agent(
         parse_config(
-            f"ingest: {{kubernetes: {{{kubernetes}, resources: {RESOURCES}}}{more}}}\n"
-            f"consumers: [publish: {{tables: {tables}, {target}}}]\n{HTTP}"
+            f"ingest: {{kubernetes: {{{kubernetes}}}}}\n"
+            f"consumers: [publish: {{tables: [pods, deployments], {target}}}]\n{HTTP}"
         )
     )
 
@@ -138,7 +143,7 @@ def test_by_configuration_from_a_server_of_the_tests(etcd: LocalEtcd):
     with ApiServer() as api:
         fan_out(
             etcd,
-            f"server: '{api.url}'",
+            f"server: '{api.url}', {RESOURCES}",
             lambda _, value: api.create(value),
             lambda name: api.delete("pods", name),
         )
@@ -147,13 +152,18 @@ def test_by_configuration_from_a_server_of_the_tests(etcd: LocalEtcd):
 @pytest.mark.apiserver
 def test_by_configuration_from_a_real_server(etcd: LocalEtcd, apiserver: RealApiServer):
     rest = apiserver.rest()
-    at = {"pods": "/api/v1/namespaces/default/pods", "deployments": "/apis/apps/v1/namespaces/default/deployments"}
-    fan_out(
-        etcd,
-        f"kubeconfig: '{apiserver.kubeconfig()}'",
-        lambda plural, value: rest.create(at[plural], value),
-        lambda name: rest.delete(f"{at['pods']}/{name}?gracePeriodSeconds=0"),
-    )
+    namespace = new_namespace(apiserver)
+    at = {"pods": f"/api/v1/namespaces/{namespace}/pods"}
+    at["deployments"] = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    try:
+        fan_out(
+            etcd,
+            f"kubeconfig: '{apiserver.kubeconfig()}', {IN_NAMESPACE.format(namespace)}",
+            lambda plural, value: rest.create(at[plural], value),
+            lambda name: rest.delete(f"{at['pods']}/{name}?gracePeriodSeconds=0"),
+        )
+    finally:
+        rest.delete(f"{at['deployments']}/web")  # other tests of this server look at all of them
 
 
 CATALOG = ("nodes", "identities", "endpoints", "services", "backends", "namespaces", "policies")
@@ -197,7 +207,7 @@ def test_tables_of_the_catalog_have_their_own_types(etcd: LocalEtcd):
 )
 def test_mistakes_of_the_publishing_end(text: str, problem: str):
     with pytest.raises(ConfigError) as caught:
-        parse_config(f"ingest: {{kubernetes: {{server: 'http://k:1', resources: {RESOURCES}}}}}\n{text}")
+        parse_config(f"ingest: {{kubernetes: {{server: 'http://k:1', {RESOURCES}}}}}\n{text}")
     (told,) = caught.value.problems
     assert told.startswith(problem)
 
@@ -238,3 +248,9 @@ def test_a_prefix_of_the_publishing_end_ends_with_a_slash():
     options = "{tables: [pods], prefix: mine, etcd: {endpoints: ['http://e:1']}}"
     with pytest.raises(StartError, match=r"consumers\.publish\.prefix: 'mine' must end with a slash"):
         Agent(parse_config(f"{text}consumers: [publish: {options}]"))
+
+
+def test_the_configurations_of_the_page_are_good():
+    page = (ROOT / "docs" / "how-to" / "fan-out.md").read_text()
+    publisher, reader = map(parse_config, re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    assert reader.ingest[0].tables == publisher.consumers[0].options.tables == ("pods", "deployments")
