@@ -92,6 +92,9 @@ class TableToEtcd(TablesToEtcd):
             return health
         return f"OK, but {len(self._refused)} rows cannot be written: {refused[0]}: {refused[1]}"
 
+    def _refused_count(self) -> int:
+        return len(self._refused)
+
     def _apply(self, batch: ChangeBatch[Any]) -> None:
         before = dict(self._refused)
         for change in batch:
