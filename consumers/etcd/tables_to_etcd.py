@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+import msgspec
 
 from consumers.running.follower import Follower
 
+from .statistics import WriterStats
 from .writer import EtcdWriter
 
 
@@ -14,6 +19,8 @@ class TablesToEtcd:
 
     _follower: Follower
     _writer: EtcdWriter
+    _refused: Mapping[Any, object] = MappingProxyType({})
+    """What cannot be encoded, with the reasons (Any: keys of rows, or objects)."""
 
     def start(self) -> None:
         """Begin. Raises RuntimeError the second time."""
@@ -37,6 +44,20 @@ class TablesToEtcd:
         """Stop it, and wait for its end."""
         self.stop()
         self.join()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the initial content of the tables is written, canaries included, and nothing is stuck now."""
+        return self._writer.ready
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Wait until it is `ready`; False after ``timeout`` seconds, or when it has ended."""
+        return self._writer.wait_ready(timeout, also=lambda: self.ready)
+
+    def stats(self) -> WriterStats:
+        """Counts of what it has done. ``unwritten`` includes what cannot be encoded."""
+        stats = self._writer.stats()
+        return msgspec.structs.replace(stats, unwritten=stats.unwritten + len(self._refused))
 
     @property
     def crash(self) -> BaseException | None:

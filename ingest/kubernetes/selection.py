@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -12,6 +11,7 @@ from statedb import InvalidTable, Table
 from statedb.catalog.objects import Objects, objects_table
 
 from ..errors import InvalidOptions
+from ..objects import index_name, index_names
 from ..own_rows import own_rows
 from .object_rows import ObjectReader
 from .paths import Path, parse
@@ -19,9 +19,7 @@ from .resource_spec import Resource, Scope, Value
 
 Only: TypeAlias = Literal["metadata"]
 
-_PODS = ("pods", "pod", "po")
-_NODE_OF_PODS = {"by_node": "spec.nodeName"}
-_INDEX_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NODE_OF_PODS = "spec.nodeName"
 _Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -127,14 +125,12 @@ def _scoped(
 
 def _indexes(options: ResourceOptions) -> dict[str, str]:
     """The paths of the additional indexes, by the names of the indexes in the table. Raises InvalidOptions."""
-    for name in options.index:
-        if not _INDEX_NAME.fullmatch(name) or f"by_{name.removeprefix('by_')}" in Objects.indexes:
-            raise InvalidOptions(
-                f"resources: {options.resource}: index: {name!r} cannot be the name of an index by path; "
-                "use lower-case letters, digits and _, and no name of a standard index"
-            )
-    wanted = {f"by_{name.removeprefix('by_')}": path for name, path in options.index.items()}
-    return {**(_NODE_OF_PODS if options.resource.lower() in _PODS else {}), **wanted}
+    try:
+        names = index_names(options.resource, options.index)
+    except ValueError as error:
+        raise InvalidOptions(f"resources: {options.resource}: {error}") from None
+    wanted = {index_name(name): path for name, path in options.index.items()}
+    return {name: wanted.get(name, _NODE_OF_PODS) for name in names}
 
 
 def _paths(options: ResourceOptions, option: str, texts: Iterable[str]) -> tuple[Path, ...]:
