@@ -13,7 +13,7 @@ from contextlib import closing
 import msgspec
 
 from ingest.reflect import Timings
-from statedb.agent.process.gc_thresholds import raise_gc_thresholds
+from statedb.agent.process.interpreter import tune_interpreter
 from statedb.catalog import Endpoints
 
 from . import feeds
@@ -108,7 +108,7 @@ def _events(feed: Feed, size: Size) -> Iterator[Figure]:
     events = size.rows // 2
     ours, bare = list[tuple[float, float]](), list[tuple[float, float]]()
     thresholds = gc.get_threshold()
-    raise_gc_thresholds()
+    tune_interpreter()
     try:
         for _ in rounds(min(size.repeats, 5), f"{feed.name}-watch"):
             bare.append(_bare_events(feed, events))

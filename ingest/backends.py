@@ -1,4 +1,4 @@
-"""The backends that a configuration can name: ours, registered ones, and those of installed packages."""
+"""The backends that a configuration can name: built-in ones, registered ones, and those of installed packages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 from statedb import Database, catalog
 
-from . import clustermesh, kubernetes, kvstore, manifests
+from . import clustermesh, fanout, kubernetes, kvstore, manifests
 from .source import AnyTable, Source
 
 ENTRY_POINTS = "statedb.backends"
@@ -22,27 +22,37 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
 def no_tables(options: Any) -> tuple[AnyTable, ...]:
-    """The tables that options add, of a backend whose options never do."""
+    """The ``extra`` of a backend whose options never add tables."""
     del options
     return ()
 
 
-class Backend(msgspec.Struct, frozen=True):
-    """A kind of source: its name in the configuration, its options, the names of the tables it can carry.
+def chosen_tables(options: Any) -> tuple[str, ...] | None:
+    """The ``chosen`` of most backends: the field ``tables`` of options; None if they have no such field."""
+    chosen: tuple[str, ...] | None = getattr(options, "tables", None)
+    return chosen
 
-    ``options`` is what stands below the name; a field ``tables`` in it, of names or None, lets users choose some of
-    them. ``own`` are those of the tables that are not of the catalog: an agent with this backend has them too.
-    ``extra`` gives the tables that some options add; then others are filled only where ``tables`` names them.
+
+class Backend(msgspec.Struct, frozen=True):
+    """A kind of source: its name in the configuration, its options, and the names of the tables that it can fill.
+
+    ``options`` is the type of what is below the name in the configuration. Its field ``tables`` (names or None), if it
+    has one, lets users choose among the tables. ``own`` are the tables that are not in the catalog; an agent with this
+    backend has them as well. ``extra`` returns the tables that options add; if there are any, the other tables are
+    filled only if ``tables`` names them. ``chosen`` returns the names of ``tables`` that options choose, None for all,
+    if that is not their field ``tables``.
     """
 
     name: str
     options: type[msgspec.Struct]
     tables: tuple[str, ...]
     open: Callable[[Database, str, int, Any], Source]
-    """(db, cluster name, cluster id, options) -> a source not yet started; InvalidOptions, MissingDependency."""
+    """(db, cluster name, cluster id, options) -> a source, not yet started. May raise the errors of `ingest.errors`."""
     own: tuple[AnyTable, ...] = ()
     extra: Callable[[Any], tuple[AnyTable, ...]] = no_tables
-    """options -> tables; InvalidOptions. The same tables for the same options."""
+    """options -> tables, always the same ones for the same options. Raises InvalidOptions."""
+    chosen: Callable[[Any], tuple[str, ...] | None] = chosen_tables
+    """options -> names, or None."""
 
 
 _CLUSTER_STATE = ("nodes", "identities", "endpoints", "services", "backends")
@@ -53,17 +63,18 @@ _OURS = (
     Backend("kubernetes", kubernetes.KubernetesOptions, _ALL, kubernetes.open, extra=kubernetes.own_tables),
     Backend("kvstore", kvstore.KvstoreOptions, _CLUSTER_STATE, kvstore.open),
     Backend("clustermesh", clustermesh.ClusterMeshOptions, _CLUSTER_STATE, clustermesh.open),
+    Backend("etcd", fanout.FanoutOptions, _ALL, fanout.open, extra=fanout.added_tables, chosen=fanout.catalog_names),
 )
 _registered = {backend.name: backend for backend in _OURS}
 
 BACKENDS: Mapping[str, Backend] = MappingProxyType(_registered)
-"""By the name that stands under ``ingest:`` in a configuration; grows with `register` and `discover`."""
+"""The backends by their names below ``ingest:`` in a configuration. `register` and `discover` add to them."""
 
 
 def register(backend: Backend) -> None:
-    """Make a backend known to configurations. Raises ValueError for a name or a table that cannot be.
+    """Make a backend known to configurations. Raises ValueError for an invalid name or table.
 
-    Packages need not call it: they offer the backend as an entry point of the group `ENTRY_POINTS`.
+    Packages need not call this: they offer the backend as an entry point of the group `ENTRY_POINTS`.
     """
     if not _NAME.fullmatch(backend.name):
         raise ValueError(f"backend {backend.name!r}: a name is lower-case letters, digits and dashes, 31 at most")
@@ -85,7 +96,7 @@ def register(backend: Backend) -> None:
 
 
 def discover(name: str) -> str:
-    """Look for a backend of this name among installed packages, and register it; why that failed, or the empty text."""
+    """Find a backend of this name in the installed packages, and register it. Returns why that failed, or ''."""
     for offer in entry_points(group=ENTRY_POINTS, name=name):
         package = offer.dist.name if offer.dist is not None else offer.value
         try:

@@ -1,15 +1,15 @@
-"""How long to wait before the next try: doubling, capped, jittered; short again after a healthy while. Pure."""
+"""Pauses between tries: they double up to a maximum, with jitter, and are short again after a healthy time. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from random import SystemRandom
 
-_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
+_chance = SystemRandom()  # the global generator belongs to the program that we run in, which may have seeded it
 
 
 class Backoff:
-    """The waits between tries.
+    """The pauses between tries.
 
     >>> waits = Backoff(0.1, 1.0, healthy_s=10, jitter=lambda: 1.0)
     >>> [round(waits.next(), 1) for _ in range(6)]
@@ -28,7 +28,7 @@ class Backoff:
         healthy_s: float = 5.0,
         jitter: Callable[[], float] = _chance.random,
     ) -> None:
-        """``jitter`` gives numbers from 0 to 1; a wait is between a half of its size and all of it."""
+        """``jitter`` returns numbers from 0 to 1, and shortens a pause to no less than half."""
         self._min_s = min_s
         self._max_s = max(min_s, max_s)
         self._healthy_s = healthy_s
@@ -36,12 +36,12 @@ class Backoff:
         self._size_s = min_s
 
     def next(self) -> float:
-        """The next wait in seconds."""
+        """The next pause in seconds."""
         size_s = self._size_s
         self._size_s = min(size_s * 2, self._max_s)
         return size_s * (0.5 + 0.5 * self._jitter())
 
     def record_uptime(self, seconds: float) -> None:
-        """Things went well for so long: if that is a healthy while, the waits begin anew."""
+        """It worked for this long. If that was at least ``healthy_s``, the next pause is short again."""
         if seconds >= self._healthy_s:
             self._size_s = self._min_s

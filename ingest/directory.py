@@ -1,11 +1,11 @@
-"""A directory of files as it is at one moment, read again only where it changed. Knows no YAML.
+"""Scans a directory, and reads only the files that have changed. Knows no YAML.
 
-A directory that Kubernetes mounts (a ConfigMap, a Secret) is changed by pointing its ``..data`` link to a new
-directory, its next generation, and the old one is deleted then. A look that meets such a change is repeated: all files
-of a look are of one generation.
+Kubernetes updates a mounted directory (a ConfigMap, a Secret) by pointing its ``..data`` link to a new directory, the
+next generation, and deleting the old one. A scan during such a change is repeated, so that all files of a scan are of
+one generation.
 
-The directory itself may go as well. Where a volume was mounted, an unmount leaves an empty directory behind; another
-file system may be mounted in its place. `difference` tells such a directory from the one that we knew.
+The directory itself may be replaced as well: an unmounted volume leaves an empty directory behind, and another file
+system may be mounted in its place. `difference` detects this.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import TypeAlias
 import msgspec
 
 Signature: TypeAlias = tuple[int, int, int, int]
-"""What changes when a file does: modification and change time, size, inode."""
+"""Identifies the version of a file: modification time, change time, size, inode."""
 
 Content: TypeAlias = "Read | Unreadable"
 
 MANIFESTS = (".yaml", ".yml", ".json")
 ANY = ("",)
-"""Endings of the names of files that count."""
+"""Suffixes of the names of files that are read."""
 
-_RACY_NS = 2_000_000_000  # within the coarsest clock of a file system two writes may carry one time
+_RACY_NS = 2_000_000_000  # the coarsest resolution of file times: two writes may have the same time
 _SCANS_MAX = 20
 
 
@@ -42,17 +42,17 @@ class Read(msgspec.Struct, frozen=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """Why a file that is there could not be read."""
+    """Why an existing file could not be read."""
 
     reason: str
 
 
 class Outage(Exception):
-    """The directory cannot be looked at: this says nothing about its files."""
+    """The directory cannot be read. That says nothing about its files."""
 
 
 class Generation(msgspec.Struct, frozen=True):
-    """Which directory it is, and which content of it: ``link`` is where its ``..data`` leads, empty if it has none."""
+    """Identifies a directory and its generation: ``link`` is the target of its ``..data``, empty if there is none."""
 
     device: int
     inode: int
@@ -60,7 +60,7 @@ class Generation(msgspec.Struct, frozen=True):
 
 
 class Scan(msgspec.Struct, frozen=True):
-    """The files of a directory by name, all of one generation."""
+    """The files of a directory by name, all from one generation."""
 
     base: Path
     files: dict[str, Signature]
@@ -68,15 +68,15 @@ class Scan(msgspec.Struct, frozen=True):
 
     @property
     def atomic(self) -> bool:
-        """Whether its files can only change all at once."""
+        """Whether all of its files change at once."""
         return bool(self.generation.link)
 
 
 def difference(known: Scan, now: Scan) -> str:
     """Why this cannot be the directory that we knew; empty if it can.
 
-    A directory that is replaced by another one with files in it, on the same file system, is a usual way to change
-    all files at once.
+    A new directory on the same file system is accepted if it has files: replacing the directory is a common way to
+    change all files at once.
     """
     if known.atomic and not now.atomic:
         return "its content is no longer mounted there"
@@ -88,7 +88,7 @@ def difference(known: Scan, now: Scan) -> str:
 
 
 class Directory:
-    """Looks at one directory. For one thread at a time."""
+    """Scans one directory. For one thread at a time."""
 
     def __init__(
         self,
@@ -98,17 +98,17 @@ class Directory:
         suffixes: tuple[str, ...] = MANIFESTS,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Files larger than ``bytes_max`` are not read, those without one of the ``suffixes`` are not looked at."""
+        """Files larger than ``bytes_max`` are not read. Files without one of the ``suffixes`` are ignored."""
         self._path = Path(path)
         self._bytes_max = bytes_max
         self._suffixes = suffixes
         self._wall_ns = wall_ns
 
     def scan(self) -> Scan:
-        """The files that are there now, in the order of their names. Raises Outage.
+        """The present files, in the order of their names. Raises Outage.
 
-        Files that begin with a dot do not count. A directory whose generations change faster than it can be looked at
-        is an outage too.
+        Files whose name begins with a dot are ignored. A directory that changes faster than it can be scanned is an
+        outage as well.
         """
         for _ in range(_SCANS_MAX):
             scan = self._scan()
@@ -117,18 +117,18 @@ class Directory:
         raise Outage(f"{self._path}: it changes faster than it can be read")
 
     def is_current(self, scan: Scan) -> bool:
-        """Whether the directory is still of the generation of a look: what was read since belongs together."""
+        """Whether the directory still has the generation of a scan, so that files read since belong together."""
         try:
             return self._generation() == scan.generation
         except Outage:
             return False
 
     def is_racy(self, signature: Signature) -> bool:
-        """Whether the file changed so lately that the next change may leave its signature alone."""
+        """Whether the file changed so recently that another change may not change its signature."""
         return self._wall_ns() - max(signature[:2]) < _RACY_NS
 
     def read(self, scan: Scan, name: str) -> Content | None:
-        """The file's content; None if it has gone since the look."""
+        """The content of the file; None if it is gone since the scan."""
         path = scan.base / name
         try:
             with open(path, "rb") as file:
@@ -144,10 +144,10 @@ class Directory:
         return Read(data, blake2b(data, digest_size=16).digest())
 
     def _scan(self) -> Scan | None:
-        """One look; None if another generation came meanwhile. Raises Outage.
+        """One scan; None if the generation changed meanwhile. Raises Outage.
 
-        The order matters: a generation is deleted after the next one has taken its place. If this one still has its
-        place after the last file was looked at, nobody has begun to delete it.
+        The order matters: a generation is deleted after the link points to the next one. If the link still points to
+        this one after the last file was read, its deletion has not begun.
         """
         generation = self._generation()
         base = self._path / generation.link
@@ -161,7 +161,7 @@ class Directory:
         return Scan(base, files, generation) if self._generation() == generation else None
 
     def _generation(self) -> Generation:
-        """Raises Outage, also where ``..data`` leads nowhere: that is no directory without files."""
+        """The present generation. Raises Outage, also if ``..data`` is dangling: such a directory is not empty."""
         try:
             found = os.stat(self._path)
             link = self._link()
@@ -169,7 +169,7 @@ class Directory:
                 try:
                     os.stat(self._path / link)
                     break
-                except FileNotFoundError:  # gone for good, or because the next generation is there
+                except FileNotFoundError:  # it is gone, or was replaced by the next generation
                     before, link = link, self._link()
                     if link == before:
                         raise
@@ -183,13 +183,13 @@ class Directory:
         except FileNotFoundError:
             return ""
         except OSError as error:
-            if error.errno == errno.EINVAL:  # it is there, and is no link
+            if error.errno == errno.EINVAL:  # it exists and is not a link
                 return ""
             raise
 
 
 def _signature(path: Path) -> Signature | None:
-    """Of the file that a name leads to; of the link itself if it leads nowhere; None for what is no file."""
+    """The signature of a file, or of a dangling link; None for a directory, a FIFO or a socket."""
     try:
         found = path.stat()
     except OSError:

@@ -1,10 +1,10 @@
-"""What can be wrong with an ingest that was asked for. Troubles of a running one stand in the ``sources`` table."""
+"""Errors when a source is created or started. Problems of a running source are in the table ``sources``."""
 
 from __future__ import annotations
 
 
 class IngestError(Exception):
-    """Base of all errors of this package that reach a caller."""
+    """Base of all errors that this package raises."""
 
 
 class InvalidOptions(IngestError, ValueError):
@@ -12,7 +12,7 @@ class InvalidOptions(IngestError, ValueError):
 
 
 class OwnedElsewhere(IngestError):
-    """Another source fills this (cluster, table) already. Give every table one source."""
+    """Another source already fills this table for this cluster. Each table has one source."""
 
 
 class MissingDependency(IngestError):

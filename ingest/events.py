@@ -1,7 +1,7 @@
-"""What a source says about its objects. Knows no tables: rows are whatever the decoder made of an object.
+"""The events of a source. Knows no tables: rows are whatever the decoder made from an object.
 
-An *object* is one thing at the source: an etcd key, a CRD. It has a name that no other object of the source has, and
-gives zero, one or many rows. A *feed* is a part of the source that is listed as a whole: an etcd prefix, a directory.
+An *object* is one thing at the source: an etcd key, a CRD. Its name is unique within the source, and it has zero, one
+or many rows. A *feed* is a part of the source that is listed as a whole: an etcd prefix, a directory.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import msgspec
 
 
 class Upsert(msgspec.Struct, frozen=True, gc=False):
-    """The object is there, and these are its rows: all of them, of every table of its feed.
+    """The object exists, and these are all of its rows, in all tables of its feed.
 
-    ``rows`` may be `PartlyRead` (Any: a feed may fill several tables). ``table`` is the one that the faults are told of
-    in ``rejected``; the feed's first where it is not given.
+    ``rows`` may be `PartlyRead` (Any: a feed may fill several tables). Faults of the object are reported in
+    ``rejected`` under ``table``, by default the first table of the feed.
     """
 
     feed: str
@@ -26,18 +26,18 @@ class Upsert(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bad(msgspec.Struct, frozen=True, gc=False):
-    """The object is there, but it cannot be read: it keeps the rows of its last good value."""
+    """The object exists but cannot be decoded. It keeps the rows of its last good value."""
 
     feed: str
     object: str
     error: str
     excerpt: str = ""
     table: str = ""
-    """The table that would hold its rows; the feed's first where it is not given."""
+    """The table that its rows would be in, by default the first table of the feed."""
 
 
 class Delete(msgspec.Struct, frozen=True, gc=False):
-    """The object is gone; or, with a ``doubt``, the server says so and is not believed: the delete is withheld."""
+    """The object is gone. With a ``doubt``, the server is not believed, and the delete is withheld."""
 
     feed: str
     object: str
@@ -45,10 +45,10 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """All objects of a feed, in the source's order. What is not among them is gone.
+    """All objects of a feed, in the order of the source. Objects that are not in the list are gone.
 
-    ``full`` False: what is not among them may be there nevertheless (the server behind the list may not be the one that
-    knew it). Those deletes are withheld, for the reason ``doubt``, except for the objects in ``gone``.
+    With ``full=False`` they may still exist, for instance because the list came from another server. Their deletes are
+    withheld for the reason ``doubt``, except for the objects in ``gone``.
     """
 
     feed: str
@@ -59,13 +59,13 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 Event: TypeAlias = Listed | Upsert | Bad | Delete
-"""All that a source can say; closed."""
+"""All kinds of events."""
 
 _EXCERPT_BYTES = 256
 
 
 def excerpt(value: bytes | str) -> str:
-    r"""The beginning of a value for an operator to see: at most 256 bytes of UTF-8, unprintable ones escaped.
+    r"""The beginning of a value, to show to an operator: at most 256 bytes of UTF-8, with unprintable ones escaped.
 
     >>> excerpt(b'{"IP":\xff\n')
     '{"IP":\\xff\\n'

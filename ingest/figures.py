@@ -1,4 +1,4 @@
-"""What a source has done since its start, as numbers for operators."""
+"""Counters of a source since its start, for operators."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from collections.abc import Callable
 
 
 class SourceStats:
-    """Counted by the threads of one source; for any thread to read.
+    """Written by the threads of one source. Any thread may read it.
 
-    ``events`` are changes of objects that came after a list. ``reconnects`` are connections, or watches of Kubernetes,
-    that stand again; ``failures`` are those that broke or could not be made. ``requests`` took
-    ``requests_s`` seconds in all. ``answered_at`` (Unix seconds, 0 before the first) is when the place last said
-    anything, be it that nothing has changed.
+    ``events``: changes of objects after a list. ``reconnects``: connections, or watches of Kubernetes, that were made
+    again. ``failures``: those that broke or could not be made. ``requests`` took ``requests_s`` seconds in total.
+    ``answered_at`` is when the server last answered, in Unix seconds; 0 before the first answer.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
-        """All are zero. ``wall`` returns Unix seconds."""
+        """All counters are zero. ``wall`` returns Unix seconds."""
         self.events = 0
         self.reconnects = 0
         self.failures = 0
@@ -29,16 +28,16 @@ class SourceStats:
         self._lock = threading.Lock()
 
     def record_connection(self) -> None:
-        """The one connection of the source stands; only the first time it is none that was made again."""
+        """The connection of the source is established. Every time but the first counts as a reconnect."""
         self.reconnects += self._connected
         self._connected = True
 
     def record_contact(self) -> None:
-        """The place said something."""
+        """The server answered."""
         self.answered_at = self._wall()
 
     def record_request(self, seconds: float) -> None:
-        """A request was answered after so many seconds. From any thread."""
+        """A request was answered after this many seconds. May be called from any thread."""
         with self._lock:
             self.requests += 1
             self.requests_s += seconds

@@ -1,4 +1,4 @@
-"""A bounded queue of many writers and one reader that can be closed. Knows nothing of what it carries."""
+"""A bounded queue with many writers and one reader, which can be closed. Knows nothing about its items."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ T = TypeVar("T")
 
 
 class Inbox(Generic[T]):
-    """What writers `put`, the reader `get`s in that order. Full, it holds writers back; closed, it takes nothing."""
+    """A first-in, first-out queue. `put` blocks while it is full. After `close` it accepts nothing."""
 
     def __init__(self, items_max: int, weight: Callable[[T], int] = lambda _: 0, weight_max: int = 0) -> None:
-        """Empty. It is full with ``items_max`` items, and with items of more than ``weight_max`` together."""
+        """An empty queue. It is full with ``items_max`` items, or when their total weight exceeds ``weight_max``."""
         self._items_max = items_max
         self._weight = weight
         self._weight_max = weight_max
         self.total_weight = 0
-        """How much all items in it weigh together."""
+        """The total weight of its items."""
         self._items: deque[T] = deque()
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)
@@ -39,7 +39,7 @@ class Inbox(Generic[T]):
             return True
 
     def get(self, timeout_s: float) -> T | None:
-        """The oldest item; None when none came in time, or the inbox is closed."""
+        """The oldest item; None if none came in time, or the inbox is closed."""
         with self._lock:
             if not self._items and timeout_s > 0 and not self._closed:
                 self._filled.wait(timeout_s)
@@ -51,7 +51,7 @@ class Inbox(Generic[T]):
             return item
 
     def close(self) -> None:
-        """Let writers and the reader go, at once and forever. From any thread, more than once."""
+        """Close it: blocked writers and the reader return at once. May be called from any thread and repeatedly."""
         with self._lock:
             self._closed = True
             self._items.clear()

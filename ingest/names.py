@@ -1,4 +1,4 @@
-"""Names into addresses without the machine's own resolver. Knows neither etcd nor who is asked."""
+"""The interface of resolvers that replace the machine's own. Knows neither etcd nor any resolver."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ import msgspec
 
 
 class Unresolved(Exception):
-    """A name has no address now; the message says why, without the name of the option. Ask again later."""
+    """A name has no address now; try again later. The message has the reason, without the name of the option."""
 
 
 class SocketAddress(msgspec.Struct, frozen=True):
-    """Where somebody listens: an IP address and a port."""
+    """An IP address and a port."""
 
     address: str
     port: int
 
 
 class Resolver(Protocol):
-    """Knows some names. For one thread at a time; `close` is for any."""
+    """Resolves some names. For one thread at a time; `close` may be called from any thread."""
 
     def resolve(self, host: str, port: int) -> Sequence[SocketAddress] | None:
-        """Where that is now, at least one place; None where the name is none of its own. Raises Unresolved."""
+        """The present addresses, at least one; None if the resolver is not responsible for the name.
+
+        Raises Unresolved.
+        """
         ...
 
     def close(self) -> None:
-        """Cut off what is being asked, and let no other question begin."""
+        """Cancel the current request, and allow no further one."""
         ...
 
 

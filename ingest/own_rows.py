@@ -1,4 +1,4 @@
-"""Rows that a user's function decodes, checked before they reach a table. Pure."""
+"""Checks the rows that a user's function decodes, before they reach a table. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ R = TypeVar("R")
 def own_rows(
     table: type[Table[Any, R]], decode: Callable[[], Iterable[R]], owns: Callable[[R], bool] | None = None
 ) -> tuple[R, ...]:
-    """What ``decode`` gives, as rows of ``table``.
+    """The rows that ``decode`` returns for one object of ``table``.
 
-    Raises WireError for whatever it raises, for what is no row of the table, and for rows whose key cannot be read or
-    hashed, or that are not the source's by ``owns``: a user's mistake costs the object at hand and not the source.
+    Raises WireError if ``decode`` raises, if it returns something that is not a row of the table, if a key cannot be
+    computed or hashed, or if ``owns`` assigns a row to another source. So a mistake in the function affects one object
+    and not the source.
     """
     try:
         rows = tuple(decode())
@@ -32,6 +33,6 @@ def own_rows(
                 raise WireError(f"decode gave a row that 'owns' leaves to another source: {excerpt(repr(row))}")
     except WireError:
         raise
-    except Exception as error:  # whatever a user's function does with a bad object
+    except Exception as error:  # a user's function may raise anything
         raise WireError(f"{type(error).__name__}: {error}") from error
     return rows

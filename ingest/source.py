@@ -1,4 +1,4 @@
-"""What a source of tables is, for those who start and stop it. Knows no transport and no format."""
+"""The interface of a source, for code that starts and stops it. Knows no transport and no format."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ from typing import Any, Protocol, TypeAlias
 from statedb import Table
 
 AnyTable: TypeAlias = type[Table[Any, Any]]
-"""Some table (Any: a source carries tables of many key and row types at once)."""
+"""Some table (Any: a source fills tables of many key and row types)."""
 
 
 class Source(Protocol):
-    """Fills tables of one cluster from one place, on threads of its own, until it is stopped.
+    """Fills tables of one cluster from one server or directory, on threads of its own, until it is stopped.
 
-    One life: made, started once, stopped once. While the place is away the tables keep their last good content and
-    the ``sources`` table says so.
+    It is started once and stopped once. While the server is away, the tables keep their last good rows, and the table
+    ``sources`` shows the outage.
     """
 
     @property
     def backend(self) -> str:
-        """Which kind of source: ``manifests``, ``kubernetes``, ``kvstore``."""
+        """The name of its backend: ``manifests``, ``kubernetes``, ``kvstore``."""
         ...
 
     @property
     def cluster(self) -> str:
-        """Whose state it brings."""
+        """The cluster whose state it reads."""
         ...
 
     @property
     def tables(self) -> tuple[AnyTable, ...]:
-        """The tables it fills, and is the only one to fill."""
+        """The tables that it fills. No other source fills them for this cluster."""
         ...
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended its thread against all expectation: a bug, to be shown and not to be survived. Else None."""
+        """The error that ended its thread unexpectedly (a bug), or None."""
         ...
 
     def start(self) -> None:
-        """Claim the tables, register their initializers, begin. Raises OwnedElsewhere if another source fills one."""
+        """Claim the tables, register their initializers, and start. Raises OwnedElsewhere if one is claimed."""
         ...
 
     def stop(self) -> None:
-        """Ask it to end, and return at once. From any thread, more than once, also before start."""
+        """Ask it to end, without waiting. May be called from any thread, repeatedly, and before `start`."""
         ...
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended and let go of its tables; False when ``timeout`` seconds passed before."""
+        """Wait until it has ended and released its tables. False if that took longer than ``timeout`` seconds."""
         ...
 
     def accept(self) -> None:
-        """Take the place's present content for the truth: deletes withheld so far are carried out (operator's word)."""
+        """Accept the present content of the server as true, at the operator's request: carry out withheld deletes."""
         ...

@@ -1,15 +1,15 @@
-"""Lines of the log about the states of one source's tables: one when trouble begins, one when it has ended.
+"""Log lines about the states of one source's tables: one line when a problem begins, and one when it has ended.
 
-What is said is decided here alone; a source only tells which state each table has. Trouble is `stale` or `failed`.
+Only this module decides what is logged; a source reports the state of each table. A problem is `stale` or `failed`.
 
-- Tables that change together share a line. Those of one source change within moments of each other, each when its own
-  watch or list notices: so the beginning is told a second after the first of them, and the end when all that went
-  together are back, or after half a minute.
-- Trouble has ended when it has not come back for five seconds. Until then it is the same trouble: a connection that
-  breaks again as soon as it is there is told once, and the line at the end counts the recoveries that did not last.
-- Trouble that becomes another within the first second is told as what it became.
+- Tables that change together share a line. The tables of a source change within moments of each other, each when its
+  own watch or list notices the problem. So the beginning is logged one second after the first change. The end is logged
+  when all tables of that line are back, or after half a minute.
+- A problem has ended when it has not returned for five seconds. A connection that breaks again and again is therefore
+  logged once, and the line at the end counts the recoveries that did not last.
+- A problem that turns into another one within the first second is logged as the second one.
 
-The table ``sources`` and the metrics have each state of each table at once.
+The table ``sources`` and the metrics show each state of each table at once.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _log = logging.getLogger("ingest")
 
 
 class _Told(msgspec.Struct):
-    """What the log has said of a table. Those of the same ``group`` have changed together.
+    """The last state of a table that was logged. Tables of the same ``group`` changed together.
 
-    ``relapses``: how often it was synced since, for less than `HOLD_S`.
+    ``relapses``: how often the table was synced since, for less than `HOLD_S`.
     """
 
     state: State
@@ -47,7 +47,7 @@ class _Told(msgspec.Struct):
 
 
 class _Pending(msgspec.Struct, frozen=True):
-    """A change that is not told yet. ``state`` is ``connecting`` where there is no other state, but an error."""
+    """A change that is not logged yet. ``state`` is ``connecting`` where only the error is new."""
 
     state: State
     error: str
@@ -55,10 +55,10 @@ class _Pending(msgspec.Struct, frozen=True):
 
 
 class StateLog:
-    """For one thread at a time. What is pending is told by `write_if_due`, which is to be called when `due_in` says."""
+    """Logs changes of state. For one thread at a time. The owner calls `write_if_due` after `due_in` seconds."""
 
     def __init__(self, source: str, tables: Iterable[str], clock: Callable[[], float]) -> None:
-        """All tables are connecting, as every source is at first. ``clock`` returns monotonic seconds."""
+        """All tables are connecting at first. ``clock`` returns monotonic seconds."""
         self._source = source
         self._clock = clock
         self._told = {table: _Told("connecting", clock()) for table in tables}
@@ -66,7 +66,7 @@ class StateLog:
         self._groups = 0
 
     def changed(self, table: str, state: State, error: str) -> None:
-        """A table is in this state from now on."""
+        """A table has this state from now on."""
         told, at = self._told[table], self._clock()
         pending = self._pending.get(table)
         if pending is not None and _is_told_before(told, pending, state, at):
@@ -81,18 +81,18 @@ class StateLog:
             self._pending[table] = _Pending(state, error, at)
 
     def failed(self, table: str, error: str) -> None:
-        """A table could not be read, and its state is as before. Told once where it never has been read."""
+        """A table could not be read, and its state is unchanged. Logged once if it was never read before."""
         told = self._told[table]
         if told.state == "connecting" and not told.is_late and table not in self._pending:
             self._pending[table] = _Pending("connecting", error, self._clock())
 
     def due_in(self) -> float | None:
-        """In how many seconds something is to be told; None: nothing is pending."""
+        """The seconds until something is to be logged; None if nothing is pending."""
         now = self._clock()
         return min([self._due_at(table) - now for table in self._pending], default=None)
 
     def write_if_due(self) -> None:
-        """Tell what is due."""
+        """Log the changes that are due."""
         now = self._clock()
         due = [table for table in self._pending if self._due_at(table) <= now]
         if due:
@@ -149,14 +149,14 @@ class StateLog:
 
 
 def _is_told_before(told: _Told, pending: _Pending, state: State, now: float) -> bool:
-    """Whether what is pending is told before this next state: a beginning that has its end, and an end that lasted."""
+    """Whether a pending change is logged before the next one: a beginning with its end, or an end that lasted."""
     if pending.state == "synced":
         return not told.is_trouble or state == "absent" or now >= pending.at + HOLD_S
     return pending.state in _TROUBLE and not told.is_trouble and state not in _TROUBLE
 
 
 def _is_news(before: State, after: State) -> bool:
-    """Whether it is to be told: a first list is when it has come, and the end of trouble when rows have."""
+    """Whether to log this change: of a first list only its completion, of a problem its end when rows have come."""
     return after != before and not (after in ("connecting", "syncing") and before in ("connecting", *_TROUBLE))
 
 

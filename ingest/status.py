@@ -1,7 +1,7 @@
-"""How a source is doing, for people: its rows in the tables ``sources`` and ``rejected``, and lines in the log.
+"""The state of a source for operators: its rows in the tables ``sources`` and ``rejected``, and log lines.
 
-A batch carries what waits here in its own transaction (`Status.stage`), so that in any snapshot a table and what
-``sources`` says of it are of one moment. What comes without rows, such as a lost connection, is written by itself.
+Pending changes are written in the transaction of the next batch (`Status.stage`). So in each snapshot a table agrees
+with its row in ``sources``. Changes that come without rows, such as a lost connection, have a transaction of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .source import AnyTable
 from .state_log import StateLog
 
 ANY_TABLE = "*"
-"""Stands for the table in ``rejected`` where nobody can say which one it would have been."""
+"""The name of the table in ``rejected`` for objects that cannot be assigned to a table."""
 
 _PERIOD_S = 1.0
 _REJECTED_MAX = 1000
@@ -31,11 +31,11 @@ _LOGGED_MAX = 10
 _log = logging.getLogger("ingest")
 
 _sole_owners: WeakKeyDictionary[Database, dict[str, str]] = WeakKeyDictionary()
-"""By table, the cluster whose source owns all of its rows; the source may have ended since."""
+"""By table, the cluster whose source owns all rows of the table. The source may have ended."""
 
 
 class _Health:
-    """The changing part of one row of ``sources``: what the connection reports, and what is shown."""
+    """The variable part of one row of ``sources``: the state of the connection, and the state that is shown."""
 
     __slots__ = (
         "doubt",
@@ -72,7 +72,7 @@ class _Health:
 
 
 class Status:
-    """The rows that one source has in ``sources`` and ``rejected``. For one thread at a time."""
+    """The rows of one source in ``sources`` and ``rejected``. For one thread at a time."""
 
     def __init__(
         self,
@@ -85,7 +85,10 @@ class Status:
         clock: Callable[[], float] = time.monotonic,
         rejected_max: int = _REJECTED_MAX,
     ) -> None:
-        """``wall`` dates the rows, ``clock`` paces the writes. ``rejected_max`` rows per table are shown at most."""
+        """``wall`` is the clock of the rows' times, ``clock`` that of the pauses between writes.
+
+        At most ``rejected_max`` rejected objects are shown for each table.
+        """
         self.figures = SourceStats(wall)
         self._db = db
         self._cluster = cluster
@@ -105,14 +108,14 @@ class Status:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def is_filled(self, table: AnyTable) -> bool:
-        """Whether a source, this one or another, fills the table for this cluster now."""
+        """Whether any source fills the table for this cluster now."""
         row = self._db.snapshot()[Sources].get(SourceKey(self._cluster, table.name))
         return row is not None and row.state != "absent"
 
     def claim(self, sole: Collection[str] = ()) -> None:
-        """Become the one source of these tables for this cluster; of the ``sole`` ones for all clusters.
+        """Claim these tables for this cluster, and the ``sole`` ones for all clusters.
 
-        Raises OwnedElsewhere naming both sources; then nothing is taken.
+        Raises OwnedElsewhere, which names both sources. Nothing is claimed then.
         """
         with self._db.write(Sources) as txn:
             sources = txn[Sources]
@@ -145,7 +148,7 @@ class Status:
             )
 
     def release(self) -> None:
-        """The source has ended: its tables keep their rows, another source may take them."""
+        """The source has ended. Its tables keep their rows, and another source may claim them."""
         self._forget_rejections()
         for health in self._health.values():
             health.inherited = False
@@ -154,7 +157,7 @@ class Status:
         self.write()
 
     def forget(self) -> None:
-        """The cluster is none of ours any more: its rows go from both tables."""
+        """The cluster has left: delete its rows from both tables."""
         self._forget_rejections()
         self._changed.clear()
         self.write()
@@ -162,10 +165,10 @@ class Status:
             for name in self._health:
                 txn[Sources].delete(SourceKey(self._cluster, name))
 
-    # --- what the source reports --------------------------------------------------------------------------------------
+    # --- reports of the source ----------------------------------------------------------------------------------------
 
     def report(self, state: State, error: str = "", tables: Iterable[AnyTable] | None = None) -> None:
-        """How the connection is from now on, for these tables or all. Written at once if the state shown changes."""
+        """The connection has this state, for these tables or all. Written at once if the shown state changes."""
         transitions = False
         for name in self._health if tables is None else [table.name for table in tables]:
             transitions |= self._update_state(name, state, error)
@@ -173,7 +176,7 @@ class Status:
             self.write()
 
     def _update_state(self, name: str, state: State, error: str) -> bool:
-        """Whether another state is to be shown now."""
+        """Whether the shown state changes."""
         health = self._health[name]
         if state == "synced":
             health.inherited = False
@@ -183,7 +186,7 @@ class Status:
         return health.derived()[0] != health.shown
 
     def inherit(self, tables: Iterable[AnyTable]) -> None:
-        """These tables have rows of before: they are stale, and no longer just connecting, until they are synced."""
+        """These tables have rows of an earlier source, so they are stale until they are synced."""
         tables = tuple(tables)
         for table in tables:
             self._health[table.name].inherited = True
@@ -191,14 +194,14 @@ class Status:
         self.report("connecting", tables=tables)
 
     def count(self, table: AnyTable, rows: int, withheld: int = 0, doubt: str = "") -> None:
-        """So many rows are this source's, and so many objects would go if their absence counted; why it does not."""
+        """The number of rows of this source, and of objects whose deletes are withheld, with the reason."""
         health = self._health[table.name]
         if (health.rows, health.withheld, health.doubt) != (rows, withheld, doubt):
             health.rows, health.withheld, health.doubt = rows, withheld, doubt
             self._changed.add(table.name)
 
     def hold_back(self, table: AnyTable, objects: int, doubt: str = "") -> None:
-        """So many objects more would go that the source itself keeps, besides those that are counted; why they stay."""
+        """The number of further objects that the source itself keeps, besides those of `count`, with the reason."""
         health = self._health[table.name]
         if (health.held_back, health.held_doubt) != (objects, doubt):
             health.held_back, health.held_doubt = objects, doubt
@@ -206,26 +209,26 @@ class Status:
 
     @property
     def origin(self) -> str:
-        """What identified the place that all rows of before are from, until they are confirmed; empty: unknown."""
+        """The identity of the server that the earlier rows came from, until they are confirmed; empty if unknown."""
         origins = {health.origin for health in self._health.values() if health.inherited}
         return origins.pop() if len(origins) == 1 else ""
 
     def set_origin(self, origin: str) -> None:
-        """What identifies the place that all rows are from now, for whoever begins with them. Kept beside a dump."""
+        """Save the identity of the server that all rows come from, for a warm start. A dump contains it."""
         for name, health in self._health.items():
             if health.origin != origin:
                 health.origin = origin
                 self._changed.add(name)
 
     def relisted(self, table: AnyTable) -> None:
-        """The table was listed anew."""
+        """The table was listed again."""
         self._health[table.name].relists += 1
         self._changed.add(table.name)
 
     # --- rejected objects ---------------------------------------------------------------------------------------------
 
     def reject(self, feed: str, table: str, name: str, error: str, excerpt: str) -> None:
-        """An object cannot be read. A second rejection of the same value keeps the time of the first."""
+        """An object cannot be decoded. A second rejection of the same value keeps the time of the first."""
         rejected = self._rejected.setdefault(feed, {})
         before = rejected.get(name)
         key = RejectedKey(self._cluster, table, name)
@@ -241,7 +244,7 @@ class Status:
         self._log_rejected(table, name, error)
 
     def heal(self, feed: str, name: str) -> None:
-        """The object can be read, or is gone. Cheap where nothing of the feed is rejected."""
+        """The object can be decoded, or is gone. Cheap if nothing of the feed is rejected."""
         rejected = self._rejected.get(feed)
         if rejected:
             row = rejected.pop(name, None)
@@ -249,29 +252,29 @@ class Status:
                 self._withdraw(row)
 
     def rejected(self, feed: str) -> tuple[str, ...]:
-        """The objects of a feed that cannot be read."""
+        """The rejected objects of a feed."""
         return tuple(self._rejected.get(feed, ()))
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
     @property
     def is_waiting(self) -> bool:
-        """Whether anything waits to be written."""
+        """Whether anything is waiting to be written."""
         return bool(self._changed or self._rejections)
 
     @property
     def withholds(self) -> bool:
-        """Whether deletes are withheld, as far as was counted."""
+        """Whether deletes are withheld, according to `count` and `hold_back`."""
         return any(health.withheld for health in self._health.values())
 
     def due_in(self) -> float | None:
-        """In how many seconds `write_if_due` has something to do; None: nothing is waiting to be written or told."""
+        """The seconds until `write_if_due` has something to do; None if nothing is waiting to be written or logged."""
         to_tell, to_write = self._state_log.due_in(), self._write_due_in()
         known = [due_in for due_in in (to_tell, to_write) if due_in is not None]
         return max(0.0, min(known)) if known else None
 
     def write_if_due(self) -> None:
-        """Write what is waiting unless the last write was less than a second ago, and tell the log what is due."""
+        """Write what is waiting, unless the last write was less than a second ago, and log what is due."""
         due_in = self._write_due_in()
         if due_in is not None and due_in <= 0:
             self.write()
@@ -281,12 +284,12 @@ class Status:
         return self._written + _PERIOD_S - self._clock() if self.is_waiting else None
 
     def write(self) -> None:
-        """Write what is waiting, now, by itself."""
+        """Write what is waiting now, in a transaction of its own."""
         with self._db.write(Sources, Rejected) as txn:
             self.stage(txn)
 
     def stage(self, txn: Any) -> None:
-        """Write what is waiting into a transaction that has both tables open (Any: it may have others besides)."""
+        """Write what is waiting into a transaction that has both tables open (Any: it may have other tables, too)."""
         changed, self._changed = self._changed, set()
         rejections, self._rejections = self._rejections, {}
         for name in sorted(changed):
@@ -323,7 +326,7 @@ class Status:
         )
 
     def _withdraw(self, row: RejectedRow) -> None:
-        """Take a rejection out of the table, if it is there or on its way."""
+        """Remove a rejection from the table, or from those that wait to be written."""
         shown = self._shown[row.key.table]
         if row.key in shown:
             shown.remove(row.key)
@@ -337,7 +340,7 @@ class Status:
     # --- the log ------------------------------------------------------------------------------------------------------
 
     def _log_rejected(self, table: str, name: str, error: str) -> None:
-        """The first few; all of them are in the table."""
+        """Log the first few rejections. All of them are in the table."""
         self._logged += 1
         if self._logged <= _LOGGED_MAX:
             _log.warning("%s/%s %s: %s is rejected: %s", self._backend, self._cluster, table, name, error)
@@ -346,7 +349,7 @@ class Status:
 
 
 def declare_absent(db: Database, cluster: str, tables: Iterable[AnyTable]) -> None:
-    """Say of tables that no source fills them. Tables that a source has claimed are left alone."""
+    """Report in ``sources`` that no source fills these tables. Tables that a source has claimed are left alone."""
     now = time.time()
     with db.write(Sources) as txn:
         for table in tables:

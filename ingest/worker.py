@@ -1,4 +1,4 @@
-"""The one thread of a source: started once, asked to stop, joined; what ends it against expectation is kept."""
+"""The thread of a source. It is started once, asked to stop, and joined. An unexpected error is kept."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 
 class Worker:
-    """Runs ``work`` on a thread, then ``ended`` with the exception that ended it, or None.
+    """Runs ``work`` on a thread, then calls ``ended`` with the exception that ended it, or None.
 
-    ``work`` looks at `stopping` between steps, or waits on it with `pause`. A worker that was stopped before it was
-    started never runs.
+    ``work`` checks `stopping` between steps, and waits with `pause`. A worker that is stopped before it is started
+    never runs.
     """
 
     def __init__(self, name: str, work: Callable[[], None], ended: Callable[[Exception | None], None]) -> None:
-        """``name`` is the thread's."""
+        """``name`` is the name of the thread."""
         self.failure: Exception | None = None
         self._work = work
         self._ended = ended
@@ -28,20 +28,20 @@ class Worker:
         return self._stop.is_set()
 
     def pause(self, seconds: float) -> bool:
-        """Wait; True if it was asked to end meanwhile, at once."""
+        """Wait for this time. Returns True at once when the worker is asked to end."""
         return self._stop.wait(seconds)
 
     def start(self) -> None:
-        """Begin. Raises RuntimeError the second time."""
+        """Start the thread. A second call raises RuntimeError."""
         self._thread.start()
-        self._started = True  # not before: who joins a thread that has not begun gets an error
+        self._started = True  # only now, because joining a thread that has not started is an error
 
     def stop(self) -> None:
-        """Ask it to end. From any thread, more than once."""
+        """Ask it to end. May be called from any thread and repeatedly."""
         self._stop.set()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; True at once if it never started."""
+        """Wait until it has ended. True at once if it was never started."""
         if not self._started:
             return True
         self._thread.join(timeout)
@@ -50,6 +50,6 @@ class Worker:
     def _run(self) -> None:
         try:
             self._work()
-        except Exception as error:  # whatever it is, it must be seen: the owner shows it
+        except Exception as error:  # whatever it is, the owner reports it
             self.failure = error
         self._ended(self.failure)

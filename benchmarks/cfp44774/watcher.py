@@ -18,7 +18,7 @@ from consumers.tables.ipcache import IPCache
 from consumers.tables.selectors import Selections
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import load_config
-from statedb.agent.process.gc_thresholds import raise_gc_thresholds
+from statedb.agent.process.interpreter import tune_interpreter
 
 
 class Seen(msgspec.Struct):
@@ -33,7 +33,7 @@ def main(config: str, result: str) -> None:
     """Run until asked to end; then write what was seen."""
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    raise_gc_thresholds()
+    tune_interpreter()
     seen = Seen({}, {}, {})
     with Agent(load_config(config)) as agent:
         print("started", flush=True)

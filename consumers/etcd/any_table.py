@@ -1,16 +1,21 @@
-"""Writes any table to an etcd, one key per row, as JSON. One process watches the source, many read the etcd."""
+"""Writes any table to an etcd, one key per row, as JSON. One process watches the source, many read the etcd.
+
+Where the keys stand is `statedb.catalog.wire.published`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import logging
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from consumers.running.follower import follow
+from consumers.running.follower import Failure, follow
 from consumers.running.steps import describe
 from statedb import ChangeBatch, Database, Table
+from statedb.catalog.wire import published
 
 from .options import WriterOptions
 from .rules import Rules
@@ -22,14 +27,17 @@ from .writer import EtcdWriter
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
+log = logging.getLogger("statedb.consumers")
+
 _encode = msgspec.json.Encoder().encode
 
 
 class TableToEtcd(TablesToEtcd):
-    """Keeps ``PREFIX + table/`` of an etcd equal to a table of msgspec Structs. ``kvstore.table`` reads it back.
+    """Keeps ``PREFIX + table/`` of an etcd equal to a table of msgspec Structs. ``ingest.fanout`` reads it back.
 
-    It starts once the table is initialized, and then deletes the keys that have no row. A row whose delete the source
-    withholds stays in the etcd too. All keys are attached to leases. A key that is lost is written again.
+    It connects once the table is initialized, writes the rows, deletes the keys that have no row, and then writes the
+    canary of the table. Its heartbeat shows readers that it works. A row whose delete the source withholds stays in the
+    etcd too. All keys are attached to leases. A key that is lost is written again.
     A row that has no value in JSON, or one that the etcd refuses, costs only itself: its old value stays, and `health`
     and the table ``Unwritten`` name it.
     """
@@ -41,13 +49,19 @@ class TableToEtcd(TablesToEtcd):
         connect: Connect,
         options: WriterOptions = WriterOptions(),  # noqa: B008  # frozen
         *,
-        prefix: str = "tables/",
+        prefix: str = published.PREFIX,
+        owns: Callable[[R], bool] | None = None,
     ) -> None:
-        """Not yet started. ``connect`` returns a new connection at each call. Raises ValueError for a wrong prefix."""
+        """Not yet started. ``connect`` returns a new connection at each call. Raises ValueError for a wrong prefix.
+
+        ``owns``: which rows are written; all if None.
+        """
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} must end with a slash, or it takes the keys of others as well")
-        self._folder = f"{prefix}{table.name}/"
+        self._folder = published.folder(prefix, table.name)
+        self._canary = published.canary(prefix, table.name)
         self._key_of = table.key_of
+        self._owns = owns
         self._is_complete = False
         self._refused: dict[Hashable, tuple[str, str]] = {}
         self._protected: frozenset[str] = frozenset()
@@ -55,27 +69,31 @@ class TableToEtcd(TablesToEtcd):
         self._unwritten = UnwrittenRows(db, name)
         self._writer = EtcdWriter(
             connect,
-            Rules(prefixes=(self._folder,), may_delete=self._may_delete),
+            Rules(
+                prefixes=(self._folder, published.canaries(prefix)),
+                is_own=self._is_own,
+                may_delete=self._may_delete,
+                rank=lambda key: int(key == self._canary),
+                heartbeat=published.heartbeat(prefix, table.name),
+            ),
             options,
-            name=f"etcd writer of {table.name}",
+            name=f"etcd writer of {self._folder.removesuffix('/')}",
             report=lambda _: self._tell_unwritten(),
         )
-        self._follower = follow(db, table, apply=self._apply, name=name)
-
-    def start(self) -> None:
-        """Begin. Raises RuntimeError the second time."""
-        super().start()
-        self._writer.start()
+        self._follower = follow(db, table, apply=self._apply, name=name, report=self._on_failure)
 
     @property
     def health(self) -> str:
         """The state in one line. It begins with OK while all is well."""
         following = self._follower.health
-        health = following if not following.startswith("OK") else self._writer.health
+        health = following if following not in ("OK", "ended") else self._writer.health
         refused = next(iter(list(self._refused.values())), None)
         if health != "OK" or refused is None:
             return health
         return f"OK, but {len(self._refused)} rows cannot be written: {refused[0]}: {refused[1]}"
+
+    def _refused_count(self) -> int:
+        return len(self._refused)
 
     def _apply(self, batch: ChangeBatch[Any]) -> None:
         before = dict(self._refused)
@@ -83,19 +101,33 @@ class TableToEtcd(TablesToEtcd):
             key = self._key_of(change.row)
             self._refused.pop(key, None)
             name = repr(key)
+            is_gone = change.deleted or (self._owns is not None and not self._owns(change.row))
             try:
                 name = self._folder + key_text(key)
-                value = None if change.deleted else _encode(change.row)
+                value = None if is_gone else _encode(change.row)
             except Exception as error:  # whatever a row of the user's can make the encoder raise
-                if not change.deleted:
+                if not is_gone:
                     self._refused[key] = (name, describe(error))
             else:
                 self._writer.delete(name) if value is None else self._writer.put(name, value)
         if before != self._refused:
             self._protected = frozenset([name for name, _ in self._refused.values()])
             self._tell_unwritten()
-        self._is_complete = True
-        self._writer.review()
+        if self._is_complete:
+            self._writer.review()
+        else:
+            self._is_complete = True
+            self._writer.mark(self._canary)
+            self._writer.start()  # not before: a renewed lease tells readers that all is written again
+
+    def _on_failure(self, failure: Failure | None) -> None:
+        """While the table cannot be followed, what stands in the etcd is out of date."""
+        self._writer.outdated("" if failure is None else str(failure.error))
+        if failure is not None:
+            log.warning("%s: the table cannot be followed: %s", self._folder, failure.error)
+
+    def _is_own(self, name: str, _: bytes) -> bool:
+        return name.startswith(self._folder) or name == self._canary
 
     def _may_delete(self, name: str) -> bool:
         """Whether what stands there and is no row may go. On the writer's thread."""

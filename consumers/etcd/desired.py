@@ -172,6 +172,19 @@ class Desired:
             for key in waiting:
                 self._queue.setdefault(key)
 
+    def stop_deleting_first(self, part: str) -> None:
+        """The keys of a part are checked like any other. Cost: O(keys to delete first)."""
+        with self.lock:
+            self._to_delete_first -= {key for key in self._to_delete_first if self._part_of(key) == part}
+
+    def try_again(self, keys: Iterable[str]) -> None:
+        """Queue refused keys once more, before all others, as they are ordered. Cost: O(queued keys)."""
+        with self.lock:
+            again = sorted(keys, key=self._rank)
+            for key in again:
+                self._clear_refusal(key)
+            self._queue = dict.fromkeys([*again, *self._queue])
+
     def operation(self, key: str, present: Present, is_good: Callable[[int], bool]) -> Operation | None:
         """The operation that brings the key to its desired state; None if none is needed or possible."""
         if key == self._heartbeat:

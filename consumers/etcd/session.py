@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from consumers.running.retries import delay_s
 
 from .batches import Operation, batches, halves, ordered
+from .blocked import Blocked
 from .election import Election
 from .options import WriterOptions
 from .pacing import Pace
@@ -69,6 +70,7 @@ class Session:
         self._report_refusals = report_refusals
         self._clock = clock
         self._now = now
+        self._blocked = Blocked(rules, state.desired, options.retry_min_s, options.retry_max_s)
         self._pace = Pace(options.writes_per_s)
         self._starts: dict[str, int] = {}
         self._initial_keys_left: set[str] = set()
@@ -137,6 +139,8 @@ class Session:
             until.append(self._periodic_at)
         if (repair := self._writer_state.repairs.next_due) is not None:
             until.append(repair)
+        if (blocked := self._blocked.next_due) is not None:
+            until.append(blocked)
         if len(self._desired):
             until.append(max(self._puts_at, now + self._pace.wait_s(now)))
         return max(0.0, min(until) - now)
@@ -212,6 +216,7 @@ class Session:
                 self._beat_at = 0.0
             else:
                 self._desired.recheck([key])
+        self._blocked.unblock_due(now)
         if self._rules.heartbeat and now >= self._beat_at:
             self._write_heartbeat(now)
 
@@ -268,26 +273,16 @@ class Session:
         with self._desired.lock:
             for key in self._desired.first(_CHECKED_MAX) if puts_too else self._desired.waiting():
                 operation = self._desired.operation(key, self.present, self._leases.is_good)
-                if operation is None:
+                if operation is None or self._blocked.sets_aside(operation):
                     self._desired.dequeue(key)
                     self._initial_keys_left.discard(key)
                 elif operation.value is None or puts_too:
-                    if self._must_wait(operation):
+                    if self._blocked.must_wait(operation, self.present):
                         return []
                     chosen.append(operation)
                     if len(chosen) >= most:
                         break
         return chosen
-
-    def _must_wait(self, operation: Operation) -> bool:
-        """Whether other keys must be deleted before this one is put. If so, they are queued first."""
-        if operation.value is None or self._rules.gone_before is None:
-            return False
-        before = self._rules.gone_before(operation.key, operation.value, self.present)
-        first = [key for key in before if not self._desired.is_deleted_first(key)]
-        if first:
-            self._desired.delete_first(first)
-        return bool(first)
 
     def _commit(self, batch: list[Operation]) -> int | None:
         """Write a batch, and return how many keys were written. A batch that the server refuses is split in two.
@@ -309,6 +304,9 @@ class Session:
                     denied += refusal == "denied"
                     if denied == len(batch) and not self._wrote:
                         raise WriteDenied(reason)
+                    if self._desired.is_deleted_first(part[0].key):
+                        self._blocked.block(part[0].key, reason, self._clock())
+                        return None
                     log.warning("key %s is not written: %s", part[0].key, reason)
                     self._desired.refuse(part[0], reason)
                     self._initial_keys_left.discard(part[0].key)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Self
 
+import msgspec
+
 from consumers.running.follower import Follower
 
+from .statistics import WriterStats
 from .writer import EtcdWriter
 
 
@@ -37,6 +40,24 @@ class TablesToEtcd:
         """Stop it, and wait for its end."""
         self.stop()
         self.join()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the initial content of the tables is written, canaries included, and nothing is stuck now."""
+        return self._writer.ready
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Wait until it is `ready`; False after ``timeout`` seconds, or when it has ended."""
+        return self._writer.wait_ready(timeout, also=lambda: self.ready)
+
+    def stats(self) -> WriterStats:
+        """Counts of what it has done. ``unwritten`` includes what cannot be encoded."""
+        stats = self._writer.stats()
+        return msgspec.structs.replace(stats, unwritten=stats.unwritten + self._refused_count())
+
+    def _refused_count(self) -> int:
+        """How many objects cannot be encoded now."""
+        return 0
 
     @property
     def crash(self) -> BaseException | None:

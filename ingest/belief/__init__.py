@@ -1,14 +1,14 @@
-"""Whether a row may go, and what a source may say of itself. Pure: knows no server, no table and no clock.
+"""Decides whether rows may be deleted, and which state a source has. Pure: knows no server, no table and no clock.
 
     evidence    what a backend knows about a missing object, as immutable values
     verdict     the truth table: `may_delete`
-    writer      what has been seen of a writer since we connected, or since a doubt began
-    state       the state of a source, derived from its connection and from what it withholds
+    writer      what a writer has done since we connected, or since a doubt began
+    state       the state of a source, derived from its connection and from withheld deletes
 
 How a backend uses it:
 
 1. For each object that is missing it fills `Evidence`. An API server or a directory needs no writer: leave ``writer``
-   and ``canaries`` as they are, and say ``history``: NONE for a first list when no rows of before stand in the table,
+   and ``canaries`` as they are, and set ``history``: NONE for a first list when the table has no earlier rows,
    SAME only if the server (its UID, its resourceVersion, its mount) was checked *after* the answer came.
 2. It asks `may_delete`. `Yes`: offer ``Delete(feed, name)``, or ``Listed(feed, objects)``. `No`: offer
    ``Delete(feed, name, doubt=no.reason)`` or ``Listed(feed, objects, full=False, doubt=no.reason)``. The reflector then

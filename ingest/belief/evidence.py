@@ -1,4 +1,4 @@
-"""What a source knows about an object that is missing: immutable values, filled by the backend, judged by `verdict`."""
+"""What a source knows about a missing object, as immutable values. Backends fill them, and `verdict` judges them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Absence(Enum):
     """The CRD is gone, and its objects with it; or the server is an older backup, or this version is served no more.
     Such an answer has no resourceVersion that would show which."""
     EXPIRED = "its lease ended"
-    """Nobody deleted it: whoever vouched for it has gone. A revoked lease looks the same."""
+    """It was not deleted: the owner of its lease is gone. A revoked lease looks the same."""
     UNEXPLAINED = "it is gone, and the server no longer knows why"
 
 
@@ -37,22 +37,22 @@ class History(Enum):
 
 
 class WriterActivity(Enum):
-    """What we have seen of the program that writes the server's content."""
+    """What the program that writes the content of the server has done."""
 
     NOT_NEEDED = "the server itself is the authority"
     """An API server, a directory. Or an etcd in KVStore layout: each node writes its own keys, and a node whose lease
     ended is gone."""
     UNSEEN = "it has not acted since we connected"
-    """A heartbeat, or a canary, that is merely there says nothing: a dead writer leaves both behind."""
+    """The presence of a heartbeat or a canary proves nothing: a dead writer leaves both behind."""
     SILENT = "it has been silent for too long"
     ACTS = "it has acted since we connected"
     CAUGHT_UP = "it acted, and one lease time has passed since"
-    """By then it has written again what it stands by, and what a dead writer wrote has expired."""
+    """By then it has written all of its keys again, and the keys of a dead writer have expired."""
     RESYNCED = "it wrote its canaries again after the doubt began"
 
 
 class Canaries(Enum):
-    """The keys by which a writer says that all of a part is there."""
+    """The keys with which a writer marks a part as complete."""
 
     NOT_USED = "the writer has none"
     PRESENT = "they are there at the revision of the answer"
@@ -60,9 +60,9 @@ class Canaries(Enum):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """All that counts when an object is missing. ``accepted``: the operator said to believe the server.
+    """The evidence about a missing object. ``accepted``: the operator has accepted the server's content.
 
-    ``detail`` is for people: what differs, which key is missing. It has no influence on the verdict.
+    ``detail`` is for people: what differs, or which key is missing. It does not influence the verdict.
     """
 
     absence: Absence

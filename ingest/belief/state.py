@@ -1,4 +1,4 @@
-"""What a source says of itself, derived from its connection and from what it withholds. Pure."""
+"""The state of a source, derived from its connection and from withheld deletes. Pure."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ failed: it will not heal by waiting (credentials, permissions, a bug)."""
 
 
 def derived(state: State, error: str, withheld: int, doubt: str, *, inherited: bool = False) -> tuple[State, str]:
-    """The state to show, and why. ``state`` and ``error`` are the connection's, ``doubt`` why deletes are withheld.
+    """The state to show, and the reason. ``state`` and ``error`` are those of the connection.
 
-    A source that withholds deletes is never synced. Rows that an earlier source left make a table stale until this
-    source has confirmed them.
+    A source that withholds deletes, for the reason ``doubt``, is never synced. A table with rows of an earlier source
+    is stale until this source has confirmed them.
 
     >>> derived("synced", "", 2, "its revision went back")
     ('stale', 'withholding 2 deletes: its revision went back')
     >>> derived("connecting", "no route to host", 0, "", inherited=True)
-    ('stale', 'rows of before, not confirmed by this source yet: no route to host')
+    ('stale', 'earlier rows, not confirmed by this source yet: no route to host')
     """
     if state == "synced" and withheld:
         return "stale", f"withholding {withheld} deletes: {doubt}" if doubt else f"withholding {withheld} deletes"
     if inherited and state in ("connecting", "syncing"):
-        return "stale", f"rows of before, not confirmed by this source yet: {error or state}"
+        return "stale", f"earlier rows, not confirmed by this source yet: {error or state}"
     return state, error

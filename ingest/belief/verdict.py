@@ -1,9 +1,9 @@
-"""May this row go? The one place that answers. Pure: no I/O, no clock, no state.
+"""Decides whether the rows of a missing object may be deleted. Pure: no I/O, no clock, no state.
 
-A source asks for every object that is missing, whether an event said so or a list left it out. The rows of the table
-are read from top to bottom, the first that fits decides, and each has the history that made it necessary in
-tests/ingest/belief. If no row fits, the answer is no: an object that stays too long is repaired by the next good
-answer, one that went too early has already cut off somebody's traffic.
+A source asks for every object that is missing, after a delete event as well as after a list. The rules of the table are
+tried from top to bottom, and the first that fits decides. The history that made a rule necessary is in
+tests/ingest/belief. If no rule fits, the rows stay: an object that stays too long is corrected by the next good answer,
+but one that is deleted too early has already interrupted traffic.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .evidence import Absence, Canaries, Evidence, History, WriterActivity
 
 
 class Yes(msgspec.Struct, frozen=True):
-    """The object is gone: its rows may go."""
+    """The object is gone: its rows may be deleted."""
 
 
 class No(msgspec.Struct, frozen=True):
-    """The object may still be there: its rows stay, and count as withheld. ``reason`` is for the operator."""
+    """The object may still exist: its rows stay, and its delete is withheld. ``reason`` is for the operator."""
 
     reason: str
 
@@ -30,11 +30,11 @@ class No(msgspec.Struct, frozen=True):
 Verdict: TypeAlias = Yes | No
 
 _Any: TypeAlias = frozenset[Enum] | None
-"""The values that fit; None: all."""
+"""The matching values; None matches all."""
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One row of the truth table: which evidence it fits, and what it says."""
+    """One rule of the truth table: the evidence that it matches, and its verdict."""
 
     why: str
     allow: bool
@@ -45,7 +45,7 @@ class Rule(msgspec.Struct, frozen=True):
     accepted: bool | None = None
 
     def fits(self, evidence: Evidence) -> bool:
-        """Whether this row is about such evidence."""
+        """Whether the rule matches the evidence."""
         return (
             (self.accepted is None or evidence.accepted is self.accepted)
             and (self.absence is None or evidence.absence in self.absence)
@@ -146,13 +146,13 @@ TABLE: tuple[Rule, ...] = (
         canaries=_of(Canaries.NOT_USED),
     ),
 )
-"""The truth table. The first row that fits decides."""
+"""The truth table. The first rule that fits decides."""
 
 _DEFAULT = Rule("nothing vouches for its absence", allow=False)
 
 
 def may_delete(evidence: Evidence, table: Sequence[Rule] = TABLE) -> Verdict:
-    """Whether the object that this evidence is about is gone. Cost: O(rows of the table).
+    """Whether the missing object is gone. Cost: O(rules of the table).
 
     >>> may_delete(Evidence(absence=Absence.DELETED))
     Yes()

@@ -1,4 +1,4 @@
-"""What has been seen of a writer since a moment: since we connected, or since a doubt began. Pure: time comes in."""
+"""What a writer has done since we connected, or since a doubt began. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .evidence import WriterActivity
 
 
 class WriterWatch:
-    """Counts only what changed. A heartbeat that was there when we connected is no act.
+    """Counts changes only. A heartbeat that existed when we connected is no sign of life.
 
     >>> watch = WriterWatch(lease_time_s=900)
     >>> watch.seen(now=0).name, watch.seen(now=0, silent=True).name
@@ -22,17 +22,17 @@ class WriterWatch:
     __slots__ = ("_acted_at", "_lease_time_s", "_resynced")
 
     def __init__(self, lease_time_s: float) -> None:
-        """``lease_time_s``: in that time a living writer has written again what it stands by."""
+        """``lease_time_s``: the time in which a living writer has written all of its keys again."""
         self._lease_time_s = lease_time_s
         self._acted_at: float | None = None
         self._resynced = False
 
     def restart(self) -> None:
-        """A doubt began: what was seen before does not count."""
+        """A doubt began: earlier signs of life no longer count."""
         self._acted_at, self._resynced = None, False
 
     def acted(self, now: float) -> None:
-        """The writer changed something. Only the first time counts, so that waiting has an end."""
+        """The writer changed a key. Only the first change counts, so that the wait is bounded."""
         if self._acted_at is None:
             self._acted_at = now
 
@@ -41,14 +41,14 @@ class WriterWatch:
         self._resynced = True
 
     def due_in(self, now: float) -> float | None:
-        """In how many seconds the writer will have caught up; None: it has not acted, or that is past."""
+        """The seconds until the writer counts as caught up; None if it has not acted, or has caught up already."""
         if self._acted_at is None or self._resynced:
             return None
         left = self._acted_at + self._lease_time_s - now
         return left if left > 0 else None
 
     def seen(self, now: float, *, silent: bool = False) -> WriterActivity:
-        """What to fill in as evidence. ``silent``: its heartbeat is older than it should be."""
+        """The activity, as evidence. ``silent``: its heartbeat is overdue."""
         if self._resynced:
             return WriterActivity.RESYNCED
         if self._acted_at is None:

@@ -1,7 +1,7 @@
 """Tables from etcds in ClusterMesh layout: that of the local cluster, and those of remote clusters.
 
     options kinds     the configuration; the prefixes and their decoders
-    ids heartbeat     which cluster has which id; whether the writers are alive
+    ids               which cluster has which id
     session           the connection to one cluster
     files remotes     a directory with a file for each remote cluster
 

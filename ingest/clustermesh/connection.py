@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ..etcd import Client, PermissionDenied
+from ..etcd import Client
 from ..keyspace.connect import Connector
-from ..keyspace.prefix import Prefix
-from .writers import Writers
-
-_LEASES_S = 10.0
+from ..keyspace.judging import LeaseChecks
 
 
 class Connection:
@@ -17,11 +12,10 @@ class Connection:
 
     __slots__ = (
         "_client",
-        "_leases_at",
         "_renewal_at",
         "_renewal_s",
         "_renewal_warning",
-        "_short_lease",
+        "leases",
         "reconnect_due",
         "since",
     )
@@ -32,8 +26,7 @@ class Connection:
         self._renewal_s = renewal_s
         self._renewal_at = since + renewal_s
         self._renewal_warning = ""
-        self._leases_at = 0.0
-        self._short_lease = ""
+        self.leases = LeaseChecks()
         self.since = since
         self.reconnect_due = False
         """Whether to replace this connection, without an error."""
@@ -47,7 +40,7 @@ class Connection:
     @property
     def warning(self) -> str:
         """A problem that an operator should fix although the source works; empty if there is none."""
-        return self._renewal_warning or self._short_lease
+        return self._renewal_warning or self.leases.warning
 
     def check_credentials(self, connector: Connector, now: float) -> None:
         """If certificates or the password have changed and are valid, let a new connection be made."""
@@ -59,21 +52,3 @@ class Connection:
             self._renewal_warning = ""
         except OSError as error:
             self._renewal_warning = f"renewed credentials are not used: {error}"
-
-    def check_leases(self, writers: Writers, prefixes: Sequence[Prefix], now: float) -> None:
-        """Check whether the writers of these prefixes renew their leases, and whether the leases are long enough."""
-        if now < self._leases_at:
-            return
-        self._leases_at = now + _LEASES_S
-        for prefix in prefixes:
-            for lease in writers.leases(prefix.kind.canaries):
-                try:
-                    found = self.client.time_to_live(lease)
-                except PermissionDenied:
-                    return
-                writers.observe_lease(prefix.feed, lease, found, now)
-                if found is not None and found.granted_s < writers.heartbeat.timeout_s:
-                    self._short_lease = (
-                        f"its writer's leases last {found.granted_s} s, less than heartbeat-timeout-s: its keys expire "
-                        "before its silence is noticed"
-                    )

@@ -6,7 +6,7 @@ etcd's id)                       it changed)                            rows of 
 
 Servers may be replicas that do not know of each other. A revision of one means nothing on another one, so each
 connection lists everything again. `ingest.belief` decides whether missing and deleted keys are believed to be gone;
-this module and `writers` collect the evidence.
+this module collects the evidence, with `writers` and `judging` of `ingest.keyspace`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from statedb import Database
 from statedb.catalog import Mirror
 from statedb.catalog.wire.cluster_configs import ClusterConfig
 
-from ..belief import Absence, History, Verdict, Yes
+from ..belief import Absence, History, Verdict
 from ..etcd import (
     DELETE,
     PUT,
@@ -33,14 +33,16 @@ from ..etcd import (
     WatchStream,
 )
 from ..events import Listed, Upsert
-from ..figures import SourceStats
+from ..keyspace import judging
 from ..keyspace.connect import Connector, Servers
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed, completion
 from ..keyspace.kind import check_names, chosen
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
-from ..reflect import Reflector, Timings
+from ..keyspace.source import EtcdSource
+from ..keyspace.writers import Writers
+from ..reflect import Reflector
 from ..source import AnyTable
 from ..status import State, Status
 from .admission import Admission, IncompatibleCluster
@@ -59,14 +61,13 @@ from .kinds import (
     mirrored_config,
 )
 from .options import ClusterMeshOptions, RemoteClustersOptions, config_wait_s
-from .writers import Writers
 
 _LONGEST_WAIT_S = 1.0
 _BEST_FIRST: tuple[State, ...] = ("synced", "stale", "syncing")
 _REFUSALS = (PermissionDenied, Unauthenticated, IncompatibleCluster)
 
 
-class ClusterSource:
+class ClusterSource(EtcdSource):
     """One cluster of a mesh as a `Source`; made by `local` and `remote` of `factory`."""
 
     backend = "clustermesh"
@@ -115,38 +116,14 @@ class ClusterSource:
         self._connection = Connection()
 
     @property
-    def failure(self) -> BaseException | None:
-        """The error that ended the thread unexpectedly, or None."""
-        return self._loop.failure
-
-    @property
-    def split(self) -> Timings:
-        """How much time each step of the ingest took."""
-        return self._reflector.split
-
-    @property
     def servers(self) -> Servers:
         """The servers that it connects to."""
         return self._loop.connector.servers
-
-    @property
-    def certificate_files(self) -> dict[str, str]:
-        """The certificate files that it uses, by the names of their options."""
-        return self.servers.certificate_files
-
-    @property
-    def figures(self) -> SourceStats:
-        """Counters of the source."""
-        return self._status.figures
 
     def start(self) -> None:
         """Claim the tables and connect. Tables do not wait for the lists of a remote cluster. Raises OwnedElsewhere."""
         self._reflector.begin()
         self._loop.start()
-
-    def stop(self) -> None:
-        """Ask it to end. Its rows stay."""
-        self._loop.stop()
 
     def remove(self) -> None:
         """Ask it to end because the cluster has left: its rows are deleted, and its id is released."""
@@ -154,10 +131,6 @@ class ClusterSource:
         self._loop.stop()
         if self.failure is not None:  # the thread ended before, by a bug, and cannot do it any more
             self._leave()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended."""
-        return self._loop.join(timeout)
 
     def accept(self) -> None:
         """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted."""
@@ -175,18 +148,12 @@ class ClusterSource:
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
         """Whether rows of keys that a list lacks may be deleted. The canaries must exist at the list's revision."""
-        for canary in () if self._writers.accepted else prefix.kind.canaries:
-            if self._connection.client.get(canary, revision).kv is None:
-                self._writers.canary_lost(canary)
-        is_first = not prefix.listed and not self._reflector.has_inherited
-        history = History.NONE if is_first else None if prefix.listed else History.UNPROVEN
-        return self._writers.verdict(prefix.feed, prefix.kind.canaries, None, self._clock(), history=history)
+        client, inherited = self._connection.client, self._reflector.has_inherited
+        return judging.list_verdict(self._writers, prefix, client, revision, self._clock(), has_inherited=inherited)
 
     def verdict(self, prefix: Prefix, absence: Absence) -> Verdict:
         """Whether rows of keys that are gone from this etcd for this reason may be deleted."""
-        if absence in (Absence.EXPIRED, Absence.UNEXPLAINED):
-            self._writers.start_doubt(prefix.feed, absence)
-        return self._writers.verdict(prefix.feed, prefix.kind.canaries, absence, self._clock(), history=History.SAME)
+        return judging.verdict(self._writers, prefix, absence, self._clock())
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -327,17 +294,9 @@ class ClusterSource:
         if not any(prefix.due for prefix in prefixes):
             self._loop.mark_healthy()
         doubtful = [prefix for prefix in prefixes if self._withheld(prefix)]
-        self._connection.check_leases(self._writers, doubtful or prefixes[:1], now)
-        for prefix in prefixes:
-            self._writers.observe_writes(prefix.feed, prefix.changes, prefix.lease, now)
-        for prefix in doubtful:
-            if isinstance(self._writers.verdict(prefix.feed, prefix.kind.canaries, None, now), Yes):
-                prefix.due = True
-        for prefix in prefixes:
-            if prefix not in doubtful:
-                self._writers.nothing_withheld(prefix.feed)
-        if not doubtful and not any(prefix.due for prefix in prefixes):
-            self._writers.mark_known()
+        looked_at = [(self._writers, prefix) for prefix in doubtful or prefixes[:1]]
+        self._connection.leases.check(self._connection.client, looked_at, now)
+        judging.settle(self._writers, prefixes, self._withheld, now)
         self._report(prefixes, now)
 
     def _withheld(self, prefix: Prefix) -> int:
@@ -355,10 +314,9 @@ class ClusterSource:
             self._status.report(state, error or self._connection.warning, (table,))
 
     def _state(self, prefix: Prefix, now: float) -> tuple[State, str]:
-        missing = self._writers.missing(prefix.kind.canaries)
+        missing = judging.missing_canary(self._writers, prefix)
         if missing:
-            canary = missing[0].decode("utf-8", "backslashreplace")
-            return "stale" if prefix.listed else "syncing", f"waiting for {canary}: not all of it is there yet"
+            return "stale" if prefix.listed else "syncing", missing
         if self._admission.is_lost:
             return "stale", f"its writer is away: {self._admission.key} is gone"
         return ("stale", self._writers.describe_silence(now)) if self._writers.is_silent(now) else ("synced", "")

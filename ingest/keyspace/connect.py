@@ -11,7 +11,7 @@ import msgspec
 from ..errors import InvalidOptions
 from ..etcd import Client, Closed, Endpoint, Keepalive, Tls, Unavailable, parse_endpoint
 from ..names import MakeResolver, Unresolved
-from .options import EtcdOptions, TlsOptions
+from .options import EtcdServers, TlsOptions
 from .resolving import aliased, checked_aliases, resolver_of
 
 _chance = SystemRandom()  # the global generator belongs to the program that we run in, which may have seeded it
@@ -178,7 +178,7 @@ class Connector:
         return tls, (servers.username, password)
 
 
-def servers_of(options: EtcdOptions, *, locked: bool = False) -> Servers:
+def servers_of(options: EtcdServers, *, locked: bool = False) -> Servers:
     """The servers that options name. Raises InvalidOptions."""
     endpoints = []
     for place, text in enumerate(options.endpoints):

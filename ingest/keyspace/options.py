@@ -26,29 +26,44 @@ class ServiceResolverOptions(Struct, frozen=True, kw_only=True, forbid_unknown_f
     kubernetes: ApiServerOptions
 
 
-class EtcdOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+class EtcdServers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """An etcd and how to connect to it.
 
-    ``endpoints``: ``http://host:port`` or ``https://host:port``. ``tables``: the names of the tables to fill, by
-    default all that the backend can fill. The password is in a file of its own, so that it is in no configuration and
-    in no error message. ``lease_time_s``: for how long missing keys do not count as deleted after an etcd was replaced
-    or emptied; its writers may take that long to return.
+    ``endpoints``: ``http://host:port`` or ``https://host:port``. The password is in a file of its own, so that it is in
+    no configuration and in no error message.
 
     ``host_aliases``: addresses for names in ``endpoints``, which are then not resolved. Certificates are still checked
     against the name.
     """
 
     endpoints: Annotated[tuple[str, ...], Meta(min_length=1)]
-    tables: tuple[str, ...] | None = None
     tls: TlsOptions | None = None
     username: str | None = None
     password_file: str | None = None
     host_aliases: dict[str, tuple[str, ...]] = {}
     service_resolver: ServiceResolverOptions | None = None
+    request_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+    keepalive_s: Annotated[float, Meta(ge=5)] = 10.0
+    keepalive_timeout_s: Annotated[float, Meta(gt=0)] = 3.0
+
+
+class EtcdReading(EtcdServers, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """An etcd that a source reads.
+
+    ``lease_time_s``: for how long missing keys do not count as deleted after an etcd was replaced or emptied; its
+    writers may take that long to return.
+    """
+
     page_limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     lease_time_s: Annotated[float, Meta(ge=0)] = 900.0
     retry_min_s: Annotated[float, Meta(gt=0)] = 0.05
     retry_max_s: Annotated[float, Meta(gt=0)] = 30.0
-    request_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
-    keepalive_s: Annotated[float, Meta(ge=5)] = 10.0
-    keepalive_timeout_s: Annotated[float, Meta(gt=0)] = 3.0
+
+
+class EtcdOptions(EtcdReading, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """An etcd with keys of Cilium.
+
+    ``tables``: the names of the tables to fill, by default all that the backend can fill.
+    """
+
+    tables: tuple[str, ...] | None = None

@@ -1,6 +1,6 @@
 """Any resource of an API server as a table, and all tables of a cluster with Cilium.
 
-Needs the extra ``statedb[kubernetes]`` when a source is opened.
+Opening a source needs the extra ``statedb[kubernetes]``.
 """
 
 from __future__ import annotations
@@ -53,17 +53,18 @@ def resource(
     """A source, not yet started, that fills a table of your own from one resource, found by its name as by kubectl.
 
     ``name`` is a plural, singular, short name or kind, perhaps with a group, or with version and group: ``pods``,
-    ``deploy.apps``, ``widgets.v1.example.org``. A resource that is not served yet is waited for. ``namespaces``: only
-    these, and rights for these suffice; all if not given. ``labels`` and ``fields`` are selectors. With
-    ``only="metadata"`` the server sends nothing else.
+    ``deploy.apps``, ``widgets.v1.example.org``. If the resource is not served yet, the source waits for it. With
+    ``namespaces`` only these are read, and rights for them suffice; the default is all namespaces. ``labels`` and
+    ``fields`` are selectors. With ``only="metadata"`` the server sends only metadata.
 
-    ``decode`` is given an object as JSON and gives the rows, none, one or several. It is called by one thread for each
-    namespace, and must be pure. What it raises costs only that object: its last good rows stay, and the table
-    ``rejected`` says why. All promises of the backend hold: lists that may delete, outages, truth about its state.
+    ``decode`` gets an object as JSON and returns its rows: none, one or several. It is called by one thread for each
+    namespace, and must be pure. An exception affects only its object: the last good rows of the object stay, and the
+    table ``rejected`` has the reason. All guarantees of the backend hold: when a list deletes, what an outage does, a
+    true state in ``sources``.
 
-    Several sources may fill one table, each under a ``cluster`` of its own. Then ``owns`` says which rows are this
-    one's, or the type of the table's keys begins with a field ``cluster``. The tables ``sources`` and ``rejected`` are
-    added to ``db`` where it lacks them, and ``table`` is. Raises InvalidOptions, MissingDependency.
+    Several sources may fill one table, each with a ``cluster`` of its own. Then ``owns`` tells which rows belong to
+    this source, unless the type of the table's keys begins with a field ``cluster``. ``table``, ``sources`` and
+    ``rejected`` are added to ``db`` if it lacks them. Raises InvalidOptions, MissingDependency.
     """
     if isinstance(namespaces, str):
         raise InvalidOptions(f"namespaces: {namespaces!r} is a text; give a list, as in namespaces=[{namespaces!r}]")
@@ -76,11 +77,11 @@ def resource(
 
 
 def resources(db: Database, *named: Named, options: KubernetesOptions = _KUBECTL, cluster: str = "default") -> Source:
-    """A source, not yet started, that fills a table for each of these resources with rows as they come.
+    """A source, not yet started, that fills one table for each of these resources.
 
-    A name is as for `resource`; `ResourceOptions` limit what is read and kept. The tables stand in ``tables`` of the
-    source, in the order of the names, and are added to ``db``: ``pods, deployments = source.tables``. Their rows are of
-    type `statedb.catalog.Object`. Raises InvalidOptions, MissingDependency.
+    Names are as for `resource`; `ResourceOptions` limit what is read and kept. The tables are added to ``db``. The
+    attribute ``tables`` of the source has them in the order of the names: ``pods, deployments = source.tables``. Their
+    rows are of type `statedb.catalog.Object`. Raises InvalidOptions, MissingDependency.
     """
     if not named:
         raise InvalidOptions("name at least one resource, as in kubernetes.resources(db, 'pods')")
@@ -100,9 +101,9 @@ def source(
     cluster: str = "default",
     owns: Callable[[R], bool] | None = None,
 ) -> Source:
-    """As `resource`, for all objects of a resource that is named exactly: nothing is asked of discovery.
+    """Like `resource`, for all objects of a resource with an exact name, so that discovery is not used.
 
-    ``group`` is empty for the core. ``db`` has the tables ``sources`` and ``rejected`` of the catalog beside yours.
+    ``group`` is empty for the core group. ``db`` must have the tables ``sources`` and ``rejected`` of the catalog.
     Raises InvalidOptions, MissingDependency.
     """
     if not version or not plural:
@@ -116,9 +117,9 @@ def source(
 
 
 def writer(manager: str, options: ApiServerOptions = _KUBECTL) -> Writer:
-    """What changes objects of an API server: apply, patch, status, finalizers, owners, events.
+    """A writer, which changes objects of an API server: apply, patch, status, finalizers, owners, events.
 
-    ``manager`` is the name by which the server remembers who set which field. Raises InvalidOptions, MissingDependency.
+    ``manager`` is the field manager of its changes. Raises InvalidOptions, MissingDependency.
     """
     try:
         from .credentials import check
@@ -133,7 +134,7 @@ def writer(manager: str, options: ApiServerOptions = _KUBECTL) -> Writer:
 
 
 def own_tables(options: KubernetesOptions) -> tuple[AnyTable, ...]:
-    """The tables of the resources that the options name. Raises InvalidOptions."""
+    """The tables of the option ``resources``. Raises InvalidOptions."""
     return tables_of(options.resources)
 
 
@@ -146,7 +147,7 @@ def _untyped(db: Database, named: Iterable[Named], cluster: str) -> tuple[Resour
 
 
 def _register(db: Database, *tables: AnyTable) -> None:
-    """Add tables where they are missing, and those that every source needs. Raises InvalidOptions."""
+    """Add tables to the database, and those that every source needs, if they are missing. Raises InvalidOptions."""
     for table in (*tables, Sources, Rejected):
         try:
             db.register(table)
@@ -155,7 +156,7 @@ def _register(db: Database, *tables: AnyTable) -> None:
 
 
 def _without_tables(options: KubernetesOptions) -> KubernetesOptions:
-    """Options of a source of a user's own. Raises InvalidOptions where they choose something else."""
+    """The options of a source for a user's own tables. Raises InvalidOptions if they name tables or resources."""
     if options.tables is not None:
         raise InvalidOptions("tables: a source of your own fills the table it is given; leave the option out")
     if options.resources:

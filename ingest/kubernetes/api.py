@@ -1,4 +1,4 @@
-"""Requests to one API server: credentials, errors, counts, cutting them off. Knows no lists and no watches."""
+"""Sends requests to one API server, with credentials, errors, counters and cancellation. Knows no lists or watches."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _CHUNK = 1 << 16
 _SUCCESSES = (200, 201, 202)
 
 TRANSPORT_ERRORS = (HTTPError, http.client.HTTPException, OSError, ValueError, OverflowError)
-"""What urllib3 raises while it sends or reads; the last two for headers and lengths that no server writes."""
+"""Exceptions of urllib3 while it sends or reads; the last two come with malformed headers and lengths."""
 
 D = TypeVar("D")
 
 
 class Answer:
-    """An answer that is no error, whose body is still to be read."""
+    """A successful answer, whose body is still to be read."""
 
     def __init__(self, request: Request, response: Response, server: str | None) -> None:
-        """``request`` is named in errors."""
+        """``request`` is used in error messages."""
         self.request = request
         self.server = server
-        """Who is at the other end of the connection that it came on; None: nobody has said so."""
+        """The identity of the server at the other end of the connection; None if it is unknown."""
         self._response = response
 
     def chunks(self, *, decoded: bool = False) -> Iterator[bytes]:
-        """The body as it comes; ``decoded``: unpacked where it is compressed. Raises Silent, Unavailable."""
+        """The body in pieces, decompressed if ``decoded`` is true. Raises Silent, Unavailable."""
         chunks = self._response.stream(_CHUNK, decode_content=decoded)
         while True:
             with _transport_errors(self.request):
@@ -58,14 +58,14 @@ class Answer:
             yield chunk
 
     def has_more(self) -> bool:
-        """Whether more has come already. May miss a little that a buffer holds."""
+        """Whether more data has arrived already. It may overlook a little in a buffer."""
         return has_more(self._response)
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """How a server is recognised: by what ``read`` finds in the answer to ``request``.
+    """How a server is identified: ``read`` extracts its identity from the answer to ``request``.
 
-    It is empty for a server that does not tell us. ``read`` may raise what a decoder raises.
+    The identity is empty if the server does not reveal it. ``read`` may raise the errors of a decoder.
     """
 
     request: Request
@@ -73,17 +73,17 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Api:
-    """One API server. For any threads; `close` ends what they wait for."""
+    """One API server. For any thread; `close` cancels the requests of all threads."""
 
     def __init__(self, options: ApiServerOptions, identity: Identity | None = None) -> None:
-        """Reads the configuration. Raises Unauthorized naming what is wrong with it.
+        """Reads the configuration. Raises Unauthorized with the reason if it is invalid.
 
-        With an ``identity``, who answers is asked first on every connection.
+        With an ``identity`` each new connection begins with its request.
         """
         self.requests: Counter[tuple[str, str]] = Counter()
-        """How many requests were sent, by verb and resource; for anybody to read."""
+        """The number of requests, by verb and resource. Any thread may read it."""
         self.on_answer: Callable[[float], None] = lambda _: None
-        """Called on each answer's head, with the seconds that it took."""
+        """Called when the head of an answer has come, with the seconds that it took."""
         self._options = options
         self._lock = threading.Lock()
         self._sockets = Sockets(None if identity is None else self._greeting(identity))
@@ -91,31 +91,31 @@ class Api:
 
     @property
     def waiting(self) -> str:
-        """What requests cannot begin without, in words; empty if they can."""
+        """What new requests are waiting for, in words; empty if nothing."""
         return self._login.waiting
 
     @property
     def certificate_files(self) -> dict[str, str]:
-        """The files with certificates that it shows or trusts, by the names of their options."""
+        """The certificate files that it uses, by the names of their options."""
         return self._login.certificate_files
 
     def close(self) -> None:
-        """Cut off every request and let no other begin. From any thread, more than once."""
+        """Cancel all requests and allow no new ones. May be called from any thread and repeatedly."""
         self._sockets.abort()
         self._login.close()
 
     def clear(self) -> None:
-        """Close connections that nobody uses; after `close`."""
+        """Close idle connections, after `close`."""
         self._login.clear()
 
     @contextmanager
     def get(
         self, request: Request, *, silence_s: float | None = None, compressed: bool = False
     ) -> Generator[Answer, None, None]:
-        """The answer; raises the ApiError that says why there is none.
+        """The answer to a request. Raises an ApiError if there is none.
 
-        Its head must come within ``request_timeout_s``; then its body may be silent for ``silence_s``, the same if not
-        given.
+        Its head must come within ``request_timeout_s``. Its body may then be silent for ``silence_s``, by default the
+        same time.
         """
         response, generation = self._send(request, compressed)
         if response.status == 401:
@@ -141,7 +141,7 @@ class Api:
         bytes_max: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> D:
-        """A whole answer; see `read`."""
+        """A whole answer, decoded; see `read`."""
         return self.read(request, kind, bytes_max=bytes_max, clock=clock)[0]
 
     def read(
@@ -152,9 +152,9 @@ class Api:
         bytes_max: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> tuple[D, str | None]:
-        """A whole answer, within ``request_timeout_s``, and who is at the other end of its connection.
+        """A whole answer, within ``request_timeout_s``, and the identity of the server at the end of its connection.
 
-        Raises TooLarge for more than ``bytes_max`` bytes, as soon as they have come.
+        Raises TooLarge as soon as more than ``bytes_max`` bytes have come.
         """
         until, size, pieces = clock() + self._options.request_timeout_s, 0, list[bytes]()
         with self.get(request, compressed=True) as answer:
@@ -223,7 +223,7 @@ def _target(request: Request) -> str:
 
 @contextmanager
 def _transport_errors(request: Request) -> Generator[None, None, None]:
-    """Errors of the transport become Silent and Unavailable."""
+    """Translate errors of the transport to Silent and Unavailable."""
     try:
         yield
     except ReadTimeoutError:
@@ -233,7 +233,7 @@ def _transport_errors(request: Request) -> Generator[None, None, None]:
 
 
 def _decoded(request: Request, data: bytes, kind: type[D]) -> D:
-    """A document. Bytes that are not UTF-8 are read as U+FFFD, as Go reads them."""
+    """Decode a document. Bytes that are not UTF-8 become U+FFFD, as in Go."""
     try:
         return msgspec.json.decode(data, type=kind)
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
-"""Lists and watches of one API server: bytes in, objects still undecoded out. Knows no rows and no tables.
+"""Lists and watches of one API server. Objects are not decoded here. Knows no rows and no tables.
 
-A list is whole or raises: pages are of one version, and a continuation that is not makes it begin again. A watch ends
-quietly when the server ends it.
+A list is complete, or raises: all pages have one version, and if a page has another one, the list fails. A watch ends
+without an error when the server ends it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .request import Request
 from .resource_spec import Resource
 from .stream import Item, ends_list, item_batches, item_of
 
-_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
+_chance = SystemRandom()  # the global generator belongs to the program that we run in, which may have seeded it
 
 BRIEF_S = 4.0
-"""How long a brief watch lasts. The API server sends a bookmark two seconds before the end, late by a second at most
+"""The duration of a brief watch. The API server sends a bookmark two seconds before the end, at most one second late
 (`nextBookmarkTime` in kubernetes/staging/src/k8s.io/apiserver/pkg/storage/cacher/cache_watcher.go)."""
 
 _PAGES_MAX = 1_000_000
@@ -39,27 +39,27 @@ _IDENTITY = Request("get", "namespaces", "/api/v1/namespaces/kube-system")
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A part of a list. ``version`` is that of the whole list; of a streamed one, only the last part knows it.
+    """A part of a list. ``version`` is that of the whole list; in a streamed list only the last part has it.
 
-    ``unnamed``: how many of its objects cannot be told apart, for their metadata cannot be read.
+    ``unnamed``: how many of its objects have metadata that cannot be decoded, and so no name.
     """
 
     items: list[Item]
     version: str
     unnamed: int = 0
     server: str | None = None
-    """Who is at the other end of the connection that it came on; None: nobody has said so."""
+    """The identity of the server at the other end of the connection; None if it is unknown."""
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """What happens, in the pieces in which it comes; and who is at the other end, if somebody has said so."""
+    """The pieces of an open watch, and the identity of the server at the other end, if it is known."""
 
     pieces: Iterator[list[Item]]
     server: str | None
 
 
 class Client:
-    """For any threads. ``clock`` is for deadlines."""
+    """Lists and watches resources. For any thread."""
 
     def __init__(
         self,
@@ -70,8 +70,8 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = _chance.random,
     ) -> None:
-        """``locator`` finds resources whose version is not given. ``jitter`` gives numbers from 0 to 1, which spread
-        watches over time.
+        """``locator`` finds resources without a version. ``jitter`` returns numbers from 0 to 1, which vary the length
+        of watches. ``clock`` is for deadlines.
         """
         self._api = api
         self._locator = locator or Locator(Discovery(api, clock))
@@ -80,21 +80,21 @@ class Client:
         self._jitter = jitter
 
     def identity(self) -> str:
-        """The UID of the namespace kube-system, by which clusters are told apart; empty if we may not read it."""
+        """The UID of the namespace kube-system, which identifies a cluster; empty if we may not read it."""
         try:
             return self._api.document(_IDENTITY, _Namespace, bytes_max=_PAGE_BYTES, clock=self._clock).metadata.uid
         except (Forbidden, Missing):
             return ""
 
     def version(self, resource: Resource) -> tuple[str, str | None]:
-        """How far the server's history has come, asked of the resource's store and not of a cache; and who said so."""
+        """The newest version of the resource's store (not of a cache), and the identity of the server that answered."""
         page, server = self._page(resource, {"limit": "1"}, by_label=False)
         return page.metadata.version, server
 
     def pages(self, resource: Resource) -> Iterator[Page]:
-        """All objects at one version. Raises Expired between pages where the version is too old by then.
+        """All objects at one version. Raises Expired if the version becomes too old between pages.
 
-        Pages that are too large are asked for again with fewer objects, so that memory is bounded by bytes.
+        Pages that are too large are requested again with fewer objects, so that memory is bounded in bytes.
         """
         limit, token, version = self._options.page_limit, "", ""
         for _ in range(_PAGES_MAX):
@@ -118,9 +118,9 @@ class Client:
         raise Broken(f"list {resource.name}: the list does not end")
 
     def whole(self, resource: Resource) -> Page:
-        """All objects at one version, in one answer: for lists that change faster than their pages come.
+        """All objects at one version in one answer, for lists that expire before their last page.
 
-        Raises TooLarge for more than 256 MiB, of which nothing is kept.
+        Raises TooLarge for more than 256 MiB.
         """
         page, server = self._page(resource, {}, bytes_max=_LIST_BYTES)
         if page.metadata.token:
@@ -128,10 +128,10 @@ class Client:
         return _read(page, server)
 
     def streamed(self, resource: Resource) -> Iterator[Page]:
-        """All objects at one version, as a stream; what is told of an object later holds, its deletion too.
+        """All objects at one version as a stream. A later event of an object, or its deletion, replaces an earlier one.
 
-        Raises Broken and Invalid where the server does not offer that; Silent, and Endless after ``watch_timeout_s``,
-        where it does and the list does not come.
+        Raises Broken or Invalid if the server does not offer streams. Raises Silent, or Endless after
+        ``watch_timeout_s``, if the list does not come to its end.
         """
         options = self._options
         parameters = {
@@ -162,11 +162,11 @@ class Client:
 
     @contextmanager
     def watch(self, resource: Resource, version: str, *, brief: bool = False) -> Generator[Watch, None, None]:
-        """What happens after a version; open when this returns.
+        """The changes after a version. The watch is open when this returns.
 
-        A ``brief`` watch ends after `BRIEF_S`, and a bookmark comes before that from a server that sends them.
+        A ``brief`` watch ends after `BRIEF_S`; a server that sends bookmarks sends one before the end.
 
-        Raises Expired when the server has forgotten what came after it, and Silent after ``silence_s`` without a word.
+        Raises Expired if the server no longer has these changes, and Silent after ``silence_s`` without data.
         """
         lasts_s = BRIEF_S if brief else self._options.watch_timeout_s * (1 + self._jitter())
         parameters = {
@@ -205,7 +205,7 @@ class _Namespace(msgspec.Struct, gc=False):
 
 
 KUBE_SYSTEM = Identity(_IDENTITY, lambda body: msgspec.json.decode(body, type=_Namespace).metadata.uid)
-"""Clusters are recognised by the UID of their namespace kube-system."""
+"""Clusters are identified by the UID of their namespace kube-system."""
 
 
 class _ListMetadata(msgspec.Struct, rename={"version": "resourceVersion", "token": "continue"}, gc=False):
@@ -231,7 +231,7 @@ def _read(page: _List, server: str | None) -> Page:
 
 
 def _item(value: msgspec.Raw) -> Item | None:
-    """An object of a list; None for what has no name that can be read."""
+    """An object of a list; None if its name cannot be decoded."""
     try:
         item = item_of("ADDED", value)
     except UnicodeDecodeError:

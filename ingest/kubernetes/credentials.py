@@ -1,4 +1,4 @@
-"""Address and credentials of the API server, as the package ``kubernetes`` reads them from a kubeconfig or a pod.
+"""Address and credentials of the API server, read by the package ``kubernetes`` from a kubeconfig or a pod.
 
 Only its configuration, credentials (with exec plugins and token refresh) and TLS are used.
 """
@@ -27,10 +27,10 @@ _CONNECTIONS = 32
 
 
 class Credentials:
-    """One reading of the configuration. Made anew, it reads files and asks plugins again. For one thread at a time."""
+    """The configuration as it was read once. A new instance reads files and runs plugins again. For one thread."""
 
     def __init__(self, options: ApiServerOptions) -> None:
-        """Raises Unauthorized, with a text that names files and options and holds nothing of what is in them."""
+        """Raises Unauthorized. The message names files and options, and contains nothing from the files."""
         self._options = options
         # Any: the package's classes are generated and differ between its releases.
         self._configuration: Any = kubernetes.client.Configuration()
@@ -45,12 +45,12 @@ class Credentials:
 
     @property
     def certificate_files(self) -> dict[str, str]:
-        """Who signs the server's certificate, and ours. What a kubeconfig holds itself stands in a file meanwhile."""
+        """The authority of the server, and the client certificate. Data of a kubeconfig is in temporary files."""
         files = {"ca": self._configuration.ssl_ca_cert, "client-certificate": self._configuration.cert_file}
         return {name: str(path) for name, path in files.items() if path}
 
     def headers(self) -> dict[str, str]:
-        """The headers that authenticate a request; renewed if they are about to expire. Raises Unauthorized."""
+        """The headers that authenticate a request. They are renewed before they expire. Raises Unauthorized."""
         if self._options.server is not None:
             return self._own_headers()
         with _safe_errors():
@@ -103,7 +103,7 @@ class Credentials:
 
 
 def check(options: ApiServerOptions) -> None:
-    """Check the options without reading a file or asking a server. Raises InvalidOptions naming the option."""
+    """Check the options without reading files or sending requests. Raises InvalidOptions, which names the option."""
     if options.server is None:
         for name, value in (("ca-file", options.ca_file), ("token-file", options.token_file)):
             if value is not None:

@@ -2,17 +2,17 @@
 
 list ─▶ same server? ─▶ FullList ─▶ watch from its version ─▶ still the same server? ─▶ Changes, Changes, ...
   ▲                                        ▲                               │ no                │
-  │                                        ├── at once ◀── an end in good order ───────────────┤
+  │                                        ├── at once ◀── the end of the watch ───────────────┤
   │                                        └── pause, longer each time ◀── an error ───────────┤
   ├── at once ◀── the first "too old" ◀────────────────────────────────────┼───────────────────┤
   └── pause ◀── unreadable, another server ◀───────────────────────────────┴───────────────────┘
 
-Pauses grow only for failures. A server may end watches in good order as often as it likes; a busy one does so with
-every watcher that it finds slow. A ``Retry-After`` of the server is the pause.
+Pauses grow only after failures. A server may end watches without an error at any time; a busy one ends those of
+watchers that it considers slow. A ``Retry-After`` of the server replaces the pause.
 
-The first watch after a failure is brief. An API server sends a bookmark about every minute, and another one two seconds
-before a watch ends: so the source knows within seconds that it missed nothing, however quiet the resource is. Bookmarks
-are optional, and a server's cache that has seen no event since it started may send none: then a list shows it.
+The first watch after a failure is brief. An API server sends a bookmark about every minute, and one more two seconds
+before a watch ends. So the source knows within seconds that it missed nothing, even if the resource is quiet. Bookmarks
+are optional, and a server's cache that has seen no event since it started may send none; then a list decides.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ log = logging.getLogger("ingest")
 
 _RELIST_ERRORS = (Expired, Broken, Replaced, Missing)
 _HEALTHY_S = 5.0
-"""A watch that was open for so long was healthy, even if nothing came."""
+"""A watch that was open for this long was healthy, even if no event came."""
 
 
 class Follower:
-    """Follows one resource until it is stopped. ``send`` takes its messages, in order."""
+    """Follows one resource until it is stopped. Its messages go to ``send``, in order."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Follower:
         name: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Not yet started. ``feed`` is that of the events; ``name`` the thread's."""
+        """Not yet started. ``feed`` is the feed of its events, ``name`` the name of its thread."""
         self.resource = resource
         self._client = client
         self._send = send
@@ -75,15 +75,15 @@ class Follower:
         self._position = _Position()
 
     def inherit(self, origin: Origin) -> None:
-        """Rows of before are there, and from where; before `start`."""
+        """There are earlier rows from this origin. Call it before `start`."""
         self._lineage.inherit(origin.cluster_uid, origin.versions.get(self.resource.feed, ""))
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._worker.start()
 
     def stop(self) -> None:
-        """Ask it to end between two requests. Closing the `Api` ends the request that it waits for."""
+        """Ask it to end between two requests. Closing the `Api` cancels a request in progress."""
         self._worker.stop()
 
     def join(self, timeout: float | None = None) -> bool:
@@ -103,7 +103,7 @@ class Follower:
     # --- attempts and pauses ------------------------------------------------------------------------------------------
 
     def _attempt(self) -> float:
-        """List if that is due, then watch until the watch ends; the pause before the next attempt, in seconds."""
+        """List if that is due, then watch until the watch ends. Returns the seconds until the next attempt."""
         position = self._position
         position.connect()
         error: ApiError | None = None
@@ -121,14 +121,14 @@ class Follower:
         return self._after_end(was_healthy) if error is None else self._after_error(error)
 
     def _watch_age_s(self) -> float:
-        """For how long the watch was open."""
+        """How long the watch was open."""
         connected_at = self._position.connected_at
         return 0.0 if connected_at is None else self._clock() - connected_at
 
     def _after_end(self, was_healthy: bool) -> float:
-        """The server has ended the watch in good order."""
+        """The server has ended the watch without an error. Returns the pause."""
         position = self._position
-        if not position.is_synced:  # it was a brief one, and it ended without a word
+        if not position.is_synced:  # it was a brief one, and it ended without an event or a bookmark
             was_healthy = self._watch_age_s() >= BRIEF_S / 2
             self._list_if_mute(was_healthy)
         if position.has_advanced or was_healthy:
@@ -158,7 +158,7 @@ class Follower:
         return pause_s
 
     def _list_if_mute(self, is_sure: bool = False) -> None:
-        """A watch brought nothing. After the second in a row, or if the first makes it sure, a list shows the news."""
+        """A watch was mute. After the second one in a row, or the first if ``is_sure``, the next attempt lists."""
         position = self._position
         if is_sure or position.was_mute:
             position.version = ""
@@ -189,8 +189,8 @@ class Follower:
     def _check_server(self, watched: str | None) -> str:
         """The newest version of the server. Raises Replaced if it is not the server that we know.
 
-        It is asked after the watch is open, so that no other server can take its place in between. ``watched`` is who
-        was at the other end of that connection when it was made.
+        It is requested after the watch is open, so that no other server can take its place in between. ``watched`` is
+        the identity of the server at the other end of the watch.
         """
         version, versioned = self._client.version(self.resource)
         uid = self._identity({watched, versioned})
@@ -200,10 +200,10 @@ class Follower:
         return version
 
     def _identity(self, answered: Iterable[str | None]) -> str:
-        """Who answers, asked after the answers came: the store behind a server may have been replaced meanwhile.
+        """The identity of the server, requested after the answers came, since its store may have been replaced.
 
-        ``answered``: who was at the other end of their connections, as far as is known. Raises Unavailable where that
-        was another one: the address leads to several servers.
+        ``answered`` are the identities on the connections of the answers, as far as they are known. Raises Unavailable
+        if they differ, because the address leads to several clusters then.
         """
         uid = self._client.identity()
         seen = {server for server in (*answered, uid) if server}
@@ -261,13 +261,13 @@ class Follower:
 
 
 class _Position:
-    """How far we have read the server's history, and what came on the current connection."""
+    """The position in the server's history, and what came on the current connection."""
 
     def __init__(self) -> None:
         self.version = ""
         """The version up to which everything is known; empty: a list is due."""
         self.is_synced = False
-        """Whether the server has answered since the last failure. An end in good order does not change this."""
+        """Whether the server has answered since the last failure. The end of a watch is no failure."""
         self.has_expired = False
         """Whether a version was too old for a watch, and no watch has advanced since."""
         self.was_mute = False

@@ -1,4 +1,4 @@
-"""What the API server of a cluster with Cilium holds for us, and how it becomes rows."""
+"""The resources of a cluster with Cilium, with their decoders and tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..source import AnyTable
 from .resource_spec import Resource
 
 TABLES: tuple[AnyTable, ...] = (Nodes, Identities, Endpoints, Services, Backends, Namespaces, Policies)
-"""All that an API server can fill; with `Backends` also `EndpointSlices`, in a database that has them."""
+"""All tables that an API server can fill. `EndpointSlices` come with `Backends`, if the database has them."""
 
 _CILIUM = "cilium.io"
 _DISCOVERY = "discovery.k8s.io"
@@ -22,7 +22,10 @@ SERVICES, SLICES = "services", f"endpointslices.{_DISCOVERY}"
 
 
 def resources(cluster: str, cluster_id: int, *, endpoint_slices: bool, copies: bool = False) -> tuple[Resource, ...]:
-    """All, with CiliumEndpointSlices in place of CiliumEndpoints if so wished; ``copies`` are `EndpointSlices`."""
+    """All resources. With ``endpoint_slices``, CiliumEndpointSlices replace CiliumEndpoints.
+
+    ``copies``: slices are also copied to `EndpointSlices`.
+    """
     endpoints = (
         Resource(
             _CILIUM,
@@ -65,9 +68,9 @@ def resources(cluster: str, cluster_id: int, *, endpoint_slices: bool, copies: b
 def chosen(
     found: tuple[Resource, ...], names: tuple[str, ...] | None
 ) -> tuple[tuple[Resource, ...], tuple[AnyTable, ...]]:
-    """Of these resources those that the tables of these names need, and the tables; all without names.
+    """The resources that the named tables need, and these tables; all without names.
 
-    Backends need Services as well as their slices. Copies of slices come with the backends. Raises InvalidOptions.
+    Backends need Services and slices. Copies of slices come with the backends. Raises InvalidOptions.
     """
     own = tuple([table for each in found for table in each.tables if table is EndpointSlices])[:1]
     if names is None:

@@ -1,9 +1,9 @@
 """Whether the server that answers now continues the history of one resource that we know. Pure.
 
-An API server restored from an older backup, or an empty one behind the same address, answers like a healthy server that
-holds few objects. To trust it would empty the tables. Clusters are recognised by the UID of their namespace
-kube-system, which a restored one keeps; but its versions go back. A restored one whose versions have already overtaken
-ours cannot be distinguished from the one we knew.
+An API server restored from an older backup, or an empty one behind the same address, answers like a healthy server with
+few objects. If we trusted it, the tables would be emptied. Clusters are identified by the UID of their namespace
+kube-system. A restored server has the same UID, but its versions go back. If its versions have overtaken ours before we
+connect, it cannot be distinguished from the one that we knew.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import msgspec
 from ..belief import History
 
 _DIGITS = 20  # of an unsigned number of 64 bits
-_UNKNOWN = "nothing tells from which server the rows of before are"
+_UNKNOWN = "it is not known which server the earlier rows came from"
 _NO_UID = "the UID of its namespace kube-system, which would show it, cannot be read, or could not be when they came"
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What identifies the server that rows are from: its UID, and the newest version of each feed. Kept beside a dump.
+    """Identifies the server that rows came from: its UID, and the newest version of each feed. A dump contains it.
 
     >>> read_origin(Origin("u", {"pods": "12"}).text())
     Origin(cluster_uid='u', versions={'pods': '12'})
@@ -28,23 +28,23 @@ class Origin(msgspec.Struct, frozen=True):
     versions: dict[str, str]
 
     def text(self) -> str:
-        """All of it."""
+        """The origin as text."""
         return msgspec.json.encode(self).decode()
 
 
 def read_origin(text: str) -> Origin:
-    """An origin of before; an empty one for a text that is none of ours."""
+    """The origin of earlier rows; an empty one if the text is not of this backend."""
     try:
         return msgspec.json.decode(text, type=Origin)
-    except (msgspec.DecodeError, ValueError):  # another backend's, or none at all
+    except (msgspec.DecodeError, ValueError):  # it is from another backend, or empty
         return Origin("", {})
 
 
 class Lineage:
-    """What is known of a resource's history: the UID of its cluster and the newest version."""
+    """The known history of a resource: the UID of its cluster and the newest version."""
 
     def __init__(self) -> None:
-        """Nothing is known yet. Whoever answers first is trusted."""
+        """Nothing is known yet. The first server that answers is trusted."""
         self._uid = ""
         self._version = 0
         self._is_known = False
@@ -56,12 +56,12 @@ class Lineage:
         return self._is_known
 
     def inherit(self, uid: str, version: str) -> None:
-        """Rows of before are there: from the server with this UID, at this version; both are empty if nobody knows."""
+        """There are earlier rows from the server with this UID and version. Both are empty if they are unknown."""
         self._inherits = True
         self._uid, self._version = uid, _number(version) or 0
 
     def history(self, uid: str, version: str) -> tuple[History, str]:
-        """Whether the server that answers continues the history that is known, and why not."""
+        """Whether the server that answers continues the known history, and if not, why."""
         difference = self.difference(uid, version)
         if difference:
             return History.OTHER, difference
@@ -70,10 +70,10 @@ class Lineage:
         return History.SAME if self._is_known or self._inherits else History.NONE, ""
 
     def difference(self, uid: str, version: str) -> str:
-        """Why the server that answers cannot be the one that is known; empty if it can.
+        """Why the server that answers cannot be the known one; empty if it can.
 
-        ``uid`` is empty where it may not be read. ``version`` is that of the server's store, not of a cache that lags;
-        one that is no number, which the API allows, is not compared.
+        ``uid`` is empty if we may not read it. ``version`` must be that of the server's store, because a cache may lag.
+        A version that is not a number (the API allows that) is not compared.
         """
         if self._uid and uid and uid != self._uid:
             return f"its namespace kube-system had the UID {self._uid}, has {uid}"
@@ -83,7 +83,7 @@ class Lineage:
         return ""
 
     def begin(self, uid: str, version: str) -> None:
-        """Take this for the known history from now on."""
+        """Follow this history from now on."""
         self._is_known, self._inherits = True, False
         self._uid = uid or self._uid
         self._version = _number(version) or 0

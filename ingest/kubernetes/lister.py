@@ -1,4 +1,4 @@
-"""A whole list of one resource, by the cheapest way that works: a stream, pages, one answer."""
+"""Lists one resource in the cheapest way that works: as a stream, in pages, or in one answer."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = logging.getLogger("ingest")
 
 
 class List(msgspec.Struct, frozen=True):
-    """All objects, the version of the list, how many objects have no name, and the seconds that decoding took.
+    """All objects, the version of the list, the number of objects without a name, and the seconds of decoding.
 
-    ``servers``: who was at the other end of the connections that it came on; None among them: nobody has said so.
+    ``servers``: the identities of the servers that it came from; None stands for an unknown one.
     """
 
     objects: list[Upsert | Bad]
@@ -43,9 +43,9 @@ class Lister:
         on_first_page: Callable[[], None],
         stopping: Callable[[], bool],
     ) -> None:
-        """``streams``: whether to ask for streams. ``on_first_page`` is called when the first part of a list has come.
+        """``streams``: whether to request streams. ``on_first_page`` is called when the first part of a list has come.
 
-        ``stopping`` is asked between parts; once it says so, a list is not whole and must be thrown away.
+        ``stopping`` is called between parts. When it returns true, the list is incomplete and must be discarded.
         """
         self._resource = resource
         self._client = client
@@ -57,8 +57,8 @@ class Lister:
     def list(self) -> List:
         """All objects at one version. Raises ApiError.
 
-        A server that refuses streams is never asked for one again. A stream that falls silent or does not end says
-        nothing of the next one: only this list comes by pages.
+        If the server refuses streams, none is requested again. If a stream falls silent or does not end, only this list
+        is requested in pages.
         """
         if self._streams:
             try:
@@ -87,7 +87,7 @@ class Lister:
             unnamed += page.unnamed
             for item in page.items:
                 event = self._event_reader.event(item)
-                objects.pop(event.object, None)  # the last word takes the last place
+                objects.pop(event.object, None)  # the latest event takes the last place
                 if not isinstance(event, Delete):
                     objects[event.object] = event
             decode_s += time.perf_counter() - started

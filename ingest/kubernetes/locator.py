@@ -1,4 +1,4 @@
-"""Requests for resources: where each is served, found by its name where that is not given. For any threads."""
+"""Builds requests for resources. Group, version and plural are found by discovery if they are not given."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _METADATA = "application/json;as=PartialObjectMetadata{list};g=meta.k8s.io;v=v1"
 
 
 class Locator:
-    """Where resources are served. What was found holds until the server says that it is not served there."""
+    """Where resources are served. A result is kept until the server no longer serves it. For any thread."""
 
     def __init__(self, discovery: Discovery) -> None:
         """Nothing is found yet."""
@@ -30,10 +30,10 @@ class Locator:
     def request(
         self, verb: str, resource: Resource, parameters: Mapping[str, str], *, by_label: bool = True
     ) -> Generator[Request, None, None]:
-        """A request for a resource, list or watch, in its scope; within, what the server answers to it.
+        """A context manager with a request to list or watch a resource in its scope.
 
-        Without ``by_label`` it is for objects with any labels: a list of one object then costs the server one object.
-        Raises Missing, Invalid, and other ApiErrors of discovery.
+        Without ``by_label`` the label selector is left out, so that a list limited to one object costs the server one
+        object. Raises Missing, Invalid, and other ApiErrors of discovery.
         """
         found = self._locate(resource)
         scope = found.scope
@@ -56,7 +56,7 @@ class Locator:
         return found or self._look_up(resource, full_name)
 
     def _look_up(self, resource: Resource, name: str) -> Resource:
-        """What a name means from now on. Another version may be served later; another resource is never meant."""
+        """Look up a name. It may later mean another version of the same resource, but never another resource."""
         kind = self._discovery.find(name)
         if resource.scope.namespace and not kind.namespaced:
             raise Invalid(f"find {name}: {kind.name} are not in namespaces; leave namespaces out")

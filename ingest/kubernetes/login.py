@@ -1,7 +1,7 @@
-"""Who we are at one API server, for several threads: credentials that are read anew when the server refuses them.
+"""The credentials for one API server, shared by threads, and read again when the server refuses them.
 
-Plugins and files are asked under a lock that only those who ask take, never under the lock of what is known: a hanging
-plugin holds up new requests until its time limit, and nothing else.
+Plugins run and files are read under a lock of their own, and not under the lock of the current credentials. So a
+hanging plugin delays new requests until its time limit, and nothing else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 class RequestContext(msgspec.Struct, frozen=True):
-    """What one request needs. ``generation`` tells which reading of the configuration it is from."""
+    """What one request needs. ``generation`` counts how often the configuration was read."""
 
     generation: int
     url: str
@@ -36,14 +36,14 @@ class RequestContext(msgspec.Struct, frozen=True):
 
 
 class Login:
-    """For any threads; `close` lets them go."""
+    """Provides credentials for requests. For any thread; `close` ends all waits."""
 
     def __init__(
         self, options: ApiServerOptions, sockets: Sockets, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Reads the configuration. Raises Unauthorized naming what is wrong with it.
+        """Reads the configuration. Raises Unauthorized with the reason if it is invalid.
 
-        A plugin that takes longer than three seconds is not waited for: the first request asks it again.
+        If a plugin takes longer than three seconds, the first request runs it again.
         """
         self._options = options
         self._sockets = sockets
@@ -64,10 +64,10 @@ class Login:
                 raise
 
     def request_context(self, timeout_s: float | None = None) -> RequestContext:
-        """What proves who we are, renewed where it must be. Raises Unauthorized, also after `close`.
+        """The present credentials, renewed if necessary. Raises Unauthorized, also after `close`.
 
-        Whoever waited while another thread asked in vain shares its failure: a hanging plugin is not asked once more
-        for each of them.
+        Threads that waited while another one failed share its failure, so that a hanging plugin is not run once for
+        each of them.
         """
         arrived = self._clock()
         limit_s = self._options.plugin_timeout_s if timeout_s is None else timeout_s
@@ -84,29 +84,29 @@ class Login:
 
     @property
     def waiting(self) -> str:
-        """What a request has been waiting for longer than a second: a credential plugin, by name; else empty."""
+        """The credential plugin that requests have been waiting for, for over a second; empty if there is none."""
         return self._plugins.waiting
 
     @property
     def certificate_files(self) -> dict[str, str]:
-        """The files with certificates of the present credentials, by what they are."""
+        """The certificate files of the present credentials, by their roles."""
         with self._lock:
             return {} if self._credentials is None else self._credentials.certificate_files
 
     def invalidate(self, generation: int) -> None:
-        """Read the configuration anew before the next request; once for all that failed with the same one."""
+        """Read the configuration again before the next request, once for all requests that failed with the same one."""
         with self._lock:
             self._is_invalid = self._is_invalid or self._generation == generation
 
     def clear(self) -> None:
-        """Close connections that nobody uses."""
+        """Close idle connections."""
         with self._lock:
             credentials = self._credentials
         if credentials is not None:
             credentials.pools.clear()
 
     def close(self) -> None:
-        """Whoever waits for a plugin gets an error at once. From any thread, more than once."""
+        """End all waits for a plugin with an error. May be called from any thread and repeatedly."""
         self._plugins.close()
 
     def _current(self, timeout_s: float) -> tuple[Credentials, int]:
@@ -116,7 +116,7 @@ class Login:
             renewed = self._run(lambda: Credentials(self._options), timeout_s)
             self._sockets.attach(renewed.pools, urlsplit(renewed.url).path.rstrip("/"))
             if credentials is not None:
-                credentials.pools.clear()  # who still uses one of its connections is not disturbed
+                credentials.pools.clear()  # connections in use are not closed
             with self._lock:
                 self._credentials = credentials = renewed
                 self._generation += 1

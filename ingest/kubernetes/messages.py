@@ -1,4 +1,4 @@
-"""The messages that a follower sends to its source about one resource; a closed set."""
+"""The messages that a follower sends to its source about one resource."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ListStarted(msgspec.Struct, frozen=True):
 class FullList(msgspec.Struct, frozen=True):
     """All objects of the resource.
 
-    ``history`` and ``difference``: whether the server is the one that we knew, asked after the list came; if not, why.
-    ``uid`` and ``version``: which server it is, and how far it had come. ``unnamed``: how many objects of the list have
-    no readable name. An object that is missing may be one of them. ``decode_s``: how long decoding took; ``client_s``:
+    ``history`` and ``difference``: whether the server is the known one, checked after the list came, and if not, why.
+    ``uid`` and ``version``: the server and its newest version. ``unnamed``: how many objects of the list have no
+    readable name; a missing object may be one of them. ``decode_s``: the seconds of decoding; ``client_s``: those of
     everything before it.
     """
 
@@ -38,7 +38,7 @@ class FullList(msgspec.Struct, frozen=True):
 
 
 class Synced(msgspec.Struct, frozen=True):
-    """The watch is open and the server has answered on it: everything up to now has been sent."""
+    """The watch is open and the server has answered: all changes up to now have been sent."""
 
     resource: Resource
 
@@ -50,7 +50,7 @@ class WatchEnded(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """Events, in their order, up to ``version``. ``decode_s``: how long their decoding took. ``size``: their bytes."""
+    """Events in order, up to ``version``. ``decode_s``: the seconds of decoding. ``size``: their size in bytes."""
 
     resource: Resource
     events: list[Upsert | Bad | Delete]
@@ -60,7 +60,7 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 class Interrupted(msgspec.Struct, frozen=True):
-    """Nothing comes from the server now. ``refused``: waiting alone will not help."""
+    """The connection is interrupted. ``refused``: waiting alone will not help."""
 
     resource: Resource
     error: str
@@ -68,7 +68,7 @@ class Interrupted(msgspec.Struct, frozen=True):
 
 
 class Unserved(msgspec.Struct, frozen=True):
-    """The server does not serve the resource any more, of which a list has come before."""
+    """The server no longer serves a resource that was listed before."""
 
     resource: Resource
 
@@ -85,5 +85,5 @@ Message: TypeAlias = ListStarted | FullList | Synced | WatchEnded | Changes | In
 
 
 def weight(message: Message) -> int:
-    """About how many bytes a message holds. A list counts for nothing: it must be held whole in any case."""
+    """The approximate size of a message in bytes. A list counts as 0, because it must be held as a whole anyway."""
     return message.size if isinstance(message, Changes) else 0

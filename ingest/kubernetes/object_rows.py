@@ -13,7 +13,7 @@ from .paths import Path, kept, keys_at, remove
 from .resource_spec import Value
 
 _TYPED = ("apiVersion", "kind", "metadata")
-"""What is not in the rest: items of lists have the first two only sometimes, and equal objects must give equal rows."""
+"""Fields that are not in the rest. Items of lists may lack the first two, and equal objects must give equal rows."""
 
 
 class _Owner(msgspec.Struct, rename="camel", gc=False):
@@ -53,10 +53,10 @@ class ObjectReader:
         drop: tuple[Path, ...] = (),
         indexed: tuple[Path, ...] = (),
     ) -> None:
-        """``keep``: only these paths stay of what is not metadata; all without any. ``drop``: these go.
+        """``keep``: the paths outside of the metadata to keep, by default all. ``drop``: paths to remove.
 
-        Labels and annotations can be dropped too. Every value at a path of ``indexed`` becomes a key, even if the path
-        itself does not stay.
+        Labels and annotations can be dropped as well. Each value at a path of ``indexed`` becomes a key, even if the
+        path is not kept.
         """
         self._cluster = cluster
         self._keep = keep
@@ -65,7 +65,7 @@ class ObjectReader:
         self._indexed = indexed
 
     def __call__(self, value: Value) -> tuple[Object, ...]:
-        """The row. Raises WireError for what is no object."""
+        """The row of an object. Raises WireError if the JSON is not an object of Kubernetes."""
         try:
             fields = _fields(value)
             metadata = _metadata(fields["metadata"])
@@ -95,7 +95,7 @@ class ObjectReader:
         )
 
     def _rest(self, fields: dict[str, msgspec.Raw]) -> str:
-        """JSON of what is not typed. Only fields that a path leads into are decoded."""
+        """The JSON of all other fields. Only fields that a path leads into are decoded."""
         roots = {path[0] for path in (*self._keep, *self._drop)}
         rest: dict[str, Any] = {}
         for name, raw in fields.items():

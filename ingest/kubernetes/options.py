@@ -1,4 +1,4 @@
-"""The options of the kubernetes backend, as they stand in the configuration."""
+"""The options of the kubernetes backend in the configuration."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .selection import ResourceOptions
 
 
 class ApiServerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """Where an API server is and who we are: ``kubeconfig`` and a ``context`` of it; or ``server``, a URL.
+    """The address of an API server, and credentials: a ``kubeconfig`` with a ``context``; or ``server``, a URL.
 
-    With ``server`` go the PEM file ``ca_file`` that signs its certificate and ``token_file``, a bearer token in a file
-    of its own so that no configuration and no error message can carry it. With none of these, what kubectl would use:
-    ``$KUBECONFIG``, ``~/.kube/config``, else the service account of the pod that we run in.
+    With ``server``, ``ca_file`` is the PEM file of its authority. ``token_file`` has a bearer token, so that the token
+    is in no configuration and in no error message. Without any of these, the same as for kubectl is used:
+    ``$KUBECONFIG``, ``~/.kube/config``, or the service account of the pod.
 
-    ``request_timeout_s``: for how long an answer may be silent, and how long all of it may take. ``plugin_timeout_s``:
-    how long a credential plugin of a kubeconfig may take; then it is killed.
+    ``request_timeout_s``: the longest silence in an answer, and the longest duration of a whole answer.
+    ``plugin_timeout_s``: a credential plugin of a kubeconfig is killed after this time.
     """
 
     kubeconfig: Annotated[str, Meta(min_length=1)] | None = None
@@ -33,15 +33,15 @@ class ApiServerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class KubernetesOptions(ApiServerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """An API server of Kubernetes, and how its objects are read.
 
-    ``tables``: which tables to fill, by name; all that the backend carries if not given. ``resources``: any resources
-    as tables of their own; then Cilium's tables are filled only where ``tables`` names them. ``endpoint_slices``: read
+    ``tables``: the names of the tables to fill, by default all that the backend can fill. ``resources``: any resources
+    as tables of their own; Cilium's tables are then filled only if ``tables`` names them. ``endpoint_slices``: read
     CiliumEndpointSlices and not CiliumEndpoints, for clusters with Cilium's ``enable-cilium-endpoint-slice``.
-    ``streaming_lists``: ask for lists as streams, which cost the server less memory; servers that do not offer them are
-    found out, and asked for pages of ``page_limit`` objects.
+    ``streaming_lists``: request lists as streams, which cost the server less memory. If the server does not offer them,
+    lists are requested in pages of ``page_limit`` objects.
 
-    ``request_timeout_s`` bounds a page. ``silence_s``: a watch that says nothing for so long is given up and taken up
-    anew: servers send a bookmark about every minute. ``watch_timeout_s``: the server is asked to end each watch after
-    one to two times that, so that watches spread over its replicas.
+    ``request_timeout_s`` is the limit for a page. ``silence_s``: a watch without data for this time is replaced by
+    another one; servers send a bookmark about every minute. ``watch_timeout_s``: the server is asked to end each watch
+    after once to twice this time, so that watches spread over its replicas.
     """
 
     tables: tuple[str, ...] | None = None

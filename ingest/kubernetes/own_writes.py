@@ -1,4 +1,4 @@
-"""Whether a table has caught up with what was written: for who must see his own write before he goes on."""
+"""Waits until a table has caught up with a write of your own."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def wait_seen(
     cluster: str = "default",
     timeout: float | None = None,
 ) -> bool:
-    """Wait until the row of an object is as new as ``written``, which is what a `Writer` gave, or newer.
+    """Wait until the row of an object is at least as new as ``written``, the result of a `Writer`.
 
-    False when ``timeout`` seconds are over before: the source may be stale, the object may be outside of its scope, or
-    gone again before its row was there. Versions are compared as numbers, as Kubernetes promises since 1.35 and etcd
-    has always kept it (KEP-5504).
+    False if that takes longer than ``timeout`` seconds: the source may be stale, the object may not be in its scope, or
+    it was deleted before its row was written. Versions are compared as numbers; Kubernetes guarantees this since
+    1.35, and it has always been so with etcd (KEP-5504).
     """
     is_seen = seen(table, written, cluster=cluster)
     key, _ = _place(written, cluster)
@@ -40,9 +40,10 @@ def wait_seen(
 
 
 def seen(table: type[Objects], written: Mapping[str, Any], *, cluster: str = "default") -> Callable[[Snapshot], bool]:
-    """Whether a snapshot has an object as new as ``written``, or newer: the view of `consumers.Again`.
+    """A function that tells whether a snapshot has an object at least as new as ``written``.
 
-    An operation that answers ``Again(view=seen(pods, written))`` is not called again for its object before that.
+    It is meant for `consumers.Again`: an operation that returns ``Again(view=seen(pods, written))`` is called again for
+    its object only after that.
     """
     key, wanted = _place(written, cluster)
 
@@ -54,9 +55,9 @@ def seen(table: type[Objects], written: Mapping[str, Any], *, cluster: str = "de
 
 
 def owners_of(kind: str) -> Callable[[Snapshot, Object], list[ObjectKey]]:
-    """The keys of the objects of this kind that own a row: for ``also`` of `consumers.reconcile`.
+    """A function from a row to the keys of its owners of this kind, for ``also`` of `consumers.reconcile`.
 
-    ``also={pods: owners_of("Website")}`` has a Website done again when one of its pods changes.
+    With ``also={pods: owners_of("Website")}`` a Website is reconciled again when one of its pods changes.
     """
 
     def owners(_: Snapshot, row: Object) -> list[ObjectKey]:

@@ -1,6 +1,6 @@
 """Paths into JSON values: ``spec.nodeName``, ``metadata.annotations['a/b.c']``, ``spec.containers[*].image``. Pure.
 
-A path goes through lists by itself: it leads to the value in each of their elements.
+A path that reaches a list continues in each of its elements.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _PART = re.compile(r"""\.?(?P<name>(?:[^.\[\]\\'"\s]|\\.)+)|\[\*\]|\[(?P<quote>[
 
 
 def parse(text: str) -> Path:
-    r"""The names of a path. A dot inside a name is escaped, or the name stands in brackets and quotes.
+    r"""The names of a path. A dot within a name is escaped, or the name is written in brackets and quotes.
 
     >>> parse("spec.containers[*].image"), parse(r"labels.a\.b"), parse("annotations['a/b.c']")
     (('spec', 'containers', 'image'), ('labels', 'a.b'), ('annotations', 'a/b.c'))
 
-    Raises ValueError for what is no path.
+    Raises ValueError if the text is not a path.
     """
     names, position = list[str](), 0
     while position < len(text):
@@ -36,7 +36,7 @@ def parse(text: str) -> Path:
 
 
 def values_at(value: Any, path: Path) -> Iterator[Any]:
-    """All values to which a path leads, none, one or several (Any: JSON)."""
+    """All values at a path: none, one or several (Any: JSON)."""
     if isinstance(value, list):
         for each in value:
             yield from values_at(each, path)
@@ -47,7 +47,7 @@ def values_at(value: Any, path: Path) -> Iterator[Any]:
 
 
 def keys_at(value: Any, path: Path) -> tuple[str, ...]:
-    """The values at a path as keys of an index: text, numbers and booleans as JSON writes them, each once.
+    """The values at a path as keys of an index, each once: text, numbers, and booleans as in JSON.
 
     >>> keys_at({"a": [{"b": 1}, {"b": True}, {"b": "x"}, {"b": None}, {"b": {}}]}, ("a", "b"))
     ('1', 'true', 'x')
@@ -61,7 +61,7 @@ def _key(value: str | float) -> str:
 
 
 def remove(value: Any, path: Path) -> None:
-    """Take what a path leads to out of a value, in place."""
+    """Remove everything at a path from a value, in place."""
     if isinstance(value, list):
         for each in value:
             remove(each, path)
@@ -73,7 +73,7 @@ def remove(value: Any, path: Path) -> None:
 
 
 def kept(value: Any, wanted: Iterable[Path]) -> Any:
-    """A copy of a value with only what these paths lead to. Elements of lists keep their places.
+    """A copy of a value with only the parts at these paths. Elements of lists keep their positions.
 
     >>> kept({"a": 1, "b": {"c": 2, "d": 3}, "e": [{"f": 4, "g": 5}]}, [("a",), ("b", "d"), ("e", "g")])
     {'a': 1, 'b': {'d': 3}, 'e': [{'g': 5}]}

@@ -1,7 +1,7 @@
-"""Questions that may hang: a credential plugin is a foreign program, an identity provider a foreign server.
+"""Runs calls that may hang: credential plugins are other programs, and identity providers are other servers.
 
-A question runs on a thread of its own, so that whoever waits for the answer can give up: after a time limit, and at
-once when it is asked to stop. A plugin that is given up is killed, with all the processes it started.
+A call runs on a thread of its own, so that the caller can stop waiting after a time limit, and at once when it is asked
+to stop. A plugin that exceeds its limit is killed, with all processes that it started.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _thread_state = threading.local()
 
 
 class Plugins:
-    """Asks one question at a time. For one thread at a time; `close` is for any."""
+    """Runs one call at a time. For one thread at a time; `close` may be called from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing is asked yet."""
+        """No call is running."""
         self._clock = clock
         self._lock = threading.Lock()
         self._call: _Call[Any] | None = None
         self._is_closed = False
 
     def run(self, function: Callable[[], T], timeout_s: float) -> T:
-        """The answer, or what ``function`` raised. Raises Unauthorized after the time limit, and after `close`."""
+        """Call ``function`` and return its result. Raises Unauthorized after the time limit, and after `close`."""
         call = _Call(function, self._clock())
         with self._lock:
             if self._is_closed:
@@ -57,7 +57,7 @@ class Plugins:
 
     @property
     def waiting(self) -> str:
-        """What a question has been waiting for longer than a second, in words; empty if there is no such question."""
+        """What a call has been waiting for, for longer than a second, in words; empty if there is no such call."""
         with self._lock:
             call = self._call
         if call is None or call.done.is_set() or self._clock() - call.started_at < _SLOW_S:
@@ -65,7 +65,7 @@ class Plugins:
         return f"waiting for {call.callee}"
 
     def close(self) -> None:
-        """Let whoever waits go, kill the plugin, and ask nothing more. From any thread, more than once."""
+        """End all waits, kill the plugin, and allow no further call. May be called from any thread and repeatedly."""
         with self._lock:
             self._is_closed = True
             call = self._call
@@ -75,7 +75,7 @@ class Plugins:
 
 
 class _Call(Generic[T]):
-    """One call on a thread that nobody joins: it ends with its plugin, or with whatever else it waits for."""
+    """One call on a thread that is not joined. The thread ends with its plugin, or when its request ends."""
 
     def __init__(self, function: Callable[[], T], started_at: float) -> None:
         self.done = threading.Event()
@@ -97,7 +97,7 @@ class _Call(Generic[T]):
         return self._value[0]
 
     def abandon(self) -> None:
-        """Kill the plugin that runs, or that is about to start."""
+        """Kill the plugin that is running or about to start."""
         with self._lock:
             self._is_abandoned = True
             if self._process is not None:
@@ -107,7 +107,7 @@ class _Call(Generic[T]):
         _thread_state.started = self._started
         try:
             self._value = [self._function()]
-        except BaseException as error:  # whoever waits gets it
+        except BaseException as error:  # it is raised in the waiting thread
             self._failure = error
         with self._lock:
             self._process = None
@@ -121,7 +121,7 @@ class _Call(Generic[T]):
 
 
 class _Plugin(subprocess.Popen[str]):
-    """A process that the question which started it knows, in a session of its own so that all of it can be killed."""
+    """A process that is known to its call, in a session of its own so that its children can be killed as well."""
 
     def __init__(self, args: Any, **options: Any) -> None:
         started = getattr(_thread_state, "started", None)
@@ -140,7 +140,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
             process.kill()
 
 
-# The package starts plugins by `subprocess.Popen` and waits forever. This is the only seam that it leaves: processes
-# that other code starts through the package are as they were.
+# The package starts plugins by `subprocess.Popen` and waits forever. Replacing that name is the only way to get at the
+# process. Processes that other code starts through the package are not affected.
 _exec_provider: Any = exec_provider
 _exec_provider.subprocess = SimpleNamespace(Popen=_Plugin, PIPE=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""The state of one resource: how its connection is, and what is known of the server behind it. Pure."""
+"""The state of one resource: its connection, and the server behind it. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ..belief import Absence, Evidence, History, State, Verdict, may_delete
 from .messages import Changes, FullList, Interrupted, ListStarted, Message, Synced, Unserved, WatchEnded
 
 BEST_FIRST: Sequence[State] = ("synced", "stale", "syncing", "connecting", "failed")
-"""All states, the best first. A table that several resources fill has the worst of theirs."""
+"""All states, the best one first. A table that several resources fill has the worst of their states."""
 
 _RESUMED_WITHIN_S = 2.0
 _DOUBTS = (History.OTHER, History.UNPROVEN)
 
 
 class Progress:
-    """What is known of one resource.
+    """The state of one resource.
 
-    Its connection is ``synced`` while the watch is open and the server has answered since the last failure. An end in
-    good order does not change that if another watch is open within two seconds.
+    Its connection is ``synced`` while the watch is open and the server has answered since the last failure. If the
+    server ends the watch without an error, it stays so if another watch is open within two seconds.
     """
 
     __slots__ = (
@@ -43,18 +43,18 @@ class Progress:
         self.listed = False
         """Whether a list has come."""
         self.is_unserved = False
-        """Whether the server does not serve the resource any more."""
+        """Whether the server no longer serves the resource."""
         self.accepted = False
         """Whether what the operator accepted has still to be carried out; see `accept`."""
         self.uid = self.version = ""
-        """Which server the objects are from that came, and how far it had come with them."""
+        """The server that the objects came from, and its version then."""
         self._accepted_uids: frozenset[str] = frozenset()
         self._closed_at: float | None = None
         self._history, self._difference = History.NONE, ""
         self._unnamed = 0
 
     def apply(self, message: Message, now: float) -> None:
-        """Change as a message says."""
+        """Apply a message."""
         match message:
             case FullList():
                 self._list(message)
@@ -78,7 +78,7 @@ class Progress:
                 pass
 
     def verdict(self) -> Verdict:
-        """Whether the objects may go that the last list lacks, and those of earlier lists that were withheld."""
+        """Whether rows of objects that the last list lacks, and of those withheld before, may be deleted."""
         detail = self._difference
         if self._unnamed:
             detail = f"{self._unnamed} objects of the list have no metadata that can be read, and may be those"
@@ -89,9 +89,9 @@ class Progress:
         return may_delete(Evidence(absence=absence, history=self._history, accepted=self.accepted, detail=detail))
 
     def connection(self, name: str, now: float, waiting: str) -> tuple[State, str]:
-        """The state of the connection of the resource of this name, and the error behind it.
+        """The state of the connection for the resource with this name, and the error behind it.
 
-        ``waiting``: what requests are waiting for, a credential plugin for instance; empty if nothing.
+        ``waiting``: what requests are waiting for, for instance a credential plugin; empty if nothing.
         """
         if self.state != "synced":
             return self.state, waiting or self.error
@@ -110,16 +110,16 @@ class Progress:
 
     @property
     def answers(self) -> bool:
-        """Whether the server says of the resource what there is now, even if that is nothing."""
+        """Whether the server tells the present content of the resource, even if that is empty."""
         return self.state == "synced" or self.is_unserved
 
     @property
     def is_trusted(self) -> bool:
-        """Whether all rows of the resource are from the server that answered last."""
+        """Whether all rows of the resource came from the server that answered last."""
         return self.listed and self._history not in _DOUBTS
 
     def nothing_withheld(self) -> None:
-        """No row is withheld any more: no row is left of a former server, and what the operator accepted is done."""
+        """No delete is withheld any more: no row of a former server is left, and the operator's request is done."""
         is_settled = self._history in _DOUBTS
         if self.listed:
             self._history, self._difference, self._unnamed = History.SAME, "", 0
@@ -127,7 +127,7 @@ class Progress:
             self.accepted = False
 
     def _list(self, snapshot: FullList) -> None:
-        """A server counts as another one until no row of the former is withheld."""
+        """Take a list. Its server counts as another one until no row of the former one is withheld."""
         if self._is_another(snapshot):
             self.accepted = False
         if snapshot.history in _DOUBTS or self._history not in _DOUBTS:

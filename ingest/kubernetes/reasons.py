@@ -1,4 +1,4 @@
-"""What went wrong on the way to a server, in words for an operator. Knows no Kubernetes."""
+"""Explains why a request failed, for operators. Knows nothing of Kubernetes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def reason(error: BaseException | Any) -> str:
-    """The cause of a failed request, without addresses of Python objects. The innermost error says it best.
+    """The cause of a failed request, taken from the innermost error, without addresses of Python objects.
 
-    ``error`` is what urllib3 raised (Any: its ``args`` hold further errors).
+    ``error`` is an exception of urllib3 (Any: its ``args`` may have further errors).
     """
     seen = error
     for _ in range(8):

@@ -1,4 +1,4 @@
-"""What an HTTP status other than 200, or an error inside a stream, means. Pure but for the wall clock."""
+"""Translates HTTP statuses, and errors within a stream, to exceptions. Pure except for the wall clock."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .request import Request
 
 _TEXT = 200
 _RETRY_AFTER_MAX_S = 3600.0
-"""A server that asks to be left alone for longer is asked again after this time."""
+"""The longest time for which a ``Retry-After`` of the server is obeyed."""
 
 
 def refusal(request: Request, status: int, body: bytes | msgspec.Raw, retry_after: str = "") -> ApiError:
-    """What an HTTP status, or an error inside a stream, means. ``body`` is a Status of Kubernetes, mostly."""
+    """The error for an HTTP status, or for an error within a stream. ``body`` usually is a Status of Kubernetes."""
     reply = _status(body)
     message = excerpt(reply.message)[:_TEXT] or f"HTTP {status}"
     error: ApiError
@@ -61,12 +61,12 @@ class _Status(msgspec.Struct, rename="camel"):
 
     @property
     def is_too_new(self) -> bool:
-        """We ask for a version that the server has not reached: it lags, or its history is another one."""
+        """Whether the server has not reached the requested version: it lags, or has another history."""
         return any(cause.reason == "ResourceVersionTooLarge" for cause in self.details.causes or ())
 
 
 def _status(body: bytes | msgspec.Raw) -> _Status:
-    """The Status that a body is; an empty one for what is none. Bytes that are not UTF-8 are read as U+FFFD."""
+    """The Status in a body; an empty one if there is none. Bytes that are not UTF-8 become U+FFFD."""
     try:
         return msgspec.json.decode(bytes(body).decode("utf-8", "replace"), type=_Status)
     except DECODE_ERRORS:

@@ -1,4 +1,4 @@
-"""One question to an API server, as it is counted and named in errors."""
+"""A request to an API server, as it is counted and named in errors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import msgspec
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked. ``verb`` is Kubernetes' word (get, list, watch). ``accept`` is a media type; empty for JSON.
+    """A request. ``verb`` is a verb of Kubernetes (get, list, watch). ``accept`` is a media type; empty for JSON.
 
-    ``name`` is that of the one object that it is about, if it is about one.
+    ``name`` is the name of its object, if it is about one object.
     """
 
     verb: str

@@ -1,4 +1,4 @@
-"""A resource of the API server, or a part of one, that is listed and watched as a whole, and how it becomes rows."""
+"""A resource of the API server, or a part of one, which is listed and watched as a whole, and its decoder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Value: TypeAlias = bytes | msgspec.Raw
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Which objects of a resource, and how much of them.
+    """The part of a resource to read.
 
-    ``namespace`` is empty for all. ``labels`` and ``fields`` are selectors as Kubernetes writes them. With
-    ``metadata_only`` the server sends nothing but metadata.
+    ``namespace`` is empty for all namespaces. ``labels`` and ``fields`` are selectors in the syntax of Kubernetes. With
+    ``metadata_only`` the server sends only metadata.
     """
 
     namespace: str = ""
@@ -27,10 +27,10 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """``decode`` makes rows of an object's JSON, or raises WireError. ``group`` is empty for the core.
+    """A resource. ``decode`` makes rows from the JSON of an object, or raises WireError.
 
-    With an empty ``version`` discovery finds group, version and plural by the name. ``mixed``: the rows are of several
-    types. Rows of tables that are not among ``tables`` are left out.
+    ``group`` is empty for the core group. With an empty ``version``, discovery finds group, version and plural by the
+    name. With ``mixed`` the rows are of several types, and rows of tables that are not among ``tables`` are dropped.
     """
 
     group: str
@@ -43,12 +43,12 @@ class Resource(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """``ciliumnodes.cilium.io``: how a ClusterRole and kubectl say it."""
+        """Its name with the group, as in a ClusterRole and in kubectl: ``ciliumnodes.cilium.io``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
     def feed(self) -> str:
-        """What tells it from all others of the source: two may be parts of one resource, or fill other tables."""
+        """The name of its feed, which is unique in the source: several feeds may be parts of one resource."""
         if self.version:
             return self.name
         table, namespace = self.tables[0].name, self.scope.namespace
@@ -56,11 +56,11 @@ class Resource(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> str:
-        """Where its objects are listed, over all namespaces or in the one of its scope."""
+        """The path at which its objects are listed, in all namespaces or in that of its scope."""
         head = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         namespace = self.scope.namespace
         return f"{head}/namespaces/{namespace}/{self.plural}" if namespace else f"{head}/{self.plural}"
 
     def object_name(self, namespace: str, name: str) -> str:
-        """What tells an object from all others of the source."""
+        """The name of an object, which is unique in the source."""
         return f"{self.plural}/{namespace}/{name}" if namespace else f"{self.plural}/{name}"

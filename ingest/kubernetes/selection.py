@@ -1,8 +1,7 @@
-"""Resources of a user's choice: how they are named and limited, and what becomes of them. Knows no API server."""
+"""Resources that users choose: their names, limits and tables. Knows no API server."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -12,6 +11,7 @@ from statedb import InvalidTable, Table
 from statedb.catalog.objects import Objects, objects_table
 
 from ..errors import InvalidOptions
+from ..objects import index_name, index_names
 from ..own_rows import own_rows
 from .object_rows import ObjectReader
 from .paths import Path, parse
@@ -19,19 +19,17 @@ from .resource_spec import Resource, Scope, Value
 
 Only: TypeAlias = Literal["metadata"]
 
-_PODS = ("pods", "pod", "po")
-_NODE_OF_PODS = {"by_node": "spec.nodeName"}
-_INDEX_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NODE_OF_PODS = "spec.nodeName"
 _Text = Annotated[str, Meta(min_length=1)]
 
 
 class ResourceOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """A resource as kubectl names it, and how it becomes a table.
+    """A resource, named as for kubectl, and how it becomes a table.
 
-    ``table`` is the table's name; that of the resource without its group if not given. ``namespaces``: only these, with
-    a list and a watch for each, so that rights for them suffice. ``labels`` and ``fields``: selectors, as for kubectl.
-    ``only: metadata``: nothing but metadata is asked for. ``keep``: of everything but metadata only these paths stay;
-    ``drop``: these paths go. ``index``: indexes by path, by their names.
+    ``table`` is the name of the table, by default the name of the resource without its group. ``namespaces``: only
+    these, with a list and a watch for each, so that rights for them suffice. ``labels`` and ``fields``: selectors, as
+    for kubectl. ``only: metadata``: only metadata is requested. ``keep``: the paths outside of the metadata to keep.
+    ``drop``: paths to remove. ``index``: additional indexes, name -> path.
     """
 
     resource: _Text
@@ -50,12 +48,12 @@ Named: TypeAlias = str | ResourceOptions
 
 
 def chosen_of(named: Named) -> ResourceOptions:
-    """The options of a resource that may be a name alone."""
+    """The options of a resource, which may be only a name."""
     return ResourceOptions(resource=named) if isinstance(named, str) else named
 
 
 def table_of(named: Named) -> type[Objects]:
-    """The table of a resource, the same class for the same options. Raises InvalidOptions."""
+    """The table of a resource; always the same class for the same options. Raises InvalidOptions."""
     options = chosen_of(named)
     name = options.table or options.resource.partition(".")[0].lower()
     try:
@@ -65,7 +63,7 @@ def table_of(named: Named) -> type[Objects]:
 
 
 def tables_of(resources: Iterable[Named]) -> tuple[type[Objects], ...]:
-    """The tables of some resources, in their order. Raises InvalidOptions where two have the same."""
+    """The tables of resources, in their order. Raises InvalidOptions if two resources have the same table."""
     found: dict[str, str] = {}
     tables = []
     for each in resources:
@@ -81,7 +79,7 @@ def tables_of(resources: Iterable[Named]) -> tuple[type[Objects], ...]:
 
 
 def untyped(named: Named, cluster: str) -> tuple[Resource, ...]:
-    """A resource whose objects become rows of `Object`, in its scopes. Raises InvalidOptions."""
+    """A resource, in its scopes, whose objects become rows of type `Object`. Raises InvalidOptions."""
     options = chosen_of(named)
     read = ObjectReader(
         cluster,
@@ -98,7 +96,7 @@ def typed(
     decode: Callable[[bytes], Iterable[Any]],
     owns: Callable[[Any], bool] | None = None,
 ) -> tuple[Resource, ...]:
-    """A resource whose objects a user's function decodes, in its scopes. ``owns``: which rows are the source's."""
+    """A resource, in its scopes, with a user's decoder. ``owns`` tells which rows belong to the source."""
 
     def decoded(value: Value) -> tuple[Any, ...]:
         return own_rows(table, lambda: decode(bytes(value)), owns)
@@ -126,15 +124,13 @@ def _scoped(
 
 
 def _indexes(options: ResourceOptions) -> dict[str, str]:
-    """The indexes by path, by the names that they have in the table. Raises InvalidOptions."""
-    for name in options.index:
-        if not _INDEX_NAME.fullmatch(name) or f"by_{name.removeprefix('by_')}" in Objects.indexes:
-            raise InvalidOptions(
-                f"resources: {options.resource}: index: {name!r} cannot be the name of an index by path; "
-                "use lower-case letters, digits and _, and no name of a standard index"
-            )
-    wanted = {f"by_{name.removeprefix('by_')}": path for name, path in options.index.items()}
-    return {**(_NODE_OF_PODS if options.resource.lower() in _PODS else {}), **wanted}
+    """The paths of the additional indexes, by the names of the indexes in the table. Raises InvalidOptions."""
+    try:
+        names = index_names(options.resource, options.index)
+    except ValueError as error:
+        raise InvalidOptions(f"resources: {options.resource}: {error}") from None
+    wanted = {index_name(name): path for name, path in options.index.items()}
+    return {name: wanted.get(name, _NODE_OF_PODS) for name in names}
 
 
 def _paths(options: ResourceOptions, option: str, texts: Iterable[str]) -> tuple[Path, ...]:

@@ -1,6 +1,6 @@
-"""Names of Services (``NAME.NAMESPACE.svc``) into the addresses of their endpoints, as the API server has them now.
+"""Resolves names of Services (``NAME.NAMESPACE.svc``) to the present addresses of their endpoints, by the API server.
 
-Not into the cluster IP: that leads somewhere only through the datapath, which may be what waits for us.
+They are not resolved to the cluster IP, because it needs a working datapath, which may be waiting for us.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _NAME = re.compile(
 class ServiceNames:
     """A `Resolver`. ``HOSTNAME.NAME.NAMESPACE.svc`` is one pod of a Service; ``.cluster.local`` may follow.
 
-    Needs the rights to get services and to list endpointslices (discovery.k8s.io) in their namespaces. Each question
-    is two requests; nothing is kept, so that a name is what it is now.
+    It needs the rights to get services and to list endpointslices (discovery.k8s.io) in their namespaces. Each call
+    sends two requests, and nothing is cached.
     """
 
     def __init__(self, options: ApiServerOptions) -> None:
-        """Asks nobody yet. Raises InvalidOptions."""
+        """Sends no request yet. Raises InvalidOptions."""
         try:
             check(options)
         except InvalidOptions as error:
@@ -47,7 +47,7 @@ class ServiceNames:
             raise InvalidOptions(f"service-resolver.kubernetes: {error}") from None
 
     def close(self) -> None:
-        """Cut off what is being asked, and let no other question begin."""
+        """Cancel the current request, and allow no further one."""
         self._api.close()
 
     def resolve(self, host: str, port: int) -> Sequence[SocketAddress] | None:
@@ -62,7 +62,7 @@ class ServiceNames:
         except ApiError as error:
             raise Unresolved(f"cannot ask for Service {namespace}/{name}: {error}") from None
         finally:
-            self._api.clear()  # the next question may be asked in a month
+            self._api.clear()  # the next call may come in a month
         port_name = _port_name(f"Service {namespace}/{name}", service.spec, port)
         resolve = dict.fromkeys(place for each in slices for place in _places(each, parts["hostname"], port, port_name))
         if not resolve:
@@ -85,7 +85,7 @@ class ServiceNames:
 
 
 def _port_name(service: str, spec: _Spec, port: int) -> str | None:
-    """What a port is called in slices; None for a headless Service, whose ports are those of its pods."""
+    """The name of a port in slices; None for a headless Service, whose ports are those of its pods."""
     if spec.type == "ExternalName":
         raise Unresolved(f"{service} stands for the host {spec.external_name!r}; name that one")
     if spec.cluster_ip == "None":
@@ -105,7 +105,7 @@ def _places(each: _Slice, hostname: str | None, port: int, port_name: str | None
     for endpoint in each.endpoints or ():
         if endpoint.conditions.ready is False or (hostname and endpoint.hostname != hostname):
             continue
-        for address in endpoint.addresses[:1]:  # further ones of an endpoint are not to be used
+        for address in endpoint.addresses[:1]:  # the API says to use only the first address of an endpoint
             try:
                 text = canonical(address)
             except WireError:  # of addressType FQDN

@@ -1,8 +1,8 @@
-"""Services with the backends of their slices. Pure: events of two resources in, events of one feed out.
+"""Joins Services with the backends of their slices: events of two resources become events of one feed. Pure.
 
-An object of the feed is a Service, and has its own row and those of its backends, and copies of the slices of a shared
-service for those who publish them. Every slice is kept, packed, and unpacked when its service changes. The faults of a
-slice are those of an object of the slice's name, without rows.
+An object of the feed is a Service. It has the row of the service, the rows of its backends, and for a shared service
+copies of its slices, which the publisher needs. All slices are kept in packed form, and are unpacked when their service
+changes. Faults of a slice belong to an object with the slice's name, which has no rows.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ..events import Bad, Delete, Event, Listed, Upsert
 
 
 class ServiceJoin:
-    """For one thread at a time. `drain` gives what there is to tell since it was called last.
+    """The join. `drain` returns the events since the last call. For one thread at a time.
 
-    Nothing is told before both resources were listed. What a list that is not ``full`` leaves out stays as it was,
-    until an event speaks of it, or `release`.
+    There are no events before both resources are listed. Objects that a list with ``full=False`` lacks stay as they
+    were, until an event of theirs comes, or a release.
     """
 
     def __init__(self, feed: str, *, with_slices: bool = True) -> None:
-        """``feed`` is that of the events, and begins the names of services; without slices there are no backends."""
+        """``feed`` is the feed of the events, and the prefix of names. Without slices there are no backends."""
         self._feed = feed
         self._services: dict[str, Service] = {}
         self._faults: dict[str, tuple[str, ...]] = {}
@@ -44,16 +44,16 @@ class ServiceJoin:
 
     @property
     def withheld_slices(self) -> int:
-        """How many slices would go if the last list were believed."""
+        """The number of slices whose deletes are withheld."""
         return len(self._doubtful_slices)
 
     @property
     def doubts_slices(self) -> bool:
-        """Whether the last list of slices was not believed: rows of before may be of slices that it leaves out."""
+        """Whether the last list of slices was doubted, so that earlier rows may belong to slices that it lacks."""
         return bool(self._doubt_of_slices)
 
     def drain(self) -> list[Event]:
-        """What is to be told now, in order."""
+        """The events since the last call, in order."""
         events, self._pending = self._pending, []
         changed, self._changed = self._changed, {}
         events += [self._joined(name) for name in changed if self._is_visible(name)]
@@ -62,7 +62,7 @@ class ServiceJoin:
     # --- Services -----------------------------------------------------------------------------------------------------
 
     def list_services(self, objects: Sequence[Upsert | Bad], *, full: bool, doubt: str = "") -> None:
-        """These are all Services; ``doubt``: why those that are missing may still be there, if it is not ``full``."""
+        """A list of all Services. With ``full=False`` missing ones may still exist, for the reason ``doubt``."""
         present = {event.object for event in objects}
         missing = {name for name in self._services if name not in present}
         self._doubtful = set() if full else missing
@@ -78,7 +78,7 @@ class ServiceJoin:
             self._emit_list(objects)
 
     def take_service(self, event: Upsert | Bad | Delete) -> None:
-        """What happened to a Service."""
+        """An event of a Service."""
         name = event.object
         self._doubtful.discard(name)
         if isinstance(event, Bad):
@@ -98,7 +98,7 @@ class ServiceJoin:
             self._emit(event)
 
     def release_services(self) -> None:
-        """Believe the list: what it left out is forgotten. Telling so is up to who withholds the rows."""
+        """Believe the list: forget the Services that it lacks. The reflector deletes their rows."""
         for name in self._doubtful:
             self._forget(name)
         self._doubtful = set()
@@ -118,7 +118,7 @@ class ServiceJoin:
     # --- slices -------------------------------------------------------------------------------------------------------
 
     def list_slices(self, objects: Sequence[Upsert | Bad], *, full: bool, doubt: str = "") -> None:
-        """These are all EndpointSlices; ``doubt`` as for `list_services`."""
+        """A list of all EndpointSlices; ``doubt`` as for `list_services`."""
         self._doubt_of_slices = "" if full else doubt
         missing = self._service_of.keys() - {event.object for event in objects}
         self._doubtful_slices = set() if full else set(missing)
@@ -136,12 +136,12 @@ class ServiceJoin:
                 self._emit_list([Upsert(self._feed, name, (row,)) for name, row in self._services.items()])
 
     def take_slice(self, event: Upsert | Bad | Delete) -> None:
-        """What happened to an EndpointSlice."""
+        """An event of an EndpointSlice."""
         self._doubtful_slices.discard(event.object)
         self._take_slice(event)
 
     def release_slices(self) -> None:
-        """Believe the list: what it left out is gone."""
+        """Believe the list: the slices that it lacks are gone."""
         for name in self._doubtful_slices:
             self._drop_slice(name)
         self._doubtful_slices = set()
@@ -186,12 +186,12 @@ class ServiceJoin:
     # --- both ---------------------------------------------------------------------------------------------------------
 
     def _is_visible(self, name: str) -> bool:
-        """Whether the service is to be told when its slices change."""
+        """Whether changes of the service's slices cause an event of the service."""
         return self.is_ready and name in self._services and name not in self._bad and name not in self._doubtful
 
     @property
     def is_ready(self) -> bool:
-        """Whether both resources were listed, so that anything is told."""
+        """Whether both resources were listed, so that there are events."""
         return self._services_listed and self._slices_listed
 
     def _joined(self, name: str) -> Upsert:
@@ -207,7 +207,7 @@ class ServiceJoin:
             self._pending.append(event)
 
     def _emit_list(self, objects: Sequence[Upsert | Bad]) -> None:
-        """A list of the feed: the services of this list as they are now. It is as doubtful as either list."""
+        """Emit a list of the feed: the listed services in their present form. It is doubtful if either list is."""
         doubt = self._doubt or self._doubt_of_slices
         events: list[Upsert | Bad] = [
             self._joined(each.object) if self._is_visible(each.object) else each
@@ -215,7 +215,7 @@ class ServiceJoin:
             if isinstance(each, Upsert)
         ]
         events += [*self._bad.values(), *self._bad_slices.values()]
-        # What was said of a service before it could not be read counts: the list does not say it again.
+        # Earlier events of a service that is now bad still count, because the list does not have its rows.
         before = [event for event in self._pending if not isinstance(event, Listed) and event.object in self._bad]
         before += [self._joined(name) for name in self._changed if name in self._bad and name in self._services]
         self._changed.clear()
@@ -233,7 +233,7 @@ _decode = msgspec.msgpack.Decoder(tuple[list[tuple[str, int, str, _Rest]], tuple
 
 
 def _pack(rows: Sequence[Backend | EndpointSliceCopy]) -> bytes:
-    """The rows of one slice, without the service that they are of: a seventh of what they weigh as rows."""
+    """The rows of one slice, without the service. Packed, they take a seventh of the memory of rows."""
     backends = [
         (r.key.ip, r.key.port, r.key.protocol, msgspec.structs.astuple(r)[1:]) for r in rows if isinstance(r, Backend)
     ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import msgspec
-
 from statedb import Database, Table
-from statedb.catalog import Rejected, Sources
+from statedb.catalog.wire import published
 
+from .. import fanout
 from ..errors import InvalidOptions, MissingDependency
 from ..own_rows import own_rows
 from ..source import Source
@@ -63,28 +62,18 @@ def table(
     table: type[Table[Any, R]],
     options: KvstoreOptions,
     *,
-    prefix: str = "tables/",
+    prefix: str = published.PREFIX,
     cluster: str = "default",
     owns: Callable[[R], bool] | None = None,
 ) -> Source:
     """A source, not yet started, that reads a table which ``consumers.etcd.TableToEtcd`` writes in another process.
 
-    All guarantees of `source` hold: no row is deleted because the etcd lost its data or the writer is gone. ``owns`` is
-    for a table that several sources fill. ``table``, ``sources`` and ``rejected`` are added to ``db`` if it lacks them.
+    As `ingest.fanout.source`, for one table and with the options of this backend.
     Raises InvalidOptions, MissingDependency.
     """
-    for each in (table, Sources, Rejected):
-        db.register(each)
-    decoder = msgspec.json.Decoder(table.row_type)
-    return source(
-        db,
-        f"{prefix}{table.name}/",
-        lambda _, value: (decoder.decode(value),),
-        table,
-        options,
-        cluster=cluster,
-        owns=owns,
-    )
+    if options.tables is not None or options.relist_s is not None:
+        raise InvalidOptions("tables, relist-s: a source of your own table has no use for them; leave them out")
+    return fanout.source(db, table, options=options, prefix=prefix, cluster=cluster, owns=owns)
 
 
 def _source(

@@ -11,13 +11,13 @@ from statedb import Database
 
 from ..belief import Absence, Evidence, History, Verdict, WriterActivity, WriterWatch, Yes, may_delete
 from ..etcd import PUT, Client, EtcdError, PermissionDenied, Unauthenticated, WatchBatch, WatchStream
-from ..figures import SourceStats
 from ..keyspace.connect import Connector, servers_of
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
-from ..reflect import Feed, Reflector, Timings
+from ..keyspace.source import EtcdSource
+from ..reflect import Feed, Reflector
 from ..source import AnyTable
 from ..status import State, Status
 from .kinds import HEARTBEAT, Kind, chosen
@@ -27,7 +27,7 @@ _REFUSALS = (PermissionDenied, Unauthenticated)
 _ORIGIN_S = 10.0
 
 
-class KvstoreSource:
+class KvstoreSource(EtcdSource):
     """An etcd in Cilium's KVStore layout as a `Source`.
 
     Each node writes its own keys under its own lease, so a deletion is believed whether the key was deleted or its
@@ -77,40 +77,12 @@ class KvstoreSource:
         self._relist_at: float | None = None
         self._origin_at = float("-inf")
 
-    @property
-    def failure(self) -> BaseException | None:
-        """The error that ended the thread unexpectedly, or None."""
-        return self._loop.failure
-
-    @property
-    def certificate_files(self) -> dict[str, str]:
-        """The certificate files that it uses, by the names of their options."""
-        return self._loop.connector.servers.certificate_files
-
-    @property
-    def figures(self) -> SourceStats:
-        """Counters of the source."""
-        return self._status.figures
-
-    @property
-    def split(self) -> Timings:
-        """How much time each step of the ingest took."""
-        return self._reflector.split
-
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""
         self._reflector.begin()
         if self._reflector.has_inherited:
             self._keyspace.lineage.load(self._status.origin)
         self._loop.start()
-
-    def stop(self) -> None:
-        """Ask it to end. A request in progress is cancelled."""
-        self._loop.stop()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended."""
-        return self._loop.join(timeout)
 
     def accept(self) -> None:
         """Trust the etcd that answers now. Withheld deletes are carried out within a second, or when it is back.

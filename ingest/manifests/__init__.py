@@ -1,4 +1,4 @@
-"""A directory of YAML and JSON files with Cilium's CRDs into tables, followed as it changes. Needs no server."""
+"""Tables from a directory of YAML and JSON files with Cilium's CRDs. Changes are followed. Needs no server."""
 
 from __future__ import annotations
 

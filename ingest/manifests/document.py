@@ -1,4 +1,4 @@
-"""Documents: the parts of a file that are read one by one. From bytes to text, and what all formats have in common."""
+"""Documents, the parts of a file that are parsed one by one; from bytes to text; what all formats have in common."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Value: TypeAlias = Any
 """None, bool, int, float, str, or a list or dict (with str keys) of these."""
 
 LineCallback: TypeAlias = Callable[[int], None]
-"""Called from time to time with the line of the file that was reached. An exception that it raises ends the reading."""
+"""Called from time to time with the current line of the file. An exception that it raises ends the parsing."""
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -24,7 +24,7 @@ _BYTE_ORDER_MARKS = (
 
 
 class TextError(ValueError):
-    """The text cannot be read. The message names the line and the problem; it does not show the content."""
+    """The text cannot be parsed. The message names the line and the problem, and does not show the content."""
 
 
 class Document(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
-"""A file's bytes into events. Pure: knows the kinds it is given, no directory and no tables.
+"""Turns the bytes of a file into events. Pure: knows the kinds that it is given, but no directory and no tables.
 
-An object is named ``file:Kind/namespace/name``. A document that does not say which object it is, is named
-``file:line``; a file of which nothing can be read, by its own name.
+The name of an object is ``file:Kind/namespace/name``. A document without kind or name is called ``file:line``, and a
+file that cannot be parsed at all ``file``.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _SECRET = re.compile(r"kind['\"]?\s*:\s*['\"]?Secret")
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """How the objects of one kind are read.
+    """How the objects of one kind are decoded.
 
-    ``decode`` gives rows, or raises WireError. ``typed``: scalars of YAML are resolved by its core schema, since parts
-    of the object are kept as they are. Otherwise they stay text, and the field decides what it is.
+    ``decode`` returns rows, or raises WireError. With ``typed``, scalars of YAML are resolved by its core schema,
+    because parts of the object are stored unchanged. Otherwise they stay text, and the type of the field decides.
     """
 
     table: str
@@ -41,31 +41,31 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 Kinds: TypeAlias = Mapping[tuple[str, str], Kind | None]
-"""By API group and kind. None: a kind that is known and not used."""
+"""By API group and kind. None: the kind is known and ignored."""
 
 ProgressCallback: TypeAlias = Callable[[str], None]
-"""Called from time to time with how far the file is read, in words. An exception that it raises ends the reading."""
+"""Called from time to time with the progress in words. An exception that it raises ends the parsing."""
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """What a file says. ``whole`` False: it may hold more objects than could be recognised."""
+    """The events of a file. With ``whole=False`` it may have more objects than could be recognised."""
 
     events: dict[str, Upsert | Bad]
     whole: bool
 
 
 def unreadable(file: str, reason: str, text: str = "") -> Parsed:
-    """A file of which nothing could be read."""
+    """A file that cannot be parsed at all."""
     return Parsed({file: Bad(FEED, file, reason, _shown(text), ANY_TABLE)}, whole=False)
 
 
 def parse(
     file: str, data: bytes, kinds: Kinds, aliases_max: int, on_progress: ProgressCallback = lambda _: None
 ) -> Parsed:
-    """The objects of a file, each good or bad. An empty file holds none.
+    """The objects of a file, each good or bad. An empty file has none.
 
-    Files named ``*.json`` are read as JSON, all others as YAML. A template that was not rendered is one rejected object
-    that has the name of the file; documents of the file that can be read are read.
+    Files named ``*.json`` are parsed as JSON, all others as YAML. A template that was not rendered is one rejected
+    object with the name of the file; other documents of the file are decoded nevertheless.
     """
     try:
         text = text_of(data)
@@ -78,7 +78,7 @@ def parse(
 
 
 class _Nameless(ValueError):
-    """An object that does not say which one it is."""
+    """An object without kind or name."""
 
 
 class _Template(_Nameless):
@@ -86,7 +86,7 @@ class _Template(_Nameless):
 
 
 class _Reader:
-    """Reads the documents of one file."""
+    """Decodes the documents of one file."""
 
     def __init__(self, file: str, kinds: Kinds, aliases_max: int, on_progress: ProgressCallback) -> None:
         self.is_json = file.endswith(".json")
@@ -136,12 +136,12 @@ class _Reader:
         if not any(kind is not None and kind.typed for kind in kinds):
             return objects
         typed = [each for whole in self._values(typed=True) for each in _items(whole)]
-        if len(typed) != len(objects):  # "..." put several values into this document
+        if len(typed) != len(objects):  # the document has several values, separated by "..."
             return objects
         return [t if kind is not None and kind.typed else u for u, t, kind in zip(objects, typed, kinds, strict=True)]
 
     def _event(self, value: Value) -> Upsert | Bad | None:
-        """What the file says of an object; None for a kind that is not used. Raises _Nameless."""
+        """The event of an object; None for a kind that is ignored. Raises _Nameless."""
         group, kind_name = _kind_of(value)
         if (group, kind_name) not in self._kinds:
             if group == "cilium.io":
@@ -163,7 +163,7 @@ class _Reader:
         self.events[event.object] = event
 
     def _reject(self, error: str, *, is_template: bool = False) -> None:
-        """A document, or a part of it, of which nobody knows which objects it holds."""
+        """Reject a document, or a part of it, whose objects cannot be recognised."""
         self.whole = False
         if not is_template:
             self._add(Bad(FEED, f"{self._file}:{self._document.line}", error, self._excerpt(), ANY_TABLE))
@@ -180,9 +180,9 @@ class _Reader:
 
 
 def _items(value: Value, level: int = 0) -> Iterator[Value]:
-    """The objects in a value: itself, or the items of a list; items of a typed list need not repeat their kind.
+    """The objects in a value: itself, or the items of a list. Items of a typed list need not repeat their kind.
 
-    A list that is nested too deep in others is left as it is. It is of no kind that is known.
+    A list that is nested too deep is returned as it is; its kind is not known.
     """
     if not isinstance(value, dict) or not isinstance(value.get("items"), list):
         yield value
@@ -198,7 +198,7 @@ def _items(value: Value, level: int = 0) -> Iterator[Value]:
 
 
 def _find(value: Value, kinds: Kinds) -> Kind | None:
-    """How the object is read; None where it is not."""
+    """How to decode the object; None if it is ignored."""
     try:
         return kinds.get(_kind_of(value))
     except _Nameless:
@@ -229,5 +229,5 @@ def _name_of(value: dict[str, Any]) -> str:
 
 
 def _shown(text: str) -> str:
-    """The beginning of a document for an operator, unless it may be a secret."""
+    """The beginning of a document, to show to an operator, unless it may contain a secret."""
     return "" if _SECRET.search(text) else excerpt(text)

@@ -1,7 +1,7 @@
-"""JSON files: one value, or several one after the other, as kubectl takes them. Knows no kinds of objects.
+"""Parses JSON files with one value or several, as kubectl accepts them. Knows no kinds of objects.
 
-A key that occurs twice in an object is an error, as it is in YAML. Half of a surrogate pair is read as U+FFFD, as Go
-reads it. ``NaN`` and ``Infinity`` are errors.
+A duplicate key in an object is an error, as in YAML. A lone surrogate is read as U+FFFD, as in Go. ``NaN`` and
+``Infinity`` are errors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def split(text: str) -> list[Document]:
 
 
 def load(document: Document, *, on_line: LineCallback = ignore) -> Iterator[Value]:
-    """The values of a document, one after the other. Raises TextError at the first that cannot be read."""
+    """The values of a document, in order. Raises TextError at the first one that cannot be parsed."""
     text = _without_half_characters(document.text)
     position, line, counted = _after_space(text, 0), document.line, 0
     while position < len(text):
@@ -66,7 +66,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _without_half_characters(text: str) -> str:
-    """The same JSON, of the same length, with U+FFFD for surrogates that are not in a pair."""
+    """The same JSON, with the same length, where lone surrogates are replaced by U+FFFD."""
     if _HALF.search(text) is None:
         return text
     return _ESCAPES.sub(lambda found: found[0] if found["pair"] or found[0] == "\\\\" else r"\ufffd", text)

@@ -1,4 +1,4 @@
-"""The kinds that manifests may hold, the tables they go to, and how a service comes by its backends."""
+"""The kinds of objects in manifests, their tables, and how services are joined with their backends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..source import AnyTable
 from .files import Kind, Kinds
 
 TABLES: tuple[AnyTable, ...] = (Nodes, Identities, Endpoints, Services, Backends, Namespaces, Policies)
-"""All that manifests can fill."""
+"""All tables that manifests can fill."""
 
 _CILIUM = "cilium.io"
 _OF_SLICES = (Backend, EndpointSliceCopy)
@@ -51,7 +51,7 @@ _UNUSED = (
 
 
 def kinds(cluster: str, cluster_id: int, *, copies: bool = False) -> Kinds:
-    """How the objects of each kind are read for this cluster; ``copies``: of slices, into `EndpointSlices`."""
+    """How the objects of each kind are decoded. ``copies``: slices are also copied into `EndpointSlices`."""
     policy = Kind(Policies.name, lambda value: (crds.policy(value),), typed=True)
     return {
         **{(_CILIUM, kind): None for kind in _UNUSED},
@@ -75,10 +75,10 @@ def kinds(cluster: str, cluster_id: int, *, copies: bool = False) -> Kinds:
 
 
 def join_services(events: Mapping[str, Upsert | Bad], good: Mapping[str, Upsert]) -> dict[str, Upsert | Bad]:
-    """The events, with every service's backends among the rows of the service and no longer among those of its slices.
+    """Move the backends in the events from the rows of the slices to the rows of their service.
 
-    A slice counts only while its service is there, and its copy only where that is shared; ``good`` holds the last good
-    events of those that are bad now.
+    A slice counts only while its service exists, and its copy only while the service is shared. ``good`` has the last
+    good events of objects that are bad now.
     """
     slices: dict[ServiceKey, list[tuple[Backend, ...]]] = {}
     copies: dict[ServiceKey, list[EndpointSliceCopy]] = {}

@@ -1,4 +1,4 @@
-"""The options of the manifests backend, as they stand in the configuration."""
+"""The options of the manifests backend in the configuration."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from msgspec import Meta, Struct
 class ManifestsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """A directory of YAML files (``*.yaml``, ``*.yml``) and JSON files (``*.json``) with Cilium's CRDs.
 
-    ``tables``: which tables to fill, by name; all that the backend carries if not given. ``rescan_s``: how often the
-    directory is looked at. ``settle_s``: how long a file that is being written must be still before it is taken up.
+    ``tables``: the names of the tables to fill, by default all that the backend can fill. ``rescan_s``: the seconds
+    between two scans of the directory. ``settle_s``: a file is read when it has not changed for this many seconds.
     """
 
     directory: Annotated[str, Meta(min_length=1)]

@@ -1,7 +1,7 @@
-"""From which directory rows are, for a source that begins with rows of before. Pure.
+"""Identifies the directory that rows came from, for a warm start. Pure.
 
-A process that starts again, perhaps on another machine, finds its directory under other numbers: those of devices and
-inodes say nothing there, but a file that is as it was does. It is what the keys that changed last are for an etcd.
+After a restart, perhaps on another machine, the numbers of devices and inodes differ. But files that have not changed
+still identify the directory, as the keys that changed last identify an etcd.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Origin(msgspec.Struct, frozen=True):
 
 
 def origin_of(scan: Scan, digests: Mapping[str, bytes]) -> str:
-    """What identifies the directory of a scan whose files have these digests, as text."""
+    """A text that identifies the directory of a scan, by the digests of its files."""
     oldest = sorted(scan.files, key=lambda name: scan.files[name])[:_WITNESSES]
     found = {name: digests[name].hex() for name in sorted(oldest) if digests.get(name)}
     generation = scan.generation
@@ -34,18 +34,18 @@ def origin_of(scan: Scan, digests: Mapping[str, bytes]) -> str:
 
 
 def history(kept: str, scan: Scan, digests: Mapping[str, bytes]) -> tuple[History, str]:
-    """Whether this is the directory that rows of before are from, and why not. ``kept`` is what `origin_of` gave."""
+    """Whether the earlier rows came from this directory, and if not, why. ``kept`` is a result of `origin_of`."""
     try:
         origin = msgspec.json.decode(kept, type=_Origin)
-    except (msgspec.DecodeError, ValueError):  # another backend's, or none at all
-        return History.UNPROVEN, "nothing tells from which directory the rows of before are"
+    except (msgspec.DecodeError, ValueError):  # it is from another backend, or empty
+        return History.UNPROVEN, "it is not known which directory the earlier rows came from"
     found = {name: digest.hex() for name, digest in digests.items()}
     if any(found.get(name) == digest for name, digest in origin.files.items()):
         generation = Generation(scan.generation.device, scan.generation.inode, _link(origin))
     else:
         generation = Generation(origin.device, origin.inode, _link(origin))
     why = difference(Scan(scan.base, {}, generation), scan)
-    return (History.OTHER, f"{why}, and no file of before is in it as it was") if why else (History.SAME, "")
+    return (History.OTHER, f"{why}, and all of its files differ from the earlier ones") if why else (History.SAME, "")
 
 
 def _link(origin: _Origin) -> str:

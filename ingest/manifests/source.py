@@ -1,4 +1,4 @@
-"""The manifests backend: looks at a directory again and again and writes what changed to the tables."""
+"""The manifests backend: scans a directory periodically, and writes changes to the tables."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _PROGRESS_S = 1.0
 
 
 class _Stopped(Exception):
-    """The source was asked to stop while it read a file."""
+    """The source was asked to stop while it was reading a file."""
 
 
 class _File(msgspec.Struct):
-    """What is known of a file. ``racy``: it may have changed since it was read, without a trace in its signature."""
+    """A file as it was last read. ``racy``: it may have changed since without changing its signature."""
 
     signature: Signature
     digest: bytes
@@ -78,27 +78,27 @@ class ManifestsSource:
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the thread against expectation, or None."""
+        """The error that ended the thread unexpectedly, or None."""
         return self._worker.failure
 
     @property
     def figures(self) -> SourceStats:
-        """What it has done."""
+        """Counters of the source."""
         return self._status.figures
 
     @property
     def split(self) -> Timings:
-        """Where the time went."""
+        """How much time each step of the ingest took."""
         return self._reflector.split
 
     def start(self) -> None:
-        """Claim the tables and begin to look. Raises OwnedElsewhere."""
+        """Claim the tables and start scanning. Raises OwnedElsewhere."""
         self._reflector.begin()
         self._origin = self._status.origin
         self._worker.start()
 
     def stop(self) -> None:
-        """Ask it to end; a file that is being read is given up."""
+        """Ask it to end. The reading of a file is interrupted."""
         self._worker.stop()
 
     def join(self, timeout: float | None = None) -> bool:
@@ -106,7 +106,7 @@ class ManifestsSource:
         return self._worker.join(timeout)
 
     def accept(self) -> None:
-        """Believe the directory that is there now: what was withheld is deleted at the next look."""
+        """Trust the present directory: withheld deletes are carried out at the next scan."""
         self._accepted = True
 
     def _run(self) -> None:
@@ -130,14 +130,14 @@ class ManifestsSource:
             self._status.report("failed", f"{type(failure).__name__}: {failure}")
 
     def _scan(self) -> None:
-        """Take up what changed since the last look. Raises Outage."""
+        """Apply the changes since the last scan. Raises Outage."""
         scan = self._stable_scan()
         if scan is None:
             return
         self._progress_due = self._clock() + _PROGRESS_S
         files = self._read(scan)
         if files is None or not self._directory.is_current(scan):
-            return  # a file or the generation went while we read: the next look tells what became of it
+            return  # a file or the generation disappeared meanwhile: the next scan decides
         if self._published is None:
             self._status.report("syncing")
         self._files = files
@@ -152,7 +152,7 @@ class ManifestsSource:
         self._status.report("synced")
 
     def _verdict(self, scan: Scan, events: dict[str, Upsert | Bad]) -> Verdict:
-        """Of the objects that are missing. Nothing depends on which directory it is while all that we know is there."""
+        """Whether missing objects may be deleted. If none is missing, the identity of the directory does not matter."""
         accepted, self._accepted = self._accepted, False
         history, why = History.NONE, ""
         if self._last_scan is not None:
@@ -166,7 +166,7 @@ class ManifestsSource:
         return {name: file.digest for name, file in self._files.items()}
 
     def _stable_scan(self) -> Scan | None:
-        """A look at files that nobody is writing just now, as far as can be seen; None if asked to stop."""
+        """A scan in which no file seems to be in the middle of being written; None if asked to stop."""
         scan = self._directory.scan()
         if scan.atomic or self._published is None:
             return scan
@@ -181,7 +181,7 @@ class ManifestsSource:
         return scan
 
     def _read(self, scan: Scan) -> dict[str, _File] | None:
-        """The files of a look, read where they changed; None if one went meanwhile."""
+        """The files of a scan; those that have changed are read. None if one disappeared meanwhile."""
         files = {}
         for name, signature in scan.files.items():
             known = self._files.get(name)
@@ -207,7 +207,7 @@ class ManifestsSource:
         return files
 
     def _on_progress(self, file: str, progress: str) -> None:
-        """Report how far a file is read, every second. Raises _Stopped."""
+        """Report the progress of reading a file, every second. Raises _Stopped."""
         if self._worker.stopping:
             raise _Stopped
         now = self._clock()
@@ -219,14 +219,14 @@ class ManifestsSource:
         self._status.write_if_due()
 
     def _publish(self, events: dict[str, Upsert | Bad], verdict: Verdict) -> None:
-        """Bring the tables to what the directory says, in one transaction; what may not go is withheld."""
+        """Update the tables from the directory in one transaction. Doubted deletes are withheld."""
         published, self._published = self._published, events
         if isinstance(verdict, No):
             if published != events or not self._is_doubtful:
                 self._reflector.offer(Listed(FEED, tuple(events.values()), full=False, doubt=verdict.reason))
             self._is_doubtful = True
             return
-        if published is None or self._is_doubtful:  # after a doubt, what was withheld and is still missing goes
+        if published is None or self._is_doubtful:  # after a doubt, withheld objects that are still missing are deleted
             self._reflector.offer(Listed(FEED, tuple(events.values())))
             return
         for name in published:
@@ -244,7 +244,7 @@ def _upserts(events: dict[str, Upsert | Bad]) -> dict[str, Upsert]:
 
 
 def _with_last_good(parsed: Parsed, known: _File | None) -> dict[str, Upsert | Bad]:
-    """The events of a file; objects that it had and that may hide in what could not be read keep their last word."""
+    """The events of a file. Earlier objects that may be in unreadable parts of it keep their last event."""
     if parsed.whole or known is None:
         return parsed.events
     kept = {name: e for name, e in known.events.items() if isinstance(e, Upsert) or e.table != ANY_TABLE}
@@ -252,7 +252,7 @@ def _with_last_good(parsed: Parsed, known: _File | None) -> dict[str, Upsert | B
 
 
 def _chosen(names: tuple[str, ...] | None, *, copies: bool) -> tuple[AnyTable, ...]:
-    """The tables of these names, and with `Backends` the ``copies`` of slices. Raises InvalidOptions."""
+    """The tables with these names; with `Backends` also the ``copies`` of slices. Raises InvalidOptions."""
     own: tuple[AnyTable, ...] = (EndpointSlices,) if copies else ()
     if names is None:
         return (*TABLES, *own)

@@ -1,11 +1,11 @@
-"""YAML as people write it: text in, plain values out. Knows no kinds of objects.
+"""Parses YAML into plain values. Knows no kinds of objects.
 
-A plain scalar stays the text that was written (``no``, ``1.10``, ``0123``, ``1e3``): the field that it is meant for
-decides what it is. Only null is null. With ``typed`` they are resolved as by the core schema of YAML 1.2, for values
-that have no fields of ours, like the spec of a policy.
+A plain scalar stays text as written (``no``, ``1.10``, ``0123``, ``1e3``), and the type of its field decides what it
+means. Only null becomes None. With ``typed`` scalars are resolved by the core schema of YAML 1.2, for values that we
+store unchanged, like the spec of a policy.
 
-Untrusted input is bounded: depth, the number of aliases, and how large the aliases make a document. The builder is
-driven by events and keeps its own stack, since libyaml's composer crashes on deep nesting.
+Limits protect against untrusted input: depth, number of aliases, and size of the expanded aliases. The builder uses
+parser events and a stack of its own, because libyaml's composer crashes on deep nesting.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _DOCUMENT = re.compile(r"^(?=---(?:\s|$))", re.MULTILINE)
 
 
 class YamlError(TextError):
-    """The text is not the YAML that is read here."""
+    """The text is not valid YAML, or uses a part of YAML that is not supported."""
 
 
 def split(text: str) -> list[Document]:
-    """The text between ``---`` lines. A document that cannot be parsed costs only itself.
+    """Split the text at ``---`` lines, so that a bad document does not affect the others.
 
-    Empty documents and directives are left out. ``---`` at the start of a line always ends a document, even inside a
+    Empty documents and directives are dropped. ``---`` at the start of a line always ends a document, even inside a
     block scalar.
     """
     documents = []
@@ -66,7 +66,7 @@ def load(
     aliases_max: int = 100,
     on_line: LineCallback = ignore,
 ) -> list[Value]:
-    """The values of a document: one, or several where ``...`` ends one early. Raises YamlError."""
+    """The values of a document: one, or several if they are separated by ``...``. Raises YamlError."""
     loader = _Parser(document.text)
     options = _Options(typed, aliases_max, on_line)
     try:
@@ -99,7 +99,7 @@ def _starts(loader: Any) -> Iterator[Any]:
 
 
 class _Frame:
-    """A list or dict that is being built: ``key`` is the key that waits for its value, ``size`` counts all below."""
+    """A list or dict under construction. ``key`` is the key whose value comes next, ``size`` the number of values."""
 
     __slots__ = ("anchor", "is_list", "key", "keyed", "merges", "size", "value")
 
@@ -127,7 +127,7 @@ class _Builder:
         self._stack: list[_Frame] = []
 
     def build(self, event: Any) -> Value:
-        """The value that begins with an event. Written out for speed: this runs for every scalar of a file."""
+        """The value that begins with an event. It is written inline for speed: it runs for every scalar of a file."""
         next_event, stack, typed = self._loader.get_event, self._stack, self._typed
         count = 0
         while True:
@@ -179,7 +179,7 @@ class _Builder:
         frame = self._stack.pop()
         for merged in frame.merges:
             for key, value in merged.items():
-                frame.value.setdefault(key, value)  # merges stand in mappings only
+                frame.value.setdefault(key, value)  # merges occur in mappings only
         done = (frame.value, frame.size)
         if frame.anchor is not None:
             self._anchors[frame.anchor] = done
@@ -198,7 +198,7 @@ class _Builder:
         return value, size
 
     def _add(self, frame: _Frame, value: Value, event: Any) -> None:
-        """A value into its list or dict; or a key, where one is due."""
+        """Add a value to its list or dict, or set it as the next key."""
         if frame.is_list:
             frame.value.append(value)
         elif not frame.keyed:
@@ -228,7 +228,7 @@ class _Builder:
         return merged
 
     def _tagged(self, event: Any) -> Value:
-        """A scalar that says what it is."""
+        """A scalar with a tag."""
         tag, text = event.tag, event.value
         if tag == "!" or tag == _TAG + "str":
             return text
@@ -241,7 +241,7 @@ class _Builder:
 
 
 def _plain(text: str) -> Value:
-    """What a plain scalar is by the core schema."""
+    """The value of a plain scalar by the core schema."""
     if text in _NULLS:
         return None
     if _BOOL.fullmatch(text):

@@ -1,15 +1,15 @@
-"""From what a source says to rows: one transaction per batch. Knows no transport and no format.
+"""Turns the events of a source into rows, one transaction for each batch. Knows no transport and no format.
 
-    feed          what a source will ever offer
-    batch         events that wait to be written together
-    claims        which object holds which key of a table, and who waits for it
-    withheld      objects that a server left out without being believed
-    ownership     which rows of a table are one source's
-    initializers  what a source promises to fill, and what an earlier one left unfilled
-    writer        the one transaction: rows, rejected objects and the source's state
-    reflector     an event's way through all of these
+    feed          a part of a source, and the tables that it fills
+    batch         events that are written together
+    claims        which object holds which key of a table, and which objects wait for it
+    withheld      objects whose deletes are withheld
+    ownership     which rows of a table belong to a source
+    initializers  the initializers of a source's tables
+    writer        one transaction with rows, rejected objects and the state of the source
+    reflector     puts all of these together
 
-Whether an object may go is not decided here, but by `ingest.belief`.
+`ingest.belief` decides whether the rows of an object may be deleted.
 """
 
 from .feed import Feed, Timings

@@ -1,10 +1,10 @@
-"""Who holds which key of one table, and who waits for it. Pure: knows keys and rows, no tables and no clock.
+"""Which object holds which key of one table, and which objects wait for it. Pure: knows no tables and no clock.
 
-Two objects may claim one key: an address that moves between two slices is in both for a moment, a reused one is
-claimed by the new pod before the old pod's object is gone. Which of them holds it depends on the objects alone, so that
-the order of events does not matter and a restart changes nothing: first those that are not in doubt (their delete is
-withheld), then those whose row is preferred, then the first by name. The others wait; the next is promoted when the
-holder goes. The key's row is deleted only when nobody claims it.
+Two objects may claim one key. An address that moves between two slices is in both for a moment, and a reused address is
+claimed by the new pod before the object of the old pod is gone. Which object holds the key depends on the objects
+alone, so neither the order of events nor a restart matters: objects whose deletes are not withheld come first, then
+those whose row is preferred, then the first by name. The others wait. When the holder is gone, the next one takes the
+key. The row of a key is deleted only when no object claims it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ K = TypeVar("K")
 R = TypeVar("R")
 
 Preference: TypeAlias = Callable[[R], Any]
-"""What to sort rows by that claim one key: the lowest holds it (Any: something that can be compared)."""
+"""The sort key of rows that claim the same key; the lowest one holds it (Any: something that can be compared)."""
 
 
 class Claims(Generic[K, R]):
     """The claims of one source on one table.
 
-    Every method adds what its step means for the table to ``changes``: key -> the row to stand there, or None. The
-    last word per key is what counts, so one mapping may go through many steps. Only waiting rows are kept here, the
-    others are in the table.
+    Each method adds changes of the table to ``changes``: key -> the new row, or None. Later changes of a key replace
+    earlier ones, so several steps may share one mapping. Only waiting rows are kept here; the others are in the table.
     """
 
     __slots__ = ("_current_row", "_doubtful", "_holders", "_key_of", "_keys", "_preference", "_waiting")
@@ -35,7 +34,7 @@ class Claims(Generic[K, R]):
         current: Callable[[K], R | None],
         preference: Preference[R] | None = None,
     ) -> None:
-        """``key_of`` gives a row's primary key, ``current`` the row that the table has, or should, under a key."""
+        """``key_of`` returns the primary key of a row, ``current`` the row that the table has, or should have."""
         self._key_of = key_of
         self._current_row = current
         self._preference = preference
@@ -45,36 +44,36 @@ class Claims(Generic[K, R]):
         self._doubtful: dict[str, str] = {}
 
     def __len__(self) -> int:
-        """How many keys are held: the rows that the table owes to this source."""
+        """The number of held keys, which is the number of rows from this source."""
         return len(self._holders)
 
     def __contains__(self, key: object) -> bool:
-        """Whether anybody claims this key."""
+        """Whether any object claims this key."""
         return key in self._holders
 
     def holder(self, key: K) -> str | None:
-        """The object whose row stands under this key."""
+        """The object that holds this key."""
         return self._holders.get(key)
 
     def holds(self, feed: str, name: str) -> bool:
-        """Whether any row of this object stands in the table."""
+        """Whether the object holds any key."""
         return any(self._holders[key] == name for key in self._keys.get(feed, {}).get(name, ()))
 
     def names(self, feed: str) -> Collection[str]:
-        """The objects of a feed that claim anything, whether they hold it or wait."""
+        """The objects of a feed that hold or wait for a key."""
         return self._keys.get(feed, {}).keys()
 
     def claim(self, feed: str, name: str, rows: Collection[R], changes: dict[K, R | None]) -> None:
-        """These are all rows of the object now. Of two rows under one key the first counts.
+        """Set all rows of an object. Of two rows with one key the first counts.
 
-        Cost: O(rows the object has and had, and the claimants of each).
+        Cost: O(new and old rows of the object, and the claimants of each).
         """
         keys = self._keys.setdefault(feed, {})
         before = keys.get(name)
         if before is None and len(rows) == 1:
             (row,) = rows
             key = self._key_of(row)
-            if self._holders.setdefault(key, name) is name:  # nobody else claims it: the way most objects take
+            if self._holders.setdefault(key, name) is name:  # no other object claims it: the common case
                 keys[name] = (key,)
                 changes[key] = row
                 return
@@ -92,7 +91,7 @@ class Claims(Generic[K, R]):
             self._take(key, name, row, changes)
 
     def doubt(self, feed: str, names: Iterable[str], changes: dict[K, R | None]) -> None:
-        """Exactly these objects of the feed may be gone: whoever else claims their keys takes them. Cost: O(rows)."""
+        """Exactly these objects of the feed are in doubt: other claimants of their keys take them. Cost: O(rows)."""
         keys = self._keys.get(feed, {})
         before = {name for name, of in self._doubtful.items() if of == feed}
         doubted = {name for name in names if name in keys}
@@ -109,7 +108,7 @@ class Claims(Generic[K, R]):
             self._settle(key, changes)
 
     def withdraw(self, feed: str, name: str, changes: dict[K, R | None]) -> None:
-        """The object is gone. Unknown ones are ignored. Cost: O(its rows)."""
+        """Remove an object. Unknown ones are ignored. Cost: O(its rows)."""
         self._doubtful.pop(name, None)
         for key in self._keys.get(feed, {}).pop(name, ()):
             self._release(key, name, changes)
@@ -121,7 +120,7 @@ class Claims(Generic[K, R]):
         listed: Iterable[tuple[str, Collection[R]]],
         changes: dict[K, R | None],
     ) -> None:
-        """Of this feed, the objects ``gone`` are gone and the listed ones have these rows now."""
+        """Remove the objects ``gone`` of a feed, and set the rows of the listed ones."""
         for name in gone:
             self.withdraw(feed, name, changes)
         for name, rows in listed:
@@ -135,7 +134,7 @@ class Claims(Generic[K, R]):
         self._settle(key, changes)
 
     def _settle(self, key: K, changes: dict[K, R | None]) -> None:
-        """Let the one hold the key to whom it belongs of all that claim it."""
+        """Give the key to the first of its claimants."""
         waiting = self._waiting.get(key)
         if not waiting:
             return
@@ -166,5 +165,5 @@ class Claims(Generic[K, R]):
         return min(waiting, key=lambda name: self._place(name, waiting[name]))
 
     def _place(self, name: str, row: R) -> tuple[bool, Any, str]:
-        """The lowest holds the key."""
+        """The sort key of a claimant; the lowest one holds the key."""
         return name in self._doubtful, None if self._preference is None else self._preference(row), name

@@ -1,4 +1,4 @@
-"""What a source will ever offer, and where the time of an ingest went."""
+"""The feeds of a source, and how much time each step of an ingest took."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..source import AnyTable
 
 
 class Feed(msgspec.Struct, frozen=True):
-    """A part of a source that is listed as a whole, and the tables its objects give rows to.
+    """A part of a source that is listed as a whole, and the tables that it fills.
 
-    ``mixed``: one object may give rows of several types, which are sorted out by their type; rows of tables that the
-    feed does not fill are left out.
+    With ``mixed`` an object may have rows of several types, and the type of a row decides its table. Rows of other
+    tables are dropped.
     """
 
     name: str
@@ -23,11 +23,11 @@ class Feed(msgspec.Struct, frozen=True):
     mixed: bool = False
 
     def rows_of(self, rows: tuple[Any, ...], table: AnyTable) -> tuple[Any, ...]:
-        """Those rows of an object that a table holds (Any: rows of any table)."""
+        """The rows of an object that belong to a table (Any: rows of any table)."""
         return tuple([row for row in rows if type(row) is table.row_type]) if self.mixed else rows
 
     def sort_out(self, events: Iterable[Upsert]) -> Mapping[AnyTable, Mapping[str, Sequence[Any]]]:
-        """By table, the objects that give it rows, and those rows. Cost: O(rows), however many tables there are."""
+        """By table, the objects with rows in it, and these rows. Cost: O(rows), for any number of tables."""
         if not self.mixed:
             rows_of: dict[str, Sequence[Any]] = {event.object: event.rows for event in events}
             return dict.fromkeys(self.tables, rows_of)
@@ -42,7 +42,7 @@ class Feed(msgspec.Struct, frozen=True):
 
 
 class Timings(msgspec.Struct):
-    """Where the time of an ingest went, in seconds since its start; for benchmarks."""
+    """How many seconds each step of an ingest has taken since its start; for benchmarks."""
 
     client_s: float = 0.0
     decode_s: float = 0.0

@@ -1,4 +1,4 @@
-"""Which rows of a table are one source's. Said by whoever makes the source or the table, never guessed from rows."""
+"""Which rows of a table belong to a source. The source or the table declares it; it is not guessed from rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, get_args
 from ..source import AnyTable
 
 Owns: TypeAlias = Callable[[Any], bool]
-"""Whether a row is this source's, where several sources fill its table (Any: a row of any table)."""
+"""Whether a row of a shared table belongs to the source (Any: a row of any table)."""
 
 
 def begins_with_cluster(table: AnyTable) -> bool:
@@ -19,12 +19,12 @@ def begins_with_cluster(table: AnyTable) -> bool:
 
 
 def owns_all_rows(table: AnyTable, owns: Owns | None) -> bool:
-    """Whether a source owns all rows of the table, so that there can be no other one."""
+    """Whether a source owns all rows of the table, so that no other source can fill it."""
     return owns is None and not begins_with_cluster(table)
 
 
 def owned(view: Any, table: AnyTable, cluster: str, owns: Owns | None) -> Iterable[Any]:
-    """The rows of a view of the table that are one source's (Any: a view of any table)."""
+    """The rows in a view of the table that belong to the source (Any: a view of any table)."""
     if owns is not None:
         return [row for row in view.values() if owns(row)]
     rows: Iterable[Any] = view.prefix((cluster,)) if begins_with_cluster(table) else view.values()

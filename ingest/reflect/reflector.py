@@ -1,8 +1,8 @@
-"""What a source says, into tables. An event goes one way: decoded, judged, claimed, written. Knows no transport.
+"""Writes the events of a source to its tables. An event is decoded, judged, claimed, and written. Knows no transport.
 
-Events gather until nothing more is waiting, at most 50 ms or 10 000 rows; of an object's events in a batch the last
-one counts. A list replaces exactly what its source owns, in one transaction, and is the only thing that initialises a
-table. A bad object is recorded, keeps its last good rows and stops nobody.
+Events are collected until none is waiting, for at most 50 ms or 10 000 rows. Only the last event of an object in a
+batch counts. A list replaces exactly the rows that its source owns, in one transaction. Only a list initializes a
+table. A bad object is recorded and keeps its last good rows, and the other objects are written.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BATCH_ROWS = 10_000
 class Reflector:
     """Writes the events of one source. For one thread at a time.
 
-    `begin` first; then `offer` each event and `flush` when nothing more is waiting or the batch is `due`.
+    Call `begin` first. Then `offer` each event, and `flush` when no event is waiting or the batch is `due`.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Reflector:
         batch_s: float = _BATCH_S,
         batch_rows: int = _BATCH_ROWS,
     ) -> None:
-        """``feeds`` are all that will ever be offered; a table may be filled by several of them.
+        """``feeds`` are all feeds of the source. Several of them may fill one table.
 
-        ``owns`` says which rows of a table that several sources share are this source's; without it they are those of
-        the cluster, or all where the table's keys do not begin with one. From now on the tables are not initialized
-        before the first full list, unless another source fills them. With ``with_initializers=False`` nobody waits for
+        ``owns`` tells which rows of a shared table belong to this source. Without it these are the rows of the cluster,
+        or all rows if the table's keys do not begin with a cluster. From now on the tables are not initialized before
+        the first full list, unless another source fills them. With ``with_initializers=False`` tables do not wait for
         this source.
         """
         self.split = Timings()
@@ -94,17 +94,17 @@ class Reflector:
         return tuple(self._claims)
 
     def _promise(self, tables: Sequence[AnyTable]) -> None:
-        """Nobody takes a table for filled that waits for its source to start."""
+        """Register initializers, so that no table counts as initialized before its source has started."""
         if tables:
             with self._db.write(*tables) as txn:
                 for table in tables:
                     self._initializers.begin(txn[table], table, self._name, register=True)
 
     def begin(self) -> None:
-        """Become the tables' source and register their initializers. Raises OwnedElsewhere.
+        """Claim the tables and register their initializers. Raises OwnedElsewhere.
 
-        Rows that an earlier source left, or a warm start brought, stay until the first full list tells which are true;
-        until then the table is stale. What an earlier source promised and never brought, this one does.
+        Rows of an earlier source or of a warm start stay until the first full list confirms or deletes them. Until then
+        the table is stale. Pending initializers of an earlier source are taken over.
         """
         self._status.claim([table.name for table in self._claims if owns_all_rows(table, self._owns)])
         with self._db.write(*self._claims) as txn:
@@ -116,11 +116,11 @@ class Reflector:
 
     @property
     def has_inherited(self) -> bool:
-        """Whether rows of before are there that no full list has confirmed yet: a first list could delete them."""
+        """Whether there are earlier rows that no full list has confirmed yet, and that a first list could delete."""
         return any(self._inherited.values())
 
     def offer(self, event: Event) -> None:
-        """Take an event into the batch. A list is written at once, before what was offered of other feeds."""
+        """Add an event to the batch. A list is written at once, before the waiting events of other feeds."""
         match event:
             case Delete(doubt=doubt) if doubt:
                 self._withhold(event)
@@ -137,11 +137,11 @@ class Reflector:
 
     @property
     def due(self) -> bool:
-        """Whether the batch must not wait for more."""
+        """Whether the batch must be written now."""
         return self._batch.due
 
     def flush(self) -> None:
-        """Write the batch, and what the source has to say of itself, in one transaction."""
+        """Write the batch, and the state of the source, in one transaction."""
         if not self._batch and not self._doubted:
             self._writer.retry()
             return
@@ -162,28 +162,28 @@ class Reflector:
         self._writer.retry()
 
     def names(self, feed: str) -> set[str]:
-        """The objects of a feed that have rows, or wait for one."""
+        """The objects of a feed that have rows, or wait for a key."""
         return set().union(*(self._claims[table].names(feed) for table in self._feeds[feed].tables))
 
     def withheld(self, feed: str) -> int:
-        """How many objects of a feed, and rows of before, would go if the server were believed."""
+        """The number of objects of a feed, and of earlier rows, whose deletes are withheld."""
         orphans = (
             sum(len(self._orphans(table)) for table in self._feeds[feed].tables) if feed in self._unconfirmed else 0
         )
         return len(self._withheld.names(feed)) + orphans
 
     def is_doubted(self, feed: str) -> bool:
-        """Whether a list or a delete of a feed was not believed, and something would still go by it."""
+        """Whether a list or a delete of a feed was doubted, and a delete is still withheld because of it."""
         return feed in self._unconfirmed or bool(self._withheld.names(feed))
 
     def release(self, feed: str | None = None) -> None:
-        """Believe the server after all, of one feed or all: what was withheld is deleted."""
+        """Carry out the withheld deletes of one feed or all, because the server is believed after all."""
         finished: list[AnyTable] = []
         changes: Changes = {}
         for each in tuple(self._feeds) if feed is None else (feed,):
             for name in self._withheld.release(each):
                 self._batch.add(Delete(each, name))
-            if each in self._unconfirmed:  # its list counts as full now
+            if each in self._unconfirmed:  # its list counts as complete now
                 del self._unconfirmed[each]
                 finished += self._finished(self._feeds[each])
         for table in finished:
@@ -191,7 +191,7 @@ class Reflector:
         self._flush(changes, finished)
 
     def drain(self) -> None:
-        """Delete all rows of this cluster, in one transaction: it is none of ours any more."""
+        """Delete all rows of this cluster in one transaction, because it has left."""
         self._batch.take()
         self._withheld.clear()
         self._unconfirmed.clear()
@@ -228,12 +228,12 @@ class Reflector:
                 claims.claim(feed.name, event.object, rows, changes.setdefault(table, {}))
 
     def _settle(self, changes: Changes) -> None:
-        """Namespaces say which of two pods holds an address that both claim."""
+        """Apply changed namespaces, which decide which of two pods holds an address that both claim."""
         if Namespaces in changes and self._visibility.learn(changes[Namespaces]) and Endpoints in self._claims:
             self._claims[Endpoints].settle(changes.setdefault(Endpoints, {}))
 
     def _withhold(self, event: Delete) -> None:
-        """Keep an object that is said to be gone, if we know it."""
+        """Withhold the delete of a known object."""
         tables = self._feeds[event.feed].tables
         if self._batch.has(event.feed, event.object) or any(
             event.object in self._claims[table].names(event.feed) for table in tables
@@ -242,13 +242,13 @@ class Reflector:
             self._doubted.add(event.feed)
 
     def _confirm(self, feed: str, name: str) -> None:
-        """The server spoke of this object: whatever it said holds. Cheap where nothing is withheld."""
+        """The server has sent this object again: its delete is no longer withheld. Cheap if nothing is withheld."""
         if self._withheld and name in self._withheld.names(feed):
             self._withheld.confirm(feed, name)
             self._doubted.add(feed)
 
     def _heal(self, event: Upsert | Delete) -> None:
-        """The object could be read, or is gone; of one that was read in part its faults are told."""
+        """The object was decoded, or is gone. The faults of a partly decoded one are reported."""
         faults = faults_of(event.rows) if isinstance(event, Upsert) else ()
         if isinstance(event, Upsert) and faults:
             table = event.table or self._feeds[event.feed].tables[0].name
@@ -262,7 +262,7 @@ class Reflector:
         self._status.reject(event.feed, table, event.object, event.error, event.excerpt)
 
     def _doubt(self, changes: Changes) -> None:
-        """Objects that are withheld yield to those that are not; of feeds where that changed since the last commit."""
+        """Let withheld objects yield their keys to others, in feeds where that changed since the last commit."""
         for feed in self._doubted:
             for table in self._feeds[feed].tables:
                 self._claims[table].doubt(feed, self._withheld.names(feed), changes.setdefault(table, {}))
@@ -271,7 +271,7 @@ class Reflector:
     # --- lists --------------------------------------------------------------------------------------------------------
 
     def _list(self, listed: Listed) -> None:
-        """Replace what this feed has in its tables, in one transaction, and finish their initializers."""
+        """Replace the rows of this feed in one transaction, and finish the initializers of its tables."""
         started = time.perf_counter()
         feed = self._feeds[listed.feed]
         changes: Changes = {table: {} for table in feed.tables}
@@ -305,7 +305,7 @@ class Reflector:
         self._writer.commit(changes, finished)
 
     def _reject_anew(self, feed: str, objects: Sequence[Upsert | Bad]) -> None:
-        """Tell which of all objects of the feed cannot be read, wholly or in part; the others are healed."""
+        """Report which objects of the feed cannot be decoded, wholly or in part. The others are healed."""
         faulty = [event for event in objects if isinstance(event, Bad) or faults_of(event.rows)]
         for name in set(self._status.rejected(feed)) - {event.object for event in faulty}:
             self._status.heal(feed, name)
@@ -316,7 +316,7 @@ class Reflector:
                 self._heal(event)
 
     def _confirm_lists(self, changes: Changes) -> list[AnyTable]:
-        """A list that leaves nothing out any more needs nobody to vouch for it; the tables that this finishes."""
+        """Confirm lists whose missing objects have all returned. Returns the tables that this initializes."""
         finished: list[AnyTable] = []
         for name in [name for name in self._unconfirmed if not self._leaves_out(name)]:
             del self._unconfirmed[name]
@@ -326,7 +326,7 @@ class Reflector:
         return finished
 
     def _leaves_out(self, feed: str) -> bool:
-        """Whether an object, or a row of before that may be of this feed, would go if its list were believed."""
+        """Whether the list of a feed lacks an object, or an earlier row that may be of this feed."""
         return bool(self._withheld.names(feed)) or any(
             key not in self._claims[table]
             for table in self._feeds[feed].tables
@@ -334,13 +334,13 @@ class Reflector:
         )
 
     def _finished(self, feed: Feed) -> list[AnyTable]:
-        """The tables that this list was the last one missing for; each once."""
+        """The tables for which this was the last missing list, each once."""
         for table in feed.tables:
             self._unlisted[table].discard(feed.name)
         return [table for table in feed.tables if not self._unlisted[table] and table in self._inherited]
 
     def _orphans(self, table: AnyTable) -> Sequence[Any]:
-        """Keys of rows of before that nobody claims, though all lists have come; as some of those are not believed."""
+        """Keys of earlier rows that no object claims, after all lists have come and some of them are doubted."""
         if table not in self._inherited or not self._unlisted[table] <= self._unconfirmed.keys():
             return ()
         claims = self._claims[table]
@@ -348,13 +348,13 @@ class Reflector:
         return orphans
 
     def _delete_orphans(self, table: AnyTable, changes: dict[Any, Any]) -> None:
-        """Rows that an earlier source left and nobody claims now are orphans."""
+        """Delete orphans: rows of an earlier source that no object claims."""
         claims = self._claims[table]
         for key in self._inherited.pop(table, ()):
             if key not in claims and key not in changes:
                 changes[key] = None
 
-    # --- what is said of rows -----------------------------------------------------------------------------------------
+    # --- refused rows and counts --------------------------------------------------------------------------------------
 
     def _refused(self, table: AnyTable, row: Any, error: Exception) -> None:
         found = self._object_of(table, table.key_of(row))
@@ -362,7 +362,7 @@ class Reflector:
             self._status.reject(found[0], table.name, found[1], str(error), excerpt(repr(row)))
 
     def _current_row(self, table: AnyTable, key: Any) -> Any:
-        """The row that the table has under a key, or would have if it did not refuse it."""
+        """The row of a key in the table, or the one that the table has refused."""
         refused = self._writer.refused(table, key)
         return self._db.snapshot()[table].get(key) if refused is None else refused
 
@@ -372,13 +372,13 @@ class Reflector:
             self._status.heal(*found)
 
     def _object_of(self, table: AnyTable, key: Any) -> tuple[str, str] | None:
-        """The feed and the object whose row stands, or should stand, under a key."""
+        """The feed and the object whose row has this key, or should have it."""
         claims = self._claims[table]
         name = claims.holder(key)
         return None if name is None else (next(feed for feed in self._feeds if name in claims.names(feed)), name)
 
     def _count(self, changes: Iterable[AnyTable]) -> None:
-        """How many rows are ours and how many withheld, of the tables that change, or of all while any is withheld."""
+        """Report the rows and the withheld deletes of the tables that change; of all while any delete is withheld."""
         withheld = self._withheld
         for table in self._claims if withheld or self._status.withholds else changes:
             claims = self._claims[table]

@@ -1,7 +1,7 @@
-"""Of two pods that claim one address, the one that other clusters see. Knows namespaces, no claims.
+"""Prefers, of two pods with one address, the one that other clusters see. Knows namespaces, but no claims.
 
-A publisher leaves out what is in a namespace that others do not see. If such a pod held the address, the other one
-would be left out as well; clustermesh-apiserver leaves the first one out before it asks whose the address is.
+A publisher skips pods in namespaces that are not global. If such a pod held the address, the other pod would be missing
+as well. clustermesh-apiserver skips such pods before it decides which pod has the address, so we do the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from statedb.catalog import Endpoint, Namespace, NamespaceKey
 
 _SEEN, _BY_DEFAULT, _NOT_SEEN, _UNKNOWN = range(4)
-"""In the order in which pods hold an address. What the default is does not change the order."""
+"""The order in which pods take an address. It does not depend on the default for namespaces without annotation."""
 
 
 class Visibility:
@@ -22,7 +22,7 @@ class Visibility:
         self._places: dict[str, int] = {}
 
     def learn(self, changes: Mapping[NamespaceKey, Namespace | None]) -> bool:
-        """Take in namespaces that changed, or (None) went. Whether that can change who holds an address."""
+        """Apply changed or deleted (None) namespaces. Returns whether this can change which pod has an address."""
         before = {key.name: self._places.get(key.name) for key in changes}
         for key, row in changes.items():
             if row is None:
@@ -33,5 +33,5 @@ class Visibility:
         return any(self._places.get(name) != place for name, place in before.items())
 
     def place(self, row: Endpoint) -> int:
-        """Of the endpoints that claim one address the lowest holds it."""
+        """The sort key of an endpoint; of those that claim one address the lowest holds it."""
         return self._places.get(row.namespace, _UNKNOWN)

@@ -1,4 +1,4 @@
-"""One batch is one transaction: rows, rejected objects and the source's state change together."""
+"""Writes a batch in one transaction: rows, rejected objects and the state of the source change together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Changes: TypeAlias = dict[AnyTable, dict[Any, Any]]
 """table -> key -> row or None (Any: tables of many key and row types)."""
 
 Refusal: TypeAlias = Callable[[AnyTable, Any, Exception], None]
-"""Told of a row that a table refuses, within the transaction."""
+"""Called with each row that a table refuses, within the transaction."""
 
 ROW_ERRORS = (InvalidKey, InvalidRow, IndexFunctionError, DuplicateKey)
 
@@ -26,7 +26,7 @@ _RETRY_S = 1.0
 
 
 class TableWriter:
-    """Writes the changes of one source. A row that its table refuses costs only itself, and is tried again."""
+    """Writes the changes of one source. A row that its table refuses is tried again; the others are written."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class TableWriter:
         accepted: Callable[[AnyTable, Any], None],
         clock: Callable[[], float],
     ) -> None:
-        """``refused`` is told of each refused row, ``accepted`` of each that a later try could write."""
+        """``refused`` is called for each refused row, ``accepted`` when a later try has written it."""
         self._db = db
         self._status = status
         self._initializers = initializers
@@ -54,13 +54,13 @@ class TableWriter:
         return self._refused.get(table, {}).get(key)
 
     def retry(self) -> None:
-        """Once a second, try again what was refused: the row that stood against it may have gone, whoever wrote it."""
+        """Try refused rows again, once a second: the row that they conflict with may be gone."""
         if self._refused and self._clock() >= self._retry_at:
             self._retry_at = self._clock() + _RETRY_S
             self._commit({table: {} for table in self._refused}, ())
 
     def commit(self, changes: Changes, finished: Collection[AnyTable]) -> None:
-        """One transaction over the tables that change; none where nothing does."""
+        """Commit one transaction over the tables that change; none if nothing changes."""
         touched = {table: change for table, change in changes.items() if change or table in finished}
         self._commit(touched, finished)
 
@@ -69,7 +69,7 @@ class TableWriter:
         if not touched and not about:
             return
         started = time.perf_counter()
-        # A refusal is known only within the transaction: what it says of itself is staged there as well.
+        # A refusal is known only within the transaction, so it is reported in the same transaction.
         with self._db.write(*touched, *((Sources, Rejected) if touched else about)) as txn:
             for table, change in touched.items():
                 self._write(txn[table], table, change)
@@ -82,7 +82,7 @@ class TableWriter:
         self._split.rows += sum(map(len, touched.values()))
 
     def _write(self, writer: Any, table: AnyTable, change: Mapping[Any, Any]) -> None:
-        """Deletes first, then the rows, then those that were refused before."""
+        """Write deletes first, then rows, then rows that were refused before."""
         rows = []
         for key, row in change.items():
             if row is None:
@@ -92,7 +92,7 @@ class TableWriter:
         before = self._refused.pop(table, None)
         waiting = {} if before is None else {key: row for key, row in before.items() if key not in change}
         refused = _insert(writer, [*rows, *waiting.values()])
-        while refused:  # a key of a unique index may have become free by a later row
+        while refused:  # a later row may have freed a key of a unique index
             again = _insert(writer, [row for row, _ in refused])
             if len(again) == len(refused):
                 break
@@ -111,7 +111,7 @@ class TableWriter:
 
 
 def _insert(writer: Any, rows: list[Any]) -> list[tuple[Any, Exception]]:
-    """Insert rows; those that the table refuses come back."""
+    """Insert rows. Returns those that the table refuses, with the errors."""
     try:
         writer.insert_all(rows)
     except ROW_ERRORS:

@@ -64,12 +64,16 @@ class Process:
             process.terminate()
             process.wait(30)
 
+    def require_running(self) -> None:
+        """AssertionError where it has ended by itself."""
+        ended = self._process is None or self._process.poll() is not None
+        assert not ended, f"it has ended:\n{self.log_end()}"
+
     def wait_ready(self) -> None:
         """Until it says that it has written all that was there when it began."""
         end = time.monotonic() + WAIT_S
         while not self._is_ready():
-            ended = self._process is None or self._process.poll() is not None
-            assert not ended, f"it has ended:\n{self.log_end()}"
+            self.require_running()
             assert time.monotonic() < end, f"not ready:\n{self.log_end()}"
             time.sleep(0.05)
 

@@ -106,10 +106,16 @@ class OursAsProcess:
             process.kill()
             process.wait()
 
+    def require_running(self) -> None:
+        """AssertionError where it has ended by itself."""
+        status = None if self._process is None else self._process.poll()
+        assert status is None, f"our publisher has ended with status {status}"
+
     def wait_ready(self) -> None:
         """Until all that was there is written."""
         end = time.monotonic() + WAIT_S
         while not self._is_ready():
+            self.require_running()
             assert time.monotonic() < end, "our publisher is not ready"
             time.sleep(0.05)
 

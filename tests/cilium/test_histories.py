@@ -38,7 +38,14 @@ class Pair:
             self.cluster.do(what, *arguments)
         if writer is not None:
             writer.start()
-        keys, _ = require_equal(*self.etcds, until=self.cluster.finish())
+        shown = self.cluster.finish()
+
+        def is_seen() -> bool:
+            self.real.require_running()
+            self.ours.require_running()
+            return shown()
+
+        keys, _ = require_equal(*self.etcds, until=is_seen)
         self.rounds += 1
         self.keys += keys
 

@@ -28,9 +28,9 @@ from ..ingest.clusters import name_of
 from ..ingest.kube_real import put, remove
 from ..ingest.kube_rig import Object, cep
 from ..ingest.kvstore_rig import Deletions
+from ..waiting import WAIT_S, eventually
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 60.0
 CLUSTER = "cluster1"
 OFFLOADED = (Nodes, Identities, Endpoints, Services, Backends)
 POLICIES_ONLY = [
@@ -279,12 +279,3 @@ class Reader:
     def _note(self, change: Change[str, IPEntry]) -> None:
         if change.deleted and change.row.pod:
             self._withdrawn.add(change.row.network)
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    """Look again and again: nobody tells us."""
-    end = time.monotonic() + WAIT_S
-    pause = threading.Event()
-    while not holds():
-        assert time.monotonic() < end, f"{what} did not come"
-        pause.wait(0.05)

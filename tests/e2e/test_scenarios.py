@@ -17,7 +17,8 @@ from ..apiserver.objects import identity
 from ..apiserver.server import ApiServer
 from ..ingest.kube_rig import endpoint_slice, node, policy, service
 from ..tcp_proxy import TcpProxy
-from .mesh import Mesh, Reader, Replica, eventually
+from ..waiting import eventually
+from .mesh import Mesh, Reader, Replica
 
 pytestmark = pytest.mark.apiserver
 

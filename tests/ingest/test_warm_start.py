@@ -101,12 +101,12 @@ def test_the_table_is_stale_until_its_first_full_list():
         found = db.snapshot()[Sources][SourceKey("c", table)]
         return found.state, found.last_error
 
-    assert row("things") == ("stale", "rows of before, not confirmed by this source yet: connecting")
+    assert row("things") == ("stale", "earlier rows, not confirmed by this source yet: connecting")
     assert row("parts") == ("connecting", "")
     rig.status.report("syncing", "", [Things, Parts])
-    assert row("things") == ("stale", "rows of before, not confirmed by this source yet: syncing")
+    assert row("things") == ("stale", "earlier rows, not confirmed by this source yet: syncing")
     rig.status.report("connecting", "no route to host")
-    assert row("things") == ("stale", "rows of before, not confirmed by this source yet: no route to host")
+    assert row("things") == ("stale", "earlier rows, not confirmed by this source yet: no route to host")
     assert not db.snapshot()[Things].initialized
     rig.say(Listed("things", []), Listed("both", []))
     rig.status.report("synced")

@@ -1,13 +1,14 @@
 """What a person sees is what the tables hold."""
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from statedb import Database
 from statedb.agent.http.page.files import HEADERS
@@ -158,6 +159,28 @@ def test_the_grid_is_used_with_the_keyboard_alone(page: Page, start: Callable[..
     assert page.evaluate("() => document.activeElement.type") == "search"
 
 
+def test_a_row_that_is_chosen_before_it_is_there_opens_when_it_comes(page: Page, start: Callable[..., Agent]):
+    agent = start()
+    write(agent.db, *[endpoint(number) for number in range(5000)])
+    open_table(page, agent)
+    until_seen(page, expected(agent.db))
+    page.focus(".grid")
+    page.keyboard.press("End")
+    last = list(agent.db.snapshot()[Endpoints])[-1].ip
+    page.wait_for_function("ip => document.querySelector('.current')?.children[0].textContent === ip", arg=last)
+    held: list[Route] | None = []
+    page.route("**/tables/endpoints*", lambda route: route.continue_() if held is None else held.append(route))
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("() => document.querySelector('.current')?.ariaRowIndex === '3'")
+    assert "loading" in (page.locator(".current").get_attribute("class") or "")
+    page.keyboard.press("Enter")
+    waiting, held = held, None
+    for route in waiting:
+        route.continue_()
+    page.wait_for_selector(".row-panel h2 >> text=10.0.0.1")
+
+
 def test_deletes_are_accepted_behind_a_confirmation(page: Page, start: Callable[..., Agent], tmp_path: Path):
     agent = start()
     manifests = tmp_path / "manifests"
@@ -208,6 +231,10 @@ def test_every_page_fits_the_screen_and_names_what_can_be_used(page: Page, start
             .filter(each => !(each.ariaLabel || each.textContent.trim() || each.alt !== undefined))
             .map(each => each.outerHTML)""")
         assert unnamed == []
+        if not place:
+            page.wait_for_selector("svg text >> text=now")
+            marks = page.locator("svg text").all_text_contents()
+            assert [mark for mark in marks if re.search(r"\.\d{3}", mark)] == []
 
 
 USED = {"button", "link", "combobox", "searchbox", "textbox", "grid", "columnheader", "dialog", "image", "table"}

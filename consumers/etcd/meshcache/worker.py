@@ -22,7 +22,6 @@ from statedb.catalog.wire import WireError, cluster_configs, keys
 from ..desired import Refusal
 from ..present import Present
 from ..rules import Rules
-from ..statistics import WriterStats
 from ..store import Connect
 from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
@@ -106,19 +105,11 @@ class MeshCache(TablesToEtcd):
             self._was_complete = self._is_complete()
         return self._was_complete and self._writer.ready
 
-    def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until it is `ready`; False after ``timeout`` seconds, or when it has ended."""
-        return self._writer.wait_ready(timeout, also=lambda: self.ready)
-
     @property
     def health(self) -> str:
         """The state in one line. It begins with OK while all is well."""
         following = self._follower.health
         return following if following not in ("OK", "ended", "not started") else self._writer.health
-
-    def stats(self) -> WriterStats:
-        """Counts of what it has done."""
-        return self._writer.stats()
 
     # --- following the table ------------------------------------------------------------------------------------------
 

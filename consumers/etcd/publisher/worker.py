@@ -22,7 +22,6 @@ from statedb.catalog.wire import keys
 
 from ..desired import Refusal
 from ..rules import Rules
-from ..statistics import WriterStats
 from ..store import Connect, Store
 from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
@@ -95,15 +94,6 @@ class Publisher(TablesToEtcd):
     # --- for its owner ------------------------------------------------------------------------------------------------
 
     @property
-    def ready(self) -> bool:
-        """Whether the initial content of the tables is written, canaries included, and nothing is stuck now."""
-        return self._writer.ready
-
-    def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until it is `ready`; False after ``timeout`` seconds, or when it has ended."""
-        return self._writer.wait_ready(timeout)
-
-    @property
     def health(self) -> str:
         """The state in one line. It begins with OK while all is well."""
         following = self._follower.health
@@ -119,10 +109,8 @@ class Publisher(TablesToEtcd):
             return f"OK, but {self._users.problem}"
         return health
 
-    def stats(self) -> WriterStats:
-        """Counts of what it has done. ``unwritten`` includes the objects that cannot be encoded."""
-        stats = self._writer.stats()
-        return msgspec.structs.replace(stats, unwritten=stats.unwritten + len(self._refused))
+    def _refused_count(self) -> int:
+        return len(self._refused)
 
     # --- following the tables -----------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from statedb.catalog import Rejected, SourceKey, SourceRow, Sources
 from ..process.agent import Agent, open_consumers, open_remote_clusters, open_sources, tables_of
 from ..process.config import Config, load_config
 from ..process.consumers import CONSUMER_KINDS
-from ..process.gc_thresholds import raise_gc_thresholds
+from ..process.interpreter import tune_interpreter
 from ..process.logs import log_to_stderr
 from . import progress, start_files
 from .columns import DEFAULT_COLUMNS, align_rows, pad_cells
@@ -68,7 +68,7 @@ def run(path: str, warm_start: str | None = None) -> None:
     if warm_start is not None:
         config = msgspec.structs.replace(config, warm_start=Path(warm_start))
     log_to_stderr(config.log_level, config.log_format, progress.erase)
-    raise_gc_thresholds()
+    tune_interpreter()
     agent = Agent(config, reading_dump=lambda lines: progress.counted(lines, "lines of the dump read"))
     try:
         agent.start()
@@ -193,7 +193,8 @@ def _explained(config: Config) -> list[str]:
     if config.consumers:
         lines += ["", pad_cells(("CONSUMER", "READS"), (12, 0))]
         lines += [
-            pad_cells((each.kind, ", ".join(CONSUMER_KINDS[each.kind].needs)), (12, 0)) for each in config.consumers
+            pad_cells((each.kind, ", ".join(CONSUMER_KINDS[each.kind].reads(each.options))), (12, 0))
+            for each in config.consumers
         ]
     return lines + _notes(config)
 

@@ -14,7 +14,7 @@ import uvicorn
 from ..address import Address
 from ..errors import StartError
 from .connections import Connection, Connections, Counts, Limits
-from .listening import Listener
+from .listening import BACKLOG, Listener
 from .tls import TlsFiles
 
 log = logging.getLogger("statedb.agent")
@@ -98,7 +98,9 @@ class Server:
         if self._tls is not None:
             encrypted = {"ssl": self._tls.context, "ssl_handshake_timeout": self._limits.request_s}
         make: Callable[[], Connection] = lambda: Connection(config, self._connections)  # noqa: E731
-        return await loop.create_server(make, sock=listening, **encrypted), listening
+        server = await loop.create_server(make, sock=listening, **encrypted)
+        listening.listen(BACKLOG)  # asyncio has made it 100: further clients would try again after a second
+        return server, listening
 
     async def _refuse(self, server: asyncio.Server, listening: socket.socket) -> None:
         """Accept no more on this copy of the socket."""

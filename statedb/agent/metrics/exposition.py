@@ -6,7 +6,7 @@ import platform
 import threading
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -15,6 +15,7 @@ from statedb import Database, __version__
 from ..readiness import Readiness
 from .consumers import ConsumerCollector
 from .families import Families
+from .process import ProcessMetrics
 from .sources import SourceCollector
 from .tables import TableCollector
 
@@ -36,7 +37,7 @@ class Metrics:
         own = (_AgentCollector(readiness), TableCollector(db))
         for collector in (*own, SourceCollector(db, readiness), ConsumerCollector(db, readiness)):
             self._registry.register(collector)
-        ProcessCollector(registry=self._registry)
+        self._registry.register(ProcessMetrics())
         GCCollector(registry=self._registry)
 
     def register(self, collector: Collector) -> None:

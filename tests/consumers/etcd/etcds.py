@@ -1,24 +1,8 @@
-"""What stands in an etcd, and waiting for it, since nobody tells us."""
+"""What stands in an etcd."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from typing import Any
-
 from ingest.etcd.local import LocalEtcd
-
-WAIT_S = 60.0
-
-
-def eventually(holds: Callable[[], Any], what: str = "it") -> None:
-    """Look again and again until it holds."""
-    end = time.monotonic() + WAIT_S
-    pause = threading.Event()
-    while not holds():
-        assert time.monotonic() < end, f"{what} did not come"
-        pause.wait(0.02)
 
 
 def held(etcd: LocalEtcd, login: tuple[str, str] | None = None) -> dict[str, bytes]:

@@ -47,7 +47,8 @@ from ...ingest.clustermesh.publisher import (
     replica,
 )
 from ...ingest.kvstore_rig import Deletions
-from .etcds import WAIT_S, eventually, held
+from ...waiting import WAIT_S, eventually
+from .etcds import held
 
 DATA = (Nodes, Identities, Endpoints, Services, Backends)
 SYNCED = {canary.replace("cilium/state", "cilium/cache") for canary in CANARIES}
@@ -373,28 +374,68 @@ def test_it_stops_at_once_where_nobody_answers(origin: LocalEtcd, cache: LocalEt
 # --- the publisher's etcd and the cache are two -----------------------------------------------------------------------
 
 
-def guard(etcd: LocalEtcd, user: str, prefixes: tuple[str, ...]) -> None:
-    """A user who may read and write below prefixes, and root; from now on nobody else."""
+def etcdctl(etcd: LocalEtcd, *arguments: str) -> None:
     tool = Path(find_binary()).with_name("etcdctl")
     tool.chmod(0o755)
+    command = [str(tool), f"--endpoints={etcd.endpoint}", *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
 
-    def etcdctl(*arguments: str) -> None:
-        command = [str(tool), f"--endpoints={etcd.endpoint}", *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=30)
 
+def guard(etcd: LocalEtcd, user: str, prefixes: tuple[str, ...]) -> None:
+    """A user who may read and write below prefixes, and root; from now on nobody else."""
     for name in ("root", user):
-        etcdctl("user", "add", f"{name}:{name}-secret")
-    etcdctl("role", "add", user)
+        etcdctl(etcd, "user", "add", f"{name}:{name}-secret")
+    etcdctl(etcd, "role", "add", user)
     for prefix in prefixes:
-        etcdctl("role", "grant-permission", user, "--prefix=true", "readwrite", prefix)
-    etcdctl("user", "grant-role", user, user)
-    etcdctl("user", "grant-role", "root", "root")
-    etcdctl("auth", "enable")
+        etcdctl(etcd, "role", "grant-permission", user, "--prefix=true", "readwrite", prefix)
+    etcdctl(etcd, "user", "grant-role", user, user)
+    etcdctl(etcd, "user", "grant-role", "root", "root")
+    etcdctl(etcd, "auth", "enable")
 
 
 PUBLISHER = ("publisher", "publisher-secret")
 MESHCACHE = ("meshcache", "meshcache-secret")
+ROOT = ("root", "root-secret")
 BELOW = ("cilium/.heartbeat", "cilium/cluster-config/", "cilium/synced/")
+
+
+def test_keys_of_another_id_that_may_not_be_deleted_hold_up_their_cluster_alone(
+    origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path
+):
+    """The writer rests, says what is wrong, and goes on when the right is given back. It asked without a pause."""
+    fill(origin, 1)
+    guard(cache, MESHCACHE[0], (*BELOW, "cilium/cache/"))
+
+    def grant(right: str) -> None:
+        root = "--user=root:root-secret"
+        etcdctl(cache, root, "role", "grant-permission", MESHCACHE[0], "--prefix=true", right, "cilium/cache/")
+
+    def id_there() -> int:
+        return decode(held(cache, ROOT)[CONFIG_KEY]).id
+
+    def why_not(key: str) -> str:
+        refusal = cacher.cache._writer.refused().get(key)
+        return "" if refusal is None else refusal.reason
+
+    with Cacher(tmp_path, cache, MESHCACHE).names(CLUSTER, origin) as cacher:
+        assert cacher.cache.wait_ready(WAIT_S)
+        grant("read")
+        before = set(held(cache, ROOT))
+        with Publisher(origin) as publisher:
+            publisher.delete(*LITERALS, SLICE[0], ip_entry(1)[0])
+            publisher.configure(ClusterConfig(4, True, max_connected_clusters=255))
+            publisher.endpoints([7], identity=4 << 16)
+        eventually(lambda: "must be deleted first, and is not" in why_not(CONFIG_KEY), "the complaint")
+        eventually(lambda: cacher.cache.queue_size == 0, "the rest")
+        assert id_there() == 3
+        assert set(held(cache, ROOT)) <= before  # none of the keys of the other id
+        grant("readwrite")
+        eventually(lambda: id_there() == 4, "the config of the new id")
+        entry = {cached(ip_entry(7)[0]): ip_entry(7, 4 << 16)[1]}
+        eventually(lambda: set(held(cache, ROOT)) >= SYNCED, "the canaries")
+        found = held(cache, ROOT)
+        assert {key: value for key, value in found.items() if key.startswith("cilium/cache/")} == entry
+        eventually(lambda: cacher.cache.health == "OK", "the end of the complaint")
 
 
 def test_overload_and_loss_of_one_etcd_leave_the_other_alone(origin: LocalEtcd, tmp_path: Path):

@@ -45,8 +45,9 @@ from statedb.catalog.wire import cluster_configs, endpoint_slices, keys
 
 from ...ingest.clustermesh.publisher import CANARIES, CONFIG, CONFIG_KEY, Rig, replica
 from ...statedb.catalog import test_endpoint_slices, test_identities, test_ips, test_nodes, test_services
+from ...waiting import WAIT_S, eventually
 from ..tables.clusters import backends, endpoints, identities, nodes, services
-from .etcds import WAIT_S, eventually, held
+from .etcds import held
 
 CLUSTER = "cluster3"
 BOTH = "services-and-endpointslices"

@@ -34,7 +34,8 @@ from statedb.catalog import (
 from statedb.catalog.wire import keys
 
 from ...ingest.clustermesh.publisher import replica
-from .etcds import WAIT_S, eventually, held
+from ...waiting import WAIT_S, eventually
+from .etcds import held
 from .test_publisher import CLUSTER, DEFAULT, Publishing, row
 from .test_writer import empty, fill
 

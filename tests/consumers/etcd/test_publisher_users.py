@@ -17,7 +17,7 @@ from ...ingest.clustermesh.guarded import Guarded
 from ...ingest.clustermesh.publisher import Rig, token
 from ...ingest.clusters import write_directory
 from ...ingest.kube_rig import cep, namespace
-from .etcds import WAIT_S, eventually
+from ...waiting import WAIT_S, eventually
 
 CLUSTER = "cluster3"
 

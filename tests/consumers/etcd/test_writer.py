@@ -17,7 +17,7 @@ from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd, find_binary
 
 from ...ingest.clustermesh.publisher import replica
-from .etcds import WAIT_S, eventually
+from ...waiting import WAIT_S, eventually
 
 PREFIX = "my/"
 RULES = Rules(prefixes=(PREFIX,))

@@ -15,6 +15,7 @@ from consumers.running.workers import Done
 from statedb import Database, Snapshot
 from statedb.testing import Host, Hosts, Slot, SlotKey, Slots, VirtualClock, histories, play
 
+from ...waiting import eventually
 from .driving import Driver
 
 SOON = 20.0
@@ -454,8 +455,7 @@ def test_stop_finishes_what_is_under_way_and_writes_it_down():
     while len([row for row in db.snapshot()[Statuses].values() if row.state == "pending"]) < 3:
         assert watch.wait(SOON)
         watch = db.snapshot()[Statuses].watch()
-    while reconciler.stats.under_way < 2:  # begun in the same round as the statuses were written
-        reconciler.wait_until_reconciled(timeout=0.01)
+    eventually(lambda: reconciler.stats.under_way >= 2, "both")  # begun in the same round as the statuses were written
     reconciler.stop()
     meeting.barrier.wait()
     assert reconciler.join(SOON)

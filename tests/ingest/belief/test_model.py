@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from ingest.belief import Absence, History, Yes
-from ingest.clustermesh.writers import Writers
+from ingest.keyspace.writers import Writers
 
 FEED, CANARY, HEARTBEAT = "ip", b"canary", b"heartbeat"
 CANARIES = (CANARY,)

@@ -3,14 +3,16 @@
 from ingest.etcd import PUT, Client
 from ingest.etcd.watch import WatchStream
 
+from .streams import batches, until_ready
+
 
 def next_keys(stream: WatchStream, count: int) -> list[tuple[bytes, int, bytes]]:
     seen: list[tuple[bytes, int, bytes]] = []
-    while len(seen) < count:
-        batch = stream.next(10)
-        if batch is not None:
-            seen += [(batch.prefix, event.type, event.kv.key) for event in batch.events]
-    return seen
+    for batch in batches(stream):
+        seen += [(batch.prefix, event.type, event.kv.key) for event in batch.events]
+        if len(seen) >= count:
+            return seen
+    raise AssertionError
 
 
 def test_a_single_key_is_followed_without_those_that_begin_like_it(client: Client):
@@ -25,8 +27,7 @@ def test_a_single_key_is_followed_without_those_that_begin_like_it(client: Clien
 def test_a_prefix_is_added_to_a_running_watch_from_its_own_revision_on(client: Client):
     start = client.get(b"x").header.revision + 1
     with client.watch({b"a/": start}) as stream:
-        while not stream.ready:
-            stream.next(10)
+        until_ready(stream)
         client.put(b"b/1", b"")
         second = client.put(b"b/2", b"").revision
         stream.add(b"b/", second)

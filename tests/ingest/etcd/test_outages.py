@@ -8,6 +8,8 @@ import pytest
 from ingest.etcd import Client, Keepalive, Unavailable, WatchStream, parse_endpoint
 from ingest.etcd.local import LocalEtcd
 
+from .streams import batches
+
 
 def end_of(stream: WatchStream) -> float:
     """How long it takes until the stream says that it is over."""
@@ -18,16 +20,15 @@ def end_of(stream: WatchStream) -> float:
 
 
 def _drain(stream: WatchStream) -> None:
-    while True:
-        stream.next(60)
+    for _ in batches(stream):
+        pass
 
 
 def test_a_frozen_server_is_found_by_pings(own_etcd: LocalEtcd):
     endpoint = parse_endpoint(own_etcd.endpoint)
     with Client(endpoint, keepalive=Keepalive(5, 1)) as client, client.watch({b"a/": 1}) as stream:
         client.put(b"a/1", b"")
-        while stream.next(10) is None:
-            pass
+        next(batches(stream))
         own_etcd.freeze()
         try:
             assert end_of(stream) < 15
@@ -66,8 +67,7 @@ def three() -> Iterator[list[LocalEtcd]]:
 def test_a_member_without_a_leader_is_no_server(three: list[LocalEtcd]):
     with three[0].client() as client, client.watch({b"a/": 1}) as stream:
         client.put(b"a/1", b"")
-        while stream.next(10) is None:
-            pass
+        next(batches(stream))
         three[1].kill()
         three[2].kill()
         assert end_of(stream) < 20

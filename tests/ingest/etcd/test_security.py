@@ -1,7 +1,7 @@
 """TLS, certificates, users and passwords against real servers."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +16,11 @@ from ingest.etcd import (
     Tls,
     Unauthenticated,
     Unavailable,
-    WatchStream,
     parse_endpoint,
 )
 from ingest.etcd.local import LocalEtcd, find_binary
+
+from .streams import batches
 
 READER = ("reader", "a secret")
 
@@ -126,20 +127,10 @@ def test_a_login_where_nobody_asks_for_one(etcd: LocalEtcd):
         assert client.get(b"a").kv is None
 
 
-def drain(stream: WatchStream, enough: Callable[[], bool]) -> int:
-    seen = 0
-    while not enough():
-        batch = stream.next(10)
-        seen += len(batch.events) if batch is not None else 0
-        if seen:
-            break
-    return seen
-
-
 def test_a_refused_watch_says_so(guarded: LocalEtcd):
     with guarded.client(login=READER) as client:
         with client.watch({b"secret/": 1}) as stream, pytest.raises(PermissionDenied, match="secret/"):
-            drain(stream, lambda: False)
+            next(batches(stream))
 
 
 def test_a_login_that_the_server_has_forgotten_is_renewed(guarded: LocalEtcd):
@@ -151,7 +142,7 @@ def test_a_login_that_the_server_has_forgotten_is_renewed(guarded: LocalEtcd):
         root.put(b"state/3", b"x")
         # A watch that shows a token that has gone is refused in the words of a missing permission.
         with client.watch({b"state/": revision}) as stream:
-            assert drain(stream, lambda: False) >= 1
+            assert next(batches(stream)).events
         guarded.stop()
         guarded.start()
         assert client.get(b"state/2").kv is not None

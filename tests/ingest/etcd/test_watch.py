@@ -2,7 +2,6 @@
 
 import re
 import threading
-from collections.abc import Iterator
 from urllib.request import urlopen
 
 import pytest
@@ -11,18 +10,12 @@ from ingest.etcd import DELETE, PUT, Client, Closed, Compacted, EtcdError, Unava
 from ingest.etcd.local import LocalEtcd
 from ingest.etcd.messages import CLASSES
 
-
-def batches(stream: WatchStream) -> Iterator[WatchBatch]:
-    """What comes, until the test has seen enough; the test's time-out ends a wait for nothing."""
-    while True:
-        batch = stream.next(10)
-        if batch is not None:
-            yield batch
+from .streams import batches, until_ready
 
 
 def drain(stream: WatchStream) -> None:
-    while True:
-        stream.next(10)
+    for _ in batches(stream):
+        pass
 
 
 def events(stream: WatchStream, count: int) -> list[tuple[int, bytes, bytes]]:
@@ -141,8 +134,7 @@ def test_closing_ends_the_watch_on_the_server_too(own_etcd: LocalEtcd):
         stream = client.watch({b"a/": 1, b"b/": 1})
         client.put(b"a/1", b"")
         assert events(stream, 1)
-        while not stream.ready:
-            stream.next(1)
+        until_ready(stream)
         assert watchers() == 2
         stream.close()
         for _ in range(1000):  # the server hears of it a moment later

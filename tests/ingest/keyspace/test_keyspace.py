@@ -13,6 +13,7 @@ from statedb import Database
 from statedb.catalog import TABLES, Endpoints
 from statedb.catalog.wire import ips, keys
 
+from ..etcd.streams import batches
 from ..kvstore_rig import CLUSTER, ip_key, ip_of, put_endpoint
 
 KIND = Kind(keys.IPS + "/", (Endpoints,), lambda name, value: tuple(filter(None, (ips.decode(CLUSTER, name, value),))))
@@ -74,9 +75,10 @@ def test_events_older_than_the_list_are_passed_over(client: Client):
         assert prefix.known == last
         revision = db.snapshot()[Endpoints].revision
         events: list[WatchEvent] = []
-        while len(events) < 3:
-            batch = stream.next(10)
-            events += () if batch is None else batch.events
+        for batch in batches(stream):
+            events += batch.events
+            if len(events) >= 3:
+                break
     assert events[0].type == DELETE
     for event in events:  # one at a time, as they may come
         keyspace._on_batch(client, prefix, WatchBatch(prefix.key, [event], event.kv.mod_revision + 1))

@@ -17,6 +17,7 @@ from ingest.kubernetes.plugins import Plugins
 from ingest.kubernetes.sockets import Sockets
 from statedb.catalog import Endpoints
 
+from ...waiting import eventually
 from ..kube_fake import FakeApi
 from ..kube_rig import KubeRig, cep, node
 
@@ -149,8 +150,7 @@ def test_those_who_waited_share_one_failure(monkeypatch: pytest.MonkeyPatch):
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
-    while len(arrived) < before + 8:
-        time.sleep(0.001)
+    eventually(lambda: len(arrived) >= before + 8, "all of them")
     release.set()
     for thread in threads:
         thread.join()

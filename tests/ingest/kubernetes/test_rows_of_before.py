@@ -109,7 +109,7 @@ def test_rows_of_which_nobody_knows_the_server_stay_until_accepted(api: FakeApi)
             txn[Sources].delete(row.key)
     api.remove(cep("10.0.0.1"))
     with again(before, api) as rig:
-        why = "nothing tells from which server the rows of before are"
+        why = "it is not known which server the earlier rows came from"
         rig.until(lambda s: rig.of("endpoints", s).withheld_deletes == 1 and why in rig.of("endpoints", s).last_error)
         rig.until(lambda s: [rig.of(name, s).state for name in TABLES] == ["stale", "synced", "synced"])
         api.put(cep("10.0.0.1"))  # what the server has needs no accepting

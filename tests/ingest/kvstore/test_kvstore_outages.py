@@ -14,6 +14,7 @@ from ingest.etcd.local import LocalEtcd, free_port
 from statedb.catalog import Endpoints
 
 from ...tcp_proxy import TcpProxy
+from ...waiting import eventually
 from ..etcd.test_security import etcdctl
 from ..kvstore_rig import HEARTBEAT, Deletions, Rig, endpoints_in, ip_key, ip_of, put_endpoint, put_endpoints
 
@@ -30,15 +31,18 @@ def running(own_etcd: LocalEtcd) -> Iterator[tuple[Rig, Deletions]]:
 
 def written_through(client: Client, number: int, identity: int) -> None:
     """Write until the server says that it has it."""
-    while True:
+
+    def is_written() -> bool:
         try:
             if number % 7:
                 put_endpoint(client, ip_of(number), identity)
             else:
                 client.delete(ip_key(ip_of(number)))
         except Unavailable:
-            continue
-        return
+            return False
+        return True
+
+    eventually(is_written, "the server")
 
 
 def test_killed_and_restarted_in_the_middle_of_a_thousand_updates(own_etcd: LocalEtcd):

@@ -21,6 +21,7 @@ from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config
 from statedb.agent.wording import escaped
 
+from ...waiting import eventually
 from .conftest import WAIT_S, config_text, identity, node, put
 from .test_cli import COMMAND, running, statedb, told
 
@@ -177,8 +178,8 @@ def test_ctrl_c_ends_unfinished_work_with_130_and_endless_work_with_0(
 
 
 def end_with_interrupt(process: subprocess.Popen, ready: Callable[[], bool]) -> None:
-    while not ready():
-        assert process.poll() is None
+    eventually(lambda: process.poll() is not None or ready(), "what it is to be interrupted in")
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
 
 

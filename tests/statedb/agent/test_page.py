@@ -1,12 +1,14 @@
 """What the web page asks of an agent: rows by position and by text, references, samples, the stream of everything."""
 
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -131,6 +133,14 @@ def test_an_hour_of_samples_is_kept_and_no_more():
     assert kept[-1]["stale_s"] == kept[-1]["t"] - 900
 
 
+def lines(response: Any) -> Iterator[dict[str, Any]]:
+    """What a stream tells, until the test has seen enough; AssertionError after a while. Samples come for ever."""
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        yield json.loads(response.readline())
+    raise AssertionError("the line did not come")
+
+
 def test_the_stream_of_a_page_tells_every_change_of_every_table(manifests: Path, start: Callable[..., Agent]):
     agent = start(manifests)
     with urllib.request.urlopen(f"{agent.address}/live", timeout=WAIT_S) as response:
@@ -141,14 +151,17 @@ def test_the_stream_of_a_page_tells_every_change_of_every_table(manifests: Path,
         assert sample["status"] == {"failures": [], "missing": [], "stale": [], "consumers": []}
         put(manifests, "more.yaml", node("z", 9), identity(2000))
         found = []
-        while len(found) < 2:
-            line = json.loads(response.readline())
+        for line in lines(response):
             if line["event"] == "put" and line["table"] in ("nodes", "identities"):
                 found.append((line["table"], line["key"]))
+            if len(found) == 2:
+                break
         assert sorted(found) == [("identities", ["c1", "2000"]), ("nodes", ["c1", "z"])]
         many = "---\n".join([identity(number) for number in range(3000, 4500)])
         put(manifests, "many.yaml", many)
-        while (line := json.loads(response.readline()))["event"] != "many":
+        for line in lines(response):
+            if line["event"] == "many":
+                break
             assert line.get("table", "sources") == "sources"
         assert (line["table"], line["count"]) == ("identities", 1500)
         assert agent.stop()

@@ -8,6 +8,7 @@ import pytest
 
 from statedb.engine.streams import ChangeStream, _Stream
 
+from ...waiting import eventually
 from ._helpers import in_a_thread, in_the_gap
 from .tables import Accounts, Pod, Pods, database, names, put
 
@@ -20,8 +21,7 @@ def test_a_second_thread_that_reads_is_refused_while_the_first_one_waits(tables)
     told = []
     first = threading.Thread(target=lambda: told.append(stream.next(timeout=60)))
     first.start()
-    while not stream._waiting:
-        pass
+    eventually(lambda: stream._waiting, "the first reader")
     with pytest.raises(RuntimeError, match="another thread or task reads this change stream of pods"):
         stream.next(timeout=0)
     put(db, Pod("b"))

@@ -7,6 +7,7 @@ import pytest
 
 from statedb import Database, DuplicateKey, RevisionMismatch, Snapshot, StateDBError, StreamClosed, TransactionClosed
 
+from ....waiting import eventually
 from ..tables import Account, Accounts, Pod, Pods, database, delete, names, put
 
 
@@ -179,8 +180,7 @@ def test_who_follows_a_table_where_nothing_happens_waits_and_does_not_run_in_cir
     stream.next()
     thread = threading.Thread(target=lambda: batches.extend(len(batch) for batch in stream))
     thread.start()
-    while not any(stats.waiting_watches for stats in db.stats()):
-        thread.join(0.001)
+    eventually(lambda: any(stats.waiting_watches for stats in db.stats()), "the wait", pause_s=0.001)
     looks = db.looks
     for number in range(200):
         with db.write(Accounts, Pods) as txn:
@@ -188,8 +188,7 @@ def test_who_follows_a_table_where_nothing_happens_waits_and_does_not_run_in_cir
             txn[Pods].delete("none")
     assert db.looks == looks
     put(db, Pod("a"))
-    while not batches:
-        thread.join(0.001)
+    eventually(lambda: batches, "the change", pause_s=0.001)
     stream.close()
     thread.join(20)
     assert batches == [1]

@@ -17,6 +17,7 @@ export class Grid {
     this.rows = null;
     this.active = 0;
     this.opened = null; // the key of the row that is open beside the grid
+    this._opensLate = false; // the reader chose a row that was not there yet
     this._onOpen = onOpen;
     this._lines = [];
     this._flashes = new Map(); // key -> when it changed
@@ -39,6 +40,7 @@ export class Grid {
   setRows(rows) {
     this.rows = rows;
     this.active = 0;
+    this._opensLate = false;
     this.element.scrollTop = 0;
     this._soon();
   }
@@ -104,6 +106,7 @@ export class Grid {
     const current = this._lines.find((line) => line.position === this.active);
     if (current) this.element.setAttribute("aria-activedescendant", current.element.id);
     else this.element.removeAttribute("aria-activedescendant");
+    if (this._opensLate) this._open();
   }
 
   _makeLine() {
@@ -165,8 +168,10 @@ export class Grid {
     this._open();
   }
 
+  /** Opens the current row, once it is there; not if the reader moves on before. */
   _open() {
     const found = this.rows?.at(this.active);
+    this._opensLate = !found;
     if (found) this._onOpen(found);
   }
 
@@ -180,6 +185,7 @@ export class Grid {
   }
 
   _move(step) {
+    this._opensLate = false;
     this.active = Math.max(0, Math.min(this.rows.total - 1, this.active + step));
     const first = this._first;
     if (this.active < first) this._scrollTo(this.active);

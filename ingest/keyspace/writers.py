@@ -1,7 +1,7 @@
-"""The state of the programs that write a cluster's etcd, by heartbeat, canaries and leases. Pure.
+"""The state of the programs that write keys which share a heartbeat, by heartbeat, canaries and leases. Pure.
 
-One etcd may have two writers: clustermesh-apiserver writes the heartbeat and the state of its own cluster, and a
-kvstoremesh beside it copies the state of other clusters. The heartbeat of one says nothing about the other. The lease
+In ClusterMesh layout there may be two: clustermesh-apiserver writes the heartbeat and the state of its own cluster, and
+a kvstoremesh beside it copies the state of other clusters. The heartbeat of one says nothing about the other. The lease
 of a key tells which of them wrote it.
 """
 
@@ -43,7 +43,7 @@ class _LeaseSeen:
 
 
 class Writers:
-    """The evidence on the writers of one cluster. For one thread at a time."""
+    """The evidence on the writers behind one heartbeat. For one thread at a time."""
 
     def __init__(self, heartbeat_timeout_s: float, lease_time_s: float) -> None:
         """Nothing is known of the writers."""

@@ -1,0 +1,77 @@
+"""Keys that must go before others are put, and what happens where the etcd does not let them go. Knows no etcd.
+
+The keys that wait for a deletion that is denied are set aside as refused, with the keys of the same part, and tried
+again after pauses that double. All others are written meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from consumers.running.retries import delay_s
+
+from .batches import Operation
+from .desired import Desired
+from .present import Present
+from .rules import Rules
+
+log = logging.getLogger("statedb.consumers")
+
+
+class Blocked:
+    """The parts of the keys of one connection that wait for a deletion that is denied. For the writer's thread."""
+
+    def __init__(self, rules: Rules, desired: Desired, min_s: float, max_s: float) -> None:
+        """No part is blocked; ``min_s`` and ``max_s`` are the first and the longest pause."""
+        self._rules = rules
+        self._desired = desired
+        self._wait_s = (min_s, max_s)
+        self._tries: dict[str, int] = {}
+        self._reasons: dict[str, str] = {}
+        self._due: dict[str, float] = {}
+        self._set_aside: dict[str, dict[str, None]] = {}
+
+    def must_wait(self, operation: Operation, present: Present) -> bool:
+        """Whether other keys must be deleted before this one is put. If so, they are queued first."""
+        if operation.value is None or self._rules.gone_before is None:
+            return False
+        before = self._rules.gone_before(operation.key, operation.value, present)
+        first = [key for key in before if not self._desired.is_deleted_first(key)]
+        if first:
+            self._desired.delete_first(first)
+        return bool(first)
+
+    def sets_aside(self, operation: Operation) -> bool:
+        """Whether this is a put of a part that is blocked. If so, it is recorded as refused."""
+        if not self._reasons or operation.value is None:
+            return False
+        part = self._rules.part_of(operation.key)
+        reason = self._reasons.get(part)
+        if reason is None:
+            return False
+        self._set_aside[part][operation.key] = None
+        self._desired.refuse(operation, reason)
+        return True
+
+    def block(self, key: str, reason: str, now: float) -> None:
+        """The deletion of a key that must go first was denied: its part waits."""
+        part = self._rules.part_of(key)
+        tries = self._tries.get(part, 0)
+        self._tries[part] = tries + 1
+        self._due[part] = now + delay_s(tries, *self._wait_s)
+        self._reasons[part] = f"{key} must be deleted first, and is not: {reason}"
+        self._set_aside.setdefault(part, {})
+        self._desired.stop_deleting_first(part)
+        if not tries:
+            log.warning("keys of %s are not written: %s", part or "the writer", self._reasons[part])
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next part is tried again; None if none is blocked."""
+        return min(self._due.values(), default=None)
+
+    def unblock_due(self, now: float) -> None:
+        """Try the parts again whose pause is over."""
+        for part in [part for part, due in self._due.items() if due <= now]:
+            del self._due[part], self._reasons[part]
+            self._desired.try_again(self._set_aside.pop(part))

@@ -1,0 +1,3 @@
+"""Real etcd servers that may be mistreated."""
+
+from ..clustermesh.conftest import server as server

@@ -1,0 +1,295 @@
+"""What the one writer of a table and its etcd can go through, and that no row goes which the writer did not delete."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from ingest import KvstoreOptions, kvstore
+from ingest.etcd import Compacted, Unavailable
+from ingest.etcd.local import LocalEtcd
+from statedb import Database
+from statedb.catalog import Rejected
+
+from ...tcp_proxy import TcpProxy
+from ..clustermesh.publisher import replica, token
+from .rig import MAPS, PODS, Reader, beats, config_map, delete, end_leases, insert, pod, threads, writer
+
+
+def empty(etcd: LocalEtcd, *, same_id: bool = False) -> None:
+    """What a pod restart does to an etcd in a pod: its data is gone."""
+    etcd.kill()
+    etcd.forget()
+    if not same_id:
+        etcd.add_arguments(token())
+    etcd.start()
+
+
+def test_a_writer_may_be_away_for_longer_than_its_leases(server: LocalEtcd):
+    db = Database(PODS)
+    insert(db, pod("a"), pod("b"))
+    with Reader(server.endpoint) as reader:
+        with writer(db, server):
+            reader.has("a", "b")
+        end_leases(server)
+        reader.told("stale: waiting for tables/.synced/pods")
+        reader.until(lambda s: reader.row(s).withheld_deletes == 2)
+        delete(db, pod("b"))
+        insert(db, pod("c"))
+        with writer(db, server):
+            reader.has("a", "c")
+        assert reader.deleted == {"b"}
+
+
+def test_a_table_that_is_half_written_is_not_initialized(server: LocalEtcd):
+    db = Database(PODS)
+    insert(db, pod("a"), pod("b"))
+    with server.client() as client:
+        client.put(b"tables/pods/c/shop/a", b"{}")  # what a writer leaves that died in the midst of it
+    with Reader(server.endpoint) as reader:
+        told = reader.told("syncing: waiting for tables/.synced/pods: not all of it is there yet")
+        assert not told[PODS].initialized
+        with writer(db, server):
+            first = reader.until(lambda s: s[PODS].initialized)
+            assert reader.names(first) == {"a", "b"}
+
+
+def test_a_canary_that_goes_before_the_first_list_makes_it_incomplete(server: LocalEtcd):
+    reader = Reader(server.endpoint)
+    judged, may_list = reader.source.list_verdict, reader.source.may_list
+    raised: list[str] = []
+
+    def verdict(prefix, revision):
+        reader.source.may_list = may_list  # type: ignore[method-assign]
+        try:
+            return judged(prefix, revision)
+        except Unavailable as error:
+            raised.append(str(error))
+            raise
+
+    reader.source.list_verdict = verdict  # type: ignore[method-assign]
+    reader.source.may_list = lambda _: True  # type: ignore[method-assign]  # the canary was seen, and has gone since
+    with reader:
+        told = reader.told("waiting for tables/.synced/pods")
+        assert not told[PODS].initialized
+        assert len(raised) == 1
+
+
+def test_the_writer_of_another_table_does_not_vouch(server: LocalEtcd):
+    """One source, one thread; the leases of one table's writer end while the other's goes on."""
+    pods, maps = Database(PODS), Database(MAPS)
+    insert(pods, pod("a"))
+    insert(maps, config_map("m"), table=MAPS)
+    before = threads()
+    with Reader(server.endpoint, PODS, MAPS, lease_time_s=0.05) as reader, writer(maps, server, MAPS, heartbeat_s=0.05):
+        assert {name for name in threads() - before if name.startswith("etcd c")} == {"etcd c"}
+        reader.has("m", table=MAPS)
+        with writer(pods, server, lease_keys_max=1):
+            reader.has("a")
+        end_leases(server, "tables/pods/")
+        reader.told("stale: withholding 1 deletes: its lease ended, and its writer has not written it again")
+        beats(server, MAPS, 10)
+        insert(maps, config_map("n"), table=MAPS)
+        reader.has("m", "n", table=MAPS)
+        assert reader.names() == {"a"}
+        assert reader.row().state == "stale"
+        with writer(pods, server, heartbeat_s=0.05):
+            reader.has("a")
+        assert reader.deleted == set()
+
+
+def test_a_silent_writer_makes_its_table_stale(server: LocalEtcd):
+    pods, maps = Database(PODS), Database(MAPS)
+    insert(pods, pod("a"))
+    with (
+        Reader(server.endpoint, PODS, MAPS, beats_s=2.0) as reader,
+        writer(maps, server, MAPS, heartbeat_s=0.05),
+    ):
+        with writer(pods, server):
+            reader.has("a")
+        reader.told("stale: its writer is silent: no heartbeat for")
+        reader.told("synced", MAPS)
+        with writer(pods, server, heartbeat_s=0.05):
+            reader.told("synced")
+        assert reader.deleted == set()
+
+
+@pytest.mark.parametrize("same_id", [False, True])
+def test_an_etcd_that_lost_everything_takes_no_row(server: LocalEtcd, same_id: bool):
+    db = Database(PODS)
+    insert(db, pod("a"), pod("b"))
+    with Reader(server.endpoint) as reader:
+        with writer(db, server):
+            reader.has("a", "b")
+        empty(server, same_id=same_id)
+        reader.told("stale: waiting for tables/.synced/pods")
+        delete(db, pod("a"))
+        with writer(db, server):
+            reader.has("b")
+        assert reader.deleted == {"a"}
+
+
+def test_a_backup_takes_no_row_and_brings_none_back_for_good(server: LocalEtcd, tmp_path: Path):
+    db = Database(PODS)
+    insert(db, pod("a"), pod("old"))
+    with Reader(server.endpoint) as reader:
+        with writer(db, server):
+            reader.has("a", "old")
+        server.kill()
+        server.back_up(tmp_path / "backup")
+        server.start()
+        delete(db, pod("old"))
+        insert(db, pod("new"))
+        with writer(db, server):
+            reader.has("a", "new")
+            server.kill()
+            server.restore(tmp_path / "backup")
+            server.start()
+            reader.until(lambda s: reader.row(s).state != "synced")
+            reader.has("a", "new")
+        assert reader.deleted == {"old"}
+
+
+def test_rows_of_before_stay_until_the_writer_has_acted(server: LocalEtcd):
+    """The keys are those of a writer that died: its canary stands, and one row of before is not among its rows."""
+    db, copy = Database(PODS), Reader(server.endpoint).db
+    insert(db, pod("a"))
+    with writer(db, server) as publisher:
+        assert publisher.wait_ready(30)
+    insert(copy, pod("a"), pod("b"))
+    with Reader(server.endpoint, db=copy) as reader:
+        reader.told("stale")
+        reader.until(lambda s: reader.row(s).withheld_deletes == 1)
+        assert reader.names() == {"a", "b"}
+        with writer(db, server, heartbeat_s=0.05):
+            reader.has("a")
+
+
+def test_an_operator_may_accept_what_is_there(server: LocalEtcd):
+    db = Database(PODS)
+    insert(db, pod("a"))
+    with Reader(server.endpoint) as reader:
+        with writer(db, server):
+            reader.has("a")
+        end_leases(server)
+        reader.told("waiting for tables/.synced/pods")
+        reader.source.accept()
+        reader.until(lambda s: not reader.names(s))
+
+
+def test_the_reader_of_one_table_judges_likewise(server: LocalEtcd):
+    db, copy = Database(PODS), Database()
+    insert(db, pod("a"))
+    source = kvstore.table(copy, PODS, KvstoreOptions(endpoints=(server.endpoint,)), cluster="c")
+    with writer(db, server):
+        source.start()
+        assert copy.wait_initialized(PODS, timeout=30)
+    source.stop()
+    assert source.join(10)
+    assert len(copy.snapshot()[PODS]) == 1
+
+
+def test_rows_that_are_not_the_readers_are_told(server: LocalEtcd):
+    db, maps = Database(PODS), Database(MAPS)
+    insert(db, pod("a"), pod("b", cluster="other"))
+    insert(maps, pod("m"), table=MAPS)
+    with Reader(server.endpoint, PODS, MAPS) as reader, writer(db, server), writer(maps, server, MAPS):
+        reader.has("a")
+        rejected = reader.until(lambda s: len(s[Rejected]) == 2)[Rejected].values()
+        errors = {row.key.object: row.error for row in rejected}
+        assert "give both agents the same cluster.name" in errors["tables/pods/other/shop/b"]
+        assert "its writer has 1 indexes by path, this table has 0" in errors["tables/maps/c/shop/m"]
+
+
+names = st.sets(st.sampled_from("abcdefgh"), max_size=4)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["put", "delete"]), names),
+        st.tuples(
+            st.sampled_from(["stop", "go on", "end leases", "cut", "kill", "empty", "compact", "see"]), st.none()
+        ),
+    ),
+    max_size=10,
+)
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(steps)
+def test_readers_have_the_rows_of_the_writer_after_any_history(history: list):
+    with replica() as etcd:
+        etcd.start()
+        Histories(etcd).run(history)
+
+
+class Histories:
+    """A writer and a reader of one table; what the writer's table deleted is all that the reader may delete."""
+
+    def __init__(self, etcd: LocalEtcd) -> None:
+        self.etcd = etcd
+        self.db = Database(PODS)
+        self.deleted: set[str] = set()
+        self.versions = itertools.count()
+
+    def run(self, history: list) -> None:
+        with ExitStack() as stack:
+            proxy = stack.enter_context(TcpProxy(self.etcd.endpoint))
+            self.writing = stack.enter_context(ExitStack())
+            self.go_on()
+            reader = stack.enter_context(Reader(proxy.endpoint))
+            for step, what in history:
+                self.step(step, what, proxy, reader)
+                assert reader.deleted <= self.deleted
+            self.go_on()
+            self.wait_equal(reader)
+            assert reader.deleted <= self.deleted
+
+    def step(self, step: str, what: set[str] | None, proxy: TcpProxy, reader: Reader) -> None:
+        match step:
+            case "put":
+                insert(self.db, *[pod(name, str(next(self.versions))) for name in what or ()])
+            case "delete":
+                self.deleted |= what or set()
+                delete(self.db, *[pod(name) for name in what or ()])
+            case "stop":
+                self.writing.close()
+                self.is_writing = False
+            case "go on":
+                self.go_on()
+            case "end leases":
+                end_leases(self.etcd)
+            case "cut":
+                proxy.cut()
+                proxy.mend()
+            case "kill":
+                self.etcd.kill()
+                self.etcd.start()
+            case "empty":
+                empty(self.etcd)
+            case "compact":
+                with self.etcd.client() as client, suppress(Compacted):  # it was compacted there before
+                    client.compact(client.get(b"x").header.revision)
+            case "see" if self.is_writing:
+                reader.until(lambda s: dict(s[PODS]).items() >= dict(self.db.snapshot()[PODS]).items())
+
+    is_writing = False
+
+    def go_on(self) -> None:
+        if not self.is_writing:
+            self.writing.enter_context(writer(self.db, self.etcd, heartbeat_s=0.05))
+            self.is_writing = True
+
+    def wait_equal(self, reader: Reader) -> None:
+        """The time of the leases passes, once the writer has written all: then nothing is doubted any more."""
+        rows = dict(self.db.snapshot()[PODS])
+        with self.etcd.client() as client:
+            reader.until(lambda _: len([kv for page in client.list(b"tables/pods/") for kv in page.kvs]) == len(rows))
+
+        def equal(snapshot) -> bool:
+            reader.clock.forward_s += 400.0
+            return dict(snapshot[PODS]) == rows and snapshot[PODS].initialized
+
+        reader.until(equal, "the writer's rows")
