@@ -70,7 +70,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:  # noqa: ARG001 - comman
 @click.argument("folder", default=".", metavar="[FOLDER]")
 @click.option(
     "--source",
-    type=click.Choice(["manifests", "kubernetes", "kvstore", "clustermesh"]),
+    type=click.Choice(["manifests", "kubernetes", "kvstore", "clustermesh", "etcd"]),
     default="manifests",
     show_default=True,
     help="Where rows come from.",
