@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import grpc
 
 from .types import Refusal
@@ -75,6 +77,8 @@ class Closed(EtcdError):
 
 _NO_CONNECTION = "failed to connect to all addresses; last error: "
 """What gRPC puts in front of the reason; there is one address only."""
+_ADDRESS = re.compile(r"^(?:UNKNOWN: )?ipv[46]:\S+: ")
+"""What gRPC puts in front of the reason of a failed connection."""
 
 _BY_CODE: dict[grpc.StatusCode, type[EtcdError]] = {
     grpc.StatusCode.UNAVAILABLE: Unavailable,
@@ -103,7 +107,7 @@ def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
     """Our error for an error of gRPC. ``endpoint`` is the server that was asked."""
     code: grpc.StatusCode = error.code()
     details = str(error.details() or code.name.lower())
-    text = f"{endpoint}: {details.removeprefix('etcdserver: ').removeprefix(_NO_CONNECTION)}"
+    text = f"{endpoint}: {_reason(details)}"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unavailable(f"{endpoint}: no answer in time")
     if code is grpc.StatusCode.OUT_OF_RANGE:
@@ -114,6 +118,12 @@ def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
     if "authentication failed" in details or "invalid auth token" in details:
         return Unauthenticated(text)
     return _BY_CODE.get(code, EtcdError)(text)
+
+
+def _reason(details: str) -> str:
+    """The details of an error without what gRPC adds: the status, and the address that the endpoint names anyway."""
+    text = details.removeprefix("etcdserver: ").removeprefix(_NO_CONNECTION)
+    return _ADDRESS.sub("", text, count=1)
 
 
 def is_stale_login(error: grpc.RpcError) -> bool:

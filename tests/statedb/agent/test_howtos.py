@@ -252,6 +252,46 @@ def test_an_agent_is_monitored(started: Folder):
     assert "synced" in started.run(started.line("statedb sources"))
 
 
+@follow("../tutorials/agent.md")
+def test_the_tutorial_of_an_agent_of_ones_own(folder: Folder):
+    folder.run(folder.line("statedb init cluster1"))
+    folder.path /= "cluster1"
+    folder.write("agent.yaml", (folder.path / "agent.yaml").read_text())
+    assert "good" in folder.run(folder.line("statedb check"))
+    start, again = [command for command in folder.unused if command.startswith("statedb run")]
+    folder.start(start)
+    folder.run(folder.line("statedb tables"))
+    assert "node-3" in folder.run(folder.line("statedb show nodes"))
+    assert "10.244.3.25" in folder.run(folder.line("statedb list endpoints"))
+    assert "synced" in folder.run(folder.line("statedb sources"))
+
+    good = folder.configuration(0)
+    watching = subprocess.Popen(
+        ["bash", "-c", folder._spelled(folder.line("statedb watch"))],
+        cwd=folder.path,
+        env=folder.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stderr is not None
+    assert "watching nodes" in watching.stderr.readline()
+    folder.write("cluster/node-4.yaml", good)
+    assert "node-4" in watching.communicate(timeout=WAIT_S)[0]
+    folder.write("cluster/node-4.yaml", good.replace("172.18.0.5", "172.18.0.500"))
+    folder.run("statedb wait rejected --for rows=1")
+    assert "172.18.0.500" in folder.run(folder.line("statedb show rejected"))
+    assert "node-4" in folder.run(folder.line("statedb get nodes"))
+
+    folder.write("cluster/node-4.yaml", good)
+    config = (folder.path / "agent.yaml").read_text()
+    folder.write("agent.yaml", config.replace("# consumers:", "consumers:"))
+    folder.start(again)
+    folder.unused = [command for command in folder.unused if not command.startswith("statedb run")]
+    assert "ipcache" in folder.run(folder.line("statedb consumers"))
+    assert "10.244.3.25" in folder.run(folder.line("statedb list ipcache"))
+
+
 WITH_SNIPPETS = [page.name for page in sorted(PAGES.glob("*.md")) if SNIPPET.search(page.read_text())]
 
 
