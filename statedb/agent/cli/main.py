@@ -81,7 +81,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:  # noqa: ARG001 - comman
 @click.argument("folder", default=".", metavar="[FOLDER]")
 @click.option(
     "--source",
-    type=click.Choice(["manifests", "kubernetes", "kvstore", "clustermesh"]),
+    type=click.Choice(["manifests", "kubernetes", "kvstore", "clustermesh", "etcd"]),
     default="manifests",
     show_default=True,
     help="Where rows come from.",
@@ -233,13 +233,14 @@ def consumers(**options: Any) -> int:  # noqa: ARG001
 
 @cli.command()
 @click.option("--ready", is_flag=True, help="Whether it is ready: as /readyz, not as /healthz.")
+@click.option("--fresh", is_flag=True, help="Whether it is ready and no table is stale.")
 @server
-def health(*, ready: bool, **options: Any) -> int:  # noqa: ARG001
+def health(*, ready: bool, fresh: bool, **options: Any) -> int:  # noqa: ARG001
     """Say whether an agent works, for probes and scripts.
 
-    Exit status 0: it works, or is ready. 1: it does not, or is not; the line says why. 2: nobody answers.
+    Exit status 0: it works, is ready, or is fresh. 1: it does not, or is not; the line says why. 2: nobody answers.
     """
-    return agent_commands().health(ready=ready)
+    return agent_commands().health(ready=ready, fresh=fresh)
 
 
 @cli.command()

@@ -53,13 +53,15 @@ class RemoteCommands:
         self._selection.check("tables", fields)
         self._print(select_columns("tables", self._wanted, fields), self._selection.of(found))
 
-    def health(self, *, ready: bool) -> int:
-        """Whether the agent works, or is ready, in one line; 0 if so, else 1."""
-        found = self._remote.probe("/readyz" if ready else "/healthz")
-        parts = [found.get("error", ""), *(" ".join(each.values()) for name in _LISTS for each in found.get(name, ()))]
+    def health(self, *, ready: bool, fresh: bool) -> int:
+        """Whether the agent works, is ready, or is ready with all tables synced, in one line; 0 if so, else 1."""
+        found = self._remote.probe("/readyz" if ready or fresh else "/healthz")
         status = found.get("status", "failed")
+        if fresh and status == "ready":
+            status = "stale" if found["stale"] else "fresh"
+        parts = [found.get("error", ""), *(part for name in _LISTS for part in _grouped(found.get(name, ())))]
         output.say(printable(": ".join(filter(None, [status, "; ".join(filter(None, parts))]))))
-        return 0 if status in ("ok", "ready") else 1
+        return 0 if status in ("ok", "ready", "fresh") else 1
 
     def show(self, table: str, limit: int | None) -> None:
         """All rows, or the first ones."""
@@ -208,6 +210,16 @@ class RemoteCommands:
                         return
                 case _:
                     pass
+
+
+def _grouped(found: Sequence[dict[str, str]]) -> list[str]:
+    """A text for each thing, and one for all tables of which the same is said."""
+    tables: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for each in found:
+        same = tuple((name, value) for name, value in each.items() if name != "table")
+        tables.setdefault(same, []).extend([each["table"]] if "table" in each else [])
+    texts = [{"cluster": "", "table": ", ".join(names), **dict(same)} for same, names in tables.items()]
+    return [" ".join(filter(None, text.values())) for text in texts]
 
 
 def _path(what: str, table: str) -> str:

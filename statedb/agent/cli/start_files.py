@@ -35,10 +35,16 @@ SOURCES = {
     tls: {ca-file: ca.pem, cert-file: client.pem, key-file: client-key.pem}
   # kubernetes: {tables: [policies, namespaces]} # what such an etcd does not carry
 """,
+    "etcd": """\
+  etcd:
+    endpoints: ["http://127.0.0.1:2379"] # an etcd to which another agent publishes tables
+    tables: [nodes, services, pods] # as they are called there, under `consumers: [publish: ...]`
+    # tls: {ca-file: ca.pem, cert-file: client.pem, key-file: client-key.pem}
+""",
 }
 """Name of a backend -> its lines below ``ingest:``."""
 
-EXTRAS = {"kubernetes": "kubernetes", "kvstore": "etcd", "clustermesh": "etcd"}
+EXTRAS = {"kubernetes": "kubernetes", "kvstore": "etcd", "clustermesh": "etcd", "etcd": "etcd"}
 """Name of a backend -> the extra of the package that it needs."""
 
 _TEXT = """\

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from consumers.etcd import TableToEtcd, WriterOptions
@@ -96,3 +97,21 @@ def insert(db: Database, *rows: Object, table: type[Objects] = PODS) -> None:
 def test_a_prefix_that_would_take_keys_of_others_is_refused(etcd: LocalEtcd):
     with pytest.raises(ValueError, match="must end with a slash"):
         TableToEtcd(Database(PODS), PODS, etcd.client, prefix="tables")
+
+
+def test_rows_that_are_not_owned_are_not_written(etcd: LocalEtcd):
+    maps = objects_table("maps", ("by_node",))
+    db, copy = Database(maps), Database()
+    insert(db, pod("a"), pod("b"), table=maps)
+
+    def owns(row: Object) -> bool:
+        return row.label("not-ours") == ""
+
+    source = reader(etcd, copy, maps)
+    source.start()
+    with TableToEtcd(db, maps, etcd.client, WriterOptions(retry_min_s=0.02), owns=owns):
+        until(copy, [pod("a"), pod("b")], maps)
+        insert(db, msgspec.structs.replace(pod("a"), labels=(("not-ours", "x"),)), table=maps)
+        until(copy, [pod("b")], maps)
+    source.stop()
+    assert source.join(10)
