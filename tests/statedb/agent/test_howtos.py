@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from ingest.etcd.local import LocalEtcd
 from statedb.agent.demo.etcd import MirroredEtcd
+from statedb.testing.kubernetes import ApiServer
 
 from .certificates import Authority
 
@@ -290,6 +292,33 @@ def test_the_tutorial_of_an_agent_of_ones_own(folder: Folder):
     folder.unused = [command for command in folder.unused if not command.startswith("statedb run")]
     assert "ipcache" in folder.run(folder.line("statedb consumers"))
     assert "10.244.3.25" in folder.run(folder.line("statedb list ipcache"))
+
+
+@follow("fan-out.md")
+def test_a_resource_is_fanned_out(folder: Folder, installed: Path):
+    with ApiServer() as server, LocalEtcd() as etcd:
+        etcd.start()
+        containers = [{"name": "web", "image": "example.org/web"}]
+        server.create(
+            {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web"}, "spec": {"containers": containers}}
+        )
+        folder.env["KUBECONFIG"] = server.write_kubeconfig(folder.path / "kubeconfig")
+        reader = Folder(folder.path / "reader", "fan-out.md", installed)
+        reader.path.mkdir()
+        publishing, reading = (
+            folder.configuration(number).replace("http://127.0.0.1:2379", etcd.endpoint) for number in (0, 1)
+        )
+        folder.write("publisher.yaml", publishing + 'http: {listen: "127.0.0.1:9974"}\n')
+        reader.write("reader.yaml", reading.replace("127.0.0.1:9975", "127.0.0.1:9974"))
+        folder.start("statedb run -c publisher.yaml")
+        try:
+            reader.start("statedb run -c reader.yaml")
+            (show,) = [command for command in INLINE.findall(folder.text) if command.startswith("statedb show")]
+            rows = folder.run(show)
+            assert "web" in rows
+            assert reader.run(show) == rows
+        finally:
+            reader.stop()
 
 
 WITH_SNIPPETS = [page.name for page in sorted(PAGES.glob("*.md")) if SNIPPET.search(page.read_text())]
