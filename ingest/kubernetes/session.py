@@ -83,7 +83,7 @@ class KubernetesSource:
         self._status = Status(db, cluster_name, self.backend, self.tables)
         self._api.on_answer = self._status.figures.record_request
         self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status, owns=owns)
-        self._accepted = False
+        self._accepted: frozenset[str] | None = None
         self._origin_at = float("-inf")
         self._worker = Worker(f"kubernetes {cluster_name}", self._run, self._ended)
 
@@ -134,8 +134,11 @@ class KubernetesSource:
         return self._worker.join(timeout)
 
     def accept(self) -> None:
-        """Trust the server that answers now. Withheld deletes are carried out within a second, or once it answers."""
-        self._accepted = True
+        """Trust the server that answers now. Withheld deletes are carried out within a second, or once it answers.
+
+        A third server that answers before that is not believed.
+        """
+        self._accepted = frozenset(filter(None, [progress.doubted_uid for progress in self._progress.values()]))
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
@@ -263,10 +266,10 @@ class KubernetesSource:
 
     def _settle(self) -> None:
         """Carry out what the operator accepted, and report the states of the connections."""
-        if self._accepted:
-            self._accepted = False
+        uids, self._accepted = self._accepted, None
+        if uids is not None:
             for progress in self._progress.values():
-                progress.accepted = True
+                progress.accept(uids)
         for name, progress in self._progress.items():
             if name in (self._services, self._slices) and not self._join.is_ready:
                 continue  # which objects its list lacks is known only after the join
