@@ -71,6 +71,7 @@ def test_nothing_goes_before_the_table_is_initialized(etcd: LocalEtcd):
         source.start()
     with TableToEtcd(filled, PODS, etcd.client):
         until(copy, [pod("a")])
+    beat = heartbeat(etcd)
     with starting.write(PODS) as txn:
         promise = txn[PODS].begin_initializer("its source")
     with TableToEtcd(starting, PODS, etcd.client) as waiting, TableToEtcd(starting, NODES, etcd.client):
@@ -80,12 +81,20 @@ def test_nothing_goes_before_the_table_is_initialized(etcd: LocalEtcd):
         with etcd.client() as client:
             assert [kv.key for page in client.list(b"tables/pods/") for kv in page.kvs] == [b"tables/pods/c/shop/a"]
         assert waiting.health == "waiting until initialized: pods"
+        assert heartbeat(etcd) == beat  # who has not read its table yet vouches for nothing
+        assert not waiting.ready
         with starting.write(PODS) as txn:
             txn[PODS].finish_initializer(promise)
         until(copy, [pod("b")])
     for source in sources:
         source.stop()
         assert source.join(10)
+
+
+def heartbeat(etcd: LocalEtcd, table: str = "pods") -> int:
+    """The revision of the last beat of a table's writer."""
+    with etcd.client() as client:
+        return client.get(f"tables/.heartbeat/{table}".encode()).kv.mod_revision
 
 
 def insert(db: Database, *rows: Object, table: type[Objects] = PODS) -> None:
