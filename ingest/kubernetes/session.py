@@ -23,7 +23,7 @@ from ..events import Bad, Delete, Listed, Upsert
 from ..figures import SourceStats
 from ..inbox import Inbox
 from ..reflect import Feed, Reflector, Timings
-from ..source import AnyTable
+from ..source import AnyTable, describe
 from ..status import Status
 from ..worker import Worker
 from .api import Api
@@ -86,6 +86,10 @@ class KubernetesSource:
         self._accepted: frozenset[str] | None = None
         self._origin_at = float("-inf")
         self._worker = Worker(f"kubernetes {cluster_name}", self._run, self._ended)
+
+    def __repr__(self) -> str:
+        """Its backend, its cluster and its tables."""
+        return describe(self.backend, self.cluster, self.tables)
 
     @property
     def failure(self) -> BaseException | None:

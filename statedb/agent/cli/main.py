@@ -25,6 +25,17 @@ _INTERRUPTED = 130
 _DEMO_STAYS_S = 600.0
 
 
+_HINTS = (
+    ("'-c'", "name a configuration, as in -c agent.yaml; 'statedb init' writes one"),
+    ("'-i'", "'statedb tables' shows the indexes of each table"),
+    (
+        "unexpected extra argument",
+        "'statedb get TABLE KEY' shows one row, and 'statedb prefix TABLE KEY' those below a key",
+    ),
+)
+"""Words of an error of click, and what helps."""
+
+
 class _Group(click.Group):
     """The commands, in the order in which a newcomer needs them."""
 
@@ -117,7 +128,7 @@ def tables(**options: Any) -> None:  # noqa: ARG001
 
 @cli.command()
 @click.argument("table", shell_complete=complete_by("tables"))
-@click.option("--limit", type=click.IntRange(1, 999_999_999), help="Show at most this many rows.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Show at most this many rows.")
 @selecting
 @remote_options
 def show(table: str, limit: int | None, **options: Any) -> None:  # noqa: ARG001
@@ -301,7 +312,7 @@ def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, 
 )
 @click.option("--keep", is_flag=True, help="Leave the agent running until Ctrl-C.")
 def demo(backend: str, *, keep: bool) -> None:
-    """Watch it work, in half a minute.
+    """Watch it work, in some seconds.
 
     It runs an agent on an example cluster, changes manifests, follows the changes, and queries the agent. With
     --backend kubernetes it shows pods, deployments, services and nodes of the cluster that kubectl talks to. On a
@@ -334,7 +345,8 @@ def _status(arguments: list[str] | None) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "statedb"
         message = " ".join(error.format_message().split()).rstrip(".")
-        return _print_errors([f"{message}; see '{path} --help'"], 2)
+        hints = [hint for words, hint in _HINTS if words in message]
+        return _print_errors(["; ".join([message, *hints, f"see '{path} --help'"])], 2)
     except Exception as error:
         return _failed(error)
 

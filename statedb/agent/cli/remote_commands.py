@@ -116,7 +116,11 @@ class RemoteCommands:
 
     def wait(self, table: str, key: tuple[str, ...], wanted: str | None, timeout_s: float) -> int:
         """Wait until something is true of a table. Returns 1 if it is not within the time, else 0."""
-        return 0 if wait(self._remote, table, key, wanted, timeout_s) else 1
+        if wait(self._remote, table, key, wanted, timeout_s):
+            return 0
+        awaited = wanted or ("present" if key else "filled")
+        output.note(f"{' '.join([table, *key])}: not {awaited} within {timeout_s:g} s")
+        return 1
 
     def top(self, *, once: bool) -> None:
         """Show rates until Ctrl-C."""
@@ -170,6 +174,8 @@ class RemoteCommands:
 
     def _print(self, columns: Sequence[Column], found: Sequence[Any]) -> None:
         output.rows(self._output, columns, found, selected=self._wanted is not None)
+        if not found and self._output in FOR_PEOPLE:
+            output.note("nothing to show")
 
     def _columns(self, table: str) -> Any:
         """The columns to print. The fields of the table are requested from the agent only when they are needed."""

@@ -57,7 +57,7 @@ _TEXT = """\
 
 cluster:
   name: cluster1 # lower-case letters, digits and dashes, at most 32
-  id: 1 # 1 to 255, different in each cluster of a mesh
+  id: 1 # different in each cluster of a mesh: 1 to 255, or to 511 if Cilium's max-connected-clusters says so
 
 # Where rows come from. Each table has one source.{extra}
 ingest:

@@ -241,6 +241,6 @@ def _next_steps(backend: str) -> str:
     return (
         "Try next:\n"
         f"  statedb demo --keep{option}      the same, and the agent stays\n"
-        "  statedb run -c examples/agent.yaml    an agent of your own; then, elsewhere:\n"
+        "  statedb init; statedb run -c agent.yaml    an agent of your own; then, in another shell:\n"
         "  statedb tables; statedb show endpoints; statedb changes endpoints -o json"
     )

@@ -133,7 +133,7 @@ def _mapping(data: bytes | str) -> dict[str, Any]:
     except yaml_text.YamlError as error:
         raise ConfigError([f"is not YAML: {error}"]) from None
     if not values:
-        raise ConfigError(["is empty; begin with examples/agent.yaml"])
+        raise ConfigError(["is empty; 'statedb init' writes one to begin with"])
     if len(values) > 1:
         raise ConfigError(["holds several documents; keep one, without '---'"])
     if not isinstance(values[0], dict):

@@ -121,7 +121,7 @@ def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest
         (MANIFESTS + "http: {listen: '127.0.0.1:99999'}", "http.listen: '127.0.0.1:99999' is not an address; write host:port like 127.0.0.1:9974, or unix:/path"),
         (MANIFESTS + "http: {listen: '0.0.0.0:80'}", "http.listen: '0.0.0.0:80' can be reached from other machines, which needs http.tls and a token file or http.tls.client-ca-file; use loopback like 127.0.0.1:9974, or unix:/path"),
         (MANIFESTS + "http: {listen: 'unix:'}", "http.listen: 'unix:' names no socket; write unix:/path/of/the.sock"),
-        ("", "is empty; begin with examples/agent.yaml"),
+        ("", "is empty; 'statedb init' writes one to begin with"),
         ("- a", "must be a mapping of cluster, ingest, remote-clusters, consumers, warm-start, http, log-level, log-format"),
         ("a: [", "is not YAML: line 2: did not find expected node content"),
         (MANIFESTS * 2, "is not YAML: line 2: a key stands twice in one mapping"),
