@@ -18,6 +18,7 @@ from .errors import ApiError, Broken
 from .refusals import refusal
 from .request import Request
 from .resource_spec import Value
+from .utf8 import repaired
 
 EventType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
@@ -131,10 +132,11 @@ def _event(request: Request, line: bytes) -> Item:
     """The event in a line. Bytes that are not UTF-8 become U+FFFD, as in Go."""
     try:
         return _parsed(request, line)
-    except UnicodeDecodeError:
-        return _event(request, line.decode("utf-8", "replace").encode())
     except DECODE_ERRORS:
-        raise Broken(f"{request}: the line is not an event") from None
+        text = repaired(line)
+        if text is None:
+            raise Broken(f"{request}: the line is not an event") from None
+        return _event(request, text)
 
 
 def _parsed(request: Request, line: bytes) -> Item:
