@@ -1,12 +1,14 @@
-"""``python -m benchmarks.report FIGURES...``: figures as the tables and charts of docs/performance.md.
+"""``python -m benchmarks.report FIGURES...``: figures as the tables, charts and data of docs/performance.md.
 
 Knows how figures are shown and nothing of how they were measured. The page says with markers where its tables go;
-all else on it is written by people.
+all else on it is written by people. All figures go into files beside the page, as JSON lines and as CSV.
 """
 
 from __future__ import annotations
 
+import csv
 import importlib
+import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import click
 import msgspec
 
+from . import glance
 from .harness import Figure
 
 _NEEDLESS = re.compile(r"<!--.*?-->|<script.*?</script>", re.DOTALL)
@@ -45,16 +48,32 @@ def read(lines: Iterable[bytes]) -> list[Run]:
 # -- tables ---------------------------------------------------------------------------------------------------------
 
 
-def table_of_figures(runs: Iterable[Run]) -> str:
-    """Every figure with its target; what missed it in bold."""
-    lines = ["| workload | figure | measured | target |", "|---|---|---|---|"]
-    for run in runs:
-        for figure in run.figures:
-            value = f"{_short(figure.value)} {figure.unit}"
-            lines.append(
-                f"| `{run.workload}` | {figure.name} | {f'**{value}**' if figure.missed else value} | {figure.target} |"
-            )
+def table_of_missed(runs: Iterable[Run]) -> str:
+    """The figures that missed their targets, and how many there are with and without one."""
+    figures = [(run, figure) for run in runs for figure in run.figures]
+    missed = [(run, figure) for run, figure in figures if figure.missed]
+    with_target = sum(1 for _, figure in figures if figure.target)
+    told = f"{len(figures)} figures, {with_target} of them with a target; {len(missed)} missed it"
+    if not missed:
+        return f"{told}."
+    lines = [f"{told}:", "", "| workload | figure | measured | target |", "|---|---|---|---|"]
+    for run, figure in missed:
+        lines.append(f"| `{run.workload}` | {figure.name} | {_short(figure.value)} {figure.unit} | {figure.target} |")
     return "\n".join(lines)
+
+
+def as_csv(runs: Iterable[Run]) -> str:
+    """Every figure on a line of its own."""
+    out = io.StringIO()
+    write = csv.writer(out, lineterminator="\n").writerow
+    write(("workload", "size", "figure", "value", "unit", "at_most", "at_least", "missed", "python", "commit"))
+    for run in runs:
+        for each in run.figures:
+            bounds = ["" if bound is None else f"{bound:g}" for bound in (each.at_most, each.at_least)]
+            missed = "yes" if each.missed else ""
+            value = f"{each.value:.6g}"
+            write((run.workload, run.size, each.name, value, each.unit, *bounds, missed, run.python, run.commit))
+    return out.getvalue()
 
 
 def table_of_peers(runs: Iterable[Run]) -> str:
@@ -233,6 +252,7 @@ def main(files: tuple[Path, ...], page: Path) -> None:
     except ImportError as error:
         raise click.ClickException(f"{error}; pip install 'statedb[bench]'") from None
     page.write_text(text)
+    _write_data(page.parent / "data", [*full, *large])
     folder = page.parent / "charts"
     folder.mkdir(exist_ok=True)
     for name, svg in drawn.items():
@@ -241,11 +261,25 @@ def main(files: tuple[Path, ...], page: Path) -> None:
     click.echo(f"wrote {page}")
 
 
+def _write_data(folder: Path, runs: list[Run]) -> None:
+    """The figures themselves. Runs of other workloads or sizes that are there already stay."""
+    folder.mkdir(exist_ok=True)
+    lines = folder / "performance.jsonl"
+    before = lines.read_bytes().splitlines() if lines.exists() else []
+    runs = read([*before, *(msgspec.json.encode(run) for run in runs)])
+    lines.write_bytes(b"".join(msgspec.json.encode(run) + b"\n" for run in runs))
+    (folder / "performance.csv").write_text(as_csv(runs))
+    click.echo(f"wrote {lines} and performance.csv")
+
+
 def _with_full(page: str, runs: list[Run]) -> tuple[str, dict[str, str]]:
     """The page with the figures of the full size, and their charts. Raises ImportError, ClickException."""
-    page = with_block(page, "figures", f"{around(runs)}\n\n{table_of_figures(runs)}")
+    page = with_block(page, "figures", f"{around(runs)} {table_of_missed(runs)}")
     drawn = charts(runs)
-    links = shown(drawn, {"go.svg": "Beside the Go original", "memory.svg": "Memory of a row"})
+    by_name = {(run.workload, figure.name): figure for run in runs for figure in run.figures}
+    first = {"peers.svg": "Beside others", "memory.svg": "Memory of a row", "age.svg": "By age of the snapshot"}
+    page = with_block(page, "glance", f"{around(runs)}\n\n{glance.table(by_name)}{shown(drawn, first)}")
+    links = shown(drawn, {"go.svg": "Beside the Go original"})
     return with_block(page, "peers", f"{table_of_peers(runs)}{links}"), drawn
 
 
@@ -253,7 +287,7 @@ def _with_large(page: str, runs: list[Run]) -> tuple[str, dict[str, str]]:
     """The page with the section of the large size, and its charts. Raises ImportError, ClickException."""
     drawn = charts_of_large(runs)
     captions = {"million.svg": "Beside the Go original", "memory-million.svg": "Memory of a row"}
-    return with_block(page, "million", f"{around(runs)}\n\n{table_of_figures(runs)}{shown(drawn, captions)}"), drawn
+    return with_block(page, "million", f"{around(runs)} {table_of_missed(runs)}{shown(drawn, captions)}"), drawn
 
 
 if __name__ == "__main__":

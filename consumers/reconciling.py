@@ -9,7 +9,7 @@ from statedb import Database, Snapshot, Table
 from statedb.catalog import Sources
 
 from .running.follower import AnyTable
-from .running.operations import AsyncOperations, BatchOperations, Operations
+from .running.operations import AsyncOperations, BatchOperations, Operations, check_operations
 from .running.reconciler import Reconciler
 from .running.reconciler_options import ReconcilerOptions
 
@@ -48,8 +48,10 @@ def reconcile(
 
     ``name`` must be unique in this database (NameTaken). Objects are updated from the start. Pruning starts when the
     table is initialized. It waits while the source of one of the tables in ``sources`` (default: the table itself) is
-    not synced. For a derived table, pass the tables that it is derived from.
+    not synced. For a derived table, pass the tables that it is derived from. Raises TypeError if a method of the
+    operations is missing.
     """
+    check_operations(operations, name)
     return Reconciler(
         db,
         table,

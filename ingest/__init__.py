@@ -7,6 +7,7 @@ names its backend: ``BACKENDS[name].open(db, cluster_name, cluster_id, options)`
 from .backends import BACKENDS, Backend, discover, register
 from .clustermesh.options import ClusterMeshOptions, RemoteClustersOptions
 from .errors import IngestError, InvalidOptions, MissingDependency, OwnedElsewhere
+from .fanout.options import FanoutOptions
 from .kubernetes.options import KubernetesOptions
 from .kvstore.options import KvstoreOptions, TlsOptions
 from .manifests.options import ManifestsOptions
@@ -17,6 +18,7 @@ __all__ = [
     "AnyTable",
     "Backend",
     "ClusterMeshOptions",
+    "FanoutOptions",
     "IngestError",
     "InvalidOptions",
     "KubernetesOptions",

@@ -12,7 +12,7 @@ import msgspec
 
 from statedb import Database, catalog
 
-from . import clustermesh, kubernetes, kvstore, manifests
+from . import clustermesh, fanout, kubernetes, kvstore, manifests
 from .source import AnyTable, Source
 
 ENTRY_POINTS = "statedb.backends"
@@ -27,13 +27,20 @@ def no_tables(options: Any) -> tuple[AnyTable, ...]:
     return ()
 
 
+def chosen_tables(options: Any) -> tuple[str, ...] | None:
+    """The ``chosen`` of most backends: the field ``tables`` of options; None if they have no such field."""
+    chosen: tuple[str, ...] | None = getattr(options, "tables", None)
+    return chosen
+
+
 class Backend(msgspec.Struct, frozen=True):
     """A kind of source: its name in the configuration, its options, and the names of the tables that it can fill.
 
     ``options`` is the type of what is below the name in the configuration. Its field ``tables`` (names or None), if it
     has one, lets users choose among the tables. ``own`` are the tables that are not in the catalog; an agent with this
     backend has them as well. ``extra`` returns the tables that options add; if there are any, the other tables are
-    filled only if ``tables`` names them.
+    filled only if ``tables`` names them. ``chosen`` returns the names of ``tables`` that options choose, None for all,
+    if that is not their field ``tables``.
     """
 
     name: str
@@ -44,6 +51,8 @@ class Backend(msgspec.Struct, frozen=True):
     own: tuple[AnyTable, ...] = ()
     extra: Callable[[Any], tuple[AnyTable, ...]] = no_tables
     """options -> tables, always the same ones for the same options. Raises InvalidOptions."""
+    chosen: Callable[[Any], tuple[str, ...] | None] = chosen_tables
+    """options -> names, or None."""
 
 
 _CLUSTER_STATE = ("nodes", "identities", "endpoints", "services", "backends")
@@ -54,6 +63,7 @@ _OURS = (
     Backend("kubernetes", kubernetes.KubernetesOptions, _ALL, kubernetes.open, extra=kubernetes.own_tables),
     Backend("kvstore", kvstore.KvstoreOptions, _CLUSTER_STATE, kvstore.open),
     Backend("clustermesh", clustermesh.ClusterMeshOptions, _CLUSTER_STATE, clustermesh.open),
+    Backend("etcd", fanout.FanoutOptions, _ALL, fanout.open, extra=fanout.added_tables, chosen=fanout.catalog_names),
 )
 _registered = {backend.name: backend for backend in _OURS}
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeAlias
 
 from statedb import Table
 
 AnyTable: TypeAlias = type[Table[Any, Any]]
 """Some table (Any: a source fills tables of many key and row types)."""
+
+
+def describe(backend: str, cluster: str, tables: Iterable[AnyTable]) -> str:
+    """The `repr` of a source."""
+    return f"<{backend} source of cluster {cluster}: {', '.join([each.name for each in tables])}>"
 
 
 class Source(Protocol):

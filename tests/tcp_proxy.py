@@ -33,7 +33,7 @@ class TcpProxy:
         self._threads: set[threading.Thread] = set()
 
     def __enter__(self) -> Self:
-        self._run(self._accept)
+        self._acceptor = self._run(self._accept)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -41,7 +41,10 @@ class TcpProxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
-        for thread in list(self._threads):
+        self._acceptor.join(10)  # first: it begins the others
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(10)
 
     @property
@@ -92,16 +95,19 @@ class TcpProxy:
             self._delay_s, self._limit = 0.0, None
             self._lock.notify_all()
 
-    def _run(self, work: Any, *arguments: Any) -> None:
+    def _run(self, work: Any, *arguments: Any) -> threading.Thread:
         thread = threading.Thread(target=self._finish, args=(work, *arguments), daemon=True)
-        self._threads.add(thread)
-        thread.start()
+        with self._lock:  # who sees it there may join it
+            self._threads.add(thread)
+            thread.start()
+        return thread
 
     def _finish(self, work: Any, *arguments: Any) -> None:
         try:
             work(*arguments)
         finally:
-            self._threads.discard(threading.current_thread())
+            with self._lock:
+                self._threads.discard(threading.current_thread())
 
     def _accept(self) -> None:
         while True:

@@ -1,6 +1,7 @@
 """The page of figures is written from figures, and only where it says so."""
 
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -11,6 +12,8 @@ import pytest
 
 # As a program of its own: the package that draws changes how Python imports, and tests have better things to do.
 PAGE = """before
+<!-- glance -->
+<!-- end of glance -->
 <!-- figures -->
 of yesterday
 <!-- end of figures -->
@@ -64,14 +67,28 @@ def test_tables_go_where_the_page_says_and_nowhere_else(tmp_path: Path):
     done, page = written(tmp_path, LINES)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
-    assert text.startswith("before\n<!-- figures -->\nPython 3.11.7, 2 shared cores, 40 000 rows, commit abc1234.\n")
-    assert "| `insert` | transactions of 1, ratio | **9.98 x** | at most 9 |\n" in text
-    assert "| `insert` | plain dicts | 0.512 us/row |  |\n" in text
+    head = "Python 3.11.7, 2 shared cores, 40 000 rows, commit abc1234."
+    assert text.startswith(
+        f"before\n<!-- glance -->\n{head}\n\n| what you do | it takes | elsewhere |\n|---|---|---|\n"
+    )
+    assert f"<!-- figures -->\n{head} 6 figures, 2 of them with a target; 2 missed it:\n" in text
+    assert "| `insert` | transactions of 1, ratio | 9.98 x | at most 9 |\n" in text
+    assert "plain dicts" not in text
     assert "| | sqlite3 | immutables |\n|---|---|---|\n| get | 20.2 |  |\n| list |  | 1.1 |\n" in text
-    assert "| `peers` | get, times as fast as sqlite3 | **20.2 x** | at least 21 |\n" in text
+    assert "| `peers` | get, times as fast as sqlite3 | 20.2 x | at least 21 |\n" in text
     assert "yesterday" not in text
     assert "77" not in text
     assert text.endswith("<!-- end of peers -->\nafter\n")
+    data = [json.loads(each) for each in (tmp_path / "data" / "performance.jsonl").read_text().splitlines()]
+    assert [(run["workload"], run["size"]) for run in data] == [
+        ("insert", "full"),
+        ("peers", "full"),
+        ("queries", "full"),
+    ]
+    assert (
+        "insert,full,plain dicts,0.512,us/row,,,,3.11.7,abc1234\n"
+        in (tmp_path / "data" / "performance.csv").read_text()
+    )
     again, _ = written(tmp_path, LINES, text)
     assert again.returncode == 0
     assert page.read_text() == text
@@ -94,7 +111,9 @@ def test_the_go_original_and_memory_have_a_column_and_charts_where_there_are_fig
     text = page.read_text()
     assert "| | sqlite3 | immutables | Go statedb |\n" in text
     assert "| snapshot |  |  | 0.004 |\n| memory of a row | 0.55 |  |  |\n\n![Beside the Go original]" in text
-    assert "\n\n![Memory of a row](charts/memory.svg)\n<!-- end of peers -->" in text
+    first = text.partition("<!-- end of glance -->")[0]
+    assert "| keep a row in memory | 476 bytes |  |\n" in first
+    assert "\n\n![Memory of a row](charts/memory.svg)\n" in first
     drawn = {path.name: path.read_text() for path in (page.parent / "charts").iterdir()}
     assert {*drawn} == {"age.svg", "limit.svg", "peers.svg", "go.svg", "memory.svg"}
     assert "snapshot" in drawn["go.svg"]
@@ -109,18 +128,21 @@ def test_the_large_size_has_a_section_of_its_own(tmp_path: Path):
     text = page.read_text()
     head, section = text.split("<!-- million -->\n")
     assert head == PAGE
-    assert "| `go-million` | insert in 1s, times as fast as the Go statedb | **0.9 x** | at least 1 |\n" in section
+    assert "| `go-million` | insert in 1s, times as fast as the Go statedb | 0.9 x | at least 1 |\n" in section
     assert "77" not in section
     assert section.endswith("](charts/memory-million.svg)\n<!-- end of million -->\nlast\n")
     assert {path.name for path in (page.parent / "charts").iterdir()} == {"million.svg", "memory-million.svg"}
 
 
-def test_the_page_in_the_repository_has_every_place(tmp_path: Path):
+def test_the_page_in_the_repository_is_what_its_data_say(tmp_path: Path):
     page = Path(__file__).parent.parent / "docs" / "performance.md"
-    done, place = written(tmp_path, LINES + MORE + MILLION, page.read_text())
+    data = (page.parent / "data" / "performance.jsonl").read_text()
+    done, place = written(tmp_path, data.splitlines(), page.read_text())
     assert done.returncode == 0, done.stderr
-    assert "476 B/row" in place.read_text()
-    assert "467 B/row" in place.read_text()
+    assert place.read_text() == page.read_text()
+    for name in ("performance.jsonl", "performance.csv"):
+        assert (tmp_path / "data" / name).read_text() == (page.parent / "data" / name).read_text()
+    assert len(re.findall(r"^\| .* \|$", page.read_text().partition("<!-- end of glance -->")[0], re.MULTILINE)) == 21
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ Where the keys stand is `statedb.catalog.wire.published`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -50,13 +50,18 @@ class TableToEtcd(TablesToEtcd):
         options: WriterOptions = WriterOptions(),  # noqa: B008  # frozen
         *,
         prefix: str = published.PREFIX,
+        owns: Callable[[R], bool] | None = None,
     ) -> None:
-        """Not yet started. ``connect`` returns a new connection at each call. Raises ValueError for a wrong prefix."""
+        """Not yet started. ``connect`` returns a new connection at each call. Raises ValueError for a wrong prefix.
+
+        ``owns``: which rows are written; all if None.
+        """
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} must end with a slash, or it takes the keys of others as well")
         self._folder = published.folder(prefix, table.name)
         self._canary = published.canary(prefix, table.name)
         self._key_of = table.key_of
+        self._owns = owns
         self._is_complete = False
         self._refused: dict[Hashable, tuple[str, str]] = {}
         self._protected: frozenset[str] = frozenset()
@@ -87,17 +92,21 @@ class TableToEtcd(TablesToEtcd):
             return health
         return f"OK, but {len(self._refused)} rows cannot be written: {refused[0]}: {refused[1]}"
 
+    def _refused_count(self) -> int:
+        return len(self._refused)
+
     def _apply(self, batch: ChangeBatch[Any]) -> None:
         before = dict(self._refused)
         for change in batch:
             key = self._key_of(change.row)
             self._refused.pop(key, None)
             name = repr(key)
+            is_gone = change.deleted or (self._owns is not None and not self._owns(change.row))
             try:
                 name = self._folder + key_text(key)
-                value = None if change.deleted else _encode(change.row)
+                value = None if is_gone else _encode(change.row)
             except Exception as error:  # whatever a row of the user's can make the encoder raise
-                if not change.deleted:
+                if not is_gone:
                     self._refused[key] = (name, describe(error))
             else:
                 self._writer.delete(name) if value is None else self._writer.put(name, value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 
@@ -28,3 +30,21 @@ class WriterStats(msgspec.Struct, frozen=True):
     leads: bool
     lease_time_s: float
     lease_left_s: float
+
+
+_NOT_ADDED = ("leads", "lease_time_s", "lease_left_s")
+
+
+def total(writers: Sequence[WriterStats]) -> WriterStats:
+    """Several writers as one, at least one: counts are added, and the lease that ends first counts."""
+    counts = {
+        name: sum([getattr(each, name) for each in writers])
+        for name in WriterStats.__struct_fields__
+        if name not in _NOT_ADDED
+    }
+    return WriterStats(
+        **counts,
+        leads=all(each.leads for each in writers),
+        lease_time_s=min(each.lease_time_s for each in writers),
+        lease_left_s=min(each.lease_left_s for each in writers),
+    )

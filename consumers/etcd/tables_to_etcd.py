@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -19,8 +17,6 @@ class TablesToEtcd:
 
     _follower: Follower
     _writer: EtcdWriter
-    _refused: Mapping[Any, object] = MappingProxyType({})
-    """What cannot be encoded, with the reasons (Any: keys of rows, or objects)."""
 
     def start(self) -> None:
         """Begin. Raises RuntimeError the second time."""
@@ -57,7 +53,11 @@ class TablesToEtcd:
     def stats(self) -> WriterStats:
         """Counts of what it has done. ``unwritten`` includes what cannot be encoded."""
         stats = self._writer.stats()
-        return msgspec.structs.replace(stats, unwritten=stats.unwritten + len(self._refused))
+        return msgspec.structs.replace(stats, unwritten=stats.unwritten + self._refused_count())
+
+    def _refused_count(self) -> int:
+        """How many objects cannot be encoded now."""
+        return 0
 
     @property
     def crash(self) -> BaseException | None:

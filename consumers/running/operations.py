@@ -75,6 +75,14 @@ class Task(NamedTuple):
     """When it was noticed, for `Untried`."""
 
 
+def check_operations(operations: Any, name: str) -> None:
+    """Raises TypeError for an object that lacks a method."""
+    wanted = ("update_batch", "delete_batch", "prune") if in_batches(operations) else ("update", "delete", "prune")
+    missing = [each for each in wanted if not callable(getattr(operations, each, None))]
+    if missing:
+        raise TypeError(f"{name}: the operations ({type(operations).__name__}) need the methods {', '.join(missing)}")
+
+
 def in_batches(operations: Any) -> bool:
     """Whether these are `BatchOperations`."""
     return hasattr(operations, "update_batch")

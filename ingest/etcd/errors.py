@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import grpc
 
 from .types import Refusal
@@ -73,7 +75,10 @@ class Closed(EtcdError):
     """The client was closed, by its owner, while it was used."""
 
 
-_NO_CONNECTION = "failed to connect to all addresses; last error: "
+_NO_CONNECTION = re.compile(
+    r"(?:failed to connect to all addresses; last error: )?(?:[A-Z_]+: )?(?:ipv[46]:(?P<address>\S+): )?"
+    r"(?:Failed to connect to remote host: )?"
+)
 """What gRPC puts in front of the reason; there is one address only."""
 
 _BY_CODE: dict[grpc.StatusCode, type[EtcdError]] = {
@@ -103,7 +108,7 @@ def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
     """Our error for an error of gRPC. ``endpoint`` is the server that was asked."""
     code: grpc.StatusCode = error.code()
     details = str(error.details() or code.name.lower())
-    text = f"{endpoint}: {details.removeprefix('etcdserver: ').removeprefix(_NO_CONNECTION)}"
+    text = f"{endpoint}: {_reason(details.removeprefix('etcdserver: '), endpoint)}"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unavailable(f"{endpoint}: no answer in time")
     if code is grpc.StatusCode.OUT_OF_RANGE:
@@ -114,6 +119,20 @@ def translated(error: grpc.RpcError, endpoint: str) -> EtcdError:
     if "authentication failed" in details or "invalid auth token" in details:
         return Unauthenticated(text)
     return _BY_CODE.get(code, EtcdError)(text)
+
+
+def _reason(details: str, endpoint: str) -> str:
+    """What went wrong, without the words around it. The address stays where the endpoint is a name.
+
+    >>> _reason("UNKNOWN: ipv4:10.0.0.1:2379: Failed to connect to remote host: Connection refused", "http://etcd:2379")
+    '10.0.0.1:2379: Connection refused'
+    """
+    match = _NO_CONNECTION.match(details)
+    if match is None or match.end() == len(details):
+        return details
+    address = match["address"] or ""
+    at = f"{address}: " if address and address not in endpoint else ""
+    return at + details[match.end() :]
 
 
 def is_stale_login(error: grpc.RpcError) -> bool:

@@ -55,8 +55,7 @@ def source(
     one's, or the type of the table's keys begins with a field ``cluster``. The tables, ``sources`` and ``rejected`` are
     added to ``db`` where it lacks them. Raises InvalidOptions, MissingDependency.
     """
-    if not prefix.endswith("/"):
-        raise InvalidOptions(f"prefix: {prefix!r} must end with a slash, or it takes the keys of others as well")
+    _check(prefix)
     if not tables:
         raise InvalidOptions("tables: name at least one")
     try:
@@ -70,9 +69,16 @@ def source(
 
 def added_tables(options: FanoutOptions) -> tuple[AnyTable, ...]:
     """The tables that the options name and the catalog has not. Raises InvalidOptions."""
+    _check(options.prefix)
     return tuple([table for table in kinds.tables_of(options.tables) if table not in kinds.TABLES])
 
 
 def catalog_names(options: FanoutOptions) -> tuple[str, ...]:
-    """The names of the tables of the catalog that the options name. Raises InvalidOptions."""
-    return tuple([table.name for table in kinds.tables_of(options.tables) if table in kinds.TABLES])
+    """The names of the tables of the catalog that the options name."""
+    names = [each if isinstance(each, str) else each.table for each in options.tables]
+    return tuple([table.name for table in kinds.TABLES if table.name in names])
+
+
+def _check(prefix: str) -> None:
+    if not prefix.endswith("/"):
+        raise InvalidOptions(f"prefix: {prefix!r} must end with a slash, or it takes the keys of others as well")

@@ -122,10 +122,9 @@ class FanoutSource(EtcdSource):
 
     def identify(self, client: Client) -> Mapping[bytes, int]:
         """Check whether this is the etcd that was known. If not, everything is listed again, and deletes wait."""
-        now, watched = self._clock(), dict[bytes, int]()
-        for each in self._evidence.values():
-            header, start = each.connect(client, now)
-            watched |= start
+        now = self._clock()
+        answers = [each.connect(client, now) for each in self._evidence.values()]
+        header, watched = answers[-1][0], {key: start for _, starts in answers for key, start in starts.items()}
         history, why = self._keyspace.history(client, header)
         if history is not History.SAME:
             self._keyspace.begin(header)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..figures import SourceStats
 from ..reflect import Reflector, Timings
+from ..source import AnyTable, describe
 from ..status import Status
 from .connection import ConnectionLoop
 
@@ -14,6 +15,13 @@ class EtcdSource:
     _loop: ConnectionLoop
     _reflector: Reflector
     _status: Status
+    backend: str
+    cluster: str
+    tables: tuple[AnyTable, ...]
+
+    def __repr__(self) -> str:
+        """Its backend, its cluster and its tables."""
+        return describe(self.backend, self.cluster, self.tables)
 
     @property
     def failure(self) -> BaseException | None:

@@ -103,7 +103,7 @@ def source(
 ) -> Source:
     """Like `resource`, for all objects of a resource with an exact name, so that discovery is not used.
 
-    ``group`` is empty for the core group. ``db`` must have the tables ``sources`` and ``rejected`` of the catalog.
+    ``group`` is empty for the core group. ``table``, ``sources`` and ``rejected`` are added to ``db`` if it lacks them.
     Raises InvalidOptions, MissingDependency.
     """
     if not version or not plural:
@@ -112,6 +112,7 @@ def source(
     def decoded(value: Value) -> tuple[R, ...]:
         return own_rows(table, lambda: decode(bytes(value)), owns)
 
+    _register(db, table)
     own = Resource(group, version, plural, (table,), decoded)
     return _source(db, cluster, 0, _without_tables(options), (own,), owns)
 

@@ -24,6 +24,7 @@ from .reasons import reason
 from .refusals import refusal
 from .request import Request
 from .sockets import Greeting, Sockets, has_more, release, server_of, set_silence
+from .utf8 import repaired
 
 Response: TypeAlias = urllib3.BaseHTTPResponse
 
@@ -236,10 +237,11 @@ def _decoded(request: Request, data: bytes, kind: type[D]) -> D:
     """Decode a document. Bytes that are not UTF-8 become U+FFFD, as in Go."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except UnicodeDecodeError:
-        return _decoded(request, data.decode("utf-8", "replace").encode(), kind)
     except DECODE_ERRORS:
-        raise Broken(f"{request}: the answer is not of the API") from None
+        text = repaired(data)
+        if text is None:
+            raise Broken(f"{request}: the answer is not of the API") from None
+        return _decoded(request, text, kind)
 
 
 def _refused(request: Request, response: Response) -> ApiError:

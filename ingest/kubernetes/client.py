@@ -24,6 +24,7 @@ from .options import KubernetesOptions
 from .request import Request
 from .resource_spec import Resource
 from .stream import Item, ends_list, item_batches, item_of
+from .utf8 import repaired
 
 _chance = SystemRandom()  # the global generator belongs to the program that we run in, which may have seeded it
 
@@ -234,8 +235,7 @@ def _item(value: msgspec.Raw) -> Item | None:
     """An object of a list; None if its name cannot be decoded."""
     try:
         item = item_of("ADDED", value)
-    except UnicodeDecodeError:
-        return _item(msgspec.Raw(bytes(value).decode("utf-8", "replace").encode()))
     except DECODE_ERRORS:
-        return None
+        text = repaired(bytes(value))
+        return None if text is None else _item(msgspec.Raw(text))
     return item if item.name else None

@@ -1,6 +1,6 @@
-"""What an API server serves, and which of it a name means. Names are found as kubectl finds them.
+"""Discovery: the resources that an API server serves, and the resource of a name, by the rules of kubectl.
 
-Aggregated discovery (KEP-3352) answers in two requests; servers that do not offer it are asked for each group.
+Aggregated discovery (KEP-3352) takes two requests. Without it, one request is sent for each version of a group.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Group(msgspec.Struct):
 
 
 class _Groups(msgspec.Struct):
-    """An APIGroupDiscoveryList, or what servers answer that do not offer it: an APIGroupList."""
+    """An APIGroupDiscoveryList, or an APIGroupList from servers without aggregated discovery."""
 
     kind: str
     items: list[_Group] = []
@@ -72,7 +72,7 @@ class _Groups(msgspec.Struct):
 
 
 class _CoreGroups(msgspec.Struct):
-    """An APIGroupDiscoveryList of the core, or what servers answer that do not offer it: APIVersions."""
+    """An APIGroupDiscoveryList of the core group, or APIVersions from servers without aggregated discovery."""
 
     kind: str
     items: list[_Group] = []
@@ -95,7 +95,7 @@ class _Resources(msgspec.Struct):
 
 
 class Kind(msgspec.Struct, frozen=True, gc=False):
-    """A resource that is served. ``group`` is empty for the core. ``verbs`` are Kubernetes' words."""
+    """A resource that is served. ``group`` is empty for the core group. ``verbs`` are those of Kubernetes."""
 
     group: str
     version: str
@@ -108,21 +108,21 @@ class Kind(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def name(self) -> str:
-        """``deployments.apps``."""
+        """The name with the group: ``deployments.apps``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
     def path(self) -> str:
-        """Where its group and version are served."""
+        """The path of its group and version."""
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
 
 def find(kinds: Iterable[Kind], name: str) -> Kind | None:
-    """Which resource a name means; None for none.
+    """The resource of a name, or None.
 
-    A name is a plural, singular, short name or kind, in any case, and after it perhaps a group, or a version and a
-    group: ``po``, ``deployments.apps``, ``deploy.v1.apps``. The first of several is meant: groups and versions stand in
-    the server's order of preference, the core first.
+    A name is a plural, singular, short name or kind, in upper or lower case, perhaps with a group, or with a version
+    and a group: ``po``, ``deployments.apps``, ``deploy.v1.apps``. Of several resources the first one is chosen. Groups
+    and versions are in the server's order of preference, with the core group first.
     """
     word, _, rest = name.lower().partition(".")
     version, _, group = rest.partition(".")
@@ -146,10 +146,10 @@ def _named(kinds: list[Kind], word: str) -> Kind | None:
 
 
 class Discovery:
-    """What one API server serves, asked when somebody wants to know. For any threads."""
+    """The resources of one API server, requested when they are needed. For any thread."""
 
     def __init__(self, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing is asked yet."""
+        """No request is sent yet."""
         self._api = api
         self._clock = clock
         self._lock = threading.Lock()
@@ -159,9 +159,9 @@ class Discovery:
         self._failure: ApiError = Missing()
 
     def find(self, name: str, *, to_watch: bool = True) -> Kind:
-        """What a name means now. Raises Missing, Invalid for what cannot be watched but should, and other ApiErrors.
+        """The resource of a name. Raises Missing, and Invalid if it cannot be watched but ``to_watch``, and ApiErrors.
 
-        Whoever asks while another thread asks shares its answer, or its failure.
+        A call during the request of another thread shares its result or its failure.
         """
         kinds = self._served()
         found = find(kinds, name)
@@ -197,7 +197,7 @@ class Discovery:
                 yield from self._of_version(group.name, version.version)
 
     def _of_version(self, group: str, version: str) -> Iterator[Kind]:
-        """The resources of one version of a group; none where its own server does not answer now."""
+        """The resources of one version of a group; none if its own server does not answer now."""
         place = Kind(group, version, "").path
         try:
             listed = self._get(place, _Resources)

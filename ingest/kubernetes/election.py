@@ -1,10 +1,10 @@
 """Leader election by a Lease, as client-go's: at most one of several processes leads at any moment.
 
-Why two never lead at once: who leads does so only for ``renew_s`` after the moment at which it *began* to ask for its
-last renewal, by its own clock. Another one takes over only ``lease_s`` after the moment at which it *had seen* that
-renewal, by its own clock. The second moment is later than the first, so both could lead only if one clock ran faster
-than the other by more than ``lease_s / renew_s``. Clocks need not agree, for no time is compared with that of another
-machine; and a process that was frozen finds its time over when it asks `Election.leads`.
+Two processes never lead at once. A leader leads only for ``renew_s`` after it *began* to request its last renewal, by
+its own clock. Another process takes over only ``lease_s`` after it *had seen* that renewal, by its own clock. The
+second moment is later than the first, so both could lead only if one clock ran faster than the other by more than
+``lease_s / renew_s``. The clocks need not agree, because no time is compared with that of another machine. A process
+that was suspended finds that its time is over when it calls `Election.leads`.
 https://github.com/kubernetes/client-go/blob/master/tools/leaderelection/leaderelection.go
 """
 
@@ -27,7 +27,7 @@ from ..errors import InvalidOptions
 from ..worker import Worker
 from .errors import Absent, ApiError, Conflict
 
-_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
+_chance = SystemRandom()  # the global generator belongs to the program that we run in, which may have seeded it
 
 log = logging.getLogger("ingest")
 
@@ -35,7 +35,7 @@ _RESOURCE = "leases.coordination.k8s.io"
 
 
 class Leases(Protocol):
-    """What is needed of a `Writer`."""
+    """The part of a `Writer` that an election needs."""
 
     def get(self, resource: str, key: ObjectKey, /) -> dict[str, Any]: ...
     def create(self, value: dict[str, Any], /) -> dict[str, Any]: ...
@@ -43,15 +43,15 @@ class Leases(Protocol):
 
 
 def since_boot() -> float:
-    """Seconds by a clock that also counts while the machine sleeps, where the system has one."""
+    """Seconds on a clock that also runs while the machine sleeps, if the system has one."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Election:
-    """A candidate for one Lease, on a thread of its own; a context manager. It leads while `leads` says so.
+    """A candidate for one Lease, on a thread of its own; a context manager. It leads while `leads` is true.
 
-    Ask `leads` before each thing that only the leader may do. What is under way when the time is over cannot be taken
-    back: let requests take less than ``lease_s - renew_s``.
+    Check `leads` before each action that only the leader may take. An action in progress is not undone when the time is
+    over, so let requests take less than ``lease_s - renew_s``.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Election:
         retry_s: float = 2.0,
         clock: Callable[[], float] = since_boot,
     ) -> None:
-        """Not yet started. ``identity`` tells the candidates apart; one that no other can have if not given.
+        """Not yet started. ``identity`` must be different for each candidate; by default it is unique.
 
-        ``retry_s``: how often to renew, or to look whether the leader still does. Raises InvalidOptions.
+        ``retry_s``: how often to renew, or to check whether the leader still does. Raises InvalidOptions.
         """
         if not 0 < retry_s < renew_s < lease_s:
             raise InvalidOptions("retry_s must be below renew_s, and renew_s below lease_s, or leaders could overlap")
@@ -88,7 +88,7 @@ class Election:
         return self._clock() < self._leads_until
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it leads; False when ``timeout`` seconds are over, or it was stopped, before."""
+        """Wait until it leads. False if it was stopped, or after ``timeout`` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self.leads or self._worker.stopping, timeout)
         return self.leads
@@ -99,14 +99,14 @@ class Election:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop it, and give the Lease back, so that another one leads at once."""
+        """Stop it and release the Lease, so that another candidate can lead at once."""
         self._worker.stop()
         with self._changed:
             self._changed.notify_all()
         self._worker.join()
 
     def attempt(self) -> None:
-        """Try once to become the leader, or to stay it. Raises ApiError where nobody answers."""
+        """Try once to become or stay the leader. Raises ApiError if the server does not answer."""
         began = self._clock()
         try:
             lease = self._writer.get(_RESOURCE, self._key)
@@ -124,7 +124,7 @@ class Election:
             self._leads_until = -math.inf
 
     def release(self) -> None:
-        """Lead no more, and let another one lead at once. Raises ApiError; then others wait until the Lease is over."""
+        """Stop leading and release the Lease. Raises ApiError; other candidates then wait until the Lease ends."""
         led, self._leads_until = self.leads, -math.inf
         if not led:
             return
@@ -134,7 +134,7 @@ class Election:
             self._writer.replace({**_named(lease["metadata"], self._key), "spec": {**spec, "holderIdentity": ""}})
 
     def _write(self, write: Callable[[dict[str, Any]], dict[str, Any]], lease: dict[str, Any], began: float) -> None:
-        """Hold the Lease by a write that fails if anybody was faster."""
+        """Take the Lease by a write that fails if another candidate was faster."""
         try:
             written = write(lease)
         except Conflict:
@@ -146,7 +146,7 @@ class Election:
             self._changed.notify_all()
 
     def _lease(self, metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-        """The Lease as this process holds it. Its times are for people; nobody's clock is compared with them."""
+        """The Lease with this process as its holder. Its times are for people, and are not compared with any clock."""
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         is_ours = spec.get("holderIdentity") == self.identity
         held = {

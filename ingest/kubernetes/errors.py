@@ -1,66 +1,66 @@
-"""What an API server, or the way to it, can do to a request; one class for each thing that can be done about it."""
+"""Errors of requests to an API server, one class for each thing that the caller can do about it."""
 
 from __future__ import annotations
 
 
 class ApiError(Exception):
-    """Base: the request got no answer that helps. The message names the verb and the resource, never a secret."""
+    """Base of all errors of requests. The message names the verb and the resource, and has no secrets."""
 
     retry_after_s: float | None = None
-    """How long the server wishes to be left alone."""
+    """The pause that the server asks for (``Retry-After``)."""
 
 
 class Unavailable(ApiError):
-    """Nobody answers, or the server cannot serve now: try again later."""
+    """The server does not answer or is not available now: try again later."""
 
 
 class Silent(Unavailable):
-    """Nothing came for too long on a connection that stands."""
+    """No data came for too long on an established connection."""
 
 
 class Endless(ApiError):
-    """A list that comes as a stream has no end in time."""
+    """A streamed list did not end in time."""
 
 
 class Broken(ApiError):
-    """The server failed at this very request (HTTP 500), or its answer is none of the protocol."""
+    """The server failed on this request (HTTP 500), or its answer is malformed."""
 
 
 class TooLarge(ApiError):
-    """The answer is larger than we read at once: ask for less of it."""
+    """The answer exceeds the limit: request less."""
 
 
 class Expired(ApiError):
-    """What was asked for is too old for the server, or too new (HTTP 410): list anew."""
+    """The requested version is too old for the server, or too new (HTTP 410): list again."""
 
 
 class Replaced(ApiError):
-    """Another server, or another history, answers in place of the one that we knew: list anew."""
+    """Another server, or one with another history, has replaced the one that we knew: list again."""
 
 
 class Missing(ApiError):
-    """The resource is not served: its CRD is not there."""
+    """The resource is not served: its CRD does not exist."""
 
 
 class Absent(ApiError):
-    """The object that the request is about is not there."""
+    """The object of the request does not exist."""
 
 
 class Conflict(ApiError):
-    """Somebody else changed the object since, sets the field, or has created it (HTTP 409)."""
+    """The object was changed or created by somebody else, or the field has another manager (HTTP 409)."""
 
 
 class Unauthorized(ApiError):
-    """The server does not know us, not even by renewed credentials."""
+    """The server rejects our credentials, also after they were renewed."""
 
 
 class Forbidden(ApiError):
-    """The server knows us, and we may not."""
+    """Our account does not have the right."""
 
 
 class Invalid(ApiError):
-    """The server does not understand the request, or refuses it for what it is."""
+    """The server does not understand the request, or refuses it as invalid."""
 
 
 REFUSALS = (Unauthorized, Forbidden, Invalid)
-"""Those that do not heal by waiting."""
+"""Errors that waiting does not cure."""

@@ -1,4 +1,4 @@
-"""Objects of one resource as events. Pure: bytes in, rows or the reason why there are none out."""
+"""Decodes the objects of one resource to events. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _EXCERPT = 1024
 
 
 class EventReader:
-    """Reads the objects of one resource as events of one feed."""
+    """Turns the objects of one resource into events of one feed."""
 
     def __init__(self, resource: Resource, feed: str) -> None:
-        """``feed`` is that of the events."""
+        """``feed`` is the feed of the events."""
         self._resource = resource
         self._feed = feed
 
     def event(self, item: Item) -> Upsert | Bad | Delete:
-        """What an item says of its object."""
+        """The event of an item."""
         name = self._resource.object_name(item.namespace, item.name)
         if item.type == "DELETED":
             return Delete(self._feed, name)
@@ -31,7 +31,7 @@ class EventReader:
             return Bad(self._feed, name, str(error), shown, self._resource.tables[0].name)
 
     def unnamed(self, count: int) -> Bad:
-        """Objects of a list that cannot be told apart, as one rejected object."""
+        """The objects of a list that have no readable name, as one rejected object."""
         name = self._resource.object_name("", "?")
         return Bad(
             self._feed, name, f"{count} objects without metadata that can be read", "", self._resource.tables[0].name

@@ -2,17 +2,17 @@
 
 list ─▶ same server? ─▶ FullList ─▶ watch from its version ─▶ still the same server? ─▶ Changes, Changes, ...
   ▲                                        ▲                               │ no                │
-  │                                        ├── at once ◀── an end in good order ───────────────┤
+  │                                        ├── at once ◀── the end of the watch ───────────────┤
   │                                        └── pause, longer each time ◀── an error ───────────┤
   ├── at once ◀── the first "too old" ◀────────────────────────────────────┼───────────────────┤
   └── pause ◀── unreadable, another server ◀───────────────────────────────┴───────────────────┘
 
-Pauses grow only for failures. A server may end watches in good order as often as it likes; a busy one does so with
-every watcher that it finds slow. A ``Retry-After`` of the server is the pause.
+Pauses grow only after failures. A server may end watches without an error at any time; a busy one ends those of
+watchers that it considers slow. A ``Retry-After`` of the server replaces the pause.
 
-The first watch after a failure is brief. An API server sends a bookmark about every minute, and another one two seconds
-before a watch ends: so the source knows within seconds that it missed nothing, however quiet the resource is. Bookmarks
-are optional, and a server's cache that has seen no event since it started may send none: then a list shows it.
+The first watch after a failure is brief. An API server sends a bookmark about every minute, and one more two seconds
+before a watch ends. So the source knows within seconds that it missed nothing, even if the resource is quiet. Bookmarks
+are optional, and a server's cache that has seen no event since it started may send none; then a list decides.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ class Progress:
     """
 
     __slots__ = (
+        "_accepted_uids",
         "_closed_at",
         "_difference",
         "_history",
@@ -44,9 +45,10 @@ class Progress:
         self.is_unserved = False
         """Whether the server no longer serves the resource."""
         self.accepted = False
-        """Whether the operator accepted the server that answers now or next."""
+        """Whether what the operator accepted has still to be carried out; see `accept`."""
         self.uid = self.version = ""
         """The server that the objects came from, and its version then."""
+        self._accepted_uids: frozenset[str] = frozenset()
         self._closed_at: float | None = None
         self._history, self._difference = History.NONE, ""
         self._unnamed = 0
@@ -97,6 +99,15 @@ class Progress:
             return "stale", waiting or f"watch {name}: it has ended, and no other one is open yet"
         return self.state, self.error
 
+    def accept(self, uids: frozenset[str]) -> None:
+        """The operator believes the servers with these UIDs; none: whichever answers next. No other one after that."""
+        self.accepted, self._accepted_uids = True, uids
+
+    @property
+    def doubted_uid(self) -> str:
+        """The UID of the server that answers, if it is not believed; else, or if nobody may read it, empty."""
+        return self.uid if self._history in _DOUBTS else ""
+
     @property
     def answers(self) -> bool:
         """Whether the server tells the present content of the resource, even if that is empty."""
@@ -109,15 +120,24 @@ class Progress:
 
     def nothing_withheld(self) -> None:
         """No delete is withheld any more: no row of a former server is left, and the operator's request is done."""
+        is_settled = self._history in _DOUBTS
         if self.listed:
             self._history, self._difference, self._unnamed = History.SAME, "", 0
-        if self.answers:
+        if is_settled or self.answers:
             self.accepted = False
 
     def _list(self, snapshot: FullList) -> None:
         """Take a list. Its server counts as another one until no row of the former one is withheld."""
+        if self._is_another(snapshot):
+            self.accepted = False
         if snapshot.history in _DOUBTS or self._history not in _DOUBTS:
             self._history, self._difference = snapshot.history, snapshot.difference
         self.listed, self.is_unserved = True, False
         self.uid, self.version = snapshot.uid, snapshot.version
         self._unnamed = snapshot.unnamed
+
+    def _is_another(self, snapshot: FullList) -> bool:
+        """Whether a list is of another server than the one that the operator accepted."""
+        if self._accepted_uids and snapshot.uid:
+            return snapshot.uid not in self._accepted_uids
+        return self._history in _DOUBTS and snapshot.history in _DOUBTS

@@ -2,9 +2,10 @@
 
 a Follower each: list, watch, decode ─▶ Inbox (bounded) ─▶ this thread: services joined ─▶ Reflector ─▶ tables
 
-A watch blocks its reader, and TLS leaves no way to wait for several without an event loop; so each has a thread. They
-share nothing but the inbox: the reflector, the join and the state of the tables belong to the one thread that empties
-it, which writes a batch as soon as nothing more is waiting. A full inbox stops the readers, and TCP the server.
+A watch blocks its reader, and with TLS one thread cannot wait for several of them without an event loop, so each watch
+has a thread. These threads share only the inbox. The reflector, the join and the state of the tables belong to the
+thread that empties the inbox; it writes a batch as soon as no message is waiting. When the inbox is full, the readers
+stop, and TCP flow control stops the server.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..events import Bad, Delete, Listed, Upsert
 from ..figures import SourceStats
 from ..inbox import Inbox
 from ..reflect import Feed, Reflector, Timings
-from ..source import AnyTable
+from ..source import AnyTable, describe
 from ..status import Status
 from ..worker import Worker
 from .api import Api
@@ -63,13 +64,13 @@ class KubernetesSource:
     ) -> None:
         """Not yet started. Raises InvalidOptions.
 
-        ``own`` are resources of a user's: then only those of Cilium's are read whose tables the options name. ``owns``
-        is for a table that several sources fill.
+        ``own`` are resources that a user has chosen. If there are any, Cilium's resources are read only for tables that
+        the options name. ``owns`` is for a table that several sources fill.
         """
         self.cluster = cluster_name
         self._clock = clock
         self._resources, self.tables = _wanted(db, cluster_name, cluster_id, options, own)
-        # The two resources that are joined; a user's own of that name is a resource as any.
+        # The two resources that are joined. A user's own resource with such a name is not.
         self._services, self._slices = (SERVICES, SLICES) if _reads_catalog(options, own) else ("", "")
         self._slice_tables = tuple([table for table in self.tables if table in (Backends, EndpointSlices)])
         self._api = _connected(options)
@@ -82,37 +83,41 @@ class KubernetesSource:
         self._status = Status(db, cluster_name, self.backend, self.tables)
         self._api.on_answer = self._status.figures.record_request
         self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status, owns=owns)
-        self._accepted = False
+        self._accepted: frozenset[str] | None = None
         self._origin_at = float("-inf")
         self._worker = Worker(f"kubernetes {cluster_name}", self._run, self._ended)
 
+    def __repr__(self) -> str:
+        """Its backend, its cluster and its tables."""
+        return describe(self.backend, self.cluster, self.tables)
+
     @property
     def failure(self) -> BaseException | None:
-        """What ended one of the threads against expectation, or None."""
+        """The error that ended one of the threads unexpectedly, or None."""
         return self._worker.failure
 
     @property
     def certificate_files(self) -> dict[str, str]:
-        """The files with certificates that it shows or trusts, by the names of their options."""
+        """The certificate files that it uses, by the names of their options."""
         return self._api.certificate_files
 
     @property
     def figures(self) -> SourceStats:
-        """What it has done."""
+        """Counters of the source."""
         return self._status.figures
 
     @property
     def split(self) -> Timings:
-        """Where the time went."""
+        """How much time each step of the ingest took."""
         return self._reflector.split
 
     @property
     def requests(self) -> Mapping[tuple[str, str], int]:
-        """How many requests were sent, by verb and resource: ``("list", "ciliumnodes.cilium.io")``."""
+        """The number of requests, by verb and resource: ``("list", "ciliumnodes.cilium.io")``."""
         return dict(self._api.requests)
 
     def start(self) -> None:
-        """Claim the tables and begin to list. Raises OwnedElsewhere."""
+        """Claim the tables and start to list. Raises OwnedElsewhere."""
         self._reflector.begin()
         if self._reflector.has_inherited:
             origin = read_origin(self._status.origin)
@@ -121,7 +126,7 @@ class KubernetesSource:
         self._worker.start()
 
     def stop(self) -> None:
-        """Ask it to end; requests under way are cut off."""
+        """Ask it to end. Requests in progress are cancelled."""
         self._worker.stop()
         for follower in self._followers:
             follower.stop()
@@ -129,12 +134,15 @@ class KubernetesSource:
         self._api.close()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, the readers included."""
+        """Wait until it and its readers have ended."""
         return self._worker.join(timeout)
 
     def accept(self) -> None:
-        """Believe the server that answers now: what was withheld is deleted within a second, or once it answers."""
-        self._accepted = True
+        """Trust the server that answers now. Withheld deletes are carried out within a second, or once it answers.
+
+        A third server that answers before that is not believed.
+        """
+        self._accepted = frozenset(filter(None, [progress.doubted_uid for progress in self._progress.values()]))
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
@@ -160,7 +168,7 @@ class KubernetesSource:
             self._status.report("failed", f"{type(failure).__name__}: {failure}")
 
     def _gather(self) -> None:
-        """Take what comes until nothing more is waiting or the batch is due, and write it."""
+        """Collect messages until none is waiting or the batch is due, and write them."""
         message = self._inbox.get(self._idle_s())
         due = self._clock() + _BATCH_S
         while message is not None:
@@ -175,7 +183,7 @@ class KubernetesSource:
         self._reflector.flush()
 
     def _idle_s(self) -> float:
-        """For how long there is nothing to do unless a message comes."""
+        """The seconds until something is due if no message comes."""
         due_in = self._status.due_in()
         return _LONGEST_WAIT_S if due_in is None else max(0.001, min(_LONGEST_WAIT_S, due_in))
 
@@ -202,7 +210,7 @@ class KubernetesSource:
                 progress.apply(message, self._clock())
 
     def _count(self, message: Message) -> None:
-        """A watch that ends, in good order or not, is followed by another one."""
+        """Count failures and reconnects. Each watch that ends, with or without an error, is followed by another one."""
         figures = self._status.figures
         figures.reconnects += isinstance(message, WatchEnded | Interrupted)
         figures.failures += isinstance(message, Interrupted)
@@ -222,7 +230,7 @@ class KubernetesSource:
             take(event)
 
     def _replace(self, name: str, objects: Sequence[Upsert | Bad], verdict: Verdict) -> None:
-        """A list of the resource; ``verdict`` is that of the objects which it leaves out."""
+        """Write a list of the resource. ``verdict`` is about the objects that it lacks."""
         full, doubt = isinstance(verdict, Yes), _reason(verdict)
         if name == self._services:
             self._join.list_services(objects, full=full, doubt=doubt)
@@ -245,14 +253,14 @@ class KubernetesSource:
         self._reflector.release(name)
 
     def _is_doubted(self, name: str) -> bool:
-        """Whether anything stays that would go if the lists of a resource were believed."""
+        """Whether deletes of a resource are withheld."""
         if name != self._slices:
             return self._reflector.is_doubted(name)
         inherits = self._join.doubts_slices and self._reflector.is_doubted(self._services)
         return bool(self._join.withheld_slices) or inherits
 
     def _verdict(self, name: str) -> Verdict:
-        """Of what is kept of a resource. Backends of before may be of a slice: both lists have to be believed."""
+        """The verdict on withheld deletes. Earlier backends may belong to a slice, so both lists count."""
         verdict = self._progress[name].verdict()
         if name == self._services and self._join.doubts_slices and isinstance(verdict, Yes):
             return self._progress[self._slices].verdict()
@@ -261,14 +269,14 @@ class KubernetesSource:
     # --- the state of the tables --------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Carry out what the operator accepted, and report how the connections are."""
-        if self._accepted:
-            self._accepted = False
+        """Carry out what the operator accepted, and report the states of the connections."""
+        uids, self._accepted = self._accepted, None
+        if uids is not None:
             for progress in self._progress.values():
-                progress.accepted = True
+                progress.accept(uids)
         for name, progress in self._progress.items():
             if name in (self._services, self._slices) and not self._join.is_ready:
-                continue  # what its list leaves out is known when both are joined
+                continue  # which objects its list lacks is known only after the join
             if not self._is_doubted(name):
                 progress.nothing_withheld()
             elif progress.answers and isinstance(self._verdict(name), Yes):
@@ -285,7 +293,7 @@ class KubernetesSource:
             self._status.report(state, error, (table,))
 
     def _keep_origin(self) -> None:
-        """What tells this server from others, beside the rows that are from it: for whoever begins with those."""
+        """Save what identifies this server beside its rows, for a warm start with these rows."""
         self._origin_at = self._clock() + _ORIGIN_S
         progress = self._progress.values()
         uids = {each.uid for each in progress}
@@ -294,7 +302,7 @@ class KubernetesSource:
             self._status.set_origin(Origin(uids.pop(), versions).text())
 
     def _feeds_of(self, table: AnyTable) -> tuple[str, ...]:
-        """The resources that a table waits for. Services are told together with their backends."""
+        """The resources that a table waits for. Services come together with their backends."""
         return tuple(
             [
                 each.feed
@@ -323,7 +331,7 @@ class KubernetesSource:
 
 
 def _reason(verdict: Verdict) -> str:
-    """Why not; empty for a yes."""
+    """The reason of a `No`; empty for a `Yes`."""
     return verdict.reason if isinstance(verdict, No) else ""
 
 
@@ -350,5 +358,5 @@ def _wanted(
 
 
 def _reads_catalog(options: KubernetesOptions, own: tuple[Resource, ...]) -> bool:
-    """Whether any of Cilium's resources is read."""
+    """Whether any of Cilium's resources are read."""
     return not own or options.tables is not None

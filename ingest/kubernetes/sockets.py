@@ -1,7 +1,7 @@
-"""Connections of urllib3 that another thread can cut, in whatever they are blocked. Knows no Kubernetes.
+"""Connections of urllib3 that another thread can close, whatever they are blocked in. Knows nothing of Kubernetes.
 
-The first thing that is asked on each connection is who is at its other end: a TCP connection stays with one server,
-and an address does not.
+The first request on each connection identifies the server at its other end. A TCP connection stays with one server, but
+an address may lead to several.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEEPALIVE = [
     (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 5),
     (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
 ]
-"""A peer whose machine is gone is found after half a minute, where the system has these options."""
+"""They detect a dead peer after half a minute, on systems that have these options."""
 
 _SMALL_BYTES = 1 << 20
 _UNKNOWN = object()
@@ -38,22 +38,22 @@ _UNKNOWN = object()
 
 
 def has_more(response: BaseHTTPResponse) -> bool:
-    """Whether more has come already of a body that is being read. May miss a little that a buffer holds."""
+    """Whether more of a body has arrived already. It may overlook a little in a buffer."""
     method: Callable[[], bool] | None = getattr(response.connection, "has_more", None)
     return method is not None and method()
 
 
 def set_silence(connection: Any, seconds: float) -> None:
-    """Let a connection (Any: urllib3 has no common type) be silent for so long from now on."""
+    """Set how long a connection (Any: urllib3 has no common type) may be silent."""
     change: Callable[[float], None] | None = getattr(connection, "set_silence", None)
     if change is not None:
         change(seconds)
 
 
 def release(connection: Any, response: BaseHTTPResponse) -> None:
-    """Say that an answer which came on a connection has been read or closed.
+    """Report that an answer on a connection has been read or closed.
 
-    Late calls do no harm: the pool may have given the connection to another thread as soon as the answer was read.
+    Late calls are harmless: the pool may give the connection to another thread as soon as the answer has been read.
     """
     done: Callable[[Any], None] | None = getattr(connection, "release", None)
     if done is not None:
@@ -61,10 +61,10 @@ def release(connection: Any, response: BaseHTTPResponse) -> None:
 
 
 class Greeting(msgspec.Struct, frozen=True):
-    """The first question on a connection: a GET of ``path``. ``read`` makes of status and body who answers.
+    """The first request on a connection: a GET of ``path``. ``read`` gets status and body, and returns the identity.
 
-    None: this answer does not say it, and the question is put again before the next request. ``asked`` is called
-    for each question. The answer may take ``timeout_s``.
+    If it returns None, the request is repeated before the next one. ``asked`` is called for each such request. The
+    answer may take ``timeout_s`` seconds.
     """
 
     path: str
@@ -74,42 +74,42 @@ class Greeting(msgspec.Struct, frozen=True):
 
 
 def server_of(connection: Any) -> str | None:
-    """Who is at the other end of a connection (Any: urllib3 has no common type); None: nobody has said so.
+    """The identity of the server at the other end of a connection (Any: urllib3 has no common type); None if unknown.
 
-    A proxy that passes single requests on may ask another server each time, and so may a server that closes the
-    connection after each answer.
+    It is unknown behind a proxy that forwards single requests, because each may go to another server, and if the server
+    closes the connection after each answer.
     """
     server: str | None = getattr(connection, "server", None)
     return server
 
 
 class Sockets:
-    """The connections of some pools. `abort` ends them all and lets no new one begin."""
+    """The connections of some pools. `abort` closes all of them and allows no new ones."""
 
     def __init__(self, greeting: Greeting | None = None) -> None:
-        """None yet. Without a ``greeting`` nobody is asked who he is."""
+        """There are no connections yet. Without a ``greeting`` servers are not identified."""
         self._greeting = greeting
         self._lock = threading.Lock()
         self._handles: set[socket.socket] = set()
         self._is_aborted = False
 
     def abort(self) -> None:
-        """Whoever connects, shakes hands, waits or reads gets an error at once. From any thread, more than once."""
+        """Fail all connects, handshakes, waits and reads at once. May be called from any thread and repeatedly."""
         with self._lock:
             self._is_aborted = True
             for handle in self._handles:
                 _shut(handle)
 
     def attach(self, pools: PoolManager, prefix: str = "") -> None:
-        """Let the manager make connections of ours from now on. ``prefix`` begins the paths of its server's URLs."""
-        kinds: dict[str, Any] = {  # Any: it is declared as wanting one kind of pool twice
+        """Let the manager use our connections from now on. ``prefix`` is the first part of all URL paths."""
+        kinds: dict[str, Any] = {  # Any: it is declared with the same kind of pool for both schemes
             "http": type("_HttpPool", (HTTPConnectionPool,), {"ConnectionCls": self._kind(HTTPConnection, prefix)}),
             "https": type("_HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": self._kind(HTTPSConnection, prefix)}),
         }
         pools.pool_classes_by_scheme = kinds
 
     def connect(self, host: str, port: int, timeout_s: float | None) -> tuple[socket.socket, socket.socket]:
-        """A connected socket, and a second handle of it by which it can be cut. Raises OSError."""
+        """A connected socket, and a second handle with which it can be closed. Raises OSError."""
         failure: OSError = OSError(f"{host} has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             sock = socket.socket(family, kind, protocol)
@@ -134,7 +134,7 @@ class Sockets:
         handle.close()
 
     def _register(self, sock: socket.socket) -> socket.socket:
-        """A second handle: TLS takes the first one's descriptor over, and hides it until it has shaken hands."""
+        """A second handle, because TLS takes over the descriptor of the first one and hides it during the handshake."""
         handle = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
         with self._lock:
             self._handles.add(handle)
@@ -151,11 +151,11 @@ class Sockets:
 
 
 _Base: Any = object
-"""One of urllib3's two classes of connections, which come in when the class is made (Any: no type says that)."""
+"""One of urllib3's two connection classes; the subclass is made at run time (Any: types cannot express that)."""
 
 
 class _Connection(_Base):  # type: ignore[misc]
-    """What the connections of one manager have beside urllib3's."""
+    """What our connections add to those of urllib3."""
 
     _sockets: Sockets
     _greeting: Greeting | None
@@ -166,15 +166,15 @@ class _Connection(_Base):  # type: ignore[misc]
     _poll: Any = None
     _stream: socket.socket | None = None
     _answer: Any = None
-    """The answer that is being read; its body still comes on a connection that is closed for new requests."""
+    """The answer that is being read. Its body may still come when the connection is closed for new requests."""
 
     def _new_conn(self) -> socket.socket:
         self.server = None
-        self._forget()  # the pool closes a connection that was dropped before the last answer on it is released
+        self._forget()  # the pool closes a dropped connection before it releases the last answer on it
         timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
         try:
             sock, self._handle = self._sockets.connect(self._dns_host, self.port, timeout_s)
-        except OSError as error:  # a bare ECONNRESET urllib3 would take for one while sending, and go on
+        except OSError as error:  # urllib3 would take a bare ECONNRESET for one while sending, and go on
             raise NewConnectionError(self, "cannot connect") from error
         self._poll = select.poll()
         self._poll.register(self._handle, select.POLLIN)
@@ -197,7 +197,9 @@ class _Connection(_Base):  # type: ignore[misc]
 
     def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
         greeting = self._greeting
-        if greeting is not None and self.server is None and url.startswith("/"):  # else a proxy is asked
+        if (
+            greeting is not None and self.server is None and url.startswith("/")
+        ):  # otherwise the request goes to a proxy
             greeting.asked()
             self.server = greeting.read(*self._asked(greeting, options["headers"]))
             if self.sock is None:  # the next answer comes on a connection of its own
@@ -212,19 +214,19 @@ class _Connection(_Base):  # type: ignore[misc]
             super().request("GET", self._prefix + greeting.path, headers=kept, preload_content=False)
             with closing(self.getresponse()) as response:
                 status, body = response.status, _body(response, greeting.timeout_s)
-        except ssl.SSLError:  # certificates may be too old: that is for others to see
+        except ssl.SSLError:  # expired certificates, for instance: the caller handles it
             self.close()
             raise
         except (OSError, http.client.HTTPException) as error:  # see _new_conn
             self.close()
-            raise ProtocolError("nobody says who answers", error) from error
+            raise ProtocolError("the server cannot be identified", error) from error
         finally:
             self.release(self._answer)
         self.timeout = timeout_s
         return status, body
 
     def getresponse(self, *args: Any, **options: Any) -> Any:
-        # A "Connection: close" closes the connection here, and its body is still to be read, and to be cut.
+        # "Connection: close" closes the connection here, but its body is still to be read, and must be cancellable.
         self._answer = _UNKNOWN
         try:
             self._answer = super().getresponse(*args, **options)
@@ -235,7 +237,7 @@ class _Connection(_Base):  # type: ignore[misc]
 
     def release(self, answer: Any) -> None:
         if self._answer is not answer:
-            return  # another one's
+            return  # it belongs to another answer
         self._answer = None
         if self.sock is None:
             self._forget()
@@ -252,7 +254,7 @@ class _Connection(_Base):  # type: ignore[misc]
 
 
 def _body(response: BaseHTTPResponse, timeout_s: float) -> bytes:
-    """All of a small answer. Raises HTTPException where it is large, or takes too long."""
+    """The whole body of a small answer. Raises HTTPException if it is large or takes too long."""
     until, body = time.monotonic() + timeout_s, b""
     while piece := response.read1(_SMALL_BYTES):
         body += piece
@@ -262,7 +264,7 @@ def _body(response: BaseHTTPResponse, timeout_s: float) -> bytes:
 
 
 def close_unfinished_tls(error: OSError) -> None:
-    """Close the TLS socket that Python leaves to its collector where the peer resets before the first handshake."""
+    """Close the TLS socket that Python leaves to the garbage collector if the peer resets before the handshake."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         made = frame.f_locals.get("self")
         if isinstance(made, ssl.SSLSocket):

@@ -1,7 +1,7 @@
-"""The lines of a watch as items. Pure but for the answer it reads.
+"""Splits a watch into items. Pure except for reading the answer.
 
-A line is an event. What a broken connection has left of a line is dropped: the watch is resumed at the version of the
-last whole one.
+A line is an event. When the connection breaks, an incomplete line is dropped, and the watch is resumed after the last
+complete one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .errors import ApiError, Broken
 from .refusals import refusal
 from .request import Request
 from .resource_spec import Value
+from .utf8 import repaired
 
 EventType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
@@ -28,7 +29,7 @@ _INITIAL_END = "k8s.io/initial-events-end"
 
 
 class Item(msgspec.Struct, frozen=True):
-    """An object of a list, or what a watch says of one. ``version`` is its resourceVersion."""
+    """An object of a list, or an event of a watch. ``version`` is the resourceVersion."""
 
     type: EventType
     namespace: str
@@ -57,7 +58,7 @@ class _Code(msgspec.Struct):
 
 
 class _Bookmark(msgspec.Struct):
-    """A bookmark's metadata: what an ordinary object has, and whether the list ends here."""
+    """The metadata of a bookmark: that of an ordinary object, and whether a streamed list ends here."""
 
     class _Annotated(msgspec.Struct):
         annotations: dict[str, str] | None = None
@@ -77,13 +78,13 @@ _read_bookmark = msgspec.json.Decoder(_Bookmark).decode
 
 
 def item_of(kind: EventType, value: Value) -> Item:
-    """An object with what its metadata says. Raises one of DECODE_ERRORS."""
+    """An object with its metadata. Raises one of DECODE_ERRORS."""
     metadata = _read_object(value).metadata
     return Item(kind, metadata.namespace, metadata.name, metadata.version, value)
 
 
 def ends_list(item: Item) -> bool:
-    """Whether a bookmark ends a list that comes as a stream."""
+    """Whether a bookmark ends a streamed list."""
     try:
         return (_read_bookmark(item.value).metadata.annotations or {}).get(_INITIAL_END) == "true"
     except DECODE_ERRORS:
@@ -91,9 +92,9 @@ def ends_list(item: Item) -> bool:
 
 
 def item_batches(answer: Answer, check: Callable[[], None] = lambda: None) -> Iterator[list[Item]]:
-    """What a stream says, as much at once as has come. ``check`` is called for each chunk, and may raise.
+    """The items of a stream, in batches as they arrive. ``check`` is called for each chunk, and may raise.
 
-    Raises Broken for what is no event, and what an ERROR means.
+    Raises Broken for a line that is not an event, and the corresponding error for an ERROR event.
     """
     events: list[Item] = []
     size = 0
@@ -109,7 +110,7 @@ def item_batches(answer: Answer, check: Callable[[], None] = lambda: None) -> It
 
 
 def _lines(answer: Answer, check: Callable[[], None]) -> Iterator[list[bytes]]:
-    """The whole lines of each chunk; none where a chunk ends none."""
+    """The complete lines after each chunk."""
     rest: list[bytes] = []
     size = 0
     for chunk in answer.chunks():
@@ -128,23 +129,24 @@ def _lines(answer: Answer, check: Callable[[], None]) -> Iterator[list[bytes]]:
 
 
 def _event(request: Request, line: bytes) -> Item:
-    """What a line says. Bytes that are not UTF-8 are read as U+FFFD, as Go reads them."""
+    """The event in a line. Bytes that are not UTF-8 become U+FFFD, as in Go."""
     try:
         return _parsed(request, line)
-    except UnicodeDecodeError:
-        return _event(request, line.decode("utf-8", "replace").encode())
     except DECODE_ERRORS:
-        raise Broken(f"{request}: an event that is none") from None
+        text = repaired(line)
+        if text is None:
+            raise Broken(f"{request}: the line is not an event") from None
+        return _event(request, text)
 
 
 def _parsed(request: Request, line: bytes) -> Item:
-    """Servers spell all but the object the same way always: then it is cut out, not looked for."""
+    """The event in a line, quickly: servers always write the same text around the object, so it can be cut out."""
     for head, kind in _EVENT_PREFIXES:
         if line.startswith(head) and line.endswith(b"}"):
             try:
                 return item_of(kind, line[len(head) : -1])
             except msgspec.MsgspecError:
-                break  # something stands behind the object, or it is none
+                break  # there is something after the object, or it is not an object
     event = _read_event(line)
     if event.type == "ERROR":
         raise _error(request, event.object)
@@ -152,7 +154,7 @@ def _parsed(request: Request, line: bytes) -> Item:
 
 
 def _error(request: Request, status: msgspec.Raw) -> ApiError:
-    """What an error inside a stream means."""
+    """The exception for an error within a stream."""
     try:
         code = msgspec.json.decode(status, type=_Code).code
     except DECODE_ERRORS:

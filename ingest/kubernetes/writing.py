@@ -1,7 +1,8 @@
-"""Writing to an API server: for operators, and whoever else changes objects. Knows no tables.
+"""Writes to an API server, for operators and other programs that change objects. Knows no tables.
 
-Every method is one request, or a few, on the thread that calls it; nothing is retried but conflicts of a finalizer. Let
-`consumers.reconcile` call them: it retries what raises. https://kubernetes.io/docs/reference/using-api/server-side-apply
+Each method sends one or a few requests on the calling thread. Only conflicts of finalizers are retried. Call the
+methods from operations of `consumers.reconcile`, which retries operations that raise.
+https://kubernetes.io/docs/reference/using-api/server-side-apply
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ _JSON, _MERGE, _APPLY = "application/json", "application/merge-patch+json", "app
 
 
 class Writer:
-    """Changes objects of one API server. For any threads; a context manager that closes it.
+    """Changes objects of one API server. For any thread. As a context manager it closes itself.
 
-    A resource is named as by kubectl, an object by its `ObjectKey` or a row of a table; the key's cluster does not
-    count. All methods raise the ApiError that says why: `Conflict` where somebody else was faster or owns a field,
-    `Absent` for an object that is not there, `Forbidden`, `Unavailable`.
+    Resources are named as for kubectl. Objects are named by an `ObjectKey` or a row of a table; the cluster in the key
+    is ignored. All methods raise an ApiError: `Conflict` if the object was changed by somebody else or a field belongs
+    to another manager, `Absent` if the object does not exist, `Forbidden`, `Unavailable`.
     """
 
     def __init__(self, api: Api, manager: str) -> None:
-        """``manager`` is the name by which the server remembers who set which field."""
+        """``manager`` is the field manager of all changes."""
         self.manager = manager
         self._api = api
         self._discovery = Discovery(api)
@@ -50,7 +51,7 @@ class Writer:
         self._kinds: dict[str, Kind] = {}
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Returns the writer."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,28 +59,28 @@ class Writer:
         self.close()
 
     def close(self) -> None:
-        """Cut off what is under way, and let nothing begin. From any thread, more than once."""
+        """Cancel requests in progress, and allow no new ones. May be called from any thread and repeatedly."""
         self._api.close()
         self._api.clear()
 
     # --- whole objects ------------------------------------------------------------------------------------------------
 
     def get(self, resource: str, key: ObjectKey | Object) -> Json:
-        """An object as the server has it now."""
+        """The present state of an object."""
         return self._call("get", resource, key)
 
     def create(self, value: Json) -> Json:
-        """Add an object; gives it as stored. Raises Conflict if it is there."""
+        """Create an object. Returns it as stored. Raises Conflict if it exists."""
         return self._call("create", _name_of(value), None, "POST", value, _JSON, namespace=_key_of(value).namespace)
 
     def replace(self, value: Json, *, subresource: Subresource = "") -> Json:
-        """Overwrite an object. Raises Conflict if it has changed since the ``resourceVersion`` that it names."""
+        """Replace an object. Raises Conflict if it has changed since the ``resourceVersion`` in ``value``."""
         return self._call("update", _name_of(value), _key_of(value), "PUT", value, _JSON, subresource=subresource)
 
     def apply(self, value: Json, *, force: bool = True, subresource: Subresource = "") -> Json:
-        """Make the server have these fields, whoever else sets others; create the object where it is not there.
+        """Server-side apply: set these fields and leave those of other managers alone; create the object if necessary.
 
-        Fields of an earlier apply that are left out now are removed. Without ``force`` a field that another manager
+        Fields of an earlier apply that are missing now are removed. Without ``force``, a field that another manager has
         set to another value raises Conflict.
         """
         parameters = {"fieldManager": self.manager, "force": "true" if force else "false"}
@@ -87,7 +88,7 @@ class Writer:
         return self._call("apply", name, key, "PATCH", value, _APPLY, parameters, subresource=subresource)
 
     def delete(self, resource: str, key: ObjectKey | Object) -> None:
-        """Remove an object; one that is not there is removed. A row is removed only if it is the same object still."""
+        """Delete an object; a missing one is no error. With a row, only the object with the same UID is deleted."""
         preconditions = {"preconditions": {"uid": key.uid}} if isinstance(key, Object) else {}
         try:
             self._call("delete", resource, key, "DELETE", preconditions, _JSON)
@@ -97,7 +98,10 @@ class Writer:
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def patch(self, resource: str, key: ObjectKey | Object, fields: Json, *, subresource: Subresource = "") -> Json:
-        """Set these fields, and remove those that are None (RFC 7386). With ``metadata.resourceVersion`` only then."""
+        """Set these fields, and remove those that are None (RFC 7386).
+
+        If ``fields`` have a ``metadata.resourceVersion`` that is not the present one, Conflict is raised.
+        """
         parameters = {"fieldManager": self.manager}
         return self._call("patch", resource, key, "PATCH", fields, _MERGE, parameters, subresource=subresource)
 
@@ -106,7 +110,7 @@ class Writer:
         return self.patch(resource, key, {"status": status}, subresource="status")
 
     def add_finalizer(self, resource: str, key: ObjectKey | Object, finalizer: str) -> None:
-        """Keep the object from going until `remove_finalizer`. Nothing is written where it has it, or is going."""
+        """Prevent the removal of the object until `remove_finalizer`. No write if it has it or is being deleted."""
 
         def changed(metadata: Json) -> list[str] | None:
             held = metadata.get("finalizers", [])
@@ -115,7 +119,7 @@ class Writer:
         self._change_finalizers(resource, key, changed)
 
     def remove_finalizer(self, resource: str, key: ObjectKey | Object, finalizer: str) -> None:
-        """Let the object go, as far as this finalizer is concerned. One that is gone already may go."""
+        """Remove a finalizer of the object. A missing object is no error."""
 
         def changed(metadata: Json) -> list[str] | None:
             held = metadata.get("finalizers", [])
@@ -127,14 +131,14 @@ class Writer:
             pass
 
     def owner(self, resource: str, row: Object) -> Json:
-        """An owner reference to a row, for ``metadata.ownerReferences`` of its children: they go when it goes."""
+        """An owner reference to a row, for ``metadata.ownerReferences`` of children that are to be deleted with it."""
         kind = self._kind(resource)
         return {**_reference(kind, row), "controller": True, "blockOwnerDeletion": True}
 
     def event(
         self, resource: str, row: Object, reason: str, message: str, *, type_: Literal["Normal", "Warning"] = "Normal"
     ) -> None:
-        """Tell something about an object in an Event, as ``kubectl describe`` shows it."""
+        """Create an Event about an object, which ``kubectl describe`` shows."""
         now = datetime.now(UTC)
         namespace = row.key.namespace or "default"
         about = {**_reference(self._kind(resource), row), "namespace": row.key.namespace}
@@ -159,7 +163,7 @@ class Writer:
     def _change_finalizers(
         self, resource: str, key: ObjectKey | Object, changed: Callable[[Json], list[str] | None]
     ) -> None:
-        """Write what ``changed`` makes of the metadata, unless it gives None. Others may change the list meanwhile."""
+        """Write the finalizers that ``changed`` returns, unless that is None. Retries if others change the list."""
         for left in reversed(range(_TRIES)):
             metadata = self.get(resource, key)["metadata"]
             finalizers = changed(metadata)
@@ -217,7 +221,7 @@ def _reference(kind: Kind, row: Object) -> Json:
 
 
 def _name_of(value: Json) -> str:
-    """The name of an object's resource: its kind, version and group. Raises InvalidOptions."""
+    """The resource of an object as a name: kind, version and group. Raises InvalidOptions."""
     if not isinstance(value.get("apiVersion"), str) or not isinstance(value.get("kind"), str):
         raise InvalidOptions("an object to be written names its apiVersion and kind")
     group, _, version = value["apiVersion"].rpartition("/")
@@ -230,5 +234,5 @@ def _key_of(value: Json) -> ObjectKey:
 
 
 def connected(options: ApiServerOptions, manager: str) -> Writer:
-    """A writer for the server and the user of these options. Raises Unauthorized naming what is wrong with them."""
+    """A writer for the server and the credentials of these options. Raises Unauthorized if they are invalid."""
     return Writer(Api(options), manager)

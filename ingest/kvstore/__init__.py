@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from statedb import Database, Table
+from statedb.catalog import Rejected, Sources
 from statedb.catalog.wire import published
 
 from .. import fanout
@@ -37,9 +38,9 @@ def source(
 
     ``decode`` gets the part of a key after the prefix, and the value. It returns the rows: none, one or several. It is
     called by one thread and must be pure. An exception affects only its key: the last good rows of the key stay, and
-    the table ``rejected`` has the reason. ``db`` must have the tables ``sources`` and ``rejected`` of
-    `statedb.catalog` beside yours. All guarantees of the backend hold: when a list deletes, what an outage does, one
-    owner for each table.
+    the table ``rejected`` has the reason. ``table``, ``sources`` and ``rejected`` are added to ``db``
+    if it lacks them. All guarantees of the backend hold: when a list deletes, what an outage does, one owner for each
+    table.
 
     Several sources may fill one table, each with a ``cluster`` of its own. Then ``owns`` tells which rows belong to
     this source, unless the type of the table's keys begins with a field ``cluster``.
@@ -54,6 +55,8 @@ def source(
     def decoded(name: str, value: bytes) -> tuple[R, ...]:
         return own_rows(table, lambda: decode(name, value), owns)
 
+    for each in (table, Sources, Rejected):
+        db.register(each)
     return _source(db, cluster, 0, options, (Kind(prefix, (table,), decoded),), owns)
 
 

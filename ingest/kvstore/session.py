@@ -85,7 +85,10 @@ class KvstoreSource(EtcdSource):
         self._loop.start()
 
     def accept(self) -> None:
-        """Trust the etcd that answers now. Withheld deletes are carried out within a second, or when it is back."""
+        """Trust the etcd that answers now. Withheld deletes are carried out within a second, or when it is back.
+
+        A third one that answers before that is not believed.
+        """
         self._accepted = True
 
     # --- evidence -----------------------------------------------------------------------------------------------------
@@ -122,6 +125,9 @@ class KvstoreSource(EtcdSource):
         if history in (History.OTHER, History.UNPROVEN):
             self._history, self._difference = history, why
             self._writer.restart()
+            self._believed = False  # that was another server
+            if self._doubtful():  # else the operator has accepted whichever comes next
+                self._accepted = False
         elif self._history is History.NONE:
             self._history = history
         if history is not History.SAME:
@@ -167,7 +173,7 @@ class KvstoreSource(EtcdSource):
         self._loop.mark_healthy()
         if self._relist_at is None and self._options.relist_s is not None:  # counted from the end of the lists
             self._relist_at = self._clock() + self._options.relist_s
-        doubtful = [each for each in self._keyspace.prefixes.values() if self._reflector.withheld(each.feed)]
+        doubtful = self._doubtful()
         self._accepted, self._believed = False, self._accepted
         if not doubtful:
             self._history, self._difference, self._believed = History.SAME, "", False
@@ -176,6 +182,10 @@ class KvstoreSource(EtcdSource):
             for prefix in doubtful:
                 prefix.due = True
         self._report("synced", "")
+
+    def _doubtful(self) -> list[Prefix]:
+        """The prefixes of which something would go if the server were believed."""
+        return [each for each in self._keyspace.prefixes.values() if self._reflector.withheld(each.feed)]
 
     def _save_origin(self) -> None:
         """Save what identifies this etcd beside its rows, for a warm start with these rows."""

@@ -17,7 +17,7 @@ from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
 from ..figures import SourceStats
 from ..reflect import Feed, Reflector, Timings
-from ..source import AnyTable
+from ..source import AnyTable, describe
 from ..status import ANY_TABLE, State, Status
 from ..worker import Worker
 from .files import FEED, Parsed, parse, unreadable
@@ -75,6 +75,10 @@ class ManifestsSource:
         self._accepted = False
         self._progress_due = 0.0
         self._worker = Worker(f"manifests {cluster_name}", self._run, self._ended)
+
+    def __repr__(self) -> str:
+        """Its backend, its cluster and its tables."""
+        return describe(self.backend, self.cluster, self.tables)
 
     @property
     def failure(self) -> BaseException | None:

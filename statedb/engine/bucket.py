@@ -1,4 +1,4 @@
-"""The primary keys that stand under one index key, where they are two or more."""
+"""The primary keys of one index key, if there are two or more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .states import Key
 
 _GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 _LARGE = 4096
-"""From so many keys on a bucket keeps an order of its own, so that a key more does not sort them all again."""
+"""A bucket with at least this many keys keeps an `Order`, so that one more key does not sort all of them again."""
 
 
 class Bucket(set[Any]):
@@ -72,7 +72,7 @@ class Bucket(set[Any]):
         return keys[::-1][:limit] if reverse else keys if limit is None else keys[:limit]
 
     def take(self, key: Key) -> None:
-        """Let a key go, if it is here. For the writer alone. Idempotent."""
+        """Remove a key, if it is here. Only the writer calls this. Idempotent."""
         self.version += 1
         self.discard(key)
         self.version += 1

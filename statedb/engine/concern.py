@@ -1,4 +1,4 @@
-"""What a watch is about: where the registry keeps it, and how to find it in a past commit."""
+"""What a watch waits for: its place in the registry, and how to find matching changes in a commit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .states import Key, Redo, State, Undo, keys_before_and_after, reaches_strea
 
 
 class Concern:
-    """What one watch is about: where it stands in the registry, and how to find it in a commit afterwards."""
+    """What one watch waits for: its place in the registry, and how to find matching changes in a commit afterwards."""
 
     __slots__ = ("keys", "matches", "place", "position", "size")
 
@@ -64,7 +64,7 @@ def table_concern() -> Concern:
 
 
 def stream_concern() -> Concern:
-    """Whatever a change stream tells of: forced writes of equal rows too."""
+    """All changes that a change stream delivers, including forced writes of equal rows."""
     return Concern("stream", 0, [None], None)
 
 

@@ -51,7 +51,7 @@ class Database(Head):
 
     def __repr__(self) -> str:
         """Its tables."""
-        return f"<Database {', '.join([table.name for table in self._stores])}>"
+        return f"<Database {', '.join([table.name for table in self._stores]) or 'without tables'}>"
 
     def _repr_html_(self) -> str:
         """Every table with its number of rows now, for notebooks."""

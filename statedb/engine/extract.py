@@ -1,4 +1,4 @@
-"""The functions that take the keys of all secondary indexes out of a row: one call for each row."""
+"""Functions that compute the keys of a row in all secondary indexes, in one call."""
 
 from __future__ import annotations
 

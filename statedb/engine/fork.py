@@ -23,7 +23,7 @@ _HEADS: WeakSet[Any] = WeakSet()
 
 
 def remember(head: Any) -> None:
-    """Look after this database (a `Head`) when the process forks."""
+    """Repair this database (a `Head`) in child processes after a fork."""
     _HEADS.add(head)
 
 
@@ -49,7 +49,7 @@ def _orders_of(store: TableStore) -> Iterable[Order]:
 
 
 def _end_lost(reservation: Reservation) -> None:
-    """End the transaction that holds a table, where it is of a thread that is not here."""
+    """End the transaction that holds a table, if its thread does not exist in this process."""
     reservation.waiting.clear()
     holder: Any = reservation.holder.get(HOLDER)
     if holder is None or holder.thread == get_ident():

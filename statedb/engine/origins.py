@@ -1,4 +1,4 @@
-"""Who holds old states, and where the program took them. Off until `Database.observe(origins=True)`."""
+"""Which old states are held, and where the program took them. Off until `Database.observe(origins=True)`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class HeldState(NamedTuple):
     revision: int
     commits_behind: int
     taken_at: tuple[str, ...]
-    """The lines that took it, the first first, as ``file:line in function``; those that let go of it meanwhile too."""
+    """The lines that took it, in order, as ``file:line in function``, including those that have released it since."""
 
 
 class Origins:
-    """Where states were handed out, for as long as anybody holds them."""
+    """Where the states that are still held were taken."""
 
     def note(self, pins: Iterable[Pin]) -> None:
         """These states are handed to whoever calls the engine now. Takes no lock: finalizers take snapshots too."""

@@ -12,7 +12,7 @@ from .transaction import WriteTransaction
 
 
 class Owner:
-    """Who alone writes some tables: a source, a derivation. Everybody may read them, and watch them, as always.
+    """The only writer of some tables: a source, a derivation. All others may still read and watch them.
 
     ``Database.own`` makes one. Write with ``owner.write()``; ``db.write`` of an owned table raises TableOwned, which
     names the owner. ``release`` gives the tables back; a ``with`` block does it at its end. Dropping an owner does not.
@@ -23,9 +23,9 @@ class Owner:
     def __init__(self, name: str, tables: tuple[AnyTable, ...], ways: tuple[Callable[..., Any], ...]) -> None:
         """``Database.own`` makes these."""
         self.name = name
-        """Who it is, for messages."""
+        """The name of the owner, for messages."""
         self.tables = tables
-        """What it owns, or owned before ``release``."""
+        """The tables that it owns, or owned before ``release``."""
         self._write, self._write_async, self._release = ways
 
     def __repr__(self) -> str:
@@ -47,7 +47,7 @@ class Owner:
         return opening
 
     def release(self) -> None:
-        """Let everybody write the tables again. Twice does no harm."""
+        """Give up the tables, so that others may write them again. Repeated calls do nothing."""
         self._release(self)
 
     def __enter__(self) -> Self:

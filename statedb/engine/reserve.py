@@ -1,4 +1,4 @@
-"""The write reservation of a table: who may write it now. Knows nothing of rows.
+"""The write reservation of a table: the transaction that may write it now. Knows nothing of rows.
 
 A plain lock could be lost when an interrupt falls between taking it and writing down who took it. Here both are one
 atomic step: ``dict.setdefault`` puts the holder in, or finds another one.
@@ -21,7 +21,7 @@ FREES = "frees"
 COMMITTED = "committed"
 ABORTED = "aborted"
 _RECHECK_S = 1.0
-"""The longest sleep between two looks at a table: it covers an interrupt that swallowed a release."""
+"""The longest sleep between two checks of a table, in case an interrupt has swallowed a release."""
 
 
 class Gate(Protocol):
@@ -32,7 +32,7 @@ class Gate(Protocol):
 
 
 class Holder:
-    """One write transaction as its tables see it: whose it is, and whether it still may write."""
+    """One write transaction as seen by its tables: its thread or task, and whether it still may write."""
 
     __slots__ = ("closed", "outcome", "reserved", "task", "thread", "torn")
 
@@ -73,7 +73,7 @@ class Holder:
 
 
 class _TaskGate(TaskWaker):
-    """What a waiting task sleeps on."""
+    """The gate of a waiting task."""
 
     __slots__ = ()
 
@@ -92,7 +92,7 @@ class Reservation:
         self._name = name
         self.holder: dict[str, Holder] = {}
         self.waiting: dict[Gate, None] = {}
-        """The gates of those who wait, the longest first. No Condition: an interrupt could leave its lock held."""
+        """The gates of waiting transactions, in order. No Condition: an interrupt could leave its lock held."""
         self.waits = 0
         self.waited_s = 0.0
 
@@ -109,7 +109,7 @@ class Reservation:
             self._wait(holder, deadline)
 
     def release(self, holder: Holder) -> None:
-        """Let the next one in. Nothing happens where the table is not this holder's. Idempotent.
+        """Free the table for the next transaction. Does nothing if this holder does not have it. Idempotent.
 
         Called for a holder by one thread at a time, and not from a handler that interrupts it (see ``_let_go`` of the
         transaction): between the look and the step that frees the table, another writer could have come in.
@@ -131,7 +131,7 @@ class Reservation:
             )
 
     def timed_out(self, current: Holder) -> WriteTimeout:
-        """What to raise where waiting took too long."""
+        """The error after waiting for too long."""
         return WriteTimeout(
             f"table {self._name!r} is still being written by another transaction (on {current.tables}); "
             "try again, or wait longer"

@@ -132,7 +132,7 @@ class TableWriter(TableView[K, R]):
         """
         old = self.get(key)
         if old is None:
-            raise self._missing(key)
+            raise self._missing(key, "modify")
         new = change(cast(R, old))
         moved, staged, now = self._located(new)
         if moved != key:
@@ -249,8 +249,8 @@ class TableWriter(TableView[K, R]):
             raise source.no_key(row)
         return key, None, self._get(key)
 
-    def _missing(self, key: Key) -> RowNotFound:
-        return RowNotFound(f"table {self._source.store.name!r} has no row {key!r} to replace; insert it")
+    def _missing(self, key: Key, what: str = "replace") -> RowNotFound:
+        return RowNotFound(f"table {self._source.store.name!r} has no row {key!r} to {what}; insert it")
 
     def _check_revision(self, key: Key, at: int) -> None:
         entry = self._source.entry(key)

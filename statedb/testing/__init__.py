@@ -1,6 +1,6 @@
-"""For property tests of programs that use the engine: a naive model of it, sample tables, strategies, a clock.
+"""Tools for property tests of programs that use the engine: a naive model, sample tables, strategies, a clock.
 
-Let a history happen to the engine and to the model, and compare all that can be read:
+Play a history on the engine and on the model, and compare everything that can be read:
 
     >>> from hypothesis import given, settings
     >>> from statedb import Database
@@ -16,7 +16,7 @@ Let a history happen to the engine and to the model, and compare all that can be
 
     >>> test_the_engine_answers_as_the_model_does()
 
-For tables of your own give ``histories`` a strategy for the rows of each: ``histories({Users: users()})``. Only the
+For your own tables, pass a strategy for the rows of each table: ``histories({Users: users()})``. Only the
 strategies (``histories``, ``steps``, ``hosts``, ``slots``) need the package hypothesis.
 """
 
@@ -63,7 +63,7 @@ _STRATEGIES = ("histories", "hosts", "slots", "steps")
 
 
 def __getattr__(name: str) -> Any:
-    """The strategies, imported when they are first asked for. Raises ImportError where hypothesis is missing."""
+    """The strategies, imported on first use. Raises ImportError if hypothesis is not installed."""
     if name not in _STRATEGIES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import _strategies

@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told to go on: for code that takes ``clock=``."""
+"""A clock that advances only when a test says so, for code that takes ``clock=``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from threading import Lock
 
 
 class VirtualClock:
-    """Seconds that pass only by ``advance``. Call it for the time; may be shared by threads.
+    """A clock whose time passes only by ``advance``. Call it for the time. Threads may share it.
 
     >>> clock = VirtualClock()
     >>> clock.advance(2.5)
@@ -31,7 +31,7 @@ class VirtualClock:
         return self._now
 
     def advance(self, seconds: float) -> float:
-        """Let time pass; the new time. Raises ValueError for a negative number: clocks do not run backwards."""
+        """Let time pass. Returns the new time. Raises ValueError for a negative number."""
         if seconds < 0:
             raise ValueError(f"cannot go back {-seconds} seconds; make a new clock instead")
         with self._lock:

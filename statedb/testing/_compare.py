@@ -1,4 +1,4 @@
-"""Asking an engine and a model the same questions, all there are, and holding the answers against each other."""
+"""Compares an engine with a model by running all possible reads on both."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from statedb.engine.schema import AnyIndex, PrefixIndex, Table, TextPrefixIndex,
 
 AnyTable = type[Table[Any, Any]]
 Probes = dict[str, list[Any]]
-"""Index name -> the keys to ask for, present or not, in order."""
+"""Index name -> the keys to look up, present or not, in order."""
 
 _BOUNDS = ("[]", "(]", "()")
 _EVERYTHING = ("0.0.0.0/0", "::/0")
 
 
 def check_invariants(database: Database) -> None:
-    """Raise AssertionError, with what is wrong in which table, where the engine's structures contradict themselves.
+    """Check the internal structures of the engine. Raises AssertionError, which names the table and the fault.
 
-    Slow. May be called at any time, from any thread.
+    It is slow. It may be called at any time, from any thread.
     """
     database.check()
 
@@ -31,8 +31,8 @@ def check_invariants(database: Database) -> None:
 def fold(changes: Iterable[Change[Any]], into: MutableMapping[Any, Any], table: AnyTable) -> None:
     """Apply a batch of changes to a mapping of primary key to row.
 
-    Raises AssertionError for a batch that no stream gives: changes out of revision order, a row twice, the deletion of
-    a row that the mapping does not have.
+    Raises AssertionError for an impossible batch: changes out of revision order, a row twice, or the deletion of a row
+    that the mapping does not have.
     """
     seen: set[Any] = set()
     last = 0
@@ -53,7 +53,7 @@ def fold(changes: Iterable[Change[Any]], into: MutableMapping[Any, Any], table: 
 
 
 def probes_of(table: AnyTable, rows: Iterable[Any]) -> Probes:
-    """The keys of these rows in every index of their table: what ``observe`` asks for."""
+    """The keys of these rows in each index of their table, for ``observe``."""
     rows = list(rows)
     probes: Probes = {}
     for name, index in table.indexes.items():
@@ -65,10 +65,10 @@ def probes_of(table: AnyTable, rows: Iterable[Any]) -> Probes:
 
 
 def observe(view: Any, table: AnyTable, probes: Probes) -> dict[str, Any]:
-    """Every question there is to one table and its indexes, with the answer.
+    """The results of all possible reads of one table and its indexes.
 
-    ``view`` is a snapshot or an open transaction, of an engine or of a model. Two observations with the same probes
-    are equal where the states are.
+    ``view`` is a snapshot or an open transaction of an engine or a model. Two observations with the same probes are
+    equal if the states are equal.
     """
     answers: dict[str, Any] = dict(_of_rows(view[table], probes["primary"]))
     for name, index in list(table.indexes.items()):
@@ -79,10 +79,10 @@ def observe(view: Any, table: AnyTable, probes: Probes) -> dict[str, Any]:
 
 
 def assert_same(view: Any, model: Any, *tables: AnyTable, rows: Mapping[AnyTable, Iterable[Any]] | None = None) -> None:
-    """Assert that a snapshot or open transaction of an engine answers every question as that of a model does.
+    """Assert that all reads of a snapshot or open transaction give the same results for an engine and a model.
 
-    Compares these tables, or all of the model where none is named. Asks for the keys of the rows that the model has;
-    ``rows`` are further ones of each table, whose keys are asked for as well, present or not.
+    Compares these tables, or by default all tables of the model. The keys of the model's rows are looked up, and those
+    of the additional ``rows`` of each table, whether they are present or not.
     """
     for table in tables or tuple(model):
         further = rows.get(table, ()) if rows is not None else ()
@@ -91,7 +91,7 @@ def assert_same(view: Any, model: Any, *tables: AnyTable, rows: Mapping[AnyTable
 
 
 def assert_equal(found: dict[str, Any], expected: dict[str, Any], table: AnyTable) -> None:
-    """Assert that two observations are equal; the message names every question that is answered otherwise."""
+    """Assert that two observations are equal. The message names each read with a different result."""
     if found == expected:
         return
     wrong = [

@@ -1,4 +1,4 @@
-"""What may happen to a database, as data: steps in transactions, played to the engine and to the model alike."""
+"""Histories of a database as data: steps in transactions, which can be played on the engine and on the model."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Ending = Literal["commit", "abort", "raise", "alone"]
 
 
 class Step(NamedTuple):
-    """One write. ``row`` is what to write, or says by its key what to delete; ``clear`` does not look at it.
+    """One write. ``row`` is the row to write, or its key is the one to delete; ``clear`` ignores it.
 
-    ``delete from`` deletes all rows from that key on. ``staged`` writes nothing, and asks what was changed so far.
+    ``delete from`` deletes all rows from that key on. ``staged`` writes nothing, and reads the changes so far.
 
     The kinds with ``at`` name the stored row's revision less ``behind``: 0 makes them succeed.
     """
@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 class Writes(NamedTuple):
-    """One transaction: its steps, and how it ends; ``alone`` is each step in a transaction of its own."""
+    """One transaction: its steps, and how it ends. ``alone`` means a transaction for each step."""
 
     tables: tuple[AnyTable, ...]
     steps: tuple[Step, ...]
@@ -48,11 +48,11 @@ class Writes(NamedTuple):
 
 
 class Broken(Exception):
-    """Raised in the middle of a block that is to be left by an exception."""
+    """Raised within a block that should end with an exception."""
 
 
 def perform(step: Step, txn: Any) -> Any:
-    """Do one step in an open transaction of an engine or of a model: what it returned, or the class of its error."""
+    """Do one step in an open transaction of an engine or a model. Returns its result, or the class of its error."""
     writer = txn[step.table]
     key = step.table.key_of(step.row)
     entry = writer.entry(key)
@@ -86,7 +86,7 @@ def perform(step: Step, txn: Any) -> Any:
 
 
 def play(history: Iterable[Writes], database: Any) -> list[Any]:
-    """Let a history happen to a database or a model: the outcome of every step."""
+    """Play a history on a database or a model. Returns the outcome of each step."""
     return [outcome for writes in history for outcome in _play_one(writes, database)]
 
 

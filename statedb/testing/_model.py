@@ -1,6 +1,6 @@
-"""A database as it would be written without a thought of speed: dicts that are copied whole, lists that are scanned.
+"""A naive model of a database, without regard to speed: dicts are copied, and lists are scanned.
 
-The model answers the same calls as the engine, so that one function can drive or question both.
+The model has the same methods as the engine, so that one function can write to or read from both.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Row = Any
 class ModelTable(Mapping[Any, Any]):
     """One table of a model: reads of a ``TableView``, writes of a ``TableWriter``, all of them by scanning.
 
-    Writing to one that a model or a snapshot of it holds changes it in place; ``Model.write`` works on copies.
+    Writing to a table of a model or of its snapshot changes it in place; ``Model.write`` works on copies.
     Types of rows and shapes of keys are not checked.
     """
 
@@ -47,16 +47,16 @@ class ModelTable(Mapping[Any, Any]):
         self.revision = 0
         self.pending: tuple[Initializer, ...] = ()
         self.begun_at = 0
-        """The revision at which the transaction began whose copy this is."""
+        """The revision at which the transaction of this copy began."""
         self.log: list[tuple[Key, Change[Any]]] = []
-        """Every write there ever was, aborted ones left out."""
+        """All writes so far, except for aborted ones."""
 
     def __repr__(self) -> str:
         """Table, number of rows and revision."""
         return f"<ModelTable {self.table.name}: {len(self.rows)} rows at revision {self.revision}>"
 
     def copy(self) -> ModelTable:
-        """The same state, apart from this one from now on."""
+        """An independent copy of this state."""
         copy = ModelTable(self.table)
         copy.rows = dict(self.rows)
         copy.revisions = dict(self.revisions)
@@ -139,7 +139,7 @@ class ModelTable(Mapping[Any, Any]):
         return tuple([initializer.name for initializer in self.pending])
 
     def changes(self, revision: int) -> tuple[Change[Any], ...]:
-        """What a stream that has read up to a revision has still to tell, as one batch."""
+        """The changes after a revision, as one batch of a stream."""
         newest = {key: change for key, change in self.log if change.revision > revision}
         before = {key: change for key, change in self.log if change.revision <= revision}
         there = {key for key, change in before.items() if not change.deleted}
@@ -164,7 +164,7 @@ class ModelTable(Mapping[Any, Any]):
         return old
 
     def insert_new(self, row: Row) -> Row | None:
-        """Put a row in if its key is free: None then. Else the row that is there. Raises DuplicateKey."""
+        """Insert a row if its key is free, and return None; otherwise return the existing row. Raises DuplicateKey."""
         old = self.get(self.table.key_of(row))
         if old is None:
             self.insert(row)
@@ -226,7 +226,7 @@ class ModelTable(Mapping[Any, Any]):
         return initializer
 
     def finish_initializer(self, initializer: Initializer) -> None:
-        """Keep the promise; twice does no harm. Raises InitializerError for one of another table."""
+        """Finish an initializer. Repeated calls do nothing. Raises InitializerError for one of another table."""
         if initializer.table is not self.table:
             raise InitializerError(f"table {self.table.name!r}: initializer {initializer.name!r} is of another table")
         self.pending = tuple([pending for pending in self.pending if pending is not initializer])
@@ -323,7 +323,7 @@ class ModelTransaction(ModelSnapshot):
 
 
 class Model:
-    """A database of plain dicts, to hold the engine's answers against. For one thread.
+    """A database of plain dicts, to compare the engine with. For one thread.
 
     >>> class Words(Table[str, str], name="words"):
     ...     primary = UniqueIndex[str, str](lambda word: word)

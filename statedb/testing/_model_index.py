@@ -1,4 +1,4 @@
-"""Indexes of a model: nothing is kept, every question scans all rows. Networks are ``ipaddress`` objects here."""
+"""Indexes of a model, which store nothing: each read scans all rows. Networks are ``ipaddress`` objects here."""
 
 from __future__ import annotations
 

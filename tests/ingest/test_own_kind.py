@@ -190,3 +190,10 @@ def test_a_table_whose_source_is_not_started_yet_is_not_initialized(db: Database
     assert db.snapshot()[Words].initialized
     source.stop()
     assert source.join(10)
+
+
+def test_a_database_without_the_tables_of_sources_gets_them():
+    db = Database()
+    source = kvstore.source(db, "words/", words, Words, KvstoreOptions(endpoints=("http://127.0.0.1:1",)))
+    assert {table.name for table in db.tables} == {"words", "sources", "rejected"}
+    assert repr(source) == "<kvstore source of cluster default: words>"

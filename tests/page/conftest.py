@@ -135,4 +135,4 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
 
     yield start
     for agent in agents:
-        assert agent.stop()
+        assert agent.stop(WAIT_S)

@@ -1,6 +1,7 @@
 """What a person sees is what the tables hold."""
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Callable
@@ -230,6 +231,10 @@ def test_every_page_fits_the_screen_and_names_what_can_be_used(page: Page, start
             .filter(each => !(each.ariaLabel || each.textContent.trim() || each.alt !== undefined))
             .map(each => each.outerHTML)""")
         assert unnamed == []
+        if not place:
+            page.wait_for_selector("svg text >> text=now")
+            marks = page.locator("svg text").all_text_contents()
+            assert [mark for mark in marks if re.search(r"\.\d{3}", mark)] == []
 
 
 USED = {"button", "link", "combobox", "searchbox", "textbox", "grid", "columnheader", "dialog", "image", "table"}

@@ -109,6 +109,9 @@ class Publisher(TablesToEtcd):
             return f"OK, but {self._users.problem}"
         return health
 
+    def _refused_count(self) -> int:
+        return len(self._refused)
+
     # --- following the tables -----------------------------------------------------------------------------------------
 
     def _apply(self, batch: Any) -> None:

@@ -63,7 +63,9 @@ def select_columns(table: str, wanted: str | None, fields: Sequence[str]) -> tup
 
     ``fields`` are the fields of its rows. Raises BadRequest for an unknown one.
     """
-    default = DEFAULT_COLUMNS.get(table) or tuple(Column(field.upper(), field) for field in fields[:_FEW])
+    default = DEFAULT_COLUMNS.get(table) or tuple(
+        Column(field.upper().replace("_", " "), field) for field in fields[:_FEW]
+    )
     if wanted is None:
         return default
     by_name = {column.header.lower().replace(" ", "_"): column for column in default}

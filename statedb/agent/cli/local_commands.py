@@ -193,7 +193,8 @@ def _explained(config: Config) -> list[str]:
     if config.consumers:
         lines += ["", pad_cells(("CONSUMER", "READS"), (12, 0))]
         lines += [
-            pad_cells((each.kind, ", ".join(CONSUMER_KINDS[each.kind].needs)), (12, 0)) for each in config.consumers
+            pad_cells((each.kind, ", ".join(CONSUMER_KINDS[each.kind].reads(each.options))), (12, 0))
+            for each in config.consumers
         ]
     return lines + _notes(config)
 

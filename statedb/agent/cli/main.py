@@ -25,6 +25,17 @@ _INTERRUPTED = 130
 _DEMO_STAYS_S = 600.0
 
 
+_HINTS = (
+    ("'-c'", "name a configuration, as in -c agent.yaml; 'statedb init' writes one"),
+    ("'-i'", "'statedb tables' shows the indexes of each table"),
+    (
+        "unexpected extra argument",
+        "'statedb get TABLE KEY' shows one row, and 'statedb prefix TABLE KEY' those below a key",
+    ),
+)
+"""Words of an error of click, and what helps."""
+
+
 class _Group(click.Group):
     """The commands, in the order in which a newcomer needs them."""
 
@@ -70,7 +81,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:  # noqa: ARG001 - comman
 @click.argument("folder", default=".", metavar="[FOLDER]")
 @click.option(
     "--source",
-    type=click.Choice(["manifests", "kubernetes", "kvstore", "clustermesh"]),
+    type=click.Choice(["manifests", "kubernetes", "kvstore", "clustermesh", "etcd"]),
     default="manifests",
     show_default=True,
     help="Where rows come from.",
@@ -117,7 +128,7 @@ def tables(**options: Any) -> None:  # noqa: ARG001
 
 @cli.command()
 @click.argument("table", shell_complete=complete_by("tables"))
-@click.option("--limit", type=click.IntRange(1, 999_999_999), help="Show at most this many rows.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Show at most this many rows.")
 @selecting
 @remote_options
 def show(table: str, limit: int | None, **options: Any) -> None:  # noqa: ARG001
@@ -222,13 +233,14 @@ def consumers(**options: Any) -> int:  # noqa: ARG001
 
 @cli.command()
 @click.option("--ready", is_flag=True, help="Whether it is ready: as /readyz, not as /healthz.")
+@click.option("--fresh", is_flag=True, help="Whether it is ready and no table is stale.")
 @server
-def health(*, ready: bool, **options: Any) -> int:  # noqa: ARG001
+def health(*, ready: bool, fresh: bool, **options: Any) -> int:  # noqa: ARG001
     """Say whether an agent works, for probes and scripts.
 
-    Exit status 0: it works, or is ready. 1: it does not, or is not; the line says why. 2: nobody answers.
+    Exit status 0: it works, is ready, or is fresh. 1: it does not, or is not; the line says why. 2: nobody answers.
     """
-    return agent_commands().health(ready=ready)
+    return agent_commands().health(ready=ready, fresh=fresh)
 
 
 @cli.command()
@@ -300,7 +312,7 @@ def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, 
 )
 @click.option("--keep", is_flag=True, help="Leave the agent running until Ctrl-C.")
 def demo(backend: str, *, keep: bool) -> None:
-    """Watch it work, in half a minute.
+    """Watch it work, in some seconds.
 
     It runs an agent on an example cluster, changes manifests, follows the changes, and queries the agent. With
     --backend kubernetes it shows pods, deployments, services and nodes of the cluster that kubectl talks to. On a
@@ -333,7 +345,8 @@ def _status(arguments: list[str] | None) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "statedb"
         message = " ".join(error.format_message().split()).rstrip(".")
-        return _print_errors([f"{message}; see '{path} --help'"], 2)
+        hints = [hint for words, hint in _HINTS if words in message]
+        return _print_errors(["; ".join([message, *hints, f"see '{path} --help'"])], 2)
     except Exception as error:
         return _failed(error)
 

@@ -53,13 +53,15 @@ class RemoteCommands:
         self._selection.check("tables", fields)
         self._print(select_columns("tables", self._wanted, fields), self._selection.of(found))
 
-    def health(self, *, ready: bool) -> int:
-        """Whether the agent works, or is ready, in one line; 0 if so, else 1."""
-        found = self._remote.probe("/readyz" if ready else "/healthz")
-        parts = [found.get("error", ""), *(" ".join(each.values()) for name in _LISTS for each in found.get(name, ()))]
+    def health(self, *, ready: bool, fresh: bool) -> int:
+        """Whether the agent works, is ready, or is ready with all tables synced, in one line; 0 if so, else 1."""
+        found = self._remote.probe("/readyz" if ready or fresh else "/healthz")
         status = found.get("status", "failed")
+        if fresh and status == "ready":
+            status = "stale" if found["stale"] else "fresh"
+        parts = [found.get("error", ""), *(part for name in _LISTS for part in _grouped(found.get(name, ())))]
         output.say(printable(": ".join(filter(None, [status, "; ".join(filter(None, parts))]))))
-        return 0 if status in ("ok", "ready") else 1
+        return 0 if status in ("ok", "ready", "fresh") else 1
 
     def show(self, table: str, limit: int | None) -> None:
         """All rows, or the first ones."""
@@ -114,7 +116,11 @@ class RemoteCommands:
 
     def wait(self, table: str, key: tuple[str, ...], wanted: str | None, timeout_s: float) -> int:
         """Wait until something is true of a table. Returns 1 if it is not within the time, else 0."""
-        return 0 if wait(self._remote, table, key, wanted, timeout_s) else 1
+        if wait(self._remote, table, key, wanted, timeout_s):
+            return 0
+        awaited = wanted or ("present" if key else "filled")
+        output.note(f"{' '.join([table, *key])}: not {awaited} within {timeout_s:g} s")
+        return 1
 
     def top(self, *, once: bool) -> None:
         """Show rates until Ctrl-C."""
@@ -168,6 +174,8 @@ class RemoteCommands:
 
     def _print(self, columns: Sequence[Column], found: Sequence[Any]) -> None:
         output.rows(self._output, columns, found, selected=self._wanted is not None)
+        if not found and self._output in FOR_PEOPLE:
+            output.note("nothing to show")
 
     def _columns(self, table: str) -> Any:
         """The columns to print. The fields of the table are requested from the agent only when they are needed."""
@@ -202,6 +210,16 @@ class RemoteCommands:
                         return
                 case _:
                     pass
+
+
+def _grouped(found: Sequence[dict[str, str]]) -> list[str]:
+    """A text for each thing, and one for all tables of which the same is said."""
+    tables: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for each in found:
+        same = tuple((name, value) for name, value in each.items() if name != "table")
+        tables.setdefault(same, []).extend([each["table"]] if "table" in each else [])
+    texts = [{"cluster": "", "table": ", ".join(names), **dict(same)} for same, names in tables.items()]
+    return [" ".join(filter(None, text.values())) for text in texts]
 
 
 def _path(what: str, table: str) -> str:

@@ -35,10 +35,16 @@ SOURCES = {
     tls: {ca-file: ca.pem, cert-file: client.pem, key-file: client-key.pem}
   # kubernetes: {tables: [policies, namespaces]} # what such an etcd does not carry
 """,
+    "etcd": """\
+  etcd:
+    endpoints: ["http://127.0.0.1:2379"] # an etcd to which another agent publishes tables
+    tables: [nodes, services, pods] # as they are called there, under `consumers: [publish: ...]`
+    # tls: {ca-file: ca.pem, cert-file: client.pem, key-file: client-key.pem}
+""",
 }
 """Name of a backend -> its lines below ``ingest:``."""
 
-EXTRAS = {"kubernetes": "kubernetes", "kvstore": "etcd", "clustermesh": "etcd"}
+EXTRAS = {"kubernetes": "kubernetes", "kvstore": "etcd", "clustermesh": "etcd", "etcd": "etcd"}
 """Name of a backend -> the extra of the package that it needs."""
 
 _TEXT = """\
@@ -51,7 +57,7 @@ _TEXT = """\
 
 cluster:
   name: cluster1 # lower-case letters, digits and dashes, at most 32
-  id: 1 # 1 to 255, different in each cluster of a mesh
+  id: 1 # different in each cluster of a mesh: 1 to 255, or to 511 if Cilium's max-connected-clusters says so
 
 # Where rows come from. Each table has one source.{extra}
 ingest:

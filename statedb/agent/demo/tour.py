@@ -21,6 +21,7 @@ from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, 
 from ..errors import StartError
 from ..process.agent import Agent
 from ..process.config import Config, parse_config
+from ..process.logs import shown_on_stderr
 
 _CLUSTER = "cluster1"
 _WAIT_S = 30.0
@@ -231,7 +232,7 @@ def _keep_running(agent: Agent, directory: Path, stay_s: float | None, say: Call
     say(f"\nThe agent stays up {how_long}. Change the manifests in {directory}, and ask it:")
     say(f"  statedb --server {agent.address} changes endpoints")
     say(f"\nOpen this in a browser:  {agent.address}/")
-    with contextlib.suppress(KeyboardInterrupt):
+    with shown_on_stderr("info"), contextlib.suppress(KeyboardInterrupt):
         agent.join(stay_s)
 
 
@@ -240,6 +241,6 @@ def _next_steps(backend: str) -> str:
     return (
         "Try next:\n"
         f"  statedb demo --keep{option}      the same, and the agent stays\n"
-        "  statedb run -c examples/agent.yaml    an agent of your own; then, elsewhere:\n"
+        "  statedb init; statedb run -c agent.yaml    an agent of your own; then, in another shell:\n"
         "  statedb tables; statedb show endpoints; statedb changes endpoints -o json"
     )

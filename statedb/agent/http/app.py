@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import anyio
@@ -23,7 +24,6 @@ from ..metrics.exposition import Metrics
 from ..wording import suggestion
 from .access import Access
 from .authentication import Authentication
-from .concurrency import ConcurrencyLimit
 from .connections import Limits
 from .guard import Guard
 from .openapi import document
@@ -82,7 +82,8 @@ class _Answers:
         self._metrics = metrics
         self._metrics_thread = anyio.CapacityLimiter(1)  # its own: a scrape never waits for queries
         self._threads = anyio.CapacityLimiter(THREADS)
-        self._queries = ConcurrencyLimit(limits.queries)
+        self._queries_max = limits.queries
+        self._query_count = 0
 
     def endpoint(self, resource: Resource) -> Callable[[Request], Any]:
         """The function that Starlette calls for a request."""
@@ -102,7 +103,7 @@ class _Answers:
 
     def query_count(self) -> int:
         """How many queries are being answered."""
-        return self._queries.count
+        return self._query_count
 
     async def metrics(self, request: Request) -> Response:
         """What Prometheus scrapes, computed on a thread of its own."""
@@ -127,7 +128,9 @@ class _Answers:
             return _Streaming(request, self._streams.lines(table, parameters.texts("key")), lines=True)
         if resource.kind == "probe":
             return _complete(resource.respond(self._resources, request.path_params, parameters))
-        with self._queries.acquire() as permit:
+        with ExitStack() as query:
+            self._begin_query()
+            query.callback(self._end_query)
             reply = await self._compute(resource.respond, self._resources, request.path_params, parameters)
             if isinstance(reply.body, tuple):
                 return _complete(reply)
@@ -135,7 +138,15 @@ class _Answers:
             first = [await self._compute(next, pieces, b""), await self._compute(next, pieces, b"")]
             if not first[1]:
                 return _complete(Reply(reply.status, tuple(first), lines=reply.lines))
-            return _Streaming(request, self._pieces(first, pieces), lines=reply.lines, ended=permit.keep())
+            return _Streaming(request, self._pieces(first, pieces), lines=reply.lines, ended=query.pop_all().close)
+
+    def _begin_query(self) -> None:
+        if self._query_count >= self._queries_max:
+            raise Overloaded(f"{self._queries_max} queries are being answered already; ask again")
+        self._query_count += 1
+
+    def _end_query(self) -> None:
+        self._query_count -= 1
 
     async def _pieces(self, first: Iterable[bytes], more: Iterator[bytes]) -> AsyncIterator[bytes]:
         for piece in first:

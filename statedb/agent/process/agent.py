@@ -68,7 +68,9 @@ class Agent:
         self._delayed_start = DelayedStart(self.db, self._start_consumers)
         readiness = Readiness(self.db, self.sources, self.consumers, self.remotes)
         self._monitor = Monitor(readiness)
-        resources = Resources(self.db, readiness, flows(self.consumers))
+        resources = Resources(
+            self.db, readiness, flows(self.consumers, {each.kind: each.options for each in config.consumers})
+        )
         self._history = History(self.db, self.consumers)
         self._live = Live(self.db, self._history, resources.live_status, config.cluster.name)
         self._serving = Serving(resources, self._streams, self._live, config, limits)

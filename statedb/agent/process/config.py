@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
 from ingest import BACKENDS, Backend, InvalidOptions, RemoteClustersOptions, discover
+from ingest.backends import chosen_tables
 from ingest.manifests import yaml_text
 from statedb.catalog import TABLES
 from statedb.catalog.wire.cluster_configs import is_cluster_name
@@ -131,7 +133,7 @@ def _mapping(data: bytes | str) -> dict[str, Any]:
     except yaml_text.YamlError as error:
         raise ConfigError([f"is not YAML: {error}"]) from None
     if not values:
-        raise ConfigError(["is empty; begin with examples/agent.yaml"])
+        raise ConfigError(["is empty; 'statedb init' writes one to begin with"])
     if len(values) > 1:
         raise ConfigError(["holds several documents; keep one, without '---'"])
     if not isinstance(values[0], dict):
@@ -184,8 +186,8 @@ def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Prob
     options = to_struct(backend.options, value, path, problems)
     if options is None:
         return None
-    chosen: tuple[str, ...] | None = getattr(options, "tables", None)
-    if chosen is not None and not chosen:
+    chosen = backend.chosen(options)
+    if chosen_tables(options) == ():
         problems.add(f"{path}.tables", "the list is empty; name at least one, or leave the option out to fill all")
     for place, table in enumerate(chosen or ()):
         if table not in backend.tables:
@@ -252,8 +254,9 @@ def _check_names(ingest: tuple[IngestConfig, ...], consumers: tuple[ConsumerConf
     """Check that no table which options add has the name of another table that the agent has."""
     taken = {table.name: "the catalog" for table in TABLES}
     for consumer in consumers:
-        extra_tables = CONSUMER_KINDS[consumer.kind].extra_tables(consumer.options)
-        taken |= {table.name: f"consumer {consumer.kind!r}" for table in extra_tables}
+        kind = CONSUMER_KINDS[consumer.kind]
+        added = [*kind.fills, *[table.name for table in kind.extra_tables(consumer.options)]]
+        taken |= dict.fromkeys(added, f"consumer {consumer.kind!r}")
     for each in ingest:
         for table in BACKENDS[each.backend].extra(each.options):
             if table.name in taken:
@@ -288,9 +291,10 @@ def _consumers(
         else:
             kind = CONSUMER_KINDS[name]
             options = to_struct(kind.options, {} if value is None else value, f"{path}.{name}", problems)
-            missing = [] if filled is None else [table for table in kind.needs if table not in filled]
+            reads = kind.needs if options is None else kind.reads(options)
+            missing = [] if filled is None else [table for table in reads if table not in filled]
             if missing:
-                problems.add(path, _unfilled(name, missing))
+                problems.add(path, _unfilled(name, missing, filled or ()))
             if kind.needs_remote_clusters and not has_remotes:
                 problems.add(path, f"{name!r} is about remote clusters, and there are none; add remote-clusters")
             _check_endpoints(getattr(options, "etcd", None), f"{path}.{name}.etcd", problems)
@@ -299,9 +303,11 @@ def _consumers(
     return tuple(found.values())
 
 
-def _unfilled(name: str, missing: list[str]) -> str:
+def _unfilled(name: str, missing: list[str], filled: Iterable[str]) -> str:
     tables = f"table{'' if len(missing) == 1 else 's'} {', '.join(missing)}"
     carriers = [backend.name for backend in BACKENDS.values() if set(missing) <= set(backend.tables)]
+    if not carriers:
+        return f"{name!r} needs the {tables}, which no source fills; there are {', '.join(sorted(filled))}"
     return (
         f"{name!r} needs the {tables}, which no source fills; under 'ingest' add "
         f"{carriers[0]}: {{tables: [{', '.join(missing)}]}} (or {', '.join(carriers[1:])}), or take the consumer out"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Meta
 
 from consumers.etcd.meshcache import MeshCacheOptions, open_meshcache
 from consumers.etcd.publisher import PublisherOptions, open_publisher
@@ -18,7 +17,7 @@ from consumers.tables.loadbalancer import derive_loadbalancer
 from consumers.tables.routes import derive_routes
 from consumers.tables.selectors import derive_selectors
 from ingest.errors import InvalidOptions, MissingDependency
-from ingest.keyspace.options import EtcdOptions, ServiceResolverOptions, TlsOptions
+from ingest.keyspace.options import EtcdServers
 from ingest.source import AnyTable
 from statedb import Database
 from statedb.catalog import EndpointSlices, Mirror
@@ -26,6 +25,8 @@ from statedb.catalog.wire.endpoint_slices import can_decompress
 
 from ..consumer import Consumer
 from ..http.resources import Flow
+from .parts import Parts
+from .publish import PublishSettings, open_publish
 
 if TYPE_CHECKING:
     from ingest.etcd import Client
@@ -45,6 +46,12 @@ class ConsumerKind(msgspec.Struct, frozen=True):
     """The tables that it derives from those."""
     needs_remote_clusters: bool = False
     """Whether the configuration must have ``remote-clusters`` for it."""
+    named: Callable[[Any], tuple[str, ...]] = lambda _: ()
+    """options -> more tables that sources must fill, because the options name them."""
+
+    def reads(self, options: Any) -> tuple[str, ...]:
+        """All tables that sources must fill for it (Any: its options)."""
+        return (*self.needs, *self.named(options))
 
 
 class NoOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -63,32 +70,21 @@ class SelectorsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"
     peers_are_local: bool = True
 
 
-class DerivedTables:
+class DerivedTables(Parts[Derivation[Any, Any]]):
     """A `Consumer` made of one or several derived tables."""
 
     queue_size = 0
 
     def __init__(self, db: Database, name: str, *parts: Derivation[Any, Any]) -> None:
         """``parts`` are started and stopped together."""
-        self.name = name
+        super().__init__(name, parts)
         self._db = db
-        self._parts = parts
-
-    @property
-    def health(self) -> str:
-        """The health of the first part that is not OK."""
-        return next((part.health for part in self._parts if part.health != "OK"), "OK")
 
     @property
     def ready(self) -> bool:
         """Whether the derived tables are initialized."""
         snapshot = self._db.snapshot()
         return all(snapshot[part.target].initialized for part in self._parts)
-
-    @property
-    def crash(self) -> BaseException | None:
-        """The exception of the first part that crashed."""
-        return next((part.crash for part in self._parts if part.crash is not None), None)
 
     @property
     def set_aside_count(self) -> int:
@@ -100,21 +96,6 @@ class DerivedTables:
         """How many tries have failed since the start."""
         return sum([part.failures for part in self._parts])
 
-    def start(self) -> None:
-        """Start each part."""
-        for part in self._parts:
-            part.start()
-
-    def stop(self) -> None:
-        """Ask each part to end; the tables stay."""
-        for part in self._parts:
-            part.stop()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until all parts have ended, ``timeout`` seconds for each; False when one has not."""
-        ended = [part.join(timeout) for part in self._parts]
-        return all(ended)
-
 
 def _open_ipcache(db: Database, cluster: str, _: int, options: IPCacheOptions) -> Consumer:
     return DerivedTables(db, "ipcache", derive_ipcache(db, cluster, local_node=options.local_node))
@@ -124,30 +105,16 @@ def _open_selectors(db: Database, cluster: str, _: int, options: SelectorsOption
     return DerivedTables(db, "selectors", *derive_selectors(db, cluster, peers_are_local=options.peers_are_local))
 
 
-class EtcdTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """The etcd to write to, with the same options as an etcd that backends read from."""
-
-    endpoints: Annotated[tuple[str, ...], Meta(min_length=1)]
-    tls: TlsOptions | None = None
-    username: str | None = None
-    password_file: str | None = None
-    host_aliases: dict[str, tuple[str, ...]] = {}
-    service_resolver: ServiceResolverOptions | None = None
-    request_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
-    keepalive_s: Annotated[float, Meta(ge=5)] = 10.0
-    keepalive_timeout_s: Annotated[float, Meta(gt=0)] = 3.0
-
-
 class PublisherSettings(PublisherOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """The options of the publisher, with the etcd to publish to."""
 
-    etcd: EtcdTarget
+    etcd: EtcdServers
 
 
 class MeshCacheSettings(MeshCacheOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """The options of the mesh cache, with the etcd to copy remote clusters to."""
 
-    etcd: EtcdTarget
+    etcd: EtcdServers
 
 
 def _open_publisher(db: Database, cluster: str, cluster_id: int, options: PublisherSettings) -> Consumer:
@@ -170,7 +137,11 @@ def _open_meshcache(db: Database, _: str, __: int, options: MeshCacheSettings) -
     return open_meshcache(db, _dialer(options.etcd), options)
 
 
-def _dialer(etcd: EtcdTarget) -> Callable[[], Client]:
+def _open_publish(db: Database, cluster: str, _: int, options: PublishSettings) -> Consumer:
+    return open_publish(db, cluster, options, lambda: _dialer(options.etcd))
+
+
+def _dialer(etcd: EtcdServers) -> Callable[[], Client]:
     """A function that returns a new connection at each call, to the next server each time.
 
     Raises InvalidOptions, MissingDependency.
@@ -179,8 +150,7 @@ def _dialer(etcd: EtcdTarget) -> Callable[[], Client]:
         from ingest.keyspace.connect import Connector, servers_of  # optional package: grpcio
     except ModuleNotFoundError as error:
         raise MissingDependency(f"an etcd needs the package {error.name!r}; install 'statedb[etcd]'") from error
-    where = {name: getattr(etcd, name) for name in etcd.__struct_fields__}
-    connector = Connector(servers_of(EtcdOptions(**where)))
+    connector = Connector(servers_of(etcd))
     used = False
 
     def dial() -> Client:
@@ -231,6 +201,7 @@ _ALL_KINDS = (
         extra_tables=lambda _: (Mirror,),
         needs_remote_clusters=True,
     ),
+    ConsumerKind("publish", (), PublishSettings, _open_publish, named=lambda options: options.tables),
 )
 
 _WITH_CLAIMS = frozenset({"ipcache", "routes", "loadbalancer"})
@@ -248,10 +219,10 @@ CONSUMER_KINDS: Mapping[str, ConsumerKind] = MappingProxyType({kind.name: kind f
 """By the name that stands under ``consumers:`` in a configuration."""
 
 
-def flows(consumers: Iterable[Consumer]) -> dict[str, Flow]:
-    """The tables that each consumer of an agent reads and fills, by its name."""
+def flows(consumers: Iterable[Consumer], options: Mapping[str, Any]) -> dict[str, Flow]:
+    """The tables that each consumer of an agent reads and fills, by its name; ``options`` are those of each kind."""
     kinds = [CONSUMER_KINDS[each.name] for each in consumers if each.name in CONSUMER_KINDS]
-    found = {kind.name: Flow(kind.needs, kind.fills) for kind in kinds}
+    found = {kind.name: Flow(kind.reads(options[kind.name]), kind.fills) for kind in kinds}
     claimed = [kind for kind in kinds if kind.name in _WITH_CLAIMS]
     if "conflicts" in [each.name for each in consumers]:
         reads = tuple(dict.fromkeys([table for kind in claimed for table in kind.needs]))

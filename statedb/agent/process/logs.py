@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -23,6 +24,24 @@ def log_to_stderr(level: str, form: LogFormat, before_line: Callable[[], None] =
     handler = _Handler(before_line)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+@contextmanager
+def shown_on_stderr(level: str) -> Generator[None]:
+    """While the block runs, the records of our own loggers, from this level on, go to standard error as text too."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TextFormatter())
+    loggers = [logging.getLogger(name) for name in ("statedb", "ingest")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        for logger, before in zip(loggers, levels):
+            logger.removeHandler(handler)
+            logger.setLevel(before)
 
 
 class _Handler(logging.StreamHandler[Any]):

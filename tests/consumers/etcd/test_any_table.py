@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from consumers.etcd import TableToEtcd, WriterOptions
@@ -70,6 +71,7 @@ def test_nothing_goes_before_the_table_is_initialized(etcd: LocalEtcd):
         source.start()
     with TableToEtcd(filled, PODS, etcd.client):
         until(copy, [pod("a")])
+    beat = heartbeat(etcd)
     with starting.write(PODS) as txn:
         promise = txn[PODS].begin_initializer("its source")
     with TableToEtcd(starting, PODS, etcd.client) as waiting, TableToEtcd(starting, NODES, etcd.client):
@@ -79,12 +81,20 @@ def test_nothing_goes_before_the_table_is_initialized(etcd: LocalEtcd):
         with etcd.client() as client:
             assert [kv.key for page in client.list(b"tables/pods/") for kv in page.kvs] == [b"tables/pods/c/shop/a"]
         assert waiting.health == "waiting until initialized: pods"
+        assert heartbeat(etcd) == beat  # who has not read its table yet vouches for nothing
+        assert not waiting.ready
         with starting.write(PODS) as txn:
             txn[PODS].finish_initializer(promise)
         until(copy, [pod("b")])
     for source in sources:
         source.stop()
         assert source.join(10)
+
+
+def heartbeat(etcd: LocalEtcd, table: str = "pods") -> int:
+    """The revision of the last beat of a table's writer."""
+    with etcd.client() as client:
+        return client.get(f"tables/.heartbeat/{table}".encode()).kv.mod_revision
 
 
 def insert(db: Database, *rows: Object, table: type[Objects] = PODS) -> None:
@@ -96,3 +106,21 @@ def insert(db: Database, *rows: Object, table: type[Objects] = PODS) -> None:
 def test_a_prefix_that_would_take_keys_of_others_is_refused(etcd: LocalEtcd):
     with pytest.raises(ValueError, match="must end with a slash"):
         TableToEtcd(Database(PODS), PODS, etcd.client, prefix="tables")
+
+
+def test_rows_that_are_not_owned_are_not_written(etcd: LocalEtcd):
+    maps = objects_table("maps", ("by_node",))
+    db, copy = Database(maps), Database()
+    insert(db, pod("a"), pod("b"), table=maps)
+
+    def owns(row: Object) -> bool:
+        return row.label("not-ours") == ""
+
+    source = reader(etcd, copy, maps)
+    source.start()
+    with TableToEtcd(db, maps, etcd.client, WriterOptions(retry_min_s=0.02), owns=owns):
+        until(copy, [pod("a"), pod("b")], maps)
+        insert(db, msgspec.structs.replace(pod("a"), labels=(("not-ours", "x"),)), table=maps)
+        until(copy, [pod("b")], maps)
+    source.stop()
+    assert source.join(10)

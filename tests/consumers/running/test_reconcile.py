@@ -654,3 +654,11 @@ def test_figures_count_what_was_done():
     stats = rig.reconciler.stats
     assert (stats.updates, stats.deletes, stats.errors, stats.errors_total, stats.pending) == (2, 1, 1, 1, 0)
     assert stats.updates_s >= 0
+
+
+def test_operations_that_lack_a_method_are_refused_at_once():
+    class Half:
+        def update(self, snapshot: object, row: object) -> None: ...
+
+    with pytest.raises(TypeError, match="half: the operations \\(Half\\) need the methods delete, prune"):
+        reconcile(Database(Hosts), Hosts, Half(), name="half")  # type: ignore[arg-type]

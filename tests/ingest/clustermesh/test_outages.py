@@ -293,8 +293,8 @@ def test_a_replica_that_nobody_fills_is_left_for_one_that_has_all(server: LocalE
     with TcpProxy(server.endpoint) as full, replica() as unfilled:
         unfilled.start()
         full.cut()
-        with Rig(full.endpoint, unfilled.endpoint, config_timeout_s=3600.0) as rig:
-            rig.until(lambda s: "waiting for cilium/cluster-config/cluster3" in rig.row(snapshot=s).last_error)
+        with Rig(full.endpoint, unfilled.endpoint, config_timeout_s=3600.0, retry_max_s=2.0) as rig:
+            rig.until(lambda s: "cilium/cluster-config/cluster3" in rig.row(snapshot=s).last_error)
             full.mend()
             assert rig.numbers(rig.synced()) == set(range(20))
 

@@ -217,7 +217,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_readers_have_the_rows_of_the_writer_after_any_history(history: list):
     with replica() as etcd:

@@ -120,6 +120,29 @@ def test_an_operator_may_accept_the_replacement(own_etcd: LocalEtcd, running: tu
     assert len(deletions.now()) == 20
 
 
+def test_what_the_operator_accepted_does_not_hold_for_a_third_etcd(own_etcd: LocalEtcd, running: tuple[Rig, Deletions]):
+    rig, deletions = running
+    own_etcd.kill()
+    own_etcd.forget()
+    own_etcd.start()
+    with own_etcd.client() as client:
+        put_endpoints(client, range(30, 35))
+    rig.until(lambda s: rig.row(s).withheld_deletes == 20 and len(s[Endpoints]) == 25)
+    own_etcd.kill()
+    rig.until(lambda s: "withholding" not in rig.row(s).last_error)
+    rig.source.accept()
+    own_etcd.forget()
+    own_etcd.start()
+    rig.until(lambda s: rig.row(s).withheld_deletes == 25)
+    with own_etcd.client() as client:
+        for number in range(40, 43):  # each comes with a round of its own, which would carry out what was accepted
+            put_endpoints(client, range(number, number + 1))
+            rig.until(lambda s, number=number: ip_of(number) in rig.endpoints(s))
+    assert deletions.now() == set()
+    rig.source.accept()
+    rig.until(lambda s: len(s[Endpoints]) == 3 and rig.state(s) == "synced")
+
+
 def test_one_lease_time_after_the_heartbeat_silence_counts(own_etcd: LocalEtcd):
     with own_etcd.client() as client:
         put_endpoints(client, range(20))

@@ -104,7 +104,7 @@ def start() -> Iterator[Callable[..., Agent]]:
 
     yield start
     for agent in agents:
-        assert agent.stop()
+        assert agent.stop(WAIT_S)
 
 
 @pytest.fixture
@@ -139,4 +139,4 @@ def serve(manifests: Path, tmp_path: Path, authority: Authority) -> Iterator[Cal
 
     yield serve
     for agent in agents:
-        assert agent.stop()
+        assert agent.stop(WAIT_S)

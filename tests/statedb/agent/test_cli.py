@@ -155,9 +155,10 @@ def test_check_finds_what_a_backend_finds(tmp_path: Path, capsys: pytest.Capture
         (["show", "nodes", "--colums", "a"], "No such option"),
         (["show", "nodes", "-o", "xml"], "Invalid value for '-o' / '--output': 'xml' is not one of 'table', 'wide', 'name', 'json', 'jsonl', 'yaml'"),
         (["show", "nodes", "--limit", "0"], "Invalid value for '--limit': 0 is not in the range"),
-        (["list", "nodes", "a"], "Missing option '-i' / '--index'; see 'statedb list --help'"),
+        (["list", "nodes", "a"], "Missing option '-i' / '--index'; 'statedb tables' shows the indexes of each table; see 'statedb list --help'"),
         (["get", "nodes"], "Missing argument 'KEY...'; see 'statedb get --help'"),
-        (["run"], "Missing option '-c' / '--config'; see 'statedb run --help'"),
+        (["run"], "Missing option '-c' / '--config'; name a configuration, as in -c agent.yaml; 'statedb init' writes one; see 'statedb run --help'"),
+        (["show", "nodes", "node-1"], "Got unexpected extra argument (node-1); 'statedb get TABLE KEY' shows one row"),
         (["run", "-c", "/none/agent.yaml"], "/none/agent.yaml: cannot be read: No such file or directory"),
         (["sources", "acept"], "No such command 'acept'"),
         (["tables", "--server", "ftp://x"], "'ftp://x' is not a server; write http://127.0.0.1:9974, https://host:port or unix:/path"),
@@ -337,10 +338,18 @@ def test_health_is_an_exit_status_and_one_line(
     agent = start(manifests)
     assert told(capsys, "-s", agent.address, "health") == (0, "ok\n", [])
     assert told(capsys, "health", "--ready", "-s", agent.address) == (0, "ready\n", [])
+    assert told(capsys, "health", "--fresh", "-s", agent.address) == (0, "fresh\n", [])
     readiness = agent._monitor._readiness
+    away = {"cluster": "c1", "backend": "kvstore", "state": "stale", "error": "refused"}
+    stale = [{**away, "table": "nodes"}, {**away, "table": "services"}, {**away, "table": "policies", "error": "cut"}]
+    monkeypatch.setattr(readiness, "stale", lambda: stale)
+    why = "c1 nodes, services kvstore stale refused; c1 policies kvstore stale cut"
+    assert told(capsys, "health", "--ready", "-s", agent.address) == (0, f"ready: {why}\n", [])
+    assert told(capsys, "health", "--fresh", "-s", agent.address) == (1, f"stale: {why}\n", [])
     monkeypatch.setattr(readiness, "failures", lambda: ["kvstore/c1: KeyError: 'x'"])
     monkeypatch.setattr(readiness, "missing", lambda: [{"table": "nodes", "state": "connecting"}])
     assert told(capsys, "health", "-s", agent.address) == (1, "failed: kvstore/c1: KeyError: 'x'\n", [])
-    assert told(capsys, "health", "--ready", "-s", agent.address) == (1, "not ready: nodes connecting\n", [])
+    for option in ("--ready", "--fresh"):
+        assert told(capsys, "health", option, "-s", agent.address) == (1, "not ready: nodes connecting\n", [])
     assert agent.stop()
     assert told(capsys, "health", "-s", agent.address)[0] == 2

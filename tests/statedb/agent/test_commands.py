@@ -264,3 +264,15 @@ def test_sorting_puts_numbers_in_their_order_and_empty_values_last():
     assert Selection(sort="a").of(rows) == [{"a": 9}, {"a": 10}, {"a": None}, {"a": ""}]
     with pytest.raises(BadRequest, match="no condition"):
         Selection(where=["=x"])
+
+
+def test_what_shows_nothing_says_so(manifests: Path, start: Callable[..., Agent], capsys: pytest.CaptureFixture):
+    on = ("-s", start(manifests).address)
+    for command in (("show", "rejected"), ("prefix", "nodes", "c2"), ("consumers",)):
+        status, out, err = told(capsys, *command, *on)
+        assert (status, len(out.splitlines()), err) == (0, 1, ["statedb: nothing to show"])
+    assert told(capsys, "show", "rejected", "-o", "json", *on) == (0, "[]\n", [])
+    late = told(capsys, "wait", "nodes", "--for", "rows=9", "--timeout", "0", *on)
+    assert late == (1, "", ["statedb: nodes: not rows=9 within 0 s"])
+    late = told(capsys, "wait", "nodes", "c1/z", "--timeout", "0", *on)
+    assert late == (1, "", ["statedb: nodes c1/z: not present within 0 s"])

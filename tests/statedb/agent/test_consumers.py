@@ -54,7 +54,7 @@ def test_each_mistake_has_its_line(text: str, told: str):
 
 def test_a_consumer_of_a_table_that_no_source_fills_is_refused():
     assert problems(KVSTORE + "consumers: [selectors]") == (
-        "consumers[0]: 'selectors' needs the table policies, which no source fills; under 'ingest' add manifests: {tables: [policies]} (or kubernetes), or take the consumer out",
+        "consumers[0]: 'selectors' needs the table policies, which no source fills; under 'ingest' add manifests: {tables: [policies]} (or kubernetes, etcd), or take the consumer out",
     )
     parse_config(
         "ingest: {kvstore: {endpoints: ['http://e:1']}, kubernetes: {tables: [policies]}}\nconsumers: [selectors]"

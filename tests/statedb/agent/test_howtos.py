@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from ingest.etcd.local import LocalEtcd
 from statedb.agent.demo.etcd import MirroredEtcd
+from statedb.testing.kubernetes import ApiServer
 
 from .certificates import Authority
 
@@ -250,6 +252,73 @@ def test_an_agent_is_monitored(started: Folder):
     assert started.run(started.line("curl -s -o answer")) == "200"
     started.run(started.line("statedb health"))
     assert "synced" in started.run(started.line("statedb sources"))
+
+
+@follow("../tutorials/agent.md")
+def test_the_tutorial_of_an_agent_of_ones_own(folder: Folder):
+    folder.run(folder.line("statedb init cluster1"))
+    folder.path /= "cluster1"
+    folder.write("agent.yaml", (folder.path / "agent.yaml").read_text())
+    assert "good" in folder.run(folder.line("statedb check"))
+    start, again = [command for command in folder.unused if command.startswith("statedb run")]
+    folder.start(start)
+    folder.run(folder.line("statedb tables"))
+    assert "node-3" in folder.run(folder.line("statedb show nodes"))
+    assert "10.244.3.25" in folder.run(folder.line("statedb list endpoints"))
+    assert "synced" in folder.run(folder.line("statedb sources"))
+
+    good = folder.configuration(0)
+    watching = subprocess.Popen(
+        ["bash", "-c", folder._spelled(folder.line("statedb watch"))],
+        cwd=folder.path,
+        env=folder.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stderr is not None
+    assert "watching nodes" in watching.stderr.readline()
+    folder.write("cluster/node-4.yaml", good)
+    assert "node-4" in watching.communicate(timeout=WAIT_S)[0]
+    folder.write("cluster/node-4.yaml", good.replace("172.18.0.5", "172.18.0.500"))
+    folder.run("statedb wait rejected --for rows=1")
+    assert "172.18.0.500" in folder.run(folder.line("statedb show rejected"))
+    assert "node-4" in folder.run(folder.line("statedb get nodes"))
+
+    folder.write("cluster/node-4.yaml", good)
+    config = (folder.path / "agent.yaml").read_text()
+    folder.write("agent.yaml", config.replace("# consumers:", "consumers:"))
+    folder.start(again)
+    folder.unused = [command for command in folder.unused if not command.startswith("statedb run")]
+    assert "ipcache" in folder.run(folder.line("statedb consumers"))
+    assert "10.244.3.25" in folder.run(folder.line("statedb list ipcache"))
+
+
+@follow("fan-out.md")
+def test_a_resource_is_fanned_out(folder: Folder, installed: Path):
+    with ApiServer() as server, LocalEtcd() as etcd:
+        etcd.start()
+        containers = [{"name": "web", "image": "example.org/web"}]
+        server.create(
+            {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web"}, "spec": {"containers": containers}}
+        )
+        folder.env["KUBECONFIG"] = server.write_kubeconfig(folder.path / "kubeconfig")
+        reader = Folder(folder.path / "reader", "fan-out.md", installed)
+        reader.path.mkdir()
+        publishing, reading = (
+            folder.configuration(number).replace("http://127.0.0.1:2379", etcd.endpoint) for number in (0, 1)
+        )
+        folder.write("publisher.yaml", publishing + 'http: {listen: "127.0.0.1:9974"}\n')
+        reader.write("reader.yaml", reading.replace("127.0.0.1:9975", "127.0.0.1:9974"))
+        folder.start("statedb run -c publisher.yaml")
+        try:
+            reader.start("statedb run -c reader.yaml")
+            (show,) = [command for command in INLINE.findall(folder.text) if command.startswith("statedb show")]
+            rows = folder.run(show)
+            assert "web" in rows
+            assert reader.run(show) == rows
+        finally:
+            reader.stop()
 
 
 WITH_SNIPPETS = [page.name for page in sorted(PAGES.glob("*.md")) if SNIPPET.search(page.read_text())]

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from ingest.etcd.local import LocalEtcd
 from statedb import Database
 from statedb.agent import Agent, ConfigError, parse_config
-from statedb.agent.process.logs import JsonFormatter, TextFormatter
+from statedb.agent.process.logs import JsonFormatter, TextFormatter, shown_on_stderr
 from statedb.agent.readiness import CONSUMER_GRACE_S, Readiness
 from statedb.catalog.wire import keys
 
@@ -106,6 +106,17 @@ def test_an_outage_of_etcd_is_one_line_at_its_beginning_and_one_at_its_end(lines
     assert began.startswith(f"kvstore/c1 {names}: synced -> stale after ")
     assert ended.startswith(f"kvstore/c1 {names}: stale -> synced after ")
     assert all("-> absent " in line for line in lines.found[2:])
+
+
+def test_what_is_shown_for_a_while_is_not_shown_afterwards(capsys: pytest.CaptureFixture[str]):
+    logger = logging.getLogger("ingest")
+    level = logger.level
+    with shown_on_stderr("info"):
+        logger.info("kvstore/c1 nodes: stale -> synced after 1.0 s")
+    logger.info("later")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("Z INFO ingest: kvstore/c1 nodes: stale -> synced after 1.0 s")
+    assert logger.level == level
 
 
 class Sometimes:

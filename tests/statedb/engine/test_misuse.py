@@ -482,7 +482,7 @@ def test_rows_that_are_not_there_or_not_the_same() -> None:
     with db.write(Pods) as txn:
         pods = txn[Pods]
         assert told(RowNotFound, lambda: pods.replace(Pod("x"))) == missing
-        assert told(RowNotFound, lambda: pods.modify("x", lambda row: row)) == missing
+        assert told(RowNotFound, lambda: pods.modify("x", lambda row: row)) == missing.replace("replace", "modify")
         for use in (lambda: pods.replace(Pod("a"), at=7), lambda: pods.delete("a", at=7)):
             assert told(RevisionMismatch, use) == "table 'pods': row 'a' is at revision 1, not 7; read it again"
         assert told(DuplicateKey, lambda: pods.insert(Pod("b", address="10.0.0.1"))) == (
@@ -540,3 +540,7 @@ def test_every_refusal_is_of_one_family() -> None:
     for error in (TableNotOpen, TransactionClosed, NestedWrite, InvalidRow, InvalidKey, IndexFunctionError):
         assert issubclass(error, StateDBError)
         assert error.__doc__
+
+
+def test_the_repr_of_a_database_names_its_tables() -> None:
+    assert (repr(Database()), repr(Database(Pods))) == ("<Database without tables>", "<Database pods>")

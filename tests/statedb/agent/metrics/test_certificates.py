@@ -96,6 +96,8 @@ def exposed(readiness: Readiness, files: dict[tuple[str, str], str]) -> str:
 BACKENDS = {
     "kvstore": "endpoints: ['https://127.0.0.1:1'], tls: {ca-file: CA, cert-file: CERT, key-file: KEY}",
     "clustermesh": "endpoints: ['https://127.0.0.1:1'], tls: {ca-file: CA, cert-file: CERT, key-file: KEY}",
+    "etcd": "tables: [nodes, identities, endpoints, services, backends], endpoints: ['https://127.0.0.1:1'], "
+    "tls: {ca-file: CA, cert-file: CERT, key-file: KEY}",
     "kubernetes": "kubeconfig: KUBECONFIG",
 }
 

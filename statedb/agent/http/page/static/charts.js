@@ -64,7 +64,7 @@ export class Chart {
     const marks = [0, 1 / 3, 2 / 3, 1].map((share) => {
       const anchor = share === 0 ? "start" : share === 1 ? "end" : "middle";
       const ago = span * (1 - share);
-      const text = share === 1 ? "now" : span > 60 ? `−${Math.round(ago / 6) / 10} min` : `−${ago} s`;
+      const text = share === 1 ? "now" : span > 60 ? `−${Math.round(ago / 6) / 10} min` : `−${Math.round(ago)} s`;
       return svg("text", { x: this._x(start + span * share), y: SIZE.height - 5, "text-anchor": anchor }, text);
     });
     return [...parts, ...marks];
