@@ -16,7 +16,7 @@ from tests.apiserver import binary
 
 HELM = binary.Program("helm", "helm.sh/helm/v4", "helm.sh/helm/v4/cmd/helm", Path(__file__).parent)
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "statedb"
-RELEASE, NAMESPACE = "test", "statedb"
+RELEASE, NAMESPACE = "test", "rendered"
 
 
 def find() -> str | None:

@@ -43,7 +43,7 @@ PATHS = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def namespace(apiserver: ApiServer) -> None:
     """One that admits pods of the standard `restricted` only, on a server that knows PodMonitors."""
     crd = yaml.safe_load((Path(__file__).parent / "podmonitors.yaml").read_text())
