@@ -9,9 +9,9 @@ def repaired(data: bytes) -> bytes | None:
     For what a decoder refused. What it raises for such bytes depends on the version of msgspec: UnicodeDecodeError
     before 0.23, and DecodeError since.
 
-    >>> repaired(b"caf\xe9")
-    b'caf\xef\xbf\xbd'
-    >>> repaired(b"cafe")
+    >>> repaired(b"web\xe9")
+    b'web\xef\xbf\xbd'
+    >>> repaired(b"web")
     """
     try:
         data.decode()
