@@ -80,7 +80,16 @@ def test_the_operator_follows_the_label(server: ApiServer):
         assert names["source"].join(20)
 
 
+def delete_pods(server: ApiServer, label: str) -> None:
+    """Delete the pods of other tests that have this label too."""
+    for pod in server.rest().get(f"/api/v1/pods?labelSelector={label}")["items"]:
+        metadata = pod["metadata"]
+        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+        server.rest().delete(f"{path}?gracePeriodSeconds=0")
+
+
 def test_the_snippet_of_the_readme_runs(server: ApiServer):
+    delete_pods(server, "app%3Dweb")
     names: dict[str, Any] = {"__name__": "snippet"}
     metadata = {"name": "web-1", "labels": {"app": "web"}}
     spec = {"containers": [{"name": "web", "image": "example.org/web"}]}

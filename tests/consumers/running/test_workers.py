@@ -203,7 +203,7 @@ def test_a_prune_has_the_world_for_itself():
 
 def test_batches_have_one_worker_and_the_error_says_so():
     class InBatches(Rig):
-        update_batch = delete_batch = None
+        update_batch = delete_batch = Rig.update
 
     db = Database(Hosts)
     with pytest.raises(ValueError, match="operations in batches have one worker; give larger batches instead"):

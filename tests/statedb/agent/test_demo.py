@@ -33,7 +33,7 @@ def test_it_shows_the_main_job_and_ends_well(backend: str):
         "$ statedb show nodes",
         "10.244.3.25        65642",
         f"cluster1  endpoints   {backend}",
-        "statedb run -c examples/agent.yaml",
+        "statedb init; statedb run -c agent.yaml",
     ):
         assert told in done.stdout, told
     if backend == "manifests":
