@@ -23,8 +23,13 @@ def _escape(char: str) -> str:
 
 
 def suggestion(names: Iterable[str], wrong: str) -> str:
-    """The name that was probably meant instead of ``wrong``, if one is close, then all ``names``."""
+    """The name that was probably meant instead of ``wrong``, if one is close, then all ``names``.
+
+    >>> suggestion(["nodes", "addresses"], "addr"), suggestion(["nodes"], "pods")
+    ("did you mean 'addresses'? known are nodes, addresses", 'known are nodes')
+    """
     names = tuple(names)
-    close = difflib.get_close_matches(wrong, names, 1, 0.6)
+    close = [name for name in names if len(wrong) > 2 and name.startswith(wrong)]
+    close = close or difflib.get_close_matches(wrong, names, 1, 0.7)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known are {', '.join(names)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, overload
 
 from .concern import initializers_concern, key_concern, prefix_concern, table_concern
 from .errors import InvalidKey, RowNotFound, TransactionClosed
@@ -40,6 +40,9 @@ class _Items(ItemsView[K, R]):
         return iter([(key_of(row), row) for row in self._view._rows_in_order()])
 
 
+_WRITES = ("insert", "insert_new", "insert_all", "replace", "modify", "delete", "delete_all", "clear")
+
+
 class TableView(Mapping[K, R]):
     """One table at one instant: a mapping from primary key to row, in key order, that never changes.
 
@@ -58,6 +61,15 @@ class TableView(Mapping[K, R]):
     def __repr__(self) -> str:
         """Table, number of rows and revision."""
         return f"<{type(self).__name__} {self._source.store.name}: {len(self)} rows at revision {self.revision}>"
+
+    if not TYPE_CHECKING:  # for a type checker these attributes do not exist
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Raises AttributeError, and says what to do where a row should be written."""
+            problem = f"{type(self).__name__} has no attribute {name!r}"
+            if name in _WRITES:
+                problem += f": it is for reading; write with 'with db.write(T) as txn: txn[T].{name}(...)'"
+            raise AttributeError(problem)
 
     def _repr_html_(self) -> str | None:
         """The first rows, for notebooks. None after the end of the transaction."""

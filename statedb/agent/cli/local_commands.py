@@ -145,10 +145,10 @@ def connect(path: str, timeout_s: float) -> int:
         for source in sources:
             source.start()
         read = _read_once(db, sources, timeout_s)
+        snapshot = db.snapshot()  # before they are stopped: a source that is stopped says so
     finally:
         for source in sources:
             source.stop()
-    snapshot = db.snapshot()
     rows = [row for source in sources for table in source.tables if (row := _source_row(snapshot, source, table))]
     say("")
     print_lines(align_rows(DEFAULT_COLUMNS["sources"], msgspec.to_builtins(rows)))
@@ -157,14 +157,22 @@ def connect(path: str, timeout_s: float) -> int:
 
 def _read_once(db: Database, sources: Iterable[Source], timeout_s: float) -> bool:
     """Wait until all sources have been read, and show how far they are; False after the timeout."""
-    tables = [table for source in sources for table in source.tables]
     deadline = time.monotonic() + timeout_s
     with progress.shown() as show:
-        while not db.wait_initialized(*tables, timeout=max(0.0, min(_POLL_S, deadline - time.monotonic()))):
+        while not _are_read(snapshot := db.snapshot(), sources):
             if time.monotonic() >= deadline:
                 return False
+            snapshot[Sources].watch().wait(max(0.0, min(_POLL_S, deadline - time.monotonic())))
             show(lambda: reading(db, sources))
     return True
+
+
+def _are_read(snapshot: Snapshot, sources: Iterable[Source]) -> bool:
+    """Whether all tables have been read, and their sources say so."""
+    rows = [_source_row(snapshot, source, table) for source in sources for table in source.tables]
+    tables = [table for source in sources for table in source.tables]
+    is_under_way = any(row is not None and row.state in ("connecting", "syncing") for row in rows)
+    return not is_under_way and all(snapshot[table].initialized for table in tables)
 
 
 def _source_row(snapshot: Snapshot, source: Source, table: AnyTable) -> SourceRow | None:

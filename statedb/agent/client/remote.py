@@ -138,7 +138,7 @@ class Remote:
     def _unreachable(self, reason: str) -> Unreachable:
         return Unreachable(
             f"no agent answers at {self.address}{reason}; start one with 'statedb run -c agent.yaml', "
-            "or name another with --server or STATEDB_SERVER"
+            "or give the address of another (on the command line: --server or STATEDB_SERVER)"
         )
 
     def _decoded(self, data: bytes) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class Remote:
         try:
             return msgspec.json.decode(data, type=dict[str, Any])
         except msgspec.DecodeError:
-            raise Unreachable(f"what answers at {self.address} is no agent; name one with --server") from None
+            raise Unreachable(f"what answers at {self.address} is no agent; give the address of one") from None
 
     def _refusal(self, response: http.client.HTTPResponse) -> AgentError:
         body = self._decoded(response.read())

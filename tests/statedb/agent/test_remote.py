@@ -82,7 +82,7 @@ def test_nobody_there_is_one_line_with_the_remedy(tmp_path: Path):
             Remote(f"127.0.0.1:{port}").table(Nodes).rows()
     assert str(caught.value) == (
         f"no agent answers at http://127.0.0.1:{port}; start one with 'statedb run -c agent.yaml', "
-        "or name another with --server or STATEDB_SERVER"
+        "or give the address of another (on the command line: --server or STATEDB_SERVER)"
     )
     with pytest.raises(Unreachable, match="there is no such socket"):
         Remote(f"unix:{tmp_path}/none.sock").table(Nodes).rows()

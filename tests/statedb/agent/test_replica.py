@@ -293,7 +293,7 @@ def test_the_error_of_an_agent_that_is_away_is_one_line_with_the_remedy():
                 replica,
                 connected=False,
                 last_error=f"no agent answers at {home.address}; start one with 'statedb run -c agent.yaml', "
-                "or name another with --server or STATEDB_SERVER",
+                "or give the address of another (on the command line: --server or STATEDB_SERVER)",
             )
             assert link.connections == 1
             home.begin()
@@ -400,7 +400,7 @@ def test_what_is_no_agent_is_told():
         Replica(Remote(server), Nodes, options=QUICKLY) as replica,
     ):
         link = until(replica, lambda snapshot: snapshot[Links]["nodes"].last_error != "")[Links]["nodes"]
-        assert link.last_error == f"what answers at http://{server} is no agent; name one with --server"
+        assert link.last_error == f"what answers at http://{server} is no agent; give the address of one"
 
 
 # -- the end -----------------------------------------------------------------------------------------------------
