@@ -59,8 +59,8 @@ def test_a_prefix_waits_for_its_own_canary_and_no_other(server: LocalEtcd):
         publisher.put((CANARIES[0], b"now"))
         rig.until(lambda s: rig.row("nodes").state == "synced")
         assert len(rig.db.snapshot()[Nodes]) == 1
-        row = rig.row("endpoints")
-        assert (row.state, row.last_error) == ("syncing", f"waiting for {IP_CANARY}: not all of it is there yet")
+        waits = ("syncing", f"waiting for {IP_CANARY}: not all of it is there yet")
+        rig.until(lambda s: ((row := rig.row("endpoints", snapshot=s)).state, row.last_error) == waits)
         assert not rig.db.snapshot()[Endpoints]
         publisher.put((IP_CANARY, b"now"))
         rig.until(lambda s: len(s[Endpoints]) == 2)
