@@ -13,7 +13,6 @@ import socket
 import ssl
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
@@ -22,6 +21,8 @@ import msgspec
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError, ProtocolError
+
+from ..unfinished_tls import close_unfinished_tls
 
 _KEEPALIVE = [
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -261,14 +262,6 @@ def _body(response: BaseHTTPResponse, timeout_s: float) -> bytes:
         if len(body) > _SMALL_BYTES or time.monotonic() > until:
             raise http.client.HTTPException("the answer does not end")
     return body
-
-
-def close_unfinished_tls(error: OSError) -> None:
-    """Close the TLS socket that Python leaves to the garbage collector if the peer resets before the handshake."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        made = frame.f_locals.get("self")
-        if isinstance(made, ssl.SSLSocket):
-            made.close()
 
 
 def _shut(handle: socket.socket) -> None:

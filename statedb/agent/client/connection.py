@@ -9,6 +9,8 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from ingest.unfinished_tls import close_unfinished_tls
+
 from ..address import Address
 
 
@@ -79,7 +81,11 @@ class Connection(http.client.HTTPConnection):
         if not self._address.path:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is not None:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._address.host)
+            try:
+                self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._address.host)
+            except OSError as error:
+                close_unfinished_tls(error)
+                raise
 
 
 def _socket_addresses(address: Address) -> list[tuple[int, Any]]:
