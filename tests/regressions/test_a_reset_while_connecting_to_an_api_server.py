@@ -4,7 +4,6 @@ Found by the histories of tests/ingest/test_kubernetes_histories.py: a server th
 accepted.
 """
 
-import gc
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from ingest.kubernetes.errors import Unavailable
 from ingest.kubernetes.request import Request
 from ingest.kubernetes.sockets import Sockets
 
-from ..tcp_reset import ResettingServer
+from ..tcp_reset import ResettingServer, open_tls_sockets
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -30,20 +29,21 @@ def test_a_reset_while_connecting_is_an_outage(monkeypatch: pytest.MonkeyPatch, 
             pass
 
 
-@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_a_reset_before_the_handshake_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch):
     """Python 3.11 leaves the TLS socket to its collector then."""
     connect = Sockets.connect
+    before = open_tls_sockets()
     with ResettingServer() as server:
 
         def connect_and_be_reset(*arguments: Any) -> Any:
             connected = connect(*arguments)
-            server.wait()
+            server.reset(connected[0])
             return connected
 
         monkeypatch.setattr(Sockets, "connect", connect_and_be_reset)
         api = Api(KubernetesOptions(server=f"https://127.0.0.1:{server.port}"))
-        with pytest.raises(Unavailable, match="Connection reset by peer"):
+        with pytest.raises(Unavailable, match="Connection reset by peer") as caught:
             with api.get(Request("list", "nodes", "/")):
                 pass
-    gc.collect()
+    assert caught.value.__context__ is not None  # it refers to what was left
+    assert open_tls_sockets() == before
