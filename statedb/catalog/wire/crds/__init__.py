@@ -13,6 +13,7 @@ itself: the rows are `PartlyRead` then. Whatever else is wrong raises WireError 
 Field tables: cilium/cilium clustermesh-apiserver/clustermesh/converters.go and service_sync.go, pkg/k8s/node.go.
 """
 
+from ._objects import read
 from .endpoints import endpoint, endpoint_slice_of_cilium
 from .identities import identity
 from .namespaces import namespace
@@ -29,6 +30,7 @@ __all__ = [
     "namespace",
     "node",
     "policy",
+    "read",
     "service",
     "whole_endpoint_slice",
 ]
