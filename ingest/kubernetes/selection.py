@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct, structs
@@ -81,7 +80,8 @@ def table_of(named: Named) -> AnyTable:
     name = options.table or options.resource.partition(".")[0].lower()
     try:
         if options.typed:
-            return _typed_table(_typed_kind(options), options.table)
+            kind = _typed_kind(options)
+            return kind.table_named(options.table or kind.table.name)
         return objects_table(name, tuple(_indexes(options)))
     except InvalidTable as error:
         raise InvalidOptions(f"resources: {options.resource}: {error}; name another one by the option table") from None
@@ -91,8 +91,7 @@ def _typed_kind(options: ResourceOptions) -> kinds.Kind:
     """The resource with typed rows that is meant. Raises InvalidOptions."""
     kind = kinds.kind_named(options.resource)
     if kind is None:
-        names = ", ".join(sorted(each.table.name for each in kinds.KINDS))
-        raise InvalidOptions(f"resources: {options.resource}: has no typed rows; those that have are {names}")
+        raise InvalidOptions(f"resources: {options.resource}: has no typed rows; those that have are {kinds.known()}")
     for option in ("only", "keep", "drop", "index"):
         if getattr(options, option):
             raise InvalidOptions(
@@ -100,11 +99,6 @@ def _typed_kind(options: ResourceOptions) -> kinds.Kind:
                 f"leave the option {option} out, or typed"
             )
     return kind
-
-
-@cache
-def _typed_table(kind: kinds.Kind, name: str | None) -> AnyTable:
-    return kind.table if name in (None, kind.table.name) else kind.table.named(name)
 
 
 def tables_of(resources: Iterable[Named]) -> tuple[AnyTable, ...]:

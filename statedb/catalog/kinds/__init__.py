@@ -11,6 +11,7 @@ reading only. What rows leave out is in an `Object`, which any resource can have
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -75,6 +76,10 @@ class Kind(msgspec.Struct, frozen=True):
         """The resource as kubectl names it, with its version: ``pods.v1``, ``deployments.v1.apps``."""
         return ".".join(filter(None, (self.table.name, self.version, self.group)))
 
+    def table_named(self, name: str) -> type[Table[Any, Any]]:
+        """The table under this name; the same class for the same name. Raises InvalidTable."""
+        return self.table if name == self.table.name else _named(self.table, name)
+
     @property
     def names(self) -> frozenset[str]:
         """All names of the resource, in lower case."""
@@ -82,6 +87,11 @@ class Kind(msgspec.Struct, frozen=True):
         short = {plural, self.table.row_type.__name__.lower(), self.short} - {""}
         endings = ("", f".{self.group}", f".{self.version}.{self.group}") if self.group else ("", f".{self.version}")
         return frozenset({name + ending for name in short for ending in endings})
+
+
+@cache
+def _named(table: type[Table[Any, Any]], name: str) -> type[Table[Any, Any]]:
+    return table.named(name)
 
 
 KINDS: tuple[Kind, ...] = (
@@ -121,6 +131,11 @@ def kind_named(resource: str) -> Kind | None:
     ('deployments', None)
     """
     return _BY_NAME.get(resource.lower())
+
+
+def known() -> str:
+    """The names of all resources with typed rows, for messages."""
+    return ", ".join(sorted([kind.table.name for kind in KINDS]))
 
 
 def kind_of(table: type[Table[Any, Any]]) -> Kind | None:
@@ -181,5 +196,6 @@ __all__ = [
     "StatefulSets",
     "kind_named",
     "kind_of",
+    "known",
     "quantity",
 ]

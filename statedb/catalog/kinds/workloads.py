@@ -15,7 +15,6 @@ class RollingUpdate(Part, frozen=True, gc=False):
 
     max_unavailable: IntOrString | None = None
     max_surge: IntOrString | None = None
-    partition: Int | None = None
 
 
 class Strategy(Part, frozen=True, gc=False):
@@ -94,6 +93,20 @@ class ReplicaSets(Table[ObjectKey, ReplicaSet], name="replicasets"):
     primary, by_namespace, by_label, by_owner = standard(ReplicaSet)
 
 
+class OrdinalUpdate(Part, frozen=True, gc=False):
+    """Which pods of a stateful set are replaced: those with an ordinal of at least ``partition``."""
+
+    partition: Int | None = None
+    max_unavailable: IntOrString | None = None
+
+
+class OrdinalStrategy(Part, frozen=True, gc=False):
+    """How the pods of a stateful set are replaced by newer ones."""
+
+    type: str = ""
+    rolling_update: OrdinalUpdate | None = None
+
+
 class StatefulSetSpec(Part, frozen=True, gc=False):
     """What a stateful set shall be."""
 
@@ -103,7 +116,7 @@ class StatefulSetSpec(Part, frozen=True, gc=False):
     selector: LabelSelector = LabelSelector()
     template: PodTemplate = PodTemplate()
     volume_claim_templates: tuple[ClaimTemplate, ...] = ()
-    update_strategy: Strategy = Strategy()
+    update_strategy: OrdinalStrategy = OrdinalStrategy()
     min_ready_seconds: Int = 0
 
 
