@@ -181,6 +181,43 @@ def test_an_operator_may_accept_what_is_there(server: LocalEtcd):
         reader.until(lambda s: not reader.names(s))
 
 
+def test_what_goes_after_an_operator_has_accepted_is_judged_as_ever(server: LocalEtcd):
+    db = Database(PODS)
+    insert(db, pod("a"))
+    with Reader(server.endpoint) as reader:
+        with writer(db, server):
+            reader.has("a")
+            lists = reader.source.list_verdict
+            listed: list[int] = []
+            reader.source.list_verdict = lambda *each: listed.append(each[1]) or lists(*each)  # type: ignore
+            reader.source.accept()
+            reader.until(lambda _: listed, "the list of what was accepted")
+            reader.has("a")
+        end_leases(server)
+        reader.told("stale: waiting for tables/.synced/pods")
+        reader.until(lambda s: reader.row(s).withheld_deletes == 1)
+        assert reader.deleted == set()
+
+
+def test_a_third_etcd_that_answers_before_the_accepted_one_is_not_believed(server: LocalEtcd):
+    db = Database(PODS)
+    insert(db, pod("a"))
+    with Reader(server.endpoint) as reader:
+        with writer(db, server):
+            reader.has("a")
+        empty(server)
+        reader.told("stale: waiting for tables/.synced/pods")
+        server.kill()
+        reader.until(lambda s: reader.row(s).state == "stale" and "waiting" not in reader.row(s).last_error)
+        reader.source.accept()
+        server.forget()
+        server.add_arguments(token())
+        server.start()
+        reader.told("stale: waiting for tables/.synced/pods")
+        reader.source.accept()
+        reader.until(lambda s: not reader.names(s))
+
+
 def test_the_reader_of_one_table_judges_likewise(server: LocalEtcd):
     db, copy = Database(PODS), Database()
     insert(db, pod("a"))
