@@ -129,7 +129,9 @@ class FanoutSource(EtcdSource):
         answers = [each.connect(client, now) for each in self._evidence.values()]
         header, watched = answers[-1][0], {key: start for _, starts in answers for key, start in starts.items()}
         history, why = self._keyspace.history(client, header)
-        if history in (History.OTHER, History.UNPROVEN) and any(each.writers.is_doubted for each in self._evidence.values()):
+        if history in (History.OTHER, History.UNPROVEN) and any(
+            each.writers.is_doubted for each in self._evidence.values()
+        ):
             self._accepted = False  # that was another one
         if history is not History.SAME:
             self._keyspace.begin(header)
