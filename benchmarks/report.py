@@ -17,7 +17,7 @@ from typing import Any
 import click
 import msgspec
 
-from . import glance
+from . import overview
 from .harness import Figure
 
 _NEEDLESS = re.compile(r"<!--.*?-->|<script.*?</script>", re.DOTALL)
@@ -278,7 +278,7 @@ def _with_full(page: str, runs: list[Run]) -> tuple[str, dict[str, str]]:
     drawn = charts(runs)
     by_name = {(run.workload, figure.name): figure for run in runs for figure in run.figures}
     first = {"peers.svg": "Beside others", "memory.svg": "Memory of a row", "age.svg": "By age of the snapshot"}
-    page = with_block(page, "glance", f"{around(runs)}\n\n{glance.table(by_name)}{shown(drawn, first)}")
+    page = with_block(page, "overview", f"{around(runs)}\n\n{overview.table(by_name)}{shown(drawn, first)}")
     links = shown(drawn, {"go.svg": "Beside the Go original"})
     return with_block(page, "peers", f"{table_of_peers(runs)}{links}"), drawn
 

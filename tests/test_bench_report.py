@@ -12,8 +12,8 @@ import pytest
 
 # As a program of its own: the package that draws changes how Python imports, and tests have better things to do.
 PAGE = """before
-<!-- glance -->
-<!-- end of glance -->
+<!-- overview -->
+<!-- end of overview -->
 <!-- figures -->
 of yesterday
 <!-- end of figures -->
@@ -69,7 +69,7 @@ def test_tables_go_where_the_page_says_and_nowhere_else(tmp_path: Path):
     text = page.read_text()
     head = "Python 3.11.7, 2 shared cores, 40 000 rows, commit abc1234."
     assert text.startswith(
-        f"before\n<!-- glance -->\n{head}\n\n| what you do | it takes | elsewhere |\n|---|---|---|\n"
+        f"before\n<!-- overview -->\n{head}\n\n| what you do | it takes | elsewhere |\n|---|---|---|\n"
     )
     assert f"<!-- figures -->\n{head} 6 figures, 2 of them with a target; 2 missed it:\n" in text
     assert "| `insert` | transactions of 1, ratio | 9.98 x | at most 9 |\n" in text
@@ -111,7 +111,7 @@ def test_the_go_original_and_memory_have_a_column_and_charts_where_there_are_fig
     text = page.read_text()
     assert "| | sqlite3 | immutables | Go statedb |\n" in text
     assert "| snapshot |  |  | 0.004 |\n| memory of a row | 0.55 |  |  |\n\n![Beside the Go original]" in text
-    first = text.partition("<!-- end of glance -->")[0]
+    first = text.partition("<!-- end of overview -->")[0]
     assert "| keep a row in memory | 476 bytes |  |\n" in first
     assert "\n\n![Memory of a row](charts/memory.svg)\n" in first
     drawn = {path.name: path.read_text() for path in (page.parent / "charts").iterdir()}
@@ -142,7 +142,7 @@ def test_the_page_in_the_repository_is_what_its_data_say(tmp_path: Path):
     assert place.read_text() == page.read_text()
     for name in ("performance.jsonl", "performance.csv"):
         assert (tmp_path / "data" / name).read_text() == (page.parent / "data" / name).read_text()
-    assert len(re.findall(r"^\| .* \|$", page.read_text().partition("<!-- end of glance -->")[0], re.MULTILINE)) == 21
+    assert len(re.findall(r"^\| .* \|$", page.read_text().partition("<!-- end of overview -->")[0], re.MULTILINE)) == 21
 
 
 @pytest.mark.parametrize(

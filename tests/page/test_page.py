@@ -137,8 +137,8 @@ def test_rows_are_found_by_each_kind_of_index_and_by_text(page: Page, start: Cal
     page.wait_for_function("() => document.querySelector('.problem').textContent.includes('whole number')")
 
 
-def test_the_grid_is_used_with_the_keyboard_alone(page: Page, start: Callable[..., Agent]):
-    agent = start()
+def go_to_the_end(page: Page, agent: Agent) -> None:
+    """Open a table of 5 000 rows and press End, so that the first rows are not there any more."""
     write(agent.db, *[endpoint(number) for number in range(5000)])
     open_table(page, agent)
     until_seen(page, expected(agent.db))
@@ -146,6 +146,10 @@ def test_the_grid_is_used_with_the_keyboard_alone(page: Page, start: Callable[..
     page.keyboard.press("End")
     last = list(agent.db.snapshot()[Endpoints])[-1].ip
     page.wait_for_function("ip => document.querySelector('.current')?.children[0].textContent === ip", arg=last)
+
+
+def test_the_grid_is_used_with_the_keyboard_alone(page: Page, start: Callable[..., Agent]):
+    go_to_the_end(page, start())
     active = page.locator(".grid").get_attribute("aria-activedescendant")
     assert page.locator(f"#{active}").get_attribute("aria-rowindex") == "5001"
     page.keyboard.press("Home")
@@ -160,14 +164,7 @@ def test_the_grid_is_used_with_the_keyboard_alone(page: Page, start: Callable[..
 
 
 def test_a_row_that_is_chosen_before_it_is_there_opens_when_it_comes(page: Page, start: Callable[..., Agent]):
-    agent = start()
-    write(agent.db, *[endpoint(number) for number in range(5000)])
-    open_table(page, agent)
-    until_seen(page, expected(agent.db))
-    page.focus(".grid")
-    page.keyboard.press("End")
-    last = list(agent.db.snapshot()[Endpoints])[-1].ip
-    page.wait_for_function("ip => document.querySelector('.current')?.children[0].textContent === ip", arg=last)
+    go_to_the_end(page, start())
     held: list[Route] | None = []
     page.route("**/tables/endpoints*", lambda route: route.continue_() if held is None else held.append(route))
     page.keyboard.press("Home")

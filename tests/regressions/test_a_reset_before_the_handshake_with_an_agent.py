@@ -3,36 +3,28 @@
 Python 3.11 does not close the TLS socket of a peer that resets before the handshake begins.
 """
 
-import gc
 import socket
 import ssl
-import struct
-import threading
 from typing import Any
 
 import pytest
 
 from statedb.agent import AgentError, Remote
 
+from ..tcp_reset import ResettingServer, open_tls_sockets
 
-@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+
 def test_no_socket_stays_open(monkeypatch: pytest.MonkeyPatch):
-    listening = socket.create_server(("127.0.0.1", 0))
-
-    def reset_who_comes() -> None:
-        accepted, _ = listening.accept()
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        accepted.close()
-
-    thread = threading.Thread(target=reset_who_comes)
-    thread.start()
     wrap = ssl.SSLContext.wrap_socket
+    before = open_tls_sockets()
+    with ResettingServer() as server:
 
-    def wrap_after_the_reset(*arguments: Any, **options: Any) -> ssl.SSLSocket:
-        thread.join()
-        return wrap(*arguments, **options)
+        def wrap_after_the_reset(context: ssl.SSLContext, sock: socket.socket, **options: Any) -> ssl.SSLSocket:
+            server.reset(sock)
+            return wrap(context, sock, **options)
 
-    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrap_after_the_reset)
-    with listening, pytest.raises(AgentError):
-        Remote(f"https://127.0.0.1:{listening.getsockname()[1]}").json("/tables")
-    gc.collect()
+        monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrap_after_the_reset)
+        with pytest.raises(AgentError) as caught:
+            Remote(f"https://127.0.0.1:{server.port}").json("/tables")
+    assert caught.value.__context__ is not None  # it refers to what was left
+    assert open_tls_sockets() == before

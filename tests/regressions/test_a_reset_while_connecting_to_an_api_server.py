@@ -4,10 +4,6 @@ Found by the histories of tests/ingest/test_kubernetes_histories.py: a server th
 accepted.
 """
 
-import gc
-import socket
-import struct
-import threading
 from typing import Any
 
 import pytest
@@ -17,6 +13,8 @@ from ingest.kubernetes.api import Api
 from ingest.kubernetes.errors import Unavailable
 from ingest.kubernetes.request import Request
 from ingest.kubernetes.sockets import Sockets
+
+from ..tcp_reset import ResettingServer, open_tls_sockets
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -31,28 +29,21 @@ def test_a_reset_while_connecting_is_an_outage(monkeypatch: pytest.MonkeyPatch, 
             pass
 
 
-@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_a_reset_before_the_handshake_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch):
     """Python 3.11 leaves the TLS socket to its collector then."""
-    listening = socket.create_server(("127.0.0.1", 0))
-
-    def reset_who_comes() -> None:
-        accepted, _ = listening.accept()
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        accepted.close()
-
-    thread = threading.Thread(target=reset_who_comes)
-    thread.start()
     connect = Sockets.connect
+    before = open_tls_sockets()
+    with ResettingServer() as server:
 
-    def connect_and_be_reset(*arguments: Any) -> Any:
-        connected = connect(*arguments)
-        thread.join()
-        return connected
+        def connect_and_be_reset(*arguments: Any) -> Any:
+            connected = connect(*arguments)
+            server.reset(connected[0])
+            return connected
 
-    monkeypatch.setattr(Sockets, "connect", connect_and_be_reset)
-    api = Api(KubernetesOptions(server=f"https://127.0.0.1:{listening.getsockname()[1]}"))
-    with listening, pytest.raises(Unavailable, match="Connection reset by peer"):
-        with api.get(Request("list", "nodes", "/")):
-            pass
-    gc.collect()
+        monkeypatch.setattr(Sockets, "connect", connect_and_be_reset)
+        api = Api(KubernetesOptions(server=f"https://127.0.0.1:{server.port}"))
+        with pytest.raises(Unavailable, match="Connection reset by peer") as caught:
+            with api.get(Request("list", "nodes", "/")):
+                pass
+    assert caught.value.__context__ is not None  # it refers to what was left
+    assert open_tls_sockets() == before

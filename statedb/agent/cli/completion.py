@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 
 from ..errors import AgentError
 from . import agents
-from .given import options_given
+from .given_options import options_given
 
 SHELLS = ("bash", "zsh", "fish")
 _KEYS_MAX = 50

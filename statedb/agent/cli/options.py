@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .given import options_given
+from .given_options import options_given
 from .interrupts import noticed_within_a_second
 
 if TYPE_CHECKING:

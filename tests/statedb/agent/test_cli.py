@@ -22,6 +22,7 @@ import yaml
 from statedb.agent.cli.main import _status
 from statedb.agent.process.agent import Agent
 
+from ...waiting import eventually
 from .conftest import WAIT_S, config_text, node, put
 
 COMMAND = [sys.executable, "-m", "statedb"]
@@ -229,11 +230,13 @@ def test_ctrl_c_that_comes_just_before_a_command_waits_is_not_missed(manifests: 
     agent = start(manifests)
     ended, missed = threading.Event(), []
 
+    def waits() -> bool:
+        """Whether the stream is open, and the command reads from its socket."""
+        reading = sys._current_frames()[threading.main_thread().ident or 0].f_code.co_name == "readinto"
+        return reading and any(stats.streams for stats in agent.db.stats())
+
     def interrupt() -> None:
-        end = time.monotonic() + WAIT_S
-        while not agent.http_counts.opened and time.monotonic() < end:
-            time.sleep(0.01)
-        time.sleep(0.3)  # it has read the rows by now, and waits; if not, this shows less
+        eventually(waits, "a command that waits")
         _thread.interrupt_main()
         if not ended.wait(WAIT_S / 4):
             missed.append("it still waits")

@@ -56,7 +56,7 @@ def test_silent_and_slow_clients_hold_nobody_up(manifests: Path, start: Start, c
             if number % 2:
                 client.sendall(b"GET /livez HTTP/1.1\r\nX: ")
         latencies = sorted(latency_s(agent, "/livez") for _ in range(20))
-        assert latencies[10] < 0.5
+        assert latencies[10] < 0.1
         assert request(agent, "/tables/nodes")[0] == 200
 
 
@@ -196,7 +196,7 @@ def test_many_streams_are_open_at_once(manifests: Path, start: Start, count: int
             latency_s(agent, "/livez")  # answered at all, while every stream has the change to send
             for each in streams:
                 each.until(f'"name":"n{n}"'.encode())
-        assert sorted(latency_s(agent, "/livez") for _ in range(20))[10] < 0.5
+        assert sorted(latency_s(agent, "/livez") for _ in range(20))[10] < 0.1
         began = time.monotonic()
         assert agent.stop()
         assert time.monotonic() - began < 2.0
