@@ -175,6 +175,22 @@ def test_the_canary_goes_no_later_than_rows_that_were_written_long_before_it(ser
         assert of_canary.left_s <= of_row.left_s + 1
 
 
+def test_a_server_that_compares_few_keys_gets_the_canary_again_too():
+    db = Database(PODS)
+    names = [f"p{number}" for number in range(7)]
+    canary = b"tables/.synced/pods"
+    with LocalEtcd(arguments=["--max-txn-ops=3"]) as etcd:
+        etcd.start()
+        with writer(db, etcd, lease_keys_max=1) as publisher, Reader(etcd.endpoint) as reader, etcd.client() as client:
+            for name in names:
+                insert(db, pod(name))  # each in a transaction of its own
+                reader.has(*names[: names.index(name) + 1])
+            assert publisher.wait_ready(30)
+            client.delete(canary)
+            eventually(lambda: client.get(canary).kv)
+            assert publisher.health == "OK"
+
+
 def test_the_canary_waits_for_rows_that_wait_for_their_repair(server: LocalEtcd):
     db = Database(PODS)
     insert(db, pod("a"))
