@@ -78,7 +78,7 @@ class Kind(msgspec.Struct, frozen=True):
 
     def table_named(self, name: str) -> type[Table[Any, Any]]:
         """The table under this name; the same class for the same name. Raises InvalidTable."""
-        return self.table if name == self.table.name else _named(self.table, name)
+        return self.table if name == self.table.name else _named(self, name)
 
     @property
     def names(self) -> frozenset[str]:
@@ -90,8 +90,8 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 @cache
-def _named(table: type[Table[Any, Any]], name: str) -> type[Table[Any, Any]]:
-    return table.named(name)
+def _named(kind: Kind, name: str) -> type[Table[Any, Any]]:
+    return kind.table.named(name)
 
 
 KINDS: tuple[Kind, ...] = (
