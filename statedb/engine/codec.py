@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,10 @@ import msgspec
 from .sameness import same
 
 _REMEDY = "say in the row type what its fields hold (tuple[str, ...], not tuple), or give dump and load a decoder"
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 
 def plain(row: Any) -> Any:
@@ -49,8 +54,29 @@ def row_of(table: Any, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
 
-def check_return(table: Any, row: Any, value: Any, decode: Callable[[Any, Any], Any]) -> None:
-    """Raise TypeError where what was dumped does not give the row again: told now, and not when it is needed."""
+def line(value: Any) -> bytes:
+    """A plain value as one line of JSON. Keeps what msgspec has no JSON for: lone surrogates, NaN, large integers."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def checked_line(table: Any, row: Any, revision: int, decode: Callable[[Any, Any], Any]) -> bytes:
+    """The line of a row, which gives the row again. Raises TypeError where it does not: now, and not when it is needed.
+
+    With msgspec 10 us and without it 22 us for an identity.
+    """
+    value = {"table": table.name, "revision": revision, "row": plain(row)}
+    try:
+        encoded: bytes = _encode(value)
+        if same(row, decode(table, _decode(encoded)["row"])):
+            return encoded + b"\n"
+    except Exception:  # the longer way, which follows, says what is wrong
+        pass
+    encoded = line(value)
+    _check_return(table, row, json.loads(encoded)["row"], decode)
+    return encoded
+
+
+def _check_return(table: Any, row: Any, value: Any, decode: Callable[[Any, Any], Any]) -> None:
     try:
         again = decode(table, value)
     except Exception as error:
