@@ -5,7 +5,7 @@
     {"table": "pods", "revision": 7, "row": {"name": "b", "node": "n1"}}
     {"end": 2}
 
-Rows come in key order. The last line tells a whole dump from one that was cut off.
+Rows are in key order. The last line shows that a dump is complete.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Decoder: TypeAlias = Callable[[Any, Any], Any]
 
 
 def codec() -> Any:
-    """How rows become plain values and back."""
-    from . import codec as rows  # late, for it needs msgspec: programs that never dump do without
+    """The module that converts rows to plain values and back."""
+    from . import codec as rows  # imported late: programs that never dump do not need msgspec
 
     return rows
 
 
 def dump(views: Mapping[Any, TableView[Any, Any]], decoder: Decoder | None = None) -> Iterator[bytes]:
-    """The lines, each with its newline. Made as they are asked for: writers go on, and nothing is held twice.
+    """The lines, each with its newline. They are generated one by one: writers are not blocked, and no copy is kept.
 
-    ``views`` are the tables' views, all of one snapshot (Any: of all key and row types). Every row is made again from
-    its line, by ``decoder`` or by its type, before the line is given: raises TypeError where another one comes out.
+    ``views`` are the views of the tables, all of one snapshot (Any: of all key and row types). Each line is decoded
+    again, by ``decoder`` or by the row type, before it is returned. Raises TypeError if the result is not the row.
     """
     rows = codec()
     decode = rows.row_of if decoder is None else decoder
