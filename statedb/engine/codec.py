@@ -55,7 +55,7 @@ def row_of(table: Any, value: Any) -> Any:
 
 
 def line(value: Any) -> bytes:
-    """A plain value as one line of JSON. Also takes what msgspec cannot encode: lone surrogates, NaN, large integers."""
+    """A plain value as one line of JSON. msgspec cannot encode all: lone surrogates, NaN, large integers."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
