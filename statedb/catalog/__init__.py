@@ -16,7 +16,7 @@ from .identities import Identities, Identity, IdentityKey
 from .mirror import Mirror, Mirrored, MirrorKey
 from .namespaces import Namespace, NamespaceKey, Namespaces
 from .nodes import Node, NodeAddress, NodeKey, Nodes
-from .objects import Object, ObjectKey, Objects, Owner, objects_table
+from .objects import Object, ObjectHead, ObjectKey, Objects, Owner, objects_table
 from .policies import Entity, Policies, Policy, PolicyKey, Requirement, Selector
 from .rejected import Rejected, RejectedKey, RejectedRow
 from .services import Frontend, Service, ServiceKey, Services
@@ -63,6 +63,7 @@ __all__ = [
     "NodeKey",
     "Nodes",
     "Object",
+    "ObjectHead",
     "ObjectKey",
     "Objects",
     "Owner",

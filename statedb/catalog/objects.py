@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -30,12 +30,14 @@ class Owner(msgspec.Struct, frozen=True, gc=False):
     controller: bool = False
 
 
-class Object(msgspec.Struct, frozen=True, gc=False):
-    """One object of one resource.
+H = TypeVar("H", bound="ObjectHead")
+
+
+class ObjectHead(msgspec.Struct, frozen=True, gc=False):
+    """What the row of every object has: its key and its metadata.
 
     ``version`` is its resourceVersion. ``created`` and ``deleting`` are times in the format of Kubernetes. ``deleting``
-    is empty unless the object waits for its finalizers. ``rest`` is JSON: everything except apiVersion, kind and
-    metadata. ``indexed`` has the keys of the indexes by path, in the order of the paths.
+    is empty unless the object waits for its finalizers.
     """
 
     key: ObjectKey
@@ -48,6 +50,23 @@ class Object(msgspec.Struct, frozen=True, gc=False):
     annotations: tuple[tuple[str, str], ...] = ()
     owners: tuple[Owner, ...] = ()
     finalizers: tuple[str, ...] = ()
+
+    def label(self, name: str, default: str = "") -> str:
+        """The value of a label, or ``default``."""
+        return next((value for label, value in self.labels if label == name), default)
+
+    def annotation(self, name: str, default: str = "") -> str:
+        """The value of an annotation, or ``default``."""
+        return next((value for annotation, value in self.annotations if annotation == name), default)
+
+
+class Object(ObjectHead, frozen=True, gc=False):
+    """One object of one resource, with the rest as JSON. `statedb.catalog.kinds` has typed rows for common resources.
+
+    ``rest`` is JSON: everything except apiVersion, kind and metadata. ``indexed`` has the keys of the indexes by path,
+    in the order of the paths.
+    """
+
     rest: str = "{}"
     indexed: tuple[tuple[str, ...], ...] = ()
 
@@ -68,22 +87,23 @@ class Object(msgspec.Struct, frozen=True, gc=False):
             value = value[name]
         return value
 
-    def label(self, name: str, default: str = "") -> str:
-        """The value of a label, or ``default``."""
-        return next((value for label, value in self.labels if label == name), default)
 
-    def annotation(self, name: str, default: str = "") -> str:
-        """The value of an annotation, or ``default``."""
-        return next((value for annotation, value in self.annotations if annotation == name), default)
+def standard(
+    kind: type[H],  # noqa: ARG001  # for type checkers: the indexes are over rows of this type
+) -> tuple[UniqueIndex[ObjectKey, H], Index[str, H], Index[str, H], Index[str, H]]:
+    """New indexes for a table of objects: primary, by_namespace, by_label (``app=web``), by_owner (a uid)."""
+    return (
+        UniqueIndex[ObjectKey, H](lambda each: each.key),
+        Index[str, H](lambda each: (each.key.namespace,)),
+        Index[str, H](lambda each: tuple([f"{name}={value}" for name, value in each.labels])),
+        Index[str, H](lambda each: tuple([owner.uid for owner in each.owners])),
+    )
 
 
 class Objects(Table[ObjectKey, Object], name="objects"):
     """What every table of `objects_table` has, for type checkers."""
 
-    primary = UniqueIndex[ObjectKey, Object](lambda each: each.key)
-    by_namespace = Index[str, Object](lambda each: (each.key.namespace,))
-    by_label = Index[str, Object](lambda each: tuple([f"{name}={value}" for name, value in each.labels]))
-    by_owner = Index[str, Object](lambda each: tuple([owner.uid for owner in each.owners]))
+    primary, by_namespace, by_label, by_owner = standard(Object)
 
 
 @cache
@@ -97,10 +117,7 @@ def objects_table(name: str, paths: tuple[str, ...] = ()) -> type[Objects]:
 
     def fill(namespace: dict[str, Any]) -> None:
         namespace["__doc__"] = f"The objects of the resource that fills table {name!r}."
-        for standard, index in Objects.indexes.items():
-            function = getattr(index, "key" if standard == "primary" else "keys")
-            kind: Any = UniqueIndex[ObjectKey, Object] if standard == "primary" else Index[str, Object]
-            namespace[standard] = kind(function)
+        namespace.update(zip(Objects.indexes, standard(Object)))
         for place, path in enumerate(paths):
             namespace[path] = Index[str, Object](_indexed(place))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,10 @@ import msgspec
 from .sameness import same
 
 _REMEDY = "annotate the fields of the row type in full (tuple[str, ...], not tuple), or pass a decoder to dump and load"
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 
 def plain(row: Any) -> Any:
@@ -49,10 +54,29 @@ def row_of(table: Any, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
 
-def check_return(table: Any, row: Any, value: Any, decode: Callable[[Any, Any], Any]) -> None:
-    """Raise TypeError if loading ``value`` would not return an equal row: a dump must fail when written, not when
-    loaded.
+def line(value: Any) -> bytes:
+    """A plain value as one line of JSON. msgspec cannot encode all: lone surrogates, NaN, large integers."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def checked_line(table: Any, row: Any, revision: int, decode: Callable[[Any, Any], Any]) -> bytes:
+    """The line of a row. Raises TypeError if loading it would not return an equal row.
+
+    A dump must fail when written, not when loaded. An identity takes 10 us, and 22 us without msgspec.
     """
+    value = {"table": table.name, "revision": revision, "row": plain(row)}
+    try:
+        encoded: bytes = _encode(value)
+        if same(row, decode(table, _decode(encoded)["row"])):
+            return encoded + b"\n"
+    except Exception:  # the slower way below says what is wrong
+        pass
+    encoded = line(value)
+    _check_return(table, row, json.loads(encoded)["row"], decode)
+    return encoded
+
+
+def _check_return(table: Any, row: Any, value: Any, decode: Callable[[Any, Any], Any]) -> None:
     try:
         again = decode(table, value)
     except Exception as error:

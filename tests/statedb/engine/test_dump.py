@@ -1,7 +1,9 @@
 """Dumps: what was written is what is loaded; what is no dump loads nothing."""
 
 import json
+import tracemalloc
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import attrs
@@ -79,6 +81,22 @@ class Frozen:
 class Attrs:
     key: str
     size: int
+
+
+def test_a_reader_that_stops_in_the_middle_holds_no_list_of_all_rows():
+    db = Database(Pods)
+    with db.write(Pods) as txn:
+        txn[Pods].insert_all([Pod(f"pod-{number}") for number in range(20_000)])
+    sum(1 for _ in db.dump())  # what the table keeps in order for all readers
+    tracemalloc.start()
+    try:
+        readers = [db.dump() for _ in range(5)]
+        for reader in readers:
+            next(islice(reader, 10, None))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 5 * 20_000  # bytes: less than one for each row
 
 
 @pytest.mark.parametrize("kind", [Tuple, Frozen, Attrs])
@@ -205,6 +223,18 @@ def test_a_row_that_json_does_not_know_is_an_error_and_no_line():
     assert json.loads(next(lines))["row"] == ["a", 1]
     with pytest.raises(TypeError, match=r"would be loaded as \('b', \['x'\]\)"):
         next(lines)
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**70, -(2**70), 2**64 - 1, float("inf"), 1e22, 5e-324])
+def test_what_msgspec_has_no_json_for_comes_back_too(value: object):
+    class Pairs(Table[str, tuple[str, object]], name="pairs"):
+        primary = UniqueIndex[str, tuple[str, object]](lambda row: row[0])
+
+    db, again = Database(Pairs), Database(Pairs)
+    db.insert(Pairs, ("a", value))
+    assert load(again, db.dump()) == 1
+    assert again.snapshot()[Pairs]["a"] == ("a", value)
+    assert type(again.snapshot()[Pairs]["a"][1]) is type(value)
 
 
 def test_plain_values_are_rows_too():

@@ -13,6 +13,7 @@ decoded is left out, and the rows are then `PartlyRead`. Any other error raises 
 tables: cilium/cilium clustermesh-apiserver/clustermesh/converters.go and service_sync.go, pkg/k8s/node.go.
 """
 
+from ._objects import read
 from .endpoints import endpoint, endpoint_slice_of_cilium
 from .identities import identity
 from .namespaces import namespace
@@ -29,6 +30,7 @@ __all__ = [
     "namespace",
     "node",
     "policy",
+    "read",
     "service",
     "whole_endpoint_slice",
 ]
