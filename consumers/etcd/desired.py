@@ -87,6 +87,22 @@ class Desired:
             for key in self._marks:
                 self.mark(key)
 
+    def withdraw_marks(self, present: Present) -> None:
+        """Keys that stood are gone: delete the marks before anything is written, and write them once more after all."""
+        with self.lock:
+            self.mark_again()
+            self.delete_first([key for key in self._marks if key in present])
+
+    def lacks_any(self, present: Present) -> bool:
+        """Whether a key that should have a value does not exist. Cost: O(keys)."""
+        with self.lock:
+            return any(key not in present for key in self._values)
+
+    def deletes_first(self, present: Present) -> bool:
+        """Whether keys exist that are to be deleted before anything else."""
+        with self.lock:
+            return any(key in present for key in self._to_delete_first)
+
     def delete(self, key: str) -> None:
         """The key should not exist."""
         with self.lock:

@@ -119,6 +119,8 @@ class Session:
         if not self._was_leading:
             self._was_leading = True
             self._desired.load(self.present)  # another process may have led until now
+            if self._desired.lacks_any(self.present):
+                self._desired.withdraw_marks(self.present)
             self._initial_keys_left = set(self._desired.waiting())
             self._renew_at = 0.0
         self._run_due()
@@ -231,14 +233,17 @@ class Session:
         if lost:
             log.warning("%d keys were lost with their lease and are written anew", len(lost))
             self._desired.recheck(lost)
-            self._desired.mark_again()
+            self._desired.withdraw_marks(self.present)
             self._beat_at = 0.0
         self._writer_state.repairs.drop_quiet(self._clock())
 
     def _write_heartbeat(self, now: float) -> None:
-        """Write the heartbeat, unless the published state is out of date."""
+        """Write the heartbeat, unless the published state is out of date, or a mark stands that is to go.
+
+        Readers take the mark of a writer that lives for its word that all keys stand.
+        """
         self._beat_at = now + 1.0  # unless it is written
-        if not self.stuck_s and now >= self._puts_at:
+        if not self.stuck_s and now >= self._puts_at and not self._desired.deletes_first(self.present):
             self._commit([Operation(self._rules.heartbeat, self._now())])
             if self._rules.heartbeat in self.present:
                 self._beat_at = now + self._options.heartbeat_s
