@@ -15,7 +15,7 @@ from .options import WriterOptions
 from .pacing import Pace
 from .present import Present
 from .rules import Rules
-from .store import DELETE, Event, Store, decode, encode
+from .store import DELETE, Event, Store, beat_value, decode, encode
 from .watching import OwnKeysWatch
 from .writer_state import WriterState
 
@@ -119,8 +119,6 @@ class Session:
         if not self._was_leading:
             self._was_leading = True
             self._desired.load(self.present)  # another process may have led until now
-            if self._desired.lacks_any(self.present):
-                self._desired.withdraw_marks(self.present)
             self._initial_keys_left = set(self._desired.waiting())
             self._renew_at = 0.0
         self._run_due()
@@ -213,14 +211,20 @@ class Session:
             self._periodic_at = now + self._rules.periodic(self._store)
         if now >= self._renew_at:
             self._renew()
+        self._repair_due(now)
+        self._blocked.unblock_due(now)
+        if self._writer_state.beat.is_set():
+            self._writer_state.beat.clear()
+            self._beat_at = 0.0
+        if self._rules.heartbeat and now >= self._beat_at:
+            self._write_heartbeat(now)
+
+    def _repair_due(self, now: float) -> None:
         while (key := self._writer_state.repairs.pop_due(now)) is not None:
             if key == self._rules.heartbeat:
                 self._beat_at = 0.0
             else:
                 self._desired.recheck([key])
-        self._blocked.unblock_due(now)
-        if self._rules.heartbeat and now >= self._beat_at:
-            self._write_heartbeat(now)
 
     def _renew(self) -> None:
         """Renew all leases that have keys, including those of an earlier or another process."""
@@ -238,13 +242,10 @@ class Session:
         self._writer_state.repairs.drop_quiet(self._clock())
 
     def _write_heartbeat(self, now: float) -> None:
-        """Write the heartbeat, unless the published state is out of date, or a mark stands that is to go.
-
-        Readers take the mark of a writer that lives for its word that all keys stand.
-        """
+        """Write the heartbeat, unless the published state is out of date, or keys stand that are to go first."""
         self._beat_at = now + 1.0  # unless it is written
         if not self.stuck_s and now >= self._puts_at and not self._desired.deletes_first(self.present):
-            self._commit([Operation(self._rules.heartbeat, self._now())])
+            self._commit([Operation(self._rules.heartbeat, beat_value(self._now(), self._rules.doubt()))])
             if self._rules.heartbeat in self.present:
                 self._beat_at = now + self._options.heartbeat_s
 
@@ -277,11 +278,7 @@ class Session:
     def _prepare_mark(self) -> None:
         """A mark says that all other keys are there: queue those that are lost, and let it outlive none of them."""
         self._renew()
-        while (key := self._writer_state.repairs.pop_due(math.inf)) is not None:
-            if key == self._rules.heartbeat:
-                self._beat_at = 0.0
-            else:
-                self._desired.recheck([key])
+        self._repair_due(math.inf)
 
     def _choose(self, *, puts_too: bool) -> list[Operation]:
         """The next operations. Keys that need none leave the queue."""

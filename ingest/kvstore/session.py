@@ -121,7 +121,7 @@ class KvstoreSource(EtcdSource):
         header = allowed(HEARTBEAT, partial(client.get, HEARTBEAT)).header
         history, why = self._keyspace.history(client, header)
         if history in (History.OTHER, History.UNPROVEN):
-            if self._history in (History.OTHER, History.UNPROVEN):  # else the operator has accepted whichever comes next
+            if self._history in (History.OTHER, History.UNPROVEN):  # else whichever comes next is accepted
                 self._accepted = False
             self._history, self._difference = history, why
             self._writer.restart()
