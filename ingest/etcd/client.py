@@ -204,11 +204,9 @@ class Client:
         and Unauthenticated where the server refuses every request.
         """
         put, delete, operation = CLASSES["PutRequest"], CLASSES["DeleteRangeRequest"], CLASSES["RequestOp"]
-        compare = []
-        if fence is not None:
-            compare = [CLASSES["Compare"](key=fence[0], target=_VALUE, result=_EQUAL, value=fence[1])]
-        for key, lease in attached.items():
-            compare.append(CLASSES["Compare"](key=key, target=_LEASE, result=_EQUAL, lease=lease))
+        expect = CLASSES["Compare"]
+        compare = [] if fence is None else [expect(key=fence[0], target=_VALUE, result=_EQUAL, value=fence[1])]
+        compare += [expect(key=key, target=_LEASE, result=_EQUAL, lease=lease) for key, lease in attached.items()]
         writes = [operation(request_put=put(key=key, value=value, lease=lease)) for key, value, lease in puts]
         writes += [operation(request_delete_range=delete(key=key)) for key in deletes]
         try:
@@ -394,10 +392,7 @@ class Client:
 
 
 _EQUAL = 0
-_CREATE = 1
-_MOD = 2
-_VALUE = 3
-_LEASE = 4
+_CREATE, _MOD, _VALUE, _LEASE = 1, 2, 3, 4
 """Enums of etcd's Compare: its result and its targets."""
 
 
