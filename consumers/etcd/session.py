@@ -379,7 +379,7 @@ class Session:
                 value, lease = values[each.key]
                 self.present.put(each.key, value, lease, revision)
         done = [each for each in part if each.key != self._rules.heartbeat]
-        self._initial_keys_left -= {each.key for each in done if each.value is not None or each.key not in self._desired}
+        self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
         self._desired.written(done, self.present, self._leases.is_good)
 
     def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:
