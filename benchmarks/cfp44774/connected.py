@@ -65,11 +65,16 @@ class Connected(msgspec.Struct):
 @click.option("--seconds", type=click.FloatRange(5), default=30.0, show_default=True, help="Of load.")
 @click.option("--json", "path", type=click.Path(dir_okay=False), help="Append every run as a JSON line.")
 @click.option("--report", is_flag=True, help="Write the table into docs/scale.md.")
-def main(agents: Sequence[int], rate: float, seconds: float, path: str | None, report: bool) -> None:
+@click.option("--from", "source", type=click.Path(exists=True), help="Take the runs of this file as well.")
+def main(
+    agents: Sequence[int], rate: float, seconds: float, path: str | None, report: bool, source: str | None
+) -> None:
     """See the help text."""
     program = build()
-    runs = [("crd", each) for each in agents] + [("mesh", max(agents))]
+    runs = [("crd", each) for each in agents] + [("mesh", max(agents))] if max(agents) else []
     found = []
+    if source is not None:
+        found = [msgspec.json.decode(line, type=Connected) for line in Path(source).read_bytes().splitlines()]
     for mode, number in runs:
         found.append(run(program, mode, number, rate, seconds))
         say(f"{mode}, {number} agents: {found[-1].events:.0f} events, {found[-1].cores:.3f} cores")
@@ -99,13 +104,15 @@ def run(program: Path, mode: str, agents: int, rate: float, seconds: float) -> C
     plan = Plan(nodes=100, agents=agents, namespaces=20, deployments=deployments, pods_a_second=rate, cycles=1)
     with ApiServer() as server:
         server.start()
-        load = Load(server, plan)
-        load.prepare()
+        before_all = Load(server, plan)
+        before_all.prepare()
+        before_all.close()
         groups = [(agents, (*_OFFLOADED, *_POLICIES))] if mode == "crd" else [(1, _OFFLOADED), (agents, _POLICIES)]
         begun = time.monotonic()
         with watching(program, server, groups) as watches:
             say(f"{mode}: {watches} watches are connected after {time.monotonic() - begun:.0f} s")
             time.sleep(10.0)  # until the server is done with the connecting
+            load = Load(server, plan)  # on connections of its own: the first ones have been idle for too long
             rest, at_rest = Metrics(server), time.monotonic()
             time.sleep(20.0)
             before, begun = Metrics(server), time.monotonic()
@@ -113,7 +120,7 @@ def run(program: Path, mode: str, agents: int, rate: float, seconds: float) -> C
             time.sleep(5.0)  # until the last event is sent
             after, ended = Metrics(server), time.monotonic()
             resident = taken(server.pid)[1]
-        load.close()
+            load.close()
     return Connected(
         mode=mode,
         agents=agents,
