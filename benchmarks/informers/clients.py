@@ -9,15 +9,12 @@ import asyncio
 import importlib
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-from ingest import KubernetesOptions, kubernetes
-from statedb import Database
-from statedb.catalog import kinds
-
-Any_ = Any  # of packages that may not be there, and whose types are unknown here
+Any_: TypeAlias = Any
+"""Of packages that may not be there, and whose types are unknown here."""
 
 
 class Seen:
@@ -52,9 +49,11 @@ class Store:
         self._seen.pod(name)
 
 
-def _table(seen: Seen, kubeconfig: str, named: Any) -> None:
-    db = Database()
-    source = kubernetes.resources(db, named, options=KubernetesOptions(kubeconfig=kubeconfig))
+def _table(seen: Seen, kubeconfig: str, *, typed: bool) -> None:
+    kubernetes: Any_ = importlib.import_module("ingest.kubernetes")  # here, so that the others need not carry it
+    db = importlib.import_module("statedb").Database()
+    pods = importlib.import_module("statedb.catalog.kinds").Pods if typed else "pods"
+    source = kubernetes.resources(db, pods, options=kubernetes.KubernetesOptions(kubeconfig=kubeconfig))
     (table,) = source.tables
     source.start()
     with db.changes(table) as stream:
@@ -65,12 +64,12 @@ def _table(seen: Seen, kubeconfig: str, named: Any) -> None:
 
 def ours_typed(seen: Seen, kubeconfig: str, url: str, ca: str, token: str) -> None:  # noqa: ARG001
     """Our table of typed rows."""
-    _table(seen, kubeconfig, kinds.Pods)
+    _table(seen, kubeconfig, typed=True)
 
 
 def ours_as_they_come(seen: Seen, kubeconfig: str, url: str, ca: str, token: str) -> None:  # noqa: ARG001
     """Our table of rows as they come."""
-    _table(seen, kubeconfig, "pods")
+    _table(seen, kubeconfig, typed=False)
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
