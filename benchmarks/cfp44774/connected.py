@@ -54,9 +54,9 @@ class Connected(msgspec.Struct):
     resident: int
 
     @property
-    def cores(self) -> float:
-        """In use under the load."""
-        return self.cpu_s / self.seconds
+    def load_s(self) -> float:
+        """CPU seconds for the load: beyond what the server takes at rest in the same time."""
+        return self.cpu_s - self.rest_cores * self.seconds
 
 
 @click.command(help="Events and CPU at an API server with watches really connected; some 10 minutes.")
@@ -77,7 +77,7 @@ def main(
         found = [msgspec.json.decode(line, type=Connected) for line in Path(source).read_bytes().splitlines()]
     for mode, number in runs:
         found.append(run(program, mode, number, rate, seconds))
-        say(f"{mode}, {number} agents: {found[-1].events:.0f} events, {found[-1].cores:.3f} cores")
+        say(f"{mode}, {number} agents: {found[-1].events:.0f} events, {found[-1].load_s:.2f} s of CPU")
         if path is not None:
             with Path(path).open("ab") as file:
                 file.write(msgspec.json.encode(found[-1]) + b"\n")
@@ -135,29 +135,34 @@ def run(program: Path, mode: str, agents: int, rate: float, seconds: float) -> C
 
 
 def table_of(runs: Sequence[Connected]) -> str:
-    """What was measured, and beside it what the run with the fewest agents but none would have said of the others."""
+    """What was measured, and beside it what the run with the fewest agents would have said of those with more."""
     alone = next((each for each in runs if not each.agents), None)
     few = next((each for each in runs if each.agents and each.mode == "crd"), None)
     rows = []
     for each in runs:
-        events, used = ("", "")
+        events, used, an_event = "", "", ""
+        if alone is not None and each.mode == "crd" and each.agents:
+            an_event = f"{(each.load_s - alone.load_s) / each.events * 1e6:.0f} µs"
         if alone is not None and few is not None and each.mode == "crd" and each.agents > few.agents:
             factor = each.agents / few.agents
-            events = whole((few.events / few.seconds) * factor)
-            used = cores(alone.cores + (few.cores - alone.cores) * factor)
+            events = whole(few.events * factor)
+            used = f"{alone.load_s + (few.load_s - alone.load_s) * factor:.1f} s"
         rows.append(
             (
-                f"{each.mode.upper() if each.mode == 'crd' else each.mode}, {whole(each.agents)}",
+                f"{'CRD' if each.mode == 'crd' else each.mode} mode, {whole(each.agents)}",
                 whole(each.watches),
-                whole(each.events / each.seconds),
+                f"{each.pods_a_second:.0f}",
+                whole(each.events),
                 events,
-                cores(each.cores),
+                f"{each.load_s:.1f} s",
                 used,
+                an_event,
                 cores(each.rest_cores),
                 f"{each.resident / 1e6:.0f} MB",
             )
         )
-    heads = ("agents", "watches", "events a second", "extrapolated", "CPU", "extrapolated", "CPU at rest", "memory")
+    fewest = f"from {few.agents}" if few is not None else ""
+    heads = ("agents", "watches", "pods a second", "events", fewest, "CPU", fewest, "CPU an event", "at rest", "memory")
     return table(heads, rows)
 
 
