@@ -21,7 +21,7 @@ from ..cfp44774.page import table
 from ..harness import surroundings
 from ..report import with_block
 from .clients import CLIENTS
-from .follower import Step
+from .follower import WARM, Step
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 _PODS = "/api/v1/namespaces/default/pods"
@@ -42,7 +42,7 @@ class Failed(Exception):
 @click.option("--report", is_flag=True, help="Write the table into docs/performance.md.")
 def main(pods: int, changes: int, rate: float, repeat: int, report: bool) -> None:
     """See the help text."""
-    found: dict[str, list[tuple[Step, Step]]] = {name: [] for name in CLIENTS}
+    found: dict[str, list[tuple[Step, Step, Step]]] = {name: [] for name in CLIENTS}
     failed: dict[str, str] = {}
     with ApiServer(crds=False) as server, ThreadPoolExecutor(_WRITERS) as writers:
         server.start()
@@ -83,7 +83,7 @@ def pod(number: int) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def measure(server: ApiServer, name: str, pods: int, changes: int, rate: float) -> tuple[Step, Step]:
+def measure(server: ApiServer, name: str, pods: int, changes: int, rate: float) -> tuple[Step, Step, Step]:
     """A client from its start until all is there, and then until all changes have come. Raises Failed."""
     where = [str(server.kubeconfig()), server.url, str(server.ca), server.token()]
     command = [sys.executable, "-m", "benchmarks.informers.follower", name, *where, str(pods), str(changes)]
@@ -93,11 +93,11 @@ def measure(server: ApiServer, name: str, pods: int, changes: int, rate: float) 
             synced = next(steps)
             time.sleep(1.0)  # its watch stands now
             writer, begun = Writer(server), time.monotonic()
-            for number in range(changes):
+            for number in range(WARM + changes):
                 time.sleep(max(0.0, begun + number / rate - time.monotonic()))
                 status = {"phase": "Running", "message": f"{begun} {number}"}
                 writer.send("PUT", f"{_PODS}/pod-{number % pods}/status", {**pod(number % pods), "status": status})
-            return synced, next(steps)
+            return synced, next(steps), next(steps)
         finally:
             process.kill()
 
@@ -118,16 +118,16 @@ def _steps(process: subprocess.Popen[str]) -> Iterator[Step]:
             yield msgspec.json.decode(said, type=Step)
 
 
-def table_of(found: dict[str, list[tuple[Step, Step]]], failed: dict[str, str], changes: int) -> str:
+def table_of(found: dict[str, list[tuple[Step, Step, Step]]], failed: dict[str, str], changes: int) -> str:
     """Medians, and who was left out."""
     rows = []
     for name, runs in found.items():
         if name in failed:
             rows.append((name, f"not measured: {failed[name]}", "", ""))
             continue
-        synced = statistics.median(first.cpu_s for first, _ in runs)
-        memory = statistics.median(first.resident for first, _ in runs)
-        each = statistics.median((last.cpu_s - first.cpu_s) / changes for first, last in runs)
+        synced = statistics.median(first.cpu_s for first, *_ in runs)
+        memory = statistics.median(first.resident for first, *_ in runs)
+        each = statistics.median((last.cpu_s - warm.cpu_s) / changes for _, warm, last in runs)
         rows.append((name, f"{synced:.2f} s", f"{memory / 1e6:.0f} MB", f"{each * 1e6:.0f} µs"))
     return table(("client", "CPU to synced", "memory", "CPU an event"), rows)
 

@@ -11,6 +11,9 @@ import msgspec
 
 from .clients import CLIENTS, Seen
 
+WARM = 100
+"""Changes that come before those that are measured."""
+
 
 class Step(msgspec.Struct):
     """CPU and wall-clock seconds since the process began, and the bytes that it holds."""
@@ -21,7 +24,7 @@ class Step(msgspec.Struct):
 
 
 def main(name: str, kubeconfig: str, url: str, ca: str, token: str, pods: int, changes: int) -> None:
-    """Two lines of JSON: when all pods are there, and when all changes have come. A line in words if it cannot run."""
+    """Three lines of JSON: with all pods, after the first changes, and after all; or a line that says why it cannot run."""
     began, seen = time.monotonic(), Seen()
 
     def follow() -> None:
@@ -33,7 +36,11 @@ def main(name: str, kubeconfig: str, url: str, ca: str, token: str, pods: int, c
             print(f"failed {type(error).__name__}: {error}", flush=True)
 
     threading.Thread(target=follow, daemon=True).start()
-    for holds in (lambda: len(seen.names) >= pods, lambda: seen.changes >= changes):
+    for holds in (
+        lambda: len(seen.names) >= pods,
+        lambda: seen.changes >= WARM,
+        lambda: seen.changes >= WARM + changes,
+    ):
         with seen.changed:
             seen.changed.wait_for(holds)
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
