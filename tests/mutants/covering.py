@@ -29,6 +29,7 @@ LEFT_OUT = (
     "test_injection_staging.py",
     "test_networks_model.py",
     "test_race.py",
+    "test_long_race.py",
     "test_signals.py",
     "test_typing.py",
     "test_memory.py",
