@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sized
 from functools import partial
-from threading import RLock
+from threading import get_ident
 from typing import Any
 
 from sortedcontainers import SortedList
+
+from .turn import Token, Turn
 
 _REBUILD_SHARE = 8
 _KEPT_MIN = 4096
@@ -18,21 +20,20 @@ class Order:
     """A sorted list of the keys of one dict or set, which writers change and readers sort.
 
     A writer only appends the keys it added or removed (``note``) after it changed the dict; it never waits. A reader
-    drains them under the order's own lock, and membership in the dict decides whether a key came or went, so that
+    drains them, one at a time (`Turn`), and membership in the dict decides whether a key came or went, so that
     repeated and outdated notes do no harm. Until somebody reads in order nothing is kept at all.
 
     Sorting calls the keys' own comparisons, and the collector may run meanwhile: a finalizer or a signal handler of
-    this same thread may come back here. The lock lets it in, ``_busy`` tells it, and it sorts for itself.
+    this same thread may come back here. It gets no turn, and sorts for itself.
     """
 
-    __slots__ = ("_busy", "_copied", "_keys", "_lock", "_noted_keys", "_sorted", "noted")
+    __slots__ = ("_copied", "_keys", "_noted_keys", "_sorted", "_turn", "noted")
 
     def __init__(self, keys: Any, copied: Callable[[], list[Any]] | None = None) -> None:
         """``keys`` is the dict or set whose keys are ordered; ``copied`` copies them in one step, by default `list`."""
         self._keys = keys
         self._copied: Callable[[], list[Any]] = partial(list, keys) if copied is None else copied
-        self._lock = RLock()
-        self._busy = False
+        self._turn = Turn()
         self.noted: deque[list[Any]] | None = None
         """What is still to be sorted in; None where nobody has read in order, and writers need note nothing."""
         self._noted_keys = 0
@@ -62,19 +63,23 @@ class Order:
 
         Cost: O(log n + result) once the order is up to date.
         """
-        with self._lock:
-            if self._busy:
-                return _slice(SortedList(self._copied()), low, high, limit, reverse)
-            self._busy = True
-            try:
+        mine: Token = [get_ident()]
+        try:
+            if self._turn.take(mine):
                 return _slice(self._fresh(), low, high, limit, reverse)
-            finally:
-                self._busy = False
+        finally:
+            self._turn.give_back(mine)
+        return _slice(SortedList(self._copied()), low, high, limit, reverse)
 
     def at(self, position: int) -> Any:
         """The key that stands there in order, from 0. Raises IndexError beyond the last. Cost: O(log n)."""
-        with self._lock:
-            return self._fresh()[position]
+        mine: Token = [get_ident()]
+        try:
+            if self._turn.take(mine):
+                return self._fresh()[position]
+        finally:
+            self._turn.give_back(mine)
+        return SortedList(self._copied())[position]
 
     def _fresh(self) -> Any:
         """The sorted list, up to date with every note that was there at this moment."""
@@ -111,19 +116,22 @@ class Order:
         return ordered
 
     def after_fork(self) -> None:
-        """In a child process: a thread that is not here may have been in the midst of this."""
-        self._lock = RLock()
-        if self._busy:
-            self._busy = False
-            self.noted = self._sorted = None
+        """In a child process: a thread that is not here may have been in the midst of this.
+
+        It has taken the sorted list away then, so that the next reader sorts anew.
+        """
+        self._turn = Turn()
 
     def check(self) -> None:
         """Raise AssertionError where the order, if there is one, is not that of the dict. For tests; no writer."""
-        with self._lock:
-            if self.noted is not None and self._sorted is not None and not self._busy:
+        mine: Token = [get_ident()]
+        try:
+            if self._turn.take(mine) and self.noted is not None and self._sorted is not None:
                 ordered = self._fresh()
                 ordered._check()
                 assert list(ordered) == sorted(self._keys), f"order {list(ordered)!r} is not that of the keys"
+        finally:
+            self._turn.give_back(mine)
 
 
 def _slice(ordered: Any, low: Any, high: Any, limit: int | None, reverse: bool) -> list[Any]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Mapping
-from threading import RLock
+from threading import get_ident
 from typing import Any
+
+from .turn import Token, Turn
 
 _REBUILD_SHARE = 8
 _FEW = 256
@@ -52,14 +54,13 @@ class RowList:
     handed out are never changed. Until somebody reads all rows in order, or where much changed since, there is none.
     """
 
-    __slots__ = ("_busy", "_key_of", "_list", "_lock", "_rows", "_touched_keys", "touched")
+    __slots__ = ("_key_of", "_list", "_rows", "_touched_keys", "_turn", "touched")
 
     def __init__(self, rows: dict[Any, Any], key_of: Callable[[Any], Any]) -> None:
         """``rows`` is the dict of rows."""
         self._rows = rows
         self._key_of = key_of
-        self._lock = RLock()
-        self._busy = False
+        self._turn = Turn()
         self._list: list[Any] | None = None
         self.touched: deque[list[Any]] | None = None
         """Keys of rows that came, went or were replaced since; None where there is no list."""
@@ -80,17 +81,16 @@ class RowList:
     def all(self) -> list[Any]:
         """All rows in order; do not change the list. Like every answer it may hold what a later commit wrote.
 
-        The lock lets this thread in once more: a finalizer or signal handler that comes here while keys are compared
-        finds ``_busy`` and sorts for itself.
+        One thread at a time brings the list up to date; a finalizer or signal handler that comes here while keys are
+        compared gets no turn, and sorts for itself.
         """
-        with self._lock:
-            if self._busy:
-                return sorted(self._rows.copy().values(), key=self._key_of)
-            self._busy = True
-            try:
+        mine: Token = [get_ident()]
+        try:
+            if self._turn.take(mine):
                 return self._fresh()
-            finally:
-                self._busy = False
+        finally:
+            self._turn.give_back(mine)
+        return sorted(self._rows.copy().values(), key=self._key_of)
 
     def _fresh(self) -> list[Any]:
         ordered, touched = self._list, self.touched
@@ -134,11 +134,11 @@ class RowList:
         return ordered[start:stop]
 
     def after_fork(self) -> None:
-        """In a child process: a thread that is not here may have been in the midst of this."""
-        self._lock = RLock()
-        if self._busy:
-            self._busy = False
-            self.touched = self._list = None
+        """In a child process: a thread that is not here may have been in the midst of this.
+
+        It has taken the list away then, so that the next reader sorts anew.
+        """
+        self._turn = Turn()
 
     def check(self) -> None:
         """Raise AssertionError where the list, if there is one, is not that of the rows. For tests; no writer."""
