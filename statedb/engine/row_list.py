@@ -84,6 +84,11 @@ class RowList:
         One thread at a time brings the list up to date; a finalizer or signal handler that comes here while keys are
         compared gets no turn, and sorts for itself.
         """
+        touched = self.touched
+        if touched is not None and not touched:
+            ordered = self._list  # in this order, without a turn: see `between`
+            if ordered is not None:
+                return ordered
         mine: Token = [get_ident()]
         try:
             if self._turn.take(mine):

@@ -54,7 +54,7 @@ class Source:
         """The layers over the newest rows, the strongest first. Asked for after the newest rows were read."""
         if self.pin.commit.link is None:
             return ()
-        return layers_over(self.pin, self.store.root, self.store.table)
+        return layers_over(self.pin, self.store.root, self.store.table, self.store.merged)
 
     @property
     def commit(self) -> Commit:
