@@ -1,15 +1,16 @@
-"""Who brings a sorted list up to date, one at a time; and who does not wait for that, but sorts for itself.
+"""Which reader updates a sorted list, one at a time. A reader that may not wait for that sorts a copy.
 
-Sorting compares keys and allocates: the collector may run a finalizer meanwhile, or the interpreter a signal handler,
-and that may read in order, too, or wait for a table that another thread writes. Waiting for a lock there hangs:
+Sorting compares keys and allocates memory. Meanwhile the garbage collector may run a finalizer, or the interpreter a
+signal handler, and that code may read in order too, or wait for a table that another thread writes. With a lock, two
+threads could block each other for ever:
 
-    thread A, in the order of an index          thread B, in the list of rows
-    a finalizer reads the list of rows:         a signal handler reads the order of the index:
-    waits for B                                 waits for A
+    thread A updates the order of an index      thread B updates the list of rows
+    a finalizer in A reads the list of rows:    a signal handler in B reads the order of the index:
+    it waits for B                              it waits for A
 
-So nobody waits here who is in the midst of another list, and nobody for longer than a moment: a thread that waits may
-hold a table that a finalizer of the other one waits for. Who gets no turn sorts a copy, which takes longer, and is
-as right.
+So a thread that updates a list itself never waits for another list. Other threads wait for at most a second: one that
+waits may hold a table for which a finalizer of the other thread waits. A reader that does not get the turn sorts a
+copy, which takes longer and gives the same result.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ from .wakers import ThreadWaker
 
 _TAKEN = "taken"
 _WAIT_S = 1.0
-"""What bringing a list of a million rows up to date takes; waiting longer than that would save nothing."""
+"""About as long as it takes to sort a million rows; to wait longer would save nothing."""
 
 Token = list[int]
-"""Names one call: compared by identity."""
+"""Identifies one call, by identity. It holds the number of its thread."""
 _inside: dict[int, Token] = {}
-"""Thread -> its outermost call that takes turns, or is about to."""
+"""Thread -> the outermost call of it that has, or is about to take, a turn."""
 
 
 class Turn:
-    """One call at a time has the turn. Each step is atomic, so that an interrupt leaves it taken or free.
+    """At most one call at a time has the turn. Each step is atomic, so an interrupt leaves it either taken or free.
 
     mine: Token = [get_ident()]
     try:
         if turn.take(mine):
-            return ...  # brought up to date
+            return ...  # update the list
     finally:
         turn.give_back(mine)
-    return ...  # sorted anew
+    return ...  # sort a copy
     """
 
     __slots__ = ("_taken", "_waiting")
@@ -49,19 +50,17 @@ class Turn:
         self._waiting: dict[ThreadWaker, None] = {}
 
     def take(self, mine: Token) -> bool:
-        """Whether the turn is this call's. Waits a moment for another thread's, unless this call interrupts one."""
-        outermost = _inside.setdefault(mine[0], mine) is mine
+        """Whether this call gets the turn. It waits only if it does not interrupt another call of its thread."""
+        is_outermost = _inside.setdefault(mine[0], mine) is mine
         if self._taken.setdefault(_TAKEN, mine) is mine:
             return True
-        return outermost and self._waited(mine)
+        return is_outermost and self._wait(mine)
 
-    def _waited(self, mine: Token) -> bool:
+    def _wait(self, mine: Token) -> bool:
         deadline = monotonic() + _WAIT_S
         waker = ThreadWaker()
         try:
-            self._waiting[waker] = (
-                None  # first the waker, then the look: a turn that is given back between them wakes it
-            )
+            self._waiting[waker] = None  # first the waker, then the check, so that a turn that ends in between wakes it
             while self._taken.setdefault(_TAKEN, mine) is not mine:
                 left = deadline - monotonic()
                 if left <= 0 or not waker.wait(left):
@@ -71,7 +70,7 @@ class Turn:
             self._waiting.pop(waker, None)
 
     def give_back(self, mine: Token) -> None:
-        """The end of a call, whether the turn was its own or not. Idempotent."""
+        """End a call, whether it got the turn or not. Idempotent."""
         if self._taken.get(_TAKEN) is mine:
             del self._taken[_TAKEN]
         if _inside.get(mine[0]) is mine:
@@ -82,7 +81,7 @@ class Turn:
 
 
 def after_fork() -> None:
-    """In a child process: what other threads were in the midst of does not go on."""
+    """In a child process: the other threads of the parent do not continue."""
     for thread in list(_inside):
         if thread != get_ident():
             _inside.pop(thread, None)

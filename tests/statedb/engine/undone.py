@@ -36,7 +36,7 @@ MENDS = (
     Mend(
         "a transaction has one outcome, decided once",
         (
-            ("commit", "if self.outcome.setdefault(HOW, COMMITTED) is not COMMITTED:", "if self.closed:"),
+            ("commit", "if self.outcome.setdefault(DECISION, COMMITTED) is not COMMITTED:", "if self.closed:"),
             ("commit", "        self.closed = COMMITTED\n        parts = self.parts\n", "        parts = self.parts\n"),
             (
                 "commit",
@@ -46,14 +46,14 @@ MENDS = (
             ("transaction", "if not plan.decide(ABORTED) or", "if plan.closed or"),
             (
                 "transaction",
-                "            return\n        # The writers",
-                "            return\n        plan.closed = ABORTED\n        # The writers",
+                "            return\n        # A thread may",
+                "            return\n        plan.closed = ABORTED\n        # A thread may",
             ),
         ),
     ),
     Mend(
         "of several aborts one frees the tables",
-        (("transaction", " or plan.outcome.setdefault(FREES, call) is not call:", ":"),),
+        (("transaction", " or plan.outcome.setdefault(RELEASER, call) is not call:", ":"),),
     ),
     Mend(
         "an abort replaces what the committing thread looks at, and does not empty it",
@@ -83,26 +83,11 @@ MENDS = (
         (("bucket", "        self.discard(key)\n        self.version += 1\n", "        self.discard(key)\n"),),
     ),
     Mend(
-        "a finalizer or handler passes the lock of an order that its thread holds",
+        "a finalizer or handler that interrupts a reader does not wait for the turn of another list",
         (
-            ("order", "self._lock = RLock()", "self._lock = Lock()"),
-            ("order", "from threading import RLock", "from threading import Lock"),
+            ("turn", "return is_outermost and self._wait(mine)", "return self._wait(mine)"),
+            ("turn", "_WAIT_S = 1.0", "_WAIT_S = 1e6"),
         ),
-    ),
-    Mend(
-        "a finalizer or handler that finds an order half made sorts for itself",
-        (("order", "if self._busy:", "if False:"),),
-    ),
-    Mend(
-        "a finalizer or handler passes the lock of the list of rows that its thread holds",
-        (
-            ("row_list", "self._lock = RLock()", "self._lock = Lock()"),
-            ("row_list", "from threading import RLock", "from threading import Lock"),
-        ),
-    ),
-    Mend(
-        "a finalizer or handler that finds the list of rows half made sorts for itself",
-        (("row_list", "if self._busy:", "if False:"),),
     ),
 )
 
