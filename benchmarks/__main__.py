@@ -12,6 +12,7 @@ import msgspec
 
 from . import (  # noqa: F401  # they enter their workloads
     agents,
+    before,
     changes,
     consuming,
     following,
@@ -22,7 +23,6 @@ from . import (  # noqa: F401  # they enter their workloads
     peers,
     queries,
     read,
-    rewrite,
     watch,
     write,
 )

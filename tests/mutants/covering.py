@@ -18,6 +18,7 @@ ALWAYS = "tests/statedb/engine/test_gaps.py"
 """Traces the store itself, so no other tracer sees what it runs: its tests are tried on every mutant."""
 QUICK_S = 0.5
 SLOW = (
+    "test_memory.py",
     "test_injection.py",
     "test_injection_twice.py",
     "test_injection_reads.py",
@@ -32,7 +33,6 @@ LEFT_OUT = (
     "test_long_race.py",
     "test_signals.py",
     "test_typing.py",
-    "test_memory.py",
 )
 
 

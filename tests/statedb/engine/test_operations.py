@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -26,6 +26,8 @@ from statedb.engine.table_view import TableView
 from statedb.engine.transaction import WriteTransaction
 from statedb.engine.watch import Watch
 from statedb.engine.writer import TableWriter
+from statedb.testing import Host, Hosts, Step, perform_alone
+from statedb.testing._histories import Kind
 
 from . import test_race
 from .test_state_machine import EngineAgainstModel
@@ -86,6 +88,14 @@ def used(monkeypatch: pytest.MonkeyPatch) -> set[tuple[type[Any], str]]:
     return used
 
 
+def play_every_step() -> None:
+    """Every kind of step that the machine and the histories draw from, on a row that is there."""
+    for kind in get_args(Kind):
+        db = Database(Hosts)
+        db.insert(Hosts, Host("a"))
+        perform_alone(Step(Hosts, kind, Host("a", "1")), db)
+
+
 @pytest.mark.timeout(600)
 def test_every_operation_is_in_the_state_machine_or_in_a_race(used: set[tuple[type[Any], str]]) -> None:
     chosen = settings(
@@ -98,6 +108,7 @@ def test_every_operation_is_in_the_state_machine_or_in_a_race(used: set[tuple[ty
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(EngineAgainstModel, settings=chosen)
+    play_every_step()
     test_race.race(0.5)
     db, chance = test_race.filled(), Random(0)
     clerk = test_race.Clerk(db)

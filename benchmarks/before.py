@@ -82,7 +82,7 @@ class Side:
 
     def __init__(self, folder: Path, size: Size) -> None:
         """``folder`` holds the package."""
-        command = [sys.executable, "-m", "benchmarks.rewrite_tasks", str(size.rows), str(_many(size))]
+        command = [sys.executable, "-m", "benchmarks.before_tasks", str(size.rows), str(_many(size))]
         paths = os.pathsep.join([str(folder), str(_ROOT)])
         self._process = subprocess.Popen(
             command,
@@ -115,7 +115,7 @@ def _many(size: Size) -> int:
 
 
 @contextmanager
-def _before() -> Iterator[Path | None]:
+def _store_before() -> Iterator[Path | None]:
     """A folder with the store as it was; None where it cannot be had."""
     command = ["git", "-C", str(_ROOT), "archive", _BEFORE, "statedb"]
     try:
@@ -140,11 +140,11 @@ def _sides(size: Size, folders: list[Path]) -> Iterator[list[Side]]:
             side.end()
 
 
-@workload("rewrite", FULL)
-def rewrite(size: Size) -> Iterator[Outcome]:
+@workload("before", FULL)
+def before(size: Size) -> Iterator[Outcome]:
     """Beside the store before it was rewritten: processor time as a share of what the same took then."""
-    with _before() as before:
-        folders = [_ROOT] if before is None else [_ROOT, before]
+    with _store_before() as folder:
+        folders = [_ROOT] if folder is None else [_ROOT, folder]
         with _sides(size, folders) as sides:
             for number in rounds(len(LINES), "beside the store before its rewrite"):
                 line = LINES[number]
