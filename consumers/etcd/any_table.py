@@ -1,6 +1,6 @@
 """Writes any table to an etcd, one key per row, as JSON. One process watches the source, many read the etcd.
 
-Where the keys stand is `statedb.catalog.wire.published`.
+The keys are those of `statedb.catalog.wire.published`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class TableToEtcd(TablesToEtcd):
 
     It connects once the table is initialized, writes the rows, deletes the keys that have no row, and then writes the
     canary of the table. Its heartbeat shows readers that it works. A row whose delete the source withholds stays in the
-    etcd too. All keys are attached to leases. A key that is lost is written again.
-    A row that has no value in JSON, or one that the etcd refuses, costs only itself: its old value stays, and `health`
-    and the table ``Unwritten`` name it.
+    etcd too. All keys are attached to leases. A lost key is written again.
+
+    A row that cannot be encoded as JSON, or that the etcd refuses, is skipped: its old value stays, and `health` and
+    the table ``Unwritten`` name it.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class TableToEtcd(TablesToEtcd):
     ) -> None:
         """Not yet started. ``connect`` returns a new connection at each call. Raises ValueError for a wrong prefix.
 
-        ``owns``: which rows are written; all if None.
+        ``owns`` decides which rows are written; all if None.
         """
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} must end with a slash, or it takes the keys of others as well")
@@ -78,7 +79,7 @@ class TableToEtcd(TablesToEtcd):
             ),
             options,
             name=f"etcd writer of {self._folder.removesuffix('/')}",
-            report=lambda _: self._tell_unwritten(),
+            report=lambda _: self._report_unwritten(),
         )
         self._follower = follow(db, table, apply=self._apply, name=name, report=self._on_failure)
 
@@ -105,23 +106,23 @@ class TableToEtcd(TablesToEtcd):
             try:
                 name = self._folder + key_text(key)
                 value = None if is_gone else _encode(change.row)
-            except Exception as error:  # whatever a row of the user's can make the encoder raise
+            except Exception as error:  # any exception that a user's row makes the encoder raise
                 if not is_gone:
                     self._refused[key] = (name, describe(error))
             else:
                 self._writer.delete(name) if value is None else self._writer.put(name, value)
         if before != self._refused:
             self._protected = frozenset([name for name, _ in self._refused.values()])
-            self._tell_unwritten()
+            self._report_unwritten()
         if self._is_complete:
             self._writer.review()
         else:
             self._is_complete = True
             self._writer.mark(self._canary)
-            self._writer.start()  # not before: a renewed lease tells readers that all is written again
+            self._writer.start()  # not earlier: a renewed lease tells readers that everything is written again
 
     def _on_failure(self, failure: Failure | None) -> None:
-        """While the table cannot be followed, what stands in the etcd is out of date."""
+        """While the table cannot be followed, the content of the etcd is out of date."""
         self._writer.outdated("" if failure is None else str(failure.error))
         if failure is not None:
             log.warning("%s: the table cannot be followed: %s", self._folder, failure.error)
@@ -130,17 +131,17 @@ class TableToEtcd(TablesToEtcd):
         return name.startswith(self._folder) or name == self._canary
 
     def _may_delete(self, name: str) -> bool:
-        """Whether what stands there and is no row may go. On the writer's thread."""
+        """Whether a key without a row may be deleted. Called on the writer's thread."""
         return self._is_complete and name not in self._protected
 
-    def _tell_unwritten(self) -> None:
+    def _report_unwritten(self) -> None:
         errors = dict(list(self._refused.values()))
         errors.update({name: refusal.reason for name, refusal in self._writer.refused().items()})
         self._unwritten.replace(errors)
 
 
 def key_text(key: Any) -> str:
-    """The key of a row (Any: keys are the user's) as a part of an etcd's key: its fields between slashes, quoted.
+    """The key of a row (Any: keys are the user's) as part of an etcd key: its fields, quoted, separated by slashes.
 
     >>> key_text(("a/b", 1, ""))
     'a%2Fb/1/'

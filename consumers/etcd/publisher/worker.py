@@ -3,7 +3,7 @@
 tables ─▶ changed rows ─▶ objects that they affect ─▶ keys and values (`layout`) ─▶ `EtcdWriter` ─▶ etcd
 
 Nothing is written before the tables are initialized. Keys that an earlier process left are deleted only while the
-sources of the tables are synced, because only then a missing row means a missing object.
+sources of the tables are synced, because only then does a missing row mean a missing object.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _USERS_S = 1.0
 
 
 class Publisher(TablesToEtcd):
-    """The publisher; `open_publisher` makes it. Start it once, stop it once, from any thread. A context manager."""
+    """The publisher; made by `open_publisher`. Start and stop it once each, from any thread. A context manager."""
 
     name = "publisher"
 
@@ -51,7 +51,7 @@ class Publisher(TablesToEtcd):
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``clock`` paces it, ``wall`` dates heartbeat and canaries. Raises LookupError for a table that is missing."""
+        """``clock`` paces it, ``wall`` dates heartbeat and canaries. Raises LookupError for a missing table."""
         self._db = db
         self._layout = layout
         self._ownership = Ownership(layout, take_over=options.take_over)
@@ -59,7 +59,7 @@ class Publisher(TablesToEtcd):
         self._access: Access | None = None
         self._unwritten = UnwrittenRows(db, self.name, wall)
         self._keys_of: dict[Object, tuple[str, ...]] = {}
-        self._service_of: dict[str, Object] = {}  # a copied slice may pass from one service to another
+        self._service_of: dict[str, Object] = {}  # a copied slice may move from one service to another
         self._refused: dict[Object, str] = {}
         self._protected: tuple[str, ...] = ()
         self._is_new = True
@@ -162,7 +162,7 @@ class Publisher(TablesToEtcd):
 
     def _review(self, _: Snapshot) -> None:
         """Review the keys of an earlier process: after a change of objects or sources they may be deletable."""
-        if self._sources_are_in_order():  # else nothing may
+        if self._sources_are_in_order():  # otherwise nothing may be deleted
             self._writer.review()
 
     def _may_delete(self, key: str) -> bool:
@@ -182,7 +182,7 @@ class Publisher(TablesToEtcd):
     # --- on the writer's thread ---------------------------------------------------------------------------------------
 
     def _prepare(self, store: Store) -> None:
-        """Prepare a new connection: users and roles come before there is anything to read."""
+        """Prepare a new connection: users and roles must exist before there is anything to read."""
         self._access = None
         if self._users is not None:
             self._update_users(store)
@@ -213,7 +213,7 @@ def open_publisher(
     connect: Connect,
     options: PublisherOptions = PublisherOptions(),  # noqa: B008
 ) -> Publisher:
-    """Keep the etcd behind ``connect`` equal to this cluster's tables; not yet started."""
+    """A publisher that keeps the etcd behind ``connect`` equal to this cluster's tables. Not yet started."""
     layout = Layout(cluster, cluster_id, options, copies=EndpointSlices in db.tables)
     return Publisher(db, layout, connect, options)
 

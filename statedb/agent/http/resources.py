@@ -134,7 +134,9 @@ class Resources:
             "initialized": view.initialized,
             "pending": list(view.pending_initializers),
             "key": key,
-            "fields": [field for field in getattr(table.row_type, "__struct_fields__", ()) if field not in parts],
+            "fields": [
+                field for field in getattr(table.row_type, "__struct_encode_fields__", ()) if field not in parts
+            ],
             "indexes": [
                 {"name": name, "key": list(key_form(index).names), "networks": isinstance(index, PrefixIndex)}
                 for name, index in indexes
