@@ -1,6 +1,6 @@
 """A few threads for work that may block. There are more of them only while some work blocks. Knows nothing of its work.
 
-Two pieces of work run at a time. Another one also begins if none has begun for a quarter of a second. So work that
+Four pieces of work run at a time. Another one also begins if none has begun for a quarter of a second. So work that
 hangs takes a thread, and stops no other work. Threads without work end.
 """
 
@@ -17,7 +17,7 @@ Work = Callable[[], None]
 class Pool:
     """Runs work in the order of `submit`. For any thread."""
 
-    def __init__(self, name: str, *, usual: int = 2, overdue_s: float = 0.25, idle_s: float = 1.0) -> None:
+    def __init__(self, name: str, *, usual: int = 4, overdue_s: float = 0.25, idle_s: float = 1.0) -> None:
         """There are no threads yet. ``name`` is the name of its threads.
 
         ``usual`` pieces of work run at a time, and one more whenever none has begun for ``overdue_s``. A thread ends

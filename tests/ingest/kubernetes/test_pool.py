@@ -48,7 +48,7 @@ def test_two_run_at_a_time_while_none_hangs():
             running -= 1
         left.release()
 
-    with pool(overdue_s=NEVER_S, idle_s=NEVER_S) as made:
+    with pool(usual=2, overdue_s=NEVER_S, idle_s=NEVER_S) as made:
         for _ in range(200):
             made.submit(work)
         for _ in range(200):
@@ -70,7 +70,7 @@ def test_a_third_waits_until_one_of_two_is_done():
 
         return run
 
-    with pool(overdue_s=NEVER_S) as made:
+    with pool(usual=2, overdue_s=NEVER_S) as made:
         for number in range(3):
             made.submit(work(number))
         for _ in range(2):
