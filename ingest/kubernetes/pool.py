@@ -29,6 +29,7 @@ class Pool:
         self._idle_s = idle_s
         self._changed = threading.Condition()
         self._works: deque[Work] = deque()
+        self._threads: list[threading.Thread] = []
         self._waiting = 0
         """The threads that wait for work. There is at least one while there is work."""
         self._running = 0
@@ -57,21 +58,23 @@ class Pool:
 
     def join(self) -> None:
         """Wait until all threads have ended, after `close`."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._running)
+        for thread in self._threads:
+            thread.join()
 
     def _wake(self) -> None:
         """Let a thread look at the work. Called under the lock."""
         if self._waiting:
             self._changed.notify_all()
             return
+        thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
         try:
-            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+            thread.start()
         except RuntimeError:
             if not self._running:
                 raise
             return  # a running thread takes the work later
         self._waiting += 1
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
 
     def _serve(self) -> None:
         work = self._next()
@@ -80,7 +83,7 @@ class Pool:
             with self._changed:
                 self._running -= 1
                 self._waiting += 1
-                self._changed.notify_all()
+                self._changed.notify_all()  # a place is free
             work = self._next()
 
     def _next(self) -> Work | None:
@@ -95,7 +98,6 @@ class Pool:
                     break
                 self._changed.wait((due_at if self._works else idle_until) - now)
             self._waiting -= 1
-            self._changed.notify_all()
             return None
 
     def _begin(self, now: float) -> Work:

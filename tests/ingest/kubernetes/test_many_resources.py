@@ -10,17 +10,17 @@ import pytest
 from ingest import KubernetesOptions, kubernetes
 from ingest.kubernetes import ResourceOptions
 from statedb import Database
-from statedb.catalog import Endpoints, Identities, Namespaces, Nodes
+from statedb.catalog import Endpoints, Identities, Namespaces, Nodes, Policies
 from statedb.testing.kubernetes import ApiServer
 
 from ..kube_fake import PATHS, FakeApi
-from ..kube_rig import KubeRig, cep, identity, namespace, node
+from ..kube_rig import KubeRig, cep, identity, namespace, node, policy
 from .informing import running, state, until
 
-BAD = ("CiliumNode", "CiliumIdentity", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "Service")
-"""More resources than the threads that usually make requests."""
+BAD = ("CiliumNode", "CiliumIdentity", "CiliumEndpoint", "Service", "EndpointSlice")
+"""The first resources of a source: more than the requests that are usually made at a time."""
 
-GOOD = ("endpoints", "namespaces")
+GOOD = ("namespaces", "policies")
 SERVER_THREADS = "process_request_thread"
 """In the names of the threads of the test's server, which has one for each connection."""
 
@@ -67,8 +67,8 @@ def test_lists_that_hang_stop_no_other_resource(api: FakeApi):
     with KubeRig(api.url, request_timeout_s=600.0) as rig:
         rig.until(lambda s: all(rig.of(table, s).state == "synced" for table in GOOD))
         assert rig.of("nodes").state == "connecting"
-        api.put(cep("10.0.0.1"))
-        rig.until(lambda s: len(s[Endpoints]) == 1)
+        api.put(namespace("shop"))
+        rig.until(lambda s: len(s[Namespaces]) == 1)
         api.hold()
         rig.synced()
 
@@ -80,9 +80,9 @@ def test_watches_that_hang_stop_no_other_resource(api: FakeApi):
         api.end_watches()
         rig.until(lambda s: rig.of("nodes", s).state == "stale")
         api.end_watches()
-        api.put(cep("10.0.0.1"))
+        api.put(policy("web"))
         api.put(namespace("shop"))
-        rig.until(lambda s: len(s[Endpoints]) == len(s[Namespaces]) == 1)
+        rig.until(lambda s: len(s[Policies]) == len(s[Namespaces]) == 1)
         api.hold()
         rig.synced()
 
