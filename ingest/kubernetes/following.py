@@ -119,9 +119,7 @@ class Following:
             opened = self._open.get(key.fd)
             if opened is None:
                 self._wakeup.reset()
-                continue
-            opened.heard_at = now
-            if opened not in self._ready:
+            elif opened not in self._ready:
                 self._ready.append(opened)
         while self._connected:
             self._go_on(*self._connected.popleft(), now)
@@ -146,6 +144,7 @@ class Following:
         self._ready.append(opened)  # something may have come together with the head of the answer
 
     def _read(self, opened: _Open) -> None:
+        opened.heard_at = time.monotonic()
         pause_s = opened.follower.read(opened.watch)
         if pause_s is not None:
             self._end(opened, pause_s)
