@@ -70,6 +70,11 @@ class Present:
         wanted = set(leases)
         return [key for key, entry in self._entries.items() if entry.lease in wanted]
 
+    def witnesses(self, most: int) -> dict[int, str]:
+        """A key of each of the newest ``most`` leases. All keys of a lease go at once. Cost: O(all keys)."""
+        found = {entry.lease: key for key, entry in self._entries.items() if entry.lease}
+        return {lease: found[lease] for lease in list(found)[-most:]}
+
     def drop_lease(self, lease: int) -> list[str]:
         """Record that a lease has ended, and return the keys that went with it. Cost: O(all keys)."""
         gone = self.under([lease])

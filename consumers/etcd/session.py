@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
+import math
 from collections.abc import Callable, Sequence
 
 from consumers.running.retries import delay_s
@@ -255,6 +255,9 @@ class Session:
             return
         written = 0
         chosen = ordered(self._choose(puts_too=now >= self._puts_at))
+        if any(self._desired.is_mark(each.key) for each in chosen):
+            self._prepare_mark()
+            chosen = ordered(self._choose(puts_too=now >= self._puts_at))
         for batch in batches(chosen, self._keys_max, self._options.batch_bytes_max):
             done = self._commit(batch)
             if done is None:
@@ -265,6 +268,15 @@ class Session:
         self._pace.written(written, self._clock())
         self.complete = self.complete or not self._initial_keys_left
         stall_timer.update(bool(len(self._desired)), self._clock())
+
+    def _prepare_mark(self) -> None:
+        """A mark says that all other keys are there: queue those that are lost, and let it outlive none of them."""
+        self._renew()
+        while (key := self._writer_state.repairs.pop_due(math.inf)) is not None:
+            if key == self._rules.heartbeat:
+                self._beat_at = 0.0
+            else:
+                self._desired.recheck([key])
 
     def _choose(self, *, puts_too: bool) -> list[Operation]:
         """The next operations. Keys that need none leave the queue."""
@@ -296,9 +308,10 @@ class Session:
             match refusal:
                 case "":
                     written += len(part)
-                case "too large" | "too many" | "denied" if len(part) > 1:
-                    if refusal == "too many":
-                        self._keys_max = max(1, len(part) // 2)
+                case "too many" if (size := max(len(part), len(self._witnesses(part)))) > 1:
+                    self._keys_max = max(1, size // 2)
+                    rest += [list(half) for half in reversed(halves(part)) if half]
+                case "too large" | "denied" if len(part) > 1:
                     rest += [list(half) for half in reversed(halves(part))]
                 case "too large" | "too many" | "denied":
                     denied += refusal == "denied"
@@ -317,43 +330,35 @@ class Session:
 
     def _commit_part(self, part: list[Operation]) -> tuple[str, str]:
         """Write one transaction. Returns the refusal and its reason, both empty on success."""
-        puts: list[tuple[bytes, bytes, int]] = []
-        values: dict[str, tuple[bytes, int]] = {}
+        written = [each for each in part if each.value is not None]
         try:
-            for each, lease in self._leased([each for each in part if each.value is not None]):
-                value = each.value or (self._now() if self._desired.is_mark(each.key) else b"")
-                values[each.key] = (value, lease)
-                puts.append((encode(each.key), value, lease))
+            leases = self._leases.assign([each.key for each in written], self.present, self._grant)
         except Exception as error:
             if getattr(error, "refusal", "") != "no space":
                 raise
             return "no space", str(error)  # no lease is granted either
+        values: dict[str, tuple[bytes, int]] = {}
+        for each in written:
+            value = each.value or (self._now() if self._desired.is_mark(each.key) else b"")
+            values[each.key] = value, leases[each.key]
+        puts = [(encode(key), value, lease) for key, (value, lease) in values.items()]
         fence = None if self._election is None else self._election.fence
-        commit = self._store.commit(puts, [encode(each.key) for each in part if each.value is None], fence)
+        deletes = [encode(each.key) for each in part if each.value is None]
+        commit = self._store.commit(puts, deletes, fence, self._witnesses(part))
         if not commit.refusal:
             self._record(part, values, commit.revision)
         return commit.refusal, commit.reason
 
-    def _leased(self, puts: list[Operation]) -> list[tuple[Operation, int]]:
-        """The lease of each key: its present lease if that is good, else one of ours with room."""
-        found: list[tuple[Operation, int]] = []
-        rooms, lease, room = self._leases.rooms(self.present), 0, 0
-        for each in puts:
-            entry = self.present.get(each.key)
-            if entry is not None and self._leases.is_good(entry.lease):
-                found.append((each, entry.lease))
-                continue
-            if not room:
-                lease, room = next(rooms, None) or self._granted()
-            room -= 1
-            found.append((each, lease))
-        return found
+    def _witnesses(self, part: list[Operation]) -> dict[bytes, int]:
+        """A key of each lease if the part writes a mark, which says that all keys stand; else none."""
+        if not any(each.value is not None and self._desired.is_mark(each.key) for each in part):
+            return {}
+        return {encode(key): lease for lease, key in self.present.witnesses(self._keys_max).items()}
 
-    def _granted(self) -> tuple[int, int]:
-        """A new lease, and how many keys it takes."""
+    def _grant(self) -> int:
         lease = self._store.grant(self._leases.ttl_s)
         self._leases.granted(lease, self._clock())
-        return lease, self._leases.keys_max
+        return lease
 
     def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
         """Record a transaction that was written."""
@@ -391,8 +396,3 @@ class Session:
                 if each.value is None and self._election is None:
                     self._store.delete(encode(each.key))
                     self._record([each], {}, 0)
-
-
-def time_value(seconds: float) -> bytes:
-    """A time in Unix seconds, in the format that Cilium writes."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)).encode()

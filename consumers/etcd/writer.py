@@ -24,9 +24,9 @@ from .desired import Desired, Refusal
 from .election import Election
 from .options import WriterOptions
 from .rules import Rules
-from .session import Session, time_value
+from .session import Session
 from .statistics import WriterStats
-from .store import Connect
+from .store import Connect, time_value
 from .writer_state import WriterState
 
 _chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded

@@ -57,8 +57,8 @@ class Writers:
         self._etcd_id = 0
         self._leases: dict[int, _LeaseSeen] = {}
         self._connected_at = 0.0
-        self.accepted = False
-        """Whether the operator accepted this etcd, even without canaries. Valid until the next connection."""
+        self._accepted = self._waives_canaries = False
+        self._lost_since: set[bytes] = set()
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ class Writers:
         self._connected_at = now
         self._canaries.clear()
         self._leases.clear()
-        self.accepted = False
+        self._accepted = self._waives_canaries = False
         if heartbeat is None:
             self.heartbeat.mark_absent()
         else:
@@ -76,7 +76,7 @@ class Writers:
 
     def identified(self, history: History, difference: str, feeds: Iterable[str]) -> None:
         """The server is identified. ``feeds`` will be listed."""
-        resumed = history is History.SAME and self._history in (History.OTHER, History.UNPROVEN)
+        resumed = history is History.SAME and self.is_doubted
         if not resumed:  # otherwise it is still the other server, and deletes are still withheld
             self._history, self._difference = history, difference
         for feed in feeds:
@@ -121,6 +121,15 @@ class Writers:
         """A canary is gone: its writer is away or has not finished. If it reappears, it counts as a new one."""
         self._canaries.pop(key, None)
         self._versions[key] = self._etcd_id, 0
+        self._lost_since.add(key)
+
+    def accept(self) -> None:
+        """The operator accepts this etcd, even without the canaries that it lacks now.
+
+        What is missing now may go. What goes later is judged as ever: that was not there to be accepted.
+        """
+        self._accepted = self._waives_canaries = True
+        self._lost_since.clear()
 
     def observe_writes(self, feed: str, changes: int, lease: int, now: float) -> None:
         """The number of keys of a feed that were written so far, and the lease of the last one."""
@@ -153,9 +162,14 @@ class Writers:
 
     # --- conclusions --------------------------------------------------------------------------------------------------
 
+    def needed(self, canaries: Iterable[bytes]) -> list[bytes]:
+        """The canaries without which no list is complete: all, unless the operator accepted the etcd without some."""
+        known = self._canaries.keys() | self._lost_since
+        return [canary for canary in canaries if not self._waives_canaries or canary in known]
+
     def missing(self, canaries: Iterable[bytes]) -> list[bytes]:
-        """The missing canaries; none if the operator accepted the etcd."""
-        return [] if self.accepted else [canary for canary in canaries if canary not in self._canaries]
+        """Those of the needed canaries that are missing."""
+        return [canary for canary in self.needed(canaries) if canary not in self._canaries]
 
     def verdict(
         self,
@@ -179,7 +193,7 @@ class Writers:
                 history=self._history if history is None else history,
                 writer=part.watch.seen(now, silent=silent),
                 canaries=state,
-                accepted=self.accepted,
+                accepted=self._accepted,
                 detail=gone[0].decode("utf-8", "backslashreplace") if gone else self._difference,
             )
         )
@@ -196,8 +210,14 @@ class Writers:
         self._part(feed).absence = Absence.LISTED_WITHOUT
 
     def mark_known(self) -> None:
-        """No delete is withheld any more: from now on this is the known server."""
+        """No delete is withheld any more: from now on this is the known server, and what was accepted is done."""
         self._history, self._difference = History.SAME, ""
+        self._accepted = False
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether this is another server than the one that filled the tables, and has not been believed yet."""
+        return self._history in (History.OTHER, History.UNPROVEN)
 
     def is_silent(self, now: float) -> bool:
         """Whether the heartbeat is overdue, or has been missing for that long."""

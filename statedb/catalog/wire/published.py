@@ -1,14 +1,14 @@
-"""Where tables stand in an etcd that any table can be published to: rows, heartbeat and canary of each.
+"""The keys of an etcd to which any table can be published: rows, heartbeat and canary of each table.
 
-    tables/pods/CLUSTER/NAMESPACE/NAME    a row as JSON; the key is that of the row, its fields between slashes
-    tables/.heartbeat/pods                a time, written anew while the writer of this table works
-    tables/.synced/pods                   the canary: a time, written once all rows of the table are there
+    tables/pods/CLUSTER/NAMESPACE/NAME    a row as JSON; the key has the fields of the row's key, separated by slashes
+    tables/.heartbeat/pods                a time, renewed while the writer of this table runs
+    tables/.synced/pods                   the canary: a time, written after all rows of the table
 
-A table's name begins with a letter, so that none is called ``.heartbeat``.
+The name of a table begins with a letter, so none is called ``.heartbeat``.
 """
 
 PREFIX = "tables/"
-"""Where tables stand unless the configuration says otherwise."""
+"""The default prefix of all tables."""
 
 
 def folder(prefix: str, table: str) -> str:
@@ -21,7 +21,7 @@ def folder(prefix: str, table: str) -> str:
 
 
 def heartbeat(prefix: str, table: str) -> str:
-    """The heartbeat of the one who writes a table."""
+    """The heartbeat key of the writer of a table."""
     return f"{prefix}.heartbeat/{table}"
 
 
@@ -31,5 +31,5 @@ def canaries(prefix: str) -> str:
 
 
 def canary(prefix: str, table: str) -> str:
-    """The key that says that all rows of a table are there."""
+    """The canary key of a table. It tells that all rows of the table are written."""
     return canaries(prefix) + table
