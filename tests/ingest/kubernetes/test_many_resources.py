@@ -9,6 +9,7 @@ import pytest
 
 from ingest import KubernetesOptions, kubernetes
 from ingest.kubernetes import ResourceOptions
+from ingest.kubernetes.follow import Follower
 from statedb import Database
 from statedb.catalog import Endpoints, Identities, Namespaces, Nodes, Policies
 from statedb.testing.kubernetes import ApiServer
@@ -115,3 +116,22 @@ def test_a_source_stops_while_everything_hangs(api: FakeApi):
         rig.source.stop()
         assert rig.source.join(60)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("kubernetes ")]
+
+
+@pytest.mark.parametrize("step", ["connect", "read"])
+def test_an_unexpected_error_with_one_resource_ends_the_source_and_is_told(
+    api: FakeApi, step: str, monkeypatch: pytest.MonkeyPatch
+):
+    api.put(cep("10.0.0.1"))
+    with pytest.raises(AssertionError, match="the source has ended") as ended, KubeRig(api.url) as rig:
+        rig.synced()
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("a mistake of ours")
+
+        monkeypatch.setattr(Follower, step, broken)
+        api.end_watches()
+        api.put(cep("10.0.0.2"))
+        rig.until(lambda s: rig.row(s).state == "failed" and "a mistake of ours" in rig.row(s).last_error)
+        assert rig.source.join(60)
+    assert isinstance(ended.value.__cause__, RuntimeError)
