@@ -15,7 +15,7 @@ from .options import WriterOptions
 from .pacing import Pace
 from .present import Present
 from .rules import Rules
-from .store import DELETE, Event, Store, decode, encode
+from .store import DELETE, Event, Store, beat_value, decode, encode
 from .watching import OwnKeysWatch
 from .writer_state import WriterState
 
@@ -29,11 +29,11 @@ _RENEWALS = 3
 
 
 class WriteDenied(Exception):
-    """The etcd does not allow us to write any key: give the role of the user write access to these prefixes."""
+    """The etcd does not allow us to write any key. Give the role of the user write access to these prefixes."""
 
 
 class Session:
-    """One session per connection. `run` is for the writer's thread, the attributes are for any."""
+    """One session per connection. `run` is for the writer's thread, the attributes are for any thread."""
 
     def __init__(
         self,
@@ -83,12 +83,12 @@ class Session:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes: always without an election, else while it is the leader."""
+        """Whether this process writes: always without an election, otherwise while it is the leader."""
         return self._election is None or self._election.leads
 
     @property
     def stuck_s(self) -> float:
-        """For how long keys have waited without any being written, if longer than the limit; else 0."""
+        """For how long keys have waited without any being written, if longer than the limit; otherwise 0."""
         waited_s = max(self._writer_state.stall_timer.waited_s(self._clock()), self._outdated_s())
         return waited_s if waited_s > self._options.stuck_s else 0.0
 
@@ -145,7 +145,7 @@ class Session:
             until.append(max(self._puts_at, now + self._pace.wait_s(now)))
         return max(0.0, min(until) - now)
 
-    # --- what stands there --------------------------------------------------------------------------------------------
+    # --- what is in the etcd ------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
         """Read all keys of the writer, whichever process wrote them."""
@@ -160,12 +160,12 @@ class Session:
             self._starts[self._rules.heartbeat] = max(self._starts.values(), default=1)
 
     def _are_own_writes(self, events: Sequence[Event]) -> bool:
-        """Whether all of them come from one transaction of ours: they tell nothing new. Most do."""
+        """Whether all events come from one transaction of ours, as most do. Then they contain nothing new."""
         revision = events[-1].kv.mod_revision
         return revision in self._own_revisions and events[0].kv.mod_revision == revision
 
     def _on_event(self, event: Event) -> None:
-        """A key has changed, perhaps by ourselves."""
+        """Handle a change of a key, possibly by ourselves."""
         kv = event.kv
         key = decode(kv.key)
         entry = self.present.get(key)
@@ -211,14 +211,20 @@ class Session:
             self._periodic_at = now + self._rules.periodic(self._store)
         if now >= self._renew_at:
             self._renew()
+        self._repair_due(now)
+        self._blocked.unblock_due(now)
+        if self._writer_state.beat.is_set():
+            self._writer_state.beat.clear()
+            self._beat_at = 0.0
+        if self._rules.heartbeat and now >= self._beat_at:
+            self._write_heartbeat(now)
+
+    def _repair_due(self, now: float) -> None:
         while (key := self._writer_state.repairs.pop_due(now)) is not None:
             if key == self._rules.heartbeat:
                 self._beat_at = 0.0
             else:
                 self._desired.recheck([key])
-        self._blocked.unblock_due(now)
-        if self._rules.heartbeat and now >= self._beat_at:
-            self._write_heartbeat(now)
 
     def _renew(self) -> None:
         """Renew all leases that have keys, including those of an earlier or another process."""
@@ -231,15 +237,15 @@ class Session:
         if lost:
             log.warning("%d keys were lost with their lease and are written anew", len(lost))
             self._desired.recheck(lost)
-            self._desired.mark_again()
+            self._desired.withdraw_marks(self.present)
             self._beat_at = 0.0
         self._writer_state.repairs.drop_quiet(self._clock())
 
     def _write_heartbeat(self, now: float) -> None:
-        """Write the heartbeat, unless the published state is out of date."""
+        """Write the heartbeat, unless the published state is out of date, or keys stand that are to go first."""
         self._beat_at = now + 1.0  # unless it is written
-        if not self.stuck_s and now >= self._puts_at:
-            self._commit([Operation(self._rules.heartbeat, self._now())])
+        if not self.stuck_s and now >= self._puts_at and not self._desired.deletes_first(self.present):
+            self._commit([Operation(self._rules.heartbeat, beat_value(self._now(), self._rules.doubt()))])
             if self._rules.heartbeat in self.present:
                 self._beat_at = now + self._options.heartbeat_s
 
@@ -270,13 +276,9 @@ class Session:
         stall_timer.update(bool(len(self._desired)), self._clock())
 
     def _prepare_mark(self) -> None:
-        """A mark says that all other keys are there: queue those that are lost, and let it outlive none of them."""
+        """Queue lost keys and renew all leases before a mark is written: the mark must not outlive any other key."""
         self._renew()
-        while (key := self._writer_state.repairs.pop_due(math.inf)) is not None:
-            if key == self._rules.heartbeat:
-                self._beat_at = 0.0
-            else:
-                self._desired.recheck([key])
+        self._repair_due(math.inf)
 
     def _choose(self, *, puts_too: bool) -> list[Operation]:
         """The next operations. Keys that need none leave the queue."""
@@ -297,9 +299,9 @@ class Session:
         return chosen
 
     def _commit(self, batch: list[Operation]) -> int | None:
-        """Write a batch, and return how many keys were written. A batch that the server refuses is split in two.
+        """Write a batch. Returns the number of written keys. A batch that the server refuses is split in two.
 
-        None means that nothing more can be written now. A single key that is refused is set aside.
+        None means that nothing more can be written now. A single refused key is set aside.
         """
         written, denied, rest = 0, 0, [batch]
         while rest:
@@ -350,7 +352,7 @@ class Session:
         return commit.refusal, commit.reason
 
     def _witnesses(self, part: list[Operation]) -> dict[bytes, int]:
-        """A key of each lease if the part writes a mark, which says that all keys stand; else none."""
+        """A key of each lease if the part writes a mark, which tells that all keys exist; otherwise none."""
         if not any(each.value is not None and self._desired.is_mark(each.key) for each in part):
             return {}
         return {encode(key): lease for lease, key in self.present.witnesses(self._keys_max).items()}
@@ -377,11 +379,11 @@ class Session:
                 value, lease = values[each.key]
                 self.present.put(each.key, value, lease, revision)
         done = [each for each in part if each.key != self._rules.heartbeat]
-        self._initial_keys_left.difference_update([each.key for each in done])
+        self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
         self._desired.written(done, self.present, self._leases.is_good)
 
     def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:
-        """React to a refusal of the whole transaction."""
+        """Handle a refusal of the whole transaction."""
         if refusal == "fenced":
             if self._election is not None:
                 self._election.depose()
