@@ -24,7 +24,7 @@ class Step(msgspec.Struct):
 
 
 def main(name: str, kubeconfig: str, url: str, ca: str, token: str, pods: int, changes: int) -> None:
-    """Three lines of JSON: with all pods, after the first changes, and after all; or a line that says why it cannot run."""
+    """Three lines of JSON: with all pods, after the first changes, after all; or a line that says why it cannot run."""
     began, seen = time.monotonic(), Seen()
 
     def follow() -> None:
