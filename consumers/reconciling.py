@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 def unsynced(tables: Iterable[AnyTable]) -> Callable[[Snapshot], str]:
-    """A function that returns which source of these tables is not synced; an empty text where all are.
+    """A function that tells which source of these tables is not synced. It returns an empty text if all are.
 
     A table without a source, which a program fills itself, counts as synced.
     """

@@ -1,8 +1,8 @@
 """Immutable, revisioned in-memory tables with watchable indexes.
 
-The code behind this door is ``statedb.engine``; its modules are private, and their order stands there.
+The public names of the store. The code is in ``statedb.engine``, whose modules are private.
 
-``statedb.testing`` is the second door: a model and strategies for property tests of programs that use this one.
+``statedb.testing`` has a model and Hypothesis strategies for property tests of programs that use this package.
 """
 
 from statedb._version import __version__

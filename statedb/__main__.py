@@ -1,7 +1,7 @@
 """``python -m statedb``: the command line.
 
-``-m`` puts the current directory first on the path, where a user's ``ingest/`` or ``consumers/`` would hide ours. It is
-taken off again, unless this package itself was found there (a checkout).
+``-m`` puts the current directory first on the import path, where a user's ``ingest/`` or ``consumers/`` would hide
+ours. It is removed again, unless this package itself was found there (in a checkout).
 """
 
 import sys

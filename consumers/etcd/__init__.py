@@ -5,9 +5,10 @@
     publisher   writes the tables of the local cluster, as Cilium's clustermesh-apiserver does
     meshcache   writes the state of remote clusters, as Cilium's kvstoremesh does
 
-Of the writer, users see `options`, `rules` and `statistics`. `session` is one connection, `writer_state` outlives it,
-`desired` is what should be in the etcd, `present` what is. `batches`, `leases`, `pacing` and `repairs` decide and do no
-I/O. `watching` and `election` are threads beside it. `store` is what it needs of a client.
+Users of the writer need `options`, `rules` and `statistics`. Inside, `session` is one connection, and `writer_state`
+what a writer keeps between connections. `desired` is the desired content of the etcd, `present` the actual one.
+`batches`, `leases`, `pacing` and `repairs` make decisions and do no I/O. `watching` and `election` are additional
+threads. `store` is the protocol of the client.
 """
 
 from .any_table import TableToEtcd

@@ -1,6 +1,6 @@
 """Writes any table to an etcd, one key per row, as JSON. One process watches the source, many read the etcd.
 
-Where the keys stand is `statedb.catalog.wire.published`.
+The keys are those of `statedb.catalog.wire.published`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from consumers.running.follower import Failure, follow
+from consumers.running.follower import Failure, Follower
 from consumers.running.steps import describe
-from statedb import ChangeBatch, Database, Table
+from statedb import ChangeBatch, Database, Snapshot, Table
+from statedb.catalog import Sources
 from statedb.catalog.wire import published
 
 from .options import WriterOptions
 from .rules import Rules
+from .source_doubt import SourceDoubt
 from .store import Connect
 from .tables_to_etcd import TablesToEtcd
 from .unwritten import UnwrittenRows
@@ -37,9 +39,11 @@ class TableToEtcd(TablesToEtcd):
 
     It connects once the table is initialized, writes the rows, deletes the keys that have no row, and then writes the
     canary of the table. Its heartbeat shows readers that it works. A row whose delete the source withholds stays in the
-    etcd too. All keys are attached to leases. A key that is lost is written again.
-    A row that has no value in JSON, or one that the etcd refuses, costs only itself: its old value stays, and `health`
-    and the table ``Unwritten`` name it.
+    etcd too. While a source of the table is not synced, the heartbeat says so, and keys without a row stay: another
+    process may know more. All keys are attached to leases. A lost key is written again.
+
+    A row that cannot be encoded as JSON, or that the etcd refuses, is skipped: its old value stays, and `health` and
+    the table ``Unwritten`` name it.
     """
 
     def __init__(
@@ -51,10 +55,12 @@ class TableToEtcd(TablesToEtcd):
         *,
         prefix: str = published.PREFIX,
         owns: Callable[[R], bool] | None = None,
+        cluster: str | None = None,
     ) -> None:
         """Not yet started. ``connect`` returns a new connection at each call. Raises ValueError for a wrong prefix.
 
-        ``owns``: which rows are written; all if None.
+        ``owns`` decides which rows are written; all if None. ``cluster`` is the one whose source fills these rows; any
+        cluster if None.
         """
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} must end with a slash, or it takes the keys of others as well")
@@ -65,6 +71,7 @@ class TableToEtcd(TablesToEtcd):
         self._is_complete = False
         self._refused: dict[Hashable, tuple[str, str]] = {}
         self._protected: frozenset[str] = frozenset()
+        self._source_doubt = SourceDoubt(db, (table,), cluster)
         name = f"table {table.name} to etcd"
         self._unwritten = UnwrittenRows(db, name)
         self._writer = EtcdWriter(
@@ -75,12 +82,21 @@ class TableToEtcd(TablesToEtcd):
                 may_delete=self._may_delete,
                 rank=lambda key: int(key == self._canary),
                 heartbeat=published.heartbeat(prefix, table.name),
+                doubt=self._source_doubt,
             ),
             options,
             name=f"etcd writer of {self._folder.removesuffix('/')}",
-            report=lambda _: self._tell_unwritten(),
+            report=lambda _: self._report_unwritten(),
         )
-        self._follower = follow(db, table, apply=self._apply, name=name, report=self._on_failure)
+        self._follower = Follower(
+            db,
+            (table,),
+            self._apply,
+            name=name,
+            maintain=self._maintain,
+            woken_by=(Sources,) if Sources in db.tables else (),
+            report=self._on_failure,
+        )
 
     @property
     def health(self) -> str:
@@ -105,23 +121,28 @@ class TableToEtcd(TablesToEtcd):
             try:
                 name = self._folder + key_text(key)
                 value = None if is_gone else _encode(change.row)
-            except Exception as error:  # whatever a row of the user's can make the encoder raise
+            except Exception as error:  # any exception that a user's row makes the encoder raise
                 if not is_gone:
                     self._refused[key] = (name, describe(error))
             else:
                 self._writer.delete(name) if value is None else self._writer.put(name, value)
         if before != self._refused:
             self._protected = frozenset([name for name, _ in self._refused.values()])
-            self._tell_unwritten()
-        if self._is_complete:
-            self._writer.review()
-        else:
+            self._report_unwritten()
+        if not self._is_complete:
             self._is_complete = True
+            self._source_doubt.advance(batch.snapshot)
             self._writer.mark(self._canary)
-            self._writer.start()  # not before: a renewed lease tells readers that all is written again
+            self._writer.start()  # not earlier: a renewed lease tells readers that everything is written again
+
+    def _maintain(self, applied: Snapshot) -> None:
+        """All rows up to this state are with the writer: now what the source says of them counts."""
+        if self._source_doubt.advance(applied):
+            self._writer.beat()
+        self._writer.review()
 
     def _on_failure(self, failure: Failure | None) -> None:
-        """While the table cannot be followed, what stands in the etcd is out of date."""
+        """While the table cannot be followed, the content of the etcd is out of date."""
         self._writer.outdated("" if failure is None else str(failure.error))
         if failure is not None:
             log.warning("%s: the table cannot be followed: %s", self._folder, failure.error)
@@ -130,17 +151,17 @@ class TableToEtcd(TablesToEtcd):
         return name.startswith(self._folder) or name == self._canary
 
     def _may_delete(self, name: str) -> bool:
-        """Whether what stands there and is no row may go. On the writer's thread."""
-        return self._is_complete and name not in self._protected
+        """Whether a key without a row may be deleted. Called on the writer's thread."""
+        return self._is_complete and name not in self._protected and not self._source_doubt()
 
-    def _tell_unwritten(self) -> None:
+    def _report_unwritten(self) -> None:
         errors = dict(list(self._refused.values()))
         errors.update({name: refusal.reason for name, refusal in self._writer.refused().items()})
         self._unwritten.replace(errors)
 
 
 def key_text(key: Any) -> str:
-    """The key of a row (Any: keys are the user's) as a part of an etcd's key: its fields between slashes, quoted.
+    """The key of a row (Any: keys are the user's) as part of an etcd key: its fields, quoted, separated by slashes.
 
     >>> key_text(("a/b", 1, ""))
     'a%2Fb/1/'

@@ -25,7 +25,7 @@ class Operation(NamedTuple):
 def ordered(operations: Iterable[Operation]) -> list[Operation]:
     """Deletes from the highest rank to the lowest, then puts from the lowest to the highest.
 
-    So a reader never sees a key of a high rank, which says that all is there, before the keys of lower ranks.
+    So a reader never sees a key of a high rank, which tells that a prefix is complete, before the keys of lower ranks.
     """
     return sorted(
         operations, key=lambda each: (each.value is not None, each.rank if each.value is not None else -each.rank)

@@ -1,7 +1,7 @@
-"""Keys that must go before others are put, and what happens where the etcd does not let them go. Knows no etcd.
+"""Keys that must be deleted before others are put, and what happens if the etcd denies their deletion. Knows no etcd.
 
-The keys that wait for a deletion that is denied are set aside as refused, with the keys of the same part, and tried
-again after pauses that double. All others are written meanwhile.
+The keys that wait for a denied deletion are set aside as refused, together with the keys of the same part, and are
+retried after pauses that double. All other keys are written meanwhile.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ log = logging.getLogger("statedb.consumers")
 
 
 class Blocked:
-    """The parts of the keys of one connection that wait for a deletion that is denied. For the writer's thread."""
+    """The parts of one connection's keys that wait for a denied deletion. For the writer's thread."""
 
     def __init__(self, rules: Rules, desired: Desired, min_s: float, max_s: float) -> None:
-        """No part is blocked; ``min_s`` and ``max_s`` are the first and the longest pause."""
+        """No part is blocked. ``min_s`` and ``max_s`` are the first and the longest pause."""
         self._rules = rules
         self._desired = desired
         self._wait_s = (min_s, max_s)
@@ -33,9 +33,9 @@ class Blocked:
 
     def must_wait(self, operation: Operation, present: Present) -> bool:
         """Whether other keys must be deleted before this one is put. If so, they are queued first."""
-        if operation.value is None or self._rules.gone_before is None:
+        if operation.value is None or self._rules.delete_first is None:
             return False
-        before = self._rules.gone_before(operation.key, operation.value, present)
+        before = self._rules.delete_first(operation.key, operation.value, present)
         first = [key for key in before if not self._desired.is_deleted_first(key)]
         if first:
             self._desired.delete_first(first)
@@ -54,12 +54,12 @@ class Blocked:
         return True
 
     def block(self, key: str, reason: str, now: float) -> None:
-        """The deletion of a key that must go first was denied: its part waits."""
+        """Block the part of a key, because its deletion, which must come first, was denied."""
         part = self._rules.part_of(key)
         tries = self._tries.get(part, 0)
         self._tries[part] = tries + 1
         self._due[part] = now + delay_s(tries, *self._wait_s)
-        self._reasons[part] = f"{key} must be deleted first, and is not: {reason}"
+        self._reasons[part] = f"{key} must be deleted first, but cannot be: {reason}"
         self._set_aside.setdefault(part, {})
         self._desired.stop_deleting_first(part)
         if not tries:
@@ -71,7 +71,7 @@ class Blocked:
         return min(self._due.values(), default=None)
 
     def unblock_due(self, now: float) -> None:
-        """Try the parts again whose pause is over."""
+        """Retry the parts whose pause is over."""
         for part in [part for part, due in self._due.items() if due <= now]:
             del self._due[part], self._reasons[part]
             self._desired.try_again(self._set_aside.pop(part))

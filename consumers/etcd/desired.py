@@ -72,7 +72,7 @@ class Desired:
             return True
 
     def mark(self, key: str) -> None:
-        """Write the key once more, after everything that is queued; its value does not matter."""
+        """Write the key once more, after everything that is queued. Its value does not matter."""
         with self.lock:
             self._values.pop(key, None)
             self._unwanted.discard(key)
@@ -86,6 +86,17 @@ class Desired:
         with self.lock:
             for key in self._marks:
                 self.mark(key)
+
+    def withdraw_marks(self, present: Present) -> None:
+        """Keys that stood are gone: delete the marks before anything is written, and write them once more after all."""
+        with self.lock:
+            self.mark_again()
+            self.delete_first([key for key in self._marks if key in present])
+
+    def deletes_first(self, present: Present) -> bool:
+        """Whether keys exist that are to be deleted before anything else."""
+        with self.lock:
+            return any(key in present for key in self._to_delete_first)
 
     def delete(self, key: str) -> None:
         """The key should not exist."""
@@ -102,9 +113,9 @@ class Desired:
             self._queue.setdefault(key)
 
     def review(self, part: str | None = None) -> bool:
-        """Ask ``may_delete`` again about the unclaimed keys that stand, of a part or all. Whether there are any.
+        """Ask ``may_delete`` again about the unclaimed keys in the etcd, of one part or all. False if there are none.
 
-        Cost: O(those).
+        Cost: O(those keys).
         """
         with self.lock:
             found = [self._unclaimed.pop(each, set()) for each in (list(self._unclaimed) if part is None else [part])]
@@ -118,7 +129,7 @@ class Desired:
         return key in self._values or key in self._marks
 
     def __len__(self) -> int:
-        """How many keys are queued."""
+        """The number of queued keys."""
         return len(self._queue)
 
     def refused(self) -> dict[str, Refusal]:
@@ -134,7 +145,11 @@ class Desired:
     # --- for the writer -----------------------------------------------------------------------------------------------
 
     def load(self, present: Present) -> None:
-        """Queue all keys for a new connection, where ``present`` is the content. Refused keys are tried again."""
+        """Queue all keys for a new connection, where ``present`` is the content. Refused keys are tried again.
+
+        If a key that should have a value is not there, the marks that stand say what is not true, and are withdrawn.
+        Readers take the mark of a writer that gives a sign of life for its word.
+        """
         with self.lock:
             self._unwanted.intersection_update(present.names())
             self._unclaimed.clear()
@@ -144,10 +159,13 @@ class Desired:
             self._queue = dict.fromkeys(sorted([*self._values, *self._unwanted], key=self._rank))
             left = [key for key in present.names() if key not in self and key not in self._unwanted]
             self._queue.update(dict.fromkeys(sorted(left, key=self._rank, reverse=True)))
-            self.mark_again()
+            if all(key in present for key in self._values):
+                self.mark_again()
+            else:
+                self.withdraw_marks(present)
 
     def stand_by(self, present: Present) -> None:
-        """Another process writes: nothing is to be done before the next `load`."""
+        """Another process writes: do nothing until the next `load`."""
         with self.lock:
             self._queue.clear()
             self._unwanted = {key for key in self._unwanted if key in present}
@@ -173,12 +191,12 @@ class Desired:
                 self._queue.setdefault(key)
 
     def stop_deleting_first(self, part: str) -> None:
-        """The keys of a part are checked like any other. Cost: O(keys to delete first)."""
+        """Treat the keys of a part like any other. Cost: O(keys to delete first)."""
         with self.lock:
             self._to_delete_first -= {key for key in self._to_delete_first if self._part_of(key) == part}
 
     def try_again(self, keys: Iterable[str]) -> None:
-        """Queue refused keys once more, before all others, as they are ordered. Cost: O(queued keys)."""
+        """Retry refused keys before all others, in the order of their ranks. Cost: O(queued keys)."""
         with self.lock:
             again = sorted(keys, key=self._rank)
             for key in again:
@@ -186,7 +204,7 @@ class Desired:
             self._queue = dict.fromkeys([*again, *self._queue])
 
     def operation(self, key: str, present: Present, is_good: Callable[[int], bool]) -> Operation | None:
-        """The operation that brings the key to its desired state; None if none is needed or possible."""
+        """The operation that brings the key to its desired state. None if none is needed or possible."""
         if key == self._heartbeat:
             return None
         entry = present.get(key)
@@ -232,7 +250,9 @@ class Desired:
             self._queue.pop(key, None)
 
     def written(self, operations: Iterable[Operation], present: Present, is_good: Callable[[int], bool]) -> None:
-        """The operations were done, and ``present`` knows. Keys leave the queue unless they have changed meanwhile."""
+        """Record that the operations were done; ``present`` already includes them. Keys that have changed meanwhile
+        stay queued.
+        """
         with self.lock:
             for operation in operations:
                 key = operation.key
@@ -263,7 +283,7 @@ class Desired:
         self._clear_refusal(key)
 
     def _clear_refusal(self, key: str) -> None:
-        """Forget the refusal of a key: it is not wanted any more, was written, or is to be tried again."""
+        """Forget the refusal of a key, because it is no longer wanted, was written, or is to be retried."""
         if self._refused.pop(key, None) is not None:
             self.refusals += 1
 

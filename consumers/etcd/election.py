@@ -1,12 +1,12 @@
 """Leader election in an etcd: the leader is the process that created a key, under a lease that it keeps alive.
 
-    campaign: create the key ──there already──▶ look again soon
-        │ created                                   ▲
-        ▼                                           │
-    lead: renew the lease, three times in its life ─┘ it has ended
+    campaign: create the key ──exists already──▶ check again soon
+        │ created                                    ▲
+        ▼                                            │
+    lead: renew the lease, three times per TTL ──────┘ it has ended
 
-A leader that hung may not know that it was replaced. Every transaction of a leader is therefore fenced: etcd refuses it
-unless the key still has this leader's value (Burrows, "The Chubby lock service", OSDI 2006, section 2.4).
+A leader that hung may not know that it was replaced. So every transaction of a leader is fenced: etcd refuses it unless
+the key still has this leader's value (Burrows, "The Chubby lock service", OSDI 2006, section 2.4).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _POLL_S = 0.5
 
 
 class Election:
-    """Campaigns on a thread of its own while the ``with`` block runs. ``wake`` is set when the outcome changes."""
+    """Campaigns on a thread of its own during the ``with`` block. ``wake`` is set when the outcome changes."""
 
     def __init__(self, store: Store, key: str, identity: str, time_s: int, wake: threading.Event) -> None:
         """``identity`` is unique to this process. A leader that is silent for ``time_s`` seconds is replaced."""
@@ -91,7 +91,7 @@ class Election:
         self.leader = kv.value.decode("utf-8", "replace")
         if kv.value != self._identity:
             return False
-        self._lease = kv.lease  # of an earlier connection of this process, perhaps
+        self._lease = kv.lease  # perhaps of an earlier connection of this process
         return True
 
     def _set_leads(self, leads: bool) -> None:

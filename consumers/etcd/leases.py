@@ -6,7 +6,7 @@ renewed like our own. After a restart, or with a second process, nothing has to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from .present import Present
 
@@ -44,6 +44,24 @@ class Leases:
             room = self.keys_max - present.keys_of(lease)
             if room > 0:
                 yield lease, room
+
+    def assign(self, keys: Iterable[str], present: Present, grant: Callable[[], int]) -> dict[str, int]:
+        """The lease of each key: its present lease if that is good, else one of ours with room, else one of ``grant``.
+
+        ``grant`` grants a lease and records it.
+        """
+        assigned: dict[str, int] = {}
+        rooms, lease, room = self.rooms(present), 0, 0
+        for key in keys:
+            entry = present.get(key)
+            if entry is not None and self.is_good(entry.lease):
+                assigned[key] = entry.lease
+                continue
+            if not room:
+                lease, room = next(rooms, None) or (grant(), self.keys_max)
+            room -= 1
+            assigned[key] = lease
+        return assigned
 
     def to_renew(self, present: Present) -> set[int]:
         """The leases to renew: all that have keys, whoever granted them, and our own without keys."""

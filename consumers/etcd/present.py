@@ -30,11 +30,11 @@ class Present:
         self._leases: Counter[int] = Counter()
 
     def __len__(self) -> int:
-        """How many keys."""
+        """The number of keys."""
         return len(self._entries)
 
     def __contains__(self, key: str) -> bool:
-        """Whether the key is there."""
+        """Whether the key exists."""
         return key in self._entries
 
     def get(self, key: str) -> Entry | None:
@@ -66,12 +66,17 @@ class Present:
         self._forget_lease(self._entries.pop(key, None))
 
     def under(self, leases: Iterable[int]) -> list[str]:
-        """The keys of these leases. Cost: O(all keys)."""
+        """The keys attached to these leases. Cost: O(all keys)."""
         wanted = set(leases)
         return [key for key, entry in self._entries.items() if entry.lease in wanted]
 
+    def witnesses(self, most: int) -> dict[int, str]:
+        """A key of each of the newest ``most`` leases. All keys of a lease go at once. Cost: O(all keys)."""
+        found = {entry.lease: key for key, entry in self._entries.items() if entry.lease}
+        return {lease: found[lease] for lease in list(found)[-most:]}
+
     def drop_lease(self, lease: int) -> list[str]:
-        """Record that a lease has ended, and return the keys that went with it. Cost: O(all keys)."""
+        """Record that a lease has ended. Returns the keys that were attached to it. Cost: O(all keys)."""
         gone = self.under([lease])
         for key in gone:
             self.drop(key)

@@ -1,6 +1,6 @@
-"""Decides when a key that somebody else has changed is written again. Pure: the time is an argument.
+"""Decides when a key that another writer has changed is written again. Pure: the time is an argument.
 
-The first repair is at once. A key that is changed again waits longer each time, with jitter, so that two writers that
+The first repair is immediate. A key that is changed again waits longer each time, with jitter, so that two writers that
 disagree do not overwrite each other forever.
 """
 
@@ -14,14 +14,14 @@ from sortedcontainers import SortedList
 
 from consumers.running.retries import delay_s
 
-_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
+_chance = SystemRandom()  # not the generator of the user's program, which may be seeded
 
 _CONTESTED = 3
 """The number of changes after which the writer's health names a key."""
 
 
 class Repairs:
-    """Keys that were changed lately, and how often. For one thread; others may call `contested`.
+    """Keys that were changed recently, and how often. For one thread; others may call `contested`.
 
     >>> repairs = Repairs(1.0, 60.0, jitter=lambda: 1.0)
     >>> [repairs.record_change("a", now) for now in (0.0, 0.1, 0.2)], repairs.next_due
@@ -31,7 +31,7 @@ class Repairs:
     """
 
     def __init__(self, min_s: float, max_s: float, jitter: Callable[[], float] = _chance.random) -> None:
-        """``jitter`` gives numbers from 0 to 1: a wait is between a half of its size and all of it."""
+        """``jitter`` returns numbers from 0 to 1. A wait is between half of its nominal length and all of it."""
         self._wait_s = (min_s, max_s)
         self._jitter = jitter
         self._changes: dict[str, tuple[int, float]] = {}
@@ -39,7 +39,7 @@ class Repairs:
         self._queue: Any = SortedList()  # Any: the package has no types
 
     def record_change(self, key: str, now: float) -> bool:
-        """Record a change by somebody else. True if the key is to be written again at once, False if it waits."""
+        """Record a change by another writer. True if the key is to be written again at once, False if it waits."""
         count = 0 if self._is_quiet(key, now) else self._changes[key][0]
         self._changes[key] = (count + 1, now)
         if not count and key not in self._due:
@@ -70,12 +70,12 @@ class Repairs:
                 del self._changes[key]
 
     def contested(self, now: float) -> dict[str, int]:
-        """The keys that somebody else keeps changing, with the number of changes."""
+        """The keys that another writer keeps changing, with the number of changes."""
         changes = list(self._changes.items())
         return {key: count for key, (count, _) in changes if count >= _CONTESTED and not self._is_quiet(key, now)}
 
     def _is_quiet(self, key: str, now: float) -> bool:
-        """Whether nobody has changed the key for much longer than its last repair waited."""
+        """Whether the key has not been changed for much longer than its last repair waited."""
         count, last = self._changes.get(key, (0, now))
         return not count or now - last > 10 * delay_s(count, *self._wait_s)
 

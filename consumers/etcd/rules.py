@@ -18,25 +18,31 @@ def _all_in_one(_: str) -> str:
     return ""
 
 
+def _none() -> str:
+    return ""
+
+
 def _equal(_: str) -> int:
     return 0
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules of one writer. All functions are called on its thread and must be quick.
+    """The rules of one writer. All functions are called on its thread and must be fast.
 
     ``prefixes``: the prefixes that it reads, watches and writes. Each ends with a separator, as in "myapp/pods/".
     ``is_own(key, value)``: whether a key in the etcd belongs to the writer. All other keys are left alone.
     ``may_delete(key)``: whether an own key may be deleted that was neither put nor deleted. If None, such keys are
-    deleted once `EtcdWriter.delete_others` has been called. ``part_of(key)``: the part of the keys to which it belongs;
+    deleted once `EtcdWriter.delete_others` has been called. ``part_of(key)``: the part that a key belongs to;
     `EtcdWriter.review` can be called for one part.
 
     ``rank(key)``: the order of keys that are written together. Lower ranks are put first and deleted last, and no
-    transaction has keys of two ranks. ``gone_before(key, value, present)``: keys to delete before this one is put.
+    transaction has keys of two ranks. ``delete_first(key, value, present)``: keys to delete before this one is put.
 
-    ``heartbeat``: a key to which the time is written while all is well; none if empty. ``prepare(store)`` is called on
-    each new connection, before anything is read; an exception ends the connection. ``periodic(store)`` is called then
-    too, and again after the number of seconds that it returns.
+    ``heartbeat``: a key to which the time is written while the writer is healthy; none if empty. ``doubt()``: why the
+    keys may not be the present state, for readers; it is written after the time.
+
+    ``prepare(store)`` is called on each new connection, before anything is read; an exception ends the connection.
+    ``periodic(store)`` is called then too, and again after the number of seconds that it returns.
     """
 
     prefixes: tuple[str, ...]
@@ -44,7 +50,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     may_delete: Callable[[str], bool] | None = None
     part_of: Callable[[str], str] = _all_in_one
     rank: Callable[[str], int] = _equal
-    gone_before: Callable[[str, bytes, Present], Iterable[str]] | None = None
+    delete_first: Callable[[str, bytes, Present], Iterable[str]] | None = None
     heartbeat: str = ""
+    doubt: Callable[[], str] = _none
     prepare: Callable[[Store], None] | None = None
     periodic: Callable[[Store], float] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
+import math
 from collections.abc import Callable, Sequence
 
 from consumers.running.retries import delay_s
@@ -15,7 +15,7 @@ from .options import WriterOptions
 from .pacing import Pace
 from .present import Present
 from .rules import Rules
-from .store import DELETE, Event, Store, decode, encode
+from .store import DELETE, Event, Store, beat_value, decode, encode
 from .watching import OwnKeysWatch
 from .writer_state import WriterState
 
@@ -29,11 +29,11 @@ _RENEWALS = 3
 
 
 class WriteDenied(Exception):
-    """The etcd does not allow us to write any key: give the role of the user write access to these prefixes."""
+    """The etcd does not allow us to write any key. Give the role of the user write access to these prefixes."""
 
 
 class Session:
-    """One session per connection. `run` is for the writer's thread, the attributes are for any."""
+    """One session per connection. `run` is for the writer's thread, the attributes are for any thread."""
 
     def __init__(
         self,
@@ -83,12 +83,12 @@ class Session:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes: always without an election, else while it is the leader."""
+        """Whether this process writes: always without an election, otherwise while it is the leader."""
         return self._election is None or self._election.leads
 
     @property
     def stuck_s(self) -> float:
-        """For how long keys have waited without any being written, if longer than the limit; else 0."""
+        """For how long keys have waited without any being written, if longer than the limit; otherwise 0."""
         waited_s = max(self._writer_state.stall_timer.waited_s(self._clock()), self._outdated_s())
         return waited_s if waited_s > self._options.stuck_s else 0.0
 
@@ -145,7 +145,7 @@ class Session:
             until.append(max(self._puts_at, now + self._pace.wait_s(now)))
         return max(0.0, min(until) - now)
 
-    # --- what stands there --------------------------------------------------------------------------------------------
+    # --- what is in the etcd ------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
         """Read all keys of the writer, whichever process wrote them."""
@@ -160,12 +160,12 @@ class Session:
             self._starts[self._rules.heartbeat] = max(self._starts.values(), default=1)
 
     def _are_own_writes(self, events: Sequence[Event]) -> bool:
-        """Whether all of them come from one transaction of ours: they tell nothing new. Most do."""
+        """Whether all events come from one transaction of ours, as most do. Then they contain nothing new."""
         revision = events[-1].kv.mod_revision
         return revision in self._own_revisions and events[0].kv.mod_revision == revision
 
     def _on_event(self, event: Event) -> None:
-        """A key has changed, perhaps by ourselves."""
+        """Handle a change of a key, possibly by ourselves."""
         kv = event.kv
         key = decode(kv.key)
         entry = self.present.get(key)
@@ -211,14 +211,20 @@ class Session:
             self._periodic_at = now + self._rules.periodic(self._store)
         if now >= self._renew_at:
             self._renew()
+        self._repair_due(now)
+        self._blocked.unblock_due(now)
+        if self._writer_state.beat.is_set():
+            self._writer_state.beat.clear()
+            self._beat_at = 0.0
+        if self._rules.heartbeat and now >= self._beat_at:
+            self._write_heartbeat(now)
+
+    def _repair_due(self, now: float) -> None:
         while (key := self._writer_state.repairs.pop_due(now)) is not None:
             if key == self._rules.heartbeat:
                 self._beat_at = 0.0
             else:
                 self._desired.recheck([key])
-        self._blocked.unblock_due(now)
-        if self._rules.heartbeat and now >= self._beat_at:
-            self._write_heartbeat(now)
 
     def _renew(self) -> None:
         """Renew all leases that have keys, including those of an earlier or another process."""
@@ -231,15 +237,15 @@ class Session:
         if lost:
             log.warning("%d keys were lost with their lease and are written anew", len(lost))
             self._desired.recheck(lost)
-            self._desired.mark_again()
+            self._desired.withdraw_marks(self.present)
             self._beat_at = 0.0
         self._writer_state.repairs.drop_quiet(self._clock())
 
     def _write_heartbeat(self, now: float) -> None:
-        """Write the heartbeat, unless the published state is out of date."""
+        """Write the heartbeat, unless the published state is out of date, or keys stand that are to go first."""
         self._beat_at = now + 1.0  # unless it is written
-        if not self.stuck_s and now >= self._puts_at:
-            self._commit([Operation(self._rules.heartbeat, self._now())])
+        if not self.stuck_s and now >= self._puts_at and not self._desired.deletes_first(self.present):
+            self._commit([Operation(self._rules.heartbeat, beat_value(self._now(), self._rules.doubt()))])
             if self._rules.heartbeat in self.present:
                 self._beat_at = now + self._options.heartbeat_s
 
@@ -255,6 +261,9 @@ class Session:
             return
         written = 0
         chosen = ordered(self._choose(puts_too=now >= self._puts_at))
+        if any(self._desired.is_mark(each.key) for each in chosen):
+            self._prepare_mark()
+            chosen = ordered(self._choose(puts_too=now >= self._puts_at))
         for batch in batches(chosen, self._keys_max, self._options.batch_bytes_max):
             done = self._commit(batch)
             if done is None:
@@ -265,6 +274,11 @@ class Session:
         self._pace.written(written, self._clock())
         self.complete = self.complete or not self._initial_keys_left
         stall_timer.update(bool(len(self._desired)), self._clock())
+
+    def _prepare_mark(self) -> None:
+        """Queue lost keys and renew all leases before a mark is written: the mark must not outlive any other key."""
+        self._renew()
+        self._repair_due(math.inf)
 
     def _choose(self, *, puts_too: bool) -> list[Operation]:
         """The next operations. Keys that need none leave the queue."""
@@ -285,9 +299,9 @@ class Session:
         return chosen
 
     def _commit(self, batch: list[Operation]) -> int | None:
-        """Write a batch, and return how many keys were written. A batch that the server refuses is split in two.
+        """Write a batch. Returns the number of written keys. A batch that the server refuses is split in two.
 
-        None means that nothing more can be written now. A single key that is refused is set aside.
+        None means that nothing more can be written now. A single refused key is set aside.
         """
         written, denied, rest = 0, 0, [batch]
         while rest:
@@ -296,9 +310,10 @@ class Session:
             match refusal:
                 case "":
                     written += len(part)
-                case "too large" | "too many" | "denied" if len(part) > 1:
-                    if refusal == "too many":
-                        self._keys_max = max(1, len(part) // 2)
+                case "too many" if (size := max(len(part), len(self._witnesses(part)))) > 1:
+                    self._keys_max = max(1, size // 2)
+                    rest += [list(half) for half in reversed(halves(part)) if half]
+                case "too large" | "denied" if len(part) > 1:
                     rest += [list(half) for half in reversed(halves(part))]
                 case "too large" | "too many" | "denied":
                     denied += refusal == "denied"
@@ -317,43 +332,35 @@ class Session:
 
     def _commit_part(self, part: list[Operation]) -> tuple[str, str]:
         """Write one transaction. Returns the refusal and its reason, both empty on success."""
-        puts: list[tuple[bytes, bytes, int]] = []
-        values: dict[str, tuple[bytes, int]] = {}
+        written = [each for each in part if each.value is not None]
         try:
-            for each, lease in self._leased([each for each in part if each.value is not None]):
-                value = each.value or (self._now() if self._desired.is_mark(each.key) else b"")
-                values[each.key] = (value, lease)
-                puts.append((encode(each.key), value, lease))
+            leases = self._leases.assign([each.key for each in written], self.present, self._grant)
         except Exception as error:
             if getattr(error, "refusal", "") != "no space":
                 raise
             return "no space", str(error)  # no lease is granted either
+        values: dict[str, tuple[bytes, int]] = {}
+        for each in written:
+            value = each.value or (self._now() if self._desired.is_mark(each.key) else b"")
+            values[each.key] = value, leases[each.key]
+        puts = [(encode(key), value, lease) for key, (value, lease) in values.items()]
         fence = None if self._election is None else self._election.fence
-        commit = self._store.commit(puts, [encode(each.key) for each in part if each.value is None], fence)
+        deletes = [encode(each.key) for each in part if each.value is None]
+        commit = self._store.commit(puts, deletes, fence, self._witnesses(part))
         if not commit.refusal:
             self._record(part, values, commit.revision)
         return commit.refusal, commit.reason
 
-    def _leased(self, puts: list[Operation]) -> list[tuple[Operation, int]]:
-        """The lease of each key: its present lease if that is good, else one of ours with room."""
-        found: list[tuple[Operation, int]] = []
-        rooms, lease, room = self._leases.rooms(self.present), 0, 0
-        for each in puts:
-            entry = self.present.get(each.key)
-            if entry is not None and self._leases.is_good(entry.lease):
-                found.append((each, entry.lease))
-                continue
-            if not room:
-                lease, room = next(rooms, None) or self._granted()
-            room -= 1
-            found.append((each, lease))
-        return found
+    def _witnesses(self, part: list[Operation]) -> dict[bytes, int]:
+        """A key of each lease if the part writes a mark, which tells that all keys exist; otherwise none."""
+        if not any(each.value is not None and self._desired.is_mark(each.key) for each in part):
+            return {}
+        return {encode(key): lease for lease, key in self.present.witnesses(self._keys_max).items()}
 
-    def _granted(self) -> tuple[int, int]:
-        """A new lease, and how many keys it takes."""
+    def _grant(self) -> int:
         lease = self._store.grant(self._leases.ttl_s)
         self._leases.granted(lease, self._clock())
-        return lease, self._leases.keys_max
+        return lease
 
     def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
         """Record a transaction that was written."""
@@ -372,11 +379,11 @@ class Session:
                 value, lease = values[each.key]
                 self.present.put(each.key, value, lease, revision)
         done = [each for each in part if each.key != self._rules.heartbeat]
-        self._initial_keys_left.difference_update([each.key for each in done])
+        self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
         self._desired.written(done, self.present, self._leases.is_good)
 
     def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:
-        """React to a refusal of the whole transaction."""
+        """Handle a refusal of the whole transaction."""
         if refusal == "fenced":
             if self._election is not None:
                 self._election.depose()
@@ -391,8 +398,3 @@ class Session:
                 if each.value is None and self._election is None:
                     self._store.delete(encode(each.key))
                     self._record([each], {}, 0)
-
-
-def time_value(seconds: float) -> bytes:
-    """A time in Unix seconds, in the format that Cilium writes."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)).encode()

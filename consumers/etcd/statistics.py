@@ -8,12 +8,13 @@ import msgspec
 
 
 class WriterStats(msgspec.Struct, frozen=True):
-    """Counted since the start; ``keys``, ``leases``, ``unwritten``, ``contested`` and ``lease_left_s`` are as of now.
+    """Counts since the start, and current values.
 
-    ``repairs``: keys that somebody else had changed or deleted. ``unwritten``: keys that the server refuses.
-    ``contested``: keys that somebody else keeps changing. ``put_bytes``: the size of all values that were put.
-    ``leads``: whether this process writes. ``lease_time_s``: the time to live of a new lease. ``lease_left_s``: the
-    seconds until the first lease expires unless it is renewed; 0 without leases.
+    Current are ``keys``, ``leases``, ``unwritten``, ``contested`` and ``lease_left_s``. ``repairs``: keys that another
+    writer had changed or deleted. ``unwritten``: keys that the server refuses. ``contested``: keys that another writer
+    keeps changing. ``put_bytes``: the size of all values that were put. ``leads``: whether this process writes.
+    ``lease_time_s``: the time to live of a new lease. ``lease_left_s``: the seconds until the first lease expires
+    unless it is renewed; 0 without leases.
     """
 
     puts: int
@@ -36,7 +37,7 @@ _NOT_ADDED = ("leads", "lease_time_s", "lease_left_s")
 
 
 def total(writers: Sequence[WriterStats]) -> WriterStats:
-    """Several writers as one, at least one: counts are added, and the lease that ends first counts."""
+    """The sum of several writers, at least one. ``lease_left_s`` is that of the lease that expires first."""
     counts = {
         name: sum([getattr(each, name) for each in writers])
         for name in WriterStats.__struct_fields__

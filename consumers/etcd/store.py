@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -86,9 +87,16 @@ class Store(Protocol):
         ...
 
     def commit(
-        self, puts: Iterable[tuple[bytes, bytes, int]], deletes: Iterable[bytes], fence: tuple[bytes, bytes] | None
+        self,
+        puts: Iterable[tuple[bytes, bytes, int]],
+        deletes: Iterable[bytes],
+        fence: tuple[bytes, bytes] | None,
+        attached: Mapping[bytes, int],
     ) -> Commit:
-        """Put keys with leases and delete keys in one transaction, if the fence's key has the fence's value."""
+        """Put keys with leases and delete keys in one transaction.
+
+        Only if the fence's key has the fence's value, and the keys of ``attached`` have their leases.
+        """
         ...
 
     def delete(self, key: bytes) -> int:
@@ -128,3 +136,13 @@ def encode(key: str) -> bytes:
 def decode(key: bytes) -> str:
     """The reverse of `encode`."""
     return key.decode("utf-8", "surrogateescape")
+
+
+def beat_value(time_value: bytes, doubt: str) -> bytes:
+    """The value of a heartbeat: a time, and behind it why the keys may not be the present state, if they may not."""
+    return time_value if not doubt else time_value + b" " + doubt.encode()
+
+
+def time_value(seconds: float) -> bytes:
+    """A time in Unix seconds, in the format that Cilium writes."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)).encode()

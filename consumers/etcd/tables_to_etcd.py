@@ -13,7 +13,7 @@ from .writer import EtcdWriter
 
 
 class TablesToEtcd:
-    """Starts and stops both threads, each once, from any thread. A context manager."""
+    """Starts and stops both threads, once each, from any thread. A context manager."""
 
     _follower: Follower
     _writer: EtcdWriter
@@ -51,20 +51,20 @@ class TablesToEtcd:
         return self._writer.wait_ready(timeout, also=lambda: self.ready)
 
     def stats(self) -> WriterStats:
-        """Counts of what it has done. ``unwritten`` includes what cannot be encoded."""
+        """Statistics. ``unwritten`` includes objects that cannot be encoded."""
         stats = self._writer.stats()
         return msgspec.structs.replace(stats, unwritten=stats.unwritten + self._refused_count())
 
     def _refused_count(self) -> int:
-        """How many objects cannot be encoded now."""
+        """The number of objects that cannot be encoded now."""
         return 0
 
     @property
     def crash(self) -> BaseException | None:
-        """The unexpected exception that ended one of its threads, which is a bug; else None."""
+        """The unexpected exception that ended one of its threads, which is a bug; otherwise None."""
         return self._follower.crash or self._writer.crash
 
     @property
     def queue_size(self) -> int:
-        """How many keys wait to be written. Each key counts once."""
+        """The number of keys that wait to be written. Each key counts once."""
         return self._writer.queue_size

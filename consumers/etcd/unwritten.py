@@ -26,7 +26,7 @@ class UnwrittenRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unwritten(Table[UnwrittenKey, UnwrittenRow], name="unwritten"):
-    """One row per object that cannot be written now. Its old keys stay in the etcd."""
+    """One row for each object that cannot be written now. Its old keys stay in the etcd."""
 
     primary = UniqueIndex[UnwrittenKey, UnwrittenRow](lambda row: row.key)
 

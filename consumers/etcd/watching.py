@@ -14,7 +14,7 @@ _POLL_S = 1.0
 
 
 class OwnKeysWatch:
-    """Collects events of some prefixes while the ``with`` block runs. ``wake`` is set when `take` has something.
+    """Collects events of some prefixes during the ``with`` block. ``wake`` is set when `take` has something to return.
 
     It also detects a lost connection while there is nothing to write.
     """
@@ -44,7 +44,7 @@ class OwnKeysWatch:
         self._thread.join()
 
     def take(self) -> Iterator[Sequence[Event]]:
-        """What has come, in batches of ascending revisions; nothing where nothing has. Raises what ended the watch."""
+        """The events since the last call, in batches of ascending revisions. Raises what ended the watch."""
         while True:
             try:
                 batch = self._batches.get_nowait()

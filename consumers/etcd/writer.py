@@ -24,12 +24,12 @@ from .desired import Desired, Refusal
 from .election import Election
 from .options import WriterOptions
 from .rules import Rules
-from .session import Session, time_value
+from .session import Session
 from .statistics import WriterStats
-from .store import Connect
+from .store import Connect, time_value
 from .writer_state import WriterState
 
-_chance = SystemRandom()  # not the generator of the program that we run in: that may be seeded
+_chance = SystemRandom()  # not the generator of the user's program, which may be seeded
 
 log = logging.getLogger("statedb.consumers")
 
@@ -39,14 +39,14 @@ Report = Callable[[dict[str, Refusal]], None]
 
 
 class EtcdWriter:
-    """A writer. Start it once, stop it once; all methods are safe for any thread. A context manager.
+    """A writer. Start and stop it once each. All methods may be called from any thread. A context manager.
 
     `put`, `delete` and `mark` may be called before the start and without a connection. A key is queued at most once;
-    the value at the time of the write is written. Keys are attached to leases, so they disappear after their writer. A
-    key that somebody else changes or deletes is written again, at once, then at growing intervals. A key that the
-    server refuses keeps its old value, is named in `health`, and is retried when it changes.
+    the value at the time of the write is written. Keys are attached to leases, so they expire after their writer has
+    ended. A key that another writer changes or deletes is written again, at once, then at growing intervals. A key that
+    the server refuses keeps its old value, is named in `health`, and is retried when it changes.
 
-    Nothing is written when the etcd already has everything, as after a restart or beside a second equal writer.
+    Nothing is written if the etcd already has everything, as after a restart or beside a second, equal writer.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class EtcdWriter:
         """
         self.name = name
         self.crash: BaseException | None = None
-        """The unexpected exception that ended its thread, which is a bug; else None."""
+        """The unexpected exception that ended its thread, which is a bug; otherwise None."""
         self._connect = connect
         self._rules = rules
         self._options = options
@@ -76,10 +76,10 @@ class EtcdWriter:
         self._wall = wall
         self._jitter = jitter
         self._identity = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
-        may_delete = rules.may_delete or (lambda _: self._others_may_go)
+        may_delete = rules.may_delete or (lambda _: self._may_delete_others)
         self._desired = Desired(rules.rank, may_delete, rules.heartbeat, rules.part_of)
         self._writer_state = WriterState(options, self._desired, jitter)
-        self._others_may_go = False
+        self._may_delete_others = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         # A flag of our own: a thread that is just starting has an identifier, but `is_alive` is still False.
         self._begun = False
@@ -95,27 +95,25 @@ class EtcdWriter:
         self._reported = 0
         self._resigning = False
 
-    # --- what is wanted -----------------------------------------------------------------------------------------------
+    # --- the desired content ------------------------------------------------------------------------------------------
 
     def put(self, key: str, value: bytes) -> None:
         """Set the value that the key should have. Raises ValueError for a key outside of the prefixes."""
         self._check(key)
-        if (
-            self._desired.put(key, value) and not self._writer_state.wake.is_set()
-        ):  # the flag is cleared before the queue is checked
-            self._writer_state.wake.set()
+        if self._desired.put(key, value) and not self._writer_state.wake.is_set():
+            self._writer_state.wake.set()  # the writer clears the flag before it checks the queue
 
     def mark(self, key: str) -> None:
         """Write the time to the key once, after everything that is queued. From then on it only has to exist.
 
-        A reader who sees the key knows that everything put before it is there. It is written on each new connection.
+        A reader who sees the key knows that everything put before it exists. It is written on each new connection.
         """
         self._check(key)
         self._desired.mark(key)
         self._writer_state.wake.set()
 
     def delete(self, key: str) -> None:
-        """The key should not exist. Raises ValueError for a key outside of the prefixes."""
+        """Declare that the key should not exist. Raises ValueError for a key outside of the prefixes."""
         self._check(key)
         self._desired.delete(key)
         self._writer_state.wake.set()
@@ -126,21 +124,29 @@ class EtcdWriter:
         self._writer_state.wake.set()
 
     def review(self, part: str | None = None) -> None:
-        """Ask ``may_delete`` again about the keys that stand and that nobody has put or deleted: of a part, or all."""
+        """Ask ``may_delete`` again about the keys in the etcd that nobody has put or deleted: of one part, or all."""
         if self._desired.review(part):
             self._writer_state.wake.set()
 
     def delete_others(self) -> None:
         """Declare that all keys were put: all other own keys below the prefixes are deleted."""
-        self._others_may_go = True
+        self._may_delete_others = True
         self.review()
 
     def outdated(self, reason: str) -> None:
-        """Declare why the desired state is out of date; empty: it is current. If this lasts, the heartbeat stops."""
+        """Declare why the desired state is out of date, or with an empty text that it is current.
+
+        If it stays out of date, the heartbeat stops.
+        """
         if not reason:
             self._outdated = None
         elif self._outdated is None:
             self._outdated = (reason, self._clock())
+
+    def beat(self) -> None:
+        """Write the heartbeat now: the rules' ``doubt`` has changed."""
+        self._writer_state.beat.set()
+        self._writer_state.wake.set()
 
     # --- for its owner ------------------------------------------------------------------------------------------------
 
@@ -162,7 +168,7 @@ class EtcdWriter:
             store.close()
             return
         threading.Thread(target=_resign, args=(election, store), daemon=True).start()
-        late = threading.Timer(_RESIGN_S, store.close)  # nobody waits for an etcd that does not answer
+        late = threading.Timer(_RESIGN_S, store.close)  # do not wait for an etcd that does not answer
         late.daemon = True
         late.start()
 
@@ -208,7 +214,7 @@ class EtcdWriter:
         return True
 
     def is_written(self, key: str) -> bool:
-        """Whether a wanted key is in the etcd as it should be, as far as is known."""
+        """Whether a wanted key is in the etcd in its desired state, as far as is known."""
         session = self._session
         return session is not None and self._desired.is_written(key, session.present)
 
@@ -239,7 +245,7 @@ class EtcdWriter:
             return f"OK, but {len(refused)} keys are not written: {key}: {first.reason}"
         if contested:
             key, count = next(iter(contested.items()))
-            return f"OK, but somebody else changes {len(contested)} of our keys: {key}, {count} times"
+            return f"OK, but another writer changes {len(contested)} of our keys: {key}, {count} times"
         return "OK"
 
     def refused(self) -> dict[str, Refusal]:
@@ -248,11 +254,11 @@ class EtcdWriter:
 
     @property
     def queue_size(self) -> int:
-        """How many keys wait to be written. Each key counts once."""
+        """The number of keys that wait to be written. Each key counts once."""
         return len(self._desired)
 
     def stats(self) -> WriterStats:
-        """Counts of what it has done."""
+        """Statistics."""
         count, session = self._writer_state.counts, self._session
         return WriterStats(
             puts=count["puts"],
@@ -356,7 +362,7 @@ class EtcdWriter:
     def _check(self, key: str) -> None:
         if not key.startswith(self._rules.prefixes):
             raise ValueError(
-                f"{self.name}: key {key!r} is below none of the prefixes {', '.join(self._rules.prefixes)}"
+                f"{self.name}: key {key!r} is not below any of the prefixes {', '.join(self._rules.prefixes)}"
             )
 
 

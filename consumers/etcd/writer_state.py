@@ -1,4 +1,4 @@
-"""What a writer keeps from one connection to the next."""
+"""What a writer keeps between connections."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .repairs import Repairs
 
 
 class WriterState:
-    """For the writer's thread; others may read."""
+    """Written by the writer's thread; others may read."""
 
     def __init__(self, options: WriterOptions, desired: Desired, jitter: Callable[[], float]) -> None:
-        """Nothing has happened yet."""
+        """Empty."""
         self.desired = desired
         self.leases = Leases(max(1, round(options.lease_time_s)), options.lease_keys_max)
         self.repairs = Repairs(options.repair_min_s, options.repair_max_s, jitter)
@@ -25,3 +25,4 @@ class WriterState:
         self.counts: Counter[str] = Counter()
         self.wake = threading.Event()
         self.stop = threading.Event()
+        self.beat = threading.Event()

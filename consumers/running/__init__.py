@@ -1,6 +1,6 @@
 """The ways to follow tables: call a function for each batch, derive a table, reconcile the outside world.
 
-It works with any table and refers to none by name.
+Works with any table, and refers to none by name.
 """
 
 from .again import Again

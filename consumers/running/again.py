@@ -1,4 +1,4 @@
-"""What an operation may answer: when its object is to be worked on again, though nothing changes."""
+"""The result of an operation that wants its object to be processed again, although nothing has changed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from statedb import Snapshot
 
 
 class Again(NamedTuple):
-    """The object was worked on, and is to be worked on again in ``after_s`` seconds (None: when something changes).
+    """The object was processed, and is to be processed again in ``after_s`` seconds (None: when something changes).
 
-    ``view`` says whether a snapshot is new enough, for operations that must see what they wrote before they decide
-    again: until it does, nothing begins for this object, whatever changes; the option ``view_wait_s`` bounds that. The
-    newest answer counts: a change in between is worked on at once, and its answer replaces this one.
+    ``view`` tests whether a snapshot is recent enough. It is for operations that must see their own writes before they
+    decide again. Until it returns true, no operation starts for this object, whatever changes; the option
+    ``view_wait_s`` limits the wait. The newest result counts: after a change in between, the object is processed at
+    once, and that result replaces this one.
     """
 
     after_s: float | None = None

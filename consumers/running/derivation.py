@@ -3,14 +3,14 @@
 Two functions define the table:
 
     affected    source table -> (snapshot, row) -> the keys of the derived table whose rows this row may change
-    compute     (snapshot, key) -> the derived row of this key, or None where there is none
+    compute     (snapshot, key) -> the derived row of this key, or None if there is none
 
 When a row changes, the keys that it affected before and the keys that it affects now are computed again, each once, and
 written in one transaction. For a join it is enough to return the keys that a row affects *through the rows of the same
-snapshot*: if those rows change as well, they are asked for their keys themselves.
+snapshot*: if those rows change too, the function is called for them as well.
 
-A key or a row for which one of the functions fails is set aside: its derived row stays, and all others are updated.
-So is a key whose derived row the table refuses.
+A key or a row for which one of the functions fails is set aside: its derived row stays, and all others are updated. The
+same holds for a key whose derived row the table rejects.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ R = TypeVar("R")
 RETRY_FOR_S = 600.0
 
 _ROW_ERRORS = (InvalidKey, InvalidRow, IndexFunctionError, DuplicateKey)
-"""What a table raises that refuses a row."""
+"""What a table raises if it rejects a row."""
 
 Affected = Mapping[AnyTable, Callable[[SourceSnapshot, Any], Iterable[K]]]
 """For each source table, the function from a row to the derived keys that it may change (Any: any row type)."""
 
 _derivations: WeakKeyDictionary[Database, WeakValueDictionary[AnyTable, Any]] = WeakKeyDictionary()
-"""The derivation of each table, by database."""
+"""The derivation of each derived table, by database."""
 
 _promises: WeakKeyDictionary[Database, dict[AnyTable, Any]] = WeakKeyDictionary()
 """The pending initializer of each table, by database. The next derivation of the table takes it over."""
 
 
 class Derivation(Follower, Generic[K, R]):
-    """Maintains a derived table; `derive` makes it. Run it like any `Follower`. It owns the table until it ends."""
+    """Maintains a derived table; made by `derive`. Run it like any `Follower`. It owns the table until it ends."""
 
     def __init__(
         self,
@@ -90,8 +90,8 @@ class Derivation(Follower, Generic[K, R]):
         self._affected = dict(affected)
         self._before: SourceSnapshot | None = None  # the state that the table is derived from
         self._dirty: dict[K, None] = {}
-        self._duplicates: dict[K, None] = {}  # a row of another key stands against these: whatever is written may help
-        self._batch: object = None  # whose changes are in ``_dirty``
+        self._duplicates: dict[K, None] = {}  # rejected for another row's unique key, which any write may free
+        self._batch: object = None  # the batch whose changes are in ``_dirty``
         self._set_aside = SetAside(self.name, retry_min_s, retry_max_s, retry_for_s)
         db.register(target)
         self._owner = db.own(target, name=self.name)
@@ -99,7 +99,7 @@ class Derivation(Follower, Generic[K, R]):
         self._release_owner.atexit = False
         promises = _promises.setdefault(db, {})
         with self._owner.write() as txn:
-            if target in promises:  # an earlier derivation ended before it had derived anything
+            if target in promises:  # an earlier derivation ended before its first batch
                 txn[target].finish_initializer(promises[target])
             self._token: Any = txn[target].begin_initializer(self.name)
         promises[target] = self._token
@@ -116,11 +116,11 @@ class Derivation(Follower, Generic[K, R]):
         return f"OK, but {len(set_aside)} set aside: {name}: {error}"
 
     def set_aside(self) -> dict[str, str]:
-        """The keys and rows for which a function fails, with the errors. From any thread."""
+        """The keys and rows for which a function fails, with the errors. May be called from any thread."""
         return self._set_aside.parts()
 
     def compute_all(self, snapshot: Snapshot) -> dict[K, R]:
-        """The rows that the table should have for this snapshot, computed anew. For tests and checks."""
+        """The rows that the table should have for this snapshot, computed from scratch. For tests and checks."""
         sources = SourceSnapshot(snapshot, self.tables)
         keys = dict.fromkeys(
             [
@@ -147,7 +147,7 @@ class Derivation(Follower, Generic[K, R]):
         self._batch = None
 
     def _retry_set_aside(self, seen: Snapshot) -> float | None:
-        """Retry what is due. Returns the seconds until something else is due."""
+        """Retry the parts that are due. Returns the seconds until the next is due."""
         due = self._set_aside.pop_due(self._clock())
         if due:
             sources = SourceSnapshot(seen, self.tables)
@@ -227,7 +227,9 @@ class Derivation(Follower, Generic[K, R]):
             self._token = None
 
     def _write(self, rows: list[tuple[K, R | None]]) -> dict[K, BaseException]:
-        """Write in one transaction; the keys whose rows the table refuses, and why: they stay as they were."""
+        """Write in one transaction. Returns the keys whose rows the table rejects, with the errors; these rows are
+        unchanged.
+        """
         with self._owner.write() as txn:
             writer = txn[self.target]
             for key, row in rows:
@@ -253,8 +255,8 @@ class Derivation(Follower, Generic[K, R]):
         row = self._compute(sources, key)
         if row is not None and self.target.key_of(row) != key:
             raise ValueError(
-                f"derived table {self.target.name!r}: compute gave the row of key {self.target.key_of(row)!r} "
-                f"when asked for {key!r}"
+                f"derived table {self.target.name!r}: compute returned the row of key {self.target.key_of(row)!r} "
+                f"for key {key!r}"
             )
         return row
 
@@ -263,7 +265,9 @@ class Derivation(Follower, Generic[K, R]):
 
 
 def _inserted(writer: Any, rows: list[tuple[K, R]]) -> dict[K, BaseException]:
-    """Insert rows (Any: the writer of any table); those that the table refuses even after all others, and why."""
+    """Insert rows (Any: the writer of any table). Returns those that the table rejects even after all others, and the
+    errors.
+    """
     while True:
         again: list[tuple[K, R]] = []
         refused: dict[K, BaseException] = {}
@@ -275,7 +279,7 @@ def _inserted(writer: Any, rows: list[tuple[K, R]]) -> dict[K, BaseException]:
                 refused[key] = error
         if not refused or len(again) == len(rows):
             return refused
-        rows = again  # what stood against them in a unique index may have moved
+        rows = again  # the rows that had their unique keys may have changed
 
 
 def derive(
@@ -292,12 +296,14 @@ def derive(
 ) -> Derivation[K, R]:
     """Keep ``target`` equal to ``compute`` for every key that any row of the sources affects.
 
-    The sources are the tables of ``affected``; no others can be read. ``target`` is registered, and initialized when
+    The sources are the tables of ``affected``; no others can be read. ``target`` is registered. It is initialized when
     its sources are and it equals them. Nobody else can write it until the derivation has ended (TableOwned). Both
-    functions must be pure. A key or row for which they fail (SystemExit, too), and a key whose row the table refuses,
-    is set aside and named in ``health``: its derived row stays as it was. It is tried again with the newest rows when
-    something about it changes, and after growing pauses for ``retry_for_s`` seconds. Cost: O(changed rows, and keys
-    that they affect). ``wait_applied`` waits until it is up to a snapshot.
+    functions must be pure.
+
+    A key or row for which they fail (SystemExit included), and a key whose row the table rejects, is set aside and
+    named in ``health``: its derived row stays as it was. It is retried with the newest rows when something about it
+    changes, and after growing pauses for ``retry_for_s`` seconds. Cost: O(changed rows, and the keys that they affect).
+    ``wait_applied`` waits until the table includes a snapshot.
     """
     return Derivation(
         db,
@@ -313,7 +319,7 @@ def derive(
 
 
 def why_incomplete(db: Database, table: AnyTable) -> str:
-    """Why an initialized derived table, or a table that it is derived from, lacks rows; empty if none does."""
+    """Why an initialized derived table, or a table that it is derived from, lacks rows. Empty if none lacks any."""
     derivations = _derivations.get(db)
     derivation = None if derivations is None else derivations.get(table)
     if derivation is None or derivation.is_over:

@@ -31,14 +31,14 @@ log = logging.getLogger("statedb.consumers")
 
 
 class Failure(NamedTuple):
-    """A failure that a follower is retrying."""
+    """A failure that a follower retries."""
 
     error: BaseException
     tries: int
     retry_in_s: float
     """The pause before the next try, in seconds."""
     failing_s: float = 0.0
-    """For how long it has failed, in seconds."""
+    """The time since the first failure, in seconds."""
 
 
 class GaveUp(Exception):
@@ -50,7 +50,7 @@ Report = Callable[[Failure | None], None]
 
 
 class Follower:
-    """Passes the changes of tables to a function, batch by batch, in order; `follow` makes it.
+    """Passes the changes of tables to a function, batch by batch, in order; made by `follow`.
 
     Run it once: on a thread of its own (``with follower:``, or ``start``, ``stop``, ``join``), on the calling thread
     (``run``), or in a task (``await follower.run_async()``). ``stop`` may be called from any thread, more than once,
@@ -78,18 +78,18 @@ class Follower:
 
         It gets a snapshot up to which everything is applied. It returns the seconds until its next call, or None to be
         called after the next change of the tables or of ``woken_by``, or after ``wake``. With ``from_start`` the
-        follower does not wait until the tables are initialized. Raises NameTaken if another one has ``name``. Without
-        ``unique`` or without a name, a number is appended instead.
+        follower does not wait until the tables are initialized. Raises NameTaken if another follower has ``name``.
+        Without ``unique`` or without a name, a number is appended instead.
         """
         for table in (*tables, *woken_by):
             db.snapshot()[table]  # raises for an unknown table here, not in the thread
         self.tables = tables
         self.failure: Failure | None = None
-        """The present failure; None if nothing fails."""
+        """The current failure; None if nothing fails."""
         self.failures = 0
         """The number of failed tries since the start."""
         self.crash: BaseException | None = None
-        """The unexpected exception that ended it: a bug, such as a ``report`` that raises."""
+        """The unexpected exception that ended it, which is a bug, such as a ``report`` that raises."""
         self._db = db
         self._apply = apply
         self._maintain = maintain
@@ -133,7 +133,7 @@ class Follower:
         """Whether it has ended, or was stopped before it began."""
         return self._state == "ended" or (self._stopping and self._state == "not started")
 
-    # -- running -----------------------------------------------------------------------------------------------------
+    # -- running -------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Follow on this thread until stopped. Raises RuntimeError the second time."""
@@ -143,7 +143,7 @@ class Follower:
             self._advanced.trip()
 
     async def run_async(self) -> None:
-        """Follow in this task until stopped or cancelled; what applies the batches may be asynchronous."""
+        """Follow in this task until stopped or cancelled. ``apply`` may be asynchronous."""
         try:
             await run_in_task(self.steps())
         except GeneratorExit:
@@ -191,10 +191,10 @@ class Follower:
         self.join()
 
     def wake(self) -> None:
-        """Wake it, so that it checks at once whether there is something to do. From any thread."""
+        """Wake it, so that it checks at once for work. May be called from any thread."""
         self._wake.trip()
 
-    # -- waiting for it ----------------------------------------------------------------------------------------------
+    # -- waiting for it ------------------------------------------------------------------------------------------------
 
     def wait_applied(self, snapshot: Snapshot | None = None, timeout: float | None = None) -> bool:
         """Block until all changes up to a snapshot (default: now) are applied.
@@ -203,7 +203,7 @@ class Follower:
         """
         wanted = self._revisions(self._db.snapshot() if snapshot is None else snapshot)
         deadline = None if timeout is None else monotonic() + timeout
-        self.wake()  # a forced write of an equal row moves revisions and wakes nobody
+        self.wake()  # a forced write of an equal row changes the revision and trips no watch
         while True:
             moved = self._advanced
             if _reaches(self._applied, wanted):
@@ -213,7 +213,7 @@ class Follower:
                 return False
             WatchSet(moved).wait(left)
 
-    # -- the loop ----------------------------------------------------------------------------------------------------
+    # -- the loop ------------------------------------------------------------------------------------------------------
 
     def steps(self) -> Steps:
         """The loop as a generator, for callers that drive it themselves. Raises RuntimeError the second time."""
@@ -258,7 +258,7 @@ class Follower:
                     return  # a batch that was given up is not applied
                 self._advance_to(seen)
                 watches = [seen[table].watch() for table in (*self.tables, *self._woken_by)]
-                del seen, batch  # hold no history while waiting
+                del seen, batch  # keep no history while waiting
                 yield Pause((self._stop, self._wake, *watches), due_s)
 
     def _retry_until_done(self, function: Callable[[], Any]) -> Generator[Pause | Call, Any, Any]:
@@ -291,17 +291,17 @@ class Follower:
 
     def _log(self, failure: Failure | None) -> None:
         if failure is None:
-            log.info("%s: works again", self.name)
+            log.info("%s: succeeded again", self.name)
         else:
             level = logging.WARNING if failure.tries == 1 else logging.DEBUG  # one line per outage
-            log.log(level, "%s: %s; again in %.1f s", self.name, describe(failure.error), failure.retry_in_s)
+            log.log(level, "%s: %s; retry in %.1f s", self.name, describe(failure.error), failure.retry_in_s)
 
     def _advance_to(self, snapshot: Snapshot) -> None:
-        """All changes up to this state are applied."""
+        """Record that all changes up to this state are applied."""
         self._advance(self._revisions(snapshot))
 
     def _advance(self, applied: tuple[int, ...]) -> None:
-        """Whoever waits until all up to these revisions is applied goes on."""
+        """Record that all changes up to these revisions are applied, and wake those who wait for that."""
         if applied != self._applied:
             self._applied = applied
             moved, self._advanced = self._advanced, manual_watch()
@@ -317,7 +317,7 @@ class Follower:
     def _run_thread(self) -> None:
         try:
             self.run()
-        except BaseException as error:  # of whatever kind: a thread must not end in silence
+        except BaseException as error:  # of any kind: a thread must not end silently
             self.crash = error
             log.exception("%s: crashed", self.name)
 

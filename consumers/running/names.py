@@ -10,7 +10,7 @@ from statedb import Database
 
 
 class NameTaken(ValueError):
-    """A follower, derivation or reconciler of this name exists on the database. Choose another name, or stop it."""
+    """Another follower, derivation or reconciler of this database has the name. Choose another, or stop that one."""
 
 
 class Holder(Protocol):
@@ -27,20 +27,20 @@ _holders: WeakKeyDictionary[Database, WeakValueDictionary[str, Holder]] = WeakKe
 
 
 def claim(db: Database, name: str, holder: Holder) -> None:
-    """Give a name to a holder, until it has ended or is garbage-collected. Raises NameTaken."""
+    """Assign a name to a holder, until the holder has ended or is garbage-collected. Raises NameTaken."""
     with _lock:
         holders = _holders.setdefault(db, WeakValueDictionary())
         other = holders.get(name)
         if other is not None and not other.is_over:
             raise NameTaken(
-                f"{name!r} is the name of another follower on this database; give this one a name of its own, or stop "
-                "the other one first"
+                f"{name!r} is the name of another follower on this database; choose another name, or stop the other "
+                "follower first"
             )
         holders[name] = holder
 
 
 def claim_numbered(db: Database, name: str, holder: Holder) -> str:
-    """Give a default name to a holder: the first free one of ``name``, ``name 2``, ``name 3``..."""
+    """Assign a default name to a holder: the first free one of ``name``, ``name 2``, ``name 3``..."""
     number, chosen = 1, name
     while True:
         try:

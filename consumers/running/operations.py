@@ -11,33 +11,33 @@ from statedb import Snapshot
 
 from .again import Again
 from .steps import FAILURES
-from .workers import Done
+from .workers import Outcome
 
 K = TypeVar("K", bound=Hashable)
 R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class Operations(Protocol[R_contra]):
-    """What can be done to the world, object by object; what raises has failed and is tried again.
+    """Operations on the outside world, object by object. One that raises has failed and is retried.
 
-    The answer says when to do it again, though nothing changes; None: only when something does.
+    The result tells when to process the object again although nothing changes. None: only when something changes.
     """
 
     def update(self, snapshot: Snapshot, row: R_contra, /) -> Again | None:
-        """Create or update the object in the outside world. It may already be as it should."""
+        """Create or update the object in the outside world. It may already be in the desired state."""
 
     def delete(self, snapshot: Snapshot, row: R_contra, /) -> Again | None:
         """Delete the object from the outside world. It may not exist there."""
 
     def prune(self, snapshot: Snapshot, rows: Iterable[R_contra], /) -> None:
-        """Delete all objects from the outside world that are not among these rows, which are complete."""
+        """Delete all objects from the outside world that are not among these rows. The rows are complete."""
 
 
 class AsyncOperations(Protocol[R_contra]):
     """`Operations` for a reconciler that runs in a task: ``await reconciler.run_async()``."""
 
     def update(self, snapshot: Snapshot, row: R_contra, /) -> Awaitable[Again | None]:
-        """Create or update the object in the outside world. It may already be as it should."""
+        """Create or update the object in the outside world. It may already be in the desired state."""
         ...
 
     def delete(self, snapshot: Snapshot, row: R_contra, /) -> Awaitable[Again | None]:
@@ -45,7 +45,7 @@ class AsyncOperations(Protocol[R_contra]):
         ...
 
     def prune(self, snapshot: Snapshot, rows: Iterable[R_contra], /) -> Awaitable[None]:
-        """Delete all objects from the outside world that are not among these rows, which are complete."""
+        """Delete all objects from the outside world that are not among these rows. The rows are complete."""
         ...
 
 
@@ -71,12 +71,12 @@ class Task(NamedTuple):
     row: Any
     revision: int
     deleted: bool
-    look: int = -1
-    """When it was noticed, for `Untried`."""
+    sequence: int = -1
+    """The number that `Untried` gave it when it was queued."""
 
 
 def check_operations(operations: Any, name: str) -> None:
-    """Raises TypeError for an object that lacks a method."""
+    """Raise TypeError if a method is missing."""
     wanted = ("update_batch", "delete_batch", "prune") if in_batches(operations) else ("update", "delete", "prune")
     missing = [each for each in wanted if not callable(getattr(operations, each, None))]
     if missing:
@@ -100,19 +100,19 @@ def call_of(operations: Any, seen: Snapshot, task: Task) -> Callable[[], Any]:
 
 def outcomes(
     operations: Any, seen: Snapshot, tasks: list[Task], *, deletes: bool, stopping: Callable[[], bool]
-) -> list[Done]:
-    """What became of each task, in their order. Fewer than there were when stopped meanwhile."""
+) -> list[Outcome]:
+    """The outcome of each task, in order. There are fewer outcomes than tasks if it was stopped meanwhile."""
     if in_batches(operations):
         failed = _failed(operations.delete_batch if deletes else operations.update_batch, seen, tasks)
-        return [Done(task, None, failed.get(task.key)) for task in tasks]
-    found: list[Done] = []
+        return [Outcome(task, None, failed.get(task.key)) for task in tasks]
+    found: list[Outcome] = []
     for task in tasks:
         if stopping():
             break
         try:
-            found.append(Done(task, call_of(operations, seen, task)(), None))
+            found.append(Outcome(task, call_of(operations, seen, task)(), None))
         except FAILURES as error:
-            found.append(Done(task, None, error))
+            found.append(Outcome(task, None, error))
     return found
 
 

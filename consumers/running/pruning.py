@@ -19,11 +19,11 @@ class Pruning:
     def __init__(
         self, why_not: WhyNot, why_incomplete: WhyNot, interval_s: float | None, clock: Callable[[], float]
     ) -> None:
-        """``why_incomplete`` counts even if the caller accepts stale rows. The first prune is due at once."""
+        """``why_incomplete`` applies even if the caller accepts stale rows. The first prune is due at once."""
         self.failed = ""
         """The error of the last prune; empty if it succeeded."""
         self.waiting_for = ""
-        """Why a due prune waits; empty if none does."""
+        """Why a due prune waits; empty if none waits."""
         self.count = self.errors = 0
         self.took_s = 0.0
         self._why_not = why_not
@@ -44,15 +44,15 @@ class Pruning:
         """When the next prune is due; None if none is scheduled, or a due one waits."""
         return None if self.waiting_for else self._due
 
-    def begins(self, seen: Snapshot) -> bool:
-        """Whether it is due and allowed; `waiting_for` says why it is due and not allowed."""
+    def may_begin(self, seen: Snapshot) -> bool:
+        """Whether a prune is due and allowed. If it is due but not allowed, `waiting_for` tells why."""
         wanted = self._requested or self._is_due(self._clock())
         self.waiting_for = self._reason(seen) if wanted else ""
         return wanted and not self.waiting_for
 
     @contextmanager
-    def trying(self) -> Generator[None]:
-        """Around the call. One that fails is not repeated before its next time."""
+    def attempt(self) -> Generator[None]:
+        """Wraps the call. A failed prune is not retried before its next time."""
         now = self._clock()
         self._requested = self._requested_even_if_stale = False
         self._due = None if self._interval_s is None else now + self._interval_s

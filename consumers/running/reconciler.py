@@ -1,14 +1,14 @@
 """Makes the outside world match a table: each changed row is updated or deleted there, until that succeeds.
 
     changes ─────────────▶ queue ─▶ operations ─▶ status rows
-    rows that concern it ──▶ ▲ ▲           │ failed, or again later
-               refresh ──────┘ └── timers ◀┘
+    related rows ────────▶ ▲ ▲           │ failed, or again later
+               refresh ────┘ └── timers ◀┘
     periodically: prune, with all objects of the table
 
-One loop decides everything. It calls the operations itself, or has workers call them; an object that a worker is at is
-blocked in the queue. Statuses are in a table apart from the objects: what one reconciler writes down wakes no other. A
-status names the revision that it is about, so nothing has to be taken back when an object changes while it is being
-worked on: the change comes with the next batch, and until then the status is about an older revision.
+One loop makes all decisions. It calls the operations itself, or lets workers call them. An object that a worker is
+processing is blocked in the queue. Statuses are in a table of their own, so that what one reconciler writes wakes no
+other. A status has the revision that it is about. So nothing has to be undone if an object changes while it is being
+processed: the change comes with the next batch, and until then the status is about an older revision.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any, Generic, TypeVar, Unpack
 
 from statedb import ChangeBatch, Database, Snapshot, Table, TablesBatch, WatchSet
 
-from .also import Also
 from .derivation import why_incomplete
 from .follower import AnyTable, Follower
 from .operations import (
@@ -37,17 +36,18 @@ from .pruning import Pruning, WhyNot
 from .reconciler_health import health_line
 from .reconciler_options import ReconcilerOptions, ReconcilerSettings, ReconcilerStats
 from .refreshes import Refreshes
+from .related_rows import RelatedRows
 from .status import Status, Statuses, StatusKey, object_name
 from .steps import Pause, Steps, describe, manual_watch
 from .work_queue import WorkQueue
-from .workers import Done, TaskWorkers, ThreadWorkers, Workers
+from .workers import Outcome, TaskWorkers, ThreadWorkers, Workers
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
 
 class Reconciler(Follower, Generic[K, R]):
-    """Makes the outside world match a table; `reconcile` makes it. Run it like any `Follower`."""
+    """Makes the outside world match a table; made by `reconcile`. Run it like any `Follower`."""
 
     def __init__(
         self,
@@ -63,16 +63,16 @@ class Reconciler(Follower, Generic[K, R]):
         now: Callable[[], float] = time.time,
         **options: Unpack[ReconcilerOptions],
     ) -> None:
-        """`reconcile` tells what these are. ``clock`` paces it, ``now`` dates statuses (Unix seconds).
+        """See `reconcile` for the arguments. ``clock`` paces it, ``now`` dates statuses (Unix seconds).
 
-        ``called_by`` calls the operations in place of the ``workers`` of the options.
+        ``called_by`` calls the operations instead of the ``workers`` of the options.
         """
         settings = self._settings = ReconcilerSettings(**options)
-        self._also = Also(settings.also)
+        self._related = RelatedRows(settings.also)
         db.register(Statuses)
         super().__init__(
             db,
-            (table, *self._also.tables),
+            (table, *self._related.tables),
             self._on_changes,
             name=name,
             maintain=self._work_async if are_async(operations) else self._work,
@@ -98,16 +98,16 @@ class Reconciler(Follower, Generic[K, R]):
         )
 
     def _workers_of(self, operations: object, most: int) -> Workers | None:
-        """Who calls the operations; None: the loop itself."""
+        """What calls the operations. None: the loop itself."""
         if are_async(operations):
             return TaskWorkers(most, self.name, self.wake)
         if most == 1:
             return None
         if in_batches(operations):
-            raise ValueError(f"{self.name}: operations in batches have one worker; give larger batches instead")
+            raise ValueError(f"{self.name}: operations in batches have one worker; use larger batches instead")
         return ThreadWorkers(most, self.name, self.wake)
 
-    # -- asking ------------------------------------------------------------------------------------------------------
+    # -- for its owner -------------------------------------------------------------------------------------------------
 
     @property
     def health(self) -> str:
@@ -119,7 +119,7 @@ class Reconciler(Follower, Generic[K, R]):
             len(self._db.snapshot()[self.table]),
             [f"{object_name(task.key)}: {describe(error)}" for task, error in list(self._queue.failing.values())],
             self._pruning,
-            self._also.errors,
+            self._related.errors,
         )
 
     @property
@@ -141,21 +141,21 @@ class Reconciler(Follower, Generic[K, R]):
     def prune(self, *, even_if_stale: bool = False) -> None:
         """Request a prune. It waits for an initialized table and, unless ``even_if_stale``, for synced sources.
 
-        From any thread. Requests made while one waits are merged with it.
+        May be called from any thread. Requests made while one waits are merged with it.
         """
         self._pruning.request(even_if_stale=even_if_stale)
         self.wake()
 
     def refresh(self) -> None:
-        """Request an update of every object, changed or not. From any thread."""
-        self._refreshes.ask()
+        """Request an update of every object, changed or not. May be called from any thread."""
+        self._refreshes.request_all()
         self.wake()
 
     def wait_until_reconciled(self, revision: int | None = None, timeout: float | None = None) -> Progress | None:
-        """Block until every change up to a revision of the table (default: the present one) was tried at least once.
+        """Block until every change up to a revision of the table (default: the current one) was tried at least once.
 
-        Returns the progress, with the lowest revision that still fails; None after ``timeout`` seconds, or when the
-        reconciler ends before. Revision 0 is reached at once.
+        Returns the progress, with the lowest revision that still fails. Returns None after ``timeout`` seconds, or if
+        the reconciler ends before. Revision 0 is reached at once.
         """
         if revision is None:
             revision = self._db.snapshot()[self.table].revision
@@ -170,7 +170,7 @@ class Reconciler(Follower, Generic[K, R]):
                 return None
             WatchSet(progressed, self._advanced).wait(left)
 
-    # -- noticing ----------------------------------------------------------------------------------------------------
+    # -- queueing ------------------------------------------------------------------------------------------------------
 
     def _on_changes(self, batch: ChangeBatch[R] | TablesBatch) -> None:
         """Queue every changed object, and drop its older tasks."""
@@ -180,18 +180,18 @@ class Reconciler(Follower, Generic[K, R]):
         for change in batch[self.table] if isinstance(batch, TablesBatch) else batch:
             key = key_of(change.row)
             self._refreshes.drop(key)
-            task = self._queue.notice(key, change.row, change.revision, deleted=change.deleted)
+            task = self._queue.add_changed(key, change.row, change.revision, deleted=change.deleted)
             self._pending_statuses[key] = self._status(task, "pending")
         if isinstance(batch, TablesBatch):
-            for key in self._also.concerned(batch):
-                self._do_again(batch.snapshot, key, noticed=True)
+            for key in self._related.concerned_keys(batch):
+                self._requeue(batch.snapshot, key, counted=True)
         self._write_statuses()
         self._first = False
 
-    def _do_again(self, seen: Snapshot, key: K, *, noticed: bool) -> bool:
-        """An object is to be done though it did not change, unless it waits for that already or is gone."""
+    def _requeue(self, seen: Snapshot, key: K, *, counted: bool) -> bool:
+        """Queue an object that has not changed. False if it is queued already or does not exist."""
         entry = seen[self.table].entry(key)
-        task = entry and self._queue.again(key, entry.row, entry.revision, noticed=noticed)
+        task = entry and self._queue.add_unchanged(key, entry.row, entry.revision, counted=counted)
         if not task:
             return False
         self._refreshes.drop(key)
@@ -207,33 +207,33 @@ class Reconciler(Follower, Generic[K, R]):
                 for key in stale:
                     txn[Statuses].delete(key)
 
-    # -- working -----------------------------------------------------------------------------------------------------
+    # -- working -------------------------------------------------------------------------------------------------------
 
     def _work(self, seen: Snapshot) -> float | None:
         """One round: queue due retries and refreshes, run tasks, and prune if that is due."""
         if self._begin_round(seen):
-            with self._pruning.trying():
+            with self._pruning.attempt():
                 self._operations.prune(seen, seen[self.table].values())
         return self._end_round(seen)
 
     async def _work_async(self, seen: Snapshot) -> float | None:
-        """The same, where operations are asynchronous."""
+        """`_work` for asynchronous operations."""
         if self._begin_round(seen):
-            with self._pruning.trying():
+            with self._pruning.attempt():
                 await self._operations.prune(seen, seen[self.table].values())
         return self._end_round(seen)
 
     def _begin_round(self, seen: Snapshot) -> bool:
-        """Do what is to be done; gives whether to prune. Nothing begins beside a prune."""
+        """Process the queue. Returns whether to prune. No operation runs during a prune."""
         self._write_statuses()  # left by an interrupted round
         self._take_done()
         self._queue.take_due(self._clock(), seen)
         self._refresh(seen)
-        prune_first = self._workers is not None and self._pruning.begins(seen)
+        prune_first = self._workers is not None and self._pruning.may_begin(seen)
         self._prune_is_next = prune_first and bool(self._queue.under_way)
         if not prune_first:
             self._round(seen)
-        return not self._stopping and self._pruning.begins(seen) and not self._queue.under_way
+        return not self._stopping and self._pruning.may_begin(seen) and not self._queue.under_way
 
     def _end_round(self, seen: Snapshot) -> float | None:
         self._write_statuses()
@@ -243,11 +243,11 @@ class Reconciler(Follower, Generic[K, R]):
     def _refresh(self, seen: Snapshot) -> None:
         """Queue the objects whose last update is too old, at a limited rate; all objects if that was requested."""
         for key in self._refreshes.due(self._clock()):
-            self._figures["refreshes"] += self._do_again(seen, key, noticed=False)
+            self._figures["refreshes"] += self._requeue(seen, key, counted=False)
         self._write_statuses()
 
     def _round(self, seen: Snapshot) -> None:
-        """The first ones of the queue: have workers begin them, or do a round's worth here, deletes first."""
+        """Process the first tasks of the queue: let workers start them, or run a round of them here, deletes first."""
         if self._workers is not None:
             while self._may_begin() and (task := self._queue.next_task(self._clock())):
                 self._workers.begin((task, self._clock()), call_of(self._operations, seen, task))
@@ -259,12 +259,12 @@ class Reconciler(Follower, Generic[K, R]):
         self._run_tasks(seen, [task for task in tasks if not task.deleted], deletes=False)
 
     def _may_begin(self) -> bool:
-        """Whether a worker is free, and not kept so until a prune."""
+        """Whether a worker is free and no prune waits for it."""
         most = 1 if self._workers is None else self._workers.most
         return not self._stopping and not self._prune_is_next and len(self._queue.under_way) < most
 
     def _run_tasks(self, seen: Snapshot, tasks: list[Task], *, deletes: bool) -> None:
-        """Call the operations for these, and write down what became of them."""
+        """Call the operations for these tasks, and record the outcomes."""
         if not tasks:
             return
         begun = self._clock()
@@ -276,7 +276,7 @@ class Reconciler(Follower, Generic[K, R]):
             self._queue.put_back(task)
 
     def _take_done(self) -> None:
-        """Write down what became of what workers did."""
+        """Record the outcomes of tasks that workers have finished."""
         for done in self._workers.take() if self._workers is not None else ():
             task, begun = done.subject
             self._count(task.deleted, 1, self._clock() - begun)
@@ -287,8 +287,8 @@ class Reconciler(Follower, Generic[K, R]):
         self._figures[what] += count
         self._figures[what + "_s"] += took_s
 
-    def _record_outcome(self, task: Task, done: Done) -> None:
-        """Write down what became of a task; what failed is tried again."""
+    def _record_outcome(self, task: Task, done: Outcome) -> None:
+        """Record the outcome of a task. A failed one is retried."""
         key = task.key
         self._figures["errors_total"] += done.error is not None
         end = self._queue.ended(task, done.answer, done.error, self._clock())
@@ -302,18 +302,18 @@ class Reconciler(Follower, Generic[K, R]):
             self._refreshes.done(key, self._clock())
 
     def _why_no_prune(self, seen: Snapshot) -> str:
-        """Why the rows are incomplete, even if the caller accepts stale rows; empty if they are complete."""
+        """Why the rows are incomplete, even for a caller that accepts stale rows; empty if they are complete."""
         if not seen[self.table].initialized:
             return f"table {self.table.name!r} is not initialized"
         return why_incomplete(self._db, self.table)
 
     def _follow(self) -> Steps:
-        """What workers are at when it is stopped is finished first; a task that is cancelled cancels it."""
+        """When stopped, tasks that workers are processing are finished first. Cancelling the task cancels them."""
         try:
             yield from super()._follow()
             while self._queue.under_way:
                 if self._wake.tripped:
-                    self._wake = manual_watch()  # first a new one, then the look
+                    self._wake = manual_watch()  # replaced before the check, so that a wake-up in between is not lost
                 self._take_done()
                 if self._queue.under_way:
                     yield Pause((self._wake,), None)
@@ -322,7 +322,7 @@ class Reconciler(Follower, Generic[K, R]):
             if self._workers is not None:
                 self._workers.close()
 
-    # -- statuses ----------------------------------------------------------------------------------------------------
+    # -- statuses ------------------------------------------------------------------------------------------------------
 
     def _status(self, task: Task, state: Any, error: str = "") -> Status:
         return Status(
@@ -359,14 +359,14 @@ class Reconciler(Follower, Generic[K, R]):
             progressed.trip()
 
     def _advance_to(self, snapshot: Snapshot) -> None:
-        """Those wait on who want all changes up to a state applied: applied is what was tried."""
-        self._queue.untried.see(self._revisions(snapshot))
+        """Record the state. Changes count as applied once they were tried."""
+        self._queue.untried.record_state(self._revisions(snapshot))
         applied = self._queue.untried.applied
         if applied is not None:
             self._advance(applied)
 
     def _next_s(self) -> float | None:
-        """In how many seconds something is due; None where nothing will be, or a worker ends before."""
+        """The seconds until something is due. None if nothing will be, or a worker ends before."""
         now = self._clock()
         times = [self._queue.next_due(now, may_begin=self._may_begin()), self._refreshes.next_due]
         if not self._queue.under_way:

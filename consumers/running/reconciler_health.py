@@ -1,4 +1,4 @@
-"""How a reconciler is doing, in one line."""
+"""The health of a reconciler in one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ERRORS_SHOWN_MAX = 10
 
 
 def health_line(objects: int, failing: list[str], pruning: Pruning, unmapped: int) -> str:
-    """It begins with OK where nothing fails. ``failing`` has a text for each object that does."""
+    """The line, which begins with OK if nothing fails. ``failing`` has a text for each object that fails."""
     parts = failing[:ERRORS_SHOWN_MAX]
     if len(failing) > ERRORS_SHOWN_MAX:
         parts.append(f"and {len(failing) - ERRORS_SHOWN_MAX} more")
@@ -19,5 +19,5 @@ def health_line(objects: int, failing: list[str], pruning: Pruning, unmapped: in
     elif pruning.waiting_for:
         parts.append(f"pruning waits: {pruning.waiting_for}")
     if unmapped:
-        parts.append(f"{unmapped} row(s) of other tables whose keys are not known: see the log")
+        parts.append(f"{unmapped} row(s) of other tables could not be mapped to keys: see the log")
     return f"{head}; {'; '.join(parts)}" if parts else head

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 
-from .also import KeysOf
 from .follower import AnyTable, Report
+from .related_rows import KeysOf
 
 
 class ReconcilerOptions(TypedDict, total=False):
@@ -16,14 +16,15 @@ class ReconcilerOptions(TypedDict, total=False):
 
     ``retry_min_s``, ``retry_max_s``: the first and the longest pause before a failed object is retried; pauses double.
     ``refresh_interval_s``: objects are updated again after this time (None: never), at most ``refresh_per_s`` per
-    second. ``prune_interval_s``: the interval of prunes (None: only on request). ``round_objects_max``: the number of
-    objects in one round. ``report``: as for `follow`.
+    second. ``prune_interval_s``: the interval of prunes (None: only on request). ``round_objects_max``: the maximum
+    number of objects in one round. ``report``: as for `follow`.
 
-    So many ``workers`` call the operations at once, threads, or tasks where those are asynchronous; never two for one
-    object. What has a higher ``priority``, a function of the row, comes first. All of them begin no more than
-    ``calls_per_s`` calls a second, and two for one object are ``object_interval_s`` apart. ``also`` has other tables,
-    each with a function that gives the keys of the objects that one of its rows concerns: those are updated when it
-    changes, the former ones too. The view of an `Again` is waited for up to ``view_wait_s``.
+    ``workers``: how many operations run at the same time, in threads, or in tasks if they are asynchronous; never two
+    for one object. ``priority``: a function of the row; higher values come first. ``calls_per_s``: the maximum number
+    of calls per second. ``object_interval_s``: the minimum time between two calls for one object. ``also``: other
+    tables, each with a function that returns the keys of the objects that a row concerns. When the row changes, these
+    objects are updated, and those that it concerned before. ``view_wait_s``: the longest wait for the view of an
+    `Again`.
     """
 
     retry_min_s: float
@@ -59,13 +60,11 @@ class ReconcilerSettings(msgspec.Struct, frozen=True, kw_only=True):
     view_wait_s: float = 30.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what makes no sense."""
+        """Raises ValueError for invalid values."""
         if self.workers < 1:
-            raise ValueError(f"workers={self.workers}: at least one has to work")
+            raise ValueError(f"workers={self.workers}: must be at least 1")
         if self.calls_per_s is not None and self.calls_per_s <= 0:
-            raise ValueError(
-                f"calls_per_s={self.calls_per_s}: give a positive number, or None for as many as there are"
-            )
+            raise ValueError(f"calls_per_s={self.calls_per_s}: must be a positive number, or None for no limit")
 
 
 class ReconcilerStats(NamedTuple):
@@ -84,6 +83,6 @@ class ReconcilerStats(NamedTuple):
     prune_errors: int
     prunes_s: float
     under_way: int
-    """Calls that workers are at."""
+    """The number of calls that workers are processing."""
     views_missed: int
-    """Views of an `Again` that were not new enough in time."""
+    """The number of views of an `Again` that did not become recent enough in time."""

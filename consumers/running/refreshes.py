@@ -1,4 +1,4 @@
-"""Objects that were done long ago, to be done again. Pure; time comes in as an argument."""
+"""Objects that are processed again after a time. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Refreshes(Generic[K]):
-    """When each object was done, and which are due.
+    """When each object was processed, and which are due.
 
     >>> refreshes = Refreshes[str](60.0, 1.0)
     >>> refreshes.done("a", 0.0); refreshes.done("b", 1.0)
@@ -18,31 +18,31 @@ class Refreshes(Generic[K]):
     """
 
     def __init__(self, after_s: float | None, per_s: float) -> None:
-        """Each is due after so many seconds (None: never), so many of them a second at most."""
+        """``after_s``: the time after which an object is due (None: never). ``per_s``: the maximum rate."""
         self._after_s = after_s
         self._per_s = per_s
         self._done_at: dict[K, float] = {}  # the longest ago first
         self._free_at = 0.0
-        self._all_asked = False
+        self._all_requested = False
 
     def done(self, key: K, now: float) -> None:
-        """It was done."""
+        """Record that an object was processed."""
         self._done_at.pop(key, None)
         self._done_at[key] = now
 
     def drop(self, key: K) -> None:
-        """It is to be done for another reason, or gone."""
+        """Forget an object: it is queued for another reason, or deleted."""
         self._done_at.pop(key, None)
 
-    def ask(self) -> None:
-        """All are due now. From any thread."""
-        self._all_asked = True
+    def request_all(self) -> None:
+        """Make all objects due. May be called from any thread."""
+        self._all_requested = True
 
     def due(self, now: float) -> list[K]:
-        """Take those that are due, not more than may be done at this time."""
+        """Remove and return the objects that are due, within the maximum rate."""
         due: list[K] = []
-        if self._all_asked:
-            self._all_asked = False
+        if self._all_requested:
+            self._all_requested = False
             due = list(self._done_at)
         elif self._after_s is not None and now >= self._free_at:
             for key, done_at in self._done_at.items():
@@ -56,7 +56,7 @@ class Refreshes(Generic[K]):
 
     @property
     def next_due(self) -> float | None:
-        """When the next one is due; None where none will be."""
+        """When the next object is due; None if none will be."""
         if self._after_s is None or not self._done_at:
             return None
         return max(next(iter(self._done_at.values())) + self._after_s, self._free_at)

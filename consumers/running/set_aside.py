@@ -31,8 +31,8 @@ class _Failure(NamedTuple):
 class SetAside:
     """The parts that are set aside. For one thread; others may call `len` and `parts`.
 
-    A part is retried at growing intervals for ``retry_for_s`` seconds, then only when it changes.
-    A mistake in a function may fail for every part: each kind of error is logged once, until nothing fails any more.
+    A part is retried at growing intervals for ``retry_for_s`` seconds, then only when it changes. A bug in a function
+    may fail for every part, so each kind of error is logged once, until nothing fails any more.
     """
 
     def __init__(self, name: str, retry_min_s: float, retry_max_s: float, retry_for_s: float) -> None:
@@ -44,7 +44,7 @@ class SetAside:
         self._logged: set[tuple[int, type[BaseException]]] = set()
 
     def __len__(self) -> int:
-        """How many parts fail."""
+        """The number of parts that fail."""
         return len(self._failures)
 
     def __contains__(self, part: Part) -> bool:
@@ -74,7 +74,7 @@ class SetAside:
         log.log(shown, text, self._name, name, describe(error), _place(error))
 
     def discard(self, part: Part) -> None:
-        """Remove a part: the function succeeded, or the part does not exist any more."""
+        """Remove a part: the function succeeded, or the part no longer exists."""
         if self._failures.pop(part, None) is not None:
             self._retries.clear(part)
             if not self._failures:
@@ -93,7 +93,7 @@ class SetAside:
 
 
 def _place(error: BaseException) -> str:
-    """Where it was raised; empty where nobody knows."""
+    """The place where it was raised; empty if unknown."""
     frames = extract_tb(error.__traceback__, limit=-1)
     return f" ({frames[0].filename}:{frames[0].lineno})" if frames else ""
 

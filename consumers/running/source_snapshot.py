@@ -34,7 +34,7 @@ class SourceSnapshot:
         for table in self._tables:
             self._views[table] = snapshot[table]
             for index in table.indexes.values():
-                self._views[index] = snapshot[index]  # type: ignore[call-overload]  # the dict knows no kinds of index
+                self._views[index] = snapshot[index]  # type: ignore[call-overload]  # the dict has indexes of all kinds
 
     @overload
     def __getitem__(self, table: type[Table[K, R]]) -> TableView[K, R]: ...
@@ -45,13 +45,13 @@ class SourceSnapshot:
     @overload
     def __getitem__(self, table: PrefixIndex[I, R]) -> PrefixIndexView[I, R]: ...  # type: ignore[type-var]
     def __getitem__(self, table: Any) -> Any:
-        """The view of a table or of an index. Raises LookupError for a table that the derived one does not name."""
+        """The view of a table or of an index. Raises LookupError for a table that is not a source."""
         view = self._views.get(table)
         if view is None:
             owner = getattr(table, "table", table)
             raise LookupError(
                 f"table {getattr(owner, 'name', owner)!r} is not among the sources of this derived table "
                 f"({', '.join([each.name for each in self._tables])}); "
-                "name it in affected={...}, or its changes would be missed"
+                "add it to affected={...}, or its changes would be missed"
             )
         return view

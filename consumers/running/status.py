@@ -38,7 +38,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
 
 
 class Statuses(Table[StatusKey, Status], name="reconciliation"):
-    """One row per object and reconciler. It is deleted when the object has been deleted from the outside world."""
+    """One row for each object and reconciler. It is deleted when the object has been deleted from the outside world."""
 
     primary = UniqueIndex[StatusKey, Status](lambda status: status.key)
     by_object = Index[tuple[str, str], Status](lambda status: ((status.table, status.key.object),))

@@ -21,7 +21,7 @@ threads silently. KeyboardInterrupt and cancellation pass through."""
 
 
 class Pause(NamedTuple):
-    """Wait until one of these has tripped, or for so long (None: forever)."""
+    """Wait until one of these has tripped, or for this time (None: no limit)."""
 
     watches: tuple[Watch, ...]
     timeout_s: float | None
@@ -110,7 +110,7 @@ async def _wait_in_task(pause: Pause) -> None:
 
 
 class _Manual(Table[str, str], name="manual"):
-    """A table into which nothing is ever written."""
+    """A table that is never written."""
 
     primary = UniqueIndex[str, str](lambda name: name)
 
@@ -119,7 +119,7 @@ _NOTHING = Database(_Manual).snapshot()
 
 
 def manual_watch() -> Watch:
-    """A watch that trips only when ``trip`` is called, from any thread. It wakes a loop for other reasons than rows."""
+    """A watch that trips only when ``trip`` is called, from any thread. It wakes a loop for reasons other than rows."""
     return _NOTHING[_Manual].watch("")
 
 

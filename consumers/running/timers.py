@@ -1,4 +1,4 @@
-"""Keys by the time at which they are due. Pure; time comes in as an argument."""
+"""Keys by the time at which they are due. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Timers(Generic[K]):
-    """Each key is due once, at the time that was set last; of two due at one time the one that was set first.
+    """Each key is due once, at the time that was set last. Ties are in the order in which the keys were set.
 
     >>> timers = Timers[str]()
     >>> timers.set("a", 3.0); timers.set("b", 2.0); timers.set("a", 1.0)
@@ -20,26 +20,26 @@ class Timers(Generic[K]):
     """
 
     def __init__(self) -> None:
-        """None is set."""
+        """Empty."""
         self._due: dict[K, tuple[float, int]] = {}
         self._queue: Any = SortedList(key=_when)  # Any: the package has no types
         self._added = 0
 
     def __len__(self) -> int:
-        """How many are set."""
+        """The number of keys that are set."""
         return len(self._due)
 
     def __contains__(self, key: K) -> bool:
-        """Whether it is set."""
+        """Whether a key is set."""
         return key in self._due
 
     @property
     def next_due(self) -> float | None:
-        """When the first one is due; None where none is set."""
+        """When the first key is due; None if none is set."""
         return self._queue[0][0] if self._queue else None
 
     def set(self, key: K, due: float) -> None:
-        """It is due then, and at no other time. Cost: O(log n)."""
+        """Set the time at which a key is due. It replaces an earlier one. Cost: O(log n)."""
         self.remove(key)
         self._added += 1
         place = (due, self._added)
@@ -47,7 +47,7 @@ class Timers(Generic[K]):
         self._queue.add((*place, key))
 
     def pop_due(self, now: float) -> K | None:
-        """Take out the first one that is due; None where none is."""
+        """Remove and return the first key that is due; None if there is none."""
         if not self._queue or self._queue[0][0] > now:
             return None
         key: K = self._queue[0][2]
@@ -55,7 +55,7 @@ class Timers(Generic[K]):
         return key
 
     def remove(self, key: K) -> None:
-        """It is not due any more; nothing happens where it is not set."""
+        """Remove a key. Ignored if it is not set."""
         place = self._due.pop(key, None)
         if place is not None:
             self._queue.remove((*place, key))

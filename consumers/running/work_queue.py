@@ -1,8 +1,8 @@
-"""What is to be done when: what changed, what failed, what is due later, what rests. Pure, but for the log.
+"""The tasks of a reconciler: changed, failed, due later, or waiting for a view. Pure, except for the log.
 
-notice, again ─▶ ready ─▶ next_task ─▶ under way ─▶ ended ─▶ done
-                 ▲  ▲ blocked while under way, and at rest      │
-                 │  └────────────── timers ◀────────────────────┘ failed, or again later
+notice, again ─▶ ready ─▶ next_task ─▶ running ─▶ ended ─▶ done
+                 ▲  ▲ blocked while running or waiting     │
+                 │  └────────────── timers ◀───────────────┘ failed, or again later
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Generic, Literal, TypeVar
 from statedb import Snapshot
 
 from .again import Again
+from .cooldowns import Cooldowns
 from .operations import Task
 from .pace import Pace
 from .progress import Untried
 from .reconciler_options import ReconcilerSettings
-from .rests import Rests
 from .retries import Retries
 from .steps import FAILURES
 from .task_queue import TaskQueue
@@ -30,69 +30,69 @@ log = logging.getLogger("statedb.consumers")
 
 
 class WorkQueue(Generic[K]):
-    """The tasks of one reconciler. A key has one task that waits at most, and one that is under way at most.
+    """The tasks of one reconciler. A key has at most one queued task and at most one running task.
 
-    What is noticed while its key is under way waits until that has ended. Times are those of one clock.
+    A task that is queued while its key has a running task waits until that has ended. All times are of one clock.
     """
 
     def __init__(self, settings: ReconcilerSettings) -> None:
         """Empty."""
         self.under_way: dict[K, Task] = {}
         self.failing: dict[K, tuple[Task, BaseException]] = {}
-        """By key, the task that failed last and why, until one succeeds or the object changes."""
+        """For each key, the task that failed last and its error, until one succeeds or the object changes."""
         self.untried = Untried[K]()
         self._settings = settings
         self._ready = TaskQueue[K]()
-        self._rests = Rests[K]()
+        self._cooldowns = Cooldowns[K]()
         self._pace = Pace(settings.calls_per_s)
         self._later: dict[K, Task] = {}
-        self._timers = Retries[K](settings.retry_min_s, settings.retry_max_s)  # of those that fail, and of later ones
+        self._timers = Retries[K](settings.retry_min_s, settings.retry_max_s)  # for failing tasks and for later ones
 
     def __len__(self) -> int:
-        """How many wait to begin, or are under way; not those that wait for their time."""
+        """The number of tasks that are ready or running. Tasks that wait for their time do not count."""
         return len(self._ready) + len(self.under_way)
 
     def failures(self, key: K) -> int:
-        """How often it failed since it succeeded or changed."""
+        """The number of failures of a key since it succeeded or changed."""
         return self._timers.failures(key)
 
     @property
     def views_missed(self) -> int:
-        """How many views of an `Again` were not new enough in time."""
-        return self._rests.gave_up
+        """The number of views of an `Again` that did not become recent enough in time."""
+        return self._cooldowns.gave_up
 
-    # -- what is to be done ------------------------------------------------------------------------------------------
+    # -- queueing ------------------------------------------------------------------------------------------------------
 
-    def notice(self, key: K, row: Any, revision: int, *, deleted: bool) -> Task:
-        """It changed: whatever was to be done with it is not any more, and it never failed."""
+    def add_changed(self, key: K, row: Any, revision: int, *, deleted: bool) -> Task:
+        """Queue an object that has changed. It replaces all earlier tasks of the object, and clears its failures."""
         self._ready.drop(key)
         self.failing.pop(key, None)
         self._later.pop(key, None)
         self._timers.clear(key)
-        task = Task(key, row, revision, deleted, self.untried.notice(key, revision))
+        task = Task(key, row, revision, deleted, self.untried.add(key, revision))
         self._put(task)
         return task
 
-    def again(self, key: K, row: Any, revision: int, *, noticed: bool) -> Task | None:
-        """It did not change, and is to be done at once all the same. None where it waits for that already.
+    def add_unchanged(self, key: K, row: Any, revision: int, *, counted: bool) -> Task | None:
+        """Queue an object that has not changed, to be processed at once. None if it is already queued for that.
 
-        ``noticed``: `untried` is to count it.
+        ``counted``: whether `untried` counts it.
         """
-        look = self.untried.notice(key, None) if noticed else -1
+        sequence = self.untried.add(key, None) if counted else -1
         if key in self._ready:
-            if noticed:
-                self._ready.renew(key, look)
+            if counted:
+                self._ready.renew(key, sequence)
             return None
         self._timers.remove(key)
         self._later.pop(key, None)
-        task = Task(key, row, revision, False, look)
+        task = Task(key, row, revision, False, sequence)
         self._put(task)
         return task
 
     def take_due(self, now: float, seen: Snapshot) -> None:
-        """What is due now may begin, and what is not at rest any more."""
-        for rested in self._rests.over(now, seen):
-            self._ready.unblock(rested)
+        """Make tasks ready that are due now, and unblock keys whose wait is over."""
+        for ready in self._cooldowns.over(now, seen):
+            self._ready.unblock(ready)
         while (key := self._timers.pop_due(now)) is not None:
             later = self._later.pop(key, None)
             self._put(self.failing[key][0] if later is None else later)
@@ -106,13 +106,13 @@ class WorkQueue(Generic[K]):
         try:
             return float(self._settings.priority(row))
         except FAILURES:
-            log.exception("the priority of an object is not known; it is 0")
+            log.exception("the priority function failed; the priority of the object is 0")
             return 0.0
 
-    # -- doing it ------------------------------------------------------------------------------------------------------
+    # -- processing ----------------------------------------------------------------------------------------------------
 
     def next_task(self, now: float) -> Task | None:
-        """Begin the next task that may; None where none may now."""
+        """Start the next task; None if none may start now."""
         task = self._ready.pop() if self._pace.is_free(now) else None
         if task is not None:
             self._pace.take(now)
@@ -121,19 +121,21 @@ class WorkQueue(Generic[K]):
         return task
 
     def put_back(self, task: Task) -> None:
-        """It did not begin after all."""
+        """Queue a task again that was not started after all."""
         del self.under_way[task.key]
         self._put(task)
         self._ready.unblock(task.key)
 
     def ended(self, task: Task, answer: object, error: BaseException | None, now: float) -> End:
-        """What becomes of its key: nothing where it is to be done anew already."""
+        """Record the outcome of a task. Returns "superseded" if its key is already queued again."""
         key = task.key
         del self.under_way[key]
-        self.untried.tried(key, task.look)
+        self.untried.remove(key, task.sequence)
         again = answer if isinstance(answer, Again) else Again()
         if again.view is not None or self._settings.object_interval_s:
-            self._rests.add(key, now + self._settings.object_interval_s, again.view, now + self._settings.view_wait_s)
+            self._cooldowns.add(
+                key, now + self._settings.object_interval_s, again.view, now + self._settings.view_wait_s
+            )
         else:
             self._ready.unblock(key)
         if key in self._ready:
@@ -151,8 +153,8 @@ class WorkQueue(Generic[K]):
         return "later"
 
     def next_due(self, now: float, *, may_begin: bool) -> float | None:
-        """When to look again; None where nothing is due. ``may_begin``: somebody is free for what is ready."""
-        times = [self._timers.next_due, self._rests.next_due]
+        """When to check again; None if nothing is due. ``may_begin``: whether a worker is free for a ready task."""
+        times = [self._timers.next_due, self._cooldowns.next_due]
         if may_begin and self._ready.is_ready:
             times.append(max(now, self._pace.next_free))
         return min([each for each in times if each is not None], default=None)

@@ -1,6 +1,6 @@
 """Conflicts: keys that rows of several clusters claim, such as an address, a pod network or a service's backend.
 
-The tables `IPCache`, `Routes` and `LoadBalancers` have the winner of each claim (`precedence`); this table names the
+The tables `IPCache`, `Routes` and `LoadBalancers` have the winner of each claim (`precedence`). This table names the
 losers. A conflict is a configuration error, such as two clusters with the same pod networks, or an attack.
 """
 
@@ -51,14 +51,14 @@ class Conflict(msgspec.Struct, frozen=True, gc=False):
 
 
 class Conflicts(Table[ConflictKey, Conflict], name="conflicts"):
-    """One row per key that several clusters claim now."""
+    """One row for each key that several clusters claim now."""
 
     primary = UniqueIndex[ConflictKey, Conflict](lambda conflict: conflict.key)
     by_loser = Index[str, Conflict](lambda conflict: conflict.losers)
 
 
 class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
-    """Maintains the table `Conflicts`; `derive_conflicts` makes it."""
+    """Maintains the table `Conflicts`; made by `derive_conflicts`."""
 
     def __init__(
         self, db: Database, cluster: str, *, report: Report | None = None, wall: Callable[[], float] = time.time
@@ -77,7 +77,7 @@ class ConflictsDerivation(Derivation[ConflictKey, Conflict]):
             report=report,
         )
         self.total = 0
-        """The number of conflicts found since the start, including those that have ended."""
+        """The number of conflicts since the start, including those that have ended."""
         self._cluster = cluster
         self._wall = wall
         self._since: dict[ConflictKey, float] = {}

@@ -1,11 +1,13 @@
 """The ipcache: the identity, node and encryption key of each address, from the endpoints and nodes of all clusters.
 
-Where several rows claim an address, one of the local cluster wins; then an endpoint wins over a node, as in Cilium
+If several rows claim an address, a row of the local cluster wins. Then an endpoint wins over a node, as in Cilium
 (pkg/ipcache: the address of an endpoint shadows a network of one address), then the stronger source (`precedence`),
-then a node's own address wins over another node's health and ingress, then the first by cluster and name. Where one
-node has an address twice, ingress counts before health before its own (pkg/node/manager). So the table depends on the
-rows alone, not on the order in which they came. Looking up is the longest match of a snapshot: from any thread, while
-updates run. A network is what its addresses have that nobody claims by themselves.
+then a node's own address over the health and ingress addresses of other nodes, then the first by cluster and name. If
+one node has an address twice, ingress wins over health, and health over its own (pkg/node/manager). So the table
+depends only on the rows, and not on their order of arrival.
+
+A lookup is a longest prefix match in a snapshot, from any thread, while updates run. The entry of a network applies to
+those of its addresses that have no entry themselves.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ INGRESS = 8
 class IPEntry(msgspec.Struct, frozen=True, gc=False):
     """The entry of an address or a network, in canonical text; an address has no ``/32`` or ``/128``.
 
-    ``host_ip``: the node that traffic is sent to; empty if unknown. ``encryption_key``: 0 means none. ``cluster``: the
+    ``host_ip``: the node that traffic is sent to; empty if unknown. ``encryption_key`` 0 means none. ``cluster``: the
     cluster of the winning row. ``source``: who observed it. ``pod`` is empty for nodes.
     """
 
@@ -49,7 +51,7 @@ class IPEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class IPCache(Table[str, IPEntry], name="ipcache"):
-    """One row per claimed address or network."""
+    """One row for each claimed address or network."""
 
     primary = UniqueIndex[str, IPEntry](lambda entry: entry.network)
     by_network = PrefixIndex[str | bytes, IPEntry](lambda entry: (entry.network,))
@@ -141,5 +143,5 @@ def _of_node(node: Node, network: str, local_cluster: str, local_node: str) -> I
 
 
 def plain_address(ip: str) -> str:
-    """A network of one address is that address."""
+    """An address without the prefix length of a network of one address."""
     return ip.removesuffix("/128") if ":" in ip else ip.removesuffix("/32")

@@ -1,8 +1,8 @@
 """Label selectors: whether one selects a set of labels, and which labels such a set must have. Pure.
 
-Labels are those of identities, ``source:key=value``. The key of a requirement may name a source (``k8s:app``). Without
+Labels are those of identities, ``source:key=value``. The key of a requirement may have a source (``k8s:app``). Without
 a source, or with ``any`` or ``unspec``, every source matches. As in Kubernetes, NotIn also holds if the label is
-missing. The label of a network (``cidr:10.1.0.0/16``) is also found by each network around it (``cidr:10.0.0.0/8``):
+missing. The label of a network (``cidr:10.1.0.0/16``) also matches each network around it (``cidr:10.0.0.0/8``):
 cilium/cilium pkg/labels, HasKey.
 """
 
@@ -52,7 +52,7 @@ def selects(selector: Requirements, labels: Labels) -> bool:
 def anchors(selector: Requirements) -> tuple[str, ...]:
     """Labels without source of which a selected set must have at least one; ``("",)`` if it needs none.
 
-    With `anchors_of` a new identity has to be compared with few of many selectors only.
+    With `anchors_of`, a new identity has to be compared with only a few of many selectors.
     """
     of_one_key = [each for each in selector if _wanted(each)[0] != _NETWORK]
     for requirement in of_one_key:
@@ -65,7 +65,7 @@ def anchors(selector: Requirements) -> tuple[str, ...]:
 
 
 def anchors_of(labels: Labels) -> tuple[str, ...]:
-    """All anchors that a selector which selects these labels may have."""
+    """All anchors that a selector of these labels may have."""
     parsed = _parsed(labels)
     return ("", *[key for _, key, _ in parsed], *[f"{key}={value}" for _, key, value in parsed])
 
@@ -95,7 +95,7 @@ def _holds(requirement: Requirement, labels: tuple[tuple[str, str, str], ...]) -
         case "DoesNotExist":
             return not values
         case unknown:
-            raise ValueError(f"operator {unknown!r} of {requirement!r} is none of In, NotIn, Exists, DoesNotExist")
+            raise ValueError(f"operator {unknown!r} of {requirement!r} is not one of In, NotIn, Exists, DoesNotExist")
 
 
 @lru_cache(maxsize=16384)
@@ -108,7 +108,7 @@ def _wanted(requirement: Requirement) -> tuple[str, str]:
 
 
 def _is_within(inner: str, outer: str) -> bool:
-    """Whether the network of one label's key lies in that of another; false where one of them is no network."""
+    """Whether the network of one label's key is in that of another. False if one of them is not a network."""
     one, other = _network(inner), _network(outer)
     if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
         return one.subnet_of(other)

@@ -4,10 +4,10 @@ A service of the local cluster uses its own backends. If it includes external ba
 remote cluster with backends of the same service name, unless that cluster's service is not shared. A remote cluster
 that exports only endpoint slices has backends and no service. Services of remote clusters have no frontend here.
 
-A frontend takes the backends of its family, its protocol and one of its port names; an unnamed frontend takes those of
-any name, and an unnamed backend serves all frontends. Of these the ready ones are used, and where there are none those
-that terminate and still serve. Affinity prefers the backends of the local cluster, or those of the others, as long as
-there are ready ones among them (cilium/cilium pkg/loadbalancer and pkg/clustermesh). Knows neither etcd nor Kubernetes.
+A frontend uses the backends of its family, its protocol and one of its port names. An unnamed frontend uses backends of
+any name, and an unnamed backend serves all frontends. Among these the ready ones are used; if there are none, those
+that are terminating but still serving. Affinity prefers the backends of the local cluster, or those of the others, as
+long as any of them are ready (cilium/cilium pkg/loadbalancer and pkg/clustermesh). Knows neither etcd nor Kubernetes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LoadBalancerKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class LoadBalancerBackend(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A backend. ``ready`` is false for a backend that terminates and still serves."""
+    """A backend. ``ready`` is false for a backend that is terminating but still serving."""
 
     ip: str
     port: int
@@ -64,11 +64,11 @@ class LoadBalancer(msgspec.Struct, frozen=True, gc=False):
     frontends: tuple[LoadBalancerFrontend, ...]
     backends: tuple[LoadBalancerBackend, ...]
     clusters: tuple[str, ...]
-    """The clusters whose backends are used, whether they have any or not."""
+    """The clusters whose backends are used, whether or not they have any."""
 
 
 class LoadBalancers(Table[LoadBalancerKey, LoadBalancer], name="loadbalancer"):
-    """One row per service of the local cluster."""
+    """One row for each service of the local cluster."""
 
     primary = UniqueIndex[LoadBalancerKey, LoadBalancer](lambda row: row.key)
     by_frontend = Index[tuple[str, int, str], LoadBalancer](
@@ -127,7 +127,7 @@ def _place(frontend: Frontend) -> tuple[str, int, str]:
 def _merged(backends: Iterable[Backend], cluster: str) -> list[LoadBalancerBackend]:
     """The backends that may take traffic, sorted. If several have one address, the strongest claim wins (`precedence`).
 
-    The winner counts even while it takes no traffic, so that a remote cluster never serves under an address of ours.
+    The winner is chosen even while it takes no traffic, so that a remote cluster never serves an address of ours.
     """
     claims: dict[tuple[str, int, str], Backend] = {}
 

@@ -21,7 +21,7 @@ class NodeIPs(NamedTuple):
 
 
 def node_ips(node: Node) -> NodeIPs:
-    """The first internal address of each family, else the first external one."""
+    """The first internal address of each family, or the first external one."""
     found = [each.ip for kind in _REACHED_BY for each in node.addresses if each.type == kind and each.ip]
     ipv4 = next((ip for ip in found if ":" not in ip), "")
     ipv6 = next((ip for ip in found if ":" in ip), "")

@@ -38,7 +38,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
 
 class Routes(Table[str, Route], name="routes"):
-    """One row per pod network."""
+    """One row for each pod network."""
 
     primary = UniqueIndex[str, Route](lambda route: route.pod_cidr)
     by_node = Index[NodeKey, Route](lambda route: (route.node,))
@@ -69,7 +69,7 @@ def derive_routes(db: Database, cluster: str, *, report: Report | None = None) -
 
 
 def owner_of_network(snapshot: SourceSnapshot, local_cluster: str, pod_cidr: str) -> Node | None:
-    """A node of the local cluster with this network or a wider one, and a reachable address; else None."""
+    """A node of the local cluster with this network or a wider one, and a reachable address; None if there is none."""
     nodes = snapshot[Nodes.by_pod_cidr].covering(pod_cidr)
     return next((node for node in nodes if node.key.cluster == local_cluster and any(node_ips(node))), None)
 

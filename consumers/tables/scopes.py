@@ -31,7 +31,7 @@ _IS_REMOTE_NODE = Requirement("reserved:remote-node", "Exists")
 
 
 class Scope(msgspec.Struct, frozen=True, gc=False):
-    """The local cluster, and whether a peer that names no cluster means this one (Cilium's default since 1.19)."""
+    """The local cluster, and whether a peer without a cluster means this one (Cilium's default since 1.19)."""
 
     cluster: str
     peers_are_local: bool = True
@@ -74,7 +74,7 @@ def effective(policy: Policy, selector: Selector, scope: Scope) -> Requirements:
 def entity_selectors(name: str, cluster: str) -> tuple[Requirements, ...]:
     """The selectors of an entity in this cluster. An identity belongs to the entity if one of them selects it.
 
-    Raises KeyError for a name that is no entity.
+    Raises KeyError for an unknown entity.
     """
     if name == "cluster":
         return (*_NEAR, (Requirement(CLUSTER, "In", (cluster,)),))
@@ -99,7 +99,7 @@ ENTITIES: Mapping[str, tuple[Requirements, ...]] = {
 
 
 def _of_subject(policy: Policy, selector: Selector) -> tuple[Requirements, list[Requirement]]:
-    """Requirements of a subject: of the policy's namespace, or, in a clusterwide policy, not the host.
+    """The requirements of a subject: the policy's namespace, or, in a clusterwide policy, not the host.
 
     Another namespace in ``matchLabels`` is replaced by the policy's. One in ``matchExpressions`` is not: then the
     selector selects nothing.

@@ -30,7 +30,7 @@ class AskedSelector(msgspec.Struct, frozen=True, gc=False):
 
 
 class AskedSelectors(Table[str, AskedSelector], name="asked-selectors"):
-    """Selectors that programs use. They write the rows themselves."""
+    """Selectors that programs use. The programs write the rows themselves."""
 
     primary = UniqueIndex[str, AskedSelector](lambda asked: asked.name)
 
@@ -51,7 +51,7 @@ class SelectorUse(msgspec.Struct, frozen=True, gc=False):
 
 
 class SelectorUses(Table[SelectorUseKey, SelectorUse], name="selector-uses"):
-    """One row per selector and user."""
+    """One row for each selector and user."""
 
     primary = UniqueIndex[SelectorUseKey, SelectorUse](lambda use: use.key)
     by_selector = Index[str, SelectorUse](lambda use: (use.key.selector,))
@@ -73,7 +73,7 @@ class Selection(msgspec.Struct, frozen=True, gc=False):
 
 
 class Selections(Table[SelectionKey, Selection], name="selections"):
-    """One row per match."""
+    """One row for each match."""
 
     primary = UniqueIndex[SelectionKey, Selection](lambda selection: selection.key)
     by_selector = Index[str, Selection](lambda selection: (selection.key.selector,))
@@ -97,8 +97,8 @@ def derive_selectors(
 ) -> tuple[Derivation[SelectorUseKey, SelectorUse], Derivation[SelectionKey, Selection]]:
     """Maintain the tables ``SelectorUses`` and ``Selections``. Returns two followers; run both.
 
-    ``cluster`` is the local cluster, whose policies these are. ``peers_are_local``: a peer that names no cluster means
-    the local one only, as in Cilium since 1.19 (``policy-default-local-cluster``); else it means every cluster.
+    ``cluster`` is the local cluster, whose policies these are. ``peers_are_local``: a peer without a cluster means the
+    local one only, as in Cilium since 1.19 (``policy-default-local-cluster``); otherwise it means every cluster.
     """
     scope = Scope(cluster, peers_are_local)
     db.register(AskedSelectors)
@@ -143,7 +143,7 @@ def _use(snapshot: SourceSnapshot, key: SelectorUseKey, scope: Scope) -> Selecto
 
 
 def _matches_of_use(snapshot: SourceSnapshot, use: SelectorUse) -> list[SelectionKey]:
-    """The identities that a selector selects, found by a label that they must have, else among all."""
+    """The identities that a selector selects, found by a label that they must have, or by scanning all."""
     exact = exact_labels(use.requirements)
     found: list[Identity] = []
     if exact is None:

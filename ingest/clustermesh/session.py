@@ -133,7 +133,10 @@ class ClusterSource(EtcdSource):
             self._leave()
 
     def accept(self) -> None:
-        """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted."""
+        """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted.
+
+        A third one that answers before that is not believed, and neither is what goes afterwards.
+        """
         self._requests.accept = True
 
     def reconnect(self, servers: Servers) -> None:
@@ -207,6 +210,8 @@ class ClusterSource(EtcdSource):
         prefixes = self._keyspace.prefixes.values()
         if history is History.SAME and {kind.prefix for kind in plan} != {prefix.name for prefix in prefixes}:
             history, why = History.OTHER, "it keeps its state elsewhere"
+        elif history in (History.OTHER, History.UNPROVEN) and self._writers.is_doubted:
+            self._requests.accept = False  # that was another one
         self._keyspace.replan(plan)
         self._keyspace.begin(header, same=history is History.SAME)
         feeds = [prefix.feed for prefix in self._keyspace.prefixes.values()]
@@ -251,6 +256,7 @@ class ClusterSource(EtcdSource):
     def listed(self, prefixes: Iterable[Prefix]) -> None:
         """Check canaries again. When everything is listed, clear the feeds that the cluster does not announce."""
         for prefix in prefixes:
+            self._writers.listed(prefix.feed)
             prefix.due = not self.may_list(prefix)
         if not any(prefix.due for prefix in self._keyspace.prefixes.values()):
             self._clear_unannounced()
@@ -259,7 +265,8 @@ class ClusterSource(EtcdSource):
         """Whether to keep this connection. Raises Unavailable if the writer is silent."""
         now = self._clock()
         if self._requests.accept:
-            self._requests.accept, self._writers.accepted = False, True
+            self._requests.accept = False
+            self._writers.accept()
             for prefix in self._keyspace.prefixes.values():
                 prefix.due = True
         heartbeat = self._writers.heartbeat

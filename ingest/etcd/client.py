@@ -195,16 +195,18 @@ class Client:
         puts: Iterable[tuple[bytes, bytes, int]],
         deletes: Iterable[bytes] = (),
         fence: tuple[bytes, bytes] | None = None,
+        attached: Mapping[bytes, int] = {},
     ) -> Commit:
         """Write as `write` does, but return a refusal instead of raising it.
 
-        ``fence`` is a key and a value: nothing is written unless the key has this value. Raises Unavailable where the
-        outcome of the transaction is unknown, and Unauthenticated where the server refuses every request.
+        ``fence`` is a key and a value: nothing is written unless the key has this value. Nor is it unless the keys of
+        ``attached`` are attached to their leases. Raises Unavailable where the outcome of the transaction is unknown,
+        and Unauthenticated where the server refuses every request.
         """
         put, delete, operation = CLASSES["PutRequest"], CLASSES["DeleteRangeRequest"], CLASSES["RequestOp"]
-        compare = []
-        if fence is not None:
-            compare = [CLASSES["Compare"](key=fence[0], target=_VALUE, result=_EQUAL, value=fence[1])]
+        expect = CLASSES["Compare"]
+        compare = [] if fence is None else [expect(key=fence[0], target=_VALUE, result=_EQUAL, value=fence[1])]
+        compare += [expect(key=key, target=_LEASE, result=_EQUAL, lease=lease) for key, lease in attached.items()]
         writes = [operation(request_put=put(key=key, value=value, lease=lease)) for key, value, lease in puts]
         writes += [operation(request_delete_range=delete(key=key)) for key in deletes]
         try:
@@ -214,6 +216,8 @@ class Client:
                 raise
             return Commit(refusal=error.refusal, reason=str(error))
         if not response.succeeded:
+            if attached and not self.commit((), (), fence).refusal:
+                return Commit(refusal="no lease", reason=f"{self.endpoint}: a lease of other keys has ended")
             return Commit(refusal="fenced", reason=f"{self.endpoint}: another process has become the leader")
         return Commit(response.header.revision)
 
@@ -388,9 +392,7 @@ class Client:
 
 
 _EQUAL = 0
-_CREATE = 1
-_MOD = 2
-_VALUE = 3
+_CREATE, _MOD, _VALUE, _LEASE = 1, 2, 3, 4
 """Enums of etcd's Compare: its result and its targets."""
 
 

@@ -16,6 +16,7 @@ from statedb.catalog import (
     Objects,
     Rejected,
     Sources,
+    kinds as of_kubernetes,
     objects_table,
 )
 from statedb.catalog.wire import WireError, published
@@ -36,19 +37,33 @@ _RESERVED = {table.name for table in (Sources, Rejected, Mirror, EndpointSlices)
 
 
 def table_of(named: str | TableOptions) -> AnyTable:
-    """The table of this name: of the catalog, else one of `Object` rows. Raises InvalidOptions."""
+    """The table of this name: of typed rows if asked for, else of the catalog or of `Object`. Raises InvalidOptions."""
     options = TableOptions(table=named) if isinstance(named, str) else named
     name = options.table
     if name in _RESERVED:
         raise InvalidOptions(f"tables: {name!r} is a table of the agent's own; nobody publishes it")
+    if options.rows_of is not None and options.index:
+        raise InvalidOptions(f"tables: {name}: typed rows have indexes of their own; leave the option index out")
+    if options.rows_of is not None and name in _TYPED:
+        raise InvalidOptions(f"tables: the catalog has a table {name!r} already; publish these rows under another name")
     if name not in _TYPED:
         try:
-            return objects_table(name, index_names(name, options.index))
+            return _kubernetes_table(name, options)
         except (InvalidTable, ValueError) as error:
             raise InvalidOptions(f"tables: {name}: {error}") from None
     if options.index:
         raise InvalidOptions(f"tables: {name}: a table of the catalog has its own indexes; leave the option index out")
     return _TYPED[name]
+
+
+def _kubernetes_table(name: str, options: TableOptions) -> AnyTable:
+    """A table of typed rows, or of `Object` rows. Raises InvalidTable and ValueError."""
+    if options.rows_of is None:
+        return objects_table(name, index_names(name, options.index))
+    kind = of_kubernetes.kind_named(options.rows_of)
+    if kind is None:
+        raise ValueError(f"rows-of: {options.rows_of} has no typed rows; those that have are {of_kubernetes.known()}")
+    return kind.table_named(name)
 
 
 def tables_of(named: Iterable[str | TableOptions]) -> tuple[AnyTable, ...]:

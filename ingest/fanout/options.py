@@ -14,10 +14,15 @@ _Text = Annotated[str, Meta(min_length=1)]
 
 
 class TableOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """A table by its name, and the names of its indexes by path, in the order in which its writer has them."""
+    """A table by its name, and what its writer put into it.
+
+    ``index``: the names of its indexes by path, in the order in which its writer has them. ``rows_of``: the resource of
+    Kubernetes whose typed rows (`statedb.catalog.kinds`) are in the table.
+    """
 
     table: _Text
     index: tuple[str, ...] = ()
+    rows_of: _Text | None = None
 
 
 class FanoutOptions(EtcdReading, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):

@@ -86,7 +86,10 @@ class FanoutSource(EtcdSource):
         self._loop.start()
 
     def accept(self) -> None:
-        """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted."""
+        """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted.
+
+        A third one that answers before that is not believed, and neither is what goes afterwards.
+        """
         self._accepted = True
 
     # --- evidence -----------------------------------------------------------------------------------------------------
@@ -126,6 +129,10 @@ class FanoutSource(EtcdSource):
         answers = [each.connect(client, now) for each in self._evidence.values()]
         header, watched = answers[-1][0], {key: start for _, starts in answers for key, start in starts.items()}
         history, why = self._keyspace.history(client, header)
+        if history in (History.OTHER, History.UNPROVEN) and any(
+            each.writers.is_doubted for each in self._evidence.values()
+        ):
+            self._accepted = False  # that was another one
         if history is not History.SAME:
             self._keyspace.begin(header)
         self._keyspace.check(client, header)
@@ -144,6 +151,7 @@ class FanoutSource(EtcdSource):
     def listed(self, prefixes: Iterable[Prefix]) -> None:
         """A list is repeated if the canary is gone by now."""
         for prefix in prefixes:
+            self._writers(prefix).listed(prefix.feed)
             prefix.due = not self.may_list(prefix)
 
     def on_other(self, batch: WatchBatch) -> None:
@@ -156,7 +164,8 @@ class FanoutSource(EtcdSource):
         if self._accepted:
             self._accepted = False
             for each in self._evidence.values():
-                each.writers.accepted = each.prefix.due = True
+                each.writers.accept()
+                each.prefix.due = True
         return True
 
     def waits(self) -> Iterable[float | None]:

@@ -24,7 +24,7 @@ def list_verdict(
     as initialized.
     """
     canaries = prefix.kind.canaries
-    for canary in () if writers.accepted else canaries:
+    for canary in writers.needed(canaries):
         if client.get(canary, revision).kv is None:
             writers.canary_lost(canary)
     missing = missing_canary(writers, prefix)

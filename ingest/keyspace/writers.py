@@ -19,12 +19,13 @@ _RENEWAL_SLACK_S = 2.0
 class _Part:
     """What the writer of one feed has done since the last doubt began."""
 
-    __slots__ = ("absence", "changes", "renewed", "watch")
+    __slots__ = ("absence", "accepted", "changes", "renewed", "watch")
 
     def __init__(self, lease_time_s: float) -> None:
         self.watch = WriterWatch(lease_time_s)
         self.renewed: set[bytes] = set()
         self.absence = Absence.LISTED_WITHOUT
+        self.accepted = False
         self.changes = 0
 
     def restart(self) -> None:
@@ -57,8 +58,9 @@ class Writers:
         self._etcd_id = 0
         self._leases: dict[int, _LeaseSeen] = {}
         self._connected_at = 0.0
-        self.accepted = False
-        """Whether the operator accepted this etcd, even without canaries. Valid until the next connection."""
+        self._waives_canaries = False
+        self._lost_since: set[bytes] = set()
+        self._outdated: set[bytes] = set()
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -68,7 +70,9 @@ class Writers:
         self._connected_at = now
         self._canaries.clear()
         self._leases.clear()
-        self.accepted = False
+        self._waives_canaries = False
+        for part in self._parts.values():
+            part.accepted = False
         if heartbeat is None:
             self.heartbeat.mark_absent()
         else:
@@ -76,7 +80,7 @@ class Writers:
 
     def identified(self, history: History, difference: str, feeds: Iterable[str]) -> None:
         """The server is identified. ``feeds`` will be listed."""
-        resumed = history is History.SAME and self._history in (History.OTHER, History.UNPROVEN)
+        resumed = history is History.SAME and self.is_doubted
         if not resumed:  # otherwise it is still the other server, and deletes are still withheld
             self._history, self._difference = history, difference
         for feed in feeds:
@@ -98,12 +102,17 @@ class Writers:
     ) -> None:
         """A canary was found, or ``written`` while it was watched. ``parts`` are the feeds with their canaries.
 
-        It counts as written again if this etcd had none, or an older one, before.
+        It counts as written again if this etcd had none, or an older one, before. If this etcd has lost a part of its
+        history, a canary that is no newer says nothing of what was written in that.
         """
         unknown = (self._etcd_id, 0 if written else kv.mod_revision)
         etcd_id, revision = self._versions.get(kv.key, unknown)
         if written and etcd_id != self._etcd_id:
             etcd_id, revision = unknown
+        if written or etcd_id != self._etcd_id or kv.mod_revision > revision:
+            self._outdated.discard(kv.key)
+        elif kv.key in self._versions and self._history is History.OTHER:
+            self._outdated.add(kv.key)
         self._versions[kv.key] = self._etcd_id, kv.mod_revision
         self._canaries[kv.key] = kv.lease
         if etcd_id == self._etcd_id and revision < kv.mod_revision:
@@ -121,6 +130,21 @@ class Writers:
         """A canary is gone: its writer is away or has not finished. If it reappears, it counts as a new one."""
         self._canaries.pop(key, None)
         self._versions[key] = self._etcd_id, 0
+        self._lost_since.add(key)
+
+    def accept(self) -> None:
+        """The operator accepts this etcd, even without the canaries that it lacks now.
+
+        What the next list of each feed lacks may go. What goes later is judged as ever: it was there to be seen.
+        """
+        self._waives_canaries = True
+        for part in self._parts.values():
+            part.accepted = True
+        self._lost_since.clear()
+
+    def listed(self, feed: str) -> None:
+        """The feed was listed: what the operator accepted has been carried out."""
+        self._part(feed).accepted = False
 
     def observe_writes(self, feed: str, changes: int, lease: int, now: float) -> None:
         """The number of keys of a feed that were written so far, and the lease of the last one."""
@@ -153,9 +177,14 @@ class Writers:
 
     # --- conclusions --------------------------------------------------------------------------------------------------
 
+    def needed(self, canaries: Iterable[bytes]) -> list[bytes]:
+        """The canaries without which no list is complete: all, unless the operator accepted the etcd without some."""
+        known = self._canaries.keys() | self._lost_since
+        return [canary for canary in canaries if not self._waives_canaries or canary in known]
+
     def missing(self, canaries: Iterable[bytes]) -> list[bytes]:
-        """The missing canaries; none if the operator accepted the etcd."""
-        return [] if self.accepted else [canary for canary in canaries if canary not in self._canaries]
+        """Those of the needed canaries that are missing."""
+        return [canary for canary in self.needed(canaries) if canary not in self._canaries]
 
     def verdict(
         self,
@@ -172,6 +201,8 @@ class Writers:
         gone = self.missing(canaries)
         if gone:
             state = Canaries.MISSING
+        elif not self._outdated.isdisjoint(canaries):
+            state = Canaries.OUTDATED
         silent = self.is_silent(now)
         return may_delete(
             Evidence(
@@ -179,7 +210,7 @@ class Writers:
                 history=self._history if history is None else history,
                 writer=part.watch.seen(now, silent=silent),
                 canaries=state,
-                accepted=self.accepted,
+                accepted=part.accepted and absence is None,
                 detail=gone[0].decode("utf-8", "backslashreplace") if gone else self._difference,
             )
         )
@@ -187,9 +218,12 @@ class Writers:
     def explains_lists(self, feed: str) -> bool:
         """Whether to find out why each key that a list lacks is gone.
 
-        Only the etcd that the keys came from knows. Keys that its writer did not write again are gone anyway.
+        Only the etcd that the keys came from knows. Keys that its writer did not write again are gone anyway, and so
+        are those that the operator gave up.
         """
-        return self._history is History.SAME and self._part(feed).watch.seen(0.0) is not WriterActivity.RESYNCED
+        part = self._part(feed)
+        resynced = part.watch.seen(0.0) is WriterActivity.RESYNCED
+        return self._history is History.SAME and not resynced and not part.accepted
 
     def nothing_withheld(self, feed: str) -> None:
         """No delete of the feed is withheld any more."""
@@ -198,6 +232,12 @@ class Writers:
     def mark_known(self) -> None:
         """No delete is withheld any more: from now on this is the known server."""
         self._history, self._difference = History.SAME, ""
+        self._outdated.clear()
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether this is another server than the one that filled the tables, and has not been believed yet."""
+        return self._history in (History.OTHER, History.UNPROVEN)
 
     def is_silent(self, now: float) -> bool:
         """Whether the heartbeat is overdue, or has been missing for that long."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from statedb import Database, InvalidTable, Table
 from statedb.catalog import Rejected, Sources
+from statedb.catalog.wire.kinds import reader
 
 from ..errors import InvalidOptions, MissingDependency
 from ..own_rows import own_rows
@@ -19,7 +20,15 @@ from .errors import Unauthorized
 from .options import ApiServerOptions, KubernetesOptions as KubernetesOptions
 from .own_writes import owners_of as owners_of, seen as seen, wait_seen as wait_seen
 from .resource_spec import Resource, Value
-from .selection import Named, Only, ResourceOptions as ResourceOptions, tables_of, typed, untyped
+from .selection import (
+    Named,
+    Only,
+    ResourceOptions as ResourceOptions,
+    kind_of,
+    tables_of,
+    with_decoder,
+    without_decoder,
+)
 
 if TYPE_CHECKING:  # it needs the extra
     from .writing import Writer
@@ -32,7 +41,7 @@ _KUBECTL = KubernetesOptions()
 
 def open(db: Database, cluster_name: str, cluster_id: int, options: KubernetesOptions) -> Source:  # noqa: A001
     """A source, not yet started. Raises InvalidOptions, MissingDependency."""
-    own = _untyped(db, options.resources, cluster_name)
+    own = _own(db, options.resources, cluster_name)
     return _source(db, cluster_name, cluster_id, options, own)
 
 
@@ -40,7 +49,7 @@ def resource(
     db: Database,
     name: str,
     table: type[Table[Any, R]],
-    decode: Callable[[bytes], Iterable[R]],
+    decode: Callable[[bytes], Iterable[R]] | None = None,
     options: KubernetesOptions = _KUBECTL,
     *,
     namespaces: Iterable[str] | None = None,
@@ -60,7 +69,7 @@ def resource(
     ``decode`` gets an object as JSON and returns its rows: none, one or several. It is called by one thread for each
     namespace, and must be pure. An exception affects only its object: the last good rows of the object stay, and the
     table ``rejected`` has the reason. All guarantees of the backend hold: when a list deletes, what an outage does, a
-    true state in ``sources``.
+    true state in ``sources``. A table of `statedb.catalog.kinds` needs no ``decode``.
 
     Several sources may fill one table, each with a ``cluster`` of its own. Then ``owns`` tells which rows belong to
     this source, unless the type of the table's keys begins with a field ``cluster``. ``table``, ``sources`` and
@@ -72,8 +81,9 @@ def resource(
     if not name or listed == () or "" in (listed or ()):
         raise InvalidOptions("name a resource, and at least one namespace or none at all")
     chosen = ResourceOptions(resource=name, namespaces=listed, labels=labels, fields=fields, only=only)
+    chosen_decode = decode or reader(kind_of(table).table.row_type, cluster)
     _register(db, table)
-    return _source(db, cluster, 0, _without_tables(options), typed(chosen, table, decode, owns), owns)
+    return _source(db, cluster, 0, _without_tables(options), with_decoder(chosen, table, chosen_decode, owns), owns)
 
 
 def resources(db: Database, *named: Named, options: KubernetesOptions = _KUBECTL, cluster: str = "default") -> Source:
@@ -81,11 +91,12 @@ def resources(db: Database, *named: Named, options: KubernetesOptions = _KUBECTL
 
     Names are as for `resource`; `ResourceOptions` limit what is read and kept. The tables are added to ``db``. The
     attribute ``tables`` of the source has them in the order of the names: ``pods, deployments = source.tables``. Their
-    rows are of type `statedb.catalog.Object`. Raises InvalidOptions, MissingDependency.
+    rows are of type `statedb.catalog.Object`. A table of `statedb.catalog.kinds` stands for its resource, with typed
+    rows: ``kubernetes.resources(db, kinds.Pods)``. Raises InvalidOptions, MissingDependency.
     """
     if not named:
         raise InvalidOptions("name at least one resource, as in kubernetes.resources(db, 'pods')")
-    own = _untyped(db, named, cluster)
+    own = _own(db, named, cluster)
     return _source(db, cluster, 0, _without_tables(options), own)
 
 
@@ -139,10 +150,10 @@ def own_tables(options: KubernetesOptions) -> tuple[AnyTable, ...]:
     return tables_of(options.resources)
 
 
-def _untyped(db: Database, named: Iterable[Named], cluster: str) -> tuple[Resource, ...]:
+def _own(db: Database, named: Iterable[Named], cluster: str) -> tuple[Resource, ...]:
     named = tuple(named)
     tables = tables_of(named)
-    found = tuple([resource for each in named for resource in untyped(each, cluster)])
+    found = tuple([resource for each in named for resource in without_decoder(each, cluster)])
     _register(db, *tables)
     return found
 

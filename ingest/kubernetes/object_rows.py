@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from statedb.catalog.objects import Object, ObjectKey, Owner, pairs
+from statedb.catalog.objects import Object
 from statedb.catalog.wire import DECODE_ERRORS, WireError
+from statedb.catalog.wire.metadata import ObjectMetadata, head
 
 from .paths import Path, kept, keys_at, remove
 from .resource_spec import Value
@@ -16,30 +17,8 @@ _TYPED = ("apiVersion", "kind", "metadata")
 """Fields that are not in the rest. Items of lists may lack the first two, and equal objects must give equal rows."""
 
 
-class _Owner(msgspec.Struct, rename="camel", gc=False):
-    api_version: str = ""
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-    controller: bool | None = None
-
-
-class _Metadata(msgspec.Struct, rename="camel", gc=False):
-    name: str
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
-    generation: int = 0
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    owner_references: list[_Owner] | None = None
-    finalizers: list[str] | None = None
-
-
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_metadata = msgspec.json.Decoder(_Metadata).decode
+_metadata = msgspec.json.Decoder(ObjectMetadata).decode
 
 
 class ObjectReader:
@@ -75,24 +54,12 @@ class ObjectReader:
         except DECODE_ERRORS as error:
             raise WireError(str(error)) from error
 
-    def _row(self, fields: dict[str, msgspec.Raw], metadata: _Metadata) -> Object:
+    def _row(self, fields: dict[str, msgspec.Raw], metadata: ObjectMetadata) -> Object:
         labels, annotations = metadata.labels, metadata.annotations
         for path in self._drop_metadata:
             remove({"labels": labels, "annotations": annotations}, path)
-        return Object(
-            ObjectKey(self._cluster, metadata.namespace, metadata.name),
-            metadata.uid,
-            metadata.resource_version,
-            metadata.generation,
-            metadata.creation_timestamp or "",
-            metadata.deletion_timestamp or "",
-            pairs(labels),
-            pairs(annotations),
-            tuple([_owner(each) for each in metadata.owner_references or ()]),
-            tuple(metadata.finalizers or ()),
-            self._rest(fields),
-            tuple([_keys(fields, path) for path in self._indexed]),
-        )
+        indexed = tuple([_keys(fields, path) for path in self._indexed])
+        return Object(*head(metadata, self._cluster), self._rest(fields), indexed)
 
     def _rest(self, fields: dict[str, msgspec.Raw]) -> str:
         """The JSON of all other fields. Only fields that a path leads into are decoded."""
@@ -105,10 +72,6 @@ class ObjectReader:
         for path in self._drop:
             remove(rest, path)
         return msgspec.json.encode(kept(rest, self._keep) if self._keep else rest).decode()
-
-
-def _owner(owner: _Owner) -> Owner:
-    return Owner(owner.api_version, owner.kind, owner.name, owner.uid, owner.controller is True)
 
 
 def _keys(fields: dict[str, msgspec.Raw], path: Path) -> tuple[str, ...]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from statedb import Database, Snapshot
-from statedb.catalog.objects import Object, ObjectKey, Objects
+from statedb import Database, Snapshot, Table
+from statedb.catalog.objects import ObjectHead, ObjectKey
+
+H = TypeVar("H", bound=ObjectHead)
 
 
 def wait_seen(
     db: Database,
-    table: type[Objects],
+    table: type[Table[ObjectKey, H]],
     written: Mapping[str, Any],
     *,
     cluster: str = "default",
@@ -39,7 +41,9 @@ def wait_seen(
         watch.wait(left)
 
 
-def seen(table: type[Objects], written: Mapping[str, Any], *, cluster: str = "default") -> Callable[[Snapshot], bool]:
+def seen(
+    table: type[Table[ObjectKey, H]], written: Mapping[str, Any], *, cluster: str = "default"
+) -> Callable[[Snapshot], bool]:
     """A function that tells whether a snapshot has an object at least as new as ``written``.
 
     It is meant for `consumers.Again`: an operation that returns ``Again(view=seen(pods, written))`` is called again for
@@ -54,13 +58,13 @@ def seen(table: type[Objects], written: Mapping[str, Any], *, cluster: str = "de
     return is_seen
 
 
-def owners_of(kind: str) -> Callable[[Snapshot, Object], list[ObjectKey]]:
+def owners_of(kind: str) -> Callable[[Snapshot, ObjectHead], list[ObjectKey]]:
     """A function from a row to the keys of its owners of this kind, for ``also`` of `consumers.reconcile`.
 
     With ``also={pods: owners_of("Website")}`` a Website is reconciled again when one of its pods changes.
     """
 
-    def owners(_: Snapshot, row: Object) -> list[ObjectKey]:
+    def owners(_: Snapshot, row: ObjectHead) -> list[ObjectKey]:
         key = row.key
         return [ObjectKey(key.cluster, key.namespace, owner.name) for owner in row.owners if owner.kind == kind]
 

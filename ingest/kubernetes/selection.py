@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from statedb import InvalidTable, Table
-from statedb.catalog.objects import Objects, objects_table
+from statedb.catalog import kinds
+from statedb.catalog.objects import objects_table
+from statedb.catalog.wire.kinds import reader
 
 from ..errors import InvalidOptions
 from ..objects import index_name, index_names
 from ..own_rows import own_rows
+from ..source import AnyTable
 from .object_rows import ObjectReader
 from .paths import Path, parse
 from .resource_spec import Resource, Scope, Value
@@ -29,7 +32,8 @@ class ResourceOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ``table`` is the name of the table, by default the name of the resource without its group. ``namespaces``: only
     these, with a list and a watch for each, so that rights for them suffice. ``labels`` and ``fields``: selectors, as
     for kubectl. ``only: metadata``: only metadata is requested. ``keep``: the paths outside of the metadata to keep.
-    ``drop``: paths to remove. ``index``: additional indexes, name -> path.
+    ``drop``: paths to remove. ``index``: additional indexes, name -> path. ``typed``: the rows are those of
+    `statedb.catalog.kinds`, for the resources that it has; the last four options are for other rows.
     """
 
     resource: _Text
@@ -41,28 +45,63 @@ class ResourceOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     index: dict[str, str] = {}
+    typed: bool = False
 
 
-Named: TypeAlias = str | ResourceOptions
-"""A resource as a user names it."""
+Named: TypeAlias = str | ResourceOptions | AnyTable
+"""A resource as a user names it: by a name, with options, or by a table of `statedb.catalog.kinds`."""
 
 
 def chosen_of(named: Named) -> ResourceOptions:
-    """The options of a resource, which may be only a name."""
-    return ResourceOptions(resource=named) if isinstance(named, str) else named
+    """The options of a resource, which may be only a name or a table. Raises InvalidOptions."""
+    if isinstance(named, str):
+        return ResourceOptions(resource=named)
+    if isinstance(named, ResourceOptions):
+        return named
+    return ResourceOptions(resource=kind_of(named).resource, table=named.name, typed=True)
 
 
-def table_of(named: Named) -> type[Objects]:
+def kind_of(table: AnyTable) -> kinds.Kind:
+    """The resource whose typed rows a table holds. Raises InvalidOptions."""
+    found = kinds.kind_of(table)
+    if found is None:
+        raise InvalidOptions(
+            f"table {table.name!r} has rows of your own: name its resource and give a function that decodes it, "
+            "as in kubernetes.resource(db, 'pods', Pods, decode)"
+        )
+    return found
+
+
+def table_of(named: Named) -> AnyTable:
     """The table of a resource; always the same class for the same options. Raises InvalidOptions."""
     options = chosen_of(named)
+    if isinstance(named, type):
+        return named
     name = options.table or options.resource.partition(".")[0].lower()
     try:
+        if options.typed:
+            kind = _typed_kind(options)
+            return kind.table_named(options.table or kind.table.name)
         return objects_table(name, tuple(_indexes(options)))
     except InvalidTable as error:
         raise InvalidOptions(f"resources: {options.resource}: {error}; name another one by the option table") from None
 
 
-def tables_of(resources: Iterable[Named]) -> tuple[type[Objects], ...]:
+def _typed_kind(options: ResourceOptions) -> kinds.Kind:
+    """The resource with typed rows that is meant. Raises InvalidOptions."""
+    kind = kinds.kind_named(options.resource)
+    if kind is None:
+        raise InvalidOptions(f"resources: {options.resource}: has no typed rows; those that have are {kinds.known()}")
+    for option in ("only", "keep", "drop", "index"):
+        if getattr(options, option):
+            raise InvalidOptions(
+                f"resources: {options.resource}: typed rows have fields and indexes of their own; "
+                f"leave the option {option} out, or typed"
+            )
+    return kind
+
+
+def tables_of(resources: Iterable[Named]) -> tuple[AnyTable, ...]:
     """The tables of resources, in their order. Raises InvalidOptions if two resources have the same table."""
     found: dict[str, str] = {}
     tables = []
@@ -78,19 +117,22 @@ def tables_of(resources: Iterable[Named]) -> tuple[type[Objects], ...]:
     return tuple(tables)
 
 
-def untyped(named: Named, cluster: str) -> tuple[Resource, ...]:
-    """A resource, in its scopes, whose objects become rows of type `Object`. Raises InvalidOptions."""
-    options = chosen_of(named)
+def without_decoder(named: Named, cluster: str) -> tuple[Resource, ...]:
+    """A resource, in its scopes, whose objects become typed rows or rows of type `Object`. Raises InvalidOptions."""
+    options, table = chosen_of(named), table_of(named)
+    if options.typed:
+        kind = _typed_kind(options)
+        return _scoped(structs.replace(options, resource=kind.resource), table, reader(kind.table.row_type, cluster))
     read = ObjectReader(
         cluster,
         keep=_paths(options, "keep", options.keep),
         drop=_paths(options, "drop", options.drop),
         indexed=_paths(options, "index", _indexes(options).values()),
     )
-    return _scoped(options, table_of(options), read)
+    return _scoped(options, table, read)
 
 
-def typed(
+def with_decoder(
     options: ResourceOptions,
     table: type[Table[Any, Any]],
     decode: Callable[[bytes], Iterable[Any]],

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from statedb.catalog.objects import Object, ObjectKey
+from statedb.catalog.objects import ObjectHead, ObjectKey
 
 from ..errors import InvalidOptions
 from .api import Api
@@ -65,7 +65,7 @@ class Writer:
 
     # --- whole objects ------------------------------------------------------------------------------------------------
 
-    def get(self, resource: str, key: ObjectKey | Object) -> Json:
+    def get(self, resource: str, key: ObjectKey | ObjectHead) -> Json:
         """The present state of an object."""
         return self._call("get", resource, key)
 
@@ -87,9 +87,9 @@ class Writer:
         name, key = _name_of(value), _key_of(value)
         return self._call("apply", name, key, "PATCH", value, _APPLY, parameters, subresource=subresource)
 
-    def delete(self, resource: str, key: ObjectKey | Object) -> None:
+    def delete(self, resource: str, key: ObjectKey | ObjectHead) -> None:
         """Delete an object; a missing one is no error. With a row, only the object with the same UID is deleted."""
-        preconditions = {"preconditions": {"uid": key.uid}} if isinstance(key, Object) else {}
+        preconditions = {"preconditions": {"uid": key.uid}} if isinstance(key, ObjectHead) else {}
         try:
             self._call("delete", resource, key, "DELETE", preconditions, _JSON)
         except Absent:
@@ -97,7 +97,7 @@ class Writer:
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
-    def patch(self, resource: str, key: ObjectKey | Object, fields: Json, *, subresource: Subresource = "") -> Json:
+    def patch(self, resource: str, key: ObjectKey | ObjectHead, fields: Json, *, subresource: Subresource = "") -> Json:
         """Set these fields, and remove those that are None (RFC 7386).
 
         If ``fields`` have a ``metadata.resourceVersion`` that is not the present one, Conflict is raised.
@@ -105,11 +105,11 @@ class Writer:
         parameters = {"fieldManager": self.manager}
         return self._call("patch", resource, key, "PATCH", fields, _MERGE, parameters, subresource=subresource)
 
-    def set_status(self, resource: str, key: ObjectKey | Object, status: Json) -> Json:
+    def set_status(self, resource: str, key: ObjectKey | ObjectHead, status: Json) -> Json:
         """Set these fields of the status."""
         return self.patch(resource, key, {"status": status}, subresource="status")
 
-    def add_finalizer(self, resource: str, key: ObjectKey | Object, finalizer: str) -> None:
+    def add_finalizer(self, resource: str, key: ObjectKey | ObjectHead, finalizer: str) -> None:
         """Prevent the removal of the object until `remove_finalizer`. No write if it has it or is being deleted."""
 
         def changed(metadata: Json) -> list[str] | None:
@@ -118,7 +118,7 @@ class Writer:
 
         self._change_finalizers(resource, key, changed)
 
-    def remove_finalizer(self, resource: str, key: ObjectKey | Object, finalizer: str) -> None:
+    def remove_finalizer(self, resource: str, key: ObjectKey | ObjectHead, finalizer: str) -> None:
         """Remove a finalizer of the object. A missing object is no error."""
 
         def changed(metadata: Json) -> list[str] | None:
@@ -130,13 +130,19 @@ class Writer:
         except Absent:
             pass
 
-    def owner(self, resource: str, row: Object) -> Json:
+    def owner(self, resource: str, row: ObjectHead) -> Json:
         """An owner reference to a row, for ``metadata.ownerReferences`` of children that are to be deleted with it."""
         kind = self._kind(resource)
         return {**_reference(kind, row), "controller": True, "blockOwnerDeletion": True}
 
     def event(
-        self, resource: str, row: Object, reason: str, message: str, *, type_: Literal["Normal", "Warning"] = "Normal"
+        self,
+        resource: str,
+        row: ObjectHead,
+        reason: str,
+        message: str,
+        *,
+        type_: Literal["Normal", "Warning"] = "Normal",
     ) -> None:
         """Create an Event about an object, which ``kubectl describe`` shows."""
         now = datetime.now(UTC)
@@ -161,7 +167,7 @@ class Writer:
     # --- requests -----------------------------------------------------------------------------------------------------
 
     def _change_finalizers(
-        self, resource: str, key: ObjectKey | Object, changed: Callable[[Json], list[str] | None]
+        self, resource: str, key: ObjectKey | ObjectHead, changed: Callable[[Json], list[str] | None]
     ) -> None:
         """Write the finalizers that ``changed`` returns, unless that is None. Retries if others change the list."""
         for left in reversed(range(_TRIES)):
@@ -181,7 +187,7 @@ class Writer:
         self,
         verb: str,
         resource: str,
-        key: ObjectKey | Object | None,
+        key: ObjectKey | ObjectHead | None,
         method: str = "GET",
         body: Json | None = None,
         content_type: str = "",
@@ -191,7 +197,7 @@ class Writer:
         subresource: Subresource = "",
     ) -> Json:
         kind = self._kind(resource)
-        key = key.key if isinstance(key, Object) else key
+        key = key.key if isinstance(key, ObjectHead) else key
         namespace, name = (key.namespace, key.name) if key is not None else (namespace, "")
         parts = [kind.path, *(["namespaces", quote(namespace, safe="")] if kind.namespaced else []), kind.plural]
         path = "/".join([*parts, *([quote(name, safe="")] if name else []), *([subresource] if subresource else [])])
@@ -215,7 +221,7 @@ class Writer:
         return found
 
 
-def _reference(kind: Kind, row: Object) -> Json:
+def _reference(kind: Kind, row: ObjectHead) -> Json:
     version = f"{kind.group}/{kind.version}" if kind.group else kind.version
     return {"apiVersion": version, "kind": kind.kind, "name": row.key.name, "uid": row.uid}
 

@@ -16,7 +16,12 @@ from .errors import BadRequest
 AnyIndex: TypeAlias = Any
 """An index with any key and row type."""
 
-_PARTS = {"endpoints.by_pod": ("namespace", "pod"), "services.by_name": ("namespace", "name")}
+_PARTS = {
+    "endpoints.by_pod": ("namespace", "pod"),
+    "endpointslices.by_service": ("namespace", "service"),
+    "events.by_object": ("kind", "namespace", "name"),
+    "services.by_name": ("namespace", "name"),
+}
 """Field names for keys that are plain tuples."""
 
 _INT = re.compile(r"[-+]?[0-9]{1,30}")

@@ -1,8 +1,8 @@
-"""The tables that every deployment has: row, key and table of one kind on one screen.
+"""The tables that every deployment has. Each module has the row, the key and the table of one kind.
 
-Rows hold only immutable values: text, numbers, tuples and frozen structs; mappings are sorted tuples of pairs,
-addresses canonical text. Secondary indexes are never unique, so that one bad object cannot abort a transaction.
-How these rows are spelled outside, in etcd and in Kubernetes, is ``statedb.catalog.wire``.
+Rows hold only immutable values: text, numbers, tuples and frozen structs. Mappings are sorted tuples of pairs,
+addresses are canonical text. Secondary indexes are never unique, so that one bad object cannot abort a transaction.
+``statedb.catalog.wire`` has the formats of these rows in etcd and in Kubernetes.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from .identities import Identities, Identity, IdentityKey
 from .mirror import Mirror, Mirrored, MirrorKey
 from .namespaces import Namespace, NamespaceKey, Namespaces
 from .nodes import Node, NodeAddress, NodeKey, Nodes
-from .objects import Object, ObjectKey, Objects, Owner, objects_table
+from .objects import Object, ObjectHead, ObjectKey, Objects, Owner, objects_table
 from .policies import Entity, Policies, Policy, PolicyKey, Requirement, Selector
 from .rejected import Rejected, RejectedKey, RejectedRow
 from .services import Frontend, Service, ServiceKey, Services
@@ -33,7 +33,7 @@ TABLES: tuple[type[Table[Any, Any]], ...] = (
     Sources,
     Rejected,
 )
-"""Every table of the catalog but `Mirror`, `EndpointSlices` and `Objects` (Any: of many key and row types at once)."""
+"""Every table of the catalog except `Mirror`, `EndpointSlices` and `Objects` (Any: of many key and row types)."""
 
 __all__ = [
     "TABLES",
@@ -63,6 +63,7 @@ __all__ = [
     "NodeKey",
     "Nodes",
     "Object",
+    "ObjectHead",
     "ObjectKey",
     "Objects",
     "Owner",

@@ -8,7 +8,7 @@ from .services import ServiceKey
 
 
 class BackendKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """One layer 4 address of one service."""
+    """A layer 4 address of one service."""
 
     cluster: str
     namespace: str
@@ -19,12 +19,13 @@ class BackendKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Backend(msgspec.Struct, frozen=True, gc=False):
-    """One layer 4 address, under all the port names that lead to it (sorted; the empty name is an unnamed port).
+    """A backend at one layer 4 address, with the names of all ports that lead to it.
 
-    ``ready``, ``serving`` and ``terminating`` are the conditions of Kubernetes: one that is not set is read as ready,
-    serving and not terminating. Values of form v1 (`statedb.catalog.wire.services`) have none, so that all their
-    backends are ready. ``node``, ``hostname`` and ``zone`` are empty where the source does not tell them.
-    ``zone_hints`` are the zones that should use the backend, in the order of the source.
+    ``port_names`` are sorted; an unnamed port has the empty name. ``ready``, ``serving`` and ``terminating`` are the
+    conditions of Kubernetes. A condition that is not set is read as ready, serving and not terminating. Values in
+    format v1 (`statedb.catalog.wire.services`) have none, so all their backends are ready. ``node``, ``hostname`` and
+    ``zone`` are empty if the source does not have them. ``zone_hints`` are the zones that should use the backend, in
+    the order of the source.
     """
 
     key: BackendKey
@@ -40,15 +41,15 @@ class Backend(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def service(self) -> ServiceKey:
-        """The service that it is a backend of."""
+        """The service that it belongs to."""
         key = self.key
         return ServiceKey(key.cluster, key.namespace, key.service)
 
 
 def takes_traffic_first(backend: Backend) -> tuple[object, ...]:
-    """What to sort backends of one address by: the lowest is the one that counts.
+    """A sort key for several backends with the same address. The lowest one is used.
 
-    Ready before serving before not, then not terminating, then the first by its other fields.
+    The order is ready, then serving, then the rest; among these, not terminating first; then by the other fields.
     """
     last = (backend.node, backend.hostname, backend.zone, backend.zone_hints, backend.source)
     return not backend.ready, not backend.serving, backend.terminating, *last

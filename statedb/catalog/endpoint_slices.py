@@ -1,7 +1,7 @@
-"""Endpoint slices of shared services, whole, as they go into the etcd of a cluster mesh.
+"""Complete endpoint slices of shared services, as they are written to the etcd of a cluster mesh.
 
-Not among the tables that every deployment has: it is filled only for those who publish slices. Everybody else reads
-`Backends`, which tell the same of the endpoints that take traffic.
+This table is not in every deployment: it is filled only for those who publish slices. All others read `Backends`, which
+has the same endpoints if they take traffic.
 """
 
 import msgspec
@@ -12,7 +12,7 @@ from .services import ServiceKey
 
 
 class EndpointSliceKey(msgspec.Struct, frozen=True, gc=False, order=True):
-    """``name`` is that of the Kubernetes object."""
+    """``name`` is the name of the Kubernetes object."""
 
     cluster: str
     namespace: str
@@ -22,7 +22,7 @@ class EndpointSliceKey(msgspec.Struct, frozen=True, gc=False, order=True):
 class EndpointSliceCopy(msgspec.Struct, frozen=True, gc=False):
     """A slice with all its endpoints, labels and annotations.
 
-    ``message`` is the value in etcd before compression (`statedb.catalog.wire.endpoint_slices.read` takes it apart).
+    ``message`` is the value in etcd before compression (`statedb.catalog.wire.endpoint_slices.read` decodes it).
     """
 
     key: EndpointSliceKey

@@ -1,4 +1,4 @@
-"""Endpoints: which address belongs to which identity, on which node. Knows neither etcd nor Kubernetes."""
+"""Endpoints: the identity and the node of each address. Knows neither etcd nor Kubernetes."""
 
 import msgspec
 
@@ -6,14 +6,14 @@ from statedb import Index, PrefixIndex, Table, UniqueIndex
 
 
 class EndpointKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """An address, in canonical text; a network (``10.0.0.0/8``) where a whole one has an identity."""
+    """An address, in canonical text, or a network (``10.0.0.0/8``) if the whole network has one identity."""
 
     cluster: str
     ip: str
 
 
 class NamedPort(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A container port that policies may call by its name."""
+    """A container port that policies may refer to by name."""
 
     name: str
     port: int
@@ -21,11 +21,10 @@ class NamedPort(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False):
-    """What is known of one address.
+    """What is known about one address.
 
-    ``identity`` 0 means unknown, ``host_ip`` is empty where the node is not known, ``encryption_key`` 0 means none.
-    ``named_ports`` keep the order of their source.
-    ``source`` is who observed the endpoint, in Cilium's words.
+    ``identity`` 0 means unknown. ``host_ip`` is empty if the node is unknown. ``encryption_key`` 0 means none.
+    ``named_ports`` keep the order of their source. ``source`` is who observed the endpoint, in the terms of Cilium.
     """
 
     key: EndpointKey
@@ -40,7 +39,7 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 class Endpoints(Table[EndpointKey, Endpoint], name="endpoints"):
-    """One row per address of every cluster known. A pod with two addresses has two rows."""
+    """One row for each address of every known cluster. A pod with two addresses has two rows."""
 
     primary = UniqueIndex[EndpointKey, Endpoint](lambda endpoint: endpoint.key)
     by_identity = Index[int, Endpoint](lambda endpoint: (endpoint.identity,))

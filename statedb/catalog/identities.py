@@ -6,16 +6,16 @@ from statedb import Index, Table, UniqueIndex
 
 
 class IdentityKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A number is given out once in its cluster."""
+    """A number is assigned once in its cluster."""
 
     cluster: str
     id: int
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
-    """What a number stands for.
+    """The meaning of one identity number.
 
-    ``labels`` are texts ``source:key=value`` (the ``=`` always there), one per key, sorted by key. ``namespace`` is
+    ``labels`` are texts ``source:key=value``, always with the ``=``, one for each key, sorted by key. ``namespace`` is
     the Kubernetes namespace among them, or empty.
     """
 
@@ -25,12 +25,12 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def label_set(self) -> str:
-        """The labels as one text, each followed by ``;``: equal texts, equal sets."""
+        """The labels as one text, each followed by ``;``. Equal sets have equal texts."""
         return "".join([label + ";" for label in self.labels])
 
 
 class Identities(Table[IdentityKey, Identity], name="identities"):
-    """One row per identity of every cluster known."""
+    """One row for each identity of every known cluster."""
 
     primary = UniqueIndex[IdentityKey, Identity](lambda identity: identity.key)
     by_label = Index[str, Identity](lambda identity: identity.labels)

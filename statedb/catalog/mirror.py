@@ -1,6 +1,6 @@
-"""Raw copies of what other clusters of a mesh keep in their etcds, by where a cache of the mesh keeps them.
+"""Raw copies of the keys in the etcds of other clusters of a mesh, named as a cache of the mesh names them.
 
-Not among the tables that every deployment has: it is filled only for those who write such a cache.
+This table is not in every deployment: it is filled only for those who write such a cache.
 """
 
 import msgspec
@@ -9,17 +9,17 @@ from statedb import Index, Table, UniqueIndex
 
 
 class MirrorKey(msgspec.Struct, frozen=True, gc=False, order=True):
-    """``name`` is the key in a cache's etcd: ``cilium/cache/nodes/v1/cluster2/node-1``."""
+    """``name`` is the key in the etcd of the cache: ``cilium/cache/nodes/v1/cluster2/node-1``."""
 
     cluster: str
     name: str
 
 
 class Mirrored(msgspec.Struct, frozen=True, gc=False):
-    """A value byte for byte, whether it can be read or not.
+    """A value, byte for byte, whether it can be decoded or not.
 
-    Two kinds of names stand for the cluster itself: ``cilium/cluster-config/CLUSTER`` is what it says of itself, and is
-    there while the cluster is ours; ``cilium/synced/CLUSTER/cilium/cache/...`` tells that all of that prefix is there.
+    Two kinds of keys describe the cluster itself. ``cilium/cluster-config/CLUSTER`` is its configuration, present while
+    the cluster is configured here. ``cilium/synced/CLUSTER/cilium/cache/...`` means that the prefix is complete.
     """
 
     key: MirrorKey

@@ -1,11 +1,11 @@
-"""Namespaces of Kubernetes, for the annotations that decide what is shared between clusters."""
+"""Namespaces of Kubernetes, with the annotations that decide what is shared between clusters."""
 
 import msgspec
 
 from statedb import Table, UniqueIndex
 
 GLOBAL = "clustermesh.cilium.io/global"
-"""The annotation that says whether other clusters see what is in a namespace (cilium/cilium pkg/annotation)."""
+"""The annotation that decides whether other clusters see the objects of a namespace (cilium/cilium pkg/annotation)."""
 
 
 class NamespaceKey(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -16,7 +16,7 @@ class NamespaceKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Namespace(msgspec.Struct, frozen=True, gc=False):
-    """A namespace; mappings are sorted pairs."""
+    """A namespace. Mappings are sorted pairs."""
 
     key: NamespaceKey
     labels: tuple[tuple[str, str], ...] = ()
@@ -24,15 +24,15 @@ class Namespace(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_global(self) -> bool | None:
-        """Whether it says that other clusters see what is in it; None where it says nothing.
+        """Whether its annotation shares its objects with other clusters. None without the annotation.
 
-        Any text but ``true``, in any case, means no.
+        Any value except ``true``, in any case, means no.
         """
         said = next((text for name, text in self.annotations if name == GLOBAL), None)
         return None if said is None else said.lower() == "true"
 
 
 class Namespaces(Table[NamespaceKey, Namespace], name="namespaces"):
-    """One row per namespace."""
+    """One row for each namespace."""
 
     primary = UniqueIndex[NamespaceKey, Namespace](lambda namespace: namespace.key)

@@ -13,7 +13,7 @@ class NodeKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class NodeAddress(msgspec.Struct, frozen=True, order=True, gc=False):
-    """One address; ``type`` is InternalIP, ExternalIP, CiliumInternalIP, or a kind of host name, which has no ip."""
+    """One address. ``type`` is InternalIP, ExternalIP, CiliumInternalIP, or a kind of host name, which has no ip."""
 
     type: str
     ip: str
@@ -22,8 +22,8 @@ class NodeAddress(msgspec.Struct, frozen=True, order=True, gc=False):
 class Node(msgspec.Struct, frozen=True, gc=False):
     """A node as its cluster announces it. Addresses and networks are canonical text, mappings are sorted pairs.
 
-    ``pod_cidrs`` holds IPv4 before IPv6, the primary network of each family first. ``encryption_key`` 0 means none.
-    ``source`` is who observed the node, in Cilium's words: ``custom-resource``, ``local``, ``kvstore``.
+    ``pod_cidrs`` has IPv4 before IPv6, the primary network of each family first. ``encryption_key`` 0 means none.
+    ``source`` is who observed the node, in the terms of Cilium: ``custom-resource``, ``local``, ``kvstore``.
     """
 
     key: NodeKey
@@ -41,7 +41,7 @@ class Node(msgspec.Struct, frozen=True, gc=False):
 
 
 class Nodes(Table[NodeKey, Node], name="nodes"):
-    """One row per node of every cluster known."""
+    """One row for each node of every known cluster."""
 
     primary = UniqueIndex[NodeKey, Node](lambda node: node.key)
     by_address = Index[str, Node](lambda node: tuple([each.ip for each in node.addresses if each.ip]))

@@ -1,11 +1,11 @@
-"""Objects of Kubernetes as they come, of any resource: their metadata typed, the rest as JSON. Knows no API server."""
+"""Objects of any Kubernetes resource: typed metadata, and the rest as JSON. Knows no API server."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -13,7 +13,7 @@ from statedb import Index, Table, UniqueIndex
 
 
 class ObjectKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """``namespace`` is empty for objects of the whole cluster."""
+    """``namespace`` is empty for objects of cluster scope."""
 
     cluster: str
     namespace: str
@@ -21,7 +21,7 @@ class ObjectKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Owner(msgspec.Struct, frozen=True, gc=False):
-    """An object by which another one exists. ``controller``: whether it manages that other one."""
+    """An owner reference. ``controller`` is whether the owner manages the object."""
 
     api_version: str
     kind: str
@@ -30,12 +30,14 @@ class Owner(msgspec.Struct, frozen=True, gc=False):
     controller: bool = False
 
 
-class Object(msgspec.Struct, frozen=True, gc=False):
-    """One object of one resource.
+H = TypeVar("H", bound="ObjectHead")
 
-    ``version`` is its resourceVersion. ``created`` and ``deleting`` are times as Kubernetes writes them; ``deleting``
-    is empty unless the object waits for its finalizers. ``rest`` is JSON: everything but apiVersion, kind and metadata.
-    ``indexed`` holds the keys of the indexes by path, in their order.
+
+class ObjectHead(msgspec.Struct, frozen=True, gc=False):
+    """What the row of every object has: its key and its metadata.
+
+    ``version`` is its resourceVersion. ``created`` and ``deleting`` are times in the format of Kubernetes. ``deleting``
+    is empty unless the object waits for its finalizers.
     """
 
     key: ObjectKey
@@ -48,18 +50,35 @@ class Object(msgspec.Struct, frozen=True, gc=False):
     annotations: tuple[tuple[str, str], ...] = ()
     owners: tuple[Owner, ...] = ()
     finalizers: tuple[str, ...] = ()
+
+    def label(self, name: str, default: str = "") -> str:
+        """The value of a label, or ``default``."""
+        return next((value for label, value in self.labels if label == name), default)
+
+    def annotation(self, name: str, default: str = "") -> str:
+        """The value of an annotation, or ``default``."""
+        return next((value for annotation, value in self.annotations if annotation == name), default)
+
+
+class Object(ObjectHead, frozen=True, gc=False):
+    """One object of one resource, with the rest as JSON. `statedb.catalog.kinds` has typed rows for common resources.
+
+    ``rest`` is JSON: everything except apiVersion, kind and metadata. ``indexed`` has the keys of the indexes by path,
+    in the order of the paths.
+    """
+
     rest: str = "{}"
     indexed: tuple[tuple[str, ...], ...] = ()
 
     def value(self) -> dict[str, Any]:
-        """``rest`` decoded, anew with each call (Any: JSON)."""
+        """``rest`` decoded, a new value in each call (Any: JSON)."""
         value: dict[str, Any] = msgspec.json.decode(self.rest)
         return value
 
     def at(self, *names: str, default: Any = None) -> Any:
-        """What stands at a path of names in ``rest``, as in ``row.at("spec", "nodeName")``; else ``default``.
+        """The value at a path of names in ``rest``, or ``default``: ``row.at("spec", "nodeName")``.
 
-        Decodes ``rest`` with each call; who reads much of it asks for `value` once.
+        Decodes ``rest`` in each call. To read several values, call `value` once.
         """
         value: Any = self.value()
         for name in names:
@@ -68,44 +87,42 @@ class Object(msgspec.Struct, frozen=True, gc=False):
             value = value[name]
         return value
 
-    def label(self, name: str, default: str = "") -> str:
-        """The value of a label."""
-        return next((value for label, value in self.labels if label == name), default)
 
-    def annotation(self, name: str, default: str = "") -> str:
-        """The value of an annotation."""
-        return next((value for annotation, value in self.annotations if annotation == name), default)
+def standard(
+    kind: type[H],  # noqa: ARG001  # for type checkers: the indexes are over rows of this type
+) -> tuple[UniqueIndex[ObjectKey, H], Index[str, H], Index[str, H], Index[str, H]]:
+    """New indexes for a table of objects: primary, by_namespace, by_label (``app=web``), by_owner (a uid)."""
+    return (
+        UniqueIndex[ObjectKey, H](lambda each: each.key),
+        Index[str, H](lambda each: (each.key.namespace,)),
+        Index[str, H](lambda each: tuple([f"{name}={value}" for name, value in each.labels])),
+        Index[str, H](lambda each: tuple([owner.uid for owner in each.owners])),
+    )
 
 
 class Objects(Table[ObjectKey, Object], name="objects"):
     """What every table of `objects_table` has, for type checkers."""
 
-    primary = UniqueIndex[ObjectKey, Object](lambda each: each.key)
-    by_namespace = Index[str, Object](lambda each: (each.key.namespace,))
-    by_label = Index[str, Object](lambda each: tuple([f"{name}={value}" for name, value in each.labels]))
-    by_owner = Index[str, Object](lambda each: tuple([owner.uid for owner in each.owners]))
+    primary, by_namespace, by_label, by_owner = standard(Object)
 
 
 @cache
 def objects_table(name: str, paths: tuple[str, ...] = ()) -> type[Objects]:
-    """A table of this name for the objects of one resource; the same class for the same arguments.
+    """A table with this name for the objects of one resource. The same arguments give the same class.
 
-    Its indexes are those of `Objects`, and for each of ``paths`` an index of text of that name, such as ``by_node``,
-    over the keys at the same place of ``indexed``. A label is the key ``app=web``; an owner is its uid. Raises
-    InvalidTable for a name that no table may have.
+    It has the indexes of `Objects`. Each of ``paths`` adds a text index of that name, such as ``by_node``, over the
+    keys at the same position of ``indexed``. The key of a label is ``app=web``, and that of an owner is its uid. Raises
+    InvalidTable for a name that a table cannot have.
     """
 
     def fill(namespace: dict[str, Any]) -> None:
         namespace["__doc__"] = f"The objects of the resource that fills table {name!r}."
-        for standard, index in Objects.indexes.items():
-            function = getattr(index, "key" if standard == "primary" else "keys")
-            kind: Any = UniqueIndex[ObjectKey, Object] if standard == "primary" else Index[str, Object]
-            namespace[standard] = kind(function)
+        namespace.update(zip(Objects.indexes, standard(Object)))
         for place, path in enumerate(paths):
             namespace[path] = Index[str, Object](_indexed(place))
 
     made = types.new_class(name, (Table[ObjectKey, Object],), {"name": name}, fill)
-    return cast(type[Objects], made)  # it has the attributes of Objects, and cannot inherit from a table
+    return cast(type[Objects], made)  # has the attributes of Objects, but cannot inherit from a table
 
 
 def _indexed(place: int) -> Callable[[Object], tuple[str, ...]]:
@@ -113,5 +130,5 @@ def _indexed(place: int) -> Callable[[Object], tuple[str, ...]]:
 
 
 def pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-    """Labels or annotations as rows hold them: sorted by name."""
+    """Labels or annotations as in rows: pairs sorted by name."""
     return tuple(sorted(values.items())) if values else ()

@@ -1,4 +1,4 @@
-"""Network policies: kept as they were written, with their label selectors read."""
+"""Network policies: their rules as written, and their label selectors parsed."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from statedb import Index, Table, UniqueIndex
 
 
 class PolicyKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """``namespace`` is empty for the kinds that span the cluster."""
+    """``namespace`` is empty for cluster-wide kinds."""
 
     kind: str
     namespace: str
@@ -22,9 +22,9 @@ class Requirement(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Selector(msgspec.Struct, frozen=True, gc=False):
-    """A label selector, and where in the policy it stands: ``spec.ingress[0].fromEndpoints[1]``.
+    """A label selector, and its place in the policy: ``spec.ingress[0].fromEndpoints[1]``.
 
-    All ``requirements`` must hold; none at all selects everything. Keys may carry a label source (``k8s:app``).
+    All ``requirements`` must hold; an empty selector selects everything. Keys may have a label source (``k8s:app``).
     """
 
     path: str
@@ -32,7 +32,7 @@ class Selector(msgspec.Struct, frozen=True, gc=False):
 
 
 class Entity(msgspec.Struct, frozen=True, gc=False):
-    """A name that stands for a set of identities, like ``world`` or ``cluster``, and its place in the policy."""
+    """A name for a set of identities, such as ``world`` or ``cluster``, and its place in the policy."""
 
     path: str
     name: str
@@ -41,8 +41,8 @@ class Entity(msgspec.Struct, frozen=True, gc=False):
 class Policy(msgspec.Struct, frozen=True, gc=False):
     """One policy object. ``specs`` is the canonical JSON (compact, sorted keys) of each of its rules, in order.
 
-    ``selectors`` and ``entities`` are those of the rules, as they are written. What a selector asks for depends on its
-    place (`consumers.tables.scopes`).
+    ``selectors`` and ``entities`` are those of the rules, as written. What a selector selects depends on its place
+    (`consumers.tables.scopes`).
     """
 
     key: PolicyKey
@@ -52,7 +52,7 @@ class Policy(msgspec.Struct, frozen=True, gc=False):
 
 
 class Policies(Table[PolicyKey, Policy], name="policies"):
-    """One row per policy object."""
+    """One row for each policy object."""
 
     primary = UniqueIndex[PolicyKey, Policy](lambda policy: policy.key)
     by_namespace = Index[str, Policy](lambda policy: (policy.key.namespace,))

@@ -1,4 +1,4 @@
-"""Objects that cannot be read, wholly or in part: what is wrong with them, until they heal or leave."""
+"""Objects that cannot be decoded, in whole or in part: what is wrong, until they are fixed or deleted."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from statedb import Table, UniqueIndex
 
 
 class RejectedKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """``object`` is the source's own name for it: an etcd key, or file, kind and name."""
+    """``object`` is the name of the object in its source: an etcd key, or file, kind and name."""
 
     cluster: str
     table: str
@@ -14,7 +14,7 @@ class RejectedKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class RejectedRow(msgspec.Struct, frozen=True, gc=False):
-    """Why it was rejected, ``when`` (Unix seconds), and the beginning of its value."""
+    """The error, ``when`` it occurred (Unix seconds), and the beginning of the value."""
 
     key: RejectedKey
     error: str = ""
@@ -23,10 +23,10 @@ class RejectedRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejected(Table[RejectedKey, RejectedRow], name="rejected"):
-    """One row per object that cannot be read now.
+    """One row for each object that cannot be decoded now.
 
-    Where a part of it is bad (one address of a node), the rows of the rest are in their table, and ``error`` names the
-    part. Otherwise its last good rows stay there.
+    If only a part is bad, such as one address of a node, the rows of the rest are in their table, and ``error`` names
+    the part. Otherwise the last good rows stay in the table.
     """
 
     primary = UniqueIndex[RejectedKey, RejectedRow](lambda rejected: rejected.key)

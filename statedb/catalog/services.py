@@ -6,7 +6,7 @@ from statedb import Index, Table, UniqueIndex
 
 
 class ServiceKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A service's name is unique within its namespace."""
+    """The name of a service is unique in its namespace."""
 
     cluster: str
     namespace: str
@@ -14,7 +14,7 @@ class ServiceKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Frontend(msgspec.Struct, frozen=True, order=True, gc=False):
-    """An address and port on which the cluster serves it. ``port_name`` is empty for an unnamed port."""
+    """An address and port at which the cluster serves it. ``port_name`` is empty for an unnamed port."""
 
     ip: str
     port_name: str
@@ -23,12 +23,12 @@ class Frontend(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Service(msgspec.Struct, frozen=True, gc=False):
-    """A service as its own cluster announces it; services of one name in several clusters are one global service.
+    """A service as its own cluster announces it. Services of one name in several clusters are one global service.
 
     ``frontends`` are sorted; a headless service has none. ``include_external``: it is global, and uses the backends of
-    other clusters. ``shared``: other clusters may use its backends; only global services can be. ``affinity`` is the
-    side whose backends it prefers, ``local``, ``remote`` or empty. Etcds hold shared services only, and no affinity.
-    ``source`` is who observed the service, in Cilium's words.
+    other clusters. ``shared``: other clusters may use its backends; only a global service can be shared. ``affinity``
+    is the side whose backends it prefers, ``local``, ``remote`` or empty. An etcd has shared services only, and no
+    affinity. ``source`` is who observed the service, in the terms of Cilium.
     """
 
     key: ServiceKey
@@ -43,7 +43,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
 
 
 class Services(Table[ServiceKey, Service], name="services"):
-    """One row per service: all of the local cluster that its source tells of, and those that others share."""
+    """One row for each service: those of the local cluster that its source has, and those that other clusters share."""
 
     primary = UniqueIndex[ServiceKey, Service](lambda service: service.key)
     by_name = Index[tuple[str, str], Service](lambda service: ((service.key.namespace, service.key.name),))

@@ -1,4 +1,4 @@
-"""How the sources of the tables are doing: a table like any other, so that it can be watched like any other."""
+"""The state of the sources of all tables. It is a table, so it can be watched like any other."""
 
 import msgspec
 
@@ -15,10 +15,10 @@ class SourceKey(msgspec.Struct, frozen=True, order=True, gc=False):
 class SourceRow(msgspec.Struct, frozen=True, gc=False):
     """The state of one source for one table.
 
-    ``state``: absent, connecting, syncing, synced, stale or failed; ``since`` when (Unix seconds). ``rows`` are those
-    that it owns, ``withheld_deletes`` those that it would remove if it could trust what it sees. ``relists`` counts
-    how often it had to list anew. ``origin`` identifies the place that the rows are from, in words of the backend; a
-    warm start takes it from the dump.
+    ``state`` is absent, connecting, syncing, synced, stale or failed, and ``since`` when (Unix seconds). ``rows``
+    counts the rows that it owns, ``withheld_deletes`` those that it would delete if it could trust what it sees.
+    ``relists`` counts how many times it had to list again. ``origin`` identifies the server that the rows are from, in
+    a format of the backend. A warm start takes it from the dump.
     """
 
     key: SourceKey
@@ -33,6 +33,6 @@ class SourceRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sources(Table[SourceKey, SourceRow], name="sources"):
-    """One row per table of a cluster."""
+    """One row for each table of a cluster."""
 
     primary = UniqueIndex[SourceKey, SourceRow](lambda source: source.key)

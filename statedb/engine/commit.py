@@ -1,12 +1,14 @@
-"""Committing: what is staged becomes the newest state, in an order that every reader may interrupt.
+"""Commits: what is staged becomes the newest state, in an order that readers may interrupt at any step.
 
-1. Prepare everything that allocates or calls users' code: undo, redo, index deltas, the new Commit and Pin.
-2. For each table: publish the link on the old commit; only then change rows, revisions and indexes.
-3. Swap the root, under one short lock.   4. Release the tables.   5. Trip watches, and wake.
+1. Prepare everything that allocates memory or calls users' code: undo, redo, index changes, the new Commit and Pin.
+2. For each table: publish the link on the old commit, and only then change rows, revisions and indexes.
+3. Swap the root, under one short lock.
+4. Release the tables.
+5. Trip watches and wake waiters.
 
-What follows a link is idempotent and is rolled *forward*: on any exception, Ctrl-C and MemoryError included, it is run
-again to its end before the exception goes on. A commit that an exception tore all the same (a second one, at the
-wrong place) is found and finished by the next writer of the table; readers are right at every point.
+All steps after a link are idempotent and are rolled *forward*: after any exception, Ctrl-C and MemoryError included,
+they are run again to the end before the exception continues. A second exception at the wrong place can still leave a
+torn commit. The next writer of the table detects and finishes it. Readers are correct at every point.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from typing import Any, Protocol, TypeAlias, cast
 from .errors import TransactionClosed, WrongThread
 from .history import Commit, Initializer, Pin
 from .index_store import Moves, difference
-from .reserve import ABORTED, COMMITTED, HOLDER, HOW, Holder
+from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, Holder
 from .states import Redo, State, Undo
 from .store import TableStore
 from .wakers import Waker, wake_all
 
-_TORN = RLock()  # one for all databases: torn commits are a rarity
+_TORN = RLock()  # one for all databases: torn commits are rare
 _NOTHING: Moves = {}
 _fromkeys = dict.fromkeys
 
@@ -41,17 +43,18 @@ class Staged(Protocol):
     learning: bool
 
     def learned(self) -> dict[int, Any]:
-        """The shapes of keys that the table does not know yet."""
+        """The key types of indexes that have none yet."""
         ...
 
 
 Part: TypeAlias = tuple[TableStore, Pin, Undo, Redo, Moves, Moves, Pin, "dict[int, Any] | None"]
-"""One table's part of a commit: the table, its pin before, undo, redo, what leaves and what enters index keys, its pin
-afterwards, and the shapes of keys that the table learns, if any."""
+"""One table's part of a commit: the table, its pin before, undo, redo, the rows that leave index keys, the rows that
+enter them, its pin afterwards, and the key types that its indexes learn, if any.
+"""
 
 
 def prepared(staged: Staged) -> Part:
-    """What turns the newest state into one with what is staged. Changes nothing yet."""
+    """The part that turns the newest state into the staged one. Changes nothing yet."""
     before, redo, base = staged.before, staged.redo, staged.pin
     leave = enter = _NOTHING
     if not before:
@@ -59,7 +62,7 @@ def prepared(staged: Staged) -> Part:
         enter = redo
     elif len(before) == len(redo):
         undo = cast("Undo", before)
-    else:  # rows that were not there are named as well: merged undo must know every key
+    else:  # include rows that did not exist: merged undo must have every key
         undo = {**_fromkeys(redo), **before}
         enter = {key: state for key, state in redo.items() if key not in before}
     if staged.moved:
@@ -70,7 +73,7 @@ def prepared(staged: Staged) -> Part:
 
 
 def _trip(part: Part, wakers: list[Waker]) -> None:
-    """Trip the watches that a part concerns."""
+    """Trip the watches that match the changes of a part."""
     store, base, undo, redo, _, _, after, _ = part
     if store.registry.may_concern(undo, redo):
         pending_changed = base.commit.pending != after.commit.pending
@@ -78,16 +81,16 @@ def _trip(part: Part, wakers: list[Waker]) -> None:
 
 
 class CommitPlan(Holder):
-    """A transaction as its tables hold it: whose they are and, once it commits, all that is still to be done.
+    """A transaction as its tables see it: their holder and, once it commits, all steps that are still to be done.
 
-    The tables name it, so whoever wants one of them can finish a commit that exceptions tore.
+    The tables refer to it, so whoever wants one of them can finish a torn commit.
     """
 
     __slots__ = ("_wakers", "parts", "pins")
 
     def __init__(self, reserved: tuple[TableStore, ...]) -> None:
-        """``reserved`` are all tables of the transaction; ``parts`` become those that changed, prepared."""
-        self.reserved = reserved  # the lines of Holder, spelled out: transactions of one row feel every call
+        """``reserved`` are all tables of the transaction. ``parts`` will hold the prepared changes."""
+        self.reserved = reserved  # Holder.__init__ inlined: in transactions of one row every call counts
         self.thread = get_ident()
         self.task = None
         self.outcome = {}
@@ -99,22 +102,26 @@ class CommitPlan(Holder):
         self._wakers: list[Waker] = []
 
     def check_open(self) -> None:
-        """Raise TransactionClosed after commit or abort, WrongThread where the transaction is not this thread's."""
+        """Raise TransactionClosed after a commit or abort, and WrongThread if the transaction belongs to another
+        thread.
+        """
         if self.closed:
             raise TransactionClosed(
-                f"the transaction on {self.tables} was {self.closed} already; open a new one with db.write(...)"
+                f"the transaction on {self.tables} was already {self.closed}; open a new one with db.write(...)"
             )
         if self.thread != get_ident():
             raise WrongThread(
-                f"the transaction on {self.tables} was opened in another thread and is that thread's alone; "
-                "open one of your own with db.write(...)"
+                f"the transaction on {self.tables} was opened in another thread, and only that thread may use it; "
+                "open another one with db.write(...)"
             )
 
     def finish(self) -> None:
-        """Decide for commit, and do all steps that are still to be done. Where it raises after the decision, call it
-        again before anything else. Raises TransactionClosed where an abort was first; then nothing was done.
+        """Decide to commit, and do all steps that are still to be done.
+
+        If it raises after the decision, call it again before anything else. Raises TransactionClosed if an abort was
+        decided first; then nothing was done.
         """
-        if self.outcome.setdefault(HOW, COMMITTED) is not COMMITTED:  # the lines of decide(), spelled out
+        if self.outcome.setdefault(DECISION, COMMITTED) is not COMMITTED:  # decide() inlined
             self.closed = ABORTED
             self.check_open()
         self.closed = COMMITTED
@@ -122,13 +129,13 @@ class CommitPlan(Holder):
         if self.pins is None and parts:
             self._publish(parts)
         for store in self.reserved:
-            reservation = store.reservation  # the lines of release(), spelled out
+            reservation = store.reservation  # release() inlined
             if reservation.holder.get(HOLDER) is self:
                 del reservation.holder[HOLDER]
             if reservation.waiting:
                 reservation.release(self)
         for part in parts:
-            if part[0].registry.entries:  # what follows costs 2 microseconds: not where nobody watches
+            if part[0].registry.entries:  # the next step costs 2 microseconds: skip it if nobody watches
                 _trip(part, self._wakers)
         if self._wakers:
             wake_all(self._wakers)
@@ -136,9 +143,10 @@ class CommitPlan(Holder):
     def _publish(self, parts: list[Part]) -> None:
         """Change the newest state, and swap the root.
 
-        The new root is made outside of the lock and put in only if nobody else swapped it meanwhile: under the lock
-        nothing is allocated and nothing is called, so no collector, finalizer or signal handler runs there. One that
-        commits to other tables while the new root is being made, in whatever thread, is found out by the comparison.
+        The new root is made outside the lock, and stored only if nobody else has swapped the root meanwhile. Under the
+        lock nothing is allocated and nothing is called, so no garbage collector, finalizer or signal handler runs
+        there. One that commits to other tables while the new root is being made, in any thread, is detected by the
+        comparison.
         """
         for store, base, undo, redo, leave, enter, after, shapes in parts:
             if shapes:
@@ -156,9 +164,10 @@ class CommitPlan(Holder):
                     self.pins = pins
 
     def finish_again(self) -> None:
-        """``finish``, after an exception broke it. Where another one does, the tables name the plan from then on.
+        """``finish``, after an exception has interrupted it.
 
-        Tables that are still taken stay so, and whoever wants one finishes the commit first.
+        If another exception interrupts it, the tables refer to the plan from then on. Tables that are still reserved
+        stay reserved, and whoever wants one finishes the commit first.
         """
         try:
             self.finish()
@@ -169,9 +178,10 @@ class CommitPlan(Holder):
             raise
 
     def finish_torn(self) -> None:
-        """``finish``, by the next writers of the tables, one after the other.
+        """``finish``, called by the next writers of the tables, one after the other.
 
-        Where it is visible already, one attempt is all: a row whose comparison always raises must not lock its table.
+        If the commit is visible already, it is tried once only: a row whose comparison always raises must not lock its
+        table.
         """
         with _TORN:
             try:

@@ -1,4 +1,4 @@
-"""What a watch waits for: its place in the registry, and how to find matching changes in a commit."""
+"""What a watch waits for: its place in the registry, and a test whether a past commit matches."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from .states import Key, Redo, State, Undo, keys_before_and_after, reaches_strea
 
 
 class Concern:
-    """What one watch waits for: its place in the registry, and how to find matching changes in a commit afterwards."""
+    """What one watch waits for: its place in the registry, and a test whether a past commit matches."""
 
-    __slots__ = ("keys", "matches", "place", "position", "size")
+    __slots__ = ("keys", "kind", "matches", "position", "size")
 
     def __init__(
-        self, place: str, position: int, keys: list[Key], matches: Callable[[Key], bool] | None, size: int = 0
+        self, kind: str, position: int, keys: list[Key], matches: Callable[[Key], bool] | None, size: int = 0
     ) -> None:
-        """``place`` is table, stream, initializers, key, prefix or range; ``matches`` tells a key at ``position``.
+        """``kind`` is table, stream, initializers, key, prefix or range.
 
-        ``size`` is a prefix's. Raises InvalidKey for keys that no dict can hold: a commit looks them up, and may not
-        fail for what a reader asked.
+        ``matches`` tests a key of the index at ``position``. ``size`` is the length of a prefix. Raises InvalidKey for
+        unhashable keys: commits look them up, and a commit must not fail because of what a reader watches.
         """
         try:
             hash(tuple(keys))
         except TypeError as error:
             raise InvalidKey(f"{keys[0]!r} cannot be watched: {error}; keys must be hashable") from None
         self.size = size
-        self.place = place
+        self.kind = kind
         self.position = position
         self.keys = keys
         self.matches = matches
 
     @property
     def includes_initializers(self) -> bool:
-        """Whether initializers that begin or finish trip it too."""
-        return self.place in ("table", "stream", "initializers")
+        """Whether it also trips when an initializer begins or finishes."""
+        return self.kind in ("table", "stream", "initializers")
 
     def matches_change(self, undo: Undo, redo: Redo) -> bool:
-        """Whether a commit changed something this watch is about. Cost: O(changed rows)."""
-        if self.place == "stream":
+        """Whether a commit changed something that this watch waits for. Cost: O(changed rows)."""
+        if self.kind == "stream":
             return any(reaches_streams(undo[key], after) for key, after in redo.items())
-        if self.place == "initializers":
+        if self.kind == "initializers":
             return False
-        if self.place == "key" and self.position == 0:
+        if self.kind == "key" and self.position == 0:
             return any(key in redo and really_changed(undo[key], redo[key]) for key in self.keys)
         return any(
-            self._stands_in(key, undo[key], after) and really_changed(undo[key], after) for key, after in redo.items()
+            self._is_watched(key, undo[key], after) and really_changed(undo[key], after) for key, after in redo.items()
         )
 
-    def _stands_in(self, key: Key, before: State | None, after: State) -> bool:
+    def _is_watched(self, key: Key, before: State | None, after: State) -> bool:
         matches = self.matches
         if matches is None:
             return True
@@ -79,17 +79,19 @@ def key_concern(position: int, keys: list[Key]) -> Concern:
 
 
 def prefix_concern(position: int, prefix: Key, matches: Callable[[Key], bool], size: int) -> Concern:
-    """The rows under a prefix of an index; ``size`` is how much of a key the prefix is compared with."""
+    """The rows under a prefix of an index. ``size`` is the length of key that is compared with the prefix."""
     return Concern("prefix", position, [prefix], matches, size)
 
 
 def range_concern(position: int, low: Any, high: Any) -> Concern:
-    """The rows with ``low <= key < high`` in an index; None leaves that side open."""
+    """The rows with ``low <= key < high`` in an index. None means no bound."""
     return Concern("range", position, [(low, high)], lambda key: within(key, low, high))
 
 
 def within(key: Key, low: Any, high: Any) -> bool:
-    """Whether a key lies in a range. A bound that cannot be compared trips its watch: the commit must not fail."""
+    """Whether a key is in a range. True if a bound cannot be compared, so that its watch trips: the commit must not
+    fail.
+    """
     try:
         return (low is None or not key < low) and (high is None or bool(key < high))
     except MemoryError:

@@ -1,4 +1,4 @@
-"""The database as users see it: a `Head`, and the ways to write it, to follow it and to look after it."""
+"""The database as users see it: a `Head`, and the methods to write, follow and maintain it."""
 
 from __future__ import annotations
 
@@ -39,22 +39,23 @@ class Database(Head):
     __slots__ = ("_chosen", "_transaction")
 
     def __init__(self, *tables: AnyTable) -> None:
-        """A database of these tables, empty. More may be registered later.
+        """An empty database with these tables. More can be registered later.
 
-        With ``STATEDB_CHECK=1`` in the environment all invariants are checked after every commit: slow, for tests.
+        ``STATEDB_CHECK=1`` in the environment checks all invariants after every commit. This is slow, and meant for
+        tests.
         """
         super().__init__()
-        self._chosen: dict[tuple[AnyTable, ...], tuple[TableStore, ...]] = {}  # what ``write`` was asked for, in order
+        self._chosen: dict[tuple[AnyTable, ...], tuple[TableStore, ...]] = {}  # cached, in reservation order
         self._transaction = ObservedTransaction if self._check else WriteTransaction
         for table in tables:
             self.register(table)
 
     def __repr__(self) -> str:
-        """Its tables."""
+        """The names of its tables."""
         return f"<Database {', '.join([table.name for table in self._stores]) or 'without tables'}>"
 
     def _repr_html_(self) -> str:
-        """Every table with its number of rows now, for notebooks."""
+        """Every table with its current number of rows, for notebooks."""
         return self.snapshot()._repr_html_()
 
     @property
@@ -71,9 +72,9 @@ class Database(Head):
         raise UnknownTable(f"no table is called {name!r} in this database (tables: {names})")
 
     def register(self, table: AnyTable) -> None:
-        """Add an empty table; snapshots taken before do not have it. Registering a table again does nothing.
+        """Add an empty table. Snapshots taken before do not have it. Registering a table again does nothing.
 
-        Raises InvalidTable for what is no table, and where another table has its name.
+        Raises InvalidTable if ``table`` is not a table class, or if another table has its name.
         """
         if not (isinstance(table, type) and issubclass(table, Table) and table.name):
             raise InvalidTable(
@@ -83,11 +84,11 @@ class Database(Head):
             if table in self._root.pins:
                 return
             if any(other.name == table.name for other in self._root.pins):
-                raise InvalidTable(f"another table is registered as {table.name!r} already; names are unique")
+                raise InvalidTable(f"another table is already registered as {table.name!r}; names are unique")
             store = TableStore(table, self._root)
             self._stores = {**self._stores, table: store}
             first = store.first_pin()
-            while True:  # as a commit does: nothing runs under the root's lock
+            while True:  # as in a commit: nothing is called under the root's lock
                 seen = self._root.pins
                 pins = {**seen, table: first}
                 with self._root.lock:
@@ -96,11 +97,11 @@ class Database(Head):
                         break
 
     def write(self, *tables: AnyTable, owner: Owner | None = None, timeout: float | None = None) -> WriteTransaction:
-        """Open a write transaction on these tables, waiting for others that write them. Naming one twice does no harm.
+        """Open a write transaction on these tables. Waits for other transactions that write them.
 
-        Tables are taken in one order, so that transactions never wait for each other in a circle. With ``timeout``
-        (seconds) it waits no longer than that. Raises UnknownTable, NestedWrite where this thread itself holds one of
-        them, WriteTimeout, and TableOwned where one belongs to another ``owner``.
+        Tables are always reserved in the order of their registration, so transactions cannot deadlock. Naming a table
+        twice is allowed. ``timeout`` is in seconds; None waits without limit. Raises UnknownTable, NestedWrite if this
+        thread itself holds one of the tables, WriteTimeout, and TableOwned if a table belongs to another ``owner``.
         """
         try:
             chosen = self._chosen.get(tables) or self._choose(tables)
@@ -109,49 +110,50 @@ class Database(Head):
         return self._transaction(self, chosen, owner, timeout)
 
     def insert(self, table: type[Table[K, R]], row: R, *, owner: Owner | None = None) -> R | None:
-        """Put one row in, in a transaction of its own; the replaced row or None. As ``txn[table].insert(row)`` does.
+        """Insert one row, in a transaction of its own. Returns the replaced row or None.
 
-        Half the cost of ``with db.write(table)`` around it. Raises what the two of them raise.
+        Does what ``txn[table].insert(row)`` in ``with db.write(table)`` does, at half the cost, and raises what these
+        two raise.
         """
         store = self._plain_store(table)
         if store is not None:
             try:
                 done, old = write_one(store, insertion, row, owner)
             finally:
-                self._taken = None
+                self._cached = None
             if done:
                 return cast("R | None", old)
         with self.write(table, owner=owner) as txn:
             return txn[table].insert(row)
 
     def delete(self, table: type[Table[K, R]], key: K, *, owner: Owner | None = None) -> R | None:
-        """Take one row out, in a transaction of its own; the deleted row, or None where there was none."""
+        """Delete one row, in a transaction of its own. Returns the deleted row, or None if there was none."""
         store = self._plain_store(table)
         if store is not None:
             try:
                 done, old = write_one(store, deletion, key, owner)
             finally:
-                self._taken = None
+                self._cached = None
             if done:
                 return cast("R | None", old)
         with self.write(table, owner=owner) as txn:
             return txn[table].delete(key)
 
     def _plain_store(self, table: Any) -> TableStore | None:
-        """The store of a table, where commits are neither timed nor checked."""
+        """The store of a table, or None if commits are timed or checked."""
         try:
             return self._stores.get(table) if self._transaction is WriteTransaction else None
         except TypeError:
-            return None  # the long way says what is wrong
+            return None  # the general path raises the right error
 
     @asynccontextmanager
     async def write_async(
         self, *tables: AnyTable, owner: Owner | None = None, timeout: float | None = None
     ) -> AsyncGenerator[WriteTransaction]:
-        """``write`` for a task: ``async with db.write_async(Services) as txn``. While it waits, the loop goes on.
+        """``write`` for a task: ``async with db.write_async(Services) as txn``. The event loop runs while it waits.
 
-        It waits for transactions of other tasks of this thread too; where this task itself holds a table it raises
-        NestedWrite. The block itself may await; keep it short, for others wait.
+        It also waits for transactions of other tasks of this thread. Raises NestedWrite if this task itself holds a
+        table. The block may await, but keep it short: other writers wait for it.
         """
         try:
             chosen = self._chosen.get(tables) or self._choose(tables)
@@ -161,9 +163,9 @@ class Database(Head):
             yield txn
 
     def own(self, *tables: AnyTable, name: str) -> Owner:
-        """Make these tables writable by the returned owner alone; transactions that are open on them end first.
+        """Make these tables writable only through the returned owner. Waits for open transactions on them to end.
 
-        ``name`` says who it is, for messages. Raises TableOwned where another one owns a table, UnknownTable,
+        ``name`` identifies the owner in messages. Raises TableOwned if a table already has an owner, UnknownTable,
         NestedWrite, and ValueError without a table.
         """
         if not tables:
@@ -181,7 +183,7 @@ class Database(Head):
                 store.owner = None
 
     def _choose(self, tables: tuple[AnyTable, ...]) -> tuple[TableStore, ...]:
-        """The stores of tables in the one order, remembered. Raises UnknownTable."""
+        """The stores of these tables in registration order, cached. Raises UnknownTable."""
         stores = self._stores
         for table in tables:
             if table not in stores:
@@ -197,12 +199,13 @@ class Database(Head):
         self, table: AnyTable, second: AnyTable, /, *more: AnyTable, since: Snapshot | None = None
     ) -> TablesStream: ...
     def changes(self, *tables: AnyTable, since: Snapshot | None = None) -> ChangeStream[Any, Any] | TablesStream:
-        """Follow a table: its rows as they are now, then what changes. Close it, or use it in a ``with`` block.
+        """Follow a table: first its current rows, then every change. Close the stream, or use it in a ``with`` block.
 
-        Several tables are followed as one, in consistent cuts. With ``since`` it begins with what changed after that
-        snapshot, deletions included: ``since=db.snapshot()`` is from now on. Raises UnknownTable, also for a snapshot
-        of another database or from before the table was registered; ValueError without a table, or for a snapshot
-        of what a transaction has staged.
+        A stream of several tables returns batches that are consistent across them. With ``since`` the stream begins
+        with what changed after that snapshot, deletions included: ``since=db.snapshot()`` skips the current rows.
+
+        Raises UnknownTable, also for a snapshot of another database or from before the table was registered. Raises
+        ValueError without a table, and for the snapshot of an open transaction.
         """
         if not tables:
             raise ValueError("name at least one table to follow, as in db.changes(Services)")
@@ -217,8 +220,8 @@ class Database(Head):
                 raise unknown_table(table, since._pins)
             if since is not None and isinstance(since._pins[table], StagedPin):
                 raise ValueError(
-                    f"table {table.name!r}: a stream cannot begin at what a transaction has staged, for no commit "
-                    "has made it; give the snapshot that commit() returns"
+                    f"table {table.name!r}: a stream cannot begin at the staged rows of a transaction; pass the "
+                    "snapshot that commit() returns"
                 )
         stores = tuple([self._stores[table] for table in chosen])
         stream: ChangeStream[Any, Any] | TablesStream
@@ -228,33 +231,34 @@ class Database(Head):
         return stream
 
     def dump(self, *tables: AnyTable, decoder: Decoder | None = None) -> Iterator[bytes]:
-        """These tables, or all, as they are now, as JSON lines: ``db.snapshot().dump(...)``."""
+        """These tables, or all, in their current state, as JSON lines: ``db.snapshot().dump(...)``."""
         return self.snapshot().dump(*tables, decoder=decoder)
 
     def stats(self) -> tuple[TableStats, ...]:
-        """How every table is doing, for operators: rows, history kept, watches, streams, writers. Waits for nobody."""
+        """Statistics of every table, for operators: rows, kept history, watches, streams, writers. Never blocks."""
         return tuple([table_stats(self._stores[table]) for table in self.tables])
 
     def observe(self, *, origins: bool = False) -> None:
-        """From now on measure the time in commits, for ``stats``. Costs a microsecond a commit.
+        """Measure the duration of commits from now on, for ``stats``. Costs a microsecond per commit.
 
-        With ``origins`` also remember who takes snapshots and batches, for ``held``: some microseconds each.
+        With ``origins``, also record where snapshots and batches are taken, for ``held``. Costs some microseconds for
+        each.
         """
         self._transaction = ObservedTransaction
         if origins and self._origins is None:
             self._origins = Origins()
-            self._taken = None
+            self._cached = None
 
     def held(self) -> tuple[HeldState, ...]:
-        """The older states that somebody holds, and so the history that is kept; the oldest of each table first.
+        """The older states that are still referenced, and so keep history alive. The oldest of each table comes first.
 
-        Where they were taken is known from ``observe(origins=True)`` on.
+        Where they were taken is known only after ``observe(origins=True)``.
         """
         origins = self._origins or Origins()
         return origins.held([self._stores[table] for table in self.tables])
 
     def wait_initialized(self, *tables: AnyTable, timeout: float | None = None) -> bool:
-        """Block until these tables are initialized (all tables where none is named); False when the time is over.
+        """Block until these tables are initialized, or all tables if none is named. False after a timeout.
 
         ``timeout`` is in seconds. In a task use `wait_initialized_async`.
         """
@@ -267,7 +271,7 @@ class Database(Head):
         return True
 
     async def wait_initialized_async(self, *tables: AnyTable, timeout: float | None = None) -> bool:
-        """`wait_initialized` for a task: while it waits, the loop goes on."""
+        """`wait_initialized` for a task. The event loop runs while it waits."""
         try:
             async with asyncio.timeout(timeout):
                 for table in tables or self.tables:

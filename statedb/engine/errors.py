@@ -1,17 +1,17 @@
-"""The errors of the engine: one class for each thing the caller can do about it.
+"""The errors of the engine: one class for each thing that the caller can do about it.
 
-The message names the table, the key and the remedy. Programs catch the class, people read the text.
+Messages name the table, the key and the remedy. Programs catch the class, people read the message.
 """
 
 from __future__ import annotations
 
 
 class StateDBError(Exception):
-    """Base of everything the engine raises on purpose."""
+    """Base class of everything that the engine raises on purpose."""
 
 
 class InvalidTable(StateDBError):
-    """A table declaration is wrong: its name, an index, a row type that is not frozen. Change the class."""
+    """A table declaration is wrong: its name, an index, or a row type that is not frozen. Change the class."""
 
 
 class UnknownTable(StateDBError, LookupError):
@@ -19,59 +19,59 @@ class UnknownTable(StateDBError, LookupError):
 
 
 class TransactionClosed(StateDBError):
-    """The transaction was committed or aborted already. Open a new one with ``db.write``."""
+    """The transaction was already committed or aborted. Open a new one with ``db.write``."""
 
 
 class WrongThread(StateDBError):
-    """The transaction was opened in another thread. Only ``abort`` may be called from elsewhere; open one here."""
+    """The transaction was opened in another thread. Other threads may only call ``abort``; open another one here."""
 
 
 class TableNotOpen(StateDBError):
-    """The table was not named when the transaction was opened. Name it in ``db.write``."""
+    """The table was not passed to ``db.write`` when the transaction was opened. Pass it there."""
 
 
 class TableOwned(StateDBError):
-    """The table is written by its owner alone, whom the message names. Read it, or write it through that owner."""
+    """Only the owner of the table, named in the message, may write it. Read it, or write it through that owner."""
 
 
 class WriteTimeout(StateDBError, TimeoutError):
-    """Another transaction held a table for longer than ``timeout``; the message names it. Nothing is left taken."""
+    """Another transaction, named in the message, held a table for longer than ``timeout``. No table stays reserved."""
 
 
 class NestedWrite(StateDBError):
-    """The same thread already holds a table of this write: waiting for it would never end."""
+    """The same thread already holds a table of this write, so waiting for it would be a deadlock."""
 
 
 class RowNotFound(StateDBError, KeyError):
-    """You said there is a row under this key, and there is none. It is a ``KeyError`` as well."""
+    """There is no row under this key. Also a ``KeyError``."""
 
     def __str__(self) -> str:
-        """The message itself: ``KeyError`` would quote it."""
+        """The message as it is: ``KeyError`` would show its repr."""
         return str(self.args[0]) if self.args else ""
 
 
 class RevisionMismatch(StateDBError):
-    """Compare-and-swap: the row changed since you read it. Read it again, decide again."""
+    """Compare-and-swap failed: the row has changed since you read it. Read it again and decide again."""
 
 
 class DuplicateKey(StateDBError):
-    """A unique index holds this key for another row. Delete or change that row first."""
+    """Another row has this key of a unique index. Delete or change that row first."""
 
 
 class InvalidKey(StateDBError, TypeError):
-    """A key cannot be stored or ordered: unhashable, NaN, or of another shape than the index's other keys."""
+    """A key cannot be stored or ordered: it is unhashable, NaN, or of another type than the other keys of the index."""
 
 
 class InvalidRow(StateDBError, TypeError):
-    """The row is of a type that this table does not hold, or a change of a row moved its primary key."""
+    """The row has a type that this table does not hold, or ``modify`` changed its primary key."""
 
 
 class IndexFunctionError(StateDBError):
-    """An index function raised, or gave other keys for the same row. It must be pure and total."""
+    """An index function raised, or returned other keys for the same row. It must be pure and total."""
 
 
 class InitializerError(StateDBError):
-    """An initializer of this name is pending already, or one is of another table or database: the message says."""
+    """An initializer of this name is already pending, or an initializer belongs to another table or database."""
 
 
 class StreamClosed(StateDBError):
@@ -79,4 +79,4 @@ class StreamClosed(StateDBError):
 
 
 class InvalidDump(StateDBError, ValueError):
-    """The lines are no dump, or one that was cut off, or hold a row that its table refuses. Nothing was loaded."""
+    """The lines are not a dump, are incomplete, or hold a row that its table rejects. Nothing was loaded."""

@@ -11,9 +11,9 @@ from .states import Row
 
 
 def extractor_of(indexes: list[AnyIndex[Any, Any]]) -> Callable[[Row], tuple[Keys, ...]]:
-    """One function that gives a row's keys in all of these indexes.
+    """One function that returns the keys of a row in all of these indexes.
 
-    Spelled out for up to two indexes: half the time of the general form, which every insert and replace pays.
+    One and two indexes have their own code: it takes half the time of the general form, for every insert and replace.
     """
     parts = [index.extractor() for index in indexes]
     if not parts:
@@ -44,9 +44,9 @@ def extractor_of(indexes: list[AnyIndex[Any, Any]]) -> Callable[[Row], tuple[Key
 def checking_extractor_of(
     indexes: list[AnyIndex[Any, Any]], shapes: tuple[KeyShape, ...]
 ) -> Callable[[Row], tuple[Keys, ...] | None]:
-    """One function that gives a row's keys in all of these indexes, or None where not all have their index's shape.
+    """One function that returns the keys of a row in all of these indexes, or None if a key is not of its index's type.
 
-    Spelled out for two indexes, as above.
+    Two indexes have their own code, as above.
     """
     parts = [(shape, *index.extractor()) for index, shape in zip(indexes, shapes)]
     if len(parts) == 2:

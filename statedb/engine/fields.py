@@ -1,4 +1,4 @@
-"""The names of a row's fields, whatever kind of class it is. Knows nothing of tables."""
+"""The names of a row's fields, for every supported kind of class. Knows nothing of tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def fields_of(kind: Any) -> list[str] | None:
-    """The names of the fields of a row's class; None for a plain value."""
+    """The field names of a row's class. None for a plain value."""
     for names in ("__struct_fields__", "_fields"):
         if hasattr(kind, names):
             return list(getattr(kind, names))

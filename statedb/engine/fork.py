@@ -1,8 +1,10 @@
-"""What a child process finds after ``os.fork()``: the databases as they were, and none of the other threads.
+"""Repairs databases in a child process after ``os.fork()``.
 
-Those threads may have held tables, locks, and commits that were half done. In the child nobody goes on with them, so
-they are ended here: a commit that was decided is finished, any other transaction is aborted, and locks are free again.
-Streams and watches work, but only commits of the child wake them: nothing that the parent writes later is seen.
+The child has the databases as they were, and none of the other threads. Those threads may have held tables and locks,
+or may have been in the middle of a commit, and nothing in the child continues them. They are ended here: a decided
+commit is finished, any other transaction is aborted, and locks are free again.
+
+Streams and watches work, but only commits of the child wake them. What the parent writes later is not visible.
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ from weakref import WeakSet
 from . import commit
 from .bucket import Bucket
 from .order import Order
-from .reserve import ABORTED, COMMITTED, HOLDER, HOW, Reservation
+from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, Reservation
 from .store import TableStore
 
 _HEADS: WeakSet[Any] = WeakSet()
 
 
-def remember(head: Any) -> None:
+def repair_after_fork(head: Any) -> None:
     """Repair this database (a `Head`) in child processes after a fork."""
     _HEADS.add(head)
 
@@ -36,7 +38,7 @@ def _after_in_child() -> None:
             for order in _orders_of(store):
                 order.after_fork()
             store.row_list.after_fork()
-            _end_lost(store.reservation)
+            _end_orphaned(store.reservation)
 
 
 def _orders_of(store: TableStore) -> Iterable[Order]:
@@ -48,14 +50,14 @@ def _orders_of(store: TableStore) -> Iterable[Order]:
                 yield entry.order
 
 
-def _end_lost(reservation: Reservation) -> None:
-    """End the transaction that holds a table, if its thread does not exist in this process."""
+def _end_orphaned(reservation: Reservation) -> None:
+    """End the transaction that holds a table if its thread does not exist in this process."""
     reservation.waiting.clear()
     holder: Any = reservation.holder.get(HOLDER)
     if holder is None or holder.thread == get_ident():
         return
-    if holder.outcome.setdefault(HOW, ABORTED) is COMMITTED:
-        holder.torn = holder.finish_torn  # whoever wants the table finishes the commit first
+    if holder.outcome.setdefault(DECISION, ABORTED) is COMMITTED:
+        holder.torn = holder.finish_torn  # the next writer finishes the commit first
         for part in holder.parts:
             part[0].unfinished = holder.finish_torn
     else:

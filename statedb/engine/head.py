@@ -1,9 +1,9 @@
 """The head of a database: its tables, the newest state of each, and snapshots of them.
 
-    Head ─▶ Root.pins   table ─▶ Pin ─▶ Commit        replaced whole at every commit: a snapshot is that mapping
+    Head ─▶ Root.pins   table ─▶ Pin ─▶ Commit        replaced as a whole at every commit; a snapshot is this mapping
          └▶ TableStore  rows, revisions, indexes      the newest state, which all snapshots share
 
-Transactions and streams work on this; users see it as `Database`, which adds the ways in.
+Transactions and streams use this class. Users see `Database`, which adds the public methods.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from threading import RLock
 from typing import Any
 
-from .fork import remember
+from .fork import repair_after_fork
 from .history import Pin, Root
 from .invariants import check_stores
 from .origins import Origins
@@ -23,7 +23,7 @@ from .store import TableStore
 class Head:
     """The part of a database that transactions and streams need."""
 
-    __slots__ = ("__weakref__", "_check", "_lock", "_origins", "_root", "_stores", "_taken")
+    __slots__ = ("__weakref__", "_cached", "_check", "_lock", "_origins", "_root", "_stores")
 
     def __init__(self) -> None:
         """No tables yet."""
@@ -31,37 +31,38 @@ class Head:
         self._stores: dict[Any, TableStore] = {}
         self._check = os.environ.get("STATEDB_CHECK", "0") not in ("", "0")
         self._origins: Origins | None = None
-        self._taken: Snapshot | None = None
+        self._cached: Snapshot | None = None
         self._lock = RLock()
-        remember(self)
+        repair_after_fork(self)
 
     def snapshot(self) -> Snapshot:
-        """All tables at this instant. Until the next commit all who ask get the same object, which is immutable.
+        """All tables at this instant. Until the next commit every caller gets the same, immutable object.
 
-        What is kept must not outlive its state, for it would hold history:
+        The cached snapshot must not outlive its state, because it would keep history alive:
 
-            a reader                     a commit
-            reads the root               swaps the root
-            keeps its snapshot           drops the one that is kept
-            looks at the root again,
-            drops it where it is another
+            a reader                         a commit
+            reads the root                   swaps the root
+            caches its snapshot              drops the cached snapshot
+            reads the root again,
+            drops the cached snapshot
+            if the root has changed
         """
-        pins = self._root.pins  # the root first: a table in it is in the stores already
-        taken = self._taken
-        if taken is not None and taken._pins is pins:
-            return taken
+        pins = self._root.pins  # read the root first: its tables are already in the stores
+        cached = self._cached
+        if cached is not None and cached._pins is pins:
+            return cached
         snapshot = self._snapshot_of(pins)
         if self._origins is None:
-            self._taken = snapshot
+            self._cached = snapshot
             if self._root.pins is not pins:
-                self._taken = None
+                self._cached = None
         return snapshot
 
     def _snapshot_of(self, pins: dict[Any, Pin]) -> Snapshot:
         if self._origins is not None:
-            self._origins.note(pins.values())
+            self._origins.record(pins.values())
         return Snapshot(self._stores, pins)
 
     def check(self) -> None:
-        """Check all invariants; raises AssertionError. Slow, and only for tests."""
+        """Check all invariants. Raises AssertionError. Slow, and only for tests."""
         check_stores(self._stores.values())

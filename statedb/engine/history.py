@@ -1,13 +1,13 @@
-"""History: commits chained by what they undo and redo, the pins that hold them, and the folding of both.
+"""History: commits linked by their undo and redo, the pins that keep them, and how to merge several of them.
 
-Knows commits, and nothing of rows' meaning. Shallow binding (H. Baker, "Shallow binding makes functional arrays
-fast", 1991; Conchon & Filliâtre, "A persistent union-find data structure", 2007): the newest state lives in plain
-dicts, an older one is the newest with the undo of every later commit laid over it.
+Knows commits, and nothing of the meaning of rows. Uses shallow binding (H. Baker, "Shallow binding makes functional
+arrays fast", 1991; Conchon & Filliâtre, "A persistent union-find data structure", 2007): the newest state is in plain
+dicts, and an older state is the newest with the undo of every later commit applied on top.
 
     root ─▶ Pin ─▶ Commit 7          link = None: the newest
     snapshot ─▶ Pin ─▶ Commit 5 ──link──▶ (undo, redo, Commit 6) ──▶ Commit 6 ──link──▶ (undo, redo, Commit 7)
 
-Links hold Commits only, never Pins: what nobody pins is freed by reference counting alone.
+Links refer to Commits and never to Pins, so reference counting alone frees what nobody has pinned.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .states import Redo, Row, Undo
 
 
 class Initializer:
-    """A named promise that a source will fill the table; the table is initialized when none is pending.
+    """A named promise that a source will fill the table. The table is initialized when none is pending.
 
-    Made by ``TableWriter.begin_initializer``, handed to ``finish_initializer``. Compared by identity.
+    Made by ``TableWriter.begin_initializer`` and passed to ``finish_initializer``. Compared by identity.
     """
 
     __slots__ = ("name", "store", "table")
 
     def __init__(self, name: str, table: Any = None, store: Any = None) -> None:
-        """Users do not make these. ``table`` is what it was made for, and ``store`` that table in its database."""
+        """Not made by users. ``table`` is the table that it was made for, and ``store`` that table in its database."""
         self.name = name
         self.table = table
         self.store = store
@@ -42,16 +42,16 @@ class Initializer:
 
 
 class Commit:
-    """Immutable facts about one committed state of a table, and the link that a later commit sets, once.
+    """One committed state of a table: immutable facts, and the link that a later commit sets once.
 
-    The link may be replaced by an equivalent one that reaches further (``compact``); it is one attribute, so a
-    reader sees the one or the other.
+    ``compact`` may replace the link by an equivalent one that skips commits. The link is one attribute, so a reader
+    sees either the old or the new one.
     """
 
     __slots__ = ("count", "link", "pending", "revision", "sequence")
 
     def __init__(self, sequence: int, revision: int, count: int, pending: tuple[Initializer, ...]) -> None:
-        """A newest state: nothing follows it yet."""
+        """The newest state: it has no link yet."""
         self.sequence = sequence
         self.revision = revision
         self.count = count
@@ -60,10 +60,11 @@ class Commit:
 
 
 class Pin:
-    """What the root, snapshots, views and streams hold: keeps one Commit, and so the way to the newest state.
+    """A reference to one Commit, and so to the path to the newest state.
 
-    ``ordered`` keeps the state's rows in key order, once somebody read them so; ``layers`` the merged undo of a
-    stale one together with the Pin at which it ends: one tuple, replaced whole, never changed.
+    The root, snapshots, views and streams hold pins. ``ordered`` caches the rows in key order after the first ordered
+    read. ``layers`` caches the merged undo of an old state, together with the Pin at which it ends: one tuple, replaced
+    as a whole and never changed.
     """
 
     __slots__ = ("__weakref__", "commit", "layers", "ordered", "origins", "traversals")
@@ -74,16 +75,17 @@ class Pin:
         self.ordered: list[Row] | None = None
         self.layers: tuple[tuple[Layer, ...], Pin] | None = None
         self.traversals = 0
-        """How often a row was looked for link by link, before the undo was merged into layers."""
+        """How many reads have followed the links one by one, before the undo is merged into layers."""
         self.origins: dict[str, None] | None = None
-        """Where the state was taken, if `Database.observe` was told to remember that."""
+        """Where the state was taken, if `Database.observe` was told to record that."""
 
 
 class StagedPin(Pin):
-    """A state that no commit has made: what a transaction had staged at one moment, over the state that it began with.
+    """The staged rows of a transaction at one moment, over the state that it started from. No commit has made this
+    state.
 
-    It is read as every old state is. Its commit is one in front of ``base``: what has to be undone to come back to it
-    are the staged rows. It keeps ``base``, so that the chain behind it can be shortened.
+    It is read like every old state. Its commit is one step before ``base``, and the staged rows are its undo. It refers
+    to ``base``, so that the chain after it can be compacted.
     """
 
     __slots__ = ("base",)
@@ -100,7 +102,7 @@ class StagedPin(Pin):
 def links(start: Commit, end: Commit | None) -> Iterator[tuple[Undo, Redo, Commit]]:
     """The links from one commit to a later one, or to the end of the chain (None).
 
-    ``end`` must be pinned, and not older than ``start``: compaction never jumps over a pinned commit.
+    ``end`` must be pinned, and not older than ``start``: compaction never skips a pinned commit.
     """
     commit = start
     while commit is not end:
@@ -112,7 +114,7 @@ def links(start: Commit, end: Commit | None) -> Iterator[tuple[Undo, Redo, Commi
 
 
 def merged_undo(start: Commit, end: Commit | None) -> Undo:
-    """The undo of several commits as one: the older wins. A new dict, never changed once it is published."""
+    """The undo of several commits as one: the older commit wins. A new dict, never changed after it is published."""
     undo: Undo = {}
     for step, _, _ in reversed(list(links(start, end))):
         undo.update(step)
@@ -120,7 +122,9 @@ def merged_undo(start: Commit, end: Commit | None) -> Undo:
 
 
 class Root:
-    """The one head of the database: table -> Pin, a mapping that is replaced whole, never changed."""
+    """The newest state of all tables of a database: table -> Pin, a mapping that is replaced as a whole and never
+    changed.
+    """
 
     __slots__ = ("lock", "pins")
 
@@ -131,13 +135,13 @@ class Root:
 
 
 def layers_over(pin: Pin, root: Root, table: Any) -> tuple[Layer, ...]:
-    """What must be laid over the newest rows to read the state of ``pin``: old layers first, the older wins.
+    """The layers to apply over the newest rows to read the state of ``pin``. The first has priority.
 
-    Called *after* the newest rows were read. The part up to the root's pin is merged and kept, and ends at that Pin,
-    so that it holds no bare commits; the undo of a commit that is half done at this moment lies beyond.
+    Call it *after* reading the newest rows. The part up to the root's pin is merged and cached. It ends at that Pin, so
+    that the cache keeps no unpinned commits alive. The undo of a commit that is in progress comes after that Pin.
     """
     layers, end = pin.layers or ((), pin)
-    newest = root.pins[table]  # read after ``end``: never older than it
+    newest = root.pins[table]  # read after ``end``, so never older
     if end is newest and newest.commit.link is None:
         return layers
     if end is not newest:
@@ -150,9 +154,9 @@ def layers_over(pin: Pin, root: Root, table: Any) -> tuple[Layer, ...]:
 
 
 def fold(start: Commit, end: Commit) -> tuple[Undo, Redo]:
-    """The rows written between two states: what they were at the first, and what they are at the second.
+    """The rows written between two states, as they were at the first and as they are at the second.
 
-    Do not change the dicts: where one commit lies between the two states, they are its own.
+    Do not change the dicts: if only one commit lies between the two states, they are its own.
     """
     steps = list(links(start, end))
     if len(steps) == 1:
@@ -167,10 +171,10 @@ def fold(start: Commit, end: Commit) -> tuple[Undo, Redo]:
 
 
 def compact(replaced: list[ref[Pin]]) -> list[ref[Pin]]:
-    """Shorten the links between neighbouring live pins, and forget the dead ones.
+    """Shorten the links between neighbouring live pins, and remove the dead ones from the list.
 
-    Called by the writer under the table's lock; the last pin is the one about to be replaced. Whatever anybody
-    holds is then bounded by live pins times keys changed since, not by the number of commits.
+    The writer calls this while it holds the table. The last pin is the one about to be replaced. History is then
+    bounded by live pins times changed keys, and not by the number of commits.
     """
     alive = [(weak, pin) for weak in replaced if (pin := weak()) is not None]
     for (_, older), (_, newer) in pairwise(alive):
@@ -181,8 +185,8 @@ def compact(replaced: list[ref[Pin]]) -> list[ref[Pin]]:
 def _shorten(start: Commit, end: Commit) -> None:
     """Merge neighbouring links until each is more than twice as large as the next.
 
-    Sizes in geometric order keep the work amortised O(log n) for each change, also where one old snapshot of a
-    large table is held over millions of commits.
+    With sizes in geometric order each change costs amortised O(log n), even if one old snapshot of a large table is
+    held over millions of commits.
     """
     groups: list[tuple[Commit, Undo, Redo, bool]] = []
     commit = start

@@ -1,4 +1,4 @@
-"""Indexes at one instant, whose keys the user orders."""
+"""Views of secondary indexes at one instant, and of the primary index."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .watch import Watch
 
 
 class AnyIndexView(Generic[K, R]):
-    """What views of secondary indexes share."""
+    """What all views of secondary indexes share."""
 
     __slots__ = ("_commit", "_get", "_index", "_source")
 
     def __init__(self, source: Source, index: AnyIndex[K, R]) -> None:
-        """Snapshots and transactions make these."""
+        """Made by snapshots and transactions."""
         self._source = source
         self._commit = source.commit
         self._get = source.store.rows.get
         self._index = source.store.indexes[index.position - 1]
 
     def __repr__(self) -> str:
-        """Table and index."""
+        """The names of the table and the index."""
         return f"<{type(self).__name__} {self._source.store.name}.{self._index.index.name}>"
 
     def _repr_html_(self) -> str | None:
@@ -46,7 +46,7 @@ class AnyIndexView(Generic[K, R]):
 
     @staticmethod
     def _as_given(key: Key) -> Any:
-        """A stored key as users write it."""
+        """A stored key in the form that users write."""
         return key
 
     def _listed(self, key: Key) -> tuple[R, ...]:
@@ -62,13 +62,13 @@ class AnyIndexView(Generic[K, R]):
         return tuple([found[key] for key in sorted(found)])
 
     def _rows_of(self, entry: Any) -> tuple[R, ...]:
-        """The newest rows that an entry names, in primary key order; right where the commit has no link."""
+        """The newest rows of an index entry, in primary key order. Correct only if the commit has no link."""
         if type(entry) is Bucket:
             return tuple(map(self._get, entry.ordered()))  # type: ignore[arg-type]  # no link: each has its row
         return () if entry is None else (self._get(entry),)  # type: ignore[return-value]
 
     def _over(self, keys: Iterable[Key], limit: int | None = None, *, reverse: bool = False) -> tuple[R, ...]:
-        """The rows under several stored keys, each once, at the key that comes first."""
+        """The rows under several stored keys, in the order of the keys, each row once, at its first key."""
         found: dict[Key, R] = {}
         for key in keys:
             listed = self._source.first_listed(self._index, key, limit, reverse=reverse)
@@ -79,17 +79,17 @@ class AnyIndexView(Generic[K, R]):
         return tuple(list(found.values())[:limit])
 
     def __contains__(self, key: object) -> bool:
-        """Whether any row stands under this key. Cost: one dict lookup on the newest snapshot."""
+        """Whether any row is under this key. Cost: one dict lookup on the newest snapshot."""
         return self._has(self._index.index.normal(key))
 
     def _has(self, key: Key) -> bool:
-        """Whether any row stands under a stored key. A bucket is looked at before the link, as rows are."""
+        """Whether any row is under a stored key. Like rows, a bucket is read before the link."""
         entry = self._index.entries.get(key)
         there = bool(entry) if type(entry) is Bucket else entry is not None
         return there if self._commit.link is None else bool(self._listed(key))
 
     def __len__(self) -> int:
-        """How many keys have rows. Cost: O(1) on the newest snapshot, O(keys) on others."""
+        """The number of keys that have rows. Cost: O(1) on the newest snapshot, O(keys) on others."""
         self._source.check_open()
         count = len(self._index.entries)
         return count if self._commit.link is None else len(tuple(self._keys()))
@@ -99,7 +99,7 @@ class AnyIndexView(Generic[K, R]):
 
 
 class _OrderedIndexView(AnyIndexView[K, R]):
-    """Views of indexes whose keys the user orders."""
+    """Views of indexes whose keys have the order of the user's type."""
 
     __slots__ = ()
 
@@ -113,12 +113,12 @@ class _OrderedIndexView(AnyIndexView[K, R]):
         return iter(self.keys())
 
     def __reversed__(self) -> Iterator[K]:
-        """The index keys that have rows, from the last to the first."""
+        """The index keys that have rows, in descending order."""
         self._source.check_open()
         return iter(tuple(self._keys(reverse=True)))
 
     def prefix(self, prefix: Any, *, reverse: bool = False) -> tuple[R, ...]:
-        """The rows under a prefix of the index key, by index key and then primary key, each row once."""
+        """The rows under a prefix of the index key, ordered by index key and then primary key, each row once."""
         return self._between(*prefix_edges(prefix), None, reverse=reverse)
 
     def range(
@@ -130,10 +130,10 @@ class _OrderedIndexView(AnyIndexView[K, R]):
         reverse: bool = False,
         bounds: Bounds = "[)",
     ) -> tuple[R, ...]:
-        """The rows with ``start <= index key < stop``, by index key and then primary key, each row once.
+        """The rows with ``start <= index key < stop``, ordered by index key and then primary key, each row once.
 
-        With ``reverse`` from the end: the last rows first. ``bounds`` says which ends belong to the range. Raises
-        InvalidKey for a bound that does not compare with the keys, ValueError for a limit below zero.
+        ``reverse`` gives descending order. ``bounds`` says which ends are included. Raises InvalidKey for a bound that
+        cannot be compared with the keys, and ValueError for a negative limit.
         """
         check_limit(limit)
         return self._between(*range_edges(start, stop, bounds), limit, reverse=reverse)
@@ -147,17 +147,17 @@ class _OrderedIndexView(AnyIndexView[K, R]):
             except TypeError as error:
                 raise self._source.not_comparable(self._index.index.name, error) from None
             rows = self._over(keys, limit, reverse=reverse)
-            # A row may stand under several keys: so many keys need not give so many rows.
+            # A row may be under several keys, so there may be fewer rows than keys.
             if limit is None or wanted is None or len(rows) == limit or len(keys) != wanted:
                 return rows
             wanted *= 2
 
     def watch_range(self, start: K | None = None, stop: K | None = None, *, bounds: Bounds = "[)") -> Watch:
-        """A watch on the rows of a range; see ``range``. Cost for each commit: one comparison for each changed key."""
+        """A watch on the rows of a range, as in ``range``. Cost per commit: one comparison for each changed key."""
         return self._source.watch_range(self._index.position, range_edges(start, stop, bounds))
 
     def watch(self, key: K) -> Watch:
-        """A watch on the rows under one index key, present or not."""
+        """A watch on the rows under one index key, which need not exist yet."""
         return self._source.watch(key_concern(self._index.position, [key]))
 
     def watch_prefix(self, prefix: Any) -> Watch:
@@ -172,7 +172,7 @@ class UniqueIndexView(_OrderedIndexView[K, R]):
     __slots__ = ("_primary_key",)
 
     def __init__(self, source: Source, index: AnyIndex[K, R]) -> None:
-        """Snapshots and transactions make these."""
+        """Made by snapshots and transactions."""
         super().__init__(source, index)
         self._primary_key = self._index.entries.get
 
@@ -182,7 +182,7 @@ class UniqueIndexView(_OrderedIndexView[K, R]):
     def get(self, key: K, default: D) -> R | D: ...
     def get(self, key: Any, default: Any = None) -> Any:
         """The row under this key, or the default. Cost: two dict lookups on the newest snapshot."""
-        row = self._get(self._primary_key(key))  # None is nobody's primary key
+        row = self._get(self._primary_key(key))  # None is never a primary key
         if self._commit.link is not None:
             rows = self._listed(key)
             row = rows[0] if rows else None
@@ -196,11 +196,11 @@ class UniqueIndexView(_OrderedIndexView[K, R]):
         return row
 
     def values(self) -> tuple[R, ...]:
-        """The rows, by index key; one that stands under several keys is there as often."""
+        """The rows, ordered by index key. A row with several keys appears once for each."""
         return tuple([self[key] for key in self.keys()])
 
     def items(self) -> tuple[tuple[K, R], ...]:
-        """The pairs of index key and row, by index key."""
+        """The pairs of index key and row, ordered by index key."""
         return tuple([(key, self[key]) for key in self.keys()])
 
 
@@ -210,7 +210,7 @@ class IndexView(_OrderedIndexView[K, R]):
     __slots__ = ()
 
     def __getitem__(self, key: K) -> tuple[R, ...]:
-        """The rows under this key; the empty tuple where there are none. Cost: O(result)."""
+        """The rows under this key; an empty tuple if there are none. Cost: O(result)."""
         return self._listed(key)
 
     def get(self, key: K) -> tuple[R, ...]:
@@ -218,26 +218,26 @@ class IndexView(_OrderedIndexView[K, R]):
         return self[key]
 
     def values(self) -> tuple[tuple[R, ...], ...]:
-        """The rows under each key, by index key."""
+        """The rows under each key, ordered by index key."""
         return tuple([self[key] for key in self.keys()])
 
     def items(self) -> tuple[tuple[K, tuple[R, ...]], ...]:
-        """The pairs of index key and the rows under it, by index key."""
+        """The pairs of index key and the rows under it, ordered by index key."""
         return tuple([(key, self[key]) for key in self.keys()])
 
 
 class TextPrefixIndexView(IndexView[T, R]):
-    """An index of prefixes of text or bytes at one instant: an `IndexView` that also looks for what a text begins with.
+    """An index of text or bytes at one instant: an `IndexView` that also finds the keys that are prefixes of a text.
 
-    In all three questions a text that is itself a key counts, and so does the empty key.
+    A key that equals the text counts as a prefix of it, and so does the empty key.
     """
 
     __slots__ = ()
 
     def longest(self, text: T) -> tuple[R, ...]:
-        """The rows of the longest key that this text begins with; empty where there is none.
+        """The rows of the longest key that is a prefix of this text; empty if there is none.
 
-        Several rows may share it: they come in primary key order. Cost: one lookup for each length of key there is.
+        Several rows under one key come in primary key order. Cost: one lookup for each length of keys.
         """
         self._source.check_open()
         for key in reversed(self._beginnings(text)):
@@ -247,20 +247,21 @@ class TextPrefixIndexView(IndexView[T, R]):
         return ()
 
     def covering(self, text: T) -> tuple[R, ...]:
-        """The rows of every key that this text begins with, the shortest first."""
+        """The rows of every key that is a prefix of this text, the shortest key first."""
         self._source.check_open()
         return self._over(self._beginnings(text))
 
     def watch_longest(self, text: T) -> Watch:
-        """A watch on every key that this text begins with: trips when ``longest`` or ``covering`` may differ."""
+        """A watch on every key that is a prefix of this text. It trips when ``longest`` or ``covering`` may differ."""
         check_text(text)
         keys: list[Key] = [text[:size] for size in range(len(text) + 1)]
         return self._source.watch(key_concern(self._index.position, keys))
 
     def _beginnings(self, text: T) -> list[T]:
-        """What the text begins with, of the lengths that keys have or had, the shortest first.
+        """The prefixes of the text that have a length that keys have or had, the shortest first.
 
-        The lengths of the newest state are read before the layers, as everything is; they only become more.
+        The lengths of the newest state are read before the layers, as in every read. Lengths are added and never
+        removed.
         """
         check_text(text)
         lengths = set(self._index.lengths or ())
@@ -271,21 +272,21 @@ class TextPrefixIndexView(IndexView[T, R]):
 
 def check_text(text: Any) -> None:
     if not isinstance(text, (str, bytes)):
-        raise InvalidKey(f"{text!r} is neither text nor bytes; give what begins with a key of the index")
+        raise InvalidKey(f"{text!r} is neither text nor bytes; give a str or bytes like the keys of the index")
 
 
 class PrimaryIndexView(UniqueIndexView[K, R]):
-    """The primary index by the same words as every other unique one; it reads through its table's view."""
+    """The primary index with the interface of every other unique index. It reads through the view of its table."""
 
     __slots__ = ("_view",)
 
     def __init__(self, view: TableView[K, R]) -> None:
-        """``snap[Services.primary]`` gives one."""
+        """Made by ``snap[Services.primary]``."""
         self._view = view
         self._source = view._source
 
     def __repr__(self) -> str:
-        """Table and index."""
+        """The name of the table."""
         return f"<PrimaryIndexView {self._source.store.name}>"
 
     def _repr_html_(self) -> str | None:
@@ -309,11 +310,11 @@ class PrimaryIndexView(UniqueIndexView[K, R]):
         return tuple(self._view)
 
     def __len__(self) -> int:
-        """How many rows. Cost: O(1)."""
+        """The number of rows. Cost: O(1)."""
         return len(self._view)
 
     def __reversed__(self) -> Iterator[K]:
-        """The keys from the last to the first."""
+        """The keys in descending order."""
         return reversed(self._view)
 
     def prefix(self, prefix: Any, *, reverse: bool = False) -> tuple[R, ...]:
@@ -337,7 +338,7 @@ class PrimaryIndexView(UniqueIndexView[K, R]):
         return self._view.watch_range(start, stop, bounds=bounds)
 
     def watch(self, key: K) -> Watch:
-        """A watch on one row, present or not."""
+        """A watch on one row, which need not exist yet."""
         return self._view.watch(key)
 
     def watch_prefix(self, prefix: Any) -> Watch:

@@ -1,4 +1,4 @@
-"""All invariants of the engine in one place. Slow: for tests, and for ``STATEDB_CHECK=1``."""
+"""All invariants of the engine in one place. Slow: for tests and ``STATEDB_CHECK=1``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _TRIES = 1000
 
 
 def check_stores(stores: Iterable[TableStore]) -> None:
-    """Raise AssertionError where a table's newest state contradicts itself.
+    """Raise AssertionError if the newest state of a table is inconsistent.
 
-    May be called at any time, from any thread: a table that is being committed to meanwhile is looked at again.
+    May be called at any time from any thread. A table that is being committed to meanwhile is checked again.
     """
     for store in stores:
         for _ in range(_TRIES):
@@ -43,7 +43,7 @@ def _problem(store: TableStore, pin: Pin) -> str | None:
 def _check_rows(store: TableStore, pin: Pin) -> None:
     rows, revisions, commit = store.rows.copy(), store.revisions.copy(), pin.commit
     assert rows.keys() == revisions.keys(), f"rows {list(rows)} but revisions {list(revisions)}"
-    assert len(rows) == commit.count, f"{len(rows)} rows, the commit says {commit.count}"
+    assert len(rows) == commit.count, f"{len(rows)} rows, but the commit counts {commit.count}"
     numbers = sorted(revisions.values())
     assert len(set(numbers)) == len(numbers), f"two rows share a revision: {numbers}"
     assert not numbers or 1 <= numbers[0] <= numbers[-1] <= commit.revision, (
@@ -52,7 +52,7 @@ def _check_rows(store: TableStore, pin: Pin) -> None:
     for key, row in rows.items():
         assert store.key_of(row) == key, f"row {row!r} is stored under {key!r}"
     if pin.ordered is not None:
-        assert pin.ordered == [rows[key] for key in sorted(rows)], "the cached order of rows is not theirs"
+        assert pin.ordered == [rows[key] for key in sorted(rows)], "the cached order of rows is wrong"
 
 
 def _check_index(store: TableStore, index: IndexStore) -> None:
@@ -62,7 +62,7 @@ def _check_index(store: TableStore, index: IndexStore) -> None:
             expected.setdefault(secondary, set()).add(key)
     entries = index.entries.copy()
     found = {key: set(e) if type(e) is Bucket else {e} for key, e in entries.items()}
-    assert found == expected, f"index {index.index.name!r} holds {found}, the rows say {expected}"
+    assert found == expected, f"index {index.index.name!r} holds {found}, expected {expected}"
     assert not index.unique or all(len(keys) == 1 for keys in expected.values()), f"{index.index.name!r} is not unique"
     for key, entry in entries.items():
         if type(entry) is Bucket:

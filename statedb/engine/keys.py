@@ -1,4 +1,4 @@
-"""Keys of rows: the fields that a compound key compares by, and where a prefix begins and ends. Knows no tables."""
+"""Keys of rows: the fields by which compound keys are compared, and the bounds of prefixes. Knows no tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _no_fields(_: Any) -> None:
 
 
 def _field_names(kind: type) -> tuple[str, ...] | None:
-    """The fields that a compound type compares by, in order; None for a plain type."""
+    """The fields by which a compound type is compared, in order. None for a plain type."""
     names = getattr(kind, "__struct_fields__", None)
     if names is not None:
         return tuple(names)
@@ -28,7 +28,7 @@ def _field_names(kind: type) -> tuple[str, ...] | None:
 
 
 class _Getters(dict[type, Callable[[Any], tuple[Any, ...] | None]]):
-    """What takes the fields out of a key, by its type; found out once for each type."""
+    """The function that extracts the fields of a key, cached by the key's type."""
 
     def __missing__(self, kind: type) -> Callable[[Any], tuple[Any, ...] | None]:
         getter = self[kind] = _getter(kind)
@@ -50,76 +50,76 @@ GETTERS = _Getters()
 
 
 def fields_of(key: Any) -> tuple[Any, ...] | None:  # Any: keys are the user's
-    """The fields of a compound key in comparison order, or None for a plain value.
+    """The fields of a compound key in comparison order. None for a plain value.
 
-    Compound are tuples (NamedTuples too), msgspec Structs, dataclasses and attrs classes.
+    Compound keys are tuples (NamedTuples too), msgspec Structs, dataclasses and attrs classes.
     """
     return GETTERS[type(key)](key)
 
 
 class PrefixEdge:
-    """The place in a sorted list just before, or just after, all keys whose leading fields equal a prefix.
+    """The position in a sorted list just before, or just after, all keys whose leading fields equal a prefix.
 
-    Compares only against compound keys, from the right side: ``key < edge`` falls back to ``edge > key``.
+    Compares only with compound keys, and only as the right operand: ``key < edge`` falls back to ``edge > key``.
     """
 
     __slots__ = ("_after", "_prefix")
 
     def __init__(self, prefix: tuple[Any, ...], *, after: bool) -> None:
-        """``after=False`` is the lower edge, ``after=True`` the upper."""
+        """``after=False`` is the lower bound, ``after=True`` the upper bound."""
         self._prefix = prefix
         self._after = after
 
     def __gt__(self, key: Any) -> bool:
-        """Whether the key lies before this edge."""
+        """Whether the key comes before this position."""
         leading = (fields_of(key) or ())[: len(self._prefix)]
         return bool(leading <= self._prefix) if self._after else bool(leading < self._prefix)
 
     def __lt__(self, key: Any) -> bool:
-        """Whether the key lies behind this edge."""
+        """Whether the key comes after this position."""
         return not self > key
 
 
 class KeyEdge:
-    """The place in a sorted list just after a key: what makes a lower bound exclusive, and an upper one inclusive."""
+    """The position in a sorted list just after a key. It makes a lower bound exclusive and an upper bound inclusive."""
 
     __slots__ = ("key",)
 
     def __init__(self, key: Any) -> None:
-        """Just after ``key``."""
+        """The position just after ``key``."""
         self.key = key
 
     def __gt__(self, key: Any) -> bool:
-        """Whether the key lies before this edge."""
+        """Whether the key comes before this position."""
         return not self.key < key
 
     def __lt__(self, key: Any) -> bool:
-        """Whether the key lies behind this edge."""
+        """Whether the key comes after this position."""
         return bool(self.key < key)
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same place."""
+        """Whether both are the same position."""
         return isinstance(other, KeyEdge) and bool(self.key == other.key)
 
     def __hash__(self) -> int:
-        """Of its key."""
+        """The hash of a position, derived from its key."""
         return hash(self.key) + 1
 
 
 Bounds = Literal["[)", "[]", "(]", "()"]
-"""Which ends of a range belong to it, as mathematicians write it: ``[`` and ``]`` do, ``(`` and ``)`` do not."""
+"""Which ends of a range are included, in mathematical notation: ``[`` and ``]`` are, ``(`` and ``)`` are not."""
 
 
 def range_edges(start: Any, stop: Any, bounds: Bounds) -> tuple[Any, Any]:
-    """A range as low (inclusive) and high (exclusive) places among keys, None for open. Raises ValueError."""
+    """A range as a lower (inclusive) and an upper (exclusive) position, None for no bound. Raises ValueError."""
     if bounds not in ("[)", "[]", "(]", "()"):
-        raise ValueError(f"bounds must be one of '[)', '[]', '(]', '()', and not {bounds!r}")
+        raise ValueError(f"bounds must be one of '[)', '[]', '(]', '()', not {bounds!r}")
     low = KeyEdge(start) if bounds[0] == "(" and start is not None else start
     return low, KeyEdge(stop) if bounds[1] == "]" and stop is not None else stop
 
 
 def _next_text(prefix: str) -> str | None:
-    """The smallest text above every text that starts with the prefix; None where there is no bound."""
+    """The smallest text greater than every text that starts with the prefix. None if there is no bound."""
     stripped = prefix.rstrip("\U0010ffff")
     return stripped[:-1] + chr(ord(stripped[-1]) + 1) if stripped else None
 
@@ -130,12 +130,12 @@ def _next_bytes(prefix: bytes) -> bytes | None:
 
 
 def prefix_edges(prefix: Any) -> tuple[Any, Any]:
-    """The bounds (low inclusive, high exclusive, None for open) of the keys under a prefix.
+    """The bounds of the keys under a prefix: lower inclusive, upper exclusive, None for no bound.
 
-    Text and bytes: a leading part. Tuples and other compounds: the leading fields, each matching whole.
-    Raises InvalidKey for anything else.
+    A prefix of text or bytes is a leading part. A prefix of a tuple or another compound key is its leading fields, each
+    of which must match as a whole. Raises InvalidKey for anything else.
     """
-    if isinstance(prefix, str):  # members of a StrEnum too: their text counts
+    if isinstance(prefix, str):  # members of a StrEnum too, by their text
         prefix = str.__str__(prefix)
         return prefix, _next_text(prefix)
     if isinstance(prefix, bytes):
@@ -147,7 +147,7 @@ def prefix_edges(prefix: Any) -> tuple[Any, Any]:
 
 
 def prefix_matcher(prefix: Any) -> Callable[[Any], bool]:
-    """A test whether a key lies under the prefix (see ``prefix_edges``)."""
+    """A function that tests whether a key has the prefix (see ``prefix_edges``)."""
     if isinstance(prefix, (str, bytes)):
         return lambda key: isinstance(key, type(prefix)) and key.startswith(prefix)  # type: ignore[arg-type]
     fields = fields_of(prefix)
@@ -165,7 +165,7 @@ def prefix_of(key: Any, size: int) -> Any:
 
 
 def normal_prefix(prefix: Any) -> tuple[Any, int]:
-    """A prefix as a dict key that ``prefix_of`` reproduces, and its size."""
+    """A prefix as a dict key, in the form that ``prefix_of`` returns, and its size."""
     if isinstance(prefix, (str, bytes)):
         return prefix, len(prefix)
     fields = fields_of(prefix)

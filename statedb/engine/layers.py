@@ -1,4 +1,4 @@
-"""Layers: sets of row states that lie over the newest rows. An old snapshot is read through them."""
+"""Layers: row states that are applied over the newest rows. Old snapshots are read through them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from .states import Key, Row, State
 
 
 class Layer:
-    """A set of row states that lies over the newest rows: merged undo, or what a transaction has staged.
+    """Row states that are applied over the newest rows: merged undo, or the staged rows of a transaction.
 
-    ``states`` says of each key it holds what the row is, or that there is none. Its own index by secondary key is
-    built on first use and then kept; for a growing overlay it is brought up to date from ``log``.
+    ``states`` has the row, or its absence, for each of its keys. Indexes by secondary key are built on first use and
+    then cached. In a layer that grows they are updated from ``log``.
     """
 
     __slots__ = ("_done", "_indexes", "_log", "_ordered", "states")
 
     def __init__(self, states: dict[Key, State | None], log: list[Key] | None = None) -> None:
-        """``log`` names every key at each change of its state, where the layer still grows (one thread only)."""
+        """``log`` has the key of every change of ``states``, for a layer that grows. Such a layer is for one thread
+        only.
+        """
         self.states = states
         self._log = log
         self._indexes: dict[int, dict[Key, list[Key]]] = {}
@@ -27,12 +29,12 @@ class Layer:
         self._ordered: dict[int, list[Key]] = {}
 
     def row(self, key: Key) -> Row | None:
-        """The row under a key that this layer holds; None where the layer says there is none."""
+        """The row of a key of this layer. None if the layer has it as absent."""
         state = self.states[key]
         return None if state is None or state[2] else state[0]
 
     def index(self, position: int) -> dict[Key, list[Key]]:
-        """Secondary key -> primary keys, of the index at this position. Lists may repeat or hold outdated keys."""
+        """Secondary key -> primary keys, for the index at this position. Lists may have duplicates or outdated keys."""
         if self._log is None:
             built = self._indexes.get(position)
             return self._indexes.setdefault(position, self._built(position, self.states)) if built is None else built
@@ -42,11 +44,10 @@ class Layer:
         return index
 
     def between(self, position: int, low: Any, high: Any, last: Any = None) -> Iterable[Key]:
-        """The keys with ``low <= key < high`` that the layer holds: primary ones at position 0, else of that index.
+        """The keys of the layer with ``low <= key < high``: primary keys at position 0, otherwise keys of that index.
 
-        None leaves a side open; of those beyond ``last`` none.
-
-        In no order; some may have no row. Cost: O(log n + result) once sorted, and O(n) in a layer that still grows.
+        None means no bound. Keys greater than ``last`` are left out. The keys are in no order, and some may have no
+        row. Cost: O(log n + result) once sorted, and O(n) in a layer that grows.
         """
         keys: Iterable[Key] = self.index(position) if position else self.states
         if self._log is not None:
@@ -74,16 +75,16 @@ class Layer:
                     index.setdefault(secondary, []).append(key)
 
     def has(self, key: Key, position: int, secondary: Key) -> bool:
-        """Whether the row under ``key`` is there, and stands under ``secondary`` in the index."""
+        """Whether the row of ``key`` exists, and is under ``secondary`` in the index."""
         state = self.states[key]
         return state is not None and not state[2] and secondary in state[3][position - 1]
 
 
 def stacked(layers: tuple[Layer, ...], newest: Layer) -> tuple[Layer, ...]:
-    """The layers with one more on top, small ones merged, so that their sizes at least double downwards.
+    """The layers with one more on top. Each is kept at least twice as large as the one above.
 
-    Like a log-structured merge tree: reading an old snapshot once after every commit costs O(log n) amortised for
-    each change, where one merged dict would be copied every time.
+    Small layers are merged for that. As in a log-structured merge tree, reading an old snapshot after every commit
+    costs O(log n) amortised per change. A single merged dict would be copied every time.
     """
     stack = list(layers)
     while stack and len(stack[-1].states) <= 2 * len(newest.states):

@@ -1,4 +1,4 @@
-"""Indexes of IP networks at one instant."""
+"""Views of indexes of IP networks at one instant."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .watch import Watch
 class PrefixIndexView(AnyIndexView[N, R]):
     """An index of IP networks at one instant.
 
-    Networks and addresses are given as text, 4 or 16 packed bytes, or ipaddress objects. Raises InvalidKey for others.
+    Networks and addresses are text, 4 or 16 packed bytes, or ipaddress objects. Raises InvalidKey for anything else.
     """
 
     __slots__ = ()
 
     @staticmethod
     def _as_given(key: Key) -> str:
-        """A stored key as users write it."""
+        """A stored key in the form that users write."""
         return str(unpack(key))
 
     def __getitem__(self, network: N) -> tuple[R, ...]:
-        """The rows of exactly this network, in primary key order."""
+        """The rows of exactly this network, in primary key order; empty if there are none."""
         return self._listed(self._index.index.normal(network))
 
     def get(self, network: N) -> tuple[R, ...]:
@@ -34,30 +34,30 @@ class PrefixIndexView(AnyIndexView[N, R]):
         return self[network]
 
     def keys(self) -> tuple[str, ...]:
-        """The networks that have rows, as text: by family, address, and the wider first."""
+        """The networks that have rows, as text, ordered by family, address and prefix length."""
         self._source.check_open()
         return tuple(map(self._as_given, self._keys()))
 
     def __iter__(self) -> Iterator[str]:
-        """The networks that have rows, as ``keys`` gives them."""
+        """The networks that have rows, as in ``keys``."""
         return iter(self.keys())
 
     def __reversed__(self) -> Iterator[str]:
-        """The networks that have rows, from the last to the first."""
+        """The networks that have rows, in descending order."""
         return reversed(self.keys())
 
     def values(self) -> tuple[tuple[R, ...], ...]:
-        """The rows of each network, by network."""
+        """The rows of each network, in the order of ``keys``."""
         return tuple([self._listed(key) for key in self._keys()])
 
     def items(self) -> tuple[tuple[str, tuple[R, ...]], ...]:
-        """The pairs of network, as text, and its rows."""
+        """The pairs of a network, as text, and its rows."""
         return tuple(zip(self.keys(), self.values()))
 
     def longest(self, address: N) -> tuple[R, ...]:
-        """The rows of the longest network that covers this address or network; empty where none does.
+        """The rows of the longest network that covers this address or network; empty if there is none.
 
-        Several rows may share it: they come in primary key order. Cost: one lookup for each prefix length present.
+        Several rows of one network come in primary key order. Cost: one lookup for each prefix length in the index.
         """
         rows = self._rows_of(self._index.nearest(pack(address)))
         if self._commit.link is None:
@@ -72,12 +72,12 @@ class PrefixIndexView(AnyIndexView[N, R]):
         return ()
 
     def covering(self, network: N) -> tuple[R, ...]:
-        """The rows of every network that covers this one, itself included, the widest first."""
+        """The rows of every network that covers this one, this one included, the widest first."""
         self._source.check_open()
         return self._over(self._covering(network))
 
     def within(self, network: N) -> tuple[R, ...]:
-        """The rows of every network inside this one, itself included, parents before children."""
+        """The rows of every network inside this one, this one included, parents before children."""
         self._source.check_open()
         outer = self._index.index.normal(network)
         first, last = span(outer)
@@ -98,7 +98,7 @@ class PrefixIndexView(AnyIndexView[N, R]):
         return self._source.watch(key_concern(self._index.position, [self._index.index.normal(network)]))
 
     def watch_longest(self, address: N) -> Watch:
-        """A watch on every network that covers this address: trips when ``longest`` or ``covering`` may differ."""
+        """A watch on every network that covers this address. It trips when ``longest`` or ``covering`` may differ."""
         packed = self._index.index.normal(address)
         return self._source.watch(
             key_concern(self._index.position, covering(packed, list(range(length_of(packed) + 1))))

@@ -1,8 +1,8 @@
 """IP networks as index keys: packed bytes that sort parents before children. Knows nothing of tables.
 
-A packed network is ``family byte + masked address bytes + prefix length byte``: bytes hash fast, compare in C,
-and their order is (family, address, length), so that everything inside a network is one range. IPv4 and IPv6
-are apart: ``::/0`` does not cover an IPv4 address.
+A packed network is ``family byte + masked address bytes + prefix length byte``. Bytes hash fast and compare in C. Their
+order is (family, address, length), so everything inside a network is one range. IPv4 and IPv6 are separate: ``::/0``
+does not cover an IPv4 address.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeVar
 from .errors import InvalidKey
 
 Network = str | bytes | IPv4Address | IPv6Address | IPv4Network | IPv6Network
-"""What a prefix index takes: text (``10.0.0.0/8``, ``fd00::1``), 4 or 16 address bytes, or ipaddress objects."""
+"""What a prefix index accepts: text (``10.0.0.0/8``, ``fd00::1``), 4 or 16 address bytes, or ipaddress objects."""
 
 T = TypeVar("T")
 _FAMILY = {4: b"\x04", 16: b"\x06"}
@@ -30,7 +30,7 @@ def _mask(size: int, length: int) -> int:
 
 
 def _join(address: bytes, length: int) -> bytes:
-    """Mask the host bits off and pack."""
+    """Clear the host bits and pack."""
     size = len(address)
     if length != size * 8:
         masked = int.from_bytes(address) & _mask(size, length)
@@ -40,7 +40,7 @@ def _join(address: bytes, length: int) -> bytes:
 
 def _packed_text(text: str) -> bytes:
     try:
-        if "/" not in text:  # an address: the way most texts take
+        if "/" not in text:  # an address, the most frequent case
             return (
                 b"\x06" + inet_pton(AF_INET6, text) + b"\x80"
                 if ":" in text
@@ -58,9 +58,9 @@ def _packed_text(text: str) -> bytes:
 
 
 def pack(network: Network) -> bytes:
-    """The packed form of an address (its full-length network) or network; host bits are masked off.
+    """The packed form of a network, or of an address as a network of full length. Host bits are cleared.
 
-    Raises InvalidKey where it is neither.
+    Raises InvalidKey for anything else.
 
     >>> pack("10.1.2.3/8") == pack("10.0.0.0/8")
     True
@@ -78,14 +78,14 @@ def pack(network: Network) -> bytes:
     if isinstance(network, (IPv4Interface, IPv6Interface)):  # addresses by inheritance, networks by their text
         return pack(network.network)
     if isinstance(network, IPv6Address) and network.scope_id is not None:
-        raise InvalidKey(f"{str(network)!r} has a scope, which is of one host's links; give the address without it")
+        raise InvalidKey(f"{str(network)!r} has a scope ID, which is local to one host; give the address without it")
     if isinstance(network, (IPv4Address, IPv6Address)):
         return _join(network.packed, network.max_prefixlen)
     raise InvalidKey(f"{network!r} is not an IP address or network; give text, bytes or an ipaddress object")
 
 
 def unpack(packed: bytes) -> IPv4Network | IPv6Network:
-    """The network as an ipaddress object, for people.
+    """The network as an ipaddress object.
 
     >>> unpack(pack("10.1.2.3/8"))
     IPv4Network('10.0.0.0/8')
@@ -103,7 +103,7 @@ def length_of(packed: bytes) -> int:
 def covering(packed: bytes, lengths: list[int]) -> list[bytes]:
     """The packed networks of the given prefix lengths that contain this one, the widest first.
 
-    ``lengths`` may hold lengths of the other family or longer ones: they are left out. Cost: O(len(lengths)).
+    ``lengths`` may include longer ones and those of the other family, which are ignored. Cost: O(len(lengths)).
     """
     size = len(packed) - 2
     longest = packed[-1]
@@ -117,18 +117,18 @@ def covering(packed: bytes, lengths: list[int]) -> list[bytes]:
 
 
 Steps = tuple[tuple[int, int], ...]
-"""Prefix lengths, the longest first, each with the mask that leaves family and network of a packed one."""
+"""Prefix lengths in descending order, each with the mask that keeps the family and network bits of a packed network."""
 
 
 def steps_of(lengths: Iterable[int], size: int) -> Steps:
-    """How to try these lengths on packed networks of ``size`` bytes."""
+    """The lookups to try for these lengths, for packed networks of ``size`` bytes."""
     octets = size - 2
     family = 255 << octets * 8
     return tuple([(n, (family | _mask(octets, n)) << 8) for n in sorted(lengths, reverse=True) if n <= octets * 8])
 
 
 def nearest(packed: bytes, steps: Steps, entries: Mapping[bytes, T]) -> T | None:
-    """What stands under the longest network that contains this one and is wider, or None. Cost: O(steps)."""
+    """The entry of the longest network that contains this one and is wider, or None. Cost: O(steps)."""
     size, longest = len(packed), packed[-1]
     number = int.from_bytes(packed)
     for length, mask in steps:
@@ -142,7 +142,7 @@ def nearest(packed: bytes, steps: Steps, entries: Mapping[bytes, T]) -> T | None
 def span(packed: bytes) -> tuple[bytes, bytes]:
     """The first and last packed key of the range that holds everything within this network, both inclusive.
 
-    Wider networks that start at the same address lie in that range as well: keep those of at least this length.
+    The range also has wider networks with the same first address: filter by prefix length.
     """
     size = len(packed) - 2
     address = int.from_bytes(packed[1:-1])

@@ -1,4 +1,4 @@
-"""How tables and indexes show themselves in a notebook: HTML of a bounded size. Knows rows by their fields alone."""
+"""HTML of tables and indexes for notebooks, of bounded size. Knows only the fields of rows."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from .fields import fields_of
 
 SHOWN = 20
-"""How many rows, or keys of an index, are shown at most."""
+"""The largest number of rows or index keys that are shown."""
 _WIDTH = 80
 
 
 def html_of_rows(title: str, rows: Sequence[Any], total: int) -> str:
-    """Rows of one table, a column for each field of the first row's class."""
+    """The rows of one table, with a column for each field of the first row's class."""
     names = (fields_of(type(rows[0])) if rows else None) or ["row"]
     return html_table(title, names, [[getattr(row, name, row) for name in names] for row in rows], total)
 
 
 def html_table(title: str, names: Sequence[str], lines: Iterable[Iterable[Any]], total: int) -> str:
-    """A table with a caption. ``total`` is how many lines there are in all: the rest is counted below."""
+    """A table with a caption. ``total`` is the number of all lines; a note below says how many are not shown."""
     body = [_line("td", map(_cell, line)) for line in lines]
     rest = f"<p>and {total - len(body):,} more</p>" if total > len(body) else ""
     head = _line("th", map(escape, names))

@@ -1,4 +1,4 @@
-"""The keys of an index in order, brought up to date lazily. Knows keys, and the dict that says which are there."""
+"""The keys of an index in order, sorted lazily. Knows keys, and the dict or set that has them."""
 
 from __future__ import annotations
 
@@ -15,50 +15,53 @@ _KEPT_MIN = 4096
 
 
 class Order:
-    """A sorted list of the keys of one dict or set, which writers change and readers sort.
+    """A sorted list of the keys of one dict or set. Writers record changes, and readers sort them in.
 
-    A writer only appends the keys it added or removed (``note``) after it changed the dict; it never waits. A reader
-    drains them under the order's own lock, and membership in the dict decides whether a key came or went, so that
-    repeated and outdated notes do no harm. Until somebody reads in order nothing is kept at all.
+    A writer only appends the keys that it added or removed (``touch``), after it has changed the dict. It never waits.
+    A reader takes them under the order's own lock. Membership in the dict decides whether a key was added or removed,
+    so duplicates and outdated keys do no harm. Nothing is recorded until somebody reads in order.
 
-    Sorting calls the keys' own comparisons, and the collector may run meanwhile: a finalizer or a signal handler of
-    this same thread may come back here. The lock lets it in, ``_busy`` tells it, and it sorts for itself.
+    Sorting calls the comparison of the keys, during which the garbage collector may run: a finalizer or a signal
+    handler of the same thread may call this object again. The lock is re-entrant, ``_busy`` detects the call, and it
+    sorts a copy.
     """
 
-    __slots__ = ("_busy", "_copied", "_keys", "_lock", "_noted_keys", "_sorted", "noted")
+    __slots__ = ("_busy", "_copied", "_keys", "_lock", "_sorted", "_touched_keys", "touched")
 
     def __init__(self, keys: Any, copied: Callable[[], list[Any]] | None = None) -> None:
-        """``keys`` is the dict or set whose keys are ordered; ``copied`` copies them in one step, by default `list`."""
+        """``keys`` is the dict or set whose keys are ordered. ``copied`` copies them in one atomic step, `list` by
+        default.
+        """
         self._keys = keys
         self._copied: Callable[[], list[Any]] = partial(list, keys) if copied is None else copied
         self._lock = RLock()
         self._busy = False
-        self.noted: deque[list[Any]] | None = None
-        """What is still to be sorted in; None where nobody has read in order, and writers need note nothing."""
-        self._noted_keys = 0
+        self.touched: deque[list[Any]] | None = None
+        """Keys that are not sorted in yet. None if nobody has read in order; then writers need not record anything."""
+        self._touched_keys = 0
         self._sorted: Any = None
 
-    def note(self, keys: list[Any], total: Sized) -> None:
-        """Remember keys that may have come or gone, after the dict was changed.
+    def touch(self, keys: list[Any], total: Sized) -> None:
+        """Record keys that may have been added or removed, after the dict was changed. Cost: O(1).
 
-        More noted keys than rows, and the order is forgotten instead: notes are bounded by the size of the table.
-
-        Cost: O(1). The reader that holds the forgotten notes still drains them: its answer stays right.
+        If there are more of them than keys in the dict, the order is dropped instead, so the record is bounded by the
+        size of the table. A reader that still has the dropped record takes the keys from it, and its result stays
+        correct.
         """
-        noted = self.noted
-        if noted is None:
+        touched = self.touched
+        if touched is None:
             return
-        self._noted_keys += len(keys)  # a reader may set it to 0 in between: it is a bound, and no exact number
-        if self._noted_keys > len(total) + _KEPT_MIN:
-            self.noted = None
+        self._touched_keys += len(keys)  # a reader may reset it in between: it is a bound, not an exact number
+        if self._touched_keys > len(total) + _KEPT_MIN:
+            self.touched = None
             self._sorted = None
         else:
-            noted.append(keys)
+            touched.append(keys)
 
     def between(
         self, low: Any = None, high: Any = None, *, limit: int | None = None, reverse: bool = False
     ) -> list[Any]:
-        """A copy of the keys in ``low <= key < high``, ascending, or descending; None leaves that side open.
+        """A copy of the keys with ``low <= key < high``, in ascending or descending order. None means no bound.
 
         Cost: O(log n + result) once the order is up to date.
         """
@@ -72,31 +75,31 @@ class Order:
                 self._busy = False
 
     def at(self, position: int) -> Any:
-        """The key that stands there in order, from 0. Raises IndexError beyond the last. Cost: O(log n)."""
+        """The key at a position in order, from 0. Raises IndexError after the last. Cost: O(log n)."""
         with self._lock:
             return self._fresh()[position]
 
     def _fresh(self) -> Any:
-        """The sorted list, up to date with every note that was there at this moment."""
-        noted = self.noted
-        if noted is None:
+        """The sorted list, with every key that was recorded until now."""
+        touched = self.touched
+        if touched is None:
             self._sorted = None
-            self._noted_keys = 0
-            noted = self.noted = deque()  # first collect notes, then copy: nothing falls between
-        ordered, self._sorted = self._sorted, None  # half updated it is corrupt: where this raises, it is gone
+            self._touched_keys = 0
+            touched = self.touched = deque()  # first record changes, then copy, so that no change is missed
+        ordered, self._sorted = self._sorted, None  # dropped if this raises: a partly updated list would be corrupt
         if ordered is None:
-            noted.clear()
+            touched.clear()
             ordered = SortedList(self._copied())
-        ordered = self._drained(ordered, noted)
-        if self.noted is noted:  # else a writer has forgotten it meanwhile
+        ordered = self._drained(ordered, touched)
+        if self.touched is touched:  # otherwise a writer has dropped it meanwhile
             self._sorted = ordered
         return ordered
 
-    def _drained(self, ordered: Any, noted: deque[list[Any]]) -> Any:
+    def _drained(self, ordered: Any, touched: deque[list[Any]]) -> Any:
         changed: dict[Any, None] = {}
-        while noted:
-            changed.update(dict.fromkeys(noted.popleft()))
-        self._noted_keys = 0
+        while touched:
+            changed.update(dict.fromkeys(touched.popleft()))
+        self._touched_keys = 0
         if not changed:
             return ordered
         if len(changed) * _REBUILD_SHARE > len(ordered):
@@ -111,19 +114,19 @@ class Order:
         return ordered
 
     def after_fork(self) -> None:
-        """In a child process: a thread that is not here may have been in the midst of this."""
+        """In a child process: reset what a thread of the parent may have left in the middle of a change."""
         self._lock = RLock()
         if self._busy:
             self._busy = False
-            self.noted = self._sorted = None
+            self.touched = self._sorted = None
 
     def check(self) -> None:
-        """Raise AssertionError where the order, if there is one, is not that of the dict. For tests; no writer."""
+        """Raise AssertionError if the order is not that of the dict. For tests, while nobody writes."""
         with self._lock:
-            if self.noted is not None and self._sorted is not None and not self._busy:
+            if self.touched is not None and self._sorted is not None and not self._busy:
                 ordered = self._fresh()
                 ordered._check()
-                assert list(ordered) == sorted(self._keys), f"order {list(ordered)!r} is not that of the keys"
+                assert list(ordered) == sorted(self._keys), f"order {list(ordered)!r} does not match the keys"
 
 
 def _slice(ordered: Any, low: Any, high: Any, limit: int | None, reverse: bool) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Which old states are held, and where the program took them. Off until `Database.observe(origins=True)`."""
+"""Which old states are still referenced, and where they were taken. Off until `Database.observe(origins=True)`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ _OWN = __name__.rpartition(".")[0] + "."
 
 
 class HeldState(NamedTuple):
-    """An older state of one table that somebody holds: a snapshot, view, batch or stream."""
+    """An older state of one table that a snapshot, view, batch or stream still refers to."""
 
     table: str
     revision: int
     commits_behind: int
     taken_at: tuple[str, ...]
-    """The lines that took it, in order, as ``file:line in function``, including those that have released it since."""
+    """The places that took it, in order, as ``file:line in function``, including those that have released it since."""
 
 
 class Origins:
-    """Where the states that are still held were taken."""
+    """Where the states that are still referenced were taken."""
 
-    def note(self, pins: Iterable[Pin]) -> None:
-        """These states are handed to whoever calls the engine now. Takes no lock: finalizers take snapshots too."""
+    def record(self, pins: Iterable[Pin]) -> None:
+        """Record that these states are being returned to the caller of the engine.
+
+        Takes no lock, because finalizers may take snapshots too.
+        """
         place = _caller()
         for pin in pins:
             if pin.origins is None:
@@ -34,7 +37,7 @@ class Origins:
             pin.origins[place] = None
 
     def held(self, stores: Iterable[TableStore]) -> tuple[HeldState, ...]:
-        """What is held that is not the newest state, table by table, the oldest first."""
+        """The referenced states that are not the newest, table by table, the oldest first."""
         found = []
         for store in stores:
             newest = store.pin
@@ -46,7 +49,7 @@ class Origins:
 
 
 def _caller() -> str:
-    """The line outside the engine that led here."""
+    """The innermost line outside the engine on the call stack."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OWN):
         frame = frame.f_back

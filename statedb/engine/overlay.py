@@ -1,6 +1,6 @@
-"""Staging: what a transaction changes, in a private overlay over the newest state. Everything that can fail fails here.
+"""Staging: a transaction's changes, in a private overlay over the newest state. Everything that can fail fails here.
 
-Knows one table; knows no locks and no commits beyond the plan that says whether the transaction is open.
+Knows one table. Knows no locks, and of commits only the plan, which tells whether the transaction is open.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .store import TableStore
 REFUSED = (DuplicateKey, InvalidKey, IndexFunctionError)
 """What staging raises before it has changed anything."""
 NO_PIN = Pin(Commit(0, 0, 0, ()))
-"""What closed transactions hold: no history."""
+"""The pin of closed transactions: it keeps no history."""
 _LINKED = Commit(0, 0, 0, ())
 _LINKED.link = ({}, {}, NO_PIN.commit)
 
 
 class Overlay(StagedKeys):
-    """What a transaction has staged on one table, over the newest state, which it alone may change."""
+    """The staged changes of one table, over the newest state, which only this transaction may change."""
 
     __slots__ = (
         "count",
@@ -47,23 +47,25 @@ class Overlay(StagedKeys):
         self.store = store
         self.pin = pin
         self.plan = plan
-        self.before: dict[Key, State] = {}  # what the rows were that are staged over; new rows are not among them
+        self.before: dict[Key, State] = {}  # the rows that staged ones replace; new rows have no entry
         self.redo: Redo = {}
         self.revision = commit.revision
         self.count = commit.count
         self.pending = commit.pending
-        self.moved = False  # whether a row leaves an index key: others are spared the comparison
-        self.begin()
-        self.layer: Layer | None = None  # made for the first read that needs one, and kept up to date by the log
+        self.moved = False  # whether a row leaves an index key; otherwise index keys need no comparison
+        self.reset()
+        self.layer: Layer | None = None  # made by the first read that needs one, then updated from the log
         self.log: list[Key] | None = None
 
     @property
     def commit(self) -> Commit:
-        """One with a link: the newest rows may be staged over, or not ours to read any more."""
+        """A commit with a link, because staged rows may hide the newest ones, or the transaction may no longer read
+        them.
+        """
         return _LINKED
 
     def layers(self) -> tuple[Layer, ...]:
-        """The staged rows, if there are any."""
+        """The layer of staged rows, if there are any."""
         if not self.redo:
             return ()
         if self.layer is None:
@@ -72,7 +74,9 @@ class Overlay(StagedKeys):
         return (self.layer,)
 
     def check_open(self) -> None:
-        """Raise TransactionClosed after commit or abort, WrongThread where the transaction is not this thread's."""
+        """Raise TransactionClosed after a commit or abort, and WrongThread if the transaction belongs to another
+        thread.
+        """
         self.plan.check_open()
 
     def row(self, key: Key) -> Row | None:
@@ -81,7 +85,7 @@ class Overlay(StagedKeys):
         return self.store.rows.get(key) if staged is None else None if staged[2] else staged[0]
 
     def all_in_order(self) -> list[Row]:
-        """All rows in key order, staged ones included: the committed list, patched where little is staged."""
+        """All rows in key order, staged ones included: a copy of the committed list with the staged rows put in."""
         rows = self.store.row_list.all()
         if not self.redo:
             return rows
@@ -89,7 +93,7 @@ class Overlay(StagedKeys):
         return patched(rows, staged, self.store.key_of)
 
     def staged_pin(self) -> Pin:
-        """The state with what is staged at this moment, for ever. Cost: O(staged rows)."""
+        """The state with the rows staged up to now, immutable. Cost: O(staged rows)."""
         if not self.redo and self.pending == self.pin.commit.pending:
             return self.pin
         return StagedPin(self.pin, self.redo.copy(), self.revision, self.count, self.pending)
@@ -97,9 +101,9 @@ class Overlay(StagedKeys):
     # -- staging ---------------------------------------------------------------------------------------------
 
     def stage(self, row: Row, key: Key, old: Row | None, staged: State | None) -> None:
-        """Stage a row over ``old``, the one that is there now; ``staged`` is what is staged for its key already.
+        """Stage a row over ``old``, the current one. ``staged`` is what is already staged for its key.
 
-        Everything that can fail comes first: where this raises, nothing has changed.
+        Everything that can fail comes first: if this raises, nothing has changed.
         """
         store = self.store
         try:
@@ -107,7 +111,7 @@ class Overlay(StagedKeys):
         except MemoryError:
             raise
         except Exception:
-            raise self.explained(row) from None
+            raise self.index_failure(row) from None
         stored: State | None = None
         old_keys: tuple[Keys, ...] | None = None
         shapes: dict[int, Any] | None = None
@@ -119,12 +123,12 @@ class Overlay(StagedKeys):
                 old_keys = self.keys_of_stored(old)
                 stored = (old, store.revisions[key], False, old_keys)
             elif type(key) is not self.key_shape.plain and not self.key_shape.fits(key):
-                shapes = self.checked(shapes, self.key_shape, key, row)
+                shapes = self.check_shape(shapes, self.key_shape, key, row)
             if old_keys is None or keys != old_keys:
                 for shape, new in zip(self.index_shapes, keys):
                     for secondary in new:
                         if type(secondary) is not shape.plain and not shape.fits(secondary):
-                            shapes = self.checked(shapes, shape, secondary, row)
+                            shapes = self.check_shape(shapes, shape, secondary, row)
                 if old is not None or staged is not None:
                     self.moved = True
                     if stored is not None:
@@ -132,7 +136,7 @@ class Overlay(StagedKeys):
                 if self.claims is not None:
                     self.claim(key, keys, old_keys)
             else:
-                keys = old_keys  # history keeps them once
+                keys = old_keys  # so that history stores the tuple once
             if stored is not None:
                 self.before[key] = stored
             self.revision = revision = self.revision + 1
@@ -147,14 +151,14 @@ class Overlay(StagedKeys):
             raise
         except BaseException:
             self.unstage({key: staged})
-            self.plan.check_open()  # aborted from another thread, whose next writer may have changed the rows already
+            self.plan.check_open()  # aborted by another thread: the next writer may have changed the rows already
             raise
 
     def stage_new(self, row: Row, key: Key) -> bool:
-        """Stage a row where there is none and nothing is staged: what bulk loads are made of.
+        """Stage a row whose key has no row and nothing staged: the fast path of bulk loads.
 
-        False, with nothing staged, where any of its keys is the first, or unlike others, or claimed, or cannot be
-        taken: ``stage`` sees to all that, and tells what is wrong.
+        Returns False, with nothing staged, if a key is the first of its index, is of another type, is unique, or cannot
+        be computed. ``stage`` handles these cases and raises the right error.
         """
         if self.claims is not None or (type(key) is not self.key_shape.plain and not self.key_shape.fits(key)):
             return False
@@ -162,7 +166,7 @@ class Overlay(StagedKeys):
             keys = self.known_keys_of(row)
         except MemoryError:
             raise
-        except Exception:  # told by stage
+        except Exception:  # stage raises it
             return False
         if keys is None:
             return False
@@ -178,11 +182,11 @@ class Overlay(StagedKeys):
         return True
 
     def stage_all(self, rows: list[Row]) -> int | None:
-        """Stage many rows at once, nearly all of it at C speed: all of them new, or each over a row that is there.
+        """Stage many rows at once, mostly at C speed: all of them new, or each of them replacing an existing row.
 
-        How many were staged: rows that are the same as those that are there are not. None, with nothing staged, where
-        rows are of both sorts, or have one key, or one that is staged already, is the first, unlike others, claimed or
-        cannot be taken: ``stage`` sees to all that, and tells what is wrong.
+        Returns how many were staged; rows equal to the stored ones are not. Returns None, with nothing staged, if the
+        rows are of both sorts, if two have the same key, if one is staged already, or if a key is the first of its
+        index, of another type, or taken: ``stage`` handles these, and raises the errors.
         """
         store = self.store
         if not store.row_types.issuperset(map(type, rows)):
@@ -196,11 +200,11 @@ class Overlay(StagedKeys):
             return self._stage_all_over(rows, keys)
         except MemoryError:
             raise
-        except Exception:  # told by stage
+        except Exception:  # stage raises it
             return None
 
     def _stage_all_new(self, rows: list[Row], keys: list[Key]) -> int | None:
-        """Rows of which none is there. Keys of unique indexes may be among them, where none of them is taken."""
+        """Stage rows of which none exists. Keys of unique indexes are allowed if none of them is taken."""
         store = self.store
         if not self.key_shape.all_fit(keys):
             return None
@@ -227,7 +231,7 @@ class Overlay(StagedKeys):
         return len(rows)
 
     def _stage_all_over(self, rows: list[Row], keys: list[Key]) -> int | None:
-        """Rows of which each is there. Raises KeyError where one is not.
+        """Stage rows of which each replaces an existing one. Raises KeyError if one does not exist.
 
         100 rows with four indexes, of which one moves, take 4.2 us each; one by one they take 10.5 us.
         """
@@ -263,7 +267,7 @@ class Overlay(StagedKeys):
         return len(rows)
 
     def stage_deletion(self, key: Key, old: Row, staged: State | None) -> None:
-        """Stage that the row, which is there, is gone."""
+        """Stage the deletion of an existing row."""
         keys = staged[3] if staged is not None else self.keys_of_stored(old)
         try:
             self.moved = True
@@ -282,7 +286,7 @@ class Overlay(StagedKeys):
             raise
 
     def unstage(self, staged: dict[Key, State | None]) -> None:
-        """Put back what was staged for these keys before a call that failed, or was interrupted (Ctrl-C, MemoryError).
+        """Restore what was staged for these keys before a call that failed or was interrupted (Ctrl-C, MemoryError).
 
         Cost: O(staged rows).
         """

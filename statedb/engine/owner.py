@@ -1,4 +1,4 @@
-"""Owners: the right to write tables that nobody else may write."""
+"""Owners: the exclusive right to write tables."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from .transaction import WriteTransaction
 
 
 class Owner:
-    """The only writer of some tables: a source, a derivation. All others may still read and watch them.
+    """The only writer of some tables, such as a source or a derivation. Everybody may still read and watch them.
 
-    ``Database.own`` makes one. Write with ``owner.write()``; ``db.write`` of an owned table raises TableOwned, which
-    names the owner. ``release`` gives the tables back; a ``with`` block does it at its end. Dropping an owner does not.
+    Made by ``Database.own``. Write with ``owner.write()``: ``db.write`` of an owned table raises TableOwned, which
+    names the owner. ``release``, or the end of a ``with`` block, gives the tables back. Garbage collection of the owner
+    does not.
     """
 
     __slots__ = ("_release", "_write", "_write_async", "name", "tables")
 
     def __init__(self, name: str, tables: tuple[AnyTable, ...], ways: tuple[Callable[..., Any], ...]) -> None:
-        """``Database.own`` makes these."""
+        """Made by ``Database.own``."""
         self.name = name
         """The name of the owner, for messages."""
         self.tables = tables
@@ -33,7 +34,7 @@ class Owner:
         return f"<Owner {self.name} of {', '.join([table.name for table in self.tables])}>"
 
     def write(self, *tables: AnyTable, timeout: float | None = None) -> WriteTransaction:
-        """Open a transaction on these tables, or on all that it owns; other tables may be named as well."""
+        """Open a transaction on these tables, or on all that it owns. Other tables may be named as well."""
         txn: WriteTransaction = self._write(*(tables or self.tables), owner=self, timeout=timeout)
         return txn
 
@@ -47,7 +48,7 @@ class Owner:
         return opening
 
     def release(self) -> None:
-        """Give up the tables, so that others may write them again. Repeated calls do nothing."""
+        """Give up the tables, so that others may write them again. Idempotent."""
         self._release(self)
 
     def __enter__(self) -> Self:

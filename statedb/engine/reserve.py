@@ -1,7 +1,7 @@
-"""The write reservation of a table: the transaction that may write it now. Knows nothing of rows.
+"""The write reservation of a table: which transaction may write it now. Knows nothing of rows.
 
-A plain lock could be lost when an interrupt falls between taking it and writing down who took it. Here both are one
-atomic step: ``dict.setdefault`` puts the holder in, or finds another one.
+A plain lock could be lost if an interrupt came between taking it and recording who took it. Here both are one atomic
+step: ``dict.setdefault`` stores the holder, or returns another one.
 """
 
 from __future__ import annotations
@@ -16,53 +16,54 @@ from .errors import NestedWrite, WriteTimeout
 from .wakers import TaskWaker
 
 HOLDER = "holder"
-HOW = "how"
-FREES = "frees"
+DECISION = "decision"
+RELEASER = "releaser"
 COMMITTED = "committed"
 ABORTED = "aborted"
 _RECHECK_S = 1.0
-"""The longest sleep between two checks of a table, in case an interrupt has swallowed a release."""
+"""The longest wait between two checks of a table, in case an interrupt has prevented a wake-up."""
 
 
 class Gate(Protocol):
-    """What a waiting transaction sleeps on: a lock, or what resumes a task."""
+    """What a waiting transaction blocks on: a lock, or a waker that resumes a task."""
 
     def release(self) -> None:
-        """Wake the waiter. RuntimeError where it was woken already."""
+        """Wake the waiter. Raises RuntimeError if it was already woken."""
 
 
 class Holder:
-    """One write transaction as seen by its tables: its thread or task, and whether it still may write."""
+    """One write transaction as its tables see it: its thread or task, and whether it may still write."""
 
     __slots__ = ("closed", "outcome", "reserved", "task", "thread", "torn")
 
     def __init__(self, reserved: tuple[Any, ...]) -> None:
-        """``reserved`` are the tables it writes; each has a name."""
+        """``reserved`` are the tables that it writes. Each has a name."""
         self.reserved = reserved
         self.thread = get_ident()
         self.task: Any = None
-        """The asyncio task that opened it without blocking; None where a thread did."""
+        """The asyncio task that opened it without blocking. None if a thread opened it."""
         self.outcome: dict[str, Any] = {}
-        """Its one outcome under ``HOW``, once there is one: see `decide`.
+        """Its one outcome under ``DECISION``, once it is decided: see `decide`.
 
-        Under ``FREES`` the abort that frees the tables: a list with its thread.
+        Under ``RELEASER``, the call of ``abort`` that releases the tables: a list with its thread.
         """
         self.closed: str = ""
-        """The outcome once more, for the hot checks; empty while it is open."""
+        """A copy of the outcome for checks on hot paths; empty while the transaction is open."""
         self.torn: Callable[[], None] | None = None
-        """Finishes its commit and frees its tables, where exceptions kept it from doing so itself."""
+        """Finishes its commit and releases its tables, if exceptions kept it from doing so itself."""
 
     def decide(self, how: str) -> bool:
-        """Commit or abort: the first to decide wins, from whatever thread; the others touch nothing. Idempotent.
+        """Commit or abort: the first decision wins, from any thread. Idempotent.
 
-        ``dict.setdefault`` is one atomic step, so there is no gap in which both could win, and an interrupt before or
-        after it leaves the question answered or open, never in between:
+        Whoever decides later, and differently, must change nothing. ``dict.setdefault`` is one atomic step, so there is
+        no gap in which both could win. An interrupt before or after it leaves the outcome open or decided, never in
+        between:
 
             commit in thread A          abort in thread B
-            setdefault -> committed     setdefault -> committed: not ours, return
-            changes the tables          (frees nothing, so no second writer comes in)
+            setdefault -> committed     setdefault -> committed: lost, return
+            changes the tables          (releases nothing, so no second writer can start)
         """
-        decided: str = self.outcome.setdefault(HOW, how)
+        decided: str = self.outcome.setdefault(DECISION, how)
         self.closed = decided
         return decided == how
 
@@ -88,19 +89,19 @@ class Reservation:
     __slots__ = ("_name", "holder", "waited_s", "waiting", "waits")
 
     def __init__(self, name: str) -> None:
-        """``name`` is the table's, for messages."""
+        """``name`` is the name of the table, for messages."""
         self._name = name
         self.holder: dict[str, Holder] = {}
         self.waiting: dict[Gate, None] = {}
-        """The gates of waiting transactions, in order. No Condition: an interrupt could leave its lock held."""
+        """The gates of waiting transactions, in order. Not a Condition: an interrupt could leave its lock held."""
         self.waits = 0
         self.waited_s = 0.0
 
     def take(self, holder: Holder, deadline: float | None = None) -> None:
-        """Wait until the table is free, and take it. Raises NestedWrite where that could never happen.
+        """Wait until the table is free, and take it. Raises NestedWrite if that could never happen.
 
-        ``deadline`` is on the monotonic clock: raises WriteTimeout when it has passed. ``holder`` is in the open for
-        callers on the hot path, who try the one atomic step themselves.
+        ``deadline`` is on the monotonic clock; raises WriteTimeout after it. Callers on hot paths do the first atomic
+        step on ``holder`` themselves.
         """
         current = self.holder.setdefault(HOLDER, holder)
         if current is not holder:
@@ -111,8 +112,9 @@ class Reservation:
     def release(self, holder: Holder) -> None:
         """Free the table for the next transaction. Does nothing if this holder does not have it. Idempotent.
 
-        Called for a holder by one thread at a time, and not from a handler that interrupts it (see ``_let_go`` of the
-        transaction): between the look and the step that frees the table, another writer could have come in.
+        For one holder it is called by one thread at a time, and not by a handler that interrupts that thread (see
+        ``WriteTransaction._release_tables``): otherwise another writer could take the table between the check and the
+        ``del``.
         """
         if self.holder.get(HOLDER) is holder:
             del self.holder[HOLDER]
@@ -120,10 +122,10 @@ class Reservation:
             self._open_next_gate()
 
     def refuse_nested(self, current: Holder, holder: Holder) -> None:
-        """Raise NestedWrite where the one that holds the table cannot go on before the one that waits for it."""
-        freeing = current.outcome.get(FREES)
+        """Raise NestedWrite if the holder of the table cannot continue before the one that waits for it."""
+        freeing = current.outcome.get(RELEASER)
         if freeing is not None and freeing[0] != holder.thread:
-            return  # it was aborted, and another thread is about to free the table
+            return  # aborted: another thread is about to free the table
         if current.thread == holder.thread and (holder.task is None or holder.task is current.task):
             raise NestedWrite(
                 f"table {self._name!r} is being written by an open transaction of this same thread "
@@ -131,7 +133,7 @@ class Reservation:
             )
 
     def timed_out(self, current: Holder) -> WriteTimeout:
-        """The error after waiting for too long."""
+        """The error for a wait that took too long."""
         return WriteTimeout(
             f"table {self._name!r} is still being written by another transaction (on {current.tables}); "
             "try again, or wait longer"
@@ -141,7 +143,7 @@ class Reservation:
         gate = Lock()
         begun = monotonic()
         try:
-            self.waiting[gate] = None  # first the gate, then the look: a release between them opens it
+            self.waiting[gate] = None  # add the gate before the check: a release in between opens it
             while (current := self.holder.setdefault(HOLDER, holder)) is not holder:
                 if current.torn is not None:
                     current.torn()
@@ -155,7 +157,9 @@ class Reservation:
             self._stop_waiting(gate)
 
     async def take_in_task(self, holder: Holder, deadline: float | None) -> None:
-        """`take`, while the loop goes on. A transaction of another task of this thread is waited for as well."""
+        """`take` for a task: the event loop runs while it waits. Also waits for transactions of other tasks of this
+        thread.
+        """
         begun = 0.0
         while (current := self.holder.setdefault(HOLDER, holder)) is not holder:
             begun = begun or monotonic()
@@ -164,7 +168,7 @@ class Reservation:
                 continue
             self.refuse_nested(current, holder)
             gate = _TaskGate()
-            self.waiting[gate] = None  # first the gate, then the look, as above
+            self.waiting[gate] = None  # add the gate before the check, as above
             try:
                 left = _RECHECK_S if deadline is None else min(_RECHECK_S, deadline - monotonic())
                 if left <= 0:
@@ -177,11 +181,11 @@ class Reservation:
             self._waited(begun)
 
     def _waited(self, begun: float) -> None:
-        self.waits += 1  # by the holder alone
+        self.waits += 1  # only the holder writes it
         self.waited_s += monotonic() - begun
 
     def _stop_waiting(self, gate: Gate) -> None:
-        """Forget a gate. One that gave up, or was cancelled, just when it was opened passes that on to the next."""
+        """Remove a gate. If it was opened just as its waiter gave up or was cancelled, open the next one instead."""
         self.waiting.pop(gate, None)
         if HOLDER not in self.holder:
             self._open_next_gate()
@@ -191,4 +195,4 @@ class Reservation:
             try:
                 gate.release()
             except RuntimeError:
-                pass  # it is open already
+                pass  # already open

@@ -1,4 +1,4 @@
-"""One row before and after: what change streams tell, and what a transaction has staged."""
+"""One row before and after a change: what change streams return, and what a transaction has staged."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _REVISION = itemgetter(1)
 
 
 class Change(NamedTuple, Generic[R]):
-    """One row at its newest state: inserted or replaced, or deleted; then it is the row that was deleted.
+    """The newest state of one changed row. If ``deleted``, ``row`` is the row that was deleted.
 
-    ``old`` is the row at the beginning of the batch, as the batch before left it; None where there was none. Where a
-    row was replaced and then deleted between two batches, ``old`` is what was told before, ``row`` what was deleted.
+    ``old`` is the row after the previous batch, or None if there was none. If a row was replaced and then deleted
+    between two batches, ``old`` is the row of the previous batch and ``row`` the one that was deleted.
     """
 
     row: R
@@ -27,13 +27,14 @@ class Change(NamedTuple, Generic[R]):
 
 
 as_change: Callable[[tuple[Any, int, bool, Any]], Change[Any]] = partial(tuple.__new__, Change)
-"""A change made of its four values: at half the cost of calling the class, which large batches feel."""
+"""Makes a Change of a tuple of its four values, at half the cost of calling the class. Large batches need it."""
 
 
 def changes_of(undo: Undo, redo: Redo) -> tuple[Change[Any], ...]:
-    """What differs between two states of a table, each row once, in revision order: before (undo) and after (redo).
+    """The differences between two states of a table, each row once, in revision order.
 
-    A row that was not there and is not there is no change. ``undo`` may leave out rows that were not there.
+    ``undo`` is before, ``redo`` after. A row that exists in neither state is no change. ``undo`` may omit rows that did
+    not exist.
     """
     changes = [
         as_change((row, revision, deleted, None if (before := undo.get(key)) is None else before[0]))

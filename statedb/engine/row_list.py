@@ -1,4 +1,4 @@
-"""The rows of a table in the order of their keys, as one list that readers bring up to date."""
+"""The rows of a table in key order, as one list that readers update."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _FEW = 256
 
 
 def patched(ordered: list[Any], rows: Mapping[Any, Any], key_of: Callable[[Any], Any]) -> list[Any]:
-    """A copy of a list of rows in key order, with these rows in their places; None for a key takes its row out.
+    """A copy of a list of rows in key order, with these rows put in. A key with None has its row removed.
 
-    Cost: a copy at C speed, and O(log n) for each of the keys.
+    Cost: a copy at C speed, and O(log n) for each key.
     """
     ordered = ordered.copy()
     added: list[Any] = []
@@ -46,10 +46,10 @@ def patched(ordered: list[Any], rows: Mapping[Any, Any], key_of: Callable[[Any],
 
 
 class RowList:
-    """The newest rows in key order. The same bargain as `Order`: writers only name the keys that they touched.
+    """The newest rows in key order. As in `Order`, writers only record the keys that they changed.
 
-    A writer calls ``touch`` after it changed the dict; a reader copies the list and patches the copy. Lists that were
-    handed out are never changed. Until somebody reads all rows in order, or where much changed since, there is none.
+    A writer calls ``touch`` after it has changed the dict. A reader copies the list and updates the copy. Lists that
+    were returned are never changed. There is no list until somebody reads all rows in order, or after many changes.
     """
 
     __slots__ = ("_busy", "_key_of", "_list", "_lock", "_rows", "_touched_keys", "touched")
@@ -62,11 +62,11 @@ class RowList:
         self._busy = False
         self._list: list[Any] | None = None
         self.touched: deque[list[Any]] | None = None
-        """Keys of rows that came, went or were replaced since; None where there is no list."""
+        """Keys of rows that were added, removed or replaced since. None if there is no list."""
         self._touched_keys = 0
 
     def touch(self, keys: list[Any]) -> None:
-        """Remember keys that were written. Where they are many, the list is forgotten instead. Cost: O(1)."""
+        """Record keys that were written. If there are many, the list is dropped instead. Cost: O(1)."""
         touched = self.touched
         if touched is None:
             return
@@ -78,10 +78,10 @@ class RowList:
             touched.append(keys)
 
     def all(self) -> list[Any]:
-        """All rows in order; do not change the list. Like every answer it may hold what a later commit wrote.
+        """All rows in key order; do not change the list.
 
-        The lock lets this thread in once more: a finalizer or signal handler that comes here while keys are compared
-        finds ``_busy`` and sorts for itself.
+        As in every read of the newest rows, it may include a later commit. The lock is re-entrant: a finalizer or
+        signal handler that calls this while keys are compared finds ``_busy`` and sorts a copy.
         """
         with self._lock:
             if self._busy:
@@ -97,31 +97,32 @@ class RowList:
         if ordered is None or touched is None:
             self._touched_keys = 0
             self._list = None
-            touched = self.touched = deque()  # first collect, then copy: no key falls between
+            touched = self.touched = deque()  # first record changes, then copy, so that no key is missed
             ordered = sorted(self._rows.copy().values(), key=self._key_of)
         elif touched:
-            self._list = None  # where the rest raises, the keys taken from ``touched`` are lost, and so is the list
+            self._list = None  # if the rest raises, keys taken from ``touched`` are lost, so the list must be too
             changed: dict[Any, None] = {}
             while touched:
                 changed.update(dict.fromkeys(touched.popleft()))
             self._touched_keys = 0
             ordered = patched(ordered, dict(zip(changed, map(self._rows.get, changed))), self._key_of)
-        if self.touched is touched:  # else a writer has forgotten it meanwhile
+        if self.touched is touched:  # otherwise a writer has dropped it meanwhile
             self._list = ordered
         return ordered
 
     def between(self, low: Any, high: Any) -> list[Any] | None:
-        """The rows with ``low <= key < high``, or None where the list is not up to date. Cost: O(log n + result).
+        """The rows with ``low <= key < high``, or None if the list is not up to date. Cost: O(log n + result).
 
-        Takes no lock: lists are never changed once they are here. What counts is the order of the two reads:
+        Takes no lock: a published list is never changed. The order of the two reads matters:
 
-            this reader                     a reader that brings the list up to date
-            sees that nothing is touched    takes the list away
+            this reader                     a reader that updates the list
+            sees that nothing is touched    removes the list
             reads the list                  takes the touched keys
-                                            puts the new list there
+                                            publishes the new list
 
-        So keys that are not touched any more are in the list that is read afterwards. The other way round, a list from
-        before and touched keys from after it would pass. A commit that comes in between has a link before it touches.
+        So keys that are no longer in ``touched`` are in the list that is read afterwards. In the other order, this
+        could combine an old list with a ``touched`` that is already empty. A commit that comes in between has a link
+        before it touches keys.
         """
         touched = self.touched
         if touched is None or touched:
@@ -134,14 +135,14 @@ class RowList:
         return ordered[start:stop]
 
     def after_fork(self) -> None:
-        """In a child process: a thread that is not here may have been in the midst of this."""
+        """In a child process: reset what a thread of the parent may have left in the middle of a change."""
         self._lock = RLock()
         if self._busy:
             self._busy = False
             self.touched = self._list = None
 
     def check(self) -> None:
-        """Raise AssertionError where the list, if there is one, is not that of the rows. For tests; no writer."""
+        """Raise AssertionError if the list does not match the rows. For tests, while nobody writes."""
         if self._list is not None and self.touched is not None:
             rows = self._rows.copy()
-            assert self.all() == [rows[key] for key in sorted(rows)], "the list of rows in order is not theirs"
+            assert self.all() == [rows[key] for key in sorted(rows)], "the list of rows in order is wrong"

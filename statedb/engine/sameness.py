@@ -1,6 +1,6 @@
-"""When two rows are the same: by what is stored in them, type and all fields, and not by ``==`` alone.
+"""When two rows are the same: by type and all fields, not by ``==`` alone. Knows no tables.
 
-``==`` overlooks what an update may be about: ``1 == True == 1.0``, and fields with ``compare=False``. Knows no tables.
+``==`` ignores differences that an update may be about: ``1 == True == 1.0``, and fields with ``compare=False``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from operator import attrgetter
 from typing import Any
 
 PLAIN = frozenset({str, bytes, int, bool, type(None)})
-"""Types whose values are the same exactly where they are equal."""
+"""Types whose values are the same exactly if they are equal."""
 
 
 class _Getters(dict[type, "Callable[[Any], tuple[Any, ...]] | None"]):
-    """What takes all fields out of a value, by its type; None for values without fields."""
+    """The function that extracts all fields of a value, cached by its type. None for values without fields."""
 
     def __missing__(self, kind: type) -> Callable[[Any], tuple[Any, ...]] | None:
         getter = self[kind] = _getter(kind)
@@ -43,7 +43,7 @@ _GETTERS = _Getters()
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal, of the same type, and so are all their fields. Raises what their ``==`` raises.
+    """Whether two values are equal and of the same type, and so are all their fields. Raises what their ``==`` raises.
 
     >>> same((1, "a"), (1, "a")), same((1, "a"), (True, "a")), same(1, 2)
     (True, False, False)
@@ -51,7 +51,7 @@ def same(one: Any, other: Any) -> bool:
     if one is other:
         return True
     kind = type(one)
-    if kind is not type(other) or not one == other:  # noqa: SIM201  # a class may define one of the two alone
+    if kind is not type(other) or not one == other:  # noqa: SIM201  # a class may define only one of the two
         return False
     if isinstance(one, frozenset):
         return {(type(element), element) for element in one} == {(type(element), element) for element in other}
@@ -62,6 +62,6 @@ def same(one: Any, other: Any) -> bool:
     types = list(map(type, fields))
     if types != list(map(type, others)):
         return False
-    if PLAIN.issuperset(types):  # at C speed: most rows
+    if PLAIN.issuperset(types):  # most rows, at C speed
         return bool(fields == others)
     return all(map(same, fields, others))

@@ -1,4 +1,4 @@
-"""Tables and indexes as declarations: a class per table, a constant per index. Knows no rows and no database."""
+"""Declarations of tables and indexes: a class for each table, a constant for each index. Knows no rows, no database."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ N = TypeVar("N", bound=Network)
 T = TypeVar("T", str, bytes)
 
 Keys = tuple[Any, ...]
-"""The keys of one row in one index, none, one or several (Any: keys are the user's)."""
+"""The keys of one row in one index: none, one or several (Any: the types are the user's)."""
 
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_\-]{0,30}")
 _VALUE_TYPES = (str, bytes, int, float, complex, bool, tuple, frozenset, Enum)
 
 
 class AnyIndex(Generic[K, R]):
-    """What all indexes share: a pure function from a row to its keys, and a place in one table.
+    """What all indexes share: a pure function from a row to its keys, and a position in one table.
 
-    ``name``, ``table`` and ``position`` are set when the table class is created; the primary stands at 0.
+    ``name``, ``table`` and ``position`` are set when the table class is created. The primary index has position 0.
     """
 
     unique: ClassVar[bool] = False
@@ -37,7 +37,9 @@ class AnyIndex(Generic[K, R]):
     position: int = -1
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Take the attribute's name. Where it has one, the table says what is wrong: errors here are wrapped."""
+        """Take the name of the attribute. A second name is reported by the table class: errors raised here would be
+        wrapped.
+        """
         self.name = self.name or name
 
     def __repr__(self) -> str:
@@ -46,22 +48,22 @@ class AnyIndex(Generic[K, R]):
         return f"<{type(self).__name__} {table.name + '.' if table else ''}{self.name}>"
 
     def keys_of(self, row: R) -> Keys:
-        """The normalised keys of a row in this index, as stored."""
+        """The keys of a row in this index, normalised as stored."""
         raise NotImplementedError
 
     def extractor(self) -> tuple[Callable[[R], Any], Callable[[Any], Keys]]:
-        """Two functions: what takes a row's keys, and what makes a tuple of its answer where it is none."""
+        """Two functions: one returns a row's keys, the other converts its result to a tuple if it is not one."""
         return self.keys_of, tuple
 
     def normal(self, key: Any) -> Any:
-        """A key from a caller as it is stored."""
+        """A key given by a caller in its stored form."""
         return key
 
 
 class UniqueIndex(AnyIndex[K, R]):
-    """At most one row per key. The function gives the row's key, or None: the row is not in this index.
+    """At most one row per key. The function returns the key of a row, or None if the row is not in this index.
 
-    The primary index of a table is one, and there every row must have a key.
+    The primary index of a table is a UniqueIndex in which every row must have a key.
     """
 
     unique: ClassVar[bool] = True
@@ -71,7 +73,7 @@ class UniqueIndex(AnyIndex[K, R]):
         self.key = key
 
     def __call__(self, row: R) -> K:
-        """The key of a row. Raises IndexFunctionError where the row has none."""
+        """The key of a row. Raises IndexFunctionError if the row has none."""
         key = self.key(row)
         if key is None:
             raise IndexFunctionError(f"index {self.name!r} has no key for {row!r}")
@@ -86,31 +88,31 @@ class UniqueIndex(AnyIndex[K, R]):
 class UniqueKeysIndex(UniqueIndex[K, R]):
     """A unique index in which a row may have several keys: at most one row per key. Never a primary index.
 
-    The function gives an iterable of keys, as that of `Index` does: the names and aliases of a host, say.
+    The function returns an iterable of keys, as for `Index`. An example is the name and the aliases of a host.
     """
 
     def __init__(self, keys: Callable[[R], Iterable[K]]) -> None:
-        """``keys`` must be pure, total and thread-safe; a tuple is the cheapest answer. Duplicates count once."""
+        """``keys`` must be pure, total and thread-safe. A tuple is the cheapest result. Duplicates count once."""
         self._keys = Index[K, R](keys)
 
     def __call__(self, row: R) -> K:
-        """Refused: a row may have several keys, or none."""
-        raise IndexFunctionError(f"index {self.name!r} may have several keys for {row!r}; ask keys_of(row)")
+        """Raises IndexFunctionError: a row may have several keys or none."""
+        raise IndexFunctionError(f"index {self.name!r} may have several keys for {row!r}; call keys_of(row)")
 
     def keys_of(self, row: R) -> Keys:
         """The keys as a tuple."""
         return self._keys.keys_of(row)
 
     def extractor(self) -> tuple[Callable[[R], Any], Callable[[Any], Keys]]:
-        """As that of `Index`."""
+        """As for `Index`."""
         return self._keys.extractor()
 
 
 class Index(AnyIndex[K, R]):
-    """Any number of rows per key, any number of keys per row. The function gives an iterable of keys."""
+    """Any number of rows per key, any number of keys per row. The function returns an iterable of keys."""
 
     def __init__(self, keys: Callable[[R], Iterable[K]]) -> None:
-        """``keys`` must be pure, total and thread-safe; a tuple is the cheapest answer. Duplicates count once."""
+        """``keys`` must be pure, total and thread-safe. A tuple is the cheapest result. Duplicates count once."""
         self.keys = keys
 
     def keys_of(self, row: R) -> Keys:
@@ -119,28 +121,28 @@ class Index(AnyIndex[K, R]):
         return keys if type(keys) is tuple else self._tuple_of(keys)
 
     def extractor(self) -> tuple[Callable[[R], Any], Callable[[Any], Keys]]:
-        """The user's own function, called without a detour: most give a tuple already."""
+        """The user's own function, called directly: most return a tuple already."""
         return self.keys, self._tuple_of
 
     def _tuple_of(self, keys: Any) -> Keys:
         if isinstance(keys, (str, bytes)):
-            raise IndexFunctionError(f"the function gave {keys!r}, which is one key; give an iterable, ({keys!r},)")
+            raise IndexFunctionError(f"the function returned {keys!r}, which is one key; give an iterable, ({keys!r},)")
         return tuple(keys)
 
 
 class TextPrefixIndex(Index[T, R]):
-    """An index of text or bytes whose keys are prefixes: what it is asked for is longer than what it holds.
+    """An index of text or bytes whose keys are prefixes of what is looked up.
 
-    The view also finds the rows under the longest key that a text begins with, and under all such keys: routes by the
-    path of a request, rules by the name of an interface. Otherwise it is an `Index`.
+    The view also finds the rows under the longest key that is a prefix of a text, and under all such keys. Examples are
+    routes by the path of a request, and rules by the name of an interface. Otherwise it is an `Index`.
     """
 
 
 class PrefixIndex(AnyIndex[N, R]):
-    """IP networks: rows by the longest prefix of an address, by all covering ones, by all within a network.
+    """An index of IP networks: longest prefix match of an address, all covering networks, all networks within one.
 
-    The function gives an iterable of networks or addresses: text, 4 or 16 packed bytes, or ipaddress objects; host bits
-    are masked off. IPv4 and IPv6 do not mix: ``::/0`` covers no IPv4 address.
+    The function returns an iterable of networks or addresses: text, 4 or 16 packed bytes, or ipaddress objects. Host
+    bits are cleared. IPv4 and IPv6 are separate: ``::/0`` covers no IPv4 address.
     """
 
     def __init__(self, networks: Callable[[R], Iterable[N]]) -> None:
@@ -156,7 +158,9 @@ class PrefixIndex(AnyIndex[N, R]):
         if type(networks) is tuple and len(networks) == 1:  # most: 0.5 us, and 0.9 us by the general form
             return (pack(networks[0]),)
         if isinstance(networks, (str, bytes)):
-            raise IndexFunctionError(f"the function gave {networks!r}, one network; give an iterable, ({networks!r},)")
+            raise IndexFunctionError(
+                f"the function returned {networks!r}, which is one network; give an iterable, ({networks!r},)"
+            )
         return tuple([pack(network) for network in networks])
 
     def normal(self, key: Any) -> bytes:
@@ -165,7 +169,7 @@ class PrefixIndex(AnyIndex[N, R]):
 
 
 def _is_frozen(kind: type) -> bool:
-    """Whether values of this class cannot be changed, as far as a class can tell."""
+    """Whether values of this class are immutable, as far as the class can tell."""
     config = getattr(kind, "__struct_config__", None)
     if config is not None:
         return bool(config.frozen)
@@ -178,7 +182,7 @@ def _is_frozen(kind: type) -> bool:
 
 
 def check_row_type(table: str, kind: type) -> None:
-    """Refuse row types that can be changed in place. Raises InvalidTable."""
+    """Reject row types that can be changed in place. Raises InvalidTable."""
     if not _is_frozen(kind):
         raise InvalidTable(
             f"table {table!r}: rows of type {kind.__name__} can be changed in place; use a frozen msgspec Struct, "
@@ -187,7 +191,7 @@ def check_row_type(table: str, kind: type) -> None:
 
 
 def _row_type_of(bases: Iterable[Any]) -> Any:
-    """R of the ``Table[K, R]`` among the bases; None where it is not written there."""
+    """``R`` of ``Table[K, R]`` among the bases. None if it is not given."""
     for base in bases:
         origin = get_origin(base)
         if isinstance(origin, type) and issubclass(origin, Table):
@@ -196,9 +200,9 @@ def _row_type_of(bases: Iterable[Any]) -> Any:
 
 
 class Table(Generic[K, R]):
-    """A table's declaration: its name, its row type, its indexes. Never instantiated.
+    """The declaration of a table: its name, its row type, its indexes. Never instantiated.
 
-    Subclass it with the key and row types, give it a ``name`` and a ``primary`` index; every other index attribute
+    Subclass it with the key and row types, and give it a ``name`` and a ``primary`` index. Every other index attribute
     is a secondary index. Names match ``[a-z][a-z0-9_-]{0,30}``. Raises InvalidTable at class creation.
 
     >>> class Words(Table[str, str], name="words"):
@@ -208,7 +212,7 @@ class Table(Generic[K, R]):
     ('words', ['primary', 'by_letter'])
     """
 
-    # Not ClassVars: so both type checkers compare a subclass's primary with Table[K, R].
+    # Not a ClassVar, so that both type checkers compare a subclass's primary with Table[K, R].
     primary: UniqueIndex[K, R]
     name: ClassVar[str] = ""
     indexes: ClassVar[dict[str, AnyIndex[Any, Any]]] = {}
@@ -247,20 +251,20 @@ class Table(Generic[K, R]):
 
     @classmethod
     def _check_attributes(cls) -> None:
-        """Refuse indexes under names that tables use themselves, and those of another class. Raises InvalidTable."""
+        """Reject indexes with the name of an attribute of Table, and those of another class. Raises InvalidTable."""
         for attribute in dir(cls):
             index = inspect.getattr_static(cls, attribute)
             if not isinstance(index, AnyIndex):
                 continue
             if attribute != "primary" and hasattr(Table, attribute):
                 raise InvalidTable(
-                    f"{cls.__name__}: an index cannot be called {attribute!r}, for that is what every table says about "
-                    "itself; choose another name"
+                    f"{cls.__name__}: an index cannot be called {attribute!r}, because every table has an attribute "
+                    "of that name; choose another name"
                 )
             if attribute not in cls.__dict__ or index.name != attribute or hasattr(index, "table"):
                 raise InvalidTable(
                     f"{cls.__name__}: index {attribute!r} belongs to another table or class, or has another name as "
-                    "well; one index object is one index of one table: make a new one in the class itself"
+                    "well; an index object belongs to one table: make a new one in the class itself"
                 )
 
     @classmethod
@@ -277,9 +281,9 @@ class Table(Generic[K, R]):
 
     @classmethod
     def named(cls, name: str) -> type[Self]:
-        """Another table with the same indexes and rows, under a name of its own: one for each cluster, say.
+        """Another table with the same indexes and rows under another name, for example one for each cluster.
 
-        Each call makes a new one, so keep it; ``db.table(name)`` finds it once it is registered. Raises InvalidTable.
+        Each call makes a new table, so keep it. ``db.table(name)`` finds it once it is registered. Raises InvalidTable.
 
         >>> class Words(Table[str, str], name="words"):
         ...     primary = UniqueIndex[str, str](lambda word: word)

@@ -1,6 +1,6 @@
 """Key shapes: the exact recursive type of a key.
 
-A comparison must never fail in a reader, so all keys of one index have one shape: the writer checks every new key
+A comparison must never fail in a reader. So all keys of one index have the same shape: the writer checks every new key
 against the shape of the first.
 """
 
@@ -17,11 +17,11 @@ from .keys import GETTERS, fields_of
 
 _UNORDERED = (set, frozenset, dict, complex)
 PLAIN = frozenset({str, bytes, int, bool})
-"""Types whose values are all hashable and totally ordered: a key of one of them needs no look inside."""
+"""Types whose values are all hashable and totally ordered. A key of such a type needs no further check."""
 
 
 def _shape(key: Any) -> Any:
-    # A type without an order raises here, once, and not in a reader. Every field is asked: tuples pass equal ones over.
+    # A type without an order raises here and not in a reader. Every field is tested: tuples skip fields that are equal.
     lt(key, key)
     fields = fields_of(key)
     if fields is not None:
@@ -29,14 +29,14 @@ def _shape(key: Any) -> Any:
     if isinstance(key, _UNORDERED):
         raise InvalidKey(f"{type(key).__name__} has no total order; use a sorted tuple")
     if key != key:  # floats and decimals; a signalling NaN raises, see shape_of
-        raise InvalidKey("NaN cannot be found again; leave the row out of the index instead")
+        raise InvalidKey("NaN does not equal itself and could not be looked up; leave the row out of the index")
     if isinstance(key, (datetime, time)):
-        return (type(key), type(key.utcoffset()))  # naive and aware ones do not compare
+        return (type(key), type(key.utcoffset()))  # naive and aware values cannot be compared
     return type(key)
 
 
 def shape_of(key: Any) -> Any:
-    """The recursive type shape of a key; keys of equal shape can be ordered. Raises InvalidKey.
+    """The recursive type of a key. Keys of equal shape can be ordered. Raises InvalidKey.
 
     >>> shape_of("a")
     <class 'str'>
@@ -55,12 +55,14 @@ def shape_of(key: Any) -> Any:
 
 
 def fits_none(_: Any) -> bool:
-    """The test of an index without a cheap one."""
+    """The check for shapes that have no cheap one."""
     return False
 
 
 def fits_of(shape: Any) -> Callable[[Any], bool]:
-    """A cheap test that says yes only to keys of exactly this shape: for compounds of plain fields, else `fits_none`.
+    """A cheap check that is true only for keys of exactly this shape: for compounds of plain fields.
+
+    `fits_none` for all other shapes.
 
     >>> fits = fits_of(shape_of(("a", 1)))
     >>> fits(("b", 2)), fits(("b", "c")), fits("b")
@@ -98,37 +100,37 @@ def all_fits_of(shape: Any) -> Callable[[list[Any]], bool]:
 
 
 class KeyShape:
-    """What the keys of one index look like: nothing is known, or the shape of the first one; every other must have it.
+    """The shape of the keys of one index: unknown, or the shape of the first key, which every other key must have.
 
-    The shape of a table's keys is learned when a transaction with its first key commits, and is never forgotten: old
-    snapshots compare with keys of today. Hot paths ask ``type(key) is shape.plain or shape.fits(key)``.
+    The table learns it when a transaction with the first key commits, and never forgets it: old snapshots compare their
+    keys with new ones. Hot paths test ``type(key) is shape.plain or shape.fits(key)``.
     """
 
     __slots__ = ("all_fits", "fits", "plain", "position", "shape")
 
     def __init__(self, position: int, shape: Any = None) -> None:
-        """Of the index at this position, the primary at 0."""
+        """For the index at this position; the primary index has position 0."""
         self.position = position
         self.learn(shape)
 
     def learn(self, shape: Any) -> None:
-        """Demand this shape from now on; None demands nothing. Idempotent."""
+        """Require this shape from now on. None requires nothing. Idempotent."""
         self.shape = shape
         self.plain: type | None = shape if isinstance(shape, type) and shape in PLAIN else None
         self.fits = fits_of(shape)
         self.all_fits = all_fits_of(shape)
 
     def all_fit(self, keys: list[Any]) -> bool:
-        """Whether all of these keys surely have the shape; at C speed where they are of a plain type, or compounds."""
+        """Whether all of these keys are known to have the shape. At C speed for plain types and compounds of them."""
         return {self.plain}.issuperset(map(type, keys)) or self.all_fits(keys)
 
     def all_fit_in(self, column: list[tuple[Any, ...]]) -> bool:
-        """Whether all keys of a column, which has those of one row in each place, surely have the shape."""
+        """`all_fit` for a column, which contains a tuple of keys for each row."""
         return self.all_fit(list(chain.from_iterable(column)))
 
 
 def describe(shape: Any) -> str:
-    """A shape for people: ``str``, ``tuple[str, int]``."""
+    """A shape in messages: ``str``, ``tuple[str, int]``."""
     if isinstance(shape, tuple):
         head, *rest = shape
         return f"{head.__name__}[{', '.join(map(describe, rest))}]"

@@ -1,8 +1,8 @@
-"""One row, one transaction: the short way of `Database.insert` and `Database.delete`, where nothing is unusual.
+"""The fast path of `Database.insert` and `Database.delete`: one row in a transaction of its own.
 
-It commits by the same `CommitPlan` as every transaction, and leaves out what only several writes need: the writer and
-its overlay. Whatever is unusual goes the long way: a first key, a key unlike the others, a row that moves between index
-keys, a new row of a table with unique indexes, and all that raises.
+It commits with the same `CommitPlan` as every transaction, without the writer and its overlay, which only several
+writes need. All other cases take the general path: the first key of an index, a key of another type, a row that moves
+between index keys, a new row of a table with unique indexes, and everything that raises.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import Any, TypeAlias
 from .commit import CommitPlan, Part
 from .history import Commit, Pin
 from .index_store import Moves
-from .reserve import COMMITTED, HOLDER, HOW
+from .reserve import COMMITTED, DECISION, HOLDER
 from .sameness import same
 from .states import Key, Redo, Row, Undo
 from .store import TableStore
 
 _NOTHING: Moves = {}
-_UNUSUAL = (False, None, None)
+_NOT_HANDLED = (False, None, None)
 
 Prepared: TypeAlias = "tuple[bool, Part | None, Row | None]"
-"""Whether the short way will do, what it commits (None for nothing), and the row that was there."""
+"""Whether the fast path applies, what it commits (None for nothing), and the row that existed."""
 
 
 def insertion(store: TableStore, row: Row) -> Prepared:
-    """What inserts a row. Called by whoever holds the table."""
+    """Prepare to insert a row. The caller holds the table."""
     if type(row) not in store.row_types:
-        return _UNUSUAL
+        return _NOT_HANDLED
     base = store.root.pins[store.table]
     before = base.commit
     revision = before.revision + 1
@@ -36,21 +36,21 @@ def insertion(store: TableStore, row: Row) -> Prepared:
         old = store.rows.get(key)
         if old is None:
             if store.unique_indexes or (type(key) is not store.key_shape.plain and not store.key_shape.fits(key)):
-                return _UNUSUAL
+                return _NOT_HANDLED
             keys = store.known_keys_of(row)
             if keys is None:
-                return _UNUSUAL
+                return _NOT_HANDLED
         else:
             if old == row and same(old, row):
                 return True, None, old
             old_keys = store.keys_of(old)
             if store.keys_of(row) != old_keys:
-                return _UNUSUAL
-            keys = old_keys  # history keeps them once
+                return _NOT_HANDLED
+            keys = old_keys  # so that history stores the tuple once
     except MemoryError:
         raise
-    except Exception:  # the long way says what is wrong
-        return _UNUSUAL
+    except Exception:  # the general path raises it
+        return _NOT_HANDLED
     redo: Redo = {key: (row, revision, False, keys)}
     undo: Undo = {key: None if old is None else (old, store.revisions[key], False, keys)}
     after = Commit(before.sequence + 1, revision, before.count + (old is None), before.pending)
@@ -58,7 +58,7 @@ def insertion(store: TableStore, row: Row) -> Prepared:
 
 
 def deletion(store: TableStore, key: Key) -> Prepared:
-    """What deletes the row under a key. Called by whoever holds the table."""
+    """Prepare to delete the row under a key. The caller holds the table."""
     base = store.root.pins[store.table]
     before = base.commit
     revision = before.revision + 1
@@ -69,8 +69,8 @@ def deletion(store: TableStore, key: Key) -> Prepared:
         keys = store.keys_of(old)
     except MemoryError:
         raise
-    except Exception:  # the long way says what is wrong
-        return _UNUSUAL
+    except Exception:  # the general path raises it
+        return _NOT_HANDLED
     state = (old, store.revisions[key], False, keys)
     redo: Redo = {key: (old, revision, True, keys)}
     after = Commit(before.sequence + 1, revision, before.count - 1, before.pending)
@@ -78,9 +78,10 @@ def deletion(store: TableStore, key: Key) -> Prepared:
 
 
 def write_one(store: TableStore, prepare: Any, what: Any, owner: object | None) -> tuple[bool, Row | None]:
-    """Take the table, prepare (`insertion` or `deletion`) and commit: whether the short way did, and the row before.
+    """Take the table, call `insertion` or `deletion`, and commit.
 
-    Whatever breaks it, the table is free afterwards, or its next writer finds a torn commit.
+    Returns whether the fast path applied, and the row before. After any exception the table is free, or its next writer
+    finds a torn commit.
     """
     plan = CommitPlan((store,))
     try:
@@ -99,7 +100,7 @@ def write_one(store: TableStore, prepare: Any, what: Any, owner: object | None) 
             plan.finish()
         return done, old
     except BaseException:
-        if plan.outcome.get(HOW) is COMMITTED:
+        if plan.outcome.get(DECISION) is COMMITTED:
             plan.finish_again()
         else:
             store.reservation.release(plan)  # idempotent

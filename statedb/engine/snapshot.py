@@ -18,7 +18,7 @@ from .table_view import TableView
 
 
 def view_of(table: TableView[Any, Any], index: AnyIndex[Any, Any]) -> Any:
-    """The view of any index of a table."""
+    """The view of an index of a table."""
     if index.position == 0:
         return PrimaryIndexView(table)
     source = table._source
@@ -35,16 +35,15 @@ AnyTable = type[Table[Any, Any]]
 
 
 class Snapshot:
-    """All tables at one instant, forever: a mapping from table to view, and from index to view.
+    """All tables at one instant, immutable: a mapping from table to view, and from index to view.
 
-    Cheap to take and to keep: it holds on to nothing but the rows that were changed or deleted since. May be shared
-    by threads.
+    Cheap to take and to keep: a snapshot keeps only the rows that were changed or deleted since. Threads may share it.
     """
 
     __slots__ = ("_pins", "_stores")
 
     def __init__(self, stores: Mapping[Any, TableStore], pins: dict[Any, Pin]) -> None:
-        """``Database.snapshot`` and ``WriteTransaction.commit`` make these."""
+        """Made by ``Database.snapshot`` and ``WriteTransaction.commit``."""
         self._stores = stores
         self._pins = pins
 
@@ -79,7 +78,7 @@ class Snapshot:
         return iter(self._pins)
 
     def __len__(self) -> int:
-        """How many tables."""
+        """The number of tables."""
         return len(self._pins)
 
     def __repr__(self) -> str:
@@ -93,11 +92,11 @@ class Snapshot:
         return html_table(f"{len(views)} tables", ["table", "rows", "revision", "initialized"], lines, len(views))
 
     def dump(self, *tables: AnyTable, decoder: Decoder | None = None) -> Iterator[bytes]:
-        """These tables, or all, as JSON lines, each with its newline, for `statedb.load`. Writers go on meanwhile.
+        """These tables, or all, as JSON lines, each with its newline, for `statedb.load`. Writers are not blocked.
 
-        Rows come back as their types say: Structs, dataclasses, attrs classes, NamedTuples, tuples, nested as you like.
-        A row that would not come back as it is raises TypeError now; give the ``decoder`` that you will give to `load`
-        where types do not tell. Raises UnknownTable.
+        Rows are restored by their types: Structs, dataclasses, attrs classes, NamedTuples, tuples, also nested. A row
+        that would not be restored equal raises TypeError now. If types are not enough, pass the same ``decoder`` here
+        and to `load`. Raises UnknownTable.
         """
         return dump({table: self[table] for table in tables or self}, decoder)
 
@@ -106,10 +105,10 @@ class Snapshot:
 
 
 def unhashable_table(tables: Iterable[Any], known: Mapping[Any, Any]) -> UnknownTable:
-    """What to raise where a table was asked for by what no dict can hold, as a list of tables is."""
+    """The error for a table that is not hashable, such as a list of tables."""
     found = [table for table in tables if type(table).__hash__ is None] or list(tables)
     return UnknownTable(
-        f"{found[0]!r} is no table; name tables themselves, one after the other "
+        f"{found[0]!r} is not a table; pass each table as an argument of its own "
         f"(tables: {', '.join([table.name for table in known])})"
     )
 
@@ -121,7 +120,7 @@ def unknown_table(table: Any, known: Mapping[Any, Any]) -> UnknownTable:
     names = ", ".join([other.name for other in known]) or "none"
     if isinstance(table, str):
         return UnknownTable(
-            f"{table!r} is a name: ask for the class, as in snapshot[Pods], or for snapshot[db.table({table!r})] "
+            f"{table!r} is a name; use the class, as in snapshot[Pods], or snapshot[db.table({table!r})] "
             f"(tables: {names})"
         )
     what = f"table {name!r}" if isinstance(table, type) and name else f"{table!r}"

@@ -1,11 +1,11 @@
-"""Reading: one rule for every query, every age of snapshot, and a commit that is half done.
+"""Reading: one rule for every query and every age of snapshot, also while a commit is in progress.
 
-A reader waits for no transaction. It reads the newest structure first, in single atomic steps, and only then looks
-whether its commit has a link. No link: the answer is right. A link: the rows that changed since are dropped from
-the candidates, and the older states of those rows that match are added (``layers_over``).
+A reader waits for no transaction. It reads the newest structure first, in single atomic steps, and only then checks
+whether its commit has a link. Without a link the result is correct. With a link, the rows that have changed since are
+removed from the candidates, and the older states of those rows that match are added (``layers_over``).
 
-Atomic are ``dict.get``, ``list(set)``, ``list(dict)``, ``dict.copy``; never ``.items()``, a comprehension or a loop
-over a shared container: the collector can run Python code, and with it a writer, in between.
+Atomic steps are ``dict.get``, ``list(set)``, ``list(dict)`` and ``dict.copy``. Never use ``.items()``, a comprehension
+or a loop over a shared container: the garbage collector can run Python code, and with it a writer, in between.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _TRAVERSALS_MAX = 8
 
 
 class Entry(NamedTuple, Generic[R]):
-    """A row and the revision of the table at which it was written."""
+    """A row, and the revision of the table at which it was written."""
 
     row: R
     revision: int
 
 
 class Source:
-    """What a view reads from: a table's newest state and the layers over it. One for each view."""
+    """What a view reads from: the newest state of a table and the layers over it. One for each view."""
 
     __slots__ = ("pin", "store")
 
@@ -51,21 +51,21 @@ class Source:
         self.pin = pin
 
     def layers(self) -> tuple[Layer, ...]:
-        """The layers over the newest rows, the strongest first. Asked for after the newest rows were read."""
+        """The layers over the newest rows, the one with priority first. Call it after reading the newest rows."""
         if self.pin.commit.link is None:
             return ()
         return layers_over(self.pin, self.store.root, self.store.table)
 
     @property
     def commit(self) -> Commit:
-        """What views ask whether the newest rows are the answer: they are not once it has a link."""
+        """Views check it to learn whether the newest rows are the result: not if it has a link."""
         return self.pin.commit
 
     def check_open(self) -> None:
-        """Raise where nothing may be read any more: snapshots can be read forever."""
+        """Raise if nothing may be read any more. Snapshots can be read forever."""
 
     def not_comparable(self, index: str, error: TypeError) -> InvalidKey:
-        """What to raise for a bound or prefix of another type than the keys'."""
+        """The error for a bound or prefix that has another type than the keys."""
         if isinstance(error, InvalidKey):
             return error
         return InvalidKey(
@@ -78,9 +78,8 @@ class Source:
         """The row under a primary key."""
         row = self.store.rows.get(key)
         pin = self.pin
-        if (
-            pin.layers is None and pin.traversals < _TRAVERSALS_MAX
-        ):  # merging pays only for who asks often, and costs memory
+        # Merging the undo costs memory, and pays only after several reads.
+        if pin.layers is None and pin.traversals < _TRAVERSALS_MAX:
             pin.traversals += 1
             for undo, _, _ in links(pin.commit, None):
                 if key in undo:
@@ -105,9 +104,9 @@ class Source:
     # -- several rows ----------------------------------------------------------------------------------------
 
     def resolve(self, keys: list[Key], matching: Callable[[Layer], Iterable[Key]]) -> dict[Key, Row]:
-        """Rows for candidates of the newest structure, corrected by the layers; in no order.
+        """The rows of candidates of the newest structure, corrected by the layers; in no order.
 
-        ``matching`` gives the keys of a layer's rows that belong to the answer.
+        ``matching`` returns the keys of a layer's rows that belong to the result.
         """
         rows = list(map(self.store.rows.get, keys))
         layers = self.layers()
@@ -132,7 +131,7 @@ class Source:
     def ordered(
         self, low: Any = None, high: Any = None, limit: int | None = None, *, reverse: bool = False
     ) -> list[Row]:
-        """The rows with ``low <= primary key < high``, in order or from the end, at most ``limit``."""
+        """The rows with ``low <= primary key < high``, in ascending or descending order, at most ``limit``."""
         if limit is None:
             at_hand = self.store.row_list.between(low, high)
             if at_hand is not None and not self.layers():
@@ -145,7 +144,7 @@ class Source:
             rows = list(map(self.store.rows.get, keys))
             if not self.layers():
                 return cast("list[Row]", rows)
-            # Where candidates were cut off, there may be rows beyond the last one that we have not seen.
+            # If the limit cut the candidates off, there may be more rows beyond the last one.
             last = keys[-1] if keys and len(keys) == wanted else None
             limits = {"low": low if last is None or not reverse else last, "last": None if reverse else last}
             found = self.resolve(keys, partial(Layer.between, position=0, high=high, **limits))
@@ -155,7 +154,9 @@ class Source:
             wanted = 2 * len(keys)
 
     def since(self, revision: int) -> list[tuple[Row, int]]:
-        """The rows written after a revision, with theirs, in revision order. Cost: O(n), there is no revision index."""
+        """The rows written after a revision, each with its own, in revision order. Cost: O(n), there is no revision
+        index.
+        """
         rows = self.store.rows.copy()
         revisions = self.store.revisions.copy()
         layers = self.layers()
@@ -166,7 +167,7 @@ class Source:
                     rows.pop(key, None)
                 else:
                     rows[key], revisions[key] = state[0], state[1]
-        found = list(zip(rows.values(), map(revisions.__getitem__, rows)))  # a row without one would lie in a layer
+        found = list(zip(rows.values(), map(revisions.__getitem__, rows)))  # each row has one, or is in a layer
         if revision > 0:
             found = [each for each in found if each[1] > revision]
         found.sort(key=_REVISION)
@@ -175,7 +176,7 @@ class Source:
     # -- by a secondary index --------------------------------------------------------------------------------
 
     def first_listed(self, index: IndexStore, key: Key, limit: int | None, *, reverse: bool) -> dict[Key, Row]:
-        """The first rows under one index key, or the last, at least ``limit`` of them where there are so many."""
+        """The first rows under one index key, or the last: at least ``limit`` of them if there are so many."""
         if limit is not None:
             keys = index.primary_keys(key, limit, reverse=reverse)
             rows = map(self.store.rows.get, keys)
@@ -195,9 +196,9 @@ class Source:
     def index_keys(
         self, index: IndexStore, low: Any, high: Any, limit: int | None = None, *, reverse: bool = False
     ) -> list[Key]:
-        """The index keys of a range that may have rows, in order or from the end; some may turn out to have none.
+        """The index keys of a range that may have rows, in ascending or descending order. Some may have none.
 
-        Of the newest state, where each has a row, at most ``limit``.
+        On the newest state every key has a row, and there are at most ``limit``.
         """
         keys = index.order.between(low, high, limit=limit, reverse=reverse)
         layers = self.layers()
@@ -209,7 +210,7 @@ class Source:
         return sorted(more.union(keys), reverse=reverse)
 
     def watch_range(self, position: int, edges: tuple[Any, Any]) -> Watch:
-        """A watch on a range of an index. Raises InvalidKey for a bound that does not compare with the keys."""
+        """A watch on a range of an index. Raises InvalidKey for a bound that cannot be compared with the keys."""
         shape = self.store.index_shapes[position - 1].shape if position else self.store.key_shape.shape
         for edge in edges:
             bound = edge.key if isinstance(edge, KeyEdge) else edge
@@ -221,12 +222,12 @@ class Source:
         return self.watch(range_concern(position, *edges))
 
     def watch(self, concern: Concern) -> Watch:
-        """A watch on what this view shows: registered first, then compared with what happened since."""
+        """A watch on what this view shows. It is registered first, and then tested against the commits since."""
         self.check_open()
         store, pin = self.store, self.pin
-        commit = pin.base.commit if isinstance(pin, StagedPin) else pin.commit  # what is staged is no part of it
+        commit = pin.base.commit if isinstance(pin, StagedPin) else pin.commit  # staged rows are not part of it
         watch = store.registry.add(concern, commit.sequence)
-        head = store.pin  # held, so that compaction does not jump over it: the walk must not go beyond the root
+        head = store.pin  # keeps the pin alive: compaction must not skip its commit, or the walk would pass it
         for undo, redo, following in links(commit, head.commit):
             if concern.matches_change(undo, redo) or (
                 concern.includes_initializers and commit.pending != following.pending
@@ -238,12 +239,12 @@ class Source:
 
 
 def shadowed(key: Key, layers: Iterable[Layer]) -> bool:
-    """Whether a layer says something else about the key."""
+    """Whether one of these layers has the key."""
     return any(key in layer.states for layer in layers)
 
 
 def check_limit(limit: int | None) -> None:
     if limit is not None and limit < 0:
-        raise ValueError(f"a limit must be 0 or more, or None for no limit, and not {limit}")
+        raise ValueError(f"a limit must be 0 or more, or None for no limit, not {limit}")
     if limit is not None and not isinstance(limit, int):
-        raise TypeError(f"a limit must be a whole number, and not {limit!r}")
+        raise TypeError(f"a limit must be a whole number, not {limit!r}")

@@ -1,6 +1,6 @@
-"""The keys of what a transaction stages: their shapes, who has which unique one, and what is wrong with a row.
+"""The keys of staged rows: their shapes, the owners of unique keys, and the errors of rejected rows.
 
-Knows one table. Everything here either leaves what is staged as it was, or says why a row is refused.
+Knows one table. Everything here either leaves the staged state unchanged, or raises why a row is rejected.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NOT_CLAIMED: Any = object()
 
 
 class StagedKeys(Source):
-    """The part of an overlay that knows keys; `Overlay` adds the rows."""
+    """The part of an overlay that knows keys. `Overlay` adds the rows."""
 
     __slots__ = (
         "before",
@@ -33,20 +33,20 @@ class StagedKeys(Source):
     before: dict[Key, State]
     redo: Redo
 
-    def begin(self) -> None:
-        """Nothing is claimed, and the shapes are the table's own; they become the table's with the commit alone."""
+    def reset(self) -> None:
+        """Start without claims and with the shapes of the table. New shapes become the table's only with the commit."""
         store = self.store
         self.key_shape = store.key_shape
         self.index_shapes = store.index_shapes
         self.known_keys_of = store.known_keys_of
         self.learning = False
-        # Unique secondary keys that this transaction gave to a row, or took from one (None).
+        # Unique secondary keys that this transaction assigned to a row, or removed from one (None).
         self.claims: list[dict[Key, Key | None]] | None = None
         if store.unique_indexes:
             self.claims = [{} for _ in store.unique_indexes]
 
     def new_claims(self, keys: list[Key], columns: list[list[Keys]]) -> list[dict[Key, Key]] | None:
-        """Whose the unique keys of new rows will be; None where one is taken, or is there twice."""
+        """The owners of the unique keys of new rows. None if a key is taken, or occurs twice."""
         claims = []
         for taken, store in zip(self.claims or (), self.store.unique_indexes):
             column = columns[store.place]
@@ -59,16 +59,16 @@ class StagedKeys(Source):
         return claims
 
     def keys_of_stored(self, row: Row) -> tuple[Keys, ...]:
-        """The index keys of a row that is there. Raises IndexFunctionError: the functions gave them once."""
+        """The index keys of a stored row. Raises IndexFunctionError if a function fails now."""
         try:
             return self.store.keys_of(row)
         except MemoryError:
             raise
         except Exception:
-            raise self.explained(row) from None
+            raise self.index_failure(row) from None
 
     def _claimed(self, place: int) -> dict[Key, Key | None]:
-        """The unique keys that the staged rows left (None) or took."""
+        """The unique keys that staged rows gave up (None) or took."""
         claims: dict[Key, Key | None] = {}
         for before in self.before.values():
             claims.update(dict.fromkeys(before[3][place]))
@@ -80,18 +80,18 @@ class StagedKeys(Source):
     # -- checking --------------------------------------------------------------------------------------------
 
     def key_error(self, row: Row, error: Exception) -> Exception:
-        """Why the primary key of a row could not be taken or looked up."""
+        """The error for a row whose primary key cannot be computed or looked up."""
         name = self.store.name
         if isinstance(error, TypeError) and "unhashable" in str(error):
             return InvalidKey(f"table {name!r}, index 'primary': {error}; keys must be hashable; row {row!r}")
         return self.index_error("primary", row, error)
 
-    def no_key(self, row: Row) -> IndexFunctionError:
-        """The primary index function gave None."""
+    def missing_key(self, row: Row) -> IndexFunctionError:
+        """The error for a row for which the primary index function returned None."""
         return IndexFunctionError(f"table {self.store.name!r}: the primary index has no key for {row!r}")
 
     def check_row_type(self, row: Row) -> None:
-        """Accept a row's type once it is known to be frozen, and of the table's own."""
+        """Accept the type of a row if it is frozen and the table's own. Raises InvalidRow or InvalidTable."""
         store = self.store
         kind = type(row)
         declared = store.table.row_type
@@ -102,30 +102,30 @@ class StagedKeys(Source):
         store.row_types.add(kind)
 
     def index_error(self, index: str, row: Row, error: Exception) -> Exception:
-        """An index function's exception, told with table, index and row; ours keep their class."""
+        """The exception of an index function with table, index and row added. Exceptions of ours keep their class."""
         if isinstance(error, InvalidKey):
             return InvalidKey(f"table {self.store.name!r}, index {index!r}: {error}; row {row!r}")
         reason = str(error) if isinstance(error, IndexFunctionError) else f"{type(error).__name__}: {error}"
         return IndexFunctionError(f"table {self.store.name!r}, index {index!r}: {reason}; row {row!r}")
 
-    def explained(self, row: Row) -> Exception:
+    def index_failure(self, row: Row) -> Exception:
         """The exception of the index function that fails for this row."""
         for store in self.store.indexes:
             try:
                 store.index.keys_of(row)
             except Exception as error:
-                explained = self.index_error(store.index.name, row, error)
-                explained.__cause__ = error
-                return explained
+                failure = self.index_error(store.index.name, row, error)
+                failure.__cause__ = error
+                return failure
         return IndexFunctionError(
             f"table {self.store.name!r}: an index function failed once for row {row!r}; it must be pure"
         )
 
-    def checked(self, shapes: dict[int, Any] | None, known: KeyShape, key: Key, row: Row) -> dict[int, Any] | None:
-        """Demand of a new key the one shape of its index's keys, so that no comparison fails in a reader.
+    def check_shape(self, shapes: dict[int, Any] | None, known: KeyShape, key: Key, row: Row) -> dict[int, Any] | None:
+        """Check the shape of a new key against the other keys of its index, so that no comparison fails in a reader.
 
-        ``shapes`` are those that this row is the first to have, by position; returned with one more where this key is
-        the first. They count from ``learn`` on: a row that is refused leaves nothing behind.
+        ``shapes`` are the shapes that this row is the first to have, by position. They are returned with one more if
+        this key is the first of its index. They take effect with ``learn``: a rejected row changes nothing.
         """
         position = known.position
         keys: dict[Key, Any] = self.store.indexes[position - 1].entries if position else self.store.rows
@@ -146,7 +146,9 @@ class StagedKeys(Source):
         return shapes
 
     def learn(self, shapes: dict[int, Any]) -> None:
-        """Demand these shapes, besides the table's own, of what is staged from now on. Those of before are dropped."""
+        """Also require these shapes of what is staged from now on. Learned shapes that no staged row has any more are
+        dropped.
+        """
         store = self.store
         if self.learning:
             shapes = {**self.learned(), **shapes}
@@ -158,7 +160,7 @@ class StagedKeys(Source):
         self.known_keys_of = checking_extractor_of([index.index for index in store.indexes], self.index_shapes)
 
     def learned(self) -> dict[int, Any]:
-        """The shapes of the staged rows' keys where the table has none. Rows that are gone again do not count."""
+        """The shapes of the staged rows' keys for indexes that have none. Rows that are deleted again do not count."""
         shapes: dict[int, Any] = {}
         for known in (self.store.key_shape, *self.store.index_shapes):
             if known.shape is None:
@@ -174,19 +176,19 @@ class StagedKeys(Source):
         return self.store.indexes[position - 1].index.name if position else "primary"
 
     def check_pure(self, key: Key, keys: tuple[Keys, ...], old_keys: tuple[Keys, ...]) -> None:
-        """Raise where an index does not hold the stored row under the keys that its function gives for it now."""
+        """Raise if an index does not have the stored row under the keys that its function returns for it now."""
         for index, new, old in zip(self.store.indexes, keys, old_keys):
             if new == old:
                 continue
             for secondary in old:
-                if not index.names(secondary, key):
+                if not index.has(secondary, key):
                     raise IndexFunctionError(
-                        f"table {self.store.name!r}, index {index.index.name!r}: the function gives {secondary!r} "
-                        f"now and did not when row {key!r} was stored; it must be pure"
+                        f"table {self.store.name!r}, index {index.index.name!r}: the function returns {secondary!r} "
+                        f"now, but did not when row {key!r} was stored; it must be pure"
                     )
 
     def claim(self, key: Key, keys: tuple[Keys, ...] | None, old_keys: tuple[Keys, ...] | None) -> None:
-        """Give and take unique secondary keys, against the transaction's own state. Raises DuplicateKey."""
+        """Assign and release unique secondary keys, on top of the transaction's own state. Raises DuplicateKey."""
         assert self.claims is not None
         for claims, store in zip(self.claims, self.store.unique_indexes):
             for secondary in keys[store.place] if keys is not None else ():

@@ -1,4 +1,4 @@
-"""What one row was at one moment: the vocabulary of history, layers and watches."""
+"""The state of one row at one moment: the types that history, layers and watches share."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import Any, TypeAlias
 from .sameness import same
 from .schema import Keys
 
-Row: TypeAlias = Any  # rows and keys are the user's; the typed door is in front of the engine
+Row: TypeAlias = Any  # rows and keys have the user's types; the public classes are typed
 Key: TypeAlias = Any
 State: TypeAlias = tuple[Row, int, bool, tuple[Keys, ...]]
-"""One row as it stood: (row, revision, deleted, its keys in every secondary index)."""
+"""One row at one moment: (row, revision, deleted, its keys in every secondary index)."""
 Undo: TypeAlias = dict[Key, State | None]
-"""What the rows changed by a commit were before it; None where there was no row."""
+"""The rows that a commit changed, as they were before it. None if there was no row."""
 Redo: TypeAlias = dict[Key, State]
-"""What a commit made of the rows; a deletion carries the deleted row and the deletion's own revision."""
+"""The rows that a commit changed, as they are after it. A deletion has the deleted row and the revision of the
+deletion.
+"""
 
 
 def really_changed(before: State | None, after: State) -> bool:
-    """Whether a row came, went or differs; a forced write of an equal row is none of these.
+    """Whether a row was added, removed or replaced by a different one. A forced write of an equal row is no change.
 
-    Called after the commit is visible, where nothing may fail: rows that cannot be compared count as different.
+    Called after the commit is visible, when nothing may fail: rows that cannot be compared count as different.
     """
     if before is None or before[2]:
         return not after[2]
@@ -35,7 +37,7 @@ def really_changed(before: State | None, after: State) -> bool:
 
 
 def reaches_streams(before: State | None, after: State) -> bool:
-    """Whether a change stream tells of it: all but a row that was not there and is not there."""
+    """Whether change streams return it: everything but a row that exists neither before nor after."""
     return not (after[2] and (before is None or before[2]))
 
 

@@ -1,4 +1,4 @@
-"""What an operator wants to know of a database: plain values, cheap enough to be scraped every second."""
+"""Statistics of a database for operators: plain values, cheap enough to be scraped every second."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from .store import TableStore
 
 
 class TableStats(NamedTuple):
-    """One table at one moment. Numbers that belong together may be a commit apart: nothing is locked to take them."""
+    """Statistics of one table at one moment. No lock is taken, so related numbers may be one commit apart."""
 
     name: str
     rows: int
     revision: int
     commits: int
-    """How many there have been."""
+    """The number of commits so far."""
     initialized: bool
     pending_initializers: tuple[str, ...]
     held_states: int
-    """Older states that somebody holds: snapshots, views and streams, those of one state counted once."""
+    """Older states that snapshots, views or streams refer to. Several references to one state count once."""
     links_kept: int
-    """Pieces of history kept for them; about 256 at most between two merges, however long they sleep."""
+    """The number of history links kept for them: at most about 256 more between two compactions, however old the states
+    are.
+    """
     changes_kept: int
-    """Rows in these pieces, before and after."""
+    """The number of changed rows in these links."""
     watches: int
-    """Registered ones, a few dropped ones included."""
+    """Registered watches. May include a few that were dropped."""
     waiting_watches: int
-    """Those that a thread or task waits for."""
+    """Watches that a thread or task waits for."""
     streams: int
     """Open change streams."""
     writer: str
-    """The tables of the transaction that holds this one now; empty where none does."""
+    """The tables of the transaction that holds this one now. Empty if there is none."""
     waiting_writers: int
     waits: int
-    """How often a writer had to wait for another one."""
+    """How many times a writer had to wait for another one."""
     waited_s: float
-    """For how long, in all, in seconds."""
+    """The total time of these waits, in seconds."""
     commits_timed: int
-    """The commits since ``Database.observe``; those of several tables count for each."""
+    """The number of commits since ``Database.observe``. A commit of several tables counts for each."""
     commits_s: float
-    """The time they took, in all, in seconds: preparing, publishing, waking."""
+    """The total time of these commits, in seconds: preparing, publishing, waking."""
 
 
 def table_stats(store: TableStore) -> TableStats:
-    """The numbers of one table. Cost: O(history kept)."""
+    """The statistics of one table. Cost: O(history kept)."""
     pin = store.pin
     commit = pin.commit
     held = [old for weak in list(store.replaced) if (old := weak()) is not None and old is not pin]

@@ -1,10 +1,10 @@
-"""The newest state of one table: plain dicts, changed by one writer at a time, read by everybody.
+"""The newest state of one table: plain dicts, changed by one writer at a time and read by everybody.
 
-Knows rows, keys and the commit chain; knows no transactions and no snapshots.
+Knows rows, keys and the chain of commits. Knows no transactions and no snapshots.
 
-    rows       primary key -> row                  apart from the revisions, so that reads run at C speed
+    rows       primary key -> row                  separate from the revisions, so that reads run at C speed
     revisions  primary key -> revision
-    indexes    secondary key -> primary key, or a Bucket of them from the second on
+    indexes    secondary key -> primary key, or a Bucket if several rows have the key
     orders     the keys of each of these dicts, sorted lazily
 """
 
@@ -59,7 +59,7 @@ class TableStore:
     )
 
     def __init__(self, table: type[Table[Any, Any]], root: Root) -> None:
-        """An empty table; the caller puts its first pin into the root."""
+        """An empty table. The caller puts its first pin into the root."""
         self.table = table
         self.name = table.name
         self.root = root
@@ -80,8 +80,8 @@ class TableStore:
         self.replaced: list[ref[Pin]] = []
         self.registry = Registry([False, *[isinstance(index, PrefixIndex) for index in declared]])
         self.owner: Any = None
-        """Who alone may write the table, by identity, with a name; None where everybody may."""
-        self.unfinished: Callable[[], None] | None = None  # finishes a commit that exceptions tore
+        """The only one who may write the table, compared by identity; it has a name. None if everybody may."""
+        self.unfinished: Callable[[], None] | None = None  # finishes a torn commit, if there is one
         self.streams: dict[ref[Any], None] = {}
         self.commits_timed = 0
         self.commits_s = 0.0
@@ -92,23 +92,23 @@ class TableStore:
         return self.root.pins[self.table]
 
     def check_owner(self, owner: object | None) -> None:
-        """Raise TableOwned where another one owns the table."""
+        """Raise TableOwned if the table has another owner."""
         own = self.owner
         if own is not None and own is not owner:
             raise TableOwned(
-                f"table {self.name!r} is written by its owner alone, {own.name!r}; "
+                f"only the owner of table {self.name!r}, {own.name!r}, may write it; "
                 "read it, or write it through that owner"
             )
 
     def follow(self, stream: Any) -> None:
-        """Remember an open stream, weakly. Each step is atomic: streams are opened from finalizers as well."""
+        """Remember an open stream by weak reference. Each step is atomic: finalizers open streams as well."""
         self.streams[ref(stream, self._unfollow)] = None
 
     def _unfollow(self, weak: ref[Any]) -> None:
         self.streams.pop(weak, None)
 
     def open_streams(self) -> int:
-        """How many streams follow the table."""
+        """The number of open streams of the table."""
         return sum([1 for weak in list(self.streams) if (stream := weak()) is not None and not stream.closed])
 
     def first_pin(self) -> Pin:
@@ -116,7 +116,7 @@ class TableStore:
         return Pin(Commit(0, 0, 0, ()))
 
     def learn(self, shapes: dict[int, Any]) -> None:
-        """Demand these shapes of all keys to come, by the position of the index. Idempotent."""
+        """Require these shapes, by the position of the index, of all new keys. Idempotent."""
         for shape in (self.key_shape, *self.index_shapes):
             if shape.position in shapes:
                 shape.learn(shapes[shape.position])
@@ -124,7 +124,7 @@ class TableStore:
     def apply(self, base: Pin, undo: Undo, redo: Redo, leave: Moves, enter: Moves, after: Pin) -> None:
         """Publish the link on the old commit, then change the newest state. Idempotent, so it can be run again.
 
-        The pin replaced is kept an eye on: while it lives, somebody holds the old state.
+        Also keeps a weak reference to the replaced pin: while that pin is alive, somebody refers to the old state.
         """
         old = base.commit
         if old.link is None:
@@ -142,10 +142,10 @@ class TableStore:
                 if leave:
                     store.leave(leave)
                 store.enter(enter)
-                if store.order.noted is not None:
-                    store.note(leave, enter)
-            if self.order.noted is not None:
-                self.order.note([*leave, *enter], rows)
+                if store.order.touched is not None:
+                    store.touch(leave, enter)
+            if self.order.touched is not None:
+                self.order.touch([*leave, *enter], rows)
         if self.row_list.touched is not None:
             self.row_list.touch(list(redo))
         self.replaced.append(ref(base))

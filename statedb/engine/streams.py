@@ -1,8 +1,8 @@
-"""Change streams: whole transactions, folded, at the reader's own pace. Know commits, pins and watches.
+"""Change streams: the changes of whole transactions, merged, at the reader's own pace. Knows commits, pins and watches.
 
-A stream keeps the Pin it has consumed up to. It first takes a snapshot, then folds the table from its own pin to
-exactly that snapshot's, and stays there. Nothing is recorded for it meanwhile: the commit chain is its log, and
-compaction bounds that by the rows changed, however slow the reader is.
+A stream keeps the Pin that it has read up to. To read, it takes a snapshot, merges the commits from its own pin to
+exactly the pin of that snapshot, and keeps the latter. Nothing is recorded for it: the chain of commits is its log.
+Compaction bounds that log by the number of changed rows, however slow the reader is.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _READER = "reader"
 
 
 class _Stream(Generic[B]):
-    """What streams of one table and of several share: reading at one's own pace, waiting, and the end.
+    """What streams of one table and of several share: reading at the reader's own pace, waiting, and closing.
 
-    Iterate it in a thread (``for``), in a task (``async for``), or take batches with ``next``. Changes of a row
-    between two batches count once; a row that came and went in between does not appear. One reader at a time: a second
-    one gets RuntimeError. ``close`` may be called from any thread and ends the iteration; a closed stream holds nothing
-    back.
+    Iterate it in a thread (``for``), in a task (``async for``), or take batches with ``next``. Several changes of a row
+    between two batches count once. A row that was inserted and deleted in between does not appear. One reader at a
+    time: a second one gets RuntimeError. ``close`` may be called from any thread and ends the iteration. A closed
+    stream keeps no history.
     """
 
     __slots__ = ("__weakref__", "_closed", "_head", "_pins", "_reading", "_stores", "_waiting")
 
     def __init__(self, head: Head, stores: tuple[TableStore, ...], since: Snapshot | None) -> None:
-        """``Database.changes`` makes these."""
+        """Made by ``Database.changes``."""
         self._head = head
         self._stores = stores
         self._pins: tuple[Pin, ...] | None = None if since is None else tuple(map(since._pin_of, stores))
@@ -51,7 +51,7 @@ class _Stream(Generic[B]):
         self._closed = False
 
     def __repr__(self) -> str:
-        """Which tables, and whether it is open."""
+        """Its tables, and whether it is open."""
         return f"<{type(self).__name__} of {self._names()}, {'closed' if self._closed else 'open'}>"
 
     def __enter__(self) -> Self:
@@ -80,17 +80,17 @@ class _Stream(Generic[B]):
         return self._closed
 
     def close(self) -> None:
-        """End the stream; whoever waits for its next batch goes on. Idempotent."""
+        """Close the stream. A reader that waits for the next batch stops waiting. Idempotent."""
         self._closed = True
         self._pins = None
         for watch in self._waiting:
             watch.trip()
 
     def next(self, timeout: float | None = None) -> B | None:
-        """The next batch, waiting for it; None when ``timeout`` (seconds) is over first.
+        """Wait for the next batch and return it. None if ``timeout`` (seconds) passes first.
 
-        Raises StreamClosed where the stream is closed, or is closed meanwhile; RuntimeError where another thread or
-        task reads it at this moment.
+        Raises StreamClosed if the stream is closed, or is closed meanwhile. Raises RuntimeError if another thread or
+        task is reading it.
         """
         deadline = None if timeout is None else monotonic() + timeout
         reader = get_ident()
@@ -111,14 +111,14 @@ class _Stream(Generic[B]):
             self._end_reading(reader)
 
     def _begin_reading(self, reader: object) -> None:
-        """Let one reader in: two would be given the same batch, or wait on each other's watches.
+        """Admit one reader: two would get the same batch, or wait on each other's watches.
 
-        ``dict.setdefault`` is one atomic step that also says who reads, so that an interrupt after it loses nothing. A
-        thread that was interrupted before it could say that it has ended finds itself there, and reads on.
+        ``dict.setdefault`` is one atomic step that also records the reader, so an interrupt after it loses nothing. A
+        thread that was interrupted before it could end its read finds itself recorded, and reads on.
         """
         if self._reading.setdefault(_READER, reader) != reader:
             raise RuntimeError(
-                f"another thread or task reads this change stream of {self._names()} at this moment; "
+                f"another thread or task is reading this change stream of {self._names()}; "
                 "open a stream for each reader with db.changes(...)"
             )
 
@@ -127,7 +127,7 @@ class _Stream(Generic[B]):
             self._reading.clear()
 
     def __iter__(self) -> Iterator[B]:
-        """The batches, forever, until the stream is closed."""
+        """The batches, until the stream is closed."""
         while True:
             try:
                 batch = self.next()
@@ -135,7 +135,7 @@ class _Stream(Generic[B]):
                 return
             if batch is not None:
                 yield batch
-            del batch  # and its snapshot, before waiting for the next one
+            del batch  # release its snapshot before waiting for the next batch
 
     def __aiter__(self) -> Self:
         """The batches, for ``async for``."""
@@ -164,7 +164,7 @@ class _Stream(Generic[B]):
             self._end_reading(reader)
 
     def _watch(self) -> tuple[Watch, ...]:
-        """Watches of which one trips when there may be a batch, or when the stream is closed."""
+        """Watches, one of which trips when there may be a batch, or when the stream is closed."""
         pins = self._pins
         if pins is not None:
             sources = map(Source, self._stores, pins)
@@ -183,7 +183,7 @@ class _Stream(Generic[B]):
         )
 
     def _take(self) -> B | None:
-        """The batch up to this moment; None where there is nothing to tell. Moves on to that state."""
+        """The batch up to now, or None if nothing has changed. Advances the stream to that state."""
         if self._closed:
             raise self._closed_error()
         snapshot = self._head.snapshot()
@@ -199,17 +199,17 @@ class _Stream(Generic[B]):
         return batch
 
     def _batch(self, before: tuple[Pin, ...] | None, pins: tuple[Pin, ...], snapshot: Snapshot) -> B | None:
-        """The batch between two states; None where nothing is to be told."""
+        """The batch between two states, or None if it would be empty."""
         raise NotImplementedError
 
 
 class ChangeStream(_Stream[ChangeBatch[R]], Generic[K, R]):
-    """Follows one table: first its rows as they are, then what changes, one batch after another.
+    """Follows one table: first its current rows, then its changes, batch by batch.
 
-    Opened ``since`` a snapshot it begins with what changed after that, deletions included. Iterate it in a thread
-    (``for``), in a task (``async for``), or take batches with ``next``. Changes of a row between two batches count
-    once; a row that came and went in between does not appear. One reader at a time. ``close`` may be called from any
-    thread and ends the iteration; a closed stream holds nothing back.
+    With ``since`` a snapshot, it begins with what changed after that, deletions included. Iterate it in a thread
+    (``for``), in a task (``async for``), or take batches with ``next``. Several changes of a row between two batches
+    count once. A row that was inserted and deleted in between does not appear. One reader at a time. ``close`` may be
+    called from any thread and ends the iteration. A closed stream keeps no history.
     """
 
     __slots__ = ()
@@ -228,9 +228,10 @@ class ChangeStream(_Stream[ChangeBatch[R]], Generic[K, R]):
 
 
 class TablesStream(_Stream[TablesBatch]):
-    """Follows several tables as one: every batch is a consistent cut, with the changes of each table.
+    """Follows several tables as one: every batch has the changes of each table, up to one common instant.
 
-    First the rows as they are (or what changed ``since`` a snapshot), then what changes; otherwise as `ChangeStream`.
+    First come the current rows, or what changed ``since`` a snapshot, and then the changes. Otherwise as
+    `ChangeStream`.
     """
 
     __slots__ = ()

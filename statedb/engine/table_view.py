@@ -47,28 +47,28 @@ class TableView(Mapping[K, R]):
     """One table at one instant: a mapping from primary key to row, in key order, that never changes.
 
     Bind it once (``services = snap[Services]``) and look rows up through it: a lookup on the newest snapshot costs
-    little more than the dict's own. May be shared by threads.
+    little more than one in a dict. Threads may share it.
     """
 
     __slots__ = ("_commit", "_get", "_source")
 
     def __init__(self, source: Source) -> None:
-        """Snapshots and transactions make these."""
+        """Made by snapshots and transactions."""
         self._source = source
         self._commit = source.pin.commit
         self._get = source.store.rows.get
 
     def __repr__(self) -> str:
-        """Table, number of rows and revision."""
+        """The name, the number of rows and the revision."""
         return f"<{type(self).__name__} {self._source.store.name}: {len(self)} rows at revision {self.revision}>"
 
-    if not TYPE_CHECKING:  # for a type checker these attributes do not exist
+    if not TYPE_CHECKING:  # hidden from type checkers, for which these attributes do not exist
 
         def __getattr__(self, name: str) -> NoReturn:
-            """Raises AttributeError, and says what to do where a row should be written."""
+            """Raises AttributeError. For a writing method the message tells how to write."""
             problem = f"{type(self).__name__} has no attribute {name!r}"
             if name in _WRITES:
-                problem += f": it is for reading; write with 'with db.write(T) as txn: txn[T].{name}(...)'"
+                problem += f": this view is read-only; write with 'with db.write(T) as txn: txn[T].{name}(...)'"
             raise AttributeError(problem)
 
     def _repr_html_(self) -> str | None:
@@ -89,7 +89,7 @@ class TableView(Mapping[K, R]):
     @overload
     def get(self, key: K, default: D, /) -> R | D: ...
     def get(self, key: Any, default: Any = None, /) -> Any:
-        """The row, or the default where there is none. Cost: one dict lookup on the newest snapshot."""
+        """The row, or the default if there is none. Cost: one dict lookup on the newest snapshot."""
         row = self._get(key)
         if self._commit.link is not None:
             row = self._source.row(key)
@@ -114,11 +114,11 @@ class TableView(Mapping[K, R]):
     # -- all rows --------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        """How many rows. Cost: O(1)."""
+        """The number of rows. Cost: O(1)."""
         return self._commit.count
 
     def __iter__(self) -> Iterator[K]:
-        """The primary keys in order, as they stand at this moment."""
+        """The primary keys in order, as they are at this moment."""
         key_of = self._source.store.key_of
         return iter([key_of(row) for row in self._rows_in_order()])
 
@@ -127,7 +127,7 @@ class TableView(Mapping[K, R]):
         return KeysView(self)
 
     def values(self) -> ValuesView[R]:
-        """The rows, in key order. Cost: O(n) once for each state of the table, then nothing but the loop."""
+        """The rows, in key order. Cost: O(n) once for each state of the table, then only the iteration."""
         return _Rows(self)
 
     def items(self) -> ItemsView[K, R]:
@@ -135,7 +135,7 @@ class TableView(Mapping[K, R]):
         return _Items(self)
 
     def _rows_in_order(self) -> list[R]:
-        """All rows in order; do not change the list. It is kept with the state: what is right for one stays right."""
+        """All rows in order; do not change the list. It is cached with the state, which never changes."""
         pin = self._source.pin
         ordered = pin.ordered
         if ordered is None:
@@ -143,24 +143,24 @@ class TableView(Mapping[K, R]):
         return ordered
 
     def __reversed__(self) -> Iterator[K]:
-        """The primary keys from the last to the first."""
+        """The primary keys in descending order."""
         key_of = self._source.store.key_of
         return iter([key_of(row) for row in reversed(self._rows_in_order())])
 
     def first(self) -> R | None:
-        """The row with the smallest key; None where there are no rows. Cost: O(log n)."""
+        """The row with the smallest key; None if there are no rows. Cost: O(log n)."""
         rows = self.range(limit=1)
         return rows[0] if rows else None
 
     def last(self) -> R | None:
-        """The row with the largest key; None where there are no rows. Cost: O(log n)."""
+        """The row with the largest key; None if there are no rows. Cost: O(log n)."""
         rows = self.range(limit=1, reverse=True)
         return rows[0] if rows else None
 
     def prefix(self, prefix: Any, *, reverse: bool = False) -> tuple[R, ...]:
-        """The rows under a key prefix, in order: a leading part of text or bytes, or leading fields in a tuple.
+        """The rows under a key prefix, in order: a leading part of text or bytes, or a tuple of leading fields.
 
-        Cost: O(log n + result) once the order is up to date. Raises InvalidKey for what is no prefix.
+        Cost: O(log n + result) once the order is up to date. Raises InvalidKey for a value that is not a prefix.
         """
         self._source.check_open()
         try:
@@ -177,10 +177,10 @@ class TableView(Mapping[K, R]):
         reverse: bool = False,
         bounds: Bounds = "[)",
     ) -> tuple[R, ...]:
-        """The rows with ``start <= key < stop``, in order, at most ``limit``; None leaves that side open.
+        """The rows with ``start <= key < stop``, in order, at most ``limit``. None means no bound.
 
-        With ``reverse`` from the end: the last rows first. ``bounds`` says which ends belong to the range. Raises
-        InvalidKey for a bound that does not compare with the keys, ValueError for a limit below zero.
+        ``reverse`` gives descending order. ``bounds`` says which ends are included. Raises InvalidKey for a bound that
+        cannot be compared with the keys, and ValueError for a negative limit.
         """
         self._source.check_open()
         check_limit(limit)
@@ -190,27 +190,27 @@ class TableView(Mapping[K, R]):
             raise self._source.not_comparable("primary", error) from None
 
     def key_at(self, position: int) -> K | None:
-        """The key that stands at a position in key order, from 0; None beyond the last row.
+        """The key at a position in key order, from 0. None after the last row.
 
-        Cost: O(log n) on the newest state once the order is up to date, O(n) on an older one.
-        Raises ValueError below 0.
+        Cost: O(log n) on the newest state once the order is up to date, O(n) on an older one. Raises ValueError for a
+        negative position.
         """
         self._source.check_open()
         if position < 0:
-            raise ValueError(f"a position is 0 or more, not {position}")
+            raise ValueError(f"a position must be 0 or more, not {position}")
         if position >= len(self):
             return None
         if self._commit.link is None:
             try:
                 key = cast(K, self._source.store.order.at(position))
             except IndexError:
-                key = None  # a commit has come meanwhile
-            if self._commit.link is None:  # after the look: no commit came before it, so the order was this state's
+                key = None  # a commit came in between
+            if self._commit.link is None:  # checked after the read, so the order was still of this state
                 return key
         return cast(K, self._source.store.key_of(self._rows_in_order()[position]))
 
     def entries(self, rows: Iterable[R] | None = None) -> tuple[Entry[R], ...]:
-        """Rows of this view, from whatever query, each with its revision, in the order given; all rows by default.
+        """Rows of this view, each with its revision, in the given order; all rows by default. Raises RowNotFound.
 
         >>> from statedb import Database, Table, UniqueIndex
         >>> class Words(Table[str, str], name="words"):
@@ -226,11 +226,11 @@ class TableView(Mapping[K, R]):
         key_of = source.store.key_of
         found = [source.entry(key_of(row)) for row in (self._rows_in_order() if rows is None else rows)]
         if None in found:
-            raise RowNotFound(f"table {source.store.name!r}: one of these rows is not of this view")
+            raise RowNotFound(f"table {source.store.name!r}: one of these rows is not in this view")
         return tuple(cast("list[Entry[R]]", found))
 
     def since(self, revision: int) -> tuple[Entry[R], ...]:
-        """The rows written after a revision, in revision order. Cost: O(n); to follow a table use ``db.changes``."""
+        """The rows written after a revision, in revision order. Cost: O(n). To follow a table use ``db.changes``."""
         self._source.check_open()
         return tuple([Entry(row, written) for row, written in self._source.since(revision)])
 
@@ -238,12 +238,12 @@ class TableView(Mapping[K, R]):
 
     @property
     def revision(self) -> int:
-        """The table's revision: grows by one with every insert, replace and delete that did something."""
+        """The revision of the table. It grows by one with every insert, replace and delete that changed a row."""
         return self._commit.revision
 
     @property
     def initialized(self) -> bool:
-        """Whether every source that promised to fill the table has done so; True where none promised."""
+        """Whether every source that promised to fill the table has done so. True if none promised."""
         return not self._commit.pending
 
     @property
@@ -256,19 +256,19 @@ class TableView(Mapping[K, R]):
     @overload
     def watch(self, key: K) -> Watch: ...
     def watch(self, key: Any = _WHOLE_TABLE) -> Watch:
-        """A watch on one row, present or not; without a key, on the whole table, initializers included."""
+        """A watch on one row, which need not exist yet. Without a key, on the whole table, initializers included."""
         if key is _WHOLE_TABLE:
             return self._source.watch(table_concern())
         if key is None:
-            raise InvalidKey("None is nobody's key; watch() without a key watches the whole table")
+            raise InvalidKey("None is never a key; watch() without a key watches the whole table")
         return self._source.watch(key_concern(0, [key]))
 
     def watch_initializers(self) -> Watch:
-        """A watch on initializers alone: trips when one begins or finishes, and not for changes of rows."""
+        """A watch on initializers only: it trips when one begins or finishes, and not when rows change."""
         return self._source.watch(initializers_concern())
 
     def watch_range(self, start: K | None = None, stop: K | None = None, *, bounds: Bounds = "[)") -> Watch:
-        """A watch on the rows of a range; see ``range``. Cost for each commit: one comparison for each changed row."""
+        """A watch on the rows of a range, as in ``range``. Cost per commit: one comparison for each changed row."""
         return self._source.watch_range(0, range_edges(start, stop, bounds))
 
     def watch_prefix(self, prefix: Any) -> Watch:

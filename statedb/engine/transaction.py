@@ -1,4 +1,4 @@
-"""Write transactions: they take their tables, stage through a writer for each, and commit or abort."""
+"""Write transactions: they reserve their tables, stage changes with a writer for each table, and commit or abort."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .history import Pin
 from .index_views import IndexView, TextPrefixIndexView, UniqueIndexView
 from .network_view import PrefixIndexView
 from .overlay import NO_PIN, Overlay
-from .reserve import ABORTED, COMMITTED, FREES, HOLDER, HOW
+from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, RELEASER
 from .schema import AnyIndex, Index, K, N, PrefixIndex, R, T, Table, TextPrefixIndex, UniqueIndex
 from .snapshot import I, Snapshot, view_of
 from .store import TableStore
@@ -31,9 +31,9 @@ _NO_PARTS: list[Any] = []
 class WriteTransaction:
     """Writes to one or several tables that become visible together, or not at all.
 
-    A context manager: commits at the end of the block, aborts if the block raises. Its tables are locked from
-    ``db.write`` on until then; readers never wait. One that is dropped open aborts with a ResourceWarning. It is for
-    the thread that opened it: elsewhere every call but ``abort`` raises WrongThread.
+    A context manager: commits at the end of the block, aborts if the block raises. It holds its tables from
+    ``db.write`` until then; readers never wait. If it is garbage collected while open, it aborts with a
+    ResourceWarning. Only the thread that opened it may use it: elsewhere every call but ``abort`` raises WrongThread.
     """
 
     __slots__ = ("__weakref__", "_head", "_pins", "_plan", "_writers")
@@ -45,7 +45,7 @@ class WriteTransaction:
         owner: object | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Take all tables, in the order given; ``Database.write`` sorts them."""
+        """Reserve all tables, in the given order. ``Database.write`` sorts them."""
         deadline = None if timeout is None else monotonic() + timeout
         self._head = head
         self._writers: dict[Any, TableWriter[Any, Any]] = {}
@@ -54,13 +54,13 @@ class WriteTransaction:
         try:
             for store in stores:
                 if store.reservation.holder.setdefault(HOLDER, plan) is not plan:
-                    store.check_owner(owner)  # before waiting, and once more after it
+                    store.check_owner(owner)  # before waiting, and again afterwards
                     store.reservation.take(plan, deadline)
                 if store.owner is not None:
                     store.check_owner(owner)
                 if store.unfinished is not None:
                     store.unfinished()
-            self._pins = head._root.pins  # after the last table was taken
+            self._pins = head._root.pins  # after the last table is reserved
         except BaseException:
             self.abort()
             raise
@@ -69,7 +69,7 @@ class WriteTransaction:
     async def in_task(
         cls, head: Head, stores: tuple[TableStore, ...], owner: object | None, timeout: float | None
     ) -> Self:
-        """Take all tables, in the order given, while the loop goes on. Raises as the blocking form does."""
+        """Reserve all tables, in the given order, while the event loop runs. Raises what the blocking form raises."""
         deadline = None if timeout is None else monotonic() + timeout
         txn = cls(head, ())
         plan = txn._plan
@@ -82,7 +82,7 @@ class WriteTransaction:
                 store.check_owner(owner)
                 if store.unfinished is not None:
                     store.unfinished()
-            txn._pins = head._root.pins  # after the last table was taken
+            txn._pins = head._root.pins  # after the last table is reserved
         except BaseException:
             txn.abort()
             raise
@@ -99,19 +99,19 @@ class WriteTransaction:
     @overload
     def __getitem__(self, table: PrefixIndex[N, R]) -> PrefixIndexView[N, R]: ...
     def __getitem__(self, table: Any) -> Any:
-        """The writer of a table, or the view of an index, both seeing what is staged. Raises TableNotOpen."""
+        """The writer of a table, or the view of an index. Both include staged rows. Raises TableNotOpen."""
         if self._plan.closed or self._plan.thread != get_ident():
             self._plan.check_open()
         try:
             writer = self._writers.get(table)
         except TypeError:
-            raise TableNotOpen(f"{table!r} is no table and no index; give the class, or an index of it") from None
+            raise TableNotOpen(f"{table!r} is neither a table nor an index; use a table class or its index") from None
         if writer is not None:
             return writer
         for store in self._plan.reserved:
             if store.table is table:
                 pin = self._pins.get(table)
-                if pin is None:  # another thread has aborted since the look: it decides first, and drops them then
+                if pin is None:  # another thread has aborted since the check: it decides first, then drops the pins
                     self._plan.check_open()
                     raise AssertionError(f"an open transaction holds no state of table {store.name!r}")
                 writer = self._writers[table] = TableWriter(Overlay(store, pin, self._plan))
@@ -124,7 +124,7 @@ class WriteTransaction:
         )
 
     def __repr__(self) -> str:
-        """Its tables and whether it is open."""
+        """Its tables, and whether it is open."""
         return f"<WriteTransaction on {self._plan.tables}, {self._plan.closed or 'open'}>"
 
     def __enter__(self) -> Self:
@@ -134,7 +134,7 @@ class WriteTransaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Literal[False]:
-        """Commit, or abort where the block raised. Nothing where that was done by hand."""
+        """Commit, or abort if the block raised. Does nothing if it is already closed."""
         try:
             if kind is None and not self._plan.closed:
                 self._plan.check_open()
@@ -145,24 +145,23 @@ class WriteTransaction:
         return False
 
     def snapshot(self) -> Snapshot:
-        """All tables of the database as this transaction sees them now, with what is staged: a snapshot like any other.
+        """All tables of the database as this transaction sees them now, with staged rows: a snapshot like any other.
 
-        It stays as it is, whatever is staged later, and whether the transaction commits or not; give it to code that
-        reads snapshots. The revisions of staged rows are those that they get if the transaction commits. Watches on it
-        begin at the state before, as those of the transaction do; ``db.changes(since=...)`` refuses it.
-        Cost: O(staged rows).
+        It does not change with what is staged later, nor with a commit or abort. Pass it to code that reads snapshots.
+        Staged rows have the revisions that they get if the transaction commits. Watches on it start at the state before
+        the transaction, as those of the transaction do. ``db.changes(since=...)`` rejects it. Cost: O(staged rows).
         """
         self._plan.check_open()
         pins = self._pins.copy()
         for table, writer in list(self._writers.items()):
             pins[table] = writer._source.staged_pin()
-        self._plan.check_open()  # once more: an abort by another thread decides first, and drops the states then
+        self._plan.check_open()  # again: an abort by another thread decides first, then drops the pins
         return self._head._snapshot_of(pins)
 
     def commit(self) -> Snapshot:
-        """Make the writes visible, all at once; the snapshot of the database with them.
+        """Make the writes visible, all at once. Returns a snapshot of the database that includes them.
 
-        A second time gives the same snapshot. Raises TransactionClosed after an abort.
+        A second call returns the same state. Raises TransactionClosed after an abort.
         """
         if self._plan.pins is None:
             self._plan.check_open()
@@ -183,62 +182,63 @@ class WriteTransaction:
                 if plan.pins is None:
                     plan.pins = self._head._root.pins
             except BaseException:
-                if plan.outcome.get(HOW) is COMMITTED:
-                    plan.finish_again()  # forward: what follows the first link is idempotent
+                if plan.outcome.get(DECISION) is COMMITTED:
+                    plan.finish_again()  # roll forward: all steps after the first link are idempotent
                 raise
         finally:
             if not plan.closed:
                 self.abort()
-            self._head._taken = None  # it holds the state before: see Head.snapshot
+            self._head._cached = None  # it keeps the state before: see Head.snapshot
             self._writers = _NO_WRITERS
             self._pins = _NO_PINS
             if plan.torn is None:
                 plan.parts = _NO_PARTS
 
     def abort(self) -> None:
-        """Drop the writes and free the tables. Nothing happens where the transaction is closed. From any thread.
+        """Discard the writes and release the tables. Does nothing if the transaction is closed.
 
-        Where another thread commits at this moment, one of the two wins: see ``Holder.decide``.
+        May be called from any thread. If another thread commits at the same time, one of the two wins: see
+        ``Holder.decide``.
         """
         call = [get_ident()]
         try:
             self._release_tables(call)
         except BaseException:
-            self._release_tables(call)  # an interrupt must not leave a table taken by a transaction that is closed
+            self._release_tables(call)  # an interrupt must not leave a table reserved by a closed transaction
             raise
 
     def _release_tables(self, call: list[int]) -> None:
-        """Idempotent for one call of ``abort``. Touches nothing where a commit was decided.
+        """Idempotent for one call of ``abort``. Changes nothing if a commit was decided.
 
-        Of several aborts at once, in threads or in a handler that interrupts another one, the first frees the tables
-        and the others touch nothing. Without that:
+        Of several aborts at once, in other threads or in a handler that interrupts one, the first releases the tables
+        and the others change nothing. Without that:
 
             abort in thread A           abort in thread B         a writer in thread C
-            looks: the table is ours
-                                        looks, frees the table
+            checks: the table is ours
+                                        checks, frees the table
                                                                   takes the table
-            frees the table: of C
+            frees the table of C
         """
         plan = self._plan
-        if not plan.decide(ABORTED) or plan.outcome.setdefault(FREES, call) is not call:
+        if not plan.decide(ABORTED) or plan.outcome.setdefault(RELEASER, call) is not call:
             return
-        # The writers are left to the thread that may be staging: it finds the transaction closed at its next call.
-        # So that a closed transaction pins nothing, all that is reachable from here is replaced, and not emptied.
+        # A thread may still be staging with the writers: it finds the transaction closed at its next call.
+        # So that a closed transaction pins nothing, everything reachable from here is replaced and not emptied.
         for writer in list(self._writers.values()):
             writer._source.pin = NO_PIN
         self._writers = {}
         self._pins = _NO_PINS
         plan.parts = []
-        for store in plan.reserved:  # last: from here on the next writer is in
+        for store in plan.reserved:  # last: from here on the next writer may start
             store.reservation.release(plan)
 
     def __del__(self) -> None:
-        """Abort where nobody did."""
+        """Abort if it is still open."""
         plan = getattr(self, "_plan", None)
         if plan is not None and not plan.closed:
             self.abort()
             warnings.warn(
-                f"a write transaction on {plan.tables} was dropped open and is aborted; use `with db.write(...)`",
+                f"a write transaction on {plan.tables} was dropped while open; it is aborted; use `with db.write(...)`",
                 ResourceWarning,
                 stacklevel=2,
                 source=self,
@@ -246,7 +246,7 @@ class WriteTransaction:
 
 
 class ObservedTransaction(WriteTransaction):
-    """One of a database whose commits are timed, or checked."""
+    """A transaction of a database whose commits are timed or checked."""
 
     __slots__ = ()
 

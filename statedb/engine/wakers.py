@@ -12,11 +12,11 @@ class Waker(Protocol):
     """What a watch wakes when it trips."""
 
     def wake(self) -> None:
-        """Called once or more, from any thread; must not raise into the committer and must not block."""
+        """Called once or more, from any thread. Must not raise and must not block."""
 
 
 class ThreadWaker:
-    """Wakes one thread. A bare lock is the fastest thing to wait on."""
+    """Wakes one thread. A plain lock is the fastest primitive to wait on."""
 
     __slots__ = ("_gate",)
 
@@ -26,19 +26,19 @@ class ThreadWaker:
         self._gate.acquire()
 
     def wake(self) -> None:
-        """Open the gate; a second time does nothing."""
+        """Open the gate. Idempotent."""
         try:
             self._gate.release()
         except RuntimeError:
             pass
 
     def wait(self, timeout: float | None) -> bool:
-        """Block until woken; False when the time (seconds) is over. Raises ValueError where it is not a number."""
+        """Block until woken. False if ``timeout`` (seconds) passes first. Raises ValueError for NaN."""
         if timeout is None:
             return self._gate.acquire()
         if timeout != timeout:
-            raise ValueError("a timeout must be a number of seconds, or None to wait forever, and not NaN")
-        return self._gate.acquire(timeout=min(max(0.0, timeout), TIMEOUT_MAX))  # infinity is years enough
+            raise ValueError("a timeout must be a number of seconds, or None to wait forever, not NaN")
+        return self._gate.acquire(timeout=min(max(0.0, timeout), TIMEOUT_MAX))  # infinity too
 
 
 class TaskWaker:
@@ -52,7 +52,7 @@ class TaskWaker:
         self.future: asyncio.Future[None] = self.loop.create_future()
 
     def wake(self) -> None:
-        """Have the loop resume the task; a loop that is closed has nobody to resume."""
+        """Have the event loop resume the task. Does nothing if the loop is closed."""
         wake_tasks(self.loop, [self])
 
 
@@ -63,7 +63,7 @@ def _resolve(wakers: list[TaskWaker]) -> None:
 
 
 def wake_tasks(loop: asyncio.AbstractEventLoop, wakers: list[TaskWaker]) -> None:
-    """Resume tasks of one loop with one callback: the hand-over is what costs, not the number of tasks."""
+    """Resume tasks of one loop with one callback: the cost is per callback, not per task."""
     try:
         loop.call_soon_threadsafe(_resolve, wakers)
     except RuntimeError:
@@ -71,7 +71,7 @@ def wake_tasks(loop: asyncio.AbstractEventLoop, wakers: list[TaskWaker]) -> None
 
 
 def wake_all(wakers: Iterable[Waker]) -> None:
-    """Wake every waiter, each on its own: one that fails does not keep the others asleep."""
+    """Wake every waiter. A closed event loop does not prevent the others from being woken."""
     tasks: dict[asyncio.AbstractEventLoop, list[TaskWaker]] = {}
     for waker in wakers:
         if isinstance(waker, TaskWaker):

@@ -1,14 +1,14 @@
-"""Watches: one-shot flags that trip when a commit changes what they watch. Knows keys, not rows' meaning.
+"""Watches: one-shot flags that trip when a commit changes what they watch. Knows keys, not the meaning of rows.
 
-A commit looks its changed keys up among the registered ones, so its cost grows with what changed and not with how
-many watches there are.
+A commit looks up its changed keys among the registered ones. Its cost grows with the number of changes, and not with
+the number of watches.
 
-Nothing is lost, because both sides order their steps:
+No change is missed, because both sides order their steps:
 
-    asking      add to the registry   then   read the root, and walk from the snapshot's commit to it
+    watching    add to the registry   then   read the root, and walk from the snapshot's commit to it
     committing  swap the root         then   look up in the registry, and trip
 
-Whoever comes second sees the other. The registry holds watches weakly, and strongly while anything waits on them.
+Whichever comes second sees the other. The registry refers to watches weakly, and strongly while anything waits on them.
 """
 
 from __future__ import annotations
@@ -26,39 +26,40 @@ from .wakers import TaskWaker, ThreadWaker, Waker, wake_all
 
 
 class Watch:
-    """A one-shot flag: trips when a later commit changes what it watches; what happened stays happened.
+    """A one-shot flag that trips when a later commit changes what it watches. It is never reset.
 
-    Asked of a superseded snapshot it may be tripped from the start. Never trips for an aborted transaction, for
-    a change of something else, or for a write that left the row equal. Wait for it in a thread (``wait``) or in a task
-    (``await watch``), from as many as you like, before or after it trips. Dropping it is all the cleaning up there is.
+    A watch from a superseded snapshot may be tripped from the start. It never trips for an aborted transaction, for a
+    change of something else, or for a write that left the row equal. Wait for it in a thread (``wait``) or in a task
+    (``await watch``), with any number of waiters, before or after it trips. It needs no closing: drop it when you are
+    done.
     """
 
     __slots__ = ("__weakref__", "_entry", "_registry", "_tripped", "_wakers")
 
     def __init__(self, registry: Registry) -> None:
-        """Views make these: ``view.watch(...)``."""
+        """Made by views: ``view.watch(...)``."""
         self._registry = registry
         self._entry: _Entry | None = None
         self._tripped = False
         self._wakers: list[Waker] = []
 
     def __repr__(self) -> str:
-        """Whether it tripped."""
+        """Whether it has tripped."""
         return f"<Watch {'tripped' if self._tripped else 'waiting'}>"
 
     def __bool__(self) -> bool:
-        """Refused: it reads like a question with two meanings."""
-        raise TypeError("a Watch has no truth value; ask watch.tripped, or watch.wait(timeout=0)")
+        """Raises TypeError: the truth value would be ambiguous."""
+        raise TypeError("a Watch has no truth value; use watch.tripped or watch.wait(timeout=0)")
 
     @property
     def tripped(self) -> bool:
-        """Whether what it watches has changed since the snapshot it was asked of."""
+        """Whether what it watches has changed since its snapshot."""
         return self._tripped
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block this thread until it trips; False when ``timeout`` (seconds) is over first. At once if it has tripped.
+        """Block this thread until the watch trips. False if ``timeout`` (seconds) passes first.
 
-        In a task use ``await watch`` instead.
+        Returns at once if it has tripped. In a task use ``await watch`` instead.
         """
         if self._tripped:
             return True
@@ -71,7 +72,7 @@ class Watch:
         return self._tripped
 
     def __await__(self) -> Generator[Any, None, None]:
-        """Suspend this task until it trips. Cancelling leaves nothing behind."""
+        """Suspend this task until the watch trips. A cancelled wait leaves nothing behind."""
         if self._tripped:
             return
         waker = TaskWaker()
@@ -82,24 +83,24 @@ class Watch:
             self._registry.detach(self, waker)
 
     def trip(self) -> None:
-        """Trip it by hand: what waits on it goes on. Used by streams when they are closed."""
+        """Trip it by hand, and wake its waiters. Streams use it when they are closed."""
         self._registry.trip_now(self)
 
 
 class _Entry(ref[Watch]):
-    """The registry's weak hold on a watch, and where it stands: named, for holding the place would be a cycle."""
+    """The registry's weak reference to a watch. It names the watch's place: a reference to it would be a cycle."""
 
     __slots__ = ("concern", "sequence")
 
-    __eq__ = object.__eq__  # by identity: a weak reference that dies before it was ever hashed could not be hashed
+    __eq__ = object.__eq__  # by identity: a weak reference that died before its first hash cannot be hashed
     __hash__ = object.__hash__
 
     concern: Concern
     sequence: int
 
 
-def _touches(watched: dict[Key, set[_Entry]], place: int, undo: Undo, redo: Redo) -> bool:
-    """Whether any row of a commit stands or stood under a watched index key."""
+def _changes_watched_key(watched: dict[Key, set[_Entry]], place: int, undo: Undo, redo: Redo) -> bool:
+    """Whether a row of a commit is or was under a watched index key."""
     for primary, after in redo.items():
         keys = after[3]
         for key in keys[place]:
@@ -114,33 +115,34 @@ def _touches(watched: dict[Key, set[_Entry]], place: int, undo: Undo, redo: Redo
 
 
 class Registry:
-    """All watches of one table, by what they watch. Takes no lock: each step is an atomic one on a dict, set or list.
+    """All watches of one table, by what they watch.
 
-    A lock would be held while the collector or a signal handler runs, and a ``__del__`` that uses the table would wait
-    for its own thread forever; a commit that waited for the lock would wait with it. Instead:
+    Takes no lock: each step is an atomic operation on a dict, set or list. A lock would be held while the garbage
+    collector or a signal handler runs. A ``__del__`` that uses the table would then wait for its own thread forever,
+    and a commit that waited for the lock would wait with it. Instead:
 
-        asking      entry into the set of its key, then look whether that set still stands (``_register``)
-        sweeping    entry out of the set; where the set is empty, set out of the dict (``_take_out``)
+        watching    add the entry to the set of its key, then check that the set is still in the dict (``_register``)
+        sweeping    remove the entry from the set; if the set is empty, remove the set from the dict (``_unregister``)
 
-    A set that was swept away between the two steps of asking is found out by the look, and the entry goes into the next
-    one. A sweeper takes out no set but the one it emptied: another sweeper may have taken that out already, and a newer
-    one stand under the key. Who comes into a set between the look that finds it empty and the step that takes it out
-    has looked already: these are tripped, early rather than never. With the GIL that takes a key whose ``__hash__`` is
-    written in Python.
+    If a set is removed between the two steps of watching, the check detects it, and the entry is added to the next set.
+    A sweeper removes only the set that it emptied: another sweeper may have removed that one already, and a newer one
+    may be under the key. An entry that is added to a set after a sweeper found it empty, and before the sweeper removes
+    it, has passed the check already: such watches are tripped, early rather than never. With the GIL that can happen
+    only with a key whose ``__hash__`` is written in Python.
 
-        attaching   waker into the list, then look at the flag
+        attaching   add the waker to the list, then read the flag
         tripping    set the flag, then take the wakers
 
-    Whoever comes second sees the other. All steps may be run again after an interrupt.
+    Whichever comes second sees the other. All steps may be repeated after an interrupt.
     """
 
     __slots__ = (
+        "_by_kind",
         "_dead",
         "_held",
         "_initializers",
+        "_is_network",
         "_keys",
-        "_networked",
-        "_places",
         "_prefixes",
         "_ranges",
         "_secondary",
@@ -162,8 +164,8 @@ class Registry:
         self._prefixes: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
         self._ranges: list[dict[Key, set[_Entry]]] = [{} for _ in networked]
         self._sizes: list[dict[int, int]] = [{} for _ in networked]
-        self._networked = networked
-        self._places = {
+        self._is_network = networked
+        self._by_kind = {
             "table": [self._tables],
             "stream": [self._streams],
             "initializers": [self._initializers],
@@ -171,34 +173,34 @@ class Registry:
             "prefix": self._prefixes,
             "range": self._ranges,
         }
-        # Of each secondary index: its place among a row's keys, and who watches its keys, prefixes and ranges.
+        # For each secondary index: its place among a row's keys, and the watches of its keys, prefixes and ranges.
         self._secondary = [
             (position - 1, self._keys[position], self._prefixes[position], self._ranges[position])
             for position in range(1, len(networked))
         ]
 
     def __len__(self) -> int:
-        """How many watches are registered, a few dropped ones included."""
+        """The number of registered watches. May include a few that were dropped."""
         return len(self.entries)
 
     def waiting(self) -> int:
-        """How many watches somebody waits on."""
+        """The number of watches that somebody waits on."""
         return len(self._held)
 
-    # -- asking ----------------------------------------------------------------------------------------------
+    # -- watching --------------------------------------------------------------------------------------------
 
     def add(self, concern: Concern, sequence: int) -> Watch:
-        """A new watch, registered. ``sequence`` is that of the commit it looks from."""
+        """A new, registered watch. ``sequence`` is that of the commit it starts from."""
         watch = Watch(self)
         entry = _Entry(watch, self._dead.append)
         entry.sequence = sequence
         entry.concern = concern
         watch._entry = entry
-        places = self._places[concern.place][concern.position]
+        places = self._by_kind[concern.kind][concern.position]
         if self._dead:
             self._sweep()
         self.entries.add(entry)
-        if concern.place == "prefix":
+        if concern.kind == "prefix":
             self._sizes[concern.position].setdefault(concern.size, 0)
         for key in concern.keys:
             self._register(places, key, entry)
@@ -213,31 +215,31 @@ class Registry:
                 return
 
     def _sweep(self) -> None:
-        """Take out the watches that were dropped or have tripped. Several threads may do so at once."""
+        """Remove the watches that were dropped or have tripped. Several threads may do so at once."""
         dead = self._dead
         while dead:
             for entry in list(dead):
-                self._take_out(entry)
+                self._unregister(entry)
                 try:
-                    dead.remove(entry)  # only afterwards: an interrupt must not lose it. O(1), for it is the first
+                    dead.remove(entry)  # only afterwards: an interrupt must not lose it. O(1), because it is the first
                 except ValueError:  # another thread was faster
                     pass
 
-    def _take_out(self, entry: _Entry) -> None:
+    def _unregister(self, entry: _Entry) -> None:
         self.entries.discard(entry)
         concern = getattr(entry, "concern", None)
         if concern is None:  # an interrupt came before it was set
             return
-        places = self._places[concern.place][concern.position]
+        places = self._by_kind[concern.kind][concern.position]
         for key in concern.keys:
             watching = places.get(key)
             if watching is None:
                 continue
             watching.discard(entry)
             try:
-                # From here to the pop there is no call, so no other thread comes in between.
+                # There is no call between here and the pop, so no other thread runs in between.
                 empty = places[key] is watching and not watching
-            except KeyError:  # another sweeper took it out
+            except KeyError:  # another sweeper removed it
                 continue
             if empty:
                 late = places.pop(key, None)
@@ -245,30 +247,30 @@ class Registry:
                     self._trip_all(late)
 
     def _trip_all(self, late: Iterable[_Entry]) -> None:
-        """Trip those who came into a set just before it was taken away: they might miss what comes."""
+        """Trip entries that were added to a set just before it was removed: they might miss later changes."""
         for watch in [watch for entry in list(late) if (watch := entry()) is not None]:
             self.trip_now(watch)
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
     def attach(self, watch: Watch, waker: Waker) -> bool:
-        """Have the waker woken when the watch trips; False where it has tripped already."""
+        """Wake ``waker`` when the watch trips. False if it has already tripped."""
         watch._wakers.append(waker)
         self._held[watch] = None
-        if watch._tripped:  # looked at last: either we see the flag, or whoever sets it sees the waker
+        if watch._tripped:  # read last: either we see the flag, or whoever sets it sees the waker
             self._held.pop(watch, None)
             return False
         return True
 
     def detach(self, watch: Watch, waker: Waker) -> None:
-        """Forget a waker. Nothing happens where it is not attached."""
+        """Remove a waker. Does nothing if it is not attached."""
         try:
             watch._wakers.remove(waker)
         except ValueError:
             pass
         if not watch._wakers:
             self._held.pop(watch, None)
-        if watch._wakers:  # of one that was attached just now
+        if watch._wakers:  # another one was attached just now
             self._held[watch] = None
         if watch._tripped:
             self._held.pop(watch, None)
@@ -276,9 +278,9 @@ class Registry:
     # -- tripping --------------------------------------------------------------------------------------------
 
     def may_concern(self, undo: Undo, redo: Redo) -> bool:
-        """Whether a commit may concern any watch; False is certain. The quick look.
+        """A quick check whether a commit may match any watch. False is certain.
 
-        Idle watches on other rows must cost a commit next to nothing: this is all that they cost.
+        Idle watches on other rows must cost a commit almost nothing: this check is their whole cost.
         """
         if self._tables or self._streams or self._initializers:
             return True
@@ -290,31 +292,31 @@ class Registry:
         for place, watched, prefixes, ranges in self._secondary:
             if prefixes or ranges:
                 return True
-            if watched and _touches(watched, place, undo, redo):
+            if watched and _changes_watched_key(watched, place, undo, redo):
                 return True
         return bool(self._prefixes[0] or self._ranges[0])
 
     def trip(self, undo: Undo, redo: Redo, pending_changed: bool, sequence: int, wakers: list[Waker]) -> None:
-        """Trip what a commit concerns; ``wakers`` grows by whom to wake.
+        """Trip the watches that a commit matches, and add the wakers of their waiters to ``wakers``.
 
-        Called after the root was swapped. The list is the caller's, so that an interrupt between tripping and waking
-        loses nobody: it wakes whom the list holds, and calls again.
+        Called after the root was swapped. The list belongs to the caller, so that an interrupt between tripping and
+        waking loses no waiter: the caller wakes those in the list, and calls this again.
         """
-        for entry in self._hit(undo, redo, pending_changed):
+        for entry in self._matching(undo, redo, pending_changed):
             if entry.sequence < sequence:
-                self._set(entry(), wakers)
+                self._trip(entry(), wakers)
         self._sweep()
 
     def trip_now(self, watch: Watch) -> None:
-        """Trip a watch, whatever changed."""
+        """Trip a watch, whatever has changed."""
         wakers: list[Waker] = []
         try:
-            self._set(watch, wakers)
+            self._trip(watch, wakers)
         finally:
             wake_all(wakers)
         self._sweep()
 
-    def _set(self, watch: Watch | None, wakers: list[Waker]) -> None:
+    def _trip(self, watch: Watch | None, wakers: list[Waker]) -> None:
         if watch is None:
             return
         watch._tripped = True  # first the flag, then the wakers: see attach
@@ -325,7 +327,7 @@ class Registry:
             self._dead.append(watch._entry)
             watch._entry = None
 
-    def _hit(self, undo: Undo, redo: Redo, pending_changed: bool) -> set[_Entry]:
+    def _matching(self, undo: Undo, redo: Redo, pending_changed: bool) -> set[_Entry]:
         hit: set[_Entry] = set()
         if self._streams and (pending_changed or any(map(reaches_streams, map(undo.get, redo), redo.values()))):
             hit.update(self._streams.get(None, ()))
@@ -341,10 +343,10 @@ class Registry:
                     hit.update(watching)
         for position in range(len(self._keys)):
             if (position and self._keys[position]) or self._prefixes[position] or self._ranges[position]:
-                self._hit_index(position, undo, redo, hit)
+                self._match_index(position, undo, redo, hit)
         return hit
 
-    def _hit_index(self, position: int, undo: Undo, redo: Redo, hit: set[_Entry]) -> None:
+    def _match_index(self, position: int, undo: Undo, redo: Redo, hit: set[_Entry]) -> None:
         watched = self._keys[position] if position else {}
         for primary, after in redo.items():
             before = undo[primary]
@@ -359,17 +361,17 @@ class Registry:
                             hit.update(watching)
 
     def _covering_entries(self, position: int, key: Key) -> Iterator[set[_Entry]]:
-        """Who stands at any registered prefix of the key."""
+        """The watches of every registered prefix of the key."""
         prefixes = self._prefixes[position]
         sizes = list(self._sizes[position])
-        candidates = covering(key, sizes) if self._networked[position] else [prefix_of(key, size) for size in sizes]
+        candidates = covering(key, sizes) if self._is_network[position] else [prefix_of(key, size) for size in sizes]
         for prefix in candidates:
             watching = prefixes.get(prefix)
             if watching is not None:
                 yield watching
 
     def _containing_entries(self, position: int, key: Key) -> Iterator[set[_Entry]]:
-        """Who stands at any registered range with the key in it. Cost: one comparison for each range."""
+        """The watches of every registered range that contains the key. Cost: one comparison for each range."""
         ranges = self._ranges[position]
         for limits in list(ranges):
             watching = ranges.get(limits)

@@ -1,4 +1,4 @@
-"""Several watches waited for as one."""
+"""A wait on several watches at once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .watch import Watch
 
 
 class WatchSet:
-    """Several watches, of any tables, waited for as one; tripped ones are handed out and leave the set.
+    """Several watches, of any tables, to wait for at once. Tripped ones are returned and leave the set.
 
-    ``settle`` (seconds) is how long to go on collecting after the first one tripped. Watches may be added from any
-    thread while another waits; one waiter at a time.
+    ``settle`` (seconds) is how long to go on collecting after the first one has tripped. Any thread may add watches
+    while another one waits. Only one thread or task may wait at a time.
     """
 
     __slots__ = ("_lock", "_settle", "_waker", "_watches")
@@ -29,7 +29,7 @@ class WatchSet:
         self._lock = RLock()
 
     def __len__(self) -> int:
-        """How many are in the set, tripped ones included until they are handed out."""
+        """The number of watches in the set. Tripped ones count until they are returned."""
         return len(self._watches)
 
     def __contains__(self, watch: object) -> bool:
@@ -41,7 +41,7 @@ class WatchSet:
         return iter(list(self._watches))
 
     def add(self, *watches: Watch) -> None:
-        """Add watches; a waiting thread or task waits for them as well. Those in the set already stay as they are."""
+        """Add watches. A waiting thread or task waits for them too. Watches that are already in the set are ignored."""
         with self._lock:
             for watch in watches:
                 if watch in self._watches:
@@ -51,7 +51,7 @@ class WatchSet:
                     self._waker.wake()
 
     def discard(self, *watches: Watch) -> None:
-        """Take watches out; those that are not in the set are passed over."""
+        """Remove watches. Those that are not in the set are ignored."""
         with self._lock:
             for watch in watches:
                 self._watches.pop(watch, None)
@@ -59,16 +59,16 @@ class WatchSet:
                     watch._registry.detach(watch, self._waker)
 
     def clear(self) -> None:
-        """Take all watches out. A waiter goes on waiting, for what is added later."""
+        """Remove all watches. A waiter goes on waiting for watches that are added later."""
         self.discard(*self)
 
     def wait(self, timeout: float | None = None) -> set[Watch]:
-        """Block until one has tripped and the settle time is over; the tripped ones, taken out of the set.
+        """Block until a watch has tripped and the settle time is over. Returns the tripped ones and removes them.
 
-        The empty set when ``timeout`` (seconds) is over first; with no watches at all it waits for the timeout.
+        Returns an empty set if ``timeout`` (seconds) passes first. An empty WatchSet waits for the timeout.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        while not self._any_tripped():  # again where the one that tripped was taken out before we ran
+        while not self._any_tripped():  # again if the tripped one was discarded before we ran
             waker = ThreadWaker()
             try:
                 self._attach(waker)
@@ -79,10 +79,10 @@ class WatchSet:
         if self._settle and self._any_tripped():
             left = self._settle if deadline is None else min(self._settle, deadline - monotonic())
             sleep(max(0.0, left))
-        return self._taken()
+        return self._take_tripped()
 
     def __await__(self) -> Generator[Any, None, set[Watch]]:
-        """The same for a task."""
+        """``wait`` for a task, without a timeout."""
         while not self._any_tripped():
             waker = TaskWaker()
             try:
@@ -93,7 +93,7 @@ class WatchSet:
                 self._detach(waker)
         if self._settle and self._any_tripped():
             yield from asyncio.sleep(self._settle).__await__()
-        return self._taken()
+        return self._take_tripped()
 
     def _any_tripped(self) -> bool:
         return any(watch._tripped for watch in self)
@@ -113,7 +113,7 @@ class WatchSet:
             for watch in list(self._watches):
                 watch._registry.detach(watch, waker)
 
-    def _taken(self) -> set[Watch]:
+    def _take_tripped(self) -> set[Watch]:
         with self._lock:
             tripped = {watch for watch in list(self._watches) if watch._tripped}
             for watch in tripped:

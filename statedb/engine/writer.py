@@ -1,4 +1,4 @@
-"""The writing half of a transaction: one table, read and written over what is staged."""
+"""The writing half of a transaction: one table, read and written over the staged rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .states import Key, State, Undo
 from .table_view import TableView
 
 _FEW = 3
-"""Up to so many rows are staged faster one by one (measured with four indexes)."""
+"""Up to this many rows are staged faster one by one, measured with four indexes."""
 
 
 class TableWriter(TableView[K, R]):
-    """One table in a write transaction: reads see the transaction's own writes, and nobody else does until it commits.
+    """One table in a write transaction. Its reads include the transaction's own writes.
 
-    A call that raises leaves the transaction as it was before, and usable.
+    Nobody else sees these until it commits. A call that raises leaves the transaction as it was, and usable.
     """
 
     __slots__ = ("_redo",)
@@ -32,14 +32,14 @@ class TableWriter(TableView[K, R]):
     _source: Overlay
 
     def __init__(self, source: Overlay) -> None:
-        """Transactions make these: ``txn[Services]``."""
+        """Made by transactions: ``txn[Services]``."""
         self._source = source
-        self._commit = NO_PIN.commit  # a writer that outlives its transaction holds no history back
+        self._commit = NO_PIN.commit  # a writer that outlives its transaction keeps no history
         self._redo = source.redo
         self._get = source.store.rows.get
 
     def __repr__(self) -> str:
-        """Table, number of rows and revision with what is staged; never raises."""
+        """The name, the number of rows and the revision, staged rows included. Never raises."""
         source = self._source
         state = source.plan.closed or f"{source.count} rows at revision {source.revision}"
         return f"<TableWriter {source.store.name}: {state}>"
@@ -47,12 +47,12 @@ class TableWriter(TableView[K, R]):
     # -- writing ---------------------------------------------------------------------------------------------
 
     def insert(self, row: R, *, force: bool = False) -> R | None:
-        """Put a row in, over the one with its key if there is one; the replaced row or None.
+        """Insert a row, or replace the one with its key. Returns the replaced row or None.
 
-        A row equal to the stored one is not written: its revision stays, nobody wakes (``force`` writes it). Raises
-        DuplicateKey, InvalidRow, InvalidKey, IndexFunctionError.
+        A row equal to the stored one is not written: its revision stays, and no watch trips (``force`` writes it).
+        Raises DuplicateKey, InvalidRow, InvalidKey, IndexFunctionError.
         """
-        source = self._source  # the lines of _located, spelled out: a call less is 5 percent of a bulk load
+        source = self._source  # _located inlined: it saves a call, which is 5 percent of a bulk load
         if source.plan.closed or source.plan.thread != get_ident():
             source.check_open()
         store = source.store
@@ -71,24 +71,27 @@ class TableWriter(TableView[K, R]):
             if old is None and source.stage_new(row, key):
                 return None
         else:
-            raise source.no_key(row)
+            raise source.missing_key(row)
         if old is not None and not force and old == row and same(old, row):
             return old
         source.stage(row, key, old, staged)
         return old
 
     def insert_new(self, row: R) -> R | None:
-        """Put a row in if its key is free: None then. Else the row that is there; it stays. Raises as `insert` does."""
+        """Insert a row if its key is free, and return None. Otherwise return the existing row, which stays. Raises as
+        `insert`.
+        """
         old = self._located(row)[2]
         if old is None:
             self.insert(row)
         return old
 
     def insert_all(self, rows: Iterable[R]) -> int:
-        """Put rows in as `insert` does, one after the other; how many were written: those equal to the stored are not.
+        """Insert rows one after the other, as `insert` does. Returns how many were written.
 
-        All or none: where a row raises, none of them is staged. Of rows with one key the last one stays. Cost: rows
-        that are all new, or all there, take half the time of as many calls of `insert`. Raises as there.
+        Rows equal to the stored ones are not written. All or none: if one row raises, none is staged. Of several rows
+        with one key the last one is kept. Cost: rows that are all new, or that all replace others, take half the time
+        of as many calls of `insert`. Raises as `insert`.
         """
         source = self._source
         source.check_open()
@@ -107,7 +110,7 @@ class TableWriter(TableView[K, R]):
                 if old is None or not same(old, row):
                     staged_before.setdefault(key, staged)
                     source.stage(row, key, old, staged)
-                if learning and source.stage_all(rows[1:]) is not None:  # the first row had the first keys of the table
+                if learning and source.stage_all(rows[1:]) is not None:  # only the first row had first keys
                     break
                 learning = False
         except BaseException:
@@ -116,9 +119,9 @@ class TableWriter(TableView[K, R]):
         return source.revision - revision
 
     def replace(self, row: R, *, at: int | None = None) -> R:
-        """Put a row over the one with its key; the replaced row. Raises RowNotFound where there is none.
+        """Replace the row with this row's key. Returns the replaced row. Raises RowNotFound if there is none.
 
-        With ``at`` only if the stored row's revision is that one: raises RevisionMismatch where it is not.
+        With ``at``, only if that is the revision of the stored row. Otherwise raises RevisionMismatch.
         """
         key, staged, old = self._located(row)
         if old is None:
@@ -130,9 +133,9 @@ class TableWriter(TableView[K, R]):
         return old
 
     def modify(self, key: K, change: Callable[[R], R]) -> R:
-        """Put ``change(row)`` in the place of the row; the new row. Raises RowNotFound where there is none.
+        """Replace a row by ``change(row)``. Returns the new row. Raises RowNotFound if there is none.
 
-        Raises InvalidRow where the change moves the primary key: delete and insert instead.
+        Raises InvalidRow if the primary key changes: delete and insert instead.
         """
         old = self.get(key)
         if old is None:
@@ -141,17 +144,17 @@ class TableWriter(TableView[K, R]):
         moved, staged, now = self._located(new)
         if moved != key:
             raise InvalidRow(
-                f"table {self._source.store.name!r}: the change moves row {key!r} to another primary key; "
-                f"delete it and insert the new one: {new!r}"
+                f"table {self._source.store.name!r}: the new row has another primary key than {key!r}; "
+                f"delete the old one and insert the new one: {new!r}"
             )
         if not same(new, now):
             self._source.stage(new, key, now, staged)
         return new
 
     def delete(self, key: K, *, at: int | None = None) -> R | None:
-        """Take a row out; the deleted row, or None where there was none.
+        """Delete a row. Returns the deleted row, or None if there was none.
 
-        With ``at`` only if its revision is that one: raises RevisionMismatch where it is not.
+        With ``at``, only if that is the revision of the stored row. Otherwise raises RevisionMismatch.
         """
         if self._source.plan.closed or self._source.plan.thread != get_ident():
             self._source.check_open()
@@ -165,17 +168,15 @@ class TableWriter(TableView[K, R]):
         return old
 
     def delete_all(self, rows: Iterable[R]) -> int:
-        """Delete the rows with the keys of these, from whatever query, or none where that raises; how many were there.
+        """Delete the rows that have the keys of these, which may come from any query. Returns how many existed.
 
-        pods.delete_all(pods.prefix("kube-system/"))
-        pods.delete_all(txn[Pods.by_node]["node1"])
-
-        Raises InvalidRow for what is no row of the table.
+        Deletes none of them if it raises. Raises InvalidRow for a value that is not a row of the table. Examples:
+        ``pods.delete_all(pods.prefix("kube-system/"))`` and ``pods.delete_all(txn[Pods.by_node]["node1"])``.
         """
         return self._delete_each([self._located(row)[0] for row in rows])
 
     def clear(self) -> int:
-        """Delete every row, or none where that raises; how many."""
+        """Delete every row, or none if it raises. Returns how many."""
         return self._delete_each(list(self))
 
     def _delete_each(self, keys: list[K]) -> int:
@@ -190,16 +191,17 @@ class TableWriter(TableView[K, R]):
     def staged(self) -> tuple[Change[R], ...]:
         """What this transaction has changed so far, in revision order: each row before (``old``) and after.
 
-        It is what a change stream tells once it commits. A row that came and went again is not told. Cost: O(staged).
+        A change stream will return the same once it commits. A row that was inserted and deleted again is left out.
+        Cost: O(staged rows).
         """
         source = self._source
         source.check_open()
         return changes_of(cast("Undo", source.before), source.redo)
 
     def begin_initializer(self, name: str) -> Initializer:
-        """Promise to fill the table: from the commit on it is not initialized until ``finish_initializer``.
+        """Promise to fill the table. After the commit it is not initialized until ``finish_initializer``.
 
-        Raises InitializerError where one of this name is pending.
+        Raises InitializerError if an initializer of this name is pending.
         """
         source = self._source
         source.check_open()
@@ -212,15 +214,15 @@ class TableWriter(TableView[K, R]):
         return initializer
 
     def finish_initializer(self, initializer: Initializer) -> None:
-        """Keep the promise, from the commit on. Twice does no harm; in an aborted transaction it does not count.
+        """Fulfil the promise, from the commit on. Idempotent. An abort undoes it.
 
-        Raises InitializerError for one of another table, or of another database.
+        Raises InitializerError for an initializer of another table or of another database.
         """
         source = self._source
         source.check_open()
         if not isinstance(initializer, Initializer):
             raise InitializerError(
-                f"table {source.store.name!r}: {initializer!r} is no initializer; give what begin_initializer returned"
+                f"table {source.store.name!r}: {initializer!r} is no initializer; pass what begin_initializer returned"
             )
         if initializer.table is not source.store.table:
             raise InitializerError(
@@ -235,7 +237,7 @@ class TableWriter(TableView[K, R]):
         source.pending = tuple([pending for pending in source.pending if pending is not initializer])
 
     def _located(self, row: R) -> tuple[Any, State | None, R | None]:
-        """The primary key of a row to be written, what is staged for it, and the row that is there now."""
+        """The primary key of a row to be written, what is staged for it, and the current row."""
         source = self._source
         if source.plan.closed or source.plan.thread != get_ident():
             source.check_open()
@@ -250,7 +252,7 @@ class TableWriter(TableView[K, R]):
         if staged is not None:
             return key, staged, live_row(staged)
         if key is None:
-            raise source.no_key(row)
+            raise source.missing_key(row)
         return key, None, self._get(key)
 
     def _missing(self, key: Key, what: str = "replace") -> RowNotFound:
@@ -279,32 +281,32 @@ class TableWriter(TableView[K, R]):
         return super().entry(key)
 
     def __len__(self) -> int:
-        """How many rows, staged ones included."""
+        """The number of rows, staged ones included."""
         self._source.check_open()
         return self._source.count
 
     @property
     def revision(self) -> int:
-        """The revision that the table has with what is staged."""
+        """The revision of the table, staged rows included."""
         self._source.check_open()
         return self._source.revision
 
     @property
     def initialized(self) -> bool:
-        """Whether the table is initialized with what is staged."""
+        """Whether the table is initialized, staged changes included."""
         self._source.check_open()
         return not self._source.pending
 
     @property
     def pending_initializers(self) -> tuple[str, ...]:
-        """The names of those still pending with what is staged."""
+        """The names of the initializers that are pending, staged changes included."""
         self._source.check_open()
         return tuple([initializer.name for initializer in self._source.pending])
 
     def key_at(self, position: int) -> K | None:
-        """As in `TableView.key_at`, among the rows that this transaction sees. Cost: O(n)."""
+        """As `TableView.key_at`, among the rows that this transaction sees. Cost: O(n)."""
         if position < 0:
-            raise ValueError(f"a position is 0 or more, not {position}")
+            raise ValueError(f"a position must be 0 or more, not {position}")
         self._source.check_open()
         return next(islice(self, position, None), None)
 
@@ -314,5 +316,5 @@ class TableWriter(TableView[K, R]):
 
 
 def live_row(staged: State) -> Any:
-    """The row of a staged state; None where it is staged as deleted."""
+    """The row of a staged state. None if it is staged as deleted."""
     return None if staged[2] else staged[0]

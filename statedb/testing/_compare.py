@@ -46,7 +46,7 @@ def fold(changes: Iterable[Change[Any]], into: MutableMapping[Any, Any], table: 
         seen.add(key)
         last = change.revision
         if change.deleted:
-            assert key in into, f"row {key!r} is deleted, but was never told"
+            assert key in into, f"row {key!r} is deleted, but was never inserted"
             del into[key]
         else:
             into[key] = change.row
@@ -144,7 +144,7 @@ def _of_ranges(view: Any, probes: list[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _prefixes(probes: list[Any]) -> list[Any]:
-    """Each key, its shorter forms, and what is a prefix of everything."""
+    """Each key, its leading parts, and the prefix of everything."""
     found: dict[Any, None] = {}
     for key in probes:
         leading = key if isinstance(key, (str, bytes)) else fields_of(key)

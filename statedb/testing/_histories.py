@@ -26,11 +26,10 @@ Ending = Literal["commit", "abort", "raise", "alone"]
 
 
 class Step(NamedTuple):
-    """One write. ``row`` is the row to write, or its key is the one to delete; ``clear`` ignores it.
+    """One write. ``row`` is the row to write, or the row whose key is deleted. ``clear`` ignores it.
 
-    ``delete from`` deletes all rows from that key on. ``staged`` writes nothing, and reads the changes so far.
-
-    The kinds with ``at`` name the stored row's revision less ``behind``: 0 makes them succeed.
+    ``delete from`` deletes all rows from that key on. ``staged`` writes nothing, and reads the changes so far. The
+    kinds with ``at`` pass the revision of the stored row minus ``behind``, so 0 makes them succeed.
     """
 
     table: AnyTable
@@ -91,7 +90,7 @@ def play(history: Iterable[Writes], database: Any) -> list[Any]:
 
 
 def perform_alone(step: Step, database: Any) -> Any:
-    """Do one step in a transaction of its own, by ``Database.insert`` and ``Database.delete`` where these do it."""
+    """Do one step in a transaction of its own, by ``Database.insert`` or ``Database.delete`` if it is such a step."""
     try:
         if step.kind == "insert":
             return database.insert(step.table, step.row)

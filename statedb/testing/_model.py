@@ -33,10 +33,10 @@ Row = Any
 
 
 class ModelTable(Mapping[Any, Any]):
-    """One table of a model: reads of a ``TableView``, writes of a ``TableWriter``, all of them by scanning.
+    """One table of a model. It has the reads of a ``TableView`` and the writes of a ``TableWriter``, all by scanning.
 
-    Writing to a table of a model or of its snapshot changes it in place; ``Model.write`` works on copies.
-    Types of rows and shapes of keys are not checked.
+    Writing to a table of a model or of its snapshot changes it in place; ``Model.write`` works on copies. Types of rows
+    and shapes of keys are not checked.
     """
 
     def __init__(self, table: AnyTable) -> None:
@@ -52,7 +52,7 @@ class ModelTable(Mapping[Any, Any]):
         """All writes so far, except for aborted ones."""
 
     def __repr__(self) -> str:
-        """Table, number of rows and revision."""
+        """The name, the number of rows and the revision."""
         return f"<ModelTable {self.table.name}: {len(self.rows)} rows at revision {self.revision}>"
 
     def copy(self) -> ModelTable:
@@ -78,7 +78,7 @@ class ModelTable(Mapping[Any, Any]):
         return iter(sorted(self.rows))
 
     def __len__(self) -> int:
-        """How many rows."""
+        """The number of rows."""
         return len(self.rows)
 
     def entry(self, key: Key) -> Entry[Any] | None:
@@ -86,7 +86,7 @@ class ModelTable(Mapping[Any, Any]):
         return Entry(self.rows[key], self.revisions[key]) if key in self.rows else None
 
     def __reversed__(self) -> Iterator[Key]:
-        """The primary keys from the last to the first."""
+        """The primary keys in descending order."""
         return iter(sorted(self.rows, reverse=True))
 
     def first(self) -> Row | None:
@@ -98,7 +98,7 @@ class ModelTable(Mapping[Any, Any]):
         return self.rows[max(self.rows)] if self.rows else None
 
     def entries(self, rows: Iterable[Row] | None = None) -> tuple[Entry[Any], ...]:
-        """Rows with their revisions, in the order given."""
+        """Rows with their revisions, in the given order."""
         keys = list(self) if rows is None else map(self.table.key_of, rows)
         return tuple([Entry(self.rows[key], self.revisions[key]) for key in keys])
 
@@ -115,12 +115,12 @@ class ModelTable(Mapping[Any, Any]):
         reverse: bool = False,
         bounds: str = "[)",
     ) -> tuple[Row, ...]:
-        """The rows of a range, in order or from the end, at most ``limit``."""
+        """The rows of a range, in ascending or descending order, at most ``limit``."""
         keys = [key for key in sorted(self.rows, reverse=reverse) if in_range(key, start, stop, bounds)]
         return tuple([self.rows[key] for key in keys[:limit]])
 
     def key_at(self, position: int) -> Key | None:
-        """The key at a position in order; None beyond the last."""
+        """The key at a position in order; None after the last."""
         return next(islice(self, position, None), None)
 
     def since(self, revision: int) -> tuple[Entry[Any], ...]:
@@ -135,7 +135,7 @@ class ModelTable(Mapping[Any, Any]):
 
     @property
     def pending_initializers(self) -> tuple[str, ...]:
-        """The names of those pending, in order of registration."""
+        """The names of the pending initializers, in order of registration."""
         return tuple([initializer.name for initializer in self.pending])
 
     def changes(self, revision: int) -> tuple[Change[Any], ...]:
@@ -143,21 +143,21 @@ class ModelTable(Mapping[Any, Any]):
         newest = {key: change for key, change in self.log if change.revision > revision}
         before = {key: change for key, change in self.log if change.revision <= revision}
         there = {key for key, change in before.items() if not change.deleted}
-        told = [
+        changed = [
             change._replace(old=before[key].row if key in there else None)
             for key, change in newest.items()
             if key in there or not change.deleted
         ]
-        return tuple(sorted(told, key=lambda change: change.revision))
+        return tuple(sorted(changed, key=lambda change: change.revision))
 
     def staged(self) -> tuple[Change[Any], ...]:
-        """What was changed since the transaction began."""
+        """What has changed since the transaction began."""
         return self.changes(self.begun_at)
 
     # -- writing ---------------------------------------------------------------------------------------------
 
     def insert(self, row: Row, *, force: bool = False) -> Row | None:
-        """Put a row in; the replaced row or None. Raises DuplicateKey."""
+        """Insert a row, or replace the one with its key. Returns the replaced row or None. Raises DuplicateKey."""
         old = self.rows.get(self.table.key_of(row))
         if old is None or force or old != row:
             self._put(row)
@@ -171,7 +171,7 @@ class ModelTable(Mapping[Any, Any]):
         return old
 
     def insert_all(self, rows: Iterable[Row]) -> int:
-        """Put rows in, all or none; how many were written. Raises DuplicateKey."""
+        """Insert rows, all or none. Returns how many were written. Raises DuplicateKey."""
         trial = self.copy()
         for row in rows:
             trial.insert(row)
@@ -180,7 +180,10 @@ class ModelTable(Mapping[Any, Any]):
         return written
 
     def replace(self, row: Row, *, at: int | None = None) -> Row:
-        """Put a row over the one with its key; the replaced row. Raises RowNotFound, RevisionMismatch, DuplicateKey."""
+        """Replace the row with this row's key. Returns the replaced row.
+
+        Raises RowNotFound, RevisionMismatch, DuplicateKey.
+        """
         key = self.table.key_of(row)
         old = self[key]
         self._check_revision(key, at)
@@ -189,17 +192,17 @@ class ModelTable(Mapping[Any, Any]):
         return old
 
     def modify(self, key: Key, change: Callable[[Row], Row]) -> Row:
-        """Put ``change(row)`` in the place of the row; the new row. Raises RowNotFound, InvalidRow, DuplicateKey."""
+        """Replace a row by ``change(row)``. Returns the new row. Raises RowNotFound, InvalidRow, DuplicateKey."""
         old = self[key]
         new = change(old)
         if self.table.key_of(new) != key:
-            raise InvalidRow(f"table {self.table.name!r}: the change moves row {key!r} to another primary key")
+            raise InvalidRow(f"table {self.table.name!r}: the new row has another primary key than {key!r}")
         if new != old:
             self._put(new)
         return new
 
     def delete(self, key: Key, *, at: int | None = None) -> Row | None:
-        """Take a row out; the deleted row, or None. Raises RevisionMismatch."""
+        """Delete a row. Returns the deleted row, or None. Raises RevisionMismatch."""
         if key not in self.rows:
             return None
         self._check_revision(key, at)
@@ -210,15 +213,15 @@ class ModelTable(Mapping[Any, Any]):
         return row
 
     def delete_all(self, rows: Iterable[Row]) -> int:
-        """Delete the rows with the keys of these; how many were there."""
+        """Delete the rows that have the keys of these. Returns how many existed."""
         return len([key for key in map(self.table.key_of, rows) if self.delete(key) is not None])
 
     def clear(self) -> int:
-        """Delete every row, in key order; how many."""
+        """Delete every row, in key order. Returns how many."""
         return len([self.delete(key) for key in list(self)])
 
     def begin_initializer(self, name: str) -> Initializer:
-        """Promise to fill the table. Raises InitializerError where one of this name is pending."""
+        """Promise to fill the table. Raises InitializerError if an initializer of this name is pending."""
         if name in self.pending_initializers:
             raise InitializerError(f"table {self.table.name!r}: initializer {name!r} is pending")
         initializer = Initializer(name, self.table)
@@ -252,7 +255,7 @@ class ModelSnapshot:
     """All tables of a model at one instant: table or index -> its reads."""
 
     def __init__(self, tables: Mapping[AnyTable, ModelTable]) -> None:
-        """These states; they are not copied here."""
+        """``tables`` are not copied."""
         self._tables = dict(tables)
 
     def __getitem__(self, table: Any) -> Any:
@@ -269,13 +272,13 @@ class ModelSnapshot:
 
 
 class ModelTransaction(ModelSnapshot):
-    """A write transaction of a model: copies of its tables, put in their place by ``commit``.
+    """A write transaction of a model: copies of its tables, which ``commit`` stores in the model.
 
-    A context manager like the engine's: commits at the end of the block, aborts if the block raises.
+    A context manager like that of the engine: commits at the end of the block, aborts if the block raises.
     """
 
     def __init__(self, model: Model, tables: tuple[AnyTable, ...]) -> None:
-        """``Model.write`` makes these."""
+        """Made by ``Model.write``."""
         super().__init__({table: model.tables[table].copy() for table in tables})
         self._model = model
         self._closed = ""
@@ -297,20 +300,20 @@ class ModelTransaction(ModelSnapshot):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Commit, or abort where the block raised."""
+        """Commit, or abort if the block raised."""
         if kind is not None:
             self.abort()
         elif not self._closed:
             self.commit()
 
     def snapshot(self) -> ModelSnapshot:
-        """All tables, with what is staged."""
+        """All tables, staged rows included."""
         return ModelSnapshot({table: state.copy() for table, state in {**self._model.tables, **self._tables}.items()})
 
     def commit(self) -> ModelSnapshot:
-        """Make the writes visible; the snapshot with them. Raises TransactionClosed after an abort."""
+        """Make the writes visible. Returns a snapshot that includes them. Raises TransactionClosed after an abort."""
         if self._closed == "aborted":
-            raise TransactionClosed("the transaction was aborted already")
+            raise TransactionClosed("the transaction was already aborted")
         if not self._closed:
             self._closed = "committed"
             self._model.tables.update(self._tables)
@@ -318,7 +321,7 @@ class ModelTransaction(ModelSnapshot):
         return self._outcome
 
     def abort(self) -> None:
-        """Drop the writes."""
+        """Discard the writes."""
         self._closed = self._closed or "aborted"
 
 
@@ -343,15 +346,15 @@ class Model:
         return ModelSnapshot({table: state.copy() for table, state in self.tables.items()})
 
     def insert(self, table: AnyTable, row: Row) -> Row | None:
-        """Put one row in, in a transaction of its own; the replaced row or None. Raises DuplicateKey."""
+        """Insert one row, in a transaction of its own. Returns the replaced row or None. Raises DuplicateKey."""
         with self.write(table) as txn:
             return txn[table].insert(row)
 
     def delete(self, table: AnyTable, key: Key) -> Row | None:
-        """Take one row out, in a transaction of its own; the deleted row or None."""
+        """Delete one row, in a transaction of its own. Returns the deleted row or None."""
         with self.write(table) as txn:
             return txn[table].delete(key)
 
     def write(self, *tables: AnyTable) -> ModelTransaction:
-        """Open a write transaction on these tables. Two at a time on one table: the later commit wins."""
+        """Open a write transaction on these tables. If two are open on one table, the later commit wins."""
         return ModelTransaction(self, tables)

@@ -17,7 +17,7 @@ Row = Any
 
 
 def under(key: Key, prefix: Any) -> bool:
-    """Whether a key lies under a prefix: a leading part of text or bytes, or leading fields."""
+    """Whether a key has a prefix: a leading part of text or bytes, or leading fields."""
     if isinstance(prefix, (str, bytes)):
         return bool(key[: len(prefix)] == prefix)
     leading = fields_of(prefix) or ()
@@ -25,7 +25,7 @@ def under(key: Key, prefix: Any) -> bool:
 
 
 def in_range(key: Key, start: Key, stop: Key, bounds: str) -> bool:
-    """Whether a key lies between these ends, of which those in square brackets belong to the range."""
+    """Whether a key is between these ends. Ends in square brackets are included."""
     if start is not None and (key < start or (key == start and bounds[0] == "(")):
         return False
     return stop is None or bool(key < stop) or bool(key == stop and bounds[1] == "]")
@@ -33,7 +33,7 @@ def in_range(key: Key, start: Key, stop: Key, bounds: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def as_network(network: Network) -> IPv4Network | IPv6Network:
-    """An address or network in any of the accepted forms, without its host bits."""
+    """An address or network in any of the accepted forms, with host bits cleared."""
     if isinstance(network, bytes):
         return ip_network(ip_address(network))
     return ip_network(network, strict=False)
@@ -44,7 +44,7 @@ def _order_of(network: IPv4Network | IPv6Network) -> tuple[int, int, int]:
 
 
 def covers(outer: IPv4Network | IPv6Network, inner: IPv4Network | IPv6Network) -> bool:
-    """Whether one network holds another or is the same; IPv4 and IPv6 never do."""
+    """Whether one network contains or equals another. False between IPv4 and IPv6."""
     return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 
@@ -52,17 +52,17 @@ class ModelIndex:
     """A multi-valued index of a model."""
 
     def __init__(self, rows: dict[Key, Row], keys_of: Callable[[Row], Iterable[Key]]) -> None:
-        """Over these rows, which it reads anew for every question."""
+        """An index of these rows, which are scanned in each read."""
         self._rows = rows
         self._keys_of = keys_of
 
     def _pairs(self, matches: Callable[[Key], bool], *, reverse: bool = False) -> list[tuple[Key, Key]]:
-        """The matching pairs of index key and primary key, in order or from the end."""
+        """The matching pairs of index key and primary key, in ascending or descending order."""
         pairs = {(k, key) for key, row in self._rows.items() for k in self._keys_of(row) if matches(k)}
         return sorted(pairs, reverse=reverse)
 
     def _listed(self, matches: Callable[[Key], bool], *, reverse: bool = False) -> tuple[Row, ...]:
-        """The rows of the matching pairs, each at its first one."""
+        """The rows of the matching pairs, each at its first pair."""
         return tuple(
             [self._rows[key] for key in dict.fromkeys([key for _, key in self._pairs(matches, reverse=reverse)])]
         )
@@ -72,19 +72,19 @@ class ModelIndex:
         return iter(self.keys())
 
     def __reversed__(self) -> Iterator[Key]:
-        """The index keys that have rows, from the last to the first."""
+        """The index keys that have rows, in descending order."""
         return reversed(self.keys())
 
     def values(self) -> tuple[Any, ...]:
-        """What stands under each key, by index key."""
+        """The rows under each key, ordered by index key."""
         return tuple([self[key] for key in self.keys()])
 
     def items(self) -> tuple[tuple[Any, Any], ...]:
-        """The pairs of index key and what stands under it."""
+        """The pairs of index key and the rows under it."""
         return tuple([(key, self[key]) for key in self.keys()])
 
     def __len__(self) -> int:
-        """How many index keys have rows."""
+        """The number of index keys that have rows."""
         return len(self.keys())
 
     def keys(self) -> tuple[Key, ...]:
@@ -92,7 +92,7 @@ class ModelIndex:
         return tuple(dict.fromkeys([k for k, _ in self._pairs(lambda _: True)]))
 
     def __contains__(self, key: object) -> bool:
-        """Whether any row stands under this key."""
+        """Whether any row is under this key."""
         return bool(self._listed(lambda k: bool(k == key)))
 
     def __getitem__(self, key: Key) -> Any:
@@ -100,11 +100,11 @@ class ModelIndex:
         return self._listed(lambda k: bool(k == key))
 
     def get(self, key: Key) -> Any:
-        """The same."""
+        """The same as ``index[key]``."""
         return self[key]
 
     def prefix(self, prefix: Any, *, reverse: bool = False) -> tuple[Row, ...]:
-        """The rows under a prefix of the index key, by index key and then primary key, each row once."""
+        """The rows under a prefix of the index key, ordered by index key and then primary key, each row once."""
         return self._listed(lambda k: under(k, prefix), reverse=reverse)
 
     def range(
@@ -116,7 +116,7 @@ class ModelIndex:
         reverse: bool = False,
         bounds: str = "[)",
     ) -> tuple[Row, ...]:
-        """The rows of a range, in the same order or from its end, at most ``limit``."""
+        """The rows of a range, in the same order or in reverse, at most ``limit``."""
         return self._listed(lambda k: in_range(k, start, stop, bounds), reverse=reverse)[:limit]
 
 
@@ -124,12 +124,12 @@ class ModelTextPrefixIndex(ModelIndex):
     """An index of prefixes of text or bytes of a model."""
 
     def longest(self, text: Any) -> tuple[Row, ...]:
-        """The rows of the longest key that this text begins with."""
+        """The rows of the longest key that is a prefix of this text."""
         keys = [key for key in self.keys() if under(text, key)]
         return tuple(self[keys[-1]]) if keys else ()
 
     def covering(self, text: Any) -> tuple[Row, ...]:
-        """The rows of every key that this text begins with, the shortest first, each once."""
+        """The rows of every key that is a prefix of this text, the shortest key first, each row once."""
         return self._listed(lambda key: under(text, key))
 
 
@@ -152,7 +152,7 @@ class ModelPrefixIndex:
     """An index of networks of a model."""
 
     def __init__(self, rows: dict[Key, Row], networks_of: Callable[[Row], Iterable[Network]]) -> None:
-        """Over these rows, which it reads anew for every question."""
+        """An index of these rows, which are scanned in each read."""
         self._rows = rows
         self._networks_of = networks_of
 
@@ -169,7 +169,7 @@ class ModelPrefixIndex:
         return tuple([self._rows[key] for key in dict.fromkeys([key for keys in found.values() for key in keys])])
 
     def __contains__(self, network: Network) -> bool:
-        """Whether any row stands under exactly this network."""
+        """Whether any row is under exactly this network."""
         return bool(self[network])
 
     def __getitem__(self, network: Network) -> tuple[Row, ...]:
@@ -178,7 +178,7 @@ class ModelPrefixIndex:
         return self._once(self._listed(lambda n: n == wanted))
 
     def get(self, network: Network) -> tuple[Row, ...]:
-        """The same."""
+        """The same as ``index[network]``."""
         return self[network]
 
     def keys(self) -> tuple[str, ...]:
@@ -190,19 +190,19 @@ class ModelPrefixIndex:
         return iter(self.keys())
 
     def __reversed__(self) -> Iterator[str]:
-        """The networks that have rows, from the last to the first."""
+        """The networks that have rows, in descending order."""
         return reversed(self.keys())
 
     def values(self) -> tuple[Any, ...]:
-        """What stands under each key, by index key."""
+        """The rows of each network, in the order of ``keys``."""
         return tuple([self[key] for key in self.keys()])
 
     def items(self) -> tuple[tuple[Any, Any], ...]:
-        """The pairs of index key and what stands under it."""
+        """The pairs of a network and its rows."""
         return tuple([(key, self[key]) for key in self.keys()])
 
     def __len__(self) -> int:
-        """How many networks have rows."""
+        """The number of networks that have rows."""
         return len(self.keys())
 
     def longest(self, address: Network) -> tuple[Row, ...]:
@@ -224,7 +224,7 @@ class ModelPrefixIndex:
 
 
 def model_index(rows: dict[Key, Row], index: AnyIndex[Any, Any]) -> ModelIndex | ModelPrefixIndex:
-    """The model's view of any index of a table."""
+    """The model's view of an index of a table."""
     if isinstance(index, PrefixIndex):
         return ModelPrefixIndex(rows, index.networks)
     if isinstance(index, UniqueIndex):

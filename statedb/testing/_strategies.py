@@ -1,4 +1,4 @@
-"""Hypothesis strategies: rows of the sample tables from small pools, so that keys collide, and whole histories."""
+"""Hypothesis strategies for whole histories, and for rows of the sample tables from small pools: keys collide."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NETWORKS = (
     "0.0.0.0/0",
     "10.0.0.0/8",
     "10.0.0.0/16",
-    "10.1.2.3/8",  # the same, told with host bits
+    "10.1.2.3/8",  # the same, with host bits
     "10.1.0.0/16",
     "10.1.2.0/24",
     "10.1.2.3",
@@ -59,7 +59,7 @@ _SLOTS = st.builds(
 
 
 def hosts() -> SearchStrategy[Host]:
-    """Rows of ``Hosts``: six names, three addresses, tags and networks that overlap."""
+    """Rows of ``Hosts``: six names, three addresses, and overlapping tags and networks."""
     return _HOSTS
 
 
@@ -69,7 +69,7 @@ def slots() -> SearchStrategy[Slot]:
 
 
 def steps(rows: Mapping[AnyTable, SearchStrategy[Any]]) -> SearchStrategy[Step]:
-    """One write to one of these tables, with rows from the strategy given for it."""
+    """One write to one of these tables, with rows from the strategy of the table."""
     return st.one_of([_steps_of(table, strategy) for table, strategy in rows.items()])
 
 
@@ -85,9 +85,9 @@ def _steps_of(table: AnyTable, rows: SearchStrategy[Any]) -> SearchStrategy[Step
 def histories(
     rows: Mapping[AnyTable, SearchStrategy[Any]] | None = None, *, max_size: int = 20
 ) -> SearchStrategy[list[Writes]]:
-    """Lists of transactions over these tables, the sample tables where none are given; see ``play``.
+    """Lists of transactions on these tables, by default the sample tables; see ``play``.
 
-    One in four of them is aborted, or left by an exception. ``max_size`` is the most transactions.
+    About one in four of them ends with an abort or an exception. ``max_size`` is the largest number of transactions.
     """
     samples: Mapping[AnyTable, SearchStrategy[Any]] = {Hosts: _HOSTS, Slots: _SLOTS}
     tables = rows if rows is not None else samples

@@ -8,7 +8,7 @@ from statedb.engine.schema import Index, PrefixIndex, Table, TextPrefixIndex, Un
 
 
 class Host(msgspec.Struct, frozen=True, gc=False):
-    """A row of ``Hosts``; everything but the name may be missing."""
+    """A row of ``Hosts``. Everything except the name may be missing."""
 
     name: str
     address: str | None = None
@@ -18,7 +18,7 @@ class Host(msgspec.Struct, frozen=True, gc=False):
 
 
 class Hosts(Table[str, Host], name="sample-hosts"):
-    """Text keys; a unique index that not every row is in; tags, which may repeat; networks with host bits."""
+    """Text keys, a unique index that does not have every row, tags that may repeat, and networks with host bits."""
 
     primary = UniqueIndex[str, Host](lambda host: host.name)
     by_address = UniqueIndex[str, Host](lambda host: host.address)
@@ -46,7 +46,9 @@ class Slot(msgspec.Struct, frozen=True, gc=False):
 
 
 class Slots(Table[SlotKey, Slot], name="sample-slots"):
-    """Struct keys; a unique index of tuples, one of several keys a row; indexes of tuples, packed addresses, paths."""
+    """Struct keys, unique indexes of tuples and of several keys per row, and indexes of tuples, packed addresses and
+    paths.
+    """
 
     primary = UniqueIndex[SlotKey, Slot](lambda slot: slot.key)
     by_host = UniqueIndex[tuple[str, str], Slot](lambda slot: (slot.key.zone, slot.host) if slot.host else None)

@@ -31,6 +31,7 @@ from statedb import (
     WatchSet,
     WriteTransaction,
 )
+from statedb.catalog import ObjectKey, kinds
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
@@ -246,3 +247,10 @@ def newer_words() -> None:
         assert_type(txn[Services].staged(), tuple[Change[Service], ...])
         assert_type(txn[Services].staged()[0].old, Service | None)
         assert_type(txn.snapshot(), Snapshot)
+
+
+def typed_rows_of_kubernetes() -> None:
+    kube = Database(kinds.Pods, kinds.Leases).snapshot()
+    assert_type(kube[kinds.Pods.by_node], IndexView[str, kinds.Pod])
+    assert_type(kube[kinds.Leases].get(ObjectKey("", "", "a")), kinds.Lease | None)
+    assert_type(kube[kinds.Pods.by_label]["app=web"][0].status.holds("Ready"), bool)

@@ -1,6 +1,6 @@
 """Copies remote clusters into a cache: an etcd from which the agents of this cluster read all other clusters.
 
-    options    what a configuration says
+    options    the options in a configuration
     names      the keys of a cache: their cluster and their write order
     worker     follows the table `Mirror` and tells an `EtcdWriter` what the etcd should hold
 

@@ -12,7 +12,7 @@ KINDS = (
     keys.CACHED_IDENTITIES,
     keys.CACHED_IPS,
 )
-"""The prefixes of a cache; a cluster's name follows."""
+"""The prefixes of a cache. The name of a cluster follows."""
 
 
 def config_name(cluster: str) -> str:
@@ -21,7 +21,7 @@ def config_name(cluster: str) -> str:
 
 
 def canaries(cluster: str) -> tuple[str, ...]:
-    """The canaries of a cluster: keys that say that its copy is complete."""
+    """The canaries of a cluster: keys that tell that its copy is complete."""
     return tuple(keys.synced(cluster, kind) for kind in KINDS)
 
 
@@ -31,7 +31,7 @@ def is_config(name: str) -> bool:
 
 
 def is_canary(name: str) -> bool:
-    """Whether a key is a canary, which says that a prefix is complete."""
+    """Whether a key is a canary, which tells that a prefix is complete."""
     return name.startswith(keys.SYNCED + "/")
 
 
@@ -47,7 +47,7 @@ def cluster_of(name: str) -> str:
 
 
 def owner(name: str, value: bytes) -> str:
-    """The cluster that a key is a copy of; empty if it is no copy, because others may write to the same etcd.
+    """The cluster that a key is a copy of. Empty if it is not a copy, because others may write to the same etcd.
 
     >>> owner("cilium/cache/nodes/v1/c2/n", b""), owner("cilium/synced/c2/cilium/state/nodes/v1", b"")
     ('c2', '')

@@ -1,4 +1,4 @@
-"""The options of the cache, as they stand in a configuration."""
+"""The options of the cache, as in the configuration."""
 
 from __future__ import annotations
 

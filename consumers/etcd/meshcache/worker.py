@@ -1,9 +1,9 @@
 """Follows the table `Mirror` and tells a writer which keys the etcd of the cache should hold.
 
-An unknown key is not deleted for being unknown. A single key is deleted when the mirror of its prefix is complete and
+A key is not deleted just because it is unknown. A single key is deleted when the mirror of its prefix is complete and
 does not have it; this also removes keys that an earlier process left. A cluster is deleted when it has left the mirror,
-or when it is not configured any more: first its config, so that nobody starts to read it, and after a grace period the
-rest. Keys of an earlier process whose cluster has not answered yet stay, and their leases are renewed.
+or is no longer configured: first its config, so that nobody starts to read it, and after a grace period the rest. Keys
+of an earlier process whose cluster has not answered yet stay, and their leases are renewed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PREFIXES = (f"{keys.CACHE}/", f"{keys.CLUSTER_CONFIG}/", f"{keys.SYNCED}/")
 
 
 class MeshCache(TablesToEtcd):
-    """The mesh cache; `open_meshcache` makes it. Start it once, stop it once, from any thread. A context manager."""
+    """The mesh cache; made by `open_meshcache`. Start and stop it once each, from any thread. A context manager."""
 
     name = "meshcache"
 
@@ -49,7 +49,7 @@ class MeshCache(TablesToEtcd):
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``clock`` paces it, ``wall`` dates heartbeat and canaries. Raises LookupError for a table that is missing."""
+        """``clock`` paces it, ``wall`` dates heartbeat and canaries. Raises LookupError for a missing table."""
         self._db = db
         self._options = options
         self._clock = clock
@@ -69,7 +69,7 @@ class MeshCache(TablesToEtcd):
                 may_delete=self._may_delete,
                 part_of=cluster_of,
                 rank=rank,
-                gone_before=self._gone_before,
+                delete_first=self._keys_to_delete_first,
                 heartbeat=keys.HEARTBEAT,
             ),
             options,
@@ -137,16 +137,16 @@ class MeshCache(TablesToEtcd):
             self._writer.review(cluster)
 
     def _maintain(self, _: Snapshot) -> float | None:
-        """Review the keys that may go: sources have changed, or the grace period of a cluster has ended."""
+        """Review the keys that may be deleted now: sources have changed, or the grace period of a cluster has ended."""
         configured = self._departures.configured()
         if configured != self._configured:
             self._configured = configured
             self._writer.review()
-        for cluster in self._departures.over():
+        for cluster in self._departures.expired():
             self._writer.review(cluster)
         return self._departures.due_in()
 
-    def _is_there(self, cluster: str) -> bool:
+    def _is_mirrored(self, cluster: str) -> bool:
         return MirrorKey(cluster, config_name(cluster)) in self._snapshot[Mirror]
 
     def _is_complete(self) -> bool:
@@ -156,7 +156,7 @@ class MeshCache(TablesToEtcd):
         return _DIRECTORY in sources and all(
             all(self._writer.is_written(name) for name in canaries(row.key.cluster))
             or waited_s > self._options.sync_wait_s
-            or (waited_s > self._options.connect_wait_s and not self._is_there(row.key.cluster))
+            or (waited_s > self._options.connect_wait_s and not self._is_mirrored(row.key.cluster))
             for row in sources.values()
             if row.key.table == Mirror.name
         )
@@ -171,18 +171,20 @@ class MeshCache(TablesToEtcd):
     def _may_delete(self, name: str) -> bool:
         """Whether a key that is in the etcd but not in the mirror may be deleted."""
         cluster = cluster_of(name)
-        if self._is_there(cluster):
+        if self._is_mirrored(cluster):
             return rank(name) == 1 and MirrorKey(cluster, keys.synced(cluster, name)) in self._snapshot[Mirror]
-        may, is_news = self._departures.may_delete(cluster, at_once=is_config(name))
-        if is_news:
-            log.info("meshcache: cluster %s has left; its keys go in %g s", cluster, self._options.grace_s)
+        may, is_new = self._departures.may_delete(cluster, at_once=is_config(name))
+        if is_new:
+            log.info("meshcache: cluster %s has left; its keys are deleted in %g s", cluster, self._options.grace_s)
             self._follower.wake()
         return may
 
-    def _gone_before(self, name: str, value: bytes, present: Present) -> Iterable[str]:
-        """A cluster under another id is another cluster: what the old one had goes before the config.
+    def _keys_to_delete_first(self, name: str, value: bytes, present: Present) -> Iterable[str]:
+        """The keys to delete before this one is put.
 
-        What stands tells the old id only where an earlier process wrote it: later it may be the work of a stranger.
+        A cluster with a new id is a new cluster, and its old keys go first.
+        The present config has the old id only if an earlier process of ours wrote it. Later it may have been changed
+        by others.
         """
         if not is_config(name):
             return ()
@@ -225,9 +227,9 @@ class Departures:
             if configured is None or cluster in configured:
                 return False, False
         now = self._clock()
-        is_news = cluster not in self._due
+        is_new = cluster not in self._due
         due = self._due.setdefault(cluster, now + self._grace_s)
-        return at_once or now >= due, is_news
+        return at_once or now >= due, is_new
 
     def due_in(self) -> float | None:
         """Seconds until the keys of the next cluster may be deleted; None if no cluster has left."""
@@ -235,13 +237,15 @@ class Departures:
         left = [due - now for due in list(self._due.values()) if due > now]
         return min(left) if left else None
 
-    def over(self) -> list[str]:
-        """The clusters that have left and whose keys may go."""
+    def expired(self) -> list[str]:
+        """The clusters that have left and whose grace period is over."""
         now = self._clock()
         return [cluster for cluster, due in list(self._due.items()) if due <= now]
 
     def configured(self) -> frozenset[str] | None:
-        """The clusters of the configuration; None in doubt. From any thread. Cost: O(1) where no source has changed."""
+        """The configured clusters; None if unknown. May be called from any thread. Cost: O(1) while no source has
+        changed.
+        """
         snapshot = self._db.snapshot()
         moment = snapshot[Sources].revision, snapshot[Rejected].revision
         if self._found[0] != moment:
@@ -268,7 +272,7 @@ def _configured(snapshot: Snapshot) -> frozenset[str] | None:
 
 
 def _id_in(config: bytes) -> int:
-    """The id in a cluster's config; 0, which no cluster has, where it cannot be read."""
+    """The id in a cluster config; 0, which no cluster has, if it cannot be decoded."""
     try:
         return cluster_configs.decode(config).id
     except WireError:
@@ -280,6 +284,6 @@ def _is_of(name: str, cluster: str) -> bool:
 
 
 def _cached(value: bytes) -> bytes:
-    """The config of a cluster as a cache publishes it."""
+    """The config of a cluster in the form that a cache publishes."""
     config = cluster_configs.decode(value)
     return cluster_configs.encode(msgspec.structs.replace(config, synced_canaries=True, cached=True))

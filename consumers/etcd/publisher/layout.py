@@ -49,13 +49,13 @@ OWN_PREFIXES = (
 """The prefixes below which the publisher may delete all keys of its cluster."""
 
 _CANARIES = (*OWN_PREFIXES, keys.SERVICE_EXPORTS)
-"""The prefixes that have one, whether anything stands below them or not."""
+"""The prefixes that have a canary, whether they have keys or not."""
 _UNUSED: dict[ServiceForm, frozenset[str]] = {
     "services": frozenset(),
     "services-and-endpointslices": frozenset(),
     "endpointslices-only": frozenset({keys.SERVICES}),
 }
-"""The prefixes that are not announced, and have none."""
+"""The prefixes that are not announced, and so have no canary."""
 _SERVICE_NAME = "kubernetes.io/service-name"
 _SLICE_ENDPOINTS_MAX = 100
 _MODES: dict[ServiceForm, str] = {
@@ -66,14 +66,14 @@ _MODES: dict[ServiceForm, str] = {
 
 
 class Object(NamedTuple):
-    """One object, by the key of its row."""
+    """One object, identified by the key of its row."""
 
     kind: Kind
     key: Any  # of the kind's table
 
 
 class Layout:
-    """The layout of one cluster. For any thread."""
+    """The layout of one cluster. May be used from any thread."""
 
     def __init__(self, cluster: str, cluster_id: int, options: PublisherOptions, *, copies: bool = False) -> None:
         """``cluster_id`` is part of the published values. ``copies``: the database has the table `EndpointSlices`."""
@@ -134,11 +134,11 @@ class Layout:
                 return {keys.join(keys.NODES, nodes.name(row)): value}
             case "identity":
                 if not row.namespace or not self._is_global(snapshot, row.namespace):
-                    return {}  # without the label nobody can tell whether other clusters may see it
+                    return {}  # without the label it is unknown whether other clusters may see it
                 return {keys.join(keys.IDENTITIES, identities.name(row)): identities.encode(row)}
             case "ip":
                 if (row.pod and not row.namespace) or not self._is_global(snapshot, row.namespace):
-                    return {}  # a pod in no namespace: nobody can tell whether other clusters may see it
+                    return {}  # a pod without a namespace: it is unknown whether other clusters may see it
                 return {f"{keys.IPS}/{ips.name(row)}": ips.encode(row)}
             case "service":
                 if not row.shared or not self._is_global(snapshot, row.key.namespace):
@@ -154,7 +154,7 @@ class Layout:
         return key in self._own
 
     def _of_namespace(self, snapshot: Snapshot, name: str) -> Iterator[Object]:
-        """All objects of a namespace. This is rare: a namespace was added or deleted, or its sharing changed."""
+        """All objects of a namespace. Rarely needed: when a namespace is added or deleted, or its sharing changes."""
         for identity in snapshot[Identities].values():
             if identity.namespace == name and identity.key.cluster == self.cluster:
                 yield Object("identity", identity.key)
@@ -224,7 +224,7 @@ _TABLE_OF: dict[Kind, Any] = {"node": Nodes, "identity": Identities, "ip": Endpo
 
 
 def published(snapshot: Snapshot, layout: Layout) -> dict[str, bytes]:
-    """All keys and values of a cluster, computed anew. For tests and checks."""
+    """All keys and values of a cluster, computed from scratch. For tests and checks."""
     return {key: value for each in layout.objects(snapshot) for key, value in layout.entries(snapshot, each).items()}
 
 

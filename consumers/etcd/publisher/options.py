@@ -12,10 +12,11 @@ ServiceForm = Literal["services", "services-and-endpointslices", "endpointslices
 
 
 class UsersOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """Who may read what is published: the etcd knows its users by the names (CN) in their certificates.
+    """Who may read the published keys. The etcd identifies its users by the names (CN) in their certificates.
 
-    ``remotes`` are the names that other clusters show. ``users_file`` has more of them, as Cilium's ConfigMap
-    ``clustermesh-remote-users`` has: ``users: [{name: remote-cluster2, role: remote}]``. The file is followed.
+    ``remotes`` are the names in the certificates of other clusters. ``users_file`` has more of them, in the format of
+    Cilium's ConfigMap ``clustermesh-remote-users``: ``users: [{name: remote-cluster2, role: remote}]``. Changes of the
+    file take effect while it runs.
     """
 
     remotes: tuple[Annotated[str, Meta(min_length=1)], ...] = ("remote",)
@@ -25,11 +26,11 @@ class UsersOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class PublisherOptions(WriterOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """What is published, and the options of the writer.
 
-    ``export``: services whole, as endpoint slices, or both as Cilium does since 1.20. ``default_global_namespace``:
+    ``export``: complete services, endpoint slices, or both, as Cilium does since 1.20. ``default_global_namespace``:
     whether a namespace without the annotation ``clustermesh.cilium.io/global`` is shared. ``max_connected_clusters`` is
     the same for all clusters of a mesh. ``users``: create users and roles, and enable authentication; without it the
-    etcd's authentication is not changed. ``take_over``: take over an etcd that has the config of another cluster, and
-    delete the keys of that cluster. Without it nothing is written to such an etcd.
+    authentication of the etcd is not changed. ``take_over``: take over an etcd that has the config of another cluster,
+    and delete the keys of that cluster. Without it nothing is written to such an etcd.
     """
 
     export: ServiceForm = "services-and-endpointslices"

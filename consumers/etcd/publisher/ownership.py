@@ -17,7 +17,7 @@ _KEYS: dict[str, tuple[Any, Callable[[Any], str]]] = {
     "identity": (Identities, lambda row: keys.join(keys.IDENTITIES, identities.name(row))),
     "ip": (Endpoints, lambda row: f"{keys.IPS}/{ips.name(row)}"),
 }
-"""By kind of object its table, and the key of a row in the etcd (Any: each kind has its own rows)."""
+"""For each kind of object its table, and the etcd key of a row (Any: each kind has its own row type)."""
 
 
 class ForeignCluster(Exception):
@@ -49,7 +49,7 @@ class Ownership:
         return key.startswith(f"{keys.STATE}/") or f"/{keys.STATE}/" in key
 
     def refuse_foreign(self, store: Store) -> None:
-        """Raises ForeignCluster where another cluster publishes into this etcd, unless it is to be taken over."""
+        """Raise ForeignCluster if another cluster publishes into this etcd, unless it is to be taken over."""
         if self._take_over:
             return
         for page in store.list(f"{keys.CLUSTER_CONFIG}/".encode(), 1000):
@@ -58,8 +58,8 @@ class Ownership:
                 if key != self._layout.config_key and not _is_cached(kv.value):
                     name = key.rpartition("/")[2]
                     raise ForeignCluster(
-                        f"this etcd is that of cluster {name!r} ({key}), not of {self._layout.cluster!r}: nothing is "
-                        f"written; name another etcd, or set take-over: true to delete what {name!r} has there"
+                        f"this etcd belongs to cluster {name!r} ({key}), not to {self._layout.cluster!r}: nothing is "
+                        f"written; use another etcd, or set take-over: true to delete the keys of {name!r}"
                     )
 
     def rank(self, key: str) -> int:
@@ -74,13 +74,13 @@ class Ownership:
         try:
             if of.kind == "service":
                 name = f"{of.key.cluster}/{of.key.namespace}/{of.key.name}"
-                # A slice has the name of its service and something behind it; its own name stands in no row.
+                # The name of a slice begins with that of its service. No row has the name itself.
                 return keys.join(keys.SERVICES, name), f"{keys.join(keys.ENDPOINT_SLICES, name)}-"
             table, key = _KEYS[of.kind]
             row = snapshot[table].get(of.key)
             return () if row is None else (key(row),)
         except WireError:
-            return ()  # it has no key either
+            return ()  # then it has no key either
 
 
 def _is_cached(value: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The users and roles of a published etcd. A user is known by the name in a certificate, and has one role.
+"""The users and roles of a published etcd. A user is identified by the name in a certificate, and has one role.
 
 Source: cilium/cilium pkg/kvstore/etcdinit/init.go, clustermesh-apiserver/clustermesh/users_mgmt.go.
 """
@@ -21,7 +21,7 @@ _FILE_BYTES_MAX = 1 << 20
 
 
 class Access(msgspec.Struct, frozen=True):
-    """Roles with what they may read, a key or, with True, a prefix; and users with their roles."""
+    """The keys that each role may read, or with True the prefixes; and the role of each user."""
 
     roles: Mapping[str, frozenset[tuple[bytes, bool]]]
     users: Mapping[str, str]
@@ -45,7 +45,7 @@ class Users:
         self._options = options
         self._good: dict[str, str] = {}
         self.problem = ""
-        """What is wrong with the file; empty if it is good. While it is bad, its last good content is used."""
+        """The fault of the file; empty if it is good. While it is bad, its last good content is used."""
 
     def access(self) -> Access:
         """The users and roles that should exist now."""
@@ -78,7 +78,7 @@ def _roles(cluster: str) -> dict[str, frozenset[tuple[bytes, bool]]]:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Raises ValueError that names the file and what is wrong with it."""
+    """The users of the file. Raises ValueError, which names the file and the fault."""
     try:
         with path.open("rb") as file:
             data = file.read(_FILE_BYTES_MAX + 1)

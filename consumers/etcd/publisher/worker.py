@@ -3,7 +3,7 @@
 tables ─▶ changed rows ─▶ objects that they affect ─▶ keys and values (`layout`) ─▶ `EtcdWriter` ─▶ etcd
 
 Nothing is written before the tables are initialized. Keys that an earlier process left are deleted only while the
-sources of the tables are synced, because only then a missing row means a missing object.
+sources of the tables are synced, because only then does a missing row mean a missing object.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import msgspec
 
 from consumers.running.follower import Failure, Follower
 from statedb import Database, Snapshot
-from statedb.catalog import EndpointSlices, SourceKey, Sources
+from statedb.catalog import EndpointSlices, Sources
 from statedb.catalog.wire import keys
 
 from ..desired import Refusal
 from ..rules import Rules
+from ..source_doubt import SourceDoubt
 from ..store import Connect, Store
 from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
@@ -37,7 +38,7 @@ _USERS_S = 1.0
 
 
 class Publisher(TablesToEtcd):
-    """The publisher; `open_publisher` makes it. Start it once, stop it once, from any thread. A context manager."""
+    """The publisher; made by `open_publisher`. Start and stop it once each, from any thread. A context manager."""
 
     name = "publisher"
 
@@ -51,15 +52,15 @@ class Publisher(TablesToEtcd):
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``clock`` paces it, ``wall`` dates heartbeat and canaries. Raises LookupError for a table that is missing."""
-        self._db = db
+        """``clock`` paces it, ``wall`` dates heartbeat and canaries. Raises LookupError for a missing table."""
         self._layout = layout
         self._ownership = Ownership(layout, take_over=options.take_over)
+        self._source_doubt = SourceDoubt(db, layout.tables, layout.cluster)
         self._users = None if options.users is None else Users(layout.cluster, options.users)
         self._access: Access | None = None
         self._unwritten = UnwrittenRows(db, self.name, wall)
         self._keys_of: dict[Object, tuple[str, ...]] = {}
-        self._service_of: dict[str, Object] = {}  # a copied slice may pass from one service to another
+        self._service_of: dict[str, Object] = {}  # a copied slice may move from one service to another
         self._refused: dict[Object, str] = {}
         self._protected: tuple[str, ...] = ()
         self._is_new = True
@@ -134,6 +135,7 @@ class Publisher(TablesToEtcd):
             self._protected = self._ownership.protected(snapshot, self._refused)
             self._report_unwritten()
         if self._is_new:
+            self._source_doubt.advance(snapshot)
             for canary in self._layout.canaries:
                 self._writer.mark(canary)
             self._writer.start()
@@ -160,19 +162,15 @@ class Publisher(TablesToEtcd):
         if entries:
             self._keys_of[of] = tuple(entries)
 
-    def _review(self, _: Snapshot) -> None:
+    def _review(self, applied: Snapshot) -> None:
         """Review the keys of an earlier process: after a change of objects or sources they may be deletable."""
-        if self._sources_are_in_order():  # else nothing may
+        self._source_doubt.advance(applied)
+        if not self._source_doubt():  # otherwise nothing may be deleted
             self._writer.review()
 
     def _may_delete(self, key: str) -> bool:
         """Whether a key that an earlier process left may be deleted. Called on the writer's thread."""
-        return not key.startswith(self._protected) and self._sources_are_in_order()
-
-    def _sources_are_in_order(self) -> bool:
-        sources = self._db.snapshot()[Sources]
-        rows = [sources.get(SourceKey(self._layout.cluster, table.name)) for table in self._layout.tables]
-        return all(row is None or row.state in ("synced", "absent") for row in rows)
+        return not key.startswith(self._protected) and not self._source_doubt()
 
     def _on_failure(self, failure: Failure | None) -> None:
         self._writer.outdated("" if failure is None else str(failure.error))
@@ -182,7 +180,7 @@ class Publisher(TablesToEtcd):
     # --- on the writer's thread ---------------------------------------------------------------------------------------
 
     def _prepare(self, store: Store) -> None:
-        """Prepare a new connection: users and roles come before there is anything to read."""
+        """Prepare a new connection: users and roles must exist before there is anything to read."""
         self._access = None
         if self._users is not None:
             self._update_users(store)
@@ -213,7 +211,7 @@ def open_publisher(
     connect: Connect,
     options: PublisherOptions = PublisherOptions(),  # noqa: B008
 ) -> Publisher:
-    """Keep the etcd behind ``connect`` equal to this cluster's tables; not yet started."""
+    """A publisher that keeps the etcd behind ``connect`` equal to this cluster's tables. Not yet started."""
     layout = Layout(cluster, cluster_id, options, copies=EndpointSlices in db.tables)
     return Publisher(db, layout, connect, options)
 

@@ -36,16 +36,21 @@ def indexes(context: click.Context, _: click.Parameter, begun: str) -> list[str]
 
 
 def keys(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Keys of the table that was named before, with slashes; as far as they begin like that."""
+    """Keys of the table that was named before: with slashes, or the next field after those that stand there.
+
+    Nothing where an index was named: its keys are others.
+    """
     table = context.params.get("table")
-    given: Any = context.params.get("key")
-    if not table or given:
+    given: tuple[str, ...] = tuple(context.params.get("key") or ())
+    if not table or context.params.get("index"):
         return []
-    parameters = [("limit", str(_KEYS_MAX)), ("keys", "yes")]
+    parameters = [("limit", str(_KEYS_MAX)), ("keys", "yes"), *[("prefix", each) for each in given]]
     if begun:
         parameters += [("contains", begun.rpartition("/")[2])]
     found = _ask(context, f"/tables/{table}", parameters).get("keys", [])
-    return [text for key in found if (text := "/".join(key)).startswith(begun)]
+    place = len(given)
+    texts = [key[place] if place else "/".join(key) for key in found if len(key) > place]
+    return list(dict.fromkeys([text for text in texts if text.startswith(begun)]))
 
 
 def _described(context: click.Context) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The ASGI application: routes requests to resources, and their replies and errors to responses.
 
-Probes are answered on the event loop, at once. Queries are computed on two other threads, piece by piece, so that a
-large answer holds up nobody; at most 256 may be open. Change streams have a limit of their own.
+Probes are answered on the event loop, at once. Rows are looked up on two other threads and encoded on a third one, in
+pieces, so that a large answer holds up nobody; at most 256 queries may be open. Change streams have their own limit.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import anyio
-import anyio.to_thread
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -33,13 +35,15 @@ from .parameters import Parameters
 from .query import table_named
 from .resource import RESOURCES, Resource
 from .resources import Reply, Resources, as_json
-from .streams import THREADS, Streams
+from .streams import ENCODING, Streams
 from .traffic import Traffic, route_of
 
 log = logging.getLogger("statedb.agent")
 
 _OPENAPI_PATH = "/openapi.json"
 _METRICS_PATH = "/metrics"
+_ASKING = 2
+"""Threads that look for rows: a query that takes long holds up the others only if there are two."""
 
 
 def make_app(
@@ -81,7 +85,8 @@ class _Answers:
         self._streams = streams
         self._metrics = metrics
         self._metrics_thread = anyio.CapacityLimiter(1)  # its own: a scrape never waits for queries
-        self._threads = anyio.CapacityLimiter(THREADS)
+        self._asking = anyio.CapacityLimiter(_ASKING)
+        self._encoding = anyio.CapacityLimiter(ENCODING)
         self._queries_max = limits.queries
         self._query_count = 0
 
@@ -109,7 +114,7 @@ class _Answers:
         """What Prometheus scrapes, computed on a thread of its own."""
         route_of(request.scope, _METRICS_PATH)
         accept = request.headers.get("accept", "")
-        body, media_type = await anyio.to_thread.run_sync(self._metrics.expose, accept, limiter=self._metrics_thread)
+        body, media_type = await to_thread.run_sync(self._metrics.expose, accept, limiter=self._metrics_thread)
         return Response(body, headers={"Content-Type": media_type})
 
     async def openapi(self, request: Request) -> Response:
@@ -131,13 +136,14 @@ class _Answers:
         with ExitStack() as query:
             self._begin_query()
             query.callback(self._end_query)
-            reply = await self._compute(resource.respond, self._resources, request.path_params, parameters)
+            ask = partial(resource.respond, self._resources, request.path_params, parameters)
+            reply = await to_thread.run_sync(ask, limiter=self._asking)
             if isinstance(reply.body, tuple):
                 return _complete(reply)
             pieces = iter(reply.body)
-            first = [await self._compute(next, pieces, b""), await self._compute(next, pieces, b"")]
-            if not first[1]:
-                return _complete(Reply(reply.status, tuple(first), lines=reply.lines))
+            first = await to_thread.run_sync(tuple, islice(pieces, 2), limiter=self._encoding)
+            if len(first) < 2:
+                return _complete(Reply(reply.status, first, lines=reply.lines))
             return _Streaming(request, self._pieces(first, pieces), lines=reply.lines, ended=query.pop_all().close)
 
     def _begin_query(self) -> None:
@@ -151,11 +157,8 @@ class _Answers:
     async def _pieces(self, first: Iterable[bytes], more: Iterator[bytes]) -> AsyncIterator[bytes]:
         for piece in first:
             yield piece
-        while piece := await self._compute(next, more, b""):
+        while piece := await to_thread.run_sync(next, more, b"", limiter=self._encoding):
             yield piece
-
-    async def _compute(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
 
 
 class _Streaming(StreamingResponse):

@@ -15,9 +15,9 @@ from ..address import Address
 from ..errors import StartError
 
 BACKLOG = 1024
-SEND_BUFFER_BYTES = 64 * 1024
-"""What the kernel holds for a reader, the double of it at most; left alone, it takes up to 4 MB from an agent that
-encodes it all for a reader that never reads: 21 of these kept it busy for over 18 seconds, and do for 2 now."""
+SEND_BUFFER_BYTES = 32 * 1024
+"""What the kernel holds for a reader, the double of it at most. Left alone, it takes up to 4 MB from an agent that
+encodes it all for a reader that never reads: 21 of these kept it busy for over 18 seconds."""
 
 
 class Listener:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -19,9 +18,8 @@ from ..keys import key_form, to_texts
 from ..readiness import Readiness
 from .page.references import References, references
 from .parameters import Parameters, query_of
+from .pieces import joined
 from .query import Answer, Query, ask, encode_row, table_named
-
-_PIECE_ROWS = 500
 
 _encode = msgspec.json.Encoder().encode
 
@@ -60,7 +58,7 @@ class Resources:
 
     def rows(self, table: str, parameters: Parameters) -> Reply:
         """Rows of a table."""
-        return Reply(200, _rows_in_pieces(ask(self.db, query_of(table, parameters))))
+        return Reply(200, joined(_parts(ask(self.db, query_of(table, parameters)))))
 
     def references(self, table: str, parameters: Parameters) -> Reply:
         """The rows that refer to a row, and those that it refers to."""
@@ -94,7 +92,7 @@ class Resources:
         """All rows at one instant, as `statedb.load` reads them; those of ``sources`` say where they are from."""
         parameters.only()
         tables = [table for table in self.db.tables if table is not Rejected]
-        return Reply(200, _joined(self.db.dump(*tables)), lines=True)
+        return Reply(200, joined(self.db.dump(*tables)), lines=True)
 
     def health(self, parameters: Parameters) -> Reply:
         """Whether every part of the process works; outages of servers do not count."""
@@ -136,7 +134,9 @@ class Resources:
             "initialized": view.initialized,
             "pending": list(view.pending_initializers),
             "key": key,
-            "fields": [field for field in getattr(table.row_type, "__struct_fields__", ()) if field not in parts],
+            "fields": [
+                field for field in getattr(table.row_type, "__struct_encode_fields__", ()) if field not in parts
+            ],
             "indexes": [
                 {"name": name, "key": list(key_form(index).names), "networks": isinstance(index, PrefixIndex)}
                 for name, index in indexes
@@ -196,13 +196,8 @@ def _consumer_status(consumer: Consumer, flow: Flow) -> dict[str, Any]:
     }
 
 
-def _joined(lines: Iterator[bytes]) -> Iterator[bytes]:
-    while piece := b"".join(islice(lines, _PIECE_ROWS)):
-        yield piece
-
-
-def _rows_in_pieces(answer: Answer) -> Iterator[bytes]:
-    """An answer as one JSON object, a few hundred rows at a time."""
+def _parts(answer: Answer) -> Iterator[bytes]:
+    """The parts of an answer, which is one JSON object."""
     view = answer.view
     head: dict[str, Any] = {
         "table": answer.table.name,
@@ -212,12 +207,9 @@ def _rows_in_pieces(answer: Answer) -> Iterator[bytes]:
     }
     if answer.keys is not None:
         head["keys"] = answer.keys
-    piece = [_encode(head)[:-1] + b',"rows":[']
+    yield _encode(head)[:-1] + b',"rows":['
     glue = b""
     for row in answer.encoded_rows():
-        piece.append(glue + row)
+        yield glue + row
         glue = b","
-        if len(piece) >= _PIECE_ROWS:
-            yield b"".join(piece)
-            piece = []
-    yield b"".join([*piece, b"],", _encode({"more": answer.more, "next": answer.next})[1:], b"\n"])
+    yield b"]," + _encode({"more": answer.more, "next": answer.next})[1:] + b"\n"

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import anyio.to_thread
 import uvicorn
 
 from ..address import Address
@@ -80,6 +81,7 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        await anyio.to_thread.run_sync(int)  # anyio imports what it needs at the first call, for a tenth of a second
         config = self._config()
         config.load()
         accepting = await self._accept(config)

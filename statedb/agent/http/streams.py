@@ -13,20 +13,21 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import msgspec
+from anyio import to_thread
 
 from ingest.source import AnyTable
-from statedb import Change, ChangeBatch, ChangeStream, Database, StreamClosed
+from statedb import ChangeBatch, ChangeStream, Database, StreamClosed
 
 from ..errors import Overloaded
 from ..keys import key_form
+from .pieces import joined, rows_of
 
 KEEPALIVE_S = 30.0
-THREADS = 2
-"""Threads that encode large answers. More would only take the interpreter away from the event loop."""
+ENCODING = 1
+"""Threads that encode large answers. More encode no faster, and take the interpreter away from the event loop: beside
+1 000 slow clients a scrape took up to 101 ms with two, and takes up to 50 with one."""
 _STREAMS_MAX = 5000
-_PIECE_BYTES = 32 * 1024
 _SMALL_ROWS = 100
 """A batch of up to so many rows is encoded at once, on the event loop, and shared by the streams that wait for it."""
 
@@ -45,7 +46,7 @@ class Streams:
         self._open: set[ChangeStream[Any, Any]] = set()
         self._closed = False
         self._shared: dict[AnyTable, tuple[tuple[int, int, bool], bytes]] = {}
-        self._threads = anyio.CapacityLimiter(THREADS)
+        self._threads = anyio.CapacityLimiter(ENCODING)
 
     def __len__(self) -> int:
         """How many are open."""
@@ -67,13 +68,20 @@ class Streams:
             stream.close()
 
     async def _lines(self, table: AnyTable, wanted: Any) -> AsyncIterator[bytes]:
-        with self._db.changes(table) as stream:
+        snapshot = self._db.snapshot()
+        with self._db.changes(table, since=snapshot) as stream:
             with self._lock:
                 if self._closed:
                     return
                 self._open.add(stream)
             try:
-                async for piece in self._follow(stream, table, wanted):
+                pieces = joined(_first_lines(snapshot[table], table, wanted))
+                revision = snapshot[table].revision
+                del snapshot  # the pieces hold it, until the last one
+                async for piece in self._made_elsewhere(pieces):
+                    yield piece
+                del pieces
+                async for piece in self._follow(stream, table, wanted, revision):
                     yield piece
             except StreamClosed:
                 return
@@ -81,22 +89,27 @@ class Streams:
                 with self._lock:
                     self._open.discard(stream)
 
-    async def _follow(self, stream: ChangeStream[Any, Any], table: AnyTable, wanted: Any) -> AsyncIterator[bytes]:
-        batch = await anyio.to_thread.run_sync(stream.next, 0, limiter=self._threads)  # all rows: not on the event loop
-        before = 0
+    async def _follow(
+        self, stream: ChangeStream[Any, Any], table: AnyTable, wanted: Any, before: int
+    ) -> AsyncIterator[bytes]:
+        """What changes after this revision."""
         while True:
+            batch = await self._next(stream)
             if batch is None:
                 yield b'{"event":"keepalive"}\n'
-            elif len(batch) <= _SMALL_ROWS:
+                continue
+            if len(batch) <= _SMALL_ROWS:
                 yield self._small(batch, table, wanted, before)
             else:
-                pieces = _pieces(batch, table, wanted)
-                while piece := await anyio.to_thread.run_sync(next, pieces, b"", limiter=self._threads):
+                async for piece in self._made_elsewhere(joined(_lines_of(batch, table, wanted))):
                     yield piece
-                del pieces
-            before = before if batch is None else batch.snapshot[table].revision
+            before = batch.snapshot[table].revision
             del batch  # and its snapshot, before waiting for the next one
-            batch = await self._next(stream)
+
+    async def _made_elsewhere(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """Each piece made on a thread, and given up where the streams are closed meanwhile."""
+        while not self._closed and (piece := await to_thread.run_sync(next, pieces, b"", limiter=self._threads)):
+            yield piece
 
     async def _next(self, stream: ChangeStream[Any, Any]) -> ChangeBatch[Any] | None:
         """The next batch; None when there is nothing to send but a keepalive. Raises StreamClosed."""
@@ -110,33 +123,36 @@ class Streams:
 
     def _small(self, batch: ChangeBatch[Any], table: AnyTable, wanted: Any, before: int) -> bytes:
         """One batch in one piece. Streams of a whole table mostly wait for the same one: it is encoded once."""
+        if wanted is not None:
+            return b"".join(_lines_of(batch, table, wanted))
         span = (before, batch.snapshot[table].revision, batch.initialized)
-        if wanted is None and before:
-            shared = self._shared.get(table)
-            if shared is None or shared[0] != span:
-                shared = self._shared[table] = (span, b"".join(_pieces(batch, table, wanted)))
-            return shared[1]
-        return b"".join(_pieces(batch, table, wanted))
+        shared = self._shared.get(table)
+        if shared is None or shared[0] != span:
+            shared = self._shared[table] = (span, b"".join(_lines_of(batch, table, None)))
+        return shared[1]
 
 
-def _pieces(batch: ChangeBatch[Any], table: AnyTable, wanted: Any) -> Iterator[bytes]:
-    piece = bytearray()
+def _first_lines(view: Any, table: AnyTable, wanted: Any) -> Iterator[bytes]:
+    """The rows as they are, of a view of the table, and the end of this first batch."""
+    found = None if wanted is None else view.entry(wanted)
+    if found is not None:
+        yield _line(b"put", found.revision, found.row)
+    elif wanted is None:
+        for row in rows_of(view, table):
+            yield _line(b"put", view.entry(table.key_of(row)).revision, row)
+    yield _commit_line(view.revision, initialized=view.initialized)
+
+
+def _lines_of(batch: ChangeBatch[Any], table: AnyTable, wanted: Any) -> Iterator[bytes]:
     for change in batch:
         if wanted is None or table.key_of(change.row) == wanted:
-            piece += _line(change)
-            if len(piece) >= _PIECE_BYTES:
-                yield bytes(piece)
-                piece.clear()
-    piece += _encode(
-        {
-            "event": "commit",
-            "revision": batch.snapshot[table].revision,
-            "initialized": batch.initialized,
-        }
-    )
-    yield bytes(piece + b"\n")
+            yield _line(b"delete" if change.deleted else b"put", change.revision, change.row)
+    yield _commit_line(batch.snapshot[table].revision, initialized=batch.initialized)
 
 
-def _line(change: Change[Any]) -> bytes:
-    event = b"delete" if change.deleted else b"put"
-    return b'{"event":"%s","revision":%d,"row":%s}\n' % (event, change.revision, _encode(change.row))
+def _line(event: bytes, revision: int, row: Any) -> bytes:
+    return b'{"event":"%s","revision":%d,"row":%s}\n' % (event, revision, _encode(row))
+
+
+def _commit_line(revision: int, *, initialized: bool) -> bytes:
+    return _encode({"event": "commit", "revision": revision, "initialized": initialized}) + b"\n"

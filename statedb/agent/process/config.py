@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -23,15 +23,14 @@ from .consumers import CONSUMER_KINDS
 from .environment import expanded
 from .http_section import Http, parse_http
 from .logs import LogFormat
+from .paths import resolved, with_resolved_paths
 from .strict import Problems, field_path, to_struct
 
-S = TypeVar("S", bound=msgspec.Struct)
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _CLUSTER_ID_MAX = 511
 _DEFAULT_CLUSTER = "default"
 _FILE_BYTES_MAX = 1 << 20
-_PATHS = ("directory", "kubeconfig")
 _SECTIONS = ("cluster", "ingest", "remote-clusters", "consumers", "warm-start", "http", "log-level", "log-format")
 
 
@@ -203,7 +202,7 @@ def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Prob
         chosen = () if extra else backend.tables
     return IngestConfig(
         backend=backend.name,
-        options=_with_resolved_paths(options, base),
+        options=with_resolved_paths(options, base),
         tables=tuple(dict.fromkeys((*chosen, *extra))),
     )
 
@@ -233,7 +232,7 @@ def _remote_clusters(
     if cluster is not None and cluster.id == 0:
         problems.add("cluster.id", "is 0, but there are remote-clusters: a cluster of a mesh needs an id of its own")
     options = to_struct(RemoteClustersOptions, values["remote-clusters"], "remote-clusters", problems)
-    return None if options is None else _with_resolved_paths(options, base)
+    return None if options is None else with_resolved_paths(options, base)
 
 
 def _check_claims(claims: tuple[IngestConfig, ...], problems: Problems) -> None:
@@ -299,7 +298,7 @@ def _consumers(
                 problems.add(path, f"{name!r} is about remote clusters, and there are none; add remote-clusters")
             _check_endpoints(getattr(options, "etcd", None), f"{path}.{name}.etcd", problems)
             if options is not None:
-                found[name] = ConsumerConfig(kind=name, options=_with_resolved_paths(options, base))
+                found[name] = ConsumerConfig(kind=name, options=with_resolved_paths(options, base))
     return tuple(found.values())
 
 
@@ -318,10 +317,10 @@ def _warm_start(values: dict[str, Any], base: Path, problems: Problems) -> Path 
     path = values.get("warm-start")
     if path is None:
         return None
-    if not isinstance(path, str) or not path:
+    if not isinstance(path, str) or not path or "\0" in path:
         problems.add("warm-start", "must be the path of a file that 'statedb dump' writes")
         return None
-    return base / path
+    return Path(resolved(path, base))
 
 
 def _choice(values: dict[str, Any], name: str, choices: tuple[str, ...], default: str, problems: Problems) -> str:
@@ -329,15 +328,3 @@ def _choice(values: dict[str, Any], name: str, choices: tuple[str, ...], default
     if value not in choices:
         problems.add(name, f"must be one of {', '.join(choices)}")
     return value
-
-
-def _with_resolved_paths(options: S, base: Path) -> S:
-    """The options with each relative path resolved against the directory of the configuration."""
-    changed: dict[str, Any] = {}
-    for field in options.__struct_fields__:
-        value = getattr(options, field)
-        if isinstance(value, msgspec.Struct):
-            changed[field] = _with_resolved_paths(value, base)
-        elif isinstance(value, str) and (field in _PATHS or field.endswith("_file")):
-            changed[field] = str(base / os.path.expanduser(value))
-    return msgspec.structs.replace(options, **changed)

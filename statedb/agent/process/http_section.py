@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 from ..address import DEFAULT_LISTEN, DEFAULT_PROBES, Address, parse_listen
 from ..http.access import AccessOptions
 from ..http.tls import TlsOptions
+from .paths import resolved
 from .strict import Problems, to_struct
 
 
@@ -89,7 +89,7 @@ def _check(listen: Address, tls: TlsOptions | None, access: AccessOptions, probl
 
 def _address(text: str, option: str, base: Path, problems: Problems) -> Address | None:
     if text.startswith("unix:") and text != "unix:" and not text.startswith("unix:/"):
-        text = f"unix:{base / text.removeprefix('unix:')}"
+        text = f"unix:{resolved(text.removeprefix('unix:'), base)}"
     try:
         return parse_listen(text)
     except ValueError as error:
@@ -102,4 +102,4 @@ def _tls(options: TlsOptions, base: Path) -> TlsOptions:
 
 
 def _path(path: str | None, base: Path) -> Any:
-    return None if path is None else str(base / os.path.expanduser(path))
+    return None if path is None else resolved(path, base)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import types
+from collections.abc import Iterator
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -24,6 +26,8 @@ _WORDS = {
     "object": "a mapping",
     "null": "nothing",
 }
+_SECONDS_MAX = 1_000_000_000
+"""The longest time, some 31 years. The system and etcd refuse times that are a little longer."""
 _NAME = re.compile(r"[A-Za-z_][-\w.]{0,59}")
 
 
@@ -58,7 +62,11 @@ def to_struct(kind: type[S], value: Any, path: str, problems: Problems) -> S | N
             values[field.name] = _to_field(field.type, value[name], where, problems)
         elif field.required:
             problems.add(where, "is missing; add it")
-    return kind(**values) if len(problems) == before else None
+    if len(problems) > before:
+        return None
+    made = kind(**values)
+    _check_pauses(made, path, problems)
+    return made if len(problems) == before else None
 
 
 def _names(kind: type[msgspec.Struct]) -> tuple[str, ...]:
@@ -70,10 +78,39 @@ def _to_field(kind: Any, value: Any, path: str, problems: Problems) -> Any:
     if struct is not None and value is not None:
         return to_struct(struct, value, path, problems)
     try:
-        return msgspec.convert(value, kind)
+        converted = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         problems.add(*_explained(path, str(error)))
         return None
+    for part in _parts(converted):
+        if isinstance(part, str) and "\0" in part:
+            problems.add(path, "must not hold a NUL character; take it out")
+        elif isinstance(part, float) and not math.isfinite(part):
+            problems.add(path, "must be a finite number; write one")
+        elif isinstance(part, int | float) and path.endswith("-s") and part > _SECONDS_MAX:
+            problems.add(path, f"must be a number <= {_SECONDS_MAX}; write such a number")
+    return converted
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """The value and, in a list or mapping, all that it holds."""
+    yield value
+    if isinstance(value, dict):
+        value = (*value, *value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _parts(each)
+
+
+def _check_pauses(made: msgspec.Struct, path: str, problems: Problems) -> None:
+    """Check that no shortest pause is longer than the longest: fields like ``retry-min-s`` and ``retry-max-s``."""
+    named = {field.encode_name: getattr(made, field.name) for field in msgspec.structs.fields(made)}
+    for name, least in named.items():
+        other = name.replace("-min-", "-max-")
+        if other != name and other in named and least > named[other]:
+            problems.add(
+                field_path(path, name), f"is {least:g}, more than {other} ({named[other]:g}); change one of them"
+            )
 
 
 def _struct_in(kind: Any) -> type[msgspec.Struct] | None:

@@ -1,14 +1,14 @@
-"""How Cilium spells the rows of the catalog: key names, label strings, values. Pure: no tables and no I/O.
+"""Cilium's formats of the rows of the catalog: key names, label texts, values. Pure: no tables and no I/O.
 
-One module per format, each with ``decode`` and ``encode`` side by side, inverse to each other:
+One module for each format, with ``decode`` and ``encode`` that are inverse to each other:
 
-    keys                          where things stand in etcd
-    identities ips nodes services the values that stand there
-    labels cidr addresses         the small texts inside of them
+    keys                          the names of keys in etcd
+    identities ips nodes services the values of these keys
+    labels cidr addresses         the texts inside them
     crds                          the same rows from objects of Kubernetes
 
-Decoders take what real writers wrote, the way Go's JSON reader does: field names in any case, unknown fields, null for
-nothing. Encoders write what Cilium writes, byte for byte. What cannot be read raises WireError.
+Decoders accept what real writers write, as the JSON decoder of Go does: field names in any case, unknown fields, null
+for an absent value. Encoders write what Cilium writes, byte for byte. Decoders raise WireError for everything else.
 """
 
 from ._errors import DECODE_ERRORS, WireError

@@ -1,14 +1,14 @@
-"""What goes wrong between bytes and rows."""
+"""The errors of decoding and encoding."""
 
 import msgspec
 
 
 class WireError(ValueError):
-    """A key or value is not what its format says; the message names the field and what is wrong with it."""
+    """A key or value does not have its format. The message names the field and what is wrong with it."""
 
 
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""All that a decoder of msgspec raises for bytes that it cannot read: no JSON, other types, no UTF-8, nested too deep.
+"""Everything that a msgspec decoder raises for bad bytes: no JSON, wrong types, no UTF-8, nested too deep.
 
-It is written here once: whoever decodes foreign bytes catches these, and nothing else.
+Defined once, here. Code that decodes foreign bytes catches these and nothing else.
 """

@@ -1,11 +1,11 @@
-"""JSON as Go's encoding/json reads and writes it. Knows no format; a struct says which fields there are.
+"""JSON as Go's encoding/json reads and writes it. Knows no format: a struct defines the fields.
 
-Go matches field names without regard to case, ignores fields it does not know, leaves absent ones and nulls at zero,
-and takes the last of two. It escapes ``<``, ``>`` and ``&``, and writes the keys of mappings sorted.
+Go matches field names without regard to case, ignores unknown fields, leaves absent fields and nulls at their zero
+value, and takes the last of two equal names. It escapes ``<``, ``>`` and ``&``, and writes mappings with sorted keys.
 
-A value written the common way is decoded straight into its struct, which refuses unknown fields, so that nothing is
-ever missed. What has unknown fields besides, as a newer release writes them, is decoded without those, and their names
-are passed over from then on. Whatever that refuses is read again by the rules above. All ways give the same fields.
+A value in the usual form is decoded directly to its struct, which rejects unknown fields, so that no field is missed.
+If that fails because of unknown fields, such as those of a newer release, it is decoded without them, and their names
+are ignored from then on. If that fails too, it is decoded by the rules above. All three give the same fields.
 """
 
 import json
@@ -21,7 +21,7 @@ from ._errors import DECODE_ERRORS, WireError
 S = TypeVar("S", bound=msgspec.Struct)
 
 _WHERE = re.compile(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", re.DOTALL)
-_HARMLESS_MAX = 32
+_IGNORED_NAMES_MAX = 32
 _UNNAMEABLE = frozenset('\\"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
@@ -35,66 +35,67 @@ _ESCAPES = {
 
 
 class Reader(Generic[S]):
-    """Reads one kind of struct. Fields that the writer always writes are required ones: that keeps `exactly` exact.
+    """Decodes one kind of struct. Fields that the writer always writes must be required, so that ``exactly`` is exact.
 
-    ``exactly`` is the fast way alone, for hot loops: it raises one of DECODE_ERRORS, then ``leniently`` decides. It is
-    replaced when an unknown name is met for the first time: ask for it each time. It gives a ``kind``, or a subclass.
+    ``exactly`` is the fast path, for hot loops. It raises one of DECODE_ERRORS, and ``leniently`` then decides. It is
+    replaced when an unknown name is seen for the first time, so read the attribute for each call. It returns a ``kind``
+    or a subclass.
     """
 
     def __init__(self, kind: type[S]) -> None:
         """``kind`` must forbid unknown fields, in nested structs too."""
         self.exactly: Callable[[bytes], S] = msgspec.json.Decoder(kind).decode
-        self._strictly = self.exactly
+        self._decode_known = self.exactly
         self._kind = kind
         self._shape = inspect.type_info(kind)
         names = [field.encode_name for field in msgspec.structs.fields(kind)]
         self._fields: Callable[[bytes], dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
         self._names = frozenset(names)
         self._folded = frozenset(map(_folded, names))
-        self._harmless: frozenset[str] = frozenset()
+        self._ignored_names: frozenset[str] = frozenset()
 
     def __call__(self, value: bytes) -> S:
-        """The struct. Raises WireError naming the field."""
+        """The decoded struct. Raises WireError, which names the field."""
         try:
             return self.exactly(value)
         except DECODE_ERRORS:
             return self.leniently(value)
 
     def leniently(self, value: bytes) -> S:
-        """The struct, by all of Go's rules. Raises WireError naming the field."""
+        """The decoded struct, by all of Go's rules. Raises WireError, which names the field."""
         try:
             return self._without_unknown(value)
         except DECODE_ERRORS:
             return self._by_all_rules(value)
 
     def _without_unknown(self, value: bytes) -> S:
-        """The struct of the fields that it has. Raises one of DECODE_ERRORS where more than that is needed."""
+        """The struct from its known fields only. Raises one of DECODE_ERRORS if that is not enough."""
         fields = self._fields(value)
         unknown = fields.keys() - self._names
         for name in unknown:
             del fields[name]
-        self._pass_over(unknown)
-        return self._strictly(msgspec.json.encode(fields))
+        self._ignore_names(unknown)
+        return self._decode_known(msgspec.json.encode(fields))
 
-    def _pass_over(self, names: AbstractSet[str]) -> None:
-        """Read values with these unknown names the fast way from now on.
+    def _ignore_names(self, names: AbstractSet[str]) -> None:
+        """Ignore these unknown names on the fast path from now on.
 
-        Raises ValidationError where Go would take one of them for one of the fields.
+        Raises ValidationError if Go would match one of them with a known field.
         """
-        for name in names - self._harmless:
+        for name in names - self._ignored_names:
             if _folded(name) in self._folded:
-                raise msgspec.ValidationError(f"{name}: a field is spelled in another way")
-        harmless = self._harmless | {name for name in names if name.isprintable() and not _UNNAMEABLE & set(name)}
-        if harmless == self._harmless or len(harmless) > _HARMLESS_MAX:
+                raise msgspec.ValidationError(f"{name}: a known field in another spelling")
+        ignored = self._ignored_names | {name for name in names if name.isprintable() and not _UNNAMEABLE & set(name)}
+        if ignored == self._ignored_names or len(ignored) > _IGNORED_NAMES_MAX:
             return
         unread: Any = msgspec.Raw | msgspec.UnsetType  # Any: no type says what a union is
         fields = [
             (f"unread_{number}", unread, msgspec.field(default=msgspec.UNSET, name=name))
-            for number, name in enumerate(sorted(harmless))
+            for number, name in enumerate(sorted(ignored))
         ]
         bases = (self._kind,)
         wider: Any = msgspec.defstruct(self._kind.__name__, fields, bases=bases, kw_only=True, gc=False)
-        self._harmless, self.exactly = harmless, msgspec.json.Decoder(wider).decode
+        self._ignored_names, self.exactly = ignored, msgspec.json.Decoder(wider).decode
 
     def _by_all_rules(self, value: bytes) -> S:
         try:
@@ -107,7 +108,7 @@ class Reader(Generic[S]):
         except msgspec.ValidationError as error:
             raise WireError(located(error)) from None
         except RecursionError:
-            raise WireError("the value is nested too deep") from None
+            raise WireError("the value is nested too deeply") from None
         except WireError:
             raise
         except ValueError as error:
@@ -115,7 +116,7 @@ class Reader(Generic[S]):
 
 
 def located(error: msgspec.ValidationError) -> str:
-    """What msgspec found wrong, the place first: ``spec.ports[0].port: expected int, got str``."""
+    """The error of msgspec with the place first: ``spec.ports[0].port: expected int, got str``."""
     text = str(error)
     found = _WHERE.fullmatch(text)
     what, where = (found["what"], found["where"]) if found else (text, "")
@@ -123,17 +124,17 @@ def located(error: msgspec.ValidationError) -> str:
     return f"{where}: {what}" if where else what
 
 
-def whole(text: str) -> str:
-    """Text without halves of characters (surrogates), which Go reads as U+FFFD."""
+def replace_surrogates(text: str) -> str:
+    """The text with each surrogate replaced by U+FFFD, as Go does."""
     return _SURROGATE.sub("\ufffd", text)
 
 
 def encode(struct: msgspec.Struct) -> bytes:
-    """The bytes that Go writes. Mappings must be sorted already. Raises WireError for text that UTF-8 cannot hold."""
+    """The bytes that Go writes. Mappings must be sorted. Raises WireError for text that UTF-8 cannot encode."""
     try:
         value = msgspec.json.encode(struct)
     except UnicodeEncodeError as error:
-        raise WireError(f"the row holds text that is not Unicode: {error}") from None
+        raise WireError(f"the row has text that is not Unicode: {error}") from None
     return _ESCAPED.sub(_escape, value)
 
 
@@ -142,22 +143,22 @@ def _escape(found: re.Match[bytes]) -> bytes:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise WireError(f"the value is not JSON: {name} is no number")
+    raise WireError(f"the value is not JSON: {name} is not a number")
 
 
 def _folded(name: str) -> str:
-    """A field name as Go compares it: ASCII letters without case, and the two letters that fold to ASCII ones."""
+    """A field name as Go compares it: ASCII letters in lower case, and the two other letters that fold to ASCII."""
     return name.replace("\u017f", "s").replace("\u212a", "k").lower()
 
 
 def _shaped(value: Any, shape: inspect.Type) -> Any:
-    """A parsed value with the names that its struct knows (Any: JSON). Objects arrive as tuples of pairs."""
+    """A parsed value with the field names of its struct (Any: JSON). Objects come as tuples of pairs."""
     if isinstance(shape, inspect.UnionType):
         if value is None:
             return None
         shape = _member_for(value, shape)
     if isinstance(value, str):
-        return whole(value)
+        return replace_surrogates(value)
     if isinstance(value, tuple):
         return _shaped_object(value, shape)
     if isinstance(value, list):
@@ -167,7 +168,7 @@ def _shaped(value: Any, shape: inspect.Type) -> Any:
 
 
 def _member_for(value: Any, union: inspect.UnionType) -> inspect.Type:
-    """The member of a union that such a value could be."""
+    """The member of a union that fits such a value."""
     wanted: tuple[type[inspect.Type], ...] = (inspect.StructType, inspect.DictType)
     if isinstance(value, list):
         wanted = (inspect.ListType, inspect.VarTupleType)
@@ -186,11 +187,11 @@ def _shaped_object(pairs: tuple[tuple[str, Any], ...], shape: inspect.Type) -> d
                 known[_folded(name)] = _shaped(value, field.type)
         return {fields[name].encode_name: value for name, value in known.items()}
     item = shape.value_type if isinstance(shape, inspect.DictType) else inspect.AnyType()
-    return {whole(name): _zero(item) if value is None else _shaped(value, item) for name, value in pairs}
+    return {replace_surrogates(name): _zero(item) if value is None else _shaped(value, item) for name, value in pairs}
 
 
 def _zero(shape: inspect.Type) -> Any:
-    """What Go leaves where nothing was written."""
+    """The zero value that Go leaves for an absent field."""
     if isinstance(shape, inspect.StrType):
         return ""
     if isinstance(shape, inspect.BoolType):

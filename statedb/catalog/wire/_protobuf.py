@@ -1,4 +1,6 @@
-"""Protocol buffers on the wire, as far as we meet them: varints, and fields of a length. Knows no message."""
+"""The parts of the protocol buffers wire format that are used here: varints and length-delimited fields. Knows no
+message.
+"""
 
 from collections.abc import Iterator
 
@@ -12,7 +14,7 @@ _VARINT_BYTES_MAX = 10
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field, in order; those of fixed width are passed over. Raises WireError.
+    """The number and value of each field, in order. Fields of fixed width are skipped. Raises WireError.
 
     >>> list(fields(bytes.fromhex("0a0161100a")))
     [(1, b'a'), (2, 10)]
@@ -37,16 +39,16 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             if at > end:
                 raise WireError("the value is not protobuf: it ends within a field")
         else:
-            raise WireError(f"the value is not protobuf: a field is of the kind {kind}")
+            raise WireError(f"the value is not protobuf: a field has the wire type {kind}")
 
 
 def varint(number: int, value: int) -> bytes:
-    """A field that holds a number from 0 up, or a bool."""
+    """A field with a non-negative number or a bool."""
     return _encoded(number << 3 | _VARINT) + _encoded(value)
 
 
 def length(number: int, value: bytes | str) -> bytes:
-    """A field that holds text, bytes or a message."""
+    """A field with text, bytes or a message."""
     data = value.encode() if isinstance(value, str) else value
     return _encoded(number << 3 | _LENGTH) + _encoded(len(data)) + data
 

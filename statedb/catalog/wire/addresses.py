@@ -1,4 +1,4 @@
-"""IP addresses as text in one canonical form, Go's: lower-case, shortest IPv6 (RFC 5952), mapped IPv4 as IPv4."""
+"""IP addresses in one canonical text form, that of Go: lower-case, shortest IPv6 (RFC 5952), mapped IPv4 as IPv4."""
 
 from collections.abc import Iterable
 from ipaddress import IPv6Address
@@ -10,7 +10,7 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 
 def canonical(text: str) -> str:
-    """The one form of an address. Raises WireError; zones (``fe80::1%eth0``) and leading zeros are refused.
+    """The canonical form of an address. Raises WireError, also for zones (``fe80::1%eth0``) and leading zeros.
 
     >>> canonical("FD00:0::01"), canonical("::ffff:10.0.0.1"), canonical("10.0.0.1")
     ('fd00::1', '10.0.0.1', '10.0.0.1')
@@ -25,12 +25,12 @@ def canonical(text: str) -> str:
     if packed.startswith(_MAPPED):
         return inet_ntop(AF_INET, packed[12:])
     shown = inet_ntop(AF_INET6, packed)
-    # Some C libraries show ::102:304 as ::1.2.3.4, which nobody else does.
+    # Some C libraries format ::102:304 as ::1.2.3.4.
     return IPv6Address(packed).compressed if "." in shown else shown
 
 
 def is_canonical(text: str) -> bool:
-    """Whether a text is the one form of an address. Total."""
+    """Whether a text is an address in canonical form. Never raises."""
     try:
         return canonical(text) == text
     except WireError:
@@ -38,7 +38,7 @@ def is_canonical(text: str) -> bool:
 
 
 def canonical_or_empty(text: str, field: str) -> str:
-    """The same where the address may be absent (empty). Raises WireError naming the field."""
+    """The canonical form, or the empty text for an absent address. Raises WireError, which names the field."""
     if not text:
         return ""
     try:
@@ -48,12 +48,12 @@ def canonical_or_empty(text: str, field: str) -> str:
 
 
 def is_ipv6(text: str) -> bool:
-    """Whether a canonical address or network is of IPv6."""
+    """Whether a canonical address or network is IPv6."""
     return ":" in text
 
 
 def by_family(texts: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Canonical addresses or networks of IPv4, and those of IPv6, each in the order given."""
+    """Canonical IPv4 addresses or networks, and IPv6 ones, each in the given order."""
     ipv4: list[str] = []
     ipv6: list[str] = []
     for text in texts:
@@ -62,6 +62,6 @@ def by_family(texts: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def ipv4_first(texts: Iterable[str]) -> tuple[str, ...]:
-    """Canonical addresses or networks, those of IPv4 before those of IPv6."""
+    """Canonical addresses or networks, IPv4 before IPv6."""
     ipv4, ipv6 = by_family(texts)
     return (*ipv4, *ipv6)

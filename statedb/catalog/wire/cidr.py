@@ -1,7 +1,7 @@
-"""IP networks: as text, as an address with the bytes of its mask, and as the key of a label.
+"""IP networks: as text, as an address with a mask, and as the key of a label.
 
-Go's net.IPNet is written ``{"IP":"10.244.1.0","Mask":"////AA=="}``; newer readers, and writers to come, take the text
-``10.244.1.0/24`` (cilium/cilium pkg/node/types/prefix.go).
+Go's net.IPNet is written as ``{"IP":"10.244.1.0","Mask":"////AA=="}``. Newer readers, and future writers, also use the
+text ``10.244.1.0/24`` (cilium/cilium pkg/node/types/prefix.go).
 """
 
 import re
@@ -12,13 +12,13 @@ from .addresses import canonical, is_ipv6
 
 _LENGTH = re.compile("0|[1-9][0-9]{0,2}")
 _MAPPED_BITS = 96
-"""How many leading bits say that an address of IPv6 is one of IPv4."""
+"""The number of leading bits that mark an IPv6 address as a mapped IPv4 address."""
 
 
 def network(text: str) -> str:
-    """The canonical text of a network, host bits masked off. Raises WireError.
+    """The canonical text of a network, with host bits cleared. Raises WireError.
 
-    A network of addresses of IPv4 that are mapped into IPv6 is one of IPv4, as Go reads it.
+    A network of mapped IPv4 addresses is an IPv4 network, as in Go.
 
     >>> network("10.244.1.5/24"), network("FD00::5/64"), network("::ffff:10.0.0.5/104")
     ('10.244.1.0/24', 'fd00::/64', '10.0.0.0/8')
@@ -42,7 +42,7 @@ def from_mask(address: str, mask: bytes) -> str:
 
 
 def mask_length(mask: bytes, address: str) -> int:
-    """How many leading ones a mask has, for a canonical address. Raises WireError."""
+    """The number of leading ones of a mask, for a canonical address. Raises WireError."""
     size = 16 if is_ipv6(address) else 4
     if size == 4 and len(mask) == 16 and mask.startswith(b"\xff" * 12):
         mask = mask[12:]
@@ -51,7 +51,7 @@ def mask_length(mask: bytes, address: str) -> int:
     bits = size * 8
     zeros = int.from_bytes(mask) ^ ((1 << bits) - 1)
     if zeros & (zeros + 1):
-        raise WireError(f"the mask {mask.hex()} of {address} is not leading ones")
+        raise WireError(f"the mask {mask.hex()} of {address} is not contiguous: its ones must come first")
     return bits - zeros.bit_length()
 
 
@@ -64,7 +64,7 @@ def mask_of(text: str) -> tuple[str, bytes]:
 
 
 def label_key(text: str) -> str:
-    """The key of a network's label: IPv6 colons as dashes, never one at an end (pkg/labels/cidr.go).
+    """The key of a network's label: IPv6 colons become dashes, and none is at an end (pkg/labels/cidr.go).
 
     >>> label_key("::1/128"), label_key("2001:db8::/32"), label_key("10.0.0.0/8")
     ('0--1/128', '2001-db8--0/32', '10.0.0.0/8')
@@ -79,7 +79,7 @@ def label_key(text: str) -> str:
 
 
 def from_label_key(key: str) -> str:
-    """The network that a label's key names. Raises WireError.
+    """The network that the key of a label names. Raises WireError.
 
     >>> from_label_key("0--1/128")
     '::1/128'
@@ -88,7 +88,7 @@ def from_label_key(key: str) -> str:
 
 
 def _of_mapped(address: str, length: int) -> str:
-    """The network of a mapped address with a length of IPv6."""
+    """The network of a mapped address with an IPv6 prefix length."""
     if _MAPPED_BITS <= length <= 128:
         return _masked(canonical(address), length - _MAPPED_BITS)
     return _masked(address, length)

@@ -1,7 +1,7 @@
-"""What a cluster of a mesh says of itself in its etcd (CiliumClusterConfig of cilium/cilium pkg/clustermesh/types).
+"""The configuration of a cluster of a mesh in its etcd (CiliumClusterConfig of cilium/cilium pkg/clustermesh/types).
 
-cilium/cluster-config/cluster3
-    ->  {"id":3,"capabilities":{"syncedCanaries":true,"maxConnectedClusters":255,"serviceExportsEnabled":false}}
+- key: ``cilium/cluster-config/cluster3``
+- value: ``{"id":3,"capabilities":{"syncedCanaries":true,"maxConnectedClusters":255,"serviceExportsEnabled":false}}``
 """
 
 import re
@@ -16,7 +16,7 @@ from ._errors import WireError
 SERVICES_ONLY = ""
 BOTH = "services-and-endpointslices"
 ENDPOINT_SLICES_ONLY = "endpointslices-only"
-"""What a cluster announces its services' backends as."""
+"""The formats in which a cluster announces the backends of its services."""
 
 _MODES = (SERVICES_ONLY, BOTH, ENDPOINT_SLICES_ONLY)
 _CLUSTER_NAME = re.compile(r"([a-z0-9][-a-z0-9]*)?[a-z0-9]")
@@ -34,25 +34,25 @@ class _Capabilities(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
 
 
 class _Config(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The value, as it is read. The id is left out where it is 0."""
+    """The value as it is read. An id of 0 is omitted."""
 
     capabilities: _Capabilities | None
     id: _Uint32 = 0
 
 
 class _Written(msgspec.Struct, omit_defaults=True, gc=False):
-    """The same in the order of writing."""
+    """The same fields in the order of writing."""
 
     id: int = 0
     capabilities: _Capabilities | None = None
 
 
 class ClusterConfig(msgspec.Struct, frozen=True, gc=False):
-    """A cluster of a mesh.
+    """The configuration of a cluster of a mesh.
 
-    ``cached``: its state stands below ``cilium/cache``, copied by another process. ``synced_canaries``: a key tells of
-    each prefix that all of it is there. ``max_connected_clusters`` 0 means 255. ``service_exports_enabled`` None: its
-    release does not know them. ``endpoint_slices``: "" for services only, or one of the two other modes.
+    ``cached``: its state is below ``cilium/cache``, copied by another process. ``synced_canaries``: each prefix has a
+    canary. ``max_connected_clusters`` 0 means 255. ``service_exports_enabled`` None: its release does not have them.
+    ``endpoint_slices``: "" for services only, or one of the two other modes.
     """
 
     id: int
@@ -67,12 +67,12 @@ _read = _gojson.Reader(_Config)
 
 
 def decode(value: bytes) -> ClusterConfig:
-    """What a cluster says. Raises WireError, also for a mode of endpoint slices that nobody knows."""
+    """The configuration of a cluster. Raises WireError, also for an unknown mode of endpoint slices."""
     config = _read(value)
     capabilities = config.capabilities or _Capabilities()
     mode = capabilities.endpoint_slices_export_mode
     if mode not in _MODES:
-        raise WireError(f"capabilities.endpointSlicesExportMode: {mode!r} is none of {', '.join(_MODES[1:])}")
+        raise WireError(f"capabilities.endpointSlicesExportMode: {mode!r} is not one of {', '.join(_MODES[1:])}")
     return ClusterConfig(
         config.id,
         capabilities.synced_canaries,
@@ -96,15 +96,15 @@ def encode(config: ClusterConfig) -> bytes:
 
 
 def why_incompatible(config: ClusterConfig, max_clusters: int) -> str:
-    """Why such a cluster cannot be in a mesh of at most so many clusters; empty if it can."""
+    """Why such a cluster cannot be in a mesh of at most ``max_clusters`` clusters; empty if it can."""
     theirs = config.max_connected_clusters or 255
     if theirs != max_clusters:
-        return f"it is of a mesh of at most {theirs} clusters, we of one of {max_clusters}: their identities differ"
+        return f"its mesh has at most {theirs} clusters, ours {max_clusters}, so identity numbers are not compatible"
     if not 1 <= config.id <= max_clusters:
-        return f"its id is {config.id}, which is not between 1 and {max_clusters}"
+        return f"its id {config.id} is not between 1 and {max_clusters}"
     return ""
 
 
 def is_cluster_name(text: str) -> bool:
-    """Whether a text is the name of a cluster: 1 to 32 lower-case letters, digits, and dashes within."""
+    """Whether a text is a valid cluster name: 1 to 32 lower-case letters, digits, and dashes in between."""
     return len(text) <= _CLUSTER_NAME_MAX and _CLUSTER_NAME.fullmatch(text) is not None

@@ -2,9 +2,9 @@
 
     cilium/state/endpointslices/v1/cluster1/default/web-x7k2p  ->  a zstd frame around a protobuf message
 
-A slice is a part of the backends of one service, which its label ``kubernetes.io/service-name`` names. Unlike the
-services of form v1 it has conditions and nodes. `backends_of` makes rows of a slice, whichever source it came from.
-Compression needs an extra before Python 3.14: ``statedb[etcd]``, or ``statedb[zstd]`` alone.
+A slice has a part of the backends of one service, which its label ``kubernetes.io/service-name`` names. Unlike format
+v1 of services it has conditions and nodes. `backends_of` makes the rows of a slice from any source. Compression needs
+an extra before Python 3.14: ``statedb[etcd]``, or ``statedb[zstd]`` alone.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,16 +23,16 @@ from .services import merged
 T = TypeVar("T")
 
 SERVICE_NAME = "kubernetes.io/service-name"
-"""The label that names a slice's service."""
+"""The label that names the service of a slice."""
 _HOSTNAME, _ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
-"""Where ``topology``, which is deprecated, names node and zone."""
+"""The keys of node and zone in ``topology``, which is deprecated."""
 _BYTES_MAX = 16 << 20
 _KINDS = ("IPv4", "IPv6", "FQDN")
 _PORT_MAX = 0xFFFF
 
 
 class Conditions(msgspec.Struct, frozen=True, gc=False):
-    """What Kubernetes says of an endpoint; None is not set."""
+    """The conditions of an endpoint. None means not set."""
 
     ready: bool | None = None
     serving: bool | None = None
@@ -40,7 +40,7 @@ class Conditions(msgspec.Struct, frozen=True, gc=False):
 
 
 class SliceEndpoint(msgspec.Struct, frozen=True, gc=False):
-    """One endpoint of a slice; its addresses are alternatives of one kind. None is not set, unlike an empty text."""
+    """One endpoint of a slice. Its addresses are alternatives of one type. None means not set, unlike an empty text."""
 
     addresses: tuple[str, ...] = ()
     conditions: Conditions = Conditions()
@@ -75,14 +75,14 @@ class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def service(self) -> str:
-        """The name of the service; empty where it is of none."""
+        """The name of the service; empty if it has none."""
         return dict(self.labels).get(SERVICE_NAME, "")
 
 
 def decode(cluster: str, name: str, value: bytes, *, cluster_id: int | None = None) -> tuple[Backend, ...]:
-    """The backends in the slice of key ``cluster/namespace/slice``, as `backends_of` gives them.
+    """The backends of the slice with key ``cluster/namespace/slice``, as `backends_of` makes them.
 
-    Value, key and ``cluster`` must agree; with ``cluster_id`` it must be of that id. Raises WireError.
+    Value, key and ``cluster`` must match, and so must ``cluster_id`` if given. Raises WireError.
     """
     found = read(value)
     if found.cluster != cluster:
@@ -95,11 +95,11 @@ def decode(cluster: str, name: str, value: bytes, *, cluster_id: int | None = No
 
 
 def backends_of(of: EndpointSlice, faults: list[str]) -> tuple[Backend, ...]:
-    """A row for each layer 4 address; none where the slice is of no service, or holds names instead of addresses.
+    """A row for each layer 4 address. None if the slice has no service, or has names instead of addresses.
 
-    A condition that is not set is read as Kubernetes says: ready, serving, and not terminating. An address that cannot
-    be read, or is not of the slice's kind, is left out, and named among ``faults``: those and the earlier ones make the
-    rows `PartlyRead`. Raises WireError where they leave no row: then the last good ones are better than none.
+    A condition that is not set means ready, serving and not terminating, as in Kubernetes. An address that cannot be
+    decoded, or has not the type of the slice, is left out and added to ``faults``. If there are faults, the rows are
+    `PartlyRead`. Raises WireError if they leave no row: the last good rows are better than none.
     """
     service = of.service
     if not service or of.address_type == "FQDN":
@@ -130,7 +130,7 @@ def backends_of(of: EndpointSlice, faults: list[str]) -> tuple[Backend, ...]:
 def _of_kind(kind: str, text: str, faults: list[str], endpoint: int, number: int) -> str | None:
     if not kind or (":" in text) == (kind == "IPv6"):
         return readable_address(text, faults, "endpoints[{}].addresses[{}]", endpoint, number)
-    faults.append(f"endpoints[{endpoint}].addresses[{number}]: {text!r} is no {kind} address")
+    faults.append(f"endpoints[{endpoint}].addresses[{number}]: {text!r} is not an {kind} address")
     return None
 
 
@@ -146,7 +146,7 @@ def encode(of: EndpointSlice) -> bytes:
 
 
 def compressed(message: bytes) -> bytes:
-    """The value that a message makes. Raises WireError without the extra."""
+    """The value for a message. Raises WireError without the extra."""
     return _zstd.compress(message)
 
 
@@ -156,8 +156,8 @@ def name(of: EndpointSlice) -> str:
 
 
 def can_decompress() -> bool:
-    """Whether the codec is there that values need."""
-    return _zstd.is_there()
+    """Whether the codec for values is installed."""
+    return _zstd.is_available()
 
 
 def read(value: bytes) -> EndpointSlice:
@@ -166,7 +166,7 @@ def read(value: bytes) -> EndpointSlice:
 
 
 def parse(message: bytes) -> EndpointSlice:
-    """The message in its uncompressed form; unknown fields are passed over. Raises WireError."""
+    """The message in its uncompressed form. Unknown fields are skipped. Raises WireError."""
     texts = {1: "", 3: "", 4: "", 7: ""}
     cluster_id = 0
     labels: dict[str, str] = {}
@@ -187,7 +187,7 @@ def parse(message: bytes) -> EndpointSlice:
         elif number == 9:
             ports.append(_port(_message(field)))
     if texts[7] not in _KINDS:
-        raise WireError(f"addressType: {texts[7]!r} is none of {', '.join(_KINDS)}")
+        raise WireError(f"addressType: {texts[7]!r} is not one of {', '.join(_KINDS)}")
     for number, what in ((1, "cluster"), (3, "namespace"), (4, "name")):
         if not texts[number]:
             raise WireError(f"{what}: {what} is unset")
@@ -205,7 +205,7 @@ def parse(message: bytes) -> EndpointSlice:
 
 
 def write(of: EndpointSlice) -> bytes:
-    """The message in its uncompressed form, as Cilium writes it: fields ascending, mappings sorted."""
+    """The uncompressed message as Cilium writes it: fields in ascending order, mappings sorted."""
     head = [length(1, of.cluster), varint(2, of.cluster_id), length(3, of.namespace), length(4, of.name)]
     head += [length(5, _pair(pair)) for pair in sorted(of.labels)]
     head += [length(6, _pair(pair)) for pair in sorted(of.annotations)]
@@ -264,7 +264,7 @@ def _port(message: bytes) -> SlicePort:
         elif number == 3:
             port = _number(field)
             if port > _PORT_MAX:
-                raise WireError(f"ports: {port} is no port")
+                raise WireError(f"ports: {port} is not a port number")
         elif number == 4:
             app_protocol = _text(field)
     return SlicePort(port_name, protocol, port, app_protocol)
@@ -286,7 +286,7 @@ def _add_pair(pairs: dict[str, str], field: int | bytes) -> None:
 
 def _message(field: int | bytes) -> bytes:
     if isinstance(field, int):
-        raise WireError("the value is not an endpoint slice: a number stands where a message belongs")
+        raise WireError("the value is not an endpoint slice: a number in place of a message")
     return field
 
 
@@ -299,7 +299,7 @@ def _text(field: int | bytes) -> str:
 
 def _number(field: int | bytes) -> int:
     if isinstance(field, bytes):
-        raise WireError("the value is not an endpoint slice: text stands where a number belongs")
+        raise WireError("the value is not an endpoint slice: text in place of a number")
     return field
 
 

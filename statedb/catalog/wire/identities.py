@@ -1,4 +1,4 @@
-"""Identities in etcd: the number in the key, the labels as the value; and what the numbers mean.
+"""Identities in etcd: the number in the key, the labels as the value. Also the ranges of identity numbers.
 
     cilium/state/identities/v1/id/196915  ->  k8s:app=baz;k8s:io.kubernetes.pod.namespace=bar;
 
@@ -19,7 +19,7 @@ NUMBER_MAX = 0xFFFFFFFF
 HOST = 1
 REMOTE_NODE = 6
 UNRESERVED_MIN = 256
-"""Numbers below are reserved or well known: the same in every cluster."""
+"""Numbers below this are reserved or well known: the same in every cluster."""
 
 RESERVED = {
     0: "unknown",
@@ -38,16 +38,16 @@ RESERVED = {
     13: "aggregate-world",
     14: "aggregate-remote-node",
 }
-"""The numbers with a meaning of their own, by name."""
+"""The names of the reserved numbers."""
 
 _SCOPES = {0: "global", 1: "local", 2: "remote-node"}
 _GO_NUMBER = re.compile(r"0[xX](_?[0-9a-fA-F])+|0[bB](_?[01])+|0[oO]?(_?[0-7])+|[1-9](_?[0-9])*|0")
 
 
 def decode(cluster: str, name: str, value: bytes) -> Identity:
-    """The identity of number ``name``. Raises WireError, also for an empty value, which no writer means."""
+    """The identity with number ``name``. Raises WireError, also for an empty value."""
     if not value:
-        raise WireError("the value is empty: an identity without labels")
+        raise WireError("the value is empty: an identity must have labels")
     try:
         text = value.decode()
     except UnicodeDecodeError as error:
@@ -56,7 +56,7 @@ def decode(cluster: str, name: str, value: bytes) -> Identity:
 
 
 def encode(identity: Identity) -> bytes:
-    """The labels as etcd holds them. Raises WireError for one that would read back as two."""
+    """The value in etcd. Raises WireError for a label that would be decoded as two."""
     return labels.sorted_list(labels.parse(each) for each in identity.labels).encode()
 
 
@@ -69,7 +69,7 @@ def of_labels(cluster: str, identity: int, of: Iterable[Label]) -> Identity:
     """The row of a number and its labels, which must be sorted by key. Raises WireError if there are none."""
     of = tuple(of)
     if not of:
-        raise WireError("the value holds no label with a key")
+        raise WireError("the value has no label with a key")
     namespace = next(
         (each.value for each in of if each.key == NAMESPACE_LABEL and each.source == labels.KUBERNETES), ""
     )
@@ -77,14 +77,14 @@ def of_labels(cluster: str, identity: int, of: Iterable[Label]) -> Identity:
 
 
 def number(text: str) -> int:
-    """An identity in a key or an object's name: decimal. Raises WireError."""
+    """An identity number in a key or in the name of an object, in decimal. Raises WireError."""
     if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > NUMBER_MAX:
-        raise WireError(f"{text!r} is not an identity: a decimal number up to {NUMBER_MAX}")
+        raise WireError(f"{text!r} is not an identity number: a decimal number up to {NUMBER_MAX}")
     return int(text)
 
 
 def parse_number(text: str) -> int:
-    """An identity as people write it, with the prefixes of Go (``0x2A0000``, ``0b1``, ``0o17``, ``017``).
+    """An identity number with the prefixes of Go (``0x2A0000``, ``0b1``, ``0o17``, ``017``).
 
     Raises WireError.
 
@@ -102,12 +102,12 @@ def parse_number(text: str) -> int:
 
 
 def scope(identity: int) -> str:
-    """Where a number is known: ``global``, ``local`` (to a node), ``remote-node``; empty for one of no use."""
+    """Where a number is valid: ``global``, ``local`` (to a node), ``remote-node``. Empty if nowhere."""
     return _SCOPES.get(identity >> 24, "")
 
 
 def cluster_of(identity: int, max_clusters: int = 255) -> int:
-    """The id of the cluster that gave out a global number.
+    """The id of the cluster that assigned a global number.
 
     >>> cluster_of(0x2A0000)
     42
@@ -116,7 +116,7 @@ def cluster_of(identity: int, max_clusters: int = 255) -> int:
 
 
 def allocation_range(cluster_id: int, max_clusters: int = 255) -> range:
-    """The numbers that a cluster gives out. Raises WireError for a cluster id out of bounds.
+    """The numbers that a cluster assigns. Raises WireError for a cluster id out of range.
 
     >>> allocation_range(3)
     range(196608, 262144)
@@ -130,7 +130,7 @@ def allocation_range(cluster_id: int, max_clusters: int = 255) -> range:
 
 
 def is_valid_from(identity: int, cluster_id: int, max_clusters: int = 255) -> bool:
-    """Whether a cluster may announce this number for an address: one of its own, or one that all share."""
+    """Whether a cluster may announce this number for an address: one of its own, or a reserved one."""
     return 0 <= identity < UNRESERVED_MIN or identity in allocation_range(cluster_id, max_clusters)
 
 

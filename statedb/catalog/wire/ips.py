@@ -3,8 +3,8 @@
     cilium/state/ip/v1/default/10.244.1.79
         ->  {"IP":"10.244.1.79","HostIP":"172.18.0.3","ID":199472,"Key":0,"Metadata":"","K8sNamespace":"foo"}
 
-The value does not say who observed the endpoint, so that rows carry ``custom-resource`` always, as the CRDs' do;
-``Metadata``, a remark of the agent that wrote it, is not kept. A network (releases up to 1.20) has a ``Mask``.
+The value does not say who observed the endpoint, so the source of rows is always ``custom-resource``, as for CRDs.
+``Metadata``, a remark of the agent that wrote the value, is dropped. A network has a ``Mask`` (releases up to 1.20).
 """
 
 from functools import lru_cache
@@ -24,7 +24,7 @@ _Uint16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
 _Uint32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 
 _NIL = "<nil>"
-"""Go's text of no address: written for a CiliumEndpoint whose address did not parse."""
+"""Go's text for no address. It is written for a CiliumEndpoint with an invalid address."""
 
 
 class _Port(msgspec.Struct, forbid_unknown_fields=True, rename="pascal", gc=False):
@@ -52,11 +52,11 @@ class _Pair(
         "named_ports": "NamedPorts",
     },
 ):
-    """The value. Required are the fields that are always written."""
+    """The value. Fields that are always written are required."""
 
     ip: str
     mask: bytes | msgspec.UnsetType | None = msgspec.UNSET
-    """Of releases up to 1.20, which write null for an address; later ones have no such field."""
+    """In releases up to 1.20, which write null for an address. Later ones have no such field."""
     host_ip: str
     id: _Uint32
     key: _Uint8
@@ -71,11 +71,11 @@ _read = _gojson.Reader(_Pair)
 
 
 def decode(cluster: str, name: str, value: bytes) -> Endpoint | None:
-    """The endpoint of address ``name``, or None for the ``<nil>`` that must be ignored. Raises WireError.
+    """The endpoint of address ``name``, or None for ``<nil>``, which must be ignored. Raises WireError.
 
-    Identity 1, which is each node's own host, becomes 6: seen from here it is a remote node.
+    Identity 1, the host of the node itself, becomes 6: from here it is a remote node.
     """
-    # Written out for speed: this runs for every address of the cluster at every full list.
+    # Inlined for speed: this runs for every address of the cluster in every full list.
     try:
         pair = _read.exactly(value)
     except DECODE_ERRORS:
@@ -123,7 +123,7 @@ def name(endpoint: Endpoint) -> str:
 
 
 def _address(pair: _Pair, key: str) -> str:
-    """The address or network of a value that is not simply its key's text. Raises WireError where they differ."""
+    """The address or network of a value that does not equal its key. Raises WireError if they do not match."""
     address = canonical_or_empty(pair.ip, "IP")
     if address and pair.mask:
         address = f"{address}/{cidr.mask_length(pair.mask, address)}"
@@ -134,5 +134,5 @@ def _address(pair: _Pair, key: str) -> str:
 
 @lru_cache(maxsize=8192)
 def _host(text: str) -> str:
-    """The node's address. Remembered: nodes are few, and so all their endpoints share one text."""
+    """The address of the node. Cached: there are few nodes, so all their endpoints share one text."""
     return canonical_or_empty(text, "HostIP")

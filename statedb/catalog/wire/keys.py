@@ -1,6 +1,6 @@
-"""Where things stand in etcd: prefixes, and keys made and taken apart (cilium/cilium pkg/kvstore).
+"""The keys in etcd: prefixes, and functions that build and split keys (cilium/cilium pkg/kvstore).
 
-A key is its parts joined by ``/``. Nothing is escaped and nothing decoded: labels inside of keys hold ``/`` themselves.
+A key is its parts joined by ``/``. Nothing is escaped: labels in keys may themselves contain ``/``.
 """
 
 import re
@@ -9,9 +9,9 @@ from ._errors import WireError
 
 BASE = "cilium"
 STATE = "cilium/state"
-"""What a cluster writes of itself."""
+"""The prefix of what a cluster writes about itself."""
 CACHE = "cilium/cache"
-"""Copies of what other clusters wrote."""
+"""The prefix of copies of what other clusters wrote."""
 HEARTBEAT = "cilium/.heartbeat"
 INIT_LOCK = "cilium/.initlock"
 CLUSTER_CONFIG = "cilium/cluster-config"
@@ -20,7 +20,7 @@ SYNCED = "cilium/synced"
 IDENTITIES = "cilium/state/identities/v1/id"
 IDENTITY_VALUES = "cilium/state/identities/v1/value"
 IPS = "cilium/state/ip/v1/default"
-"""``default`` is the address space: the same word in every cluster, not the cluster's name."""
+"""``default`` is the address space. It is the same in every cluster, and not the name of the cluster."""
 NODES = "cilium/state/nodes/v1"
 SERVICES = "cilium/state/services/v1"
 ENDPOINT_SLICES = "cilium/state/endpointslices/v1"
@@ -28,13 +28,13 @@ SERVICE_EXPORTS = "cilium/state/serviceexports/v1"
 
 CACHED_IDENTITIES = "cilium/cache/identities/v1"
 CACHED_IPS = "cilium/cache/ip/v1"
-"""Both with the cluster's name behind them, of identities then ``id``."""
+"""Both are followed by the name of the cluster, and for identities then by ``id``."""
 
 _SLASHES = re.compile("/{2,}")
 
 
 def join(*parts: str) -> str:
-    """Parts as one key: doubled slashes collapsed, one at the end removed.
+    """Parts as one key. Repeated slashes are collapsed, and one at the end is removed.
 
     >>> join("cilium/state/", "nodes", "", "v1/")
     'cilium/state/nodes/v1'
@@ -43,7 +43,7 @@ def join(*parts: str) -> str:
 
 
 def below(prefix: str, key: str | bytes) -> str:
-    """What follows ``prefix/`` in a key: the name that decoders take. Raises WireError for a key elsewhere.
+    """The part of a key after ``prefix/``: the name that decoders take. Raises WireError for any other key.
 
     >>> below(NODES, b"cilium/state/nodes/v1/cluster1/node-1")
     'cluster1/node-1'
@@ -55,12 +55,12 @@ def below(prefix: str, key: str | bytes) -> str:
             raise WireError(f"the key is not UTF-8: {error.reason} at byte {error.start}") from None
     name = key.removeprefix(prefix + "/")
     if len(name) == len(key):
-        raise WireError(f"the key does not stand below {prefix}/")
+        raise WireError(f"the key is not below {prefix}/")
     return name
 
 
 def state_to_cache(key: str) -> str:
-    """Where a copy of another cluster's key stands; a key that is not state stays.
+    """The key of the copy of another cluster's key. A key outside the state prefix is unchanged.
 
     >>> state_to_cache("cilium/state/nodes/v1/cluster2/node-1")
     'cilium/cache/nodes/v1/cluster2/node-1'
@@ -71,7 +71,7 @@ def state_to_cache(key: str) -> str:
 
 
 def synced(cluster: str, prefix: str) -> str:
-    """The key that tells that all of a prefix is there: its canary. Prefixes go up to their version.
+    """The canary key of a prefix. It tells that the prefix is complete. Only the parts up to the version are used.
 
     >>> synced("cluster3", NODES), synced("cluster3", IDENTITIES)
     ('cilium/synced/cluster3/cilium/state/nodes/v1', 'cilium/synced/cluster3/cilium/state/identities/v1')
@@ -80,7 +80,7 @@ def synced(cluster: str, prefix: str) -> str:
 
 
 def split_value_name(name: str) -> tuple[str, str]:
-    """The labels and the node in the name of an identity *value* key: the last ``/`` parts them, labels may hold more.
+    """The labels and the node in the name of an identity *value* key. The last ``/`` separates them.
 
     >>> split_value_name("k8s:path=/a/b;/172.18.0.3")
     ('k8s:path=/a/b;', '172.18.0.3')
@@ -92,5 +92,5 @@ def split_value_name(name: str) -> tuple[str, str]:
 
 
 def is_value_of(labels: str, key: str) -> bool:
-    """Whether a value key belongs to exactly these labels (both below one prefix or both whole)."""
+    """Whether a value key has exactly these labels (both below one prefix, or both complete)."""
     return key.rpartition("/")[0] == labels and "/" in key

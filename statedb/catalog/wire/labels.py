@@ -1,7 +1,7 @@
 """Labels of security identities as text (cilium/cilium pkg/labels).
 
-One label is ``source:key=value``. A set is written as its *sorted list*: sorted by key, the ``=`` always there, every
-label followed by ``;``. Nothing is escaped: keys that hold ``=`` do not read back as they were; Kubernetes has none.
+A label is ``source:key=value``. A set is written as its *sorted list*: sorted by key, always with the ``=``, and each
+label followed by ``;``. Nothing is escaped: a key with ``=`` is not decoded as it was. Kubernetes has no such keys.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ KUBERNETES = "k8s"
 
 
 class Label(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Where a label comes from, its key, its value (may be empty)."""
+    """The source, key and value of a label. The value may be empty."""
 
     source: str
     key: str
@@ -36,7 +36,8 @@ class Label(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 def parse(text: str) -> Label:
-    """What Cilium's ParseLabel reads. Total: every text is a label, though its key may be empty.
+    """The label of a text, as Cilium's ParseLabel returns it. Never raises: every text is a label, though its key may
+    be empty.
 
     >>> parse("k8s:app=web"), parse("$host"), parse("web")
     (Label(source='k8s', key='app', value='web'), Label(source='reserved', key='host', value=''), \
@@ -50,13 +51,13 @@ Label(source='unspec', key='web', value=''))
 
 
 def parse_selector(text: str) -> Label:
-    """The same for the label of a selector, where no source means any source."""
+    """As `parse`, for the label of a selector, in which no source means any source."""
     label = parse(text)
     return Label(ANY, label.key, label.value) if label.source == UNSPEC else label
 
 
 def parse_list(text: str) -> tuple[Label, ...]:
-    """The labels of a sorted list, by key. Those without a key are dropped, of two with one key the last counts."""
+    """The labels of a sorted list, by key. Labels without a key are dropped. Of two with one key the last is used."""
     return _by_key([parse(each) for each in text.split(";")])
 
 
@@ -70,7 +71,7 @@ def from_map(labels: Mapping[str, str]) -> tuple[Label, ...]:
 
 
 def sorted_list(labels: Iterable[Label]) -> str:
-    """The sorted list, the form in etcd. Raises WireError for a ``;``, which would read back as two labels.
+    """The sorted list, the form in etcd. Raises WireError for a ``;``, which would be decoded as the end of a label.
 
     >>> sorted_list([Label("k8s", "app", "web"), Label("k8s", "a")])
     'k8s:a=;k8s:app=web;'
@@ -78,12 +79,12 @@ def sorted_list(labels: Iterable[Label]) -> str:
     texts = [label.text + ";" for label in sorted(labels, key=attrgetter("key"))]
     for text in texts:
         if ";" in text[:-1]:
-            raise WireError(f"label {text[:-1]!r} holds a ';', which ends a label")
+            raise WireError(f"label {text[:-1]!r} has a ';', which ends a label")
     return "".join(texts)
 
 
 def texts(labels: Iterable[Label]) -> tuple[str, ...]:
-    """Labels as rows hold them."""
+    """Labels as in rows."""
     return tuple([label.text for label in labels])
 
 

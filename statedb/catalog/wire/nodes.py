@@ -3,7 +3,7 @@
     cilium/state/nodes/v1/cluster1/node-1
         ->  {"Name":"node-1","Cluster":"cluster1","IPAddresses":[{"Type":"InternalIP","IP":"172.18.0.2"}], and so on}
 
-A pod network stands there as address and mask, as text, or as null: all three are read, the first is written.
+A pod network is an address and mask, a text, or null. All three are accepted, and the first is written.
 """
 
 from collections.abc import Iterable
@@ -85,9 +85,9 @@ _read = _gojson.Reader(_Node)
 
 
 def decode(cluster: str, name: str, value: bytes, *, cluster_id: int | None = None) -> Node:
-    """The node of key ``cluster/node``; value and key must agree, and with ``cluster``. Raises WireError.
+    """The node with key ``cluster/node``. Raises WireError.
 
-    With ``cluster_id`` the node must be of that id.
+    Value, key and ``cluster`` must match, and so must ``cluster_id`` if given.
     """
     node = _read(value)
     _check_names(node, cluster, name)

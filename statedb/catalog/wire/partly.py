@@ -1,4 +1,4 @@
-"""Rows of an object of which some part could not be read."""
+"""Rows of an object of which some part could not be decoded."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 class PartlyRead(tuple[Any, ...]):
-    """The rows of what could be read (Any: of several types). ``faults`` name each part that could not, and why.
+    """The rows of the parts that could be decoded (Any: of several types). ``faults`` name each bad part and its error.
 
     It equals the tuple of its rows.
     """
@@ -19,7 +19,7 @@ class PartlyRead(tuple[Any, ...]):
 
     @classmethod
     def of(cls, rows: Iterable[Any], faults: Sequence[str]) -> tuple[Any, ...]:
-        """The rows, as a plain tuple where nothing is wrong with the object."""
+        """The rows, as a plain tuple if there are no faults."""
         if not faults:
             return tuple(rows)
         found = cls(rows)
@@ -28,14 +28,14 @@ class PartlyRead(tuple[Any, ...]):
 
 
 def faults_of(rows: tuple[Any, ...]) -> tuple[str, ...]:
-    """What is wrong with the object of these rows; empty where all of it could be read."""
+    """The faults of the object that these rows come from; empty if there are none."""
     return rows.faults if isinstance(rows, PartlyRead) else ()
 
 
 def readable_address(text: str, faults: list[str], field: str, *places: int) -> str | None:
-    """The canonical form of an address, or None where it is none: that is added to ``faults``.
+    """The canonical form of an address, or None if it is not one, which is then added to ``faults``.
 
-    ``places`` are filled into ``field``, which is only spelled out where it is needed: ``endpoints[{}].addresses[{}]``.
+    ``places`` are filled into ``field`` (``endpoints[{}].addresses[{}]``), only if there is a fault.
     """
     try:
         return canonical(text)

@@ -1,14 +1,15 @@
-"""Where tables stand in an etcd that any table can be published to: rows, heartbeat and canary of each.
+"""The keys of an etcd to which any table can be published: rows, heartbeat and canary of each table.
 
-    tables/pods/CLUSTER/NAMESPACE/NAME    a row as JSON; the key is that of the row, its fields between slashes
-    tables/.heartbeat/pods                a time, written anew while the writer of this table works
-    tables/.synced/pods                   the canary: a time, written once all rows of the table are there
+    tables/pods/CLUSTER/NAMESPACE/NAME    a row as JSON; the key has the fields of the row's key, separated by slashes
+    tables/.heartbeat/pods                a time, renewed while the writer of this table runs; and after a space the
+                                          state of the table at its writer, unless it is synced there
+    tables/.synced/pods                   the canary: a time, written after all rows of the table
 
-A table's name begins with a letter, so that none is called ``.heartbeat``.
+The name of a table begins with a letter, so none is called ``.heartbeat``.
 """
 
 PREFIX = "tables/"
-"""Where tables stand unless the configuration says otherwise."""
+"""The default prefix of all tables."""
 
 
 def folder(prefix: str, table: str) -> str:
@@ -21,7 +22,7 @@ def folder(prefix: str, table: str) -> str:
 
 
 def heartbeat(prefix: str, table: str) -> str:
-    """The heartbeat of the one who writes a table."""
+    """The heartbeat key of the writer of a table."""
     return f"{prefix}.heartbeat/{table}"
 
 
@@ -31,5 +32,14 @@ def canaries(prefix: str) -> str:
 
 
 def canary(prefix: str, table: str) -> str:
-    """The key that says that all rows of a table are there."""
+    """The canary key of a table. It tells that all rows of the table are written."""
     return canaries(prefix) + table
+
+
+def doubt_of(beat: bytes) -> str:
+    """Why the writer does not vouch for its table, by the value of its heartbeat; empty if it does.
+
+    >>> doubt_of(b"2026-11-29T12:00:00Z"), doubt_of(b"2026-11-29T12:00:00Z stale: no route to host")
+    ('', 'stale: no route to host')
+    """
+    return beat.partition(b" ")[2].decode("utf-8", "backslashreplace")

@@ -1,11 +1,11 @@
-"""Shared services in etcd, form v1 (ClusterService of cilium/cilium pkg/clustermesh/store).
+"""Shared services in etcd, format v1 (ClusterService of cilium/cilium pkg/clustermesh/store).
 
     cilium/state/services/v1/cluster1/default/web
         ->  {"cluster":"cluster1","namespace":"default","name":"web","frontends":{...},"backends":{...}, and so on}
 
-One value is one service and all its backends. Several port names may lead to one layer 4 address: they are one backend
-with many names. The form holds no conditions, no node and no affinity: rows have those at their defaults. It is written
-as Cilium 1.20 writes it.
+One value is one service with all its backends. Several port names may lead to one layer 4 address: they are one backend
+with several names. The format has no conditions, no node and no affinity: rows have their defaults. It is written as
+Cilium 1.20 writes it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,7 +44,7 @@ class _Zone(msgspec.Struct, forbid_unknown_fields=True, rename="camel", gc=False
 
 
 class _Service(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False):
-    """The value. Required are the fields that are always written."""
+    """The value. Fields that are always written are required."""
 
     cluster: str
     namespace: str
@@ -67,9 +67,9 @@ _NO_ZONE = _Zone("", None)
 def decode(
     cluster: str, name: str, value: bytes, *, cluster_id: int | None = None
 ) -> tuple[Service, tuple[Backend, ...]]:
-    """The service of key ``cluster/namespace/service`` and its backends; value, key and ``cluster`` must agree.
+    """The service with key ``cluster/namespace/service``, and its backends. Raises WireError.
 
-    With ``cluster_id`` the service must be of that id. Raises WireError.
+    Value, key and ``cluster`` must match, and so must ``cluster_id`` if given.
     """
     service = _read(value)
     key = _checked_key(service, cluster, name)
@@ -90,8 +90,8 @@ def decode(
 def encode(service: Service, backends: Iterable[Backend]) -> bytes:
     """The value of a service's key.
 
-    The form holds one port for each name of an address, one zone and one host name: those of the lowest port that has
-    them are written.
+    The format has one port for each name of an address, one zone and one host name. If there are several, those of the
+    lowest port are written.
     """
     backends = sorted(backends, key=lambda backend: backend.key)
     hostnames: dict[str, str] = {}
@@ -130,11 +130,11 @@ def name(service: Service) -> str:
 
 
 def merged(backends: Iterable[Backend]) -> tuple[Backend, ...]:
-    """Backends with one row per layer 4 address, sorted.
+    """Backends with one row for each layer 4 address, sorted.
 
-    It has the port names of all that have this address. Of several pods with one address (the old one of which is about
-    to go) the one counts that takes traffic best: ready before serving before not, then not terminating, then the first
-    by its other fields. So the row does not depend on the order of the pods.
+    A row has the port names of all backends with its address. If several pods have one address (the old one is about to
+    go), the one that takes traffic first is used: see `takes_traffic_first`. So the row does not depend on the order of
+    the pods.
     """
     best: dict[BackendKey, Backend] = {}
     for backend in backends:
@@ -187,7 +187,7 @@ def _backends(service: ServiceKey, value: _Service) -> tuple[Backend, ...]:
 
 
 def _listed(address: str, ports: _Ports) -> Iterable[tuple[str, _Port]]:
-    """The ports by name. Raises WireError for one that is null: there is no such port."""
+    """The ports by name. Raises WireError for a null."""
     for port_name, port in (ports or {}).items():
         if port is None:
             raise WireError(f"the port {port_name!r} of {address} is null")
@@ -202,7 +202,7 @@ def _address(text: str, field: str) -> str:
 
 
 def _by_canonical(mapping: Mapping[str, V]) -> dict[str, V]:
-    """The mapping by canonical address. A text that is no address is left out: no backend can have it."""
+    """The mapping by canonical address. A key that is not an address is skipped: no backend can have it."""
     found: dict[str, V] = {}
     for text, value in mapping.items():
         try:
@@ -213,7 +213,7 @@ def _by_canonical(mapping: Mapping[str, V]) -> dict[str, V]:
 
 
 def _by_address(ports: Iterable[tuple[str, str, str, int]]) -> dict[str, _Ports]:
-    """Address, port name, protocol and port as the nested mapping of the value, sorted as Go sorts."""
+    """Addresses, port names, protocols and ports as the nested mapping of the value, in Go's order."""
     nested: dict[str, _Ports] = {}
     for ip, port_name, protocol, port in sorted(ports, key=lambda each: (*each[:2], each[3], each[2])):
         of_address = nested.setdefault(ip, {})

@@ -1,4 +1,4 @@
-"""An API server of Kubernetes in this process, for tests of operators: no cluster, no container, some milliseconds.
+"""A Kubernetes API server in this process, for tests of operators: no cluster, no container, a few milliseconds.
 
     >>> from statedb.testing.kubernetes import ApiServer
     >>> value = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1"}}
@@ -7,16 +7,16 @@
     ...     server.get("configmaps", "a")["data"]
     {'x': '1'}
 
-Any client reaches it at ``server.url`` (HTTP, without a login): ``KubernetesOptions(server=server.url)``, or the file
-that ``server.write_kubeconfig(path)`` writes. It speaks discovery, list (pages, selectors, metadata only), watch
+Any client reaches it at ``server.url`` (HTTP, without authentication): ``KubernetesOptions(server=server.url)``, or the
+file that ``server.write_kubeconfig(path)`` writes. It supports discovery, list (pages, selectors, metadata only), watch
 (bookmarks, streamed lists, 410), create, replace, merge patch, JSON patch, server-side apply, status, delete with
 finalizers, and CustomResourceDefinitions. It can be made to fail: ``fail``, ``forget_history``, ``end_watches``,
 ``cut``, ``stop`` and ``start``.
 
-It is no cluster: nothing is scheduled, no owner takes its children along, no schema is checked, and nothing is filled
-in that a schema or a controller would fill in. Lists inside objects are applied as a whole, but ``finalizers`` and
-``ownerReferences``. ``managedFields`` are not shown. The same conversations run through this and the real API server in
-``tests/statedb/testing/test_kubernetes.py``.
+It is not a cluster. Nothing is scheduled, deleting an owner does not delete its dependents, schemas are not checked,
+and fields that a schema or a controller would set are not set. Server-side apply treats lists as atomic, except
+``finalizers`` and ``ownerReferences``. ``managedFields`` are not returned. ``tests/statedb/testing/test_kubernetes.py``
+runs the same conversations through this server and the real API server.
 """
 
 from ._refusal import Refusal

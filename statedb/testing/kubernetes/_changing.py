@@ -1,7 +1,8 @@
-"""Patches, and who owns which field: pure functions of objects.
+"""Patches and field ownership: pure functions of objects.
 
-A field is the path of names to a value that is no object; a list is one value. Of the metadata's ``finalizers`` and
-``ownerReferences`` each element is a field of its own. https://kubernetes.io/docs/reference/using-api/server-side-apply
+A field is the path of names to a value that is not an object. A list is one value, but in the metadata each element of
+``finalizers`` and ``ownerReferences`` is a field of its own.
+https://kubernetes.io/docs/reference/using-api/server-side-apply
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ._refusal import Refusal
 Json = dict[str, Any]
 Path = tuple[str, ...]
 Owners = dict[Path, set[tuple[str, str]]]
-"""By field, its managers, each with how it wrote: Apply or Update."""
+"""The managers of each field, each with its kind of write: Apply or Update."""
 
 _SERVERS = {
     ("metadata", name) for name in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation")
@@ -24,7 +25,7 @@ _BY_ELEMENT: dict[Path, str | None] = {("metadata", "finalizers"): None, ("metad
 
 
 def merged(value: Any, patch: Any) -> Any:
-    """A value with a merge patch (RFC 7386).
+    """A value after a merge patch (RFC 7386).
 
     >>> merged({"a": 1, "b": {"c": 2}}, {"a": None, "b": {"d": 3}})
     {'b': {'c': 2, 'd': 3}}
@@ -41,7 +42,7 @@ def merged(value: Any, patch: Any) -> Any:
 
 
 def patched(value: Json, operations: list[Json]) -> Json:
-    """An object with a JSON patch (RFC 6902). Raises Refusal where an operation cannot be done.
+    """An object after a JSON patch (RFC 6902). Raises Refusal if an operation fails.
 
     >>> patched({"a": [1]}, [{"op": "add", "path": "/a/-", "value": 2}, {"op": "remove", "path": "/a/0"}])
     {'a': [2]}
@@ -72,7 +73,7 @@ def _operate(whole: Any, operation: Json) -> None:
     elif kind == "remove":
         del holder[name]
     elif kind == "replace":
-        del holder[name]  # replacing what is not there is an error
+        del holder[name]  # replacing a missing value is an error
         _put(holder, name, operation["value"])
     elif kind == "add":
         _put(holder, name, operation["value"])
@@ -101,7 +102,7 @@ def _put(holder: Any, name: Any, value: Any) -> None:
 
 
 def fields_of(value: Json) -> dict[Path, Any]:
-    """Every field of an object that somebody may own.
+    """Every field of an object that can have an owner.
 
     >>> fields_of({"kind": "A", "data": {"x": "1"}, "metadata": {"name": "a", "finalizers": ["f"]}})
     {('data', 'x'): '1', ('metadata', 'finalizers', 'f'): 'f'}
@@ -126,7 +127,7 @@ def _collect(value: Any, path: Path, found: dict[Path, Any]) -> None:
 
 
 def written(owners: Owners, before: Json, after: Json, manager: str) -> Owners:
-    """The owners after an update: what changed belongs to who changed it; what went, to nobody."""
+    """The owners after an update. Changed fields belong to ``manager``, and removed fields to nobody."""
     old, new = fields_of(before), fields_of(after)
     kept = {path: set(who) for path, who in owners.items() if path in new}
     for path, value in new.items():
@@ -136,7 +137,10 @@ def written(owners: Owners, before: Json, after: Json, manager: str) -> Owners:
 
 
 def applied(value: Json, owners: Owners, wanted: Json, manager: str, *, force: bool) -> tuple[Json, Owners]:
-    """An object and its owners after a server-side apply. Raises Refusal where others own a field of another value."""
+    """An object and its owners after a server-side apply.
+
+    Raises Refusal if others own a field with another value.
+    """
     me = (manager, "Apply")
     fields, there = fields_of(wanted), fields_of(value)
     others = {
@@ -160,8 +164,8 @@ def applied(value: Json, owners: Owners, wanted: Json, manager: str, *, force: b
 
 
 def _apply_conflict(others: Mapping[Path, set[tuple[str, str]]]) -> Refusal:
-    told = [f'conflict with "{min(who)[0]}": .{".".join(path)}' for path, who in sorted(others.items())]
-    return Refusal(409, "Conflict", f"Apply failed with {len(told)} conflict(s): {'; '.join(told)}")
+    conflicts = [f'conflict with "{min(who)[0]}": .{".".join(path)}' for path, who in sorted(others.items())]
+    return Refusal(409, "Conflict", f"Apply failed with {len(conflicts)} conflict(s): {'; '.join(conflicts)}")
 
 
 def _set(value: Json, path: Path, new: Any) -> None:
@@ -176,7 +180,7 @@ def _set(value: Json, path: Path, new: Any) -> None:
         return
     for name in path[:-1]:
         value = value.setdefault(name, {})
-    if new != {} or not isinstance(value.get(path[-1]), dict):  # an empty object takes nobody's fields away
+    if new != {} or not isinstance(value.get(path[-1]), dict):  # an empty object does not remove fields of others
         value[path[-1]] = copy.deepcopy(new)
 
 
@@ -197,6 +201,6 @@ def _remove(value: Json, path: Path) -> None:
         value = value[name]
     value.pop(path[-1], None)
     for holder, name in reversed(above):
-        if holder[name] or len(above) == 1:  # an object of the first level stays, though it is empty
+        if holder[name] or len(above) == 1:  # a top-level object stays, even if it is empty
             break
         del holder[name]

@@ -1,4 +1,4 @@
-"""What discovery answers, in both forms: aggregated (KEP-3352), and group by group."""
+"""The answers of discovery in both formats: aggregated (KEP-3352), and for each group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AGGREGATED = "apidiscovery.k8s.io"
 
 
 def document(resources: Iterable[Resource], path: str, accept: str) -> Json | None:
-    """The answer for a path of discovery; None for any other path."""
+    """The answer for a discovery path. None for any other path."""
     by_group = groups(resources)
     if path in ("/api", "/apis"):
         chosen = {name: each for name, each in by_group.items() if (name == "") == (path == "/api")}

@@ -1,4 +1,4 @@
-"""What the server was asked to do wrong. For one thread at a time: hold the lock of the store."""
+"""Faults that a test has requested. For one thread at a time: hold the lock of the store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._refusal import Refusal
 
 
 class Fault(msgspec.Struct):
-    """An error in place of an answer, so many times."""
+    """An error response for the next ``times`` matching requests."""
 
     verb: str
     resource: str
@@ -20,18 +20,18 @@ class Fault(msgspec.Struct):
 
 
 class Faults:
-    """Faults that wait for their requests."""
+    """The faults that are still to occur."""
 
     def __init__(self) -> None:
-        """None."""
+        """No faults."""
         self._waiting: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Have it happen."""
+        """Make the next matching requests fail."""
         self._waiting.append(fault)
 
     def check(self, verb: str, resource: str) -> None:
-        """Raises the Refusal that is due for such a request."""
+        """Raise the Refusal that is due for such a request, if there is one."""
         for fault in self._waiting:
             if fault.verb in ("", verb) and fault.resource in ("", resource):
                 fault.times -= 1

@@ -1,4 +1,4 @@
-"""One connection of the API server: requests in, answers and streams out."""
+"""One connection of the API server: reads requests, writes responses and watch streams."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _APPLY, _MERGE, _JSON_PATCH = (
     "application/merge-patch+json",
     "application/json-patch+json",
 )
-_LOOK_S = 0.5
-_LASTS_S = 300.0
-_OPENED = {"/version": {"major": "1", "minor": "35", "gitVersion": "v1.35.0"}}
+_RECHECK_S = 0.5
+_WATCH_S = 300.0
+_FIXED_RESPONSES = {"/version": {"major": "1", "minor": "35", "gitVersion": "v1.35.0"}}
 
 
 class _Closed(Exception):
@@ -33,35 +33,35 @@ class _Closed(Exception):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A connection. ``server_of_api`` is set by a subclass for each server."""
+    """A connection. A subclass for each server sets ``server_of_api``."""
 
     protocol_version = "HTTP/1.1"
     server_of_api: ClassVar[State]
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nothing is logged."""
+        """Log nothing."""
 
     def setup(self) -> None:
-        """Keep the connection, to be cut."""
+        """Register the connection, so that it can be cut."""
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self.server_of_api.store.lock:
             self.server_of_api.connections.add(self.connection)
 
     def finish(self) -> None:
-        """Forget it."""
+        """Unregister the connection."""
         with self.server_of_api.store.lock:
             self.server_of_api.connections.discard(self.connection)
         try:
             super().finish()
         except OSError:
-            pass  # it was cut
+            pass  # already cut
 
     def do_GET(self) -> None:
-        """Read."""
+        """Serve a request of any method."""
         self._serve()
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  # as the class above calls them
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  # names of the base class
 
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
         with store.lock:
             known = discovery.document(store.resources.values(), request.path, request.headers.get("accept", ""))
             if known is None:
-                known = _OPENED.get(request.path)
+                known = _FIXED_RESPONSES.get(request.path)
             if known is None and request.path in ("/healthz", "/readyz", "/livez"):
                 known = {"status": "ok"}
             if known is None:
@@ -103,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
     def _watch(self, request: Request, resource: Resource) -> None:
         api, store = self.server_of_api, self.server_of_api.store
         query, matches = request.query, _matches(request)
-        until = time.monotonic() + float(query.get("timeoutSeconds") or _LASTS_S)
+        until = time.monotonic() + float(query.get("timeoutSeconds") or _WATCH_S)
         streams = query.get("sendInitialEvents") == "true"
         if streams and not api.streams_lists:
             raise Refusal(422, "Invalid", "sendInitialEvents is forbidden: the WatchList feature gate is not enabled")
@@ -112,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
             initial: list[Json] = []
             if streams or not at:
                 at, initial = store.version, store.select(resource, request.namespace, matches)
-            told = (api.bookmarks, api.endings, api.epoch)
+            seen = (api.bookmarks, api.endings, api.epoch)
         self._begin_stream()
         for value in initial:
             self._event("ADDED", value, request)
@@ -121,9 +121,9 @@ class Handler(BaseHTTPRequestHandler):
         bookmarks = query.get("allowWatchBookmarks") == "true"
         while True:
             with store.lock:
-                if not self._news(store, resource, at, told):
-                    store.lock.wait(min(_LOOK_S, max(0.0, until - time.monotonic())))
-                if api.epoch != told[2] or self._is_left():
+                if not self._has_events(store, resource, at, seen):
+                    store.lock.wait(min(_RECHECK_S, max(0.0, until - time.monotonic())))
+                if api.epoch != seen[2] or self._is_disconnected():
                     raise _Closed
                 try:
                     events, at = store.events(resource, at), store.version
@@ -131,8 +131,8 @@ class Handler(BaseHTTPRequestHandler):
                     events, status = [], refusal.body()
                     self._event("ERROR", status, request)
                     break
-                marked, ended = api.bookmarks != told[0], api.endings != told[1]
-                told = (api.bookmarks, api.endings, api.epoch)
+                marked, ended = api.bookmarks != seen[0], api.endings != seen[1]
+                seen = (api.bookmarks, api.endings, api.epoch)
             for event in events:
                 self._change(event, request, resource, matches)
             over = ended or time.monotonic() >= until
@@ -142,14 +142,17 @@ class Handler(BaseHTTPRequestHandler):
                 break
         self._chunk(b"")
 
-    def _news(self, store: Store, resource: Resource, at: int, told: tuple[int, int, int]) -> bool:
+    def _has_events(self, store: Store, resource: Resource, at: int, seen: tuple[int, int, int]) -> bool:
         api = self.server_of_api
-        if (api.bookmarks, api.endings, api.epoch) != told or at < store.forgotten:
+        if (api.bookmarks, api.endings, api.epoch) != seen or at < store.forgotten:
             return True
         return bool(store.events(resource, at))
 
     def _change(self, event: Event, request: Request, resource: Resource, matches: Matches) -> None:
-        """An object that comes into the selection is added, one that leaves it is deleted, as it was in it."""
+        """Send a change as seen through the selectors of the watch.
+
+        An object that starts to match is added. One that stops matching is deleted, with its last matching state.
+        """
         value = event.value
         if request.namespace and value["metadata"].get("namespace") != request.namespace:
             return
@@ -162,8 +165,8 @@ class Handler(BaseHTTPRequestHandler):
             kind = "DELETED" if not now else "MODIFIED" if before else "ADDED"
             self._event(kind, {**value, "apiVersion": resource.api_version, "kind": resource.kind}, request)
 
-    def _is_left(self) -> bool:
-        """Whether the other side has closed: a watch without news would never find out."""
+    def _is_disconnected(self) -> bool:
+        """Whether the client has closed the connection. Without events a watch would not notice."""
         try:
             peeked: bytes = self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             return not peeked
@@ -218,7 +221,7 @@ def _matches(request: Request) -> Matches:
 
 
 def _perform(store: Store, request: Request, resource: Resource) -> tuple[int, Any]:
-    """Everything but watches; the status of HTTP and the body of the answer. Raises Refusal."""
+    """Serve everything except watches. Returns the HTTP status and the body. Raises Refusal."""
     namespace, name, part = request.namespace, request.name, request.part
     match request.verb:
         case "get":
@@ -252,13 +255,13 @@ def _patch(store: Store, request: Request, resource: Resource) -> tuple[int, Jso
         value, is_new = store.apply(*place, request.body(), request.manager, request.part, force=force)
         return 201 if is_new else 200, value
     if kind not in (_MERGE, _JSON_PATCH):
-        why = f"this server takes {_MERGE}, {_JSON_PATCH} and {_APPLY}, not {kind}"
+        why = f"this server supports {_MERGE}, {_JSON_PATCH} and {_APPLY}, not {kind}"
         raise Refusal(415, "UnsupportedMediaType", why)
     return 200, store.patch(*place, request.body(), request.manager, request.part)
 
 
 def _list(store: Store, request: Request, resource: Resource) -> Json:
-    """A page of a list. Its token names the version of the list; pages of a version that is forgotten are refused."""
+    """A page of a list. Its token has the version of the list. Raises Refusal for a page of a forgotten version."""
     version, start = store.version, 0
     if token := request.query.get("continue"):
         version, start = json.loads(base64.b64decode(token))
@@ -277,7 +280,7 @@ def _list(store: Store, request: Request, resource: Resource) -> Json:
 
 
 def _page(resource: Resource, values: list[Json], version: int, metadata: Json) -> Json:
-    """Items of built-in kinds do not say of what kind they are."""
+    """A list object. Items of built-in kinds have no apiVersion and kind."""
     items = (
         values
         if resource.is_custom

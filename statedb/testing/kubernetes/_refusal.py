@@ -1,4 +1,4 @@
-"""What the API says where it does not do what it was asked for."""
+"""Errors of the API."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 
 class Refusal(Exception):
-    """An error of the API: the status of HTTP, its reason in a word, and a message."""
+    """An error of the API: its HTTP status, its reason in one word, and a message."""
 
     def __init__(self, status: int, reason: str, message: str, *, headers: dict[str, str] | None = None) -> None:
-        """``headers`` go with the answer."""
+        """``headers`` are added to the response."""
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.headers = headers or {}
 
     def body(self) -> dict[str, Any]:
-        """The Status that is answered."""
+        """The Status object of the response."""
         return {
             "kind": "Status",
             "apiVersion": "v1",
@@ -29,15 +29,15 @@ class Refusal(Exception):
 
 
 def not_found(name: str, resource: str) -> Refusal:
-    """There is no such object."""
+    """The error for an object that does not exist."""
     return Refusal(404, "NotFound", f'{resource} "{name}" not found')
 
 
 def conflict(name: str, resource: str, why: str) -> Refusal:
-    """It is not as the request supposes."""
+    """The error for an object that is not in the expected state."""
     return Refusal(409, "Conflict", f'Operation cannot be fulfilled on {resource} "{name}": {why}')
 
 
 def expired() -> Refusal:
-    """History that was asked for is forgotten."""
+    """The error for a version whose history is forgotten."""
     return Refusal(410, "Expired", "too old resource version")

@@ -1,4 +1,4 @@
-"""What a request asks for. Pure."""
+"""Parses requests. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TARGET = re.compile(
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request, taken apart. ``root`` is empty where it is about no resource."""
+    """A parsed request. ``root`` is empty if it is not about a resource."""
 
     method: str
     path: str
@@ -34,7 +34,7 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def verb(self) -> str:
-        """The word for it in the API's rights."""
+        """The verb of the request, as in RBAC rules."""
         if self.method == "GET":
             return "get" if self.name else "watch" if self.query.get("watch") in ("true", "1") else "list"
         verbs = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -42,12 +42,12 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def manager(self) -> str:
-        """Who writes: the name that is given, or the program's."""
+        """The field manager: the given name, or that of the client program."""
         return self.query.get("fieldManager") or self.headers.get("user-agent", "").partition("/")[0] or "unknown"
 
     @property
     def only_metadata(self) -> bool:
-        """Whether nothing else of objects is wanted."""
+        """Whether only the metadata of objects is requested."""
         return "as=PartialObjectMetadata" in self.headers.get("accept", "")
 
     def body(self) -> Any:
@@ -63,12 +63,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def read(method: str, target: str, headers: Mapping[str, str], data: bytes) -> Request:
-    """Take a request apart."""
+    """Parse a request."""
     url = urlsplit(target)
     query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
     lowered = {name.lower(): value for name, value in headers.items()}
     found = _TARGET.fullmatch(url.path)
     parts = {name: unquote(value) for name, value in found.groupdict(default="").items()} if found else {}
-    if parts.get("namespace") and parts["plural"] in ("status", "finalize"):  # a part of the namespace itself
+    if parts.get("namespace") and parts["plural"] in ("status", "finalize"):  # a subresource of the namespace itself
         parts |= {"name": parts["namespace"], "part": parts["plural"], "plural": "namespaces", "namespace": ""}
     return Request(method, url.path, query, lowered, data, **parts)

@@ -1,4 +1,4 @@
-"""Which resources are served: the commonest built-in ones, and those of CustomResourceDefinitions."""
+"""The resources that are served: the most common built-in ones, and those of CustomResourceDefinitions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
-    """A resource in one version. ``group`` is empty for the core.
+    """A resource in one version. ``group`` is empty for the core group.
 
-    ``has_status``: its status is written apart. ``counts_generations``: each change of what is wanted has a number.
+    ``has_status``: it has a status subresource. ``counts_generations``: each change of its desired state has a
+    generation.
     """
 
     group: str = ""
@@ -29,7 +30,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def api_version(self) -> str:
-        """As objects write it."""
+        """Its apiVersion, as in objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
@@ -39,12 +40,12 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store(self) -> tuple[str, str]:
-        """What all versions of it have in common: they show the same objects."""
+        """The identity of its storage. All versions of a resource share it, because they return the same objects."""
         return self.group, self.plural
 
     @property
     def name(self) -> str:
-        """As messages write it."""
+        """Its name in messages."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
@@ -130,7 +131,7 @@ def of_definition(definition: dict[str, Any]) -> list[Resource]:
 
 
 def groups(resources: Iterable[Resource]) -> dict[str, dict[str, list[Resource]]]:
-    """By group and version, the core first."""
+    """The resources by group and version, the core group first."""
     found: dict[str, dict[str, list[Resource]]] = {"": {}}
     for each in resources:
         found.setdefault(each.group, {}).setdefault(each.version, []).append(each)

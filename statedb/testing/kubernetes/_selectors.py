@@ -16,7 +16,7 @@ _COMMA = re.compile(r",(?![^(]*\))")
 
 
 def labels(text: str) -> Matches:
-    """Whether the labels of an object are so. Raises Refusal for what is no selector."""
+    """A test for the labels of an object. Raises Refusal for an invalid selector."""
     wanted = [_requirement(part.strip()) for part in _COMMA.split(text) if part.strip()]
     return lambda value: all(holds(value.get("metadata", {}).get("labels") or {}) for holds in wanted)
 
@@ -39,7 +39,7 @@ def _requirement(text: str) -> Callable[[Mapping[str, str]], bool]:
 
 
 def fields(text: str) -> Matches:
-    """Whether fields of an object are so; a field is named by its path, one that is missing is empty."""
+    """A test for fields of an object. A field is named by its path; a missing one is empty. Raises Refusal."""
     wanted = []
     for part in filter(None, text.split(",")):
         match = _EQUAL.fullmatch(part.strip())

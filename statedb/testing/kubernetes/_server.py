@@ -1,4 +1,4 @@
-"""The API server: starts and stops, and is used by calls of the test beside HTTP."""
+"""The API server: starts and stops, and can be used by method calls as well as over HTTP."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ _MANAGER = "test"
 
 
 class ApiServer(State):
-    """Serves from `start` to `stop`, or as a context manager. Objects outlive a stop; the port stays the same.
+    """Serves from `start` to `stop`, or as a context manager. Objects survive a stop, and the port stays the same.
 
-    For any threads. Methods that read and write objects raise `Refusal` as a request would be refused.
+    All methods may be called from any thread. Methods that read or write objects raise `Refusal` where a request would
+    fail.
     """
 
     def __init__(self) -> None:
-        """Not started; it has the namespaces of a new cluster and nothing else."""
+        """Not started. It has the namespaces of a new cluster and nothing else."""
         super().__init__()
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
@@ -45,11 +46,11 @@ class ApiServer(State):
 
     @property
     def url(self) -> str:
-        """Where it is, once it was started."""
+        """Its address, after the first start."""
         return f"http://{_HOST}:{self._port}"
 
     def start(self) -> None:
-        """Serve, on the same port as before. Nothing happens where it serves already."""
+        """Start to serve, on the same port as before. Does nothing if it is already serving."""
         if self._server is not None:
             return
         api = self
@@ -72,7 +73,7 @@ class ApiServer(State):
         self._thread.start()
 
     def stop(self) -> None:
-        """Nobody listens any more, and every connection is cut. Nothing happens where it does not serve."""
+        """Stop listening, and cut every connection. Does nothing if it is not serving."""
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
@@ -82,7 +83,7 @@ class ApiServer(State):
             self.cut()
 
     def write_kubeconfig(self, path: Path | str) -> str:
-        """Write a file that leads clients here; gives its path."""
+        """Write a kubeconfig file for this server. Returns its path."""
         cluster = {"name": "test", "cluster": {"server": self.url}}
         context = {"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "default"}}
         users = [{"name": "test", "user": {}}]
@@ -93,14 +94,14 @@ class ApiServer(State):
     # --- objects ------------------------------------------------------------------------------------------------------
 
     def create(self, value: Json) -> Json:
-        """Add an object, in the namespace that its metadata names or else ``default``; gives it as stored."""
+        """Create an object, in the namespace of its metadata, by default ``default``. Returns it as stored."""
         with self.store.lock:
             resource = self.store.resource_of(value)
             namespace = value.get("metadata", {}).get("namespace") or "default"
             return self.store.create(resource, namespace if resource.namespaced else "", value, _MANAGER)
 
     def apply(self, value: Json) -> Json:
-        """Make an object have these fields, whoever owned them; create it where it is not there."""
+        """Set these fields of an object, whoever owned them. Creates the object if it does not exist."""
         with self.store.lock:
             resource = self.store.resource_of(value)
             metadata = value["metadata"]
@@ -112,20 +113,20 @@ class ApiServer(State):
             return stored
 
     def get(self, resource: str, name: str, namespace: str = "default") -> Json:
-        """An object. ``resource`` is a plural, perhaps with its group: ``pods``, ``deployments.apps``."""
+        """An object. ``resource`` is a plural, with or without its group: ``pods``, ``deployments.apps``."""
         with self.store.lock:
-            found = self.store.named(resource)
+            found = self.store.resource_named(resource)
             return self.store.get(found, namespace if found.namespaced else "", name)
 
     def list(self, resource: str, namespace: str = "") -> builtins.list[Json]:
-        """All objects of a resource, of one namespace or of all."""
+        """All objects of a resource, in one namespace or in all."""
         with self.store.lock:
-            return self.store.select(self.store.named(resource), namespace, lambda _: True)
+            return self.store.select(self.store.resource_named(resource), namespace, lambda _: True)
 
     def delete(self, resource: str, name: str, namespace: str = "default") -> None:
-        """Remove an object; one that finalizers hold is marked."""
+        """Delete an object. One with finalizers is only marked as deleting."""
         with self.store.lock:
-            found = self.store.named(resource)
+            found = self.store.resource_named(resource)
             self.store.delete(found, namespace if found.namespaced else "", name, {})
 
     # --- faults -------------------------------------------------------------------------------------------------------
@@ -133,34 +134,36 @@ class ApiServer(State):
     def fail(
         self, verb: str = "", resource: str = "", *, status: int, times: int = 1, retry_after_s: int | None = None
     ) -> None:
-        """Answer the next requests with an error: of a verb as rights name it, of a plural; empty: any."""
+        """Answer the next ``times`` requests of a verb (as in RBAC rules) and a plural with an error. Empty matches
+        any.
+        """
         with self.store.lock:
             self.faults.add(Fault(verb, resource, status, times, retry_after_s))
 
     def forget_history(self) -> None:
-        """As a compaction: watches that begin at an older version, and pages of older lists, are refused with 410."""
+        """Compact the history: watches from an older version, and pages of older lists, get 410."""
         with self.store.lock:
             self.store.forget()
 
     def send_bookmarks(self) -> None:
-        """Every watch that allows bookmarks is sent one."""
+        """Send a bookmark to every watch that allows bookmarks."""
         with self.store.lock:
             self.bookmarks += 1
             self.store.lock.notify_all()
 
     def end_watches(self) -> None:
-        """Every watch is ended in good order."""
+        """End every watch normally."""
         with self.store.lock:
             self.endings += 1
             self.store.lock.notify_all()
 
     def cut(self) -> None:
-        """Every connection is cut; new ones are welcome."""
+        """Cut every connection. New ones are accepted."""
         with self.store.lock:
             self.epoch += 1
             for connection in self.connections:
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    pass  # it is closed already
+                    pass  # already closed
             self.store.lock.notify_all()

@@ -1,4 +1,4 @@
-"""What the connections of an API server share: its objects, its faults, and the events that end or mark watches."""
+"""What the connections of an API server share: its objects, its faults, and signals to its watches."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class State:
     """The state of one API server. The lock of the store guards all of it."""
 
     def __init__(self) -> None:
-        """No request has come, and no fault is set."""
+        """No requests and no faults yet."""
         self.requests: Counter[tuple[str, str]] = Counter()
-        """How many requests came, by verb and plural."""
+        """The number of requests by verb and plural."""
         self.streams_lists = True
-        """Whether the server offers lists as streams (sendInitialEvents)."""
+        """Whether the server supports streamed lists (sendInitialEvents)."""
         self.store = Store()
         self.faults = Faults()
         self.epoch = 0

@@ -35,7 +35,7 @@ _CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
 class Event(NamedTuple):
-    """A change of one object: what it is after it, the last state for a deletion; and what it was before."""
+    """A change of one object: its state afterwards, or its last state if deleted, and its state before."""
 
     version: int
     store: tuple[str, str]
@@ -45,24 +45,24 @@ class Event(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """An object and who owns its fields."""
+    """An object and the owners of its fields."""
 
     value: Json
     owners: changing.Owners
 
 
 class Store:
-    """What is there. Values that it gives are its own: do not change them."""
+    """All objects. Returned values are shared: do not change them."""
 
     def __init__(self) -> None:
-        """The namespaces that every cluster has."""
+        """Only the namespaces of a new cluster."""
         self.lock = threading.Condition()
         self.version = 1
         self.forgotten = 0
         """Changes up to this version are forgotten."""
         self.history: list[Event] = []
         self.resources: dict[tuple[str, str], Resource] = {}
-        """By root and plural."""
+        """The served resources by root and plural."""
         self._objects: dict[tuple[str, str], dict[Key, Stored]] = {}
         self._pages: dict[tuple[tuple[str, str], int], list[Json]] = {}
         for resource in BUILT_IN:
@@ -88,8 +88,8 @@ class Store:
                 return each
         raise Refusal(404, "NotFound", f"{value.get('kind')} of {value.get('apiVersion')} is not served")
 
-    def named(self, name: str) -> Resource:
-        """The resource of a plural, perhaps with its group. Raises Refusal."""
+    def resource_named(self, name: str) -> Resource:
+        """The resource with a plural, with or without its group. Raises Refusal."""
         for each in self.resources.values():
             if name in (each.plural, each.name):
                 return each
@@ -100,7 +100,7 @@ class Store:
         return shown(self._stored(resource, namespace, name).value, resource)
 
     def select(self, resource: Resource, namespace: str, matches: Matches) -> list[Json]:
-        """The objects of a namespace, or of all where it is empty, in order of their keys."""
+        """The matching objects of a namespace, or of all if it is empty, in key order."""
         held = self._objects[resource.store]
         values = [held[key].value for key in sorted(held) if not namespace or key[0] == namespace]
         return [shown(value, resource) for value in values if matches(value)]
@@ -112,11 +112,11 @@ class Store:
         return found
 
     def keep_page(self, resource: Resource, version: int, values: list[Json]) -> None:
-        """Keep the rest of a list at this version, for the requests of its next pages."""
+        """Keep a list at this version, for the requests of its next pages."""
         self._pages[resource.store, version] = values
 
     def page(self, resource: Resource, version: int) -> list[Json]:
-        """The list at a version. Raises Refusal where that is forgotten."""
+        """The list at a version. Raises Refusal if it is forgotten."""
         values = self._pages.get((resource.store, version))
         if values is None:
             raise expired()
@@ -125,8 +125,8 @@ class Store:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def create(self, resource: Resource, namespace: str, value: Json, manager: str) -> Json:
-        """Add an object. Raises Refusal where it is there, has no name, or its namespace is not there."""
-        value = self._checked(resource, namespace, value)
+        """Create an object. Raises Refusal if it exists, has no name, or its namespace does not exist."""
+        value = self._validated(resource, namespace, value)
         metadata = value["metadata"]
         if not metadata.get("name"):
             metadata["name"] = metadata["generateName"] + "".join([secrets.choice(_LETTERS) for _ in range(5)])
@@ -165,12 +165,12 @@ class Store:
         conditions = [{"type": kind, **condition} for kind in ("NamesAccepted", "Established")]
         stored = self._objects[_CRDS][key]
         status = {"conditions": conditions, "acceptedNames": names, "storedVersions": []}
-        self._put(self.named(_CRDS[1]), key, Stored({**stored.value, "status": status}, stored.owners), stored)
+        self._put(self.resource_named(_CRDS[1]), key, Stored({**stored.value, "status": status}, stored.owners), stored)
 
     def replace(self, resource: Resource, namespace: str, name: str, value: Json, manager: str, part: str = "") -> Json:
-        """Overwrite an object, or its status if that is the ``part``. Raises Refusal."""
+        """Overwrite an object, or only its status if that is the ``part``. Raises Refusal."""
         stored = self._stored(resource, namespace, name)
-        value = self._checked(resource, namespace, {**value, "metadata": {**value.get("metadata", {}), "name": name}})
+        value = self._validated(resource, namespace, {**value, "metadata": {**value.get("metadata", {}), "name": name}})
         self._check_version(resource, stored, value["metadata"].get("resourceVersion"))
         merged = _with_part(resource, stored.value, value, part)
         return self._change(resource, (namespace, name), stored, merged, manager)
@@ -187,8 +187,8 @@ class Store:
     def apply(
         self, resource: Resource, namespace: str, name: str, wanted: Json, manager: str, part: str = "", *, force: bool
     ) -> tuple[Json, bool]:
-        """Server-side apply; gives whether the object is new. Raises Refusal."""
-        wanted = self._checked(
+        """Server-side apply. Also returns whether the object is new. Raises Refusal."""
+        wanted = self._validated(
             resource, namespace, {**wanted, "metadata": {**wanted.get("metadata", {}), "name": name}}
         )
         stored = self._objects[resource.store].get((namespace, name))
@@ -211,7 +211,7 @@ class Store:
         return self._settle(resource, (namespace, name), stored, value, owners), False
 
     def delete(self, resource: Resource, namespace: str, name: str, options: Json) -> tuple[Json, bool]:
-        """Remove an object, or mark it while finalizers hold it; gives whether it is gone. Raises Refusal."""
+        """Delete an object, or mark it if it has finalizers. Also returns whether it is gone. Raises Refusal."""
         stored = self._stored(resource, namespace, name)
         metadata = stored.value["metadata"]
         wanted = options.get("preconditions") or {}
@@ -231,8 +231,8 @@ class Store:
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
-    def _checked(self, resource: Resource, namespace: str, value: Json) -> Json:
-        """A copy of an object that somebody wants to have so. Raises Refusal."""
+    def _validated(self, resource: Resource, namespace: str, value: Json) -> Json:
+        """A validated copy of an object from a request. Raises Refusal."""
         value = copy.deepcopy(value)
         metadata = value.setdefault("metadata", {})
         for field, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
@@ -259,7 +259,10 @@ class Store:
         return self._settle(resource, key, stored, value, owners)
 
     def _settle(self, resource: Resource, key: Key, stored: Stored, value: Json, owners: changing.Owners) -> Json:
-        """Store what an object became; nothing happens where it did not change, and it goes if nothing holds it."""
+        """Store the new state of an object.
+
+        Does nothing if it has not changed. Removes the object if it is being deleted and has no more finalizers.
+        """
         before = stored.value
         value["metadata"] = _metadata(before["metadata"], value["metadata"])
         if value == before:
@@ -281,13 +284,13 @@ class Store:
         stored.value.update(value)
         self._objects[resource.store][key] = Stored(stored.value, stored.owners)
         kind: Change = "ADDED" if before is None else "MODIFIED"
-        self._tell(resource, kind, stored.value, before.value if before else None)
+        self._record_event(resource, kind, stored.value, before.value if before else None)
 
     def _remove(self, resource: Resource, key: Key, stored: Stored) -> Json:
         before = self._objects[resource.store].pop(key)
         self.version += 1
         value = {**stored.value, "metadata": {**stored.value["metadata"], "resourceVersion": str(self.version)}}
-        self._tell(resource, "DELETED", value, before.value)
+        self._record_event(resource, "DELETED", value, before.value)
         if resource.store == _CRDS:
             for each in of_definition(before.value):
                 self.resources.pop((each.root, each.plural), None)
@@ -295,12 +298,12 @@ class Store:
                     self._remove(each, gone, self._objects[each.store][gone])
         return shown(value, resource)
 
-    def _tell(self, resource: Resource, kind: Change, value: Json, before: Json | None) -> None:
+    def _record_event(self, resource: Resource, kind: Change, value: Json, before: Json | None) -> None:
         self.history.append(Event(self.version, resource.store, kind, value, before))
         self.lock.notify_all()
 
     def events(self, resource: Resource, after: int) -> list[Event]:
-        """What happened to a resource after a version. Raises Refusal where that is forgotten."""
+        """The changes of a resource after a version. Raises Refusal if they are forgotten."""
         if after < self.forgotten:
             raise expired()
         found: list[Event] = []
@@ -312,7 +315,7 @@ class Store:
         return found[::-1]
 
     def forget(self) -> None:
-        """Forget history: watches that begin before now are too late."""
+        """Forget the history: watches from an older version get 410."""
         self.version += 1
         self.forgotten = self.version
         self.history.clear()
@@ -320,12 +323,15 @@ class Store:
 
 
 def shown(value: Json, resource: Resource) -> Json:
-    """An object as this version of its resource shows it."""
+    """An object as this version of its resource returns it."""
     return {**value, "apiVersion": resource.api_version, "kind": resource.kind}
 
 
 def _with_part(resource: Resource, stored: Json, value: Json, part: str) -> Json:
-    """What a request may change: the status, or all but the status where that is written apart."""
+    """The parts of an object that a request may change.
+
+    Its status, or everything else if the resource has a status subresource.
+    """
     if part == "status":
         return {**stored, "metadata": dict(stored["metadata"]), "status": value.get("status", {})}
     if not resource.has_status:
@@ -335,7 +341,7 @@ def _with_part(resource: Resource, stored: Json, value: Json, part: str) -> Json
 
 
 def _metadata(before: Json, after: Json) -> Json:
-    """The metadata that a request asks for, less what only the server sets."""
+    """The metadata of a request without the fields that only the server sets."""
     result = {name: each for name, each in after.items() if name not in _KEPT and name != "managedFields"}
     return {
         **result,
@@ -345,7 +351,7 @@ def _metadata(before: Json, after: Json) -> Json:
 
 
 def _wanted(value: Json) -> Json:
-    """What a generation is about."""
+    """The desired state of an object, which generations count."""
     return {name: each for name, each in value.items() if name not in ("metadata", "status")}
 
 

@@ -425,7 +425,7 @@ def test_keys_of_another_id_that_may_not_be_deleted_hold_up_their_cluster_alone(
             publisher.delete(*LITERALS, SLICE[0], ip_entry(1)[0])
             publisher.configure(ClusterConfig(4, True, max_connected_clusters=255))
             publisher.endpoints([7], identity=4 << 16)
-        eventually(lambda: "must be deleted first, and is not" in why_not(CONFIG_KEY), "the complaint")
+        eventually(lambda: "must be deleted first, but cannot be" in why_not(CONFIG_KEY), "the complaint")
         eventually(lambda: cacher.cache.queue_size == 0, "the rest")
         assert id_there() == 3
         assert set(held(cache, ROOT)) <= before  # none of the keys of the other id

@@ -152,7 +152,7 @@ def test_the_etcd_of_another_cluster_is_refused_and_taken_over_only_when_told(et
         eventually(lambda: ours.is_written(etcd))
         before = held(etcd)
         with Publishing(etcd, cluster="other", cluster_id=9) as stranger:
-            eventually(lambda: f"that of cluster '{CLUSTER}'" in stranger.publisher.health, "the refusal")
+            eventually(lambda: f"belongs to cluster '{CLUSTER}'" in stranger.publisher.health, "the refusal")
             assert not stranger.publisher.ready
         assert {**held(etcd), keys.HEARTBEAT: b""} == {**before, keys.HEARTBEAT: b""}
     with Publishing(etcd, cluster="other", cluster_id=9, take_over=True) as stranger:
@@ -171,7 +171,7 @@ def test_publishers_of_different_options_back_off_and_say_so(etcd: LocalEtcd):
     slow = {"repair_min_s": 0.2, "heartbeat_s": 60.0}
     with Publishing(etcd, **slow) as one, Publishing(etcd, max_connected_clusters=511, **slow) as other:
         for each in (one, other):
-            eventually(lambda each=each: "somebody else changes 1 of our keys" in each.publisher.health, "its word")
+            eventually(lambda each=each: "another writer changes 1 of our keys" in each.publisher.health, "its word")
         puts = one.publisher.stats().puts + other.publisher.stats().puts
         assert puts < 40
 

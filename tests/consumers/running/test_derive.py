@@ -448,7 +448,7 @@ def test_a_row_of_another_key_is_refused():
     play_in(db, Host("a", tags=("red",)))
     driver = Driver(derivation)
     driver.settle()
-    assert "derived table 'teams': compute gave the row of key 'other' when asked for 'red'" in derivation.health
+    assert "derived table 'teams': compute returned the row of key 'other' for key 'red'" in derivation.health
 
 
 def test_it_holds_the_history_of_its_sources_only():

@@ -159,7 +159,7 @@ def test_failures_are_logged_where_nobody_else_is_told(db, caplog):
     caplog.set_level(logging.INFO, "statedb.consumers")
     driver = Driver(follow(db, Hosts, apply=World(failures=1).apply, name="world"))
     driver.advance(10)
-    assert caplog.messages == ["world: OSError: the world is away; again in 0.1 s", "world: works again"]
+    assert caplog.messages == ["world: OSError: the world is away; retry in 0.1 s", "world: succeeded again"]
 
 
 def test_it_holds_no_history_while_it_waits(db):

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from consumers import Again, reconcile
 from consumers.running.reconciler import Reconciler
 from consumers.running.status import Statuses
-from consumers.running.workers import Done
+from consumers.running.workers import Outcome
 from statedb import Database, Snapshot
 from statedb.testing import Host, Hosts, Slot, SlotKey, Slots, VirtualClock, histories, play
 
@@ -27,7 +27,7 @@ class ByHand:
     def __init__(self, most: int) -> None:
         self.most = most
         self.calls: list[tuple[Any, Callable[[], Any]]] = []
-        self.done: list[Done] = []
+        self.done: list[Outcome] = []
         self.wake: Callable[[], None] = lambda: None
 
     def begin(self, subject: Any, call: Callable[[], Any]) -> None:
@@ -38,10 +38,10 @@ class ByHand:
 
     def end(self, place: int = 0, error: BaseException | None = None) -> None:
         subject, call = self.calls.pop(place)
-        self.done.append(Done(subject, None if error else call(), error))
+        self.done.append(Outcome(subject, None if error else call(), error))
         self.wake()
 
-    def take(self) -> list[Done]:
+    def take(self) -> list[Outcome]:
         done, self.done = self.done, []
         return done
 
@@ -206,11 +206,11 @@ def test_batches_have_one_worker_and_the_error_says_so():
         update_batch = delete_batch = Rig.update
 
     db = Database(Hosts)
-    with pytest.raises(ValueError, match="operations in batches have one worker; give larger batches instead"):
+    with pytest.raises(ValueError, match="operations in batches have one worker; use larger batches instead"):
         reconcile(db, Hosts, InBatches(), name="batches", workers=2)
-    with pytest.raises(ValueError, match="at least one has to work"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         reconcile(db, Hosts, Rig(), name="none", workers=0)
-    with pytest.raises(ValueError, match="give a positive number"):
+    with pytest.raises(ValueError, match="must be a positive number"):
         reconcile(db, Hosts, Rig(), name="still", calls_per_s=0)
 
 
@@ -232,7 +232,7 @@ def test_a_priority_that_cannot_be_told_is_0(caplog):
     rig.put("a", "b")
     rig.put("c", amount=1)
     assert rig.all_done() == ["update a", "update c", "update b"]
-    assert "the priority of an object is not known; it is 0" in caplog.text
+    assert "the priority function failed; the priority of the object is 0" in caplog.text
 
 
 def test_so_many_calls_a_second():
@@ -408,8 +408,8 @@ def test_a_function_that_fails_costs_only_its_row_and_is_told(caplog):
         txn[Slots].insert(Slot(SlotKey("x", 1), amount=0))
         txn[Slots].insert(Slot(SlotKey("x", 2), amount=1))
     assert rig.all_done() == ["update of-1"]
-    assert rig.reconciler.health == "OK, 1 object(s); 1 row(s) of other tables whose keys are not known: see the log"
-    assert "the keys that a row of 'sample-slots' concerns are not known" in caplog.text
+    assert rig.reconciler.health == "OK, 1 object(s); 1 row(s) of other tables could not be mapped to keys: see the log"
+    assert "the function for the keys of a row of 'sample-slots' failed: row" in caplog.text
 
 
 # -- threads and tasks ---------------------------------------------------------------------------------------------

@@ -123,11 +123,11 @@ def test_the_cached_and_the_original_layout_give_the_same_rows_and_a_change_of_i
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        (ClusterConfig(0), "its id is 0, which is not between 1 and 255"),
-        (ClusterConfig(256), "its id is 256, which is not between 1 and 255"),
+        (ClusterConfig(0), "its id 0 is not between 1 and 255"),
+        (ClusterConfig(256), "its id 256 is not between 1 and 255"),
         (ClusterConfig(1), "its id is 1, which is our own"),
         (ClusterConfig(2), "its id is 2, which cluster 'cluster2' has"),
-        (ClusterConfig(3, max_connected_clusters=511), "it is of a mesh of at most 511 clusters"),
+        (ClusterConfig(3, max_connected_clusters=511), "its mesh has at most 511 clusters"),
     ],
 )
 def test_a_cluster_that_does_not_fit_is_refused_until_it_does(server: LocalEtcd, config: ClusterConfig, told: str):

@@ -109,7 +109,7 @@ CASES: dict[str, tuple[list[Object], Callable[[Snapshot], Any], Any]] = {
     "an address of a slice that is not of its `addressType`": (
         [service("web"), endpoint_slice("web-1", "web", ["10.0.0.1", "fd00::1"])],
         lambda s: ([key.ip for key in s[Backends]], [row.error for row in s[Rejected].values()]),
-        (["10.0.0.1"], ["endpoints[1].addresses[0]: 'fd00::1' is no IPv4 address"]),
+        (["10.0.0.1"], ["endpoints[1].addresses[0]: 'fd00::1' is not an IPv4 address"]),
     ),
     "a `CiliumIdentity` without labels": (
         [changed(identity(70_000), "security-labels", {})],

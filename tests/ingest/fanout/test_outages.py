@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from consumers.etcd import TableToEtcd, WriterOptions
 from ingest import KvstoreOptions, kvstore
-from ingest.etcd import Compacted, Unavailable
+from ingest.etcd import Client, Commit, Compacted, Unavailable
 from ingest.etcd.local import LocalEtcd
 from statedb import Database
 from statedb.catalog import Rejected
 
 from ...tcp_proxy import TcpProxy
+from ...waiting import eventually
 from ..clustermesh.publisher import replica, token
 from .rig import MAPS, PODS, Reader, beats, config_map, delete, end_leases, insert, pod, threads, writer
 
@@ -118,6 +121,90 @@ def test_a_silent_writer_makes_its_table_stale(server: LocalEtcd):
         assert reader.deleted == set()
 
 
+def test_a_canary_does_not_vouch_for_rows_whose_lease_has_just_ended(server: LocalEtcd):
+    """The writer had not heard of it yet, and the reader took the canary for a word on what it had just doubted."""
+    db = Database(PODS)
+    insert(db, pod("a"), pod("b"))
+    canary, row = b"tables/.synced/pods", b"tables/pods/c/shop/a"
+    refusals: list[str] = []
+
+    with Reader(server.endpoint) as reader, server.client() as client:
+
+        def connect() -> Client:
+            store = server.client()
+            commit = store.commit
+
+            def after_a_lease(puts: list[tuple[bytes, bytes, int]], *rest: Any) -> Commit:
+                if armed and canary in [key for key, _, _ in puts]:
+                    armed.clear()
+                    client.revoke(client.get(row).kv.lease)
+                    done = commit(puts, *rest)
+                    refusals.append(done.refusal)
+                    reader.until(lambda s: reader.row(s).withheld_deletes == 1 or not done.refusal)
+                    if not done.refusal:
+                        reader.until(lambda s: reader.names(s) == {"b"})
+                    return done
+                return commit(puts, *rest)
+
+            store.commit = after_a_lease  # type: ignore[method-assign]
+            return store
+
+        armed: list[bool] = []
+        options = WriterOptions(lease_keys_max=1, retry_min_s=0.02, repair_min_s=0.02)
+        publisher = TableToEtcd(db, PODS, connect, options)
+        with publisher:
+            reader.has("a", "b")
+            armed.append(True)
+            client.delete(canary)
+            reader.until(lambda _: refusals)
+            reader.has("a", "b")
+        assert refusals == ["no lease"]
+        assert reader.deleted == set()
+
+
+def test_the_canary_goes_no_later_than_rows_that_were_written_long_before_it(server: LocalEtcd):
+    db = Database(PODS)
+    insert(db, pod("a"), pod("b"))
+    with writer(db, server, lease_keys_max=1, writes_per_s=1.0, lease_time_s=60.0) as publisher:
+        assert publisher.wait_ready(30)
+        with server.client() as client:
+            found = [client.get(key).kv.lease for key in (b"tables/pods/c/shop/a", b"tables/.synced/pods")]
+            of_row, of_canary = [client.time_to_live(lease) for lease in found]
+        assert of_row is not None
+        assert of_canary is not None
+        assert of_canary.left_s <= of_row.left_s + 1
+
+
+def test_a_server_that_compares_few_keys_gets_the_canary_again_too():
+    db = Database(PODS)
+    names = [f"p{number}" for number in range(7)]
+    canary = b"tables/.synced/pods"
+    with LocalEtcd(arguments=["--max-txn-ops=3"]) as etcd:
+        etcd.start()
+        with writer(db, etcd, lease_keys_max=1) as publisher, Reader(etcd.endpoint) as reader, etcd.client() as client:
+            for name in names:
+                insert(db, pod(name))  # each in a transaction of its own
+                reader.has(*names[: names.index(name) + 1])
+            assert publisher.wait_ready(30)
+            client.delete(canary)
+            eventually(lambda: client.get(canary).kv)
+            assert publisher.health == "OK"
+
+
+def test_the_canary_waits_for_rows_that_wait_for_their_repair(server: LocalEtcd):
+    db = Database(PODS)
+    insert(db, pod("a"))
+    canary, row = b"tables/.synced/pods", b"tables/pods/c/shop/a"
+    with writer(db, server, repair_min_s=30.0, repair_max_s=60.0) as publisher, server.client() as client:
+        assert publisher.wait_ready(30)
+        client.delete(row)
+        eventually(lambda: client.get(row).kv)
+        client.delete(row)  # the second time it is not written again at once
+        client.delete(canary)
+        eventually(lambda: client.get(canary).kv)
+        assert client.get(row, client.get(canary).kv.mod_revision).kv is not None
+
+
 @pytest.mark.parametrize("same_id", [False, True])
 def test_an_etcd_that_lost_everything_takes_no_row(server: LocalEtcd, same_id: bool):
     db = Database(PODS)
@@ -177,6 +264,43 @@ def test_an_operator_may_accept_what_is_there(server: LocalEtcd):
             reader.has("a")
         end_leases(server)
         reader.told("waiting for tables/.synced/pods")
+        reader.source.accept()
+        reader.until(lambda s: not reader.names(s))
+
+
+def test_what_goes_after_an_operator_has_accepted_is_judged_as_ever(server: LocalEtcd):
+    db = Database(PODS)
+    insert(db, pod("a"))
+    with Reader(server.endpoint) as reader:
+        with writer(db, server):
+            reader.has("a")
+            lists = reader.source.list_verdict
+            listed: list[int] = []
+            reader.source.list_verdict = lambda *each: listed.append(each[1]) or lists(*each)  # type: ignore
+            reader.source.accept()
+            reader.until(lambda _: listed, "the list of what was accepted")
+            reader.has("a")
+        end_leases(server)
+        reader.told("stale: waiting for tables/.synced/pods")
+        reader.until(lambda s: reader.row(s).withheld_deletes == 1)
+        assert reader.deleted == set()
+
+
+def test_a_third_etcd_that_answers_before_the_accepted_one_is_not_believed(server: LocalEtcd):
+    db = Database(PODS)
+    insert(db, pod("a"))
+    with Reader(server.endpoint) as reader:
+        with writer(db, server):
+            reader.has("a")
+        empty(server)
+        reader.told("stale: waiting for tables/.synced/pods")
+        server.kill()
+        reader.until(lambda s: reader.row(s).state == "stale" and "waiting" not in reader.row(s).last_error)
+        reader.source.accept()
+        server.forget()
+        server.add_arguments(token())
+        server.start()
+        reader.told("stale: waiting for tables/.synced/pods")
         reader.source.accept()
         reader.until(lambda s: not reader.names(s))
 

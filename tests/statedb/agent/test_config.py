@@ -2,7 +2,10 @@
 
 # ruff: noqa: E501 - the lines are quoted as they are printed
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -11,6 +14,8 @@ from ingest import BACKENDS
 from statedb.agent.address import Address, parse_listen, parse_server
 from statedb.agent.errors import ConfigError
 from statedb.agent.process.config import load_config, parse_config
+from statedb.agent.process.consumers import CONSUMER_KINDS
+from statedb.agent.process.strict import Problems, to_struct
 
 GOOD = """\
 cluster: {name: cluster1, id: 1}
@@ -247,3 +252,58 @@ def test_every_option_is_in_the_documentation():
     for backend in BACKENDS.values():
         for field in msgspec.structs.fields(backend.options):
             assert f"`{field.encode_name}`" in text, f"{backend.name}: {field.encode_name}"
+
+
+def numbers_of(kind: Any, path: str) -> Iterator[tuple[Any, str, str]]:
+    """The number options of a struct: the struct, the path of the option, and its name."""
+    for field in msgspec.structs.fields(kind):
+        types = (field.type, *get_args(field.type), *[part for each in get_args(field.type) for part in get_args(each)])
+        if int in types or float in types:
+            yield kind, f"{path}.{field.encode_name}", field.encode_name
+
+
+ALL_NUMBERS = [
+    *[each for backend in BACKENDS.values() for each in numbers_of(backend.options, f"ingest.{backend.name}")],
+    *[each for kind in CONSUMER_KINDS.values() for each in numbers_of(kind.options, kind.name)],
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "name"), ALL_NUMBERS, ids=[path for _, path, _ in ALL_NUMBERS])
+def test_no_number_and_no_time_is_endless(kind: Any, path: str, name: str):
+    for value in [math.inf, math.nan, *([1e300] if name.endswith("-s") else [])]:
+        found = Problems()
+        to_struct(kind, {name: value}, "", found)
+        assert len([line for line in found if line.startswith(f"{name}: must be ")]) == 1, (path, value)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            "retry-min-s: 5, retry-max-s: 1",
+            "ingest.kvstore.retry-min-s: is 5, more than retry-max-s (1); change one of them",
+        ),
+        (
+            "retry-max-s: 0.01",
+            "ingest.kvstore.retry-min-s: is 0.05, more than retry-max-s (0.01); change one of them",
+        ),
+        ('username: "a\\0b"', "ingest.kvstore.username: must not hold a NUL character; take it out"),
+        (
+            'host-aliases: {"a\\0b": [10.0.0.1]}',
+            "ingest.kvstore.host-aliases: must not hold a NUL character; take it out",
+        ),
+    ],
+)
+def test_options_that_make_no_sense_together_or_at_all(options: str, line: str):
+    assert problems(f"ingest: {{kvstore: {{endpoints: ['http://e:1'], {options}}}}}") == (line,)
+
+
+def test_the_home_of_the_user_is_known_in_every_path(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = parse_config(
+        "ingest: {manifests: {directory: ~/d}}\nwarm-start: ~/w\nhttp: {listen: 'unix:~/s', read-token-file: ~/t}",
+        "/etc",
+    )
+    assert config.ingest[0].options.directory == "/home/me/d"
+    assert str(config.warm_start) == "/home/me/w"
+    assert str(config.listen) == "unix:/home/me/s"

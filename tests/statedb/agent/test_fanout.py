@@ -14,7 +14,7 @@ from statedb import Database, Snapshot
 from statedb.agent import Agent, ConfigError, StartError
 from statedb.agent.client.remote import Remote
 from statedb.agent.process.config import parse_config
-from statedb.catalog import SourceKey, Sources
+from statedb.catalog import SourceKey, Sources, kinds
 from statedb.testing.kubernetes import ApiServer
 
 from ...apiserver.server import ApiServer as RealApiServer
@@ -187,6 +187,30 @@ def test_tables_of_the_catalog_have_their_own_types(etcd: LocalEtcd):
         assert rows(reader.db, "nodes")
 
 
+def test_typed_rows_are_published_and_read(etcd: LocalEtcd):
+    where = f"endpoints: ['{etcd.endpoint}']"
+    with ApiServer() as server:
+        server.create(
+            {"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n"}, "spec": {"podCIDRs": ["10.0.0.0/8"]}}
+        )
+        resources = "[{resource: nodes, typed: true, table: kube-nodes}]"
+        first = parse_config(
+            f"ingest: {{kubernetes: {{server: '{server.url}', resources: {resources}}}}}\n"
+            f"consumers: [publish: {{tables: [kube-nodes], prefix: typed/, etcd: {{{where}}}}}]\n{HTTP}"
+        )
+        second = parse_config(
+            f"ingest: {{etcd: {{tables: [{{table: kube-nodes, rows-of: nodes}}], prefix: typed/, {where}}}}}\n{HTTP}"
+        )
+        with Agent(first) as writer, Agent(second) as reader:
+            assert reader.wait_synced(40)
+            equal(writer, reader, "kube-nodes")
+            (row,) = rows(reader.db, "kube-nodes").values()
+            assert isinstance(row, kinds.Node)
+            assert row.spec.pod_cidrs == ("10.0.0.0/8",)
+            (told,) = Remote(reader.address).table("kube-nodes").rows()
+            assert told.row["spec"]["podCIDRs"] == ["10.0.0.0/8"]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -221,6 +245,9 @@ def test_mistakes_of_the_publishing_end(text: str, problem: str):
         ("tables: [Pods]", "ingest.etcd: tables: Pods: table name 'Pods'"),
         ("tables: [{table: nodes, index: [zone]}]", "ingest.etcd: tables: nodes: a table of the catalog has its own"),
         ("tables: [{table: pods, index: [label]}]", "ingest.etcd: tables: pods: index: 'label' cannot be the name"),
+        ("tables: [{table: w, rows-of: widgets}]", "ingest.etcd: tables: w: rows-of: widgets has no typed rows; those"),
+        ("tables: [{table: pods, rows-of: po, index: [zone]}]", "ingest.etcd: tables: pods: typed rows have indexes"),
+        ("tables: [{table: nodes, rows-of: nodes}]", "ingest.etcd: tables: the catalog has a table 'nodes' already"),
         ("tables: [{tabel: pods}]", "ingest.etcd.tables[0]: unknown field 'tabel'"),
         ("tables: [pods], prefix: mine", "ingest.etcd: prefix: 'mine' must end with a slash"),
         ("endpoint: x, tables: [pods]", "ingest.etcd.endpoint: unknown field"),

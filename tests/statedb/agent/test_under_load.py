@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 import http.client
+import os
 import resource
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,15 +27,19 @@ from statedb.agent.process.interpreter import tune_interpreter
 from statedb.agent.readiness import Readiness
 from statedb.catalog import TABLES, Identities, Identity, IdentityKey
 
-from .conftest import WAIT_S
+from ...waiting import eventually
+from .conftest import WAIT_S, identity
 
 _PATHS = ("/livez", "/metrics")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+ROWS = 20_000
+Figures = dict[str, list[float]]
+"""Of each path, how many seconds each answer took."""
 
 
-def seconds_of(agent: Agent, path: str, times: int) -> list[float]:
+def seconds_of(address: str, path: str, times: int) -> list[float]:
     """How long answers took, each on a connection of its own, as kubelets ask. Fails where one does not come."""
-    parts, found = urlsplit(agent.address), []
+    parts, found = urlsplit(address), []
     for _ in range(times):
         started = time.perf_counter()
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=WAIT_S)
@@ -44,10 +51,14 @@ def seconds_of(agent: Agent, path: str, times: int) -> list[float]:
     return found
 
 
+def figures_of(address: str) -> Figures:
+    return {path: seconds_of(address, path, 50) for path in _PATHS}
+
+
 @contextmanager
-def slow_clients(agent: Agent, many: int) -> Iterator[None]:
+def slow_clients(address: str, many: int) -> Iterator[None]:
     """A third say nothing, a third send half a request, a third ask for everything and never read."""
-    parts = urlsplit(agent.address)
+    parts = urlsplit(address)
     sockets: list[socket.socket] = []
     sent = (b"", b"GET /tables/nodes HTTP/1.1\r\nHost: localh", b"GET /dump HTTP/1.1\r\nHost: localhost\r\n\r\n")
     try:
@@ -80,26 +91,87 @@ def as_in_a_process_of_its_own() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("as_in_a_process_of_its_own")
-@pytest.mark.parametrize("many", [64, pytest.param(1000, marks=pytest.mark.stress)])
-def test_probes_and_scrapes_are_answered_while_clients_are_slow(
-    many: int, manifests: Path, start: Callable[..., Agent], capsys: pytest.CaptureFixture[str]
-):
+def test_probes_and_scrapes_are_answered_while_clients_are_slow(manifests: Path, start: Callable[..., Agent]):
     agent = start(manifests)
-    fill(agent.db, 20_000)
-    quiet = {path: seconds_of(agent, path, 50) for path in _PATHS}
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with slow_clients(agent, many):
-        slow = {path: seconds_of(agent, path, 50) for path in _PATHS}
-        assert agent.http_counts.opened >= many
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
-    if many > 64:
-        figures = [f"{path}: {_figures(slow[path])}, without them {_figures(quiet[path])}" for path in _PATHS]
-        with capsys.disabled():
-            print(f"\n{many} slow clients: {'; '.join(figures)}; memory +{grown:.0f} MB")
+    fill(agent.db, ROWS)
+    with slow_clients(agent.address, 64):
+        figures_of(agent.address)
+        assert agent.http_counts.opened >= 64
 
 
-def _figures(seconds: list[float]) -> str:
-    return f"median {statistics.median(seconds) * 1000:.1f} ms, longest {max(seconds) * 1000:.1f}"
+class Measured(NamedTuple):
+    quiet: Figures
+    slow: Figures
+    grown_mb: float
+
+
+def measure(folder: Path, many: int, *, probes: bool) -> Measured:
+    """Of an agent in a process of its own, by the listener for everything or by that for probes."""
+    folder.mkdir()
+    with (folder / "identities.yaml").open("w") as file:
+        file.write("---\n".join(map(identity, range(1000, 1000 + ROWS))))
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        main, other = one.getsockname()[1], two.getsockname()[1]
+    config = folder / "agent.yml"
+    config.write_text(
+        f"cluster: {{name: c1, id: 1}}\ningest: {{manifests: {{directory: '{folder}'}}}}\n"
+        f"http: {{listen: '127.0.0.1:{main}', probes: '127.0.0.1:{other}'}}\n"
+    )
+    everything, asked = f"http://127.0.0.1:{main}", f"http://127.0.0.1:{other if probes else main}"
+    command = [sys.executable, "-m", "statedb", "run", "-c", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as agent:
+        try:
+            eventually(lambda: answers_ready(main), "an agent that is ready")
+            quiet, memory_mb = figures_of(asked), resident_mb(agent.pid)
+            with slow_clients(everything, many):
+                slow = figures_of(asked)
+                grown_mb = resident_mb(agent.pid) - memory_mb
+        finally:
+            agent.terminate()
+    return Measured(quiet, slow, grown_mb)
+
+
+def answers_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / (1 << 20)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("many", [64, 1000])
+@pytest.mark.parametrize("probes", [False, True], ids=["http.listen", "http.probes"])
+def test_how_fast_probes_and_scrapes_are_beside_slow_clients(
+    many: int, probes: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    runs = [measure(tmp_path / str(run), many, probes=probes) for run in range(3)]
+    where = "http.probes" if probes else "http.listen"
+    with capsys.disabled():
+        print(f"\n{many} slow clients, {where}, load {os.getloadavg()[0]:.0f}: worst of three runs")
+        for path in _PATHS:
+            quiet, slow = _worst([run.quiet[path] for run in runs]), _worst([run.slow[path] for run in runs])
+            first = max(run.slow[path][0] for run in runs) * 1000
+            print(f"  {path}: {slow}, the first {first:.0f} ms; without them {quiet}")
+        print(f"  memory +{max(run.grown_mb for run in runs):.0f} MB")
+    assert max(run.grown_mb for run in runs) < 20 + 0.2 * many
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:  # chrt -f 1: other programs of the machine do not count
+        burst = many == 1000 and not probes  # who comes in the moment of a thousand others waits for them
+        late = [each for run in runs for path in _PATHS for each in run.slow[path][burst:] if each > 0.1]
+        assert late == []
+
+
+def _worst(runs: list[list[float]]) -> str:
+    """The worst median, and the longest of all."""
+    return f"median {max(map(statistics.median, runs)) * 1000:.0f} ms, longest {max(map(max, runs)) * 1000:.0f} ms"
 
 
 @pytest.mark.stress

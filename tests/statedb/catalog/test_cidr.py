@@ -101,8 +101,8 @@ def test_a_mask_of_ipv6_for_an_ipv4_address_counts_if_it_is_a_mapped_one():
         ("10.0.0.0", "", "has 0 bytes, not 4"),
         ("10.0.0.0", "ff", "has 1 bytes, not 4"),
         ("fd00::", "ffffff00", "has 4 bytes, not 16"),
-        ("10.0.0.0", "ff00ff00", "not leading ones"),
-        ("10.0.0.0", "00ffffff", "not leading ones"),
+        ("10.0.0.0", "ff00ff00", "not contiguous"),
+        ("10.0.0.0", "00ffffff", "not contiguous"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(address: str, mask: str, told: str):

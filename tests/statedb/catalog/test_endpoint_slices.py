@@ -119,7 +119,7 @@ def test_an_address_of_the_other_kind_is_left_out(kind: str, good: str, other: s
     of = structs.replace(ECHO, address_type=kind, endpoints=(SliceEndpoint((good, other)),))
     rows = decode("cluster3", name(ECHO), encode(of))
     assert [row.key.ip for row in rows] == [good]
-    assert faults_of(rows) == (f"endpoints[0].addresses[1]: {other!r} is no {kind} address",)
+    assert faults_of(rows) == (f"endpoints[0].addresses[1]: {other!r} is not an {kind} address",)
 
 
 @pytest.mark.parametrize("old_first", [True, False])

@@ -54,7 +54,7 @@ def test_below_a_prefix():
     assert keys.below(keys.NODES, b"cilium/state/nodes/v1/c/n") == "c/n"
     assert keys.below(keys.IPS, "cilium/state/ip/v1/default/fd00::1") == "fd00::1"
     for elsewhere in (b"cilium/state/nodes/v1", b"cilium/state/nodes/v10/x", b"x"):
-        with pytest.raises(WireError, match="does not stand below"):
+        with pytest.raises(WireError, match="is not below"):
             keys.below(keys.NODES, elsewhere)
     with pytest.raises(WireError, match="UTF-8"):
         keys.below(keys.NODES, b"cilium/state/nodes/v1/\xff")

@@ -75,12 +75,12 @@ def test_a_null_label_is_an_empty_text():
     ("spec", "told"),
     [
         ({"ingress": [{"fromEntities": ["hosts"]}]}, "spec.ingress[0].fromEntities[0]: 'hosts' is no entity"),
-        (None, "neither a spec nor specs"),
+        (None, "neither spec nor specs"),
         ([], "spec: expected object, got list"),
         ({"ingress": {}}, "spec.ingress: expected array, got dict"),
         ({"endpointSelector": {"matchLabels": {"app": 1}}}, "spec.endpointSelector.matchLabels"),
         ({"endpointSelector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}, "operator 'Like'"),
-        ({"endpointSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}, "takes some values"),
+        ({"endpointSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}, "takes at least one value"),
         (
             {"endpointSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["x"]}]}},
             "no values",

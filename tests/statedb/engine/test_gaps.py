@@ -37,7 +37,7 @@ def test_a_list_that_is_read_while_a_key_goes_is_never_taken_for_a_later_one(mon
     snapshot = db.snapshot()
     read: list[Any] = []
     in_the_gap(
-        Bucket.take,
+        Bucket.discard_key,
         text,
         lambda: read.append(in_a_thread(lambda: names(snapshot[Pods.by_node]["n1"]))),
         lambda: delete(db, "a"),
@@ -68,7 +68,7 @@ def test_a_list_that_was_copied_while_a_key_went_and_is_kept_only_later_does_not
         reader.start()
         assert copied.wait(20)
 
-    in_the_gap(Bucket.take, "self.discard(key)", between, lambda: delete(db, "a"))
+    in_the_gap(Bucket.discard_key, "self.discard(key)", between, lambda: delete(db, "a"))
     put(db, Pod("d"))
     go.set()
     reader.join(20)
@@ -78,12 +78,12 @@ def test_a_list_that_was_copied_while_a_key_went_and_is_kept_only_later_does_not
 # -- the snapshot that all share --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["taken = self._taken", "snapshot = self._snapshot_of", "self._taken = snapshot"])
+@pytest.mark.parametrize("text", ["cached = self._cached", "snapshot = self._snapshot_of", "self._cached = snapshot"])
 def test_a_commit_while_a_snapshot_is_taken_leaves_no_old_one_to_hold_history(text):
     db = database(Pod("a"))
     snapshot = in_the_gap(Head.snapshot, text, lambda: in_a_thread(lambda: put(db, Pod("b"))), db.snapshot)
     assert list(snapshot[Pods]) == ["a"]
-    assert db._taken is None or db._taken._pins is db._root.pins
+    assert db._cached is None or db._cached._pins is db._root.pins
     assert list(db.snapshot()[Pods]) == ["a", "b"]
     del snapshot
     assert db.stats()[0].held_states == 0
@@ -114,11 +114,11 @@ def test_a_range_that_is_read_while_the_list_is_brought_up_to_date_is_right(text
 
 FRESH = [
     (RowList._fresh, "if ordered is None"),
-    (RowList._fresh, "self._list = None  # where"),
+    (RowList._fresh, "self._list = None  # if"),
     (RowList._fresh, "ordered = patched"),
     (RowList._fresh, "if self.touched is touched"),
     (Order._fresh, "if ordered is None"),
-    (Order._fresh, "if self.noted is noted"),
+    (Order._fresh, "if self.touched is touched"),
     (Order._drained, "if not changed"),
     (Order._drained, "for key in changed"),
 ]
@@ -196,7 +196,7 @@ def test_a_watch_that_comes_just_before_its_set_is_taken_away_trips_early_and_ne
     registry = db._stores[Pods].registry
     dropped.clear()
     in_the_gap(
-        Registry._take_out,
+        Registry._unregister,
         "late = places.pop",
         lambda: late.append(in_a_thread(lambda: snapshot[Pods].watch("a"))),
         registry._sweep,
@@ -218,7 +218,7 @@ def test_of_two_sweepers_the_slower_one_leaves_the_watches_that_came_after_the_f
         in_a_thread(registry._sweep)
         kept.append(in_a_thread(lambda: db.snapshot()[Pods].watch("a")))
 
-    in_the_gap(Registry._take_out, text, overtake, registry._sweep)
+    in_the_gap(Registry._unregister, text, overtake, registry._sweep)
     early = kept[0].tripped
     put(db, Pod("a", "n2"))
     assert kept[0].tripped
@@ -238,7 +238,7 @@ def test_a_waiter_that_attaches_between_the_steps_of_tripping_does_not_sleep(tex
     db = database(Pod("a"))
     watch = db.snapshot()[Pods].watch("a")
     in_the_gap(
-        Registry._set, text, lambda: in_a_thread(lambda: watch.wait(timeout=20)), lambda: put(db, Pod("a", "n2"))
+        Registry._trip, text, lambda: in_a_thread(lambda: watch.wait(timeout=20)), lambda: put(db, Pod("a", "n2"))
     )
     assert db._stores[Pods].registry.waiting() == 0
 

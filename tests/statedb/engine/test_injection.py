@@ -19,7 +19,7 @@ both_errors = pytest.mark.parametrize("error", ERRORS)
 def _transactions_may_be_dropped_open():
     """Where ``with db.write(...)`` is broken before the block begins, nobody can close it but its own ``__del__``."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "a write transaction on .* was dropped open", ResourceWarning)
+        warnings.filterwarnings("ignore", "a write transaction on .* was dropped while open", ResourceWarning)
         yield
 
 

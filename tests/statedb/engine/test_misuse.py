@@ -77,8 +77,7 @@ def test_a_table_by_its_name_is_told_how_to_ask() -> None:
     db = database(Pod("a"))
     named: Any = "pods"
     assert told(UnknownTable, lambda: db.snapshot()[named]) == (
-        "'pods' is a name: ask for the class, as in snapshot[Pods], or for snapshot[db.table('pods')] "
-        "(tables: pods, accounts)"
+        "'pods' is a name; use the class, as in snapshot[Pods], or snapshot[db.table('pods')] (tables: pods, accounts)"
     )
     assert db.snapshot()[db.table("pods")]["a"] == Pod("a")
 
@@ -89,7 +88,7 @@ def test_using_a_closed_transaction(close: str, word: str) -> None:
     txn = db.write(Pods)
     pods, by_tag, by_network = txn[Pods], txn[Pods.by_tag], txn[Pods.by_network]
     getattr(txn, close)()
-    message = f"the transaction on pods was {word} already; open a new one with db.write(...)"
+    message = f"the transaction on pods was already {word}; open a new one with db.write(...)"
     uses: list[Callable[[], Any]] = [
         lambda: pods.insert(Pod("b")),
         lambda: pods.replace(Pod("a", "n2")),
@@ -130,7 +129,7 @@ def test_committing_what_was_aborted() -> None:
     txn = database().write(Pods, Accounts)
     txn.abort()
     assert told(TransactionClosed, txn.commit) == (
-        "the transaction on pods, accounts was aborted already; open a new one with db.write(...)"
+        "the transaction on pods, accounts was already aborted; open a new one with db.write(...)"
     )
 
 
@@ -222,7 +221,8 @@ def test_a_change_that_moves_the_primary_key() -> None:
     db = database(Pod("a"))
     with db.write(Pods) as txn:
         assert told(InvalidRow, lambda: txn[Pods].modify("a", lambda _: Pod("b"))).startswith(
-            "table 'pods': the change moves row 'a' to another primary key; delete it and insert the new one: Pod("
+            "table 'pods': the new row has another primary key than 'a'; delete the old one and insert the new "
+            "one: Pod("
         )
 
 
@@ -263,8 +263,9 @@ def test_declarations_that_are_none() -> None:
         class Wrong(Table[str, Pod], name="wrong"):
             primary = UniqueIndex[str, Account](lambda row: str(row.number))  # type: ignore[assignment]
 
-    assert "'by_network': the function gave '10.0.0.0/8', one network; give an iterable, ('10.0.0.0/8',)" in told(
-        IndexFunctionError, without_iterable
+    assert (
+        "'by_network': the function returned '10.0.0.0/8', which is one network; give an iterable, ('10.0.0.0/8',)"
+        in told(IndexFunctionError, without_iterable)
     )
     assert told(InvalidTable, of_a_table) == "More inherits from table 'pods'; derive from Table[...] itself"
     assert told(InvalidTable, over_other_rows) == (
@@ -272,11 +273,11 @@ def test_declarations_that_are_none() -> None:
     )
     for name in ("name", "indexes", "row_type", "key_of"):
         assert told(InvalidTable, lambda name=name: texts({name: letters()})) == (  # type: ignore[misc]
-            f"Texts: an index cannot be called {name!r}, for that is what every table says about itself; "
+            f"Texts: an index cannot be called {name!r}, because every table has an attribute of that name; "
             "choose another name"
         )
     elsewhere = (
-        "belongs to another table or class, or has another name as well; one index object is one index of one table: "
+        "belongs to another table or class, or has another name as well; an index object belongs to one table: "
         "make a new one in the class itself"
     )
     shared = letters()
@@ -317,7 +318,10 @@ class Things(Table[Any, Thing], name="things"):
         (Thing(["b"]), "index 'primary': unhashable type: 'list'; keys must be hashable"),
         (Thing("b", frozenset("x")), "index 'by_other': frozenset has no total order; use a sorted tuple"),
         (Thing("b", 1j), "'<' not supported between instances of 'complex' and 'complex'; keys must be hashable"),
-        (Thing("b", float("nan")), "NaN cannot be found again; leave the row out of the index instead"),
+        (
+            Thing("b", float("nan")),
+            "NaN does not equal itself and could not be looked up; leave the row out of the index",
+        ),
     ],
     ids=lambda part: repr(part)[:40],
 )
@@ -420,7 +424,7 @@ def test_an_index_function_that_gives_other_keys_for_the_same_row() -> None:
         Moods.answers = [("cross",), ("calm",)]  # first for the new row, then for the stored one
         message = told(IndexFunctionError, lambda: txn[Moods].insert("a2"))
         assert message == (
-            "table 'moods', index 'by_mood': the function gives 'cross' now and did not when row 'a' was stored; "
+            "table 'moods', index 'by_mood': the function returns 'cross' now, but did not when row 'a' was stored; "
             "it must be pure"
         )
         Moods.answers = []
@@ -501,7 +505,7 @@ def test_initializers_that_are_begun_or_finished_elsewhere() -> None:
             "table 'pods': initializer 'etcd' is pending; finish it, or choose another name"
         )
         assert told(InitializerError, lambda: txn[Accounts].finish_initializer("x")) == (
-            "table 'accounts': 'x' is no initializer; give what begin_initializer returned"
+            "table 'accounts': 'x' is no initializer; pass what begin_initializer returned"
         )
         assert told(InitializerError, lambda: txn[Accounts].finish_initializer(token)) == (
             "table 'accounts': initializer 'etcd' was begun on another table; finish it there"
@@ -512,7 +516,7 @@ def test_initializers_that_are_begun_or_finished_elsewhere() -> None:
 def test_a_watch_is_no_answer() -> None:
     watch = database().snapshot()[Pods].watch()
     assert told(TypeError, lambda: bool(watch)) == (
-        "a Watch has no truth value; ask watch.tripped, or watch.wait(timeout=0)"
+        "a Watch has no truth value; use watch.tripped or watch.wait(timeout=0)"
     )
 
 

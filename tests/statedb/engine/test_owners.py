@@ -15,7 +15,7 @@ from ._helpers import Host, Hosts, Port, Ports, in_a_thread, in_the_gap
 def test_an_owned_table_is_written_by_its_owner_alone():
     db = Database(Hosts, Ports)
     owner = db.own(Hosts, name="source kvstore")
-    with pytest.raises(TableOwned, match="'hosts' is written by its owner alone, 'source kvstore'"):
+    with pytest.raises(TableOwned, match="only the owner of table 'hosts', 'source kvstore', may write it"):
         db.write(Hosts)
     with pytest.raises(TableOwned):
         db.write(Ports, Hosts)

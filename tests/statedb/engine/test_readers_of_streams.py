@@ -22,7 +22,7 @@ def test_a_second_thread_that_reads_is_refused_while_the_first_one_waits(tables)
     first = threading.Thread(target=lambda: told.append(stream.next(timeout=60)))
     first.start()
     eventually(lambda: stream._waiting, "the first reader")
-    with pytest.raises(RuntimeError, match="another thread or task reads this change stream of pods"):
+    with pytest.raises(RuntimeError, match="another thread or task is reading this change stream of pods"):
         stream.next(timeout=0)
     put(db, Pod("b"))
     first.join()

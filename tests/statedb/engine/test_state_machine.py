@@ -642,7 +642,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
         kept = self.kept[number % len(self.kept)]
         wanted = TABLES if table is None else (table,)
         if any(isinstance(kept.snapshot._pins[each], StagedPin) for each in wanted):
-            with pytest.raises(ValueError, match="what a transaction has staged"):
+            with pytest.raises(ValueError, match="the staged rows of a transaction"):
                 self.db.changes(*wanted, since=kept.snapshot)
         elif table is None:
             self.followers.append(TablesFollower(self.db.changes(*TABLES, since=kept.snapshot), kept.model))

@@ -117,7 +117,7 @@ def test_a_watch_on_what_is_staged_trips_for_what_comes_after_the_state_before()
         assert not own.tripped
     assert own.tripped
     assert not other.tripped
-    with pytest.raises(ValueError, match="what a transaction has staged"):
+    with pytest.raises(ValueError, match="the staged rows of a transaction"):
         db.changes(Pods, since=snapshot)
 
 

@@ -1,4 +1,4 @@
-"""Reading one object: its fields into a struct, its metadata. Knows no kind."""
+"""Decodes one object: its fields to a struct, and its metadata. Knows no kind."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .._errors import DECODE_ERRORS, WireError
-from .._gojson import located, whole
+from .._gojson import located, replace_surrogates
 
 S = TypeVar("S", bound=msgspec.Struct)
 Pairs = tuple[tuple[str, str], ...]
@@ -16,7 +16,7 @@ Parts = Mapping[tuple[str, ...], type[msgspec.Struct]]
 
 
 class Metadata(msgspec.Struct, gc=False):
-    """What every object has; ``labels`` and ``annotations`` may be absent."""
+    """The metadata of every object. ``labels`` and ``annotations`` may be absent."""
 
     name: str = ""
     namespace: str = ""
@@ -25,10 +25,10 @@ class Metadata(msgspec.Struct, gc=False):
 
 
 def read(value: object, kind: type[S]) -> S:
-    """The fields of an object that a struct names. Raises WireError naming the field.
+    """The fields of an object that a struct declares. Raises WireError, which names the field.
 
-    The object is a plain value, or its JSON: that is decoded right into the struct, and where this fails (nulls and
-    halves of characters, mostly) by the way of the plain value, which has the same result.
+    The object is a plain value or its JSON. JSON is decoded directly to the struct. If that fails, mostly because of
+    nulls or surrogates, it is converted from its plain value, with the same result.
     """
     if isinstance(value, (bytes, msgspec.Raw)):
         try:
@@ -45,9 +45,9 @@ def read(value: object, kind: type[S]) -> S:
 
 
 def read_parts(value: object, kind: type[S], parts: Parts) -> tuple[S, list[str]]:
-    """What `read` gives, and what is wrong with items of some of its lists, which are left out then.
+    """The result of `read`, and the faults of bad items of some of its lists, which are left out.
 
-    ``parts`` gives the type of the items of each such list by its path. Raises WireError where the rest cannot be read.
+    ``parts`` maps the path of each such list to the type of its items. Raises WireError if the rest cannot be decoded.
     """
     try:
         return read(value, kind), []
@@ -66,7 +66,7 @@ def read_parts(value: object, kind: type[S], parts: Parts) -> tuple[S, list[str]
 def _without_bad_items(
     value: Any, path: tuple[str, ...], item: type[msgspec.Struct], field: str, faults: list[str]
 ) -> Any:
-    """A copy of a value (Any: JSON) whose list at a path has those items only that can be read."""
+    """A copy of a value (Any: JSON) without the items of the list at ``path`` that cannot be decoded."""
     if path:
         if not isinstance(value, dict) or path[0] not in value:
             return value
@@ -85,7 +85,7 @@ def _without_bad_items(
 
 
 def plain(value: Any) -> Any:
-    """An object that may be JSON as a plain value (Any: whatever it holds). Raises WireError."""
+    """The plain value of an object that may be JSON (Any: JSON). Raises WireError."""
     if not isinstance(value, (bytes, msgspec.Raw)):
         return value
     try:
@@ -96,59 +96,59 @@ def plain(value: Any) -> Any:
         raise WireError(f"not JSON: {error}") from None
 
 
-def named(metadata: Metadata) -> str:
-    """The object's name. Raises WireError if it has none."""
+def name_of(metadata: Metadata) -> str:
+    """The name of the object. Raises WireError if it has none."""
     if not metadata.name:
         raise WireError("metadata.name: name is unset")
     return metadata.name
 
 
 def namespace_of(text: str) -> str:
-    """The namespace of an object of a namespaced kind. One without is in ``default``, as for ``kubectl create``.
+    """The namespace of an object of a namespaced kind: ``default`` if it has none, as for ``kubectl create``.
 
-    An API server always names it; a manifest may leave it out.
+    An API server always sets it. A manifest may leave it out.
     """
     return text or "default"
 
 
 def pairs(mapping: Mapping[str, str]) -> Pairs:
-    """A mapping as rows hold it."""
+    """A mapping as in rows: pairs sorted by name."""
     return tuple(sorted(mapping.items()))
 
 
 def first_of(annotations: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    """The annotation of the first of several names that is there."""
+    """The first of several annotations that is present, or None."""
     return next((annotations[name] for name in names if name in annotations), None)
 
 
-def whole_texts(value: Any) -> Any:
-    """The value (Any: JSON or YAML) with halves of characters, which JSON can spell, as U+FFFD: so Go reads them."""
+def replace_surrogates_in(value: Any) -> Any:
+    """The value (Any: JSON or YAML) with each surrogate replaced by U+FFFD, as Go does."""
     if isinstance(value, str):
-        return value if value.isascii() else whole(value)
+        return value if value.isascii() else replace_surrogates(value)
     if isinstance(value, dict):
-        return {whole_texts(key): whole_texts(each) for key, each in value.items()}
+        return {replace_surrogates_in(key): replace_surrogates_in(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [whole_texts(each) for each in value]
+        return [replace_surrogates_in(each) for each in value]
     return value
 
 
 @cache
-def _decoder(kind: type[msgspec.Struct]) -> Any:  # Any: a cache cannot say that it gives what it is asked for
+def _decoder(kind: type[msgspec.Struct]) -> Any:  # Any: the type of a cache cannot depend on its argument
     return msgspec.json.Decoder(kind, strict=False).decode
 
 
 def _refuse_constant(name: str) -> Any:
-    raise WireError(f"the value is not JSON: {name} is no number")
+    raise WireError(f"the value is not JSON: {name} is not a number")
 
 
 def _cleaned(value: Any) -> Any:
-    """What ``whole_texts`` gives, without the fields that are null, which means they are absent.
+    """The value of ``replace_surrogates_in`` without null fields, because null means absent.
 
-    Written out for speed: most keys and most values are ASCII texts.
+    Inlined for speed: most keys and most values are ASCII text.
     """
     if isinstance(value, dict):
         return {
-            key if isinstance(key, str) and key.isascii() else whole_texts(key): each
+            key if isinstance(key, str) and key.isascii() else replace_surrogates_in(key): each
             if isinstance(each, str) and each.isascii()
             else _cleaned(each)
             for key, each in value.items()
@@ -156,4 +156,4 @@ def _cleaned(value: Any) -> Any:
         }
     if isinstance(value, list):
         return [_cleaned(each) for each in value]
-    return whole_texts(value) if isinstance(value, str) else value
+    return replace_surrogates_in(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""CiliumEndpoint and CiliumEndpointSlice: one row for every address."""
+"""CiliumEndpoint and CiliumEndpointSlice: one row for each address."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from .._errors import WireError
 from ..addresses import canonical
 from ..identities import HOST, REMOTE_NODE
 from ..partly import PartlyRead, readable_address
-from ._objects import Metadata, Parts, named, namespace_of, read_parts
+from ._objects import Metadata, Parts, name_of, namespace_of, read_parts
 
 _IdentityNumber = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 
@@ -56,7 +56,7 @@ class _Endpoint(msgspec.Struct, gc=False):
 class _CoreEndpoint(
     msgspec.Struct, rename={"named_ports": "named-ports", "service_account": "service-account"}, gc=False
 ):
-    """An endpoint of a slice: ``id`` is its security identity here."""
+    """An endpoint of a slice. ``id`` is its security identity."""
 
     name: str = ""
     id: _IdentityNumber = 0
@@ -73,14 +73,14 @@ class _Slice(msgspec.Struct, gc=False):
 
 
 def endpoint(value: object, cluster: str) -> tuple[Endpoint, ...]:
-    """The rows of a CiliumEndpoint, whose name is its pod's; none while it has no network.
+    """The rows of a CiliumEndpoint, which has the name of its pod. None until it has an address.
 
-    An address, or a named port, that cannot be read is left out (`PartlyRead`). Raises WireError where the rest cannot
-    be read, and where no address can: then the last good rows are better than none.
+    An address or named port that cannot be decoded is left out (`PartlyRead`). Raises WireError if the rest cannot be
+    decoded, or if no address can: the last good rows are better than none.
     """
     parts: Parts = {("status", "networking", "addressing"): _Addresses, ("status", "named-ports"): _Port}
     found, faults = read_parts(value, _Endpoint, parts)
-    pod = _Pod(cluster, namespace_of(found.metadata.namespace), named(found.metadata), found.status.identity.id)
+    pod = _Pod(cluster, namespace_of(found.metadata.namespace), name_of(found.metadata), found.status.identity.id)
     rows = _rows(pod, found.status, "status", faults)
     if faults and not rows:
         raise WireError("; ".join(faults))
@@ -88,13 +88,13 @@ def endpoint(value: object, cluster: str) -> tuple[Endpoint, ...]:
 
 
 def endpoint_slice_of_cilium(value: object, cluster: str) -> tuple[Endpoint, ...]:
-    """The rows of all endpoints of a CiliumEndpointSlice; of two with one address the last counts.
+    """The rows of all endpoints of a CiliumEndpointSlice. Of two endpoints with one address the last is used.
 
-    An endpoint or address that cannot be read costs only itself (`PartlyRead`). Raises WireError where the rest cannot
-    be read.
+    An endpoint or address that cannot be decoded is left out (`PartlyRead`). Raises WireError if the rest cannot be
+    decoded.
     """
     found, faults = read_parts(value, _Slice, {("endpoints",): _CoreEndpoint})
-    named(found.metadata)
+    name_of(found.metadata)
     rows: dict[EndpointKey, Endpoint] = {}
     for place, each in enumerate(found.endpoints):
         field = f"endpoints[{place}]"
@@ -102,12 +102,12 @@ def endpoint_slice_of_cilium(value: object, cluster: str) -> tuple[Endpoint, ...
             faults.append(f"{field}.name: name is unset")
             continue
         for row in _rows(_Pod(cluster, found.namespace, each.name, each.id), each, field, faults):
-            rows[row.key] = row  # the slice is one owner: its later entry is written over the earlier
+            rows[row.key] = row  # the slice is one owner: a later entry replaces an earlier one
     return PartlyRead.of(rows.values(), faults)
 
 
 class _Pod(msgspec.Struct, frozen=True, gc=False):
-    """Whose addresses they are."""
+    """The pod that the addresses belong to."""
 
     cluster: str
     namespace: str
@@ -116,13 +116,13 @@ class _Pod(msgspec.Struct, frozen=True, gc=False):
 
 
 def _rows(pod: _Pod, of: _Status | _CoreEndpoint, field: str, faults: list[str]) -> tuple[Endpoint, ...]:
-    """One row per address."""
+    """One row for each address."""
     ips = _ips(of.networking, field, faults)
     if not ips:
         return ()
     node = of.networking.node
     host_ip = (readable_address(node, faults, f"{field}.networking.node") or "") if node else ""
-    identity = REMOTE_NODE if pod.identity == HOST else pod.identity  # as read from etcd
+    identity = REMOTE_NODE if pod.identity == HOST else pod.identity  # as when read from etcd
     ports = tuple([NamedPort(port.name, port.port, port.protocol) for port in of.named_ports])
     return tuple(
         [
@@ -142,7 +142,7 @@ def _rows(pod: _Pod, of: _Status | _CoreEndpoint, field: str, faults: list[str])
 
 
 def _ips(networking: _Networking, field: str, faults: list[str]) -> list[str]:
-    """The addresses, in order, each once."""
+    """The addresses, in order, without duplicates."""
     ips: dict[str, None] = {}
     for place, pair in enumerate(networking.addressing):
         for name, text in (("ipv4", pair.ipv4), ("ipv6", pair.ipv6)):

@@ -1,4 +1,4 @@
-"""CiliumIdentity: the number is its name, the labels stand at top level."""
+"""CiliumIdentity: its name is the number, and its labels are a top-level field."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from statedb.catalog.identities import Identity
 from .. import labels
 from .._errors import WireError
 from ..identities import number, of_labels
-from ._objects import Metadata, named, read
+from ._objects import Metadata, name_of, read
 
 
 class _Identity(msgspec.Struct, rename={"security_labels": "security-labels"}, gc=False):
@@ -16,16 +16,16 @@ class _Identity(msgspec.Struct, rename={"security_labels": "security-labels"}, g
 
 
 def identity(value: object, cluster: str) -> Identity | None:
-    """The row of a CiliumIdentity, or None where it has no labels: that says nothing, so earlier rows stay.
+    """The row of a CiliumIdentity, or None if it has no labels: then earlier rows stay.
 
     Raises WireError.
     """
     found = read(value, _Identity)
-    numeric = number(named(found.metadata))
+    numeric = number(name_of(found.metadata))
     if not found.security_labels:
         return None
     try:
-        # Through the text of etcd and back: so a label that does not survive that is the same from both sources.
+        # Encode and decode as in etcd, so that labels that this changes are the same from both sources.
         of = labels.parse_list(labels.sorted_list(labels.from_map(found.security_labels)))
         return of_labels(cluster, numeric, of)
     except WireError as error:

@@ -4,7 +4,7 @@ import msgspec
 
 from statedb.catalog.namespaces import Namespace, NamespaceKey
 
-from ._objects import Metadata, named, pairs, read
+from ._objects import Metadata, name_of, pairs, read
 
 
 class _Namespace(msgspec.Struct, gc=False):
@@ -14,4 +14,4 @@ class _Namespace(msgspec.Struct, gc=False):
 def namespace(value: object, cluster: str) -> Namespace:
     """The row of a Namespace. Raises WireError."""
     metadata = read(value, _Namespace).metadata
-    return Namespace(NamespaceKey(cluster, named(metadata)), pairs(metadata.labels), pairs(metadata.annotations))
+    return Namespace(NamespaceKey(cluster, name_of(metadata)), pairs(metadata.labels), pairs(metadata.annotations))

@@ -1,4 +1,4 @@
-"""CiliumNode."""
+"""CiliumNode: one row for each node."""
 
 from collections.abc import Iterable
 
@@ -10,13 +10,13 @@ from .. import cidr
 from .._errors import WireError
 from ..addresses import ipv4_first
 from ..partly import PartlyRead, readable_address
-from ._objects import Metadata, first_of, named, pairs, read_parts
+from ._objects import Metadata, first_of, name_of, pairs, read_parts
 
 _WIREGUARD_KEY = ("network.cilium.io/wg-pub-key", "io.cilium.network.wg-pub-key")
 """The annotation, and its older name."""
 
 _NAMES = frozenset({"Hostname", "ExternalDNS", "InternalDNS"})
-"""Kinds of addresses that may be names. A name is left out: it is no address, and no fault either."""
+"""Address types whose value may be a name. A name is skipped: it is not an address, and not a fault."""
 
 
 class _Address(msgspec.Struct, gc=False):
@@ -61,14 +61,14 @@ class _Node(msgspec.Struct, gc=False):
 
 
 def node(value: object, cluster: str, cluster_id: int) -> tuple[Node, ...]:
-    """The row of a CiliumNode. An address or network that cannot be read is left out (`PartlyRead`).
+    """The row of a CiliumNode. An address or network that cannot be decoded is left out (`PartlyRead`).
 
-    Raises WireError where the rest cannot be read.
+    Raises WireError if the rest cannot be decoded.
     """
     found, faults = read_parts(value, _Node, {("spec", "addresses"): _Address})
     metadata, spec = found.metadata, found.spec
     row = Node(
-        key=NodeKey(cluster, named(metadata)),
+        key=NodeKey(cluster, name_of(metadata)),
         addresses=_addresses(spec.addresses, faults),
         pod_cidrs=_pod_cidrs(spec.ipam, faults),
         health_ips=_ips(spec.health, "spec.health", faults),

@@ -1,4 +1,4 @@
-"""CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy: kept as written, their label selectors read."""
+"""CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy: their rules as written, their label selectors parsed."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,14 +10,14 @@ from statedb.catalog.policies import Entity, Policy, PolicyKey, Requirement, Sel
 
 from .._errors import WireError
 from .._gojson import located
-from ._objects import Metadata, named, namespace_of, plain, read, whole_texts
+from ._objects import Metadata, name_of, namespace_of, plain, read, replace_surrogates_in
 
 CLUSTERWIDE = "CiliumClusterwideNetworkPolicy"
 
 _SUBJECTS = ("endpointSelector", "nodeSelector")
 _DIRECTIONS = ("ingress", "ingressDeny", "egress", "egressDeny")
 _PEERS = ("fromEndpoints", "toEndpoints", "fromNodes", "toNodes", "fromRequires", "toRequires")
-"""``fromRequires`` and ``toRequires`` are of releases up to 1.18."""
+"""``fromRequires`` and ``toRequires`` exist up to release 1.18."""
 _ENTITIES = ("fromEntities", "toEntities")
 ENTITIES = frozenset(
     {
@@ -37,7 +37,7 @@ ENTITIES = frozenset(
         "world-ipv6",
     }
 )
-"""The names that an entity may have (cilium/cilium pkg/policy/api/entity.go)."""
+"""The valid entities (cilium/cilium pkg/policy/api/entity.go)."""
 _WITH_VALUES = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
 
 
@@ -54,46 +54,46 @@ class _Expression(msgspec.Struct, gc=False):
 
 class _LabelSelector(msgspec.Struct, rename="camel", gc=False):
     match_labels: dict[str, str | None] | None = None
-    """A null is an empty text, as Go reads it."""
+    """A null is an empty text, as in Go."""
     match_expressions: list[_Expression] | None = None
 
 
 def policy(of: object) -> Policy:
-    """The row of a policy. Numbers and booleans must be such, not text: its rules are kept as they are.
+    """The row of a policy. Numbers and booleans must not be text, because the rules are kept as they are.
 
-    Raises WireError, also where it has no rule or a selector cannot be read.
+    Raises WireError, also if it has no rule or if a selector cannot be parsed.
     """
-    value = _whole(_mapping(plain(of), "the object"))
+    value = _without_surrogates(_mapping(plain(of), "the object"))
     found = read({"metadata": value.get("metadata"), "kind": value.get("kind")}, _Policy)
     namespace = "" if found.kind == CLUSTERWIDE else namespace_of(found.metadata.namespace)
     rules = list(_rules(value))
     if not rules:
-        raise WireError("spec: there is neither a spec nor specs")
+        raise WireError("spec: neither spec nor specs is set")
     return Policy(
-        PolicyKey(found.kind, namespace, named(found.metadata)),
+        PolicyKey(found.kind, namespace, name_of(found.metadata)),
         tuple([_canonical(rule, path) for path, rule in rules]),
         tuple([selector for path, rule in rules for selector in _selectors(path, rule)]),
         tuple([entity for path, rule in rules for entity in _entities(path, rule)]),
     )
 
 
-def _whole(value: dict[str, Any]) -> dict[str, Any]:
+def _without_surrogates(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = whole_texts(value)
+        found: dict[str, Any] = replace_surrogates_in(value)
     except RecursionError:
         raise WireError("the object is nested too deep") from None
     return found
 
 
 def _rules(value: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each rule with its place: the one of ``spec`` and those of ``specs``."""
+    """Each rule with its path: that of ``spec`` and those of ``specs``."""
     if value.get("spec") is not None:
         yield "spec", _mapping(value["spec"], "spec")
     yield from _mappings(value.get("specs"), "specs")
 
 
 def _selectors(path: str, rule: dict[str, Any]) -> Iterator[Selector]:
-    """The selectors of a rule: of whom it speaks, then with whom they may talk or not."""
+    """The selectors of a rule: first its subjects, then its peers."""
     for name in _SUBJECTS:
         if rule.get(name) is not None:
             yield _selector(rule[name], f"{path}.{name}")
@@ -111,7 +111,7 @@ def _entities(path: str, rule: dict[str, Any]) -> Iterator[Entity]:
                 for number, entity in enumerate(_array(traffic.get(name), f"{place}.{name}")):
                     where = f"{place}.{name}[{number}]"
                     if entity not in ENTITIES:
-                        raise WireError(f"{where}: {entity!r} is no entity; there are {', '.join(sorted(ENTITIES))}")
+                        raise WireError(f"{where}: {entity!r} is no entity; use one of {', '.join(sorted(ENTITIES))}")
                     yield Entity(where, entity)
 
 
@@ -128,10 +128,11 @@ def _selector(value: object, path: str) -> Selector:
 def _requirement(expression: _Expression, path: str) -> Requirement:
     with_values = _WITH_VALUES.get(expression.operator)
     if with_values is None:
-        raise WireError(f"{path}: operator {expression.operator!r} is none of {', '.join(_WITH_VALUES)}")
+        raise WireError(f"{path}: operator {expression.operator!r} is not one of {', '.join(_WITH_VALUES)}")
     values = tuple(sorted(set(expression.values or ())))
     if bool(values) is not with_values:
-        raise WireError(f"{path}: operator {expression.operator} takes {'some' if with_values else 'no'} values")
+        count = "at least one value" if with_values else "no values"
+        raise WireError(f"{path}: operator {expression.operator} takes {count}")
     return Requirement(expression.key, expression.operator, values)
 
 
@@ -147,7 +148,7 @@ def _mappings(value: object, path: str) -> Iterable[tuple[str, dict[str, Any]]]:
 
 
 def _array(value: object, path: str) -> list[Any]:
-    """A list, empty where there is none (Any: JSON)."""
+    """A list; empty if absent (Any: JSON)."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -156,7 +157,7 @@ def _array(value: object, path: str) -> list[Any]:
 
 
 def _canonical(rule: dict[str, Any], path: str) -> str:
-    """Compact JSON with sorted keys: equal rules, equal texts."""
+    """Compact JSON with sorted keys, so that equal rules have equal texts."""
     try:
         return json.dumps(rule, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:

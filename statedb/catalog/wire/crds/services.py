@@ -1,6 +1,6 @@
 """Service and EndpointSlice of Kubernetes.
 
-The two are joined by name: an EndpointSlice gives backends that count only while its service is there.
+The two are joined by name: the backends of an EndpointSlice are used only while its service exists.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from statedb.catalog.services import Frontend, Service, ServiceKey
 
 from .. import endpoint_slices as v2, services as v1
 from ..partly import PartlyRead, readable_address
-from ._objects import Metadata, first_of, named, namespace_of, pairs, read_parts
+from ._objects import Metadata, first_of, name_of, namespace_of, pairs, read_parts
 
 _GLOBAL = ("service.cilium.io/global", "io.cilium/global-service")
 _SHARED = ("service.cilium.io/shared", "io.cilium/shared-service")
@@ -84,15 +84,15 @@ class _Slice(msgspec.Struct, rename="camel", gc=False):
 
 
 def service(value: object, cluster: str, cluster_id: int) -> tuple[Service, ...]:
-    """The row of a Service; none where another proxy serves it (label ``service.kubernetes.io/service-proxy-name``).
+    """The row of a Service. None if another proxy serves it (label ``service.kubernetes.io/service-proxy-name``).
 
-    ``include_external``, ``shared`` and ``affinity`` are what the annotations say; a service that is not global has
-    none of the three. An address or port that cannot be read is left out (`PartlyRead`). Whether the namespace is
-    global does not matter here. Raises WireError where the rest cannot be read.
+    ``include_external``, ``shared`` and ``affinity`` come from the annotations, and are unset unless the service is
+    global. Whether the namespace is global is not considered here. An address or port that cannot be decoded is left
+    out (`PartlyRead`). Raises WireError if the rest cannot be decoded.
     """
     found, faults = read_parts(value, _Service, {("spec", "ports"): _ServicePort})
     metadata, spec = found.metadata, found.spec
-    key = ServiceKey(cluster, namespace_of(metadata.namespace), named(metadata))
+    key = ServiceKey(cluster, namespace_of(metadata.namespace), name_of(metadata))
     if _PROXY_NAME in metadata.labels:
         return ()
     ips = _cluster_ips(metadata, spec, faults)
@@ -113,18 +113,18 @@ def service(value: object, cluster: str, cluster_id: int) -> tuple[Service, ...]
 
 
 def endpoint_slice(value: object, cluster: str) -> tuple[Backend, ...]:
-    """The backends in an EndpointSlice; none where it is of no service of this cluster's own.
+    """The backends of an EndpointSlice. None if it belongs to no service of this cluster.
 
-    What Cilium's mesh controller made of another cluster's backends is not this cluster's own, nor is what another
-    proxy serves. An address, endpoint or port that cannot be read is left out (`PartlyRead`). Raises WireError where
-    the rest cannot be read.
+    Slices that Cilium's mesh controller has made from the backends of another cluster do not belong to this cluster,
+    nor do those that another proxy serves. An address, endpoint or port that cannot be decoded is left out
+    (`PartlyRead`). Raises WireError if the rest cannot be decoded.
     """
     found, faults = _read_slice(value, cluster, 0)
     return () if found is None else v2.backends_of(found, faults)
 
 
 def whole_endpoint_slice(value: object, cluster: str, cluster_id: int) -> tuple[Backend | EndpointSliceCopy, ...]:
-    """What `endpoint_slice` gives, and a copy of the slice behind it. Raises WireError."""
+    """The result of `endpoint_slice`, followed by a copy of the slice. Raises WireError."""
     found, faults = _read_slice(value, cluster, cluster_id)
     if found is None:
         return ()
@@ -135,15 +135,15 @@ def whole_endpoint_slice(value: object, cluster: str, cluster_id: int) -> tuple[
 
 
 def join(of: Service | None, slices: Iterable[tuple[Backend, ...]]) -> tuple[Backend, ...]:
-    """The backends of a service: those of all its slices, one row per layer 4 address; none without the service."""
+    """The backends of a service from all its slices, one row for each layer 4 address. None without the service."""
     return () if of is None else v1.merged(backend for each in slices for backend in each)
 
 
 def _read_slice(value: object, cluster: str, cluster_id: int) -> tuple[v2.EndpointSlice | None, list[str]]:
-    """The slice as etcd would hold it, and its faults; None where it is of no service of our own."""
+    """The slice as in etcd, and its faults. None if it belongs to no service of this cluster."""
     found, faults = read_parts(value, _Slice, {("endpoints",): _SliceEndpoint, ("ports",): _SlicePort})
     metadata = found.metadata
-    name, labels = named(metadata), metadata.labels
+    name, labels = name_of(metadata), metadata.labels
     if not labels.get(v2.SERVICE_NAME) or _PROXY_NAME in labels or labels.get(_MANAGED_BY) == _MESH_CONTROLLER:
         return None, []
     whole = v2.EndpointSlice(
@@ -173,19 +173,19 @@ def _copied(each: _SliceEndpoint) -> v2.SliceEndpoint:
 
 
 def _is_true(metadata: Metadata, names: tuple[str, ...], *, default: bool) -> bool:
-    """What an annotation says: any text but ``true``, in any case, is false."""
+    """The value of an annotation: everything except ``true``, in any case, is false."""
     text = first_of(metadata.annotations, names)
     return default if text is None else text.lower() == "true"
 
 
 def _affinity(metadata: Metadata) -> str:
-    """``local`` or ``remote``, in any case; every other text is none."""
+    """``local`` or ``remote``, in any case. Empty for every other value."""
     text = (first_of(metadata.annotations, _AFFINITY) or "").lower()
     return text if text in _SIDES else ""
 
 
 def _cluster_ips(metadata: Metadata, spec: _Spec, faults: list[str]) -> list[str]:
-    """The addresses of the service in its cluster; a headless one has none."""
+    """The addresses of the service in its cluster. A headless service has none."""
     if _HEADLESS in metadata.labels or spec.cluster_ip.lower() == _NO_ADDRESS:
         return []
     texts, field = (

@@ -82,7 +82,7 @@ def test_a_list_of_tables_is_no_table_and_the_error_says_so():
     db = Database(Pods)
     uses = (db.write, db.changes, lambda table: db.snapshot()[table], lambda table: db.wait_initialized(table))
     for use in uses:
-        with pytest.raises(UnknownTable, match=r"\[.*Pods.*\] is no table; .*\(tables: pods\)"):
+        with pytest.raises(UnknownTable, match=r"\[.*Pods.*\] is not a table; .*\(tables: pods\)"):
             use([Pods])
 
 

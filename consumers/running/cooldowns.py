@@ -1,4 +1,4 @@
-"""Keys for which nothing may begin for a while: until a time, and until a view is new enough. Pure."""
+"""Keys for which no operation may start yet: before a time, and before a view is recent enough. Pure."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ View = Callable[[Snapshot], bool]
 log = logging.getLogger("statedb.consumers")
 
 
-class Rests(Generic[K]):
-    """Keys at rest.
+class Cooldowns(Generic[K]):
+    """The keys that wait.
 
-    >>> rests = Rests[str]()
-    >>> rests.add("a", 5.0, None, 0.0); rests.over(4.0, None), rests.over(5.0, None)
+    >>> cooldowns = Cooldowns[str]()
+    >>> cooldowns.add("a", 5.0, None, 0.0); cooldowns.over(4.0, None), cooldowns.over(5.0, None)
     ([], ['a'])
     """
 
     def __init__(self) -> None:
-        """None is at rest."""
+        """No key waits."""
         self.gave_up = 0
-        """How many views did not become new enough in time."""
+        """The number of views that did not become recent enough in time."""
         self._until = Timers[K]()
         self._views: dict[K, tuple[View, float]] = {}
 
     def __contains__(self, key: K) -> bool:
-        """Whether it is at rest."""
+        """Whether the key waits."""
         return key in self._until or key in self._views
 
     @property
     def next_due(self) -> float | None:
-        """When the next one may be over, if no view changes before. Cost: all views that are waited for."""
+        """When the next wait may be over, if no view changes before. Cost: O(views that are waited for)."""
         ends = [end for key, (_, end) in self._views.items() if key not in self._until]
         first = self._until.next_due
         return min([*ends, *([] if first is None else [first])], default=None)
 
     def add(self, key: K, until: float, view: View | None, view_until: float) -> None:
-        """Nothing for this key before ``until``; nor before ``view`` holds, but for that up to ``view_until``."""
+        """Let a key wait until ``until``, and until ``view`` holds, but for the view no longer than ``view_until``."""
         self._until.set(key, until)
         if view is not None:
             self._views[key] = (view, max(until, view_until))
 
     def over(self, now: float, seen: Snapshot) -> list[K]:
-        """The keys whose rest is over; they are not at rest any more. Cost: what is due, and all views."""
+        """Remove and return the keys whose wait is over. Cost: O(keys that are due, and all views)."""
         over: list[K] = []
         while (key := self._until.pop_due(now)) is not None:
             if key not in self._views:
@@ -67,5 +67,5 @@ def _holds(view: View, seen: Snapshot) -> bool:
     try:
         return bool(view(seen))
     except FAILURES:
-        log.exception("what says whether a view is new enough failed; it is taken for new enough")
+        log.exception("the view of an Again failed; it is taken as recent enough")
         return True

@@ -1,4 +1,6 @@
-"""Which objects the rows of other tables concern: an object is worked on when one of those changes. Knows no rows."""
+"""Maps rows of other tables to the objects that they concern, which are processed when such a row changes. Knows no
+rows.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +14,26 @@ from .follower import AnyTable
 from .steps import FAILURES
 
 KeysOf = Callable[[Snapshot, Any], Iterable[Any]]
-"""The keys of the objects that a row of another table concerns, from the row and the state it is in."""
+"""The keys of the objects that a row of another table concerns, from a snapshot and the row."""
 
 log = logging.getLogger("statedb.consumers")
 
 
-class Also:
-    """For each row of the other tables the keys that it concerned last, so that those are told that lose it."""
+class RelatedRows:
+    """Remembers, for each row of the other tables, the keys that it concerned last, so that these are processed as
+    well.
+    """
 
     def __init__(self, functions: Mapping[AnyTable, KeysOf]) -> None:
-        """By table, the function that gives the keys."""
+        """``functions``: for each table, the function that returns the keys."""
         self.tables = tuple(functions)
         self.errors = 0
-        """How many rows a function failed for."""
+        """The number of rows for which a function has failed."""
         self._functions = functions
         self._keys: dict[AnyTable, dict[Any, tuple[Any, ...]]] = {table: {} for table in functions}
 
-    def concerned(self, batch: TablesBatch) -> dict[Any, None]:
-        """The keys that changed rows concern now or did before, each once, in order of the changes."""
+    def concerned_keys(self, batch: TablesBatch) -> dict[Any, None]:
+        """The keys that changed rows concern now or concerned before, each once, in order of the changes."""
         concerned: dict[Any, None] = {}
         for table, known in self._keys.items():
             for change in batch[table]:
@@ -42,10 +46,10 @@ class Also:
         return concerned
 
     def _keys_of(self, table: AnyTable, snapshot: Snapshot, row: Any) -> tuple[Any, ...]:
-        """A function that fails costs only this row: it concerns nothing."""
+        """The keys of a row. If the function fails, this row concerns no object; others are not affected."""
         try:
             return tuple(dict.fromkeys(self._functions[table](snapshot, row)))
         except FAILURES:
             self.errors += 1
-            log.exception("the keys that a row of %r concerns are not known: %r", table.name, table.key_of(row))
+            log.exception("the function for the keys of a row of %r failed: row %r", table.name, table.key_of(row))
             return ()
