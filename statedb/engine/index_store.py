@@ -116,7 +116,7 @@ class IndexStore:
     def all_stand(self, column: list[Keys], old_column: list[Keys], primaries: list[Key]) -> bool:
         """Whether each row that is to leave a key is there. It is, if the index function is pure."""
         for keys, old, primary in zip(column, old_column, primaries):
-            if keys != old and False in [self.names(key, primary) for key in old]:
+            if keys != old and False in [self.has(key, primary) for key in old]:
                 return False
         return True
 
