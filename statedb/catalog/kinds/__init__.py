@@ -1,4 +1,4 @@
-"""Rows with typed fields for the resources of Kubernetes that most programs read, each with its table and indexes.
+"""Rows with typed fields for the resources of Kubernetes that most programs read, each with its table and indexes::
 
     source = kubernetes.resources(db, kinds.Pods, kinds.Deployments)
     for pod in db.snapshot()[kinds.Pods.by_node]["node-1"]:
