@@ -17,26 +17,26 @@ _TIMEOUT_S = 1.0
 
 
 def script(shell: str, command: click.Command) -> str:
-    """What ``eval "$(statedb completion bash)"`` reads."""
+    """The script for ``eval "$(statedb completion bash)"``."""
     kind = get_completion_class(shell)
     assert kind is not None
     return kind(command, {}, "statedb", "_STATEDB_COMPLETE").source()
 
 
 def tables(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Names of tables."""
+    """The names of tables that begin with ``begun``."""
     return [name for each in _described(context) if (name := each["name"]).startswith(begun)]
 
 
 def indexes(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Names of the indexes of the table that was named before."""
-    wanted = context.params.get("table") or next(iter(context.args), None)  # click stops where a value is missing
+    """The names of the indexes of the table in the command that begin with ``begun``."""
+    wanted = context.params.get("table") or next(iter(context.args), None)  # click stops at a missing value
     found = [index["name"] for each in _described(context) if each["name"] == wanted for index in each["indexes"]]
     return [name for name in found if name.startswith(begun)]
 
 
 def keys(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Keys of the table that was named before, with slashes; as far as they begin like that."""
+    """Keys of the table in the command that begin with ``begun``, with slashes."""
     table = context.params.get("table")
     given: Any = context.params.get("key")
     if not table or given:
@@ -53,7 +53,7 @@ def _described(context: click.Context) -> list[dict[str, Any]]:
 
 
 def _ask(context: click.Context, path: str, parameters: list[tuple[str, str]]) -> dict[str, Any]:
-    """What the agent answers; nothing where it does not: completion must not print errors."""
+    """The response of the agent. Empty after any error, because completion must not print errors."""
     try:
         return dict(agents.agent(options_given(context, agents.NAMES), _TIMEOUT_S).json(path, parameters))
     except AgentError:
