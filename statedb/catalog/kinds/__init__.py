@@ -1,4 +1,4 @@
-"""Typed rows for the common resources of Kubernetes, each with a table and indexes.
+"""Typed rows for the common resources of Kubernetes, each with a table and indexes::
 
     source = kubernetes.resources(db, kinds.Pods, kinds.Deployments)
     for pod in db.snapshot()[kinds.Pods.by_node]["node-1"]:
