@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp stress \
+.PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp bench-watchers stress \
         test-lowest test-freethreaded mutants faults faults-told soak kube-apiserver helm cilium screenshots clean
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-report   the same at 40 000 rows, written into docs/performance.md"
 	@echo "make bench-million  beside the Go original at 1 000 000 rows, written there too; some ten minutes"
 	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
+	@echo "make bench-watchers   the API server with 1 000 agents' watches connected, written there too; 10 minutes, needs Go"
 	@echo "make stress   the long forms of the randomised tests"
 	@echo "make faults   every fault at every backend, written into docs/faults.md; some 20 minutes, needs Go once"
 	@echo "make faults-told   what log, metrics and alerts tell of each fault, into docs/monitoring.md; 10 minutes, needs promtool"
@@ -146,6 +147,9 @@ bench-million: $(VENV)/.bench
 bench-cfp: $(VENV)/.bench kube-apiserver
 	mkdir -p build && rm -f build/cfp44774.jsonl
 	$(BIN)/python -m benchmarks.cfp44774 --json build/cfp44774.jsonl --report
+
+bench-watchers: $(VENV)/.bench kube-apiserver
+	$(BIN)/python -m benchmarks.cfp44774.connected --report
 
 stress: $(VENV)/.dev
 	STATEDB_SEARCH=1 $(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600

@@ -46,30 +46,30 @@ def table_of_plan(result: Result) -> str:
         ("pods a second", f"{plan.pods_a_second:g}", "100"),
         ("cycles of creation and deletion", plan.cycles, "3"),
     ]
-    return _table(("", "here", "CFP"), [tuple(map(str, row)) for row in rows])
+    return table(("", "here", "CFP"), [tuple(map(str, row)) for row in rows])
 
 
 def table_of_modes(crd: Result, mesh: Result) -> str:
     """Both modes side by side."""
     rows = [
-        ("watches open for offloaded kinds", _whole(crd.offloaded_watches), _whole(mesh.offloaded_watches)),
-        ("watches open in all", _whole(sum(crd.watches.values())), _whole(sum(mesh.watches.values()))),
-        ("watch events sent, offloaded kinds", _whole(crd.offloaded_events), _whole(mesh.offloaded_events)),
-        ("API server, CPU", _cores(crd.server_cpu_s / crd.seconds), _cores(mesh.server_cpu_s / mesh.seconds)),
+        ("watches open for offloaded kinds", whole(crd.offloaded_watches), whole(mesh.offloaded_watches)),
+        ("watches open in all", whole(sum(crd.watches.values())), whole(sum(mesh.watches.values()))),
+        ("watch events sent, offloaded kinds", whole(crd.offloaded_events), whole(mesh.offloaded_events)),
+        ("API server, CPU", cores(crd.server_cpu_s / crd.seconds), cores(mesh.server_cpu_s / mesh.seconds)),
         ("API server, resident memory, p50", _megabytes(crd, "API server"), _megabytes(mesh, "API server")),
         ("API server, writes, p50 / p99", _latency(crd), _latency(mesh)),
         ("publisher, CPU p50 / p99", "", _quantiles(mesh, "publisher")),
         ("publisher, resident memory, p50", "", _megabytes(mesh, "publisher")),
         ("its etcd, CPU p50 / p99", "", _quantiles(mesh, "mesh etcd")),
         ("its etcd, resident memory, p50", "", _megabytes(mesh, "mesh etcd")),
-        ("an agent, CPU, mean", _cores(_mean_of_agents(crd)), _cores(_mean_of_agents(mesh))),
+        ("an agent, CPU, mean", cores(_mean_of_agents(crd)), cores(_mean_of_agents(mesh))),
         ("an agent, resident memory, p50", _megabytes(crd, "agent 0"), _megabytes(mesh, "agent 0")),
         ("pod known to another agent, p50", _delay(crd.delays.p50), _delay(mesh.delays.p50)),
         ("p90", _delay(crd.delays.p90), _delay(mesh.delays.p90)),
         ("p99", _delay(crd.delays.p99), _delay(mesh.delays.p99)),
         ("p50, from the API server's yes on", _delay(crd.delays.accepted_p50), _delay(mesh.delays.accepted_p50)),
-        ("pods that an agent did not see", _whole(crd.delays.unseen), _whole(mesh.delays.unseen)),
-        ("addresses left after all was deleted", _whole(crd.left_behind), _whole(mesh.left_behind)),
+        ("pods that an agent did not see", whole(crd.delays.unseen), whole(mesh.delays.unseen)),
+        ("addresses left after all was deleted", whole(crd.left_behind), whole(mesh.left_behind)),
     ]
     share = mesh.offloaded_events / crd.offloaded_events
     most = _MOST / crd.plan.agents
@@ -77,7 +77,7 @@ def table_of_modes(crd: Result, mesh: Result) -> str:
         f"Watch events of offloaded kinds: {share:.4f} of those of CRD mode; at most 1 publisher / {crd.plan.agents} "
         f"agents x {_MOST} = {most:.4f}{'' if share <= most else ' (**missed**)'}."
     )
-    return _table(("", "CRD mode", "mesh mode"), rows) + "\n\n" + said
+    return table(("", "CRD mode", "mesh mode"), rows) + "\n\n" + said
 
 
 def table_of_nodes(crd: Result, mesh: Result) -> str:
@@ -93,15 +93,15 @@ def table_of_nodes(crd: Result, mesh: Result) -> str:
         rows.append(
             (
                 f"{nodes:,}".replace(",", " "),
-                _whole(events * nodes / seconds),
-                _whole(mesh.offloaded_events / mesh.seconds),
+                whole(events * nodes / seconds),
+                whole(mesh.offloaded_events / mesh.seconds),
                 f"{fewer:.2%}",
-                f"{_whole(watches * nodes)} / {_whole(mesh.offloaded_watches)}",
-                _cores(cpu_of_agent * nodes),
+                f"{whole(watches * nodes)} / {whole(mesh.offloaded_watches)}",
+                cores(cpu_of_agent * nodes),
             )
         )
     heads = ("nodes", "events a second, CRD", "mesh", "fewer", "watches CRD / mesh", "API server's CPU saved")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def table_of_limits(results: Iterable[Result]) -> str:
@@ -113,7 +113,7 @@ def table_of_limits(results: Iterable[Result]) -> str:
             _delay(each.delays.p50),
             _delay(each.delays.p90),
             _delay(each.delays.p99),
-            _whole(each.queue_most),
+            whole(each.queue_most),
             "longer than 10 s" if each.drained_s is None else f"{each.drained_s:.1f} s",
             f"{each.delays.unseen / each.delays.count:.1%}",
         )
@@ -129,19 +129,22 @@ def table_of_limits(results: Iterable[Result]) -> str:
         "drained after",
         "not seen in time",
     )
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _whole(value: float) -> str:
+def whole(value: float) -> str:
+    """A number without its fraction."""
     return f"{value:,.0f}".replace(",", " ")
 
 
-def _cores(value: float) -> str:
+def cores(value: float) -> str:
+    """Cores in use."""
     return f"{value:.3f} cores"
 
 

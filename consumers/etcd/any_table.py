@@ -12,13 +12,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from consumers.running.follower import Failure, follow
+from consumers.running.follower import Failure, Follower
 from consumers.running.steps import describe
-from statedb import ChangeBatch, Database, Table
+from statedb import ChangeBatch, Database, Snapshot, Table
+from statedb.catalog import Sources
 from statedb.catalog.wire import published
 
 from .options import WriterOptions
 from .rules import Rules
+from .source_doubt import SourceDoubt
 from .store import Connect
 from .tables_to_etcd import TablesToEtcd
 from .unwritten import UnwrittenRows
@@ -37,7 +39,8 @@ class TableToEtcd(TablesToEtcd):
 
     It connects once the table is initialized, writes the rows, deletes the keys that have no row, and then writes the
     canary of the table. Its heartbeat shows readers that it works. A row whose delete the source withholds stays in the
-    etcd too. All keys are attached to leases. A lost key is written again.
+    etcd too. While a source of the table is not synced, the heartbeat says so, and keys without a row stay: another
+    process may know more. All keys are attached to leases. A lost key is written again.
 
     A row that cannot be encoded as JSON, or that the etcd refuses, is skipped: its old value stays, and `health` and
     the table ``Unwritten`` name it.
@@ -52,10 +55,12 @@ class TableToEtcd(TablesToEtcd):
         *,
         prefix: str = published.PREFIX,
         owns: Callable[[R], bool] | None = None,
+        cluster: str | None = None,
     ) -> None:
         """Not yet started. ``connect`` returns a new connection at each call. Raises ValueError for a wrong prefix.
 
-        ``owns`` decides which rows are written; all if None.
+        ``owns`` decides which rows are written; all if None. ``cluster`` is the one whose source fills these rows; any
+        cluster if None.
         """
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} must end with a slash, or it takes the keys of others as well")
@@ -66,6 +71,7 @@ class TableToEtcd(TablesToEtcd):
         self._is_complete = False
         self._refused: dict[Hashable, tuple[str, str]] = {}
         self._protected: frozenset[str] = frozenset()
+        self._source_doubt = SourceDoubt(db, (table,), cluster)
         name = f"table {table.name} to etcd"
         self._unwritten = UnwrittenRows(db, name)
         self._writer = EtcdWriter(
@@ -76,12 +82,21 @@ class TableToEtcd(TablesToEtcd):
                 may_delete=self._may_delete,
                 rank=lambda key: int(key == self._canary),
                 heartbeat=published.heartbeat(prefix, table.name),
+                doubt=self._source_doubt,
             ),
             options,
             name=f"etcd writer of {self._folder.removesuffix('/')}",
             report=lambda _: self._report_unwritten(),
         )
-        self._follower = follow(db, table, apply=self._apply, name=name, report=self._on_failure)
+        self._follower = Follower(
+            db,
+            (table,),
+            self._apply,
+            name=name,
+            maintain=self._maintain,
+            woken_by=(Sources,) if Sources in db.tables else (),
+            report=self._on_failure,
+        )
 
     @property
     def health(self) -> str:
@@ -114,12 +129,17 @@ class TableToEtcd(TablesToEtcd):
         if before != self._refused:
             self._protected = frozenset([name for name, _ in self._refused.values()])
             self._report_unwritten()
-        if self._is_complete:
-            self._writer.review()
-        else:
+        if not self._is_complete:
             self._is_complete = True
+            self._source_doubt.advance(batch.snapshot)
             self._writer.mark(self._canary)
             self._writer.start()  # not earlier: a renewed lease tells readers that everything is written again
+
+    def _maintain(self, applied: Snapshot) -> None:
+        """All rows up to this state are with the writer: now what the source says of them counts."""
+        if self._source_doubt.advance(applied):
+            self._writer.beat()
+        self._writer.review()
 
     def _on_failure(self, failure: Failure | None) -> None:
         """While the table cannot be followed, the content of the etcd is out of date."""
@@ -132,7 +152,7 @@ class TableToEtcd(TablesToEtcd):
 
     def _may_delete(self, name: str) -> bool:
         """Whether a key without a row may be deleted. Called on the writer's thread."""
-        return self._is_complete and name not in self._protected
+        return self._is_complete and name not in self._protected and not self._source_doubt()
 
     def _report_unwritten(self) -> None:
         errors = dict(list(self._refused.values()))

@@ -87,6 +87,17 @@ class Desired:
             for key in self._marks:
                 self.mark(key)
 
+    def withdraw_marks(self, present: Present) -> None:
+        """Keys that stood are gone: delete the marks before anything is written, and write them once more after all."""
+        with self.lock:
+            self.mark_again()
+            self.delete_first([key for key in self._marks if key in present])
+
+    def deletes_first(self, present: Present) -> bool:
+        """Whether keys exist that are to be deleted before anything else."""
+        with self.lock:
+            return any(key in present for key in self._to_delete_first)
+
     def delete(self, key: str) -> None:
         """The key should not exist."""
         with self.lock:
@@ -134,7 +145,11 @@ class Desired:
     # --- for the writer -----------------------------------------------------------------------------------------------
 
     def load(self, present: Present) -> None:
-        """Queue all keys for a new connection, where ``present`` is the content. Refused keys are tried again."""
+        """Queue all keys for a new connection, where ``present`` is the content. Refused keys are tried again.
+
+        If a key that should have a value is not there, the marks that stand say what is not true, and are withdrawn.
+        Readers take the mark of a writer that gives a sign of life for its word.
+        """
         with self.lock:
             self._unwanted.intersection_update(present.names())
             self._unclaimed.clear()
@@ -144,7 +159,10 @@ class Desired:
             self._queue = dict.fromkeys(sorted([*self._values, *self._unwanted], key=self._rank))
             left = [key for key in present.names() if key not in self and key not in self._unwanted]
             self._queue.update(dict.fromkeys(sorted(left, key=self._rank, reverse=True)))
-            self.mark_again()
+            if all(key in present for key in self._values):
+                self.mark_again()
+            else:
+                self.withdraw_marks(present)
 
     def stand_by(self, present: Present) -> None:
         """Another process writes: do nothing until the next `load`."""

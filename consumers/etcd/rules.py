@@ -18,6 +18,10 @@ def _all_in_one(_: str) -> str:
     return ""
 
 
+def _none() -> str:
+    return ""
+
+
 def _equal(_: str) -> int:
     return 0
 
@@ -34,9 +38,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     ``rank(key)``: the order of keys that are written together. Lower ranks are put first and deleted last, and no
     transaction has keys of two ranks. ``delete_first(key, value, present)``: keys to delete before this one is put.
 
-    ``heartbeat``: a key to which the time is written while the writer is healthy; none if empty. ``prepare(store)`` is
-    called on each new connection, before anything is read; an exception ends the connection. ``periodic(store)`` is
-    called then too, and again after the number of seconds that it returns.
+    ``heartbeat``: a key to which the time is written while the writer is healthy; none if empty. ``doubt()``: why the
+    keys may not be the present state, for readers; it is written after the time.
+
+    ``prepare(store)`` is called on each new connection, before anything is read; an exception ends the connection.
+    ``periodic(store)`` is called then too, and again after the number of seconds that it returns.
     """
 
     prefixes: tuple[str, ...]
@@ -46,5 +52,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     rank: Callable[[str], int] = _equal
     delete_first: Callable[[str, bytes, Present], Iterable[str]] | None = None
     heartbeat: str = ""
+    doubt: Callable[[], str] = _none
     prepare: Callable[[Store], None] | None = None
     periodic: Callable[[Store], float] | None = None

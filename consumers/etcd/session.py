@@ -15,7 +15,7 @@ from .options import WriterOptions
 from .pacing import Pace
 from .present import Present
 from .rules import Rules
-from .store import DELETE, Event, Store, decode, encode
+from .store import DELETE, Event, Store, beat_value, decode, encode
 from .watching import OwnKeysWatch
 from .writer_state import WriterState
 
@@ -211,14 +211,20 @@ class Session:
             self._periodic_at = now + self._rules.periodic(self._store)
         if now >= self._renew_at:
             self._renew()
+        self._repair_due(now)
+        self._blocked.unblock_due(now)
+        if self._writer_state.beat.is_set():
+            self._writer_state.beat.clear()
+            self._beat_at = 0.0
+        if self._rules.heartbeat and now >= self._beat_at:
+            self._write_heartbeat(now)
+
+    def _repair_due(self, now: float) -> None:
         while (key := self._writer_state.repairs.pop_due(now)) is not None:
             if key == self._rules.heartbeat:
                 self._beat_at = 0.0
             else:
                 self._desired.recheck([key])
-        self._blocked.unblock_due(now)
-        if self._rules.heartbeat and now >= self._beat_at:
-            self._write_heartbeat(now)
 
     def _renew(self) -> None:
         """Renew all leases that have keys, including those of an earlier or another process."""
@@ -231,15 +237,15 @@ class Session:
         if lost:
             log.warning("%d keys were lost with their lease and are written anew", len(lost))
             self._desired.recheck(lost)
-            self._desired.mark_again()
+            self._desired.withdraw_marks(self.present)
             self._beat_at = 0.0
         self._writer_state.repairs.drop_quiet(self._clock())
 
     def _write_heartbeat(self, now: float) -> None:
-        """Write the heartbeat, unless the published state is out of date."""
+        """Write the heartbeat, unless the published state is out of date, or keys stand that are to go first."""
         self._beat_at = now + 1.0  # unless it is written
-        if not self.stuck_s and now >= self._puts_at:
-            self._commit([Operation(self._rules.heartbeat, self._now())])
+        if not self.stuck_s and now >= self._puts_at and not self._desired.deletes_first(self.present):
+            self._commit([Operation(self._rules.heartbeat, beat_value(self._now(), self._rules.doubt()))])
             if self._rules.heartbeat in self.present:
                 self._beat_at = now + self._options.heartbeat_s
 
@@ -272,11 +278,7 @@ class Session:
     def _prepare_mark(self) -> None:
         """Queue lost keys and renew all leases before a mark is written: the mark must not outlive any other key."""
         self._renew()
-        while (key := self._writer_state.repairs.pop_due(math.inf)) is not None:
-            if key == self._rules.heartbeat:
-                self._beat_at = 0.0
-            else:
-                self._desired.recheck([key])
+        self._repair_due(math.inf)
 
     def _choose(self, *, puts_too: bool) -> list[Operation]:
         """The next operations. Keys that need none leave the queue."""
@@ -377,7 +379,7 @@ class Session:
                 value, lease = values[each.key]
                 self.present.put(each.key, value, lease, revision)
         done = [each for each in part if each.key != self._rules.heartbeat]
-        self._initial_keys_left.difference_update([each.key for each in done])
+        self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
         self._desired.written(done, self.present, self._leases.is_good)
 
     def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:

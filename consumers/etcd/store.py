@@ -138,6 +138,11 @@ def decode(key: bytes) -> str:
     return key.decode("utf-8", "surrogateescape")
 
 
+def beat_value(time_value: bytes, doubt: str) -> bytes:
+    """The value of a heartbeat: a time, and behind it why the keys may not be the present state, if they may not."""
+    return time_value if not doubt else time_value + b" " + doubt.encode()
+
+
 def time_value(seconds: float) -> bytes:
     """A time in Unix seconds, in the format that Cilium writes."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)).encode()

@@ -143,6 +143,11 @@ class EtcdWriter:
         elif self._outdated is None:
             self._outdated = (reason, self._clock())
 
+    def beat(self) -> None:
+        """Write the heartbeat now: the rules' ``doubt`` has changed."""
+        self._writer_state.beat.set()
+        self._writer_state.wake.set()
+
     # --- for its owner ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:

@@ -25,3 +25,4 @@ class WriterState:
         self.counts: Counter[str] = Counter()
         self.wake = threading.Event()
         self.stop = threading.Event()
+        self.beat = threading.Event()

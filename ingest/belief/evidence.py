@@ -57,6 +57,7 @@ class Canaries(Enum):
     NOT_USED = "the writer has none"
     PRESENT = "they are there at the revision of the answer"
     MISSING = "one is not there"
+    OUTDATED = "one is that of before, and the server has lost a part of its history"
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,7 +130,8 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         # A replica shares no history with the one we knew. Its canary says that it is complete, its writer that it is
-        # not the leftover of a program that died weeks ago.
+        # not the leftover of a program that died weeks ago. The canary of a backup says nothing of what was lost, and
+        # the writer acts before it has written that again.
         "its writer lives and says that all is there",
         allow=True,
         absence=_LISTED_WITHOUT,

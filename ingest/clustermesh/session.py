@@ -256,6 +256,7 @@ class ClusterSource(EtcdSource):
     def listed(self, prefixes: Iterable[Prefix]) -> None:
         """Check canaries again. When everything is listed, clear the feeds that the cluster does not announce."""
         for prefix in prefixes:
+            self._writers.listed(prefix.feed)
             prefix.due = not self.may_list(prefix)
         if not any(prefix.due for prefix in self._keyspace.prefixes.values()):
             self._clear_unannounced()

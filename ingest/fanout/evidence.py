@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from statedb.catalog.wire import published
+
 from ..belief import History
 from ..etcd import PUT, Client, Header, WatchEvent
 from ..keyspace import judging
@@ -24,11 +26,13 @@ class TableEvidence:
         (self.canary,) = prefix.kind.canaries
         self.writers = Writers(heartbeat_timeout_s, lease_time_s)
         self._leases = judging.LeaseChecks()
+        self._doubt = ""
 
     def connect(self, client: Client, now: float) -> tuple[Header, Mapping[bytes, int]]:
         """Begin a connection with the heartbeat. Returns the header, and the revision from which to watch the key."""
         found = allowed(self.heartbeat, partial(client.get, self.heartbeat))
         self.writers.connected(found.header.cluster_id, found.kv, now)
+        self._doubt = "" if found.kv is None else published.doubt_of(found.kv.value)
         self._leases = judging.LeaseChecks()
         return found.header, {self.heartbeat: found.header.revision + 1}
 
@@ -45,6 +49,7 @@ class TableEvidence:
         if event.kv.key == self.heartbeat:
             if event.type == PUT:
                 self.writers.beat(event.kv, now)
+                self._doubt = published.doubt_of(event.kv.value)
         elif event.type == PUT:
             self.writers.canary_found(event.kv, now, self._parts, written=True)
         else:
@@ -66,6 +71,8 @@ class TableEvidence:
             return "stale" if self.prefix.listed else "syncing", missing
         if self.writers.is_silent(now):
             return "stale", self.writers.describe_silence(now)
+        if self._doubt:
+            return "stale", f"at its writer the table is {self._doubt}"
         return "synced", self._leases.warning
 
     @property

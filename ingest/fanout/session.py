@@ -151,6 +151,7 @@ class FanoutSource(EtcdSource):
     def listed(self, prefixes: Iterable[Prefix]) -> None:
         """A list is repeated if the canary is gone by now."""
         for prefix in prefixes:
+            self._writers(prefix).listed(prefix.feed)
             prefix.due = not self.may_list(prefix)
 
     def on_other(self, batch: WatchBatch) -> None:

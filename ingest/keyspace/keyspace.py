@@ -92,6 +92,8 @@ class Keyspace:
     def history(self, client: Client, header: Header) -> tuple[History, str]:
         """Whether this server continues the history that we know; and if not, what differs."""
         if not self.lineage.known:
+            if self._reflector.has_inherited:
+                return History.UNPROVEN, "it is not known which etcd the earlier rows came from"
             return History.NONE, ""
         broken = self.lineage.broken_by(header)
         if broken:

@@ -19,12 +19,13 @@ _RENEWAL_SLACK_S = 2.0
 class _Part:
     """What the writer of one feed has done since the last doubt began."""
 
-    __slots__ = ("absence", "changes", "renewed", "watch")
+    __slots__ = ("absence", "accepted", "changes", "renewed", "watch")
 
     def __init__(self, lease_time_s: float) -> None:
         self.watch = WriterWatch(lease_time_s)
         self.renewed: set[bytes] = set()
         self.absence = Absence.LISTED_WITHOUT
+        self.accepted = False
         self.changes = 0
 
     def restart(self) -> None:
@@ -57,8 +58,9 @@ class Writers:
         self._etcd_id = 0
         self._leases: dict[int, _LeaseSeen] = {}
         self._connected_at = 0.0
-        self._accepted = self._waives_canaries = False
+        self._waives_canaries = False
         self._lost_since: set[bytes] = set()
+        self._outdated: set[bytes] = set()
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -68,7 +70,9 @@ class Writers:
         self._connected_at = now
         self._canaries.clear()
         self._leases.clear()
-        self._accepted = self._waives_canaries = False
+        self._waives_canaries = False
+        for part in self._parts.values():
+            part.accepted = False
         if heartbeat is None:
             self.heartbeat.mark_absent()
         else:
@@ -98,12 +102,17 @@ class Writers:
     ) -> None:
         """A canary was found, or ``written`` while it was watched. ``parts`` are the feeds with their canaries.
 
-        It counts as written again if this etcd had none, or an older one, before.
+        It counts as written again if this etcd had none, or an older one, before. If this etcd has lost a part of its
+        history, a canary that is no newer says nothing of what was written in that.
         """
         unknown = (self._etcd_id, 0 if written else kv.mod_revision)
         etcd_id, revision = self._versions.get(kv.key, unknown)
         if written and etcd_id != self._etcd_id:
             etcd_id, revision = unknown
+        if written or etcd_id != self._etcd_id or kv.mod_revision > revision:
+            self._outdated.discard(kv.key)
+        elif kv.key in self._versions and self._history is History.OTHER:
+            self._outdated.add(kv.key)
         self._versions[kv.key] = self._etcd_id, kv.mod_revision
         self._canaries[kv.key] = kv.lease
         if etcd_id == self._etcd_id and revision < kv.mod_revision:
@@ -126,10 +135,16 @@ class Writers:
     def accept(self) -> None:
         """The operator accepts this etcd, even without the canaries that it lacks now.
 
-        What is missing now may go. What goes later is judged as ever: that was not there to be accepted.
+        What the next list of each feed lacks may go. What goes later is judged as ever: it was there to be seen.
         """
-        self._accepted = self._waives_canaries = True
+        self._waives_canaries = True
+        for part in self._parts.values():
+            part.accepted = True
         self._lost_since.clear()
+
+    def listed(self, feed: str) -> None:
+        """The feed was listed: what the operator accepted has been carried out."""
+        self._part(feed).accepted = False
 
     def observe_writes(self, feed: str, changes: int, lease: int, now: float) -> None:
         """The number of keys of a feed that were written so far, and the lease of the last one."""
@@ -186,6 +201,8 @@ class Writers:
         gone = self.missing(canaries)
         if gone:
             state = Canaries.MISSING
+        elif not self._outdated.isdisjoint(canaries):
+            state = Canaries.OUTDATED
         silent = self.is_silent(now)
         return may_delete(
             Evidence(
@@ -193,7 +210,7 @@ class Writers:
                 history=self._history if history is None else history,
                 writer=part.watch.seen(now, silent=silent),
                 canaries=state,
-                accepted=self._accepted,
+                accepted=part.accepted and absence is None,
                 detail=gone[0].decode("utf-8", "backslashreplace") if gone else self._difference,
             )
         )
@@ -201,18 +218,21 @@ class Writers:
     def explains_lists(self, feed: str) -> bool:
         """Whether to find out why each key that a list lacks is gone.
 
-        Only the etcd that the keys came from knows. Keys that its writer did not write again are gone anyway.
+        Only the etcd that the keys came from knows. Keys that its writer did not write again are gone anyway, and so
+        are those that the operator gave up.
         """
-        return self._history is History.SAME and self._part(feed).watch.seen(0.0) is not WriterActivity.RESYNCED
+        part = self._part(feed)
+        resynced = part.watch.seen(0.0) is WriterActivity.RESYNCED
+        return self._history is History.SAME and not resynced and not part.accepted
 
     def nothing_withheld(self, feed: str) -> None:
         """No delete of the feed is withheld any more."""
         self._part(feed).absence = Absence.LISTED_WITHOUT
 
     def mark_known(self) -> None:
-        """No delete is withheld any more: from now on this is the known server, and what was accepted is done."""
+        """No delete is withheld any more: from now on this is the known server."""
         self._history, self._difference = History.SAME, ""
-        self._accepted = False
+        self._outdated.clear()
 
     @property
     def is_doubted(self) -> bool:

@@ -120,14 +120,12 @@ class KvstoreSource(EtcdSource):
         """Compare this etcd with the one that we knew. If it is another one, list again and withhold deletes."""
         header = allowed(HEARTBEAT, partial(client.get, HEARTBEAT)).header
         history, why = self._keyspace.history(client, header)
-        if history is History.NONE and self._reflector.has_inherited:
-            history, why = History.UNPROVEN, "it is not known which etcd the earlier rows came from"
         if history in (History.OTHER, History.UNPROVEN):
+            if self._history in (History.OTHER, History.UNPROVEN):  # else whichever comes next is accepted
+                self._accepted = False
             self._history, self._difference = history, why
             self._writer.restart()
             self._believed = False  # that was another server
-            if self._doubtful():  # else the operator has accepted whichever comes next
-                self._accepted = False
         elif self._history is History.NONE:
             self._history = history
         if history is not History.SAME:

@@ -12,7 +12,7 @@ from statedb import Database
 from statedb.catalog import Backends, EndpointSlices
 
 from ..belief import Absence, Evidence, History, No, Verdict, may_delete
-from ..directory import Directory, Outage, Read, Scan, Signature, difference
+from ..directory import Directory, Generation, Outage, Read, Scan, Signature, difference
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
 from ..figures import SourceStats
@@ -72,6 +72,7 @@ class ManifestsSource:
         self._last_scan: Scan | None = None
         self._origin = ""
         self._is_doubtful = False
+        self._doubted: Generation | None = None
         self._accepted = False
         self._progress_due = 0.0
         self._worker = Worker(f"manifests {cluster_name}", self._run, self._ended)
@@ -110,7 +111,10 @@ class ManifestsSource:
         return self._worker.join(timeout)
 
     def accept(self) -> None:
-        """Trust the present directory: withheld deletes are carried out at the next scan."""
+        """Trust the present directory: withheld deletes are carried out at the next scan.
+
+        A third one that stands there by then is not believed.
+        """
         self._accepted = True
 
     def _run(self) -> None:
@@ -152,12 +156,14 @@ class ManifestsSource:
             if scan != self._last_scan:
                 self._status.set_origin(origin_of(scan, self._digests()))
             self._last_scan, self._is_doubtful = scan, False
+        self._doubted = scan.generation if self._is_doubtful else None
         self._status.figures.record_contact()
         self._status.report("synced")
 
     def _verdict(self, scan: Scan, events: dict[str, Upsert | Bad]) -> Verdict:
         """Whether missing objects may be deleted. If none is missing, the identity of the directory does not matter."""
-        accepted, self._accepted = self._accepted, False
+        accepted = self._accepted and (self._doubted is None or _is_same_directory(self._doubted, scan.generation))
+        self._accepted = False
         history, why = History.NONE, ""
         if self._last_scan is not None:
             why = difference(self._last_scan, scan) if self._reflector.names(FEED) - events.keys() else ""
@@ -241,6 +247,10 @@ class ManifestsSource:
             if before is not event and before != event:
                 self._reflector.offer(event)
         self._reflector.flush()
+
+
+def _is_same_directory(before: Generation, now: Generation) -> bool:
+    return (before.device, before.inode) == (now.device, now.inode)
 
 
 def _upserts(events: dict[str, Upsert | Bad]) -> dict[str, Upsert]:

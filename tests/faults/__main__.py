@@ -16,14 +16,22 @@ from .apis import FakeApiSite, KubernetesSite
 from .cell import Cell
 from .clock import true_monotonic as monotonic  # isort: split  # first: all others are to see the clocks of it
 from .directories import ManifestsSite
-from .etcds import KvstoreSite, MeshSite
+from .etcds import FanoutSite, KvstoreSite, MeshSite
 from .kinds import FAULTS
 from .leaks import CYCLES, Growth, connect_and_kill
 from .members import MembersSite
 from .play import play
 from .site import Site
 
-SITES: tuple[type[Site], ...] = (ManifestsSite, KubernetesSite, FakeApiSite, KvstoreSite, MembersSite, MeshSite)
+SITES: tuple[type[Site], ...] = (
+    ManifestsSite,
+    KubernetesSite,
+    FakeApiSite,
+    KvstoreSite,
+    MembersSite,
+    MeshSite,
+    FanoutSite,
+)
 ROUNDS = 3
 
 T = TypeVar("T")

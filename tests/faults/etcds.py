@@ -6,15 +6,18 @@ import itertools
 import time
 from typing import Any, ClassVar
 
+import msgspec
+
 from ingest import ClusterMeshOptions, KvstoreOptions, Source
 from ingest.clustermesh import open as open_clustermesh
 from ingest.etcd import Client, Unavailable
 from ingest.etcd.local import LocalEtcd
+from ingest.fanout import FanoutOptions, open as open_fanout
 from ingest.keyspace.options import ServiceResolverOptions
 from ingest.kubernetes.options import ApiServerOptions
 from ingest.kvstore import open as open_kvstore
-from statedb.catalog import Endpoint, EndpointKey
-from statedb.catalog.wire import ips
+from statedb.catalog import Endpoint, EndpointKey, Endpoints
+from statedb.catalog.wire import ips, published
 from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
 
 from ..ingest.clustermesh.publisher import CANARIES, token
@@ -35,6 +38,9 @@ class EtcdSite(Site):
     """Its servers are etcds, each with all of the truth."""
 
     refusal: ClassVar[str] = "invalid user ID or password"
+    prefix: ClassVar[str] = "cilium/"
+    """Below it stands what the reader may read."""
+    heartbeat: ClassVar[bytes] = HEARTBEAT
 
     def quick(self) -> dict[str, Any]:
         return {
@@ -90,6 +96,14 @@ class EtcdSite(Site):
         """What stands in a server before any endpoint."""
         raise NotImplementedError
 
+    def key(self, ip: str) -> bytes:
+        """Where an endpoint stands."""
+        return ip_key(ip)
+
+    def value(self, endpoint: Endpoint) -> bytes:
+        """How it is written there."""
+        return ips.encode(endpoint)
+
     def client(self, server: LocalEtcd) -> Client:
         """As one who may write."""
         return server.client(login=_ROOT if self._guarded else None)
@@ -113,8 +127,12 @@ class EtcdSite(Site):
     def _store_in(self, server: LocalEtcd, changes: dict[str, int | None]) -> None:
         with self.client(server) as client:
             for ip in [ip for ip, identity in changes.items() if identity is None]:
-                client.delete(ip_key(ip))
-            put = [(ip_key(ip), _value(ip, identity)) for ip, identity in changes.items() if identity is not None]
+                client.delete(self.key(ip))
+            put = [
+                (self.key(ip), self.value(_endpoint(ip, identity)))
+                for ip, identity in changes.items()
+                if identity is not None
+            ]
             for start in range(0, len(put), _PAGE):
                 client.put_many(put[start : start + _PAGE])
 
@@ -156,7 +174,7 @@ class EtcdSite(Site):
         for server in self.living():
             if server.is_running:
                 with self.client(server) as client:
-                    client.put(HEARTBEAT, f"beat {next(_beats)} {time.time_ns()}".encode())
+                    client.put(self.heartbeat, f"beat {next(_beats)} {time.time_ns()}".encode())
 
     def guard(self) -> None:
         (server,) = self.servers
@@ -166,7 +184,7 @@ class EtcdSite(Site):
         etcdctl(server, "user", "grant-role", "root", "root")
         etcdctl(server, "user", "add", "agent", "--new-user-password=first")
         etcdctl(server, "role", "add", "reader")
-        etcdctl(server, "role", "grant-permission", "reader", "--prefix=true", "read", "cilium/")
+        etcdctl(server, "role", "grant-permission", "reader", "--prefix=true", "read", self.prefix)
         etcdctl(server, "user", "grant-role", "agent", "reader")
         etcdctl(server, "auth", "enable")
         self._guarded = True
@@ -248,7 +266,8 @@ class MeshSite(EtcdSite):
             self._leases[server] = lease = client.grant(600)
             client.put(HEARTBEAT, f"beat {next(_beats)}".encode(), lease)
             client.put(f"cilium/cluster-config/{CLUSTER}".encode(), encode(ClusterConfig(1, True)), lease)
-            client.put_many([(ip_key(ip), _value(ip, identity)) for ip, identity in self.truth.items()], lease)
+            put = [(self.key(ip), self.value(_endpoint(ip, identity))) for ip, identity in self.truth.items()]
+            client.put_many(put, lease)
             client.put_many([(each.replace("cluster3", CLUSTER).encode(), b"now") for each in CANARIES], lease)
 
     def end_leases(self) -> None:
@@ -266,8 +285,35 @@ class MeshSite(EtcdSite):
         return "by the canaries, which come last"
 
 
-def _value(ip: str, identity: int) -> bytes:
-    return ips.encode(Endpoint(EndpointKey(CLUSTER, ip), identity, "172.18.0.2", "default", f"pod-{ip}"))
+class FanoutSite(EtcdSite):
+    """One etcd to which another agent publishes the table."""
+
+    backend: ClassVar[str] = "etcd"
+    doubt: ClassVar[str] = "waiting for tables/.synced/endpoints"
+    prefix: ClassVar[str] = published.PREFIX
+    heartbeat: ClassVar[bytes] = published.heartbeat(published.PREFIX, Endpoints.name).encode()
+
+    def key(self, ip: str) -> bytes:
+        return f"{published.folder(self.prefix, Endpoints.name)}{CLUSTER}/{ip}".encode()
+
+    def value(self, endpoint: Endpoint) -> bytes:
+        return msgspec.json.encode(endpoint)
+
+    def prepare(self, server: LocalEtcd) -> None:
+        with self.client(server) as client:
+            client.put(self.heartbeat, f"beat {next(_beats)}".encode())
+            client.put(published.canary(self.prefix, Endpoints.name).encode(), b"now")
+
+    def open(self) -> Source:
+        chosen = {"endpoints": self.endpoints(), "tables": (Endpoints.name,), **self.options}
+        return open_fanout(self.db, CLUSTER, 1, FanoutOptions(**chosen))
+
+    def vouch(self) -> str:
+        return "by the canary, which comes last"
+
+
+def _endpoint(ip: str, identity: int) -> Endpoint:
+    return Endpoint(EndpointKey(CLUSTER, ip), identity, "172.18.0.2", "default", f"pod-{ip}")
 
 
 def _service() -> dict[str, Any]:

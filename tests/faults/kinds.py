@@ -13,7 +13,7 @@ from .apis import FakeApiSite, KubernetesSite
 from .cell import Run
 from .directories import ManifestsSite
 from .doubts import dead_replica, dead_writer, restored, swapped, turned, unmounted
-from .etcds import KvstoreSite, MeshSite
+from .etcds import FanoutSite, KvstoreSite, MeshSite
 from .members import (
     MembersSite,
     leader_frozen,
@@ -375,9 +375,10 @@ _HURRY: dict[str, dict[str, Any]] = {
     "kubernetes (fake server)": {"silence_s": 1.0, "request_timeout_s": 1.0, "connect_timeout_s": 1.0},
     "kvstore": {"request_timeout_s": 1.0},
     "clustermesh": {"request_timeout_s": 1.0},
+    "etcd": {"request_timeout_s": 1.0},
 }
 
-_NETWORKED = (KubernetesSite, FakeApiSite, KvstoreSite, MeshSite)
+_NETWORKED = (KubernetesSite, FakeApiSite, KvstoreSite, MeshSite, FanoutSite)
 _AND_MEMBERS = (*_NETWORKED, MembersSite)
 _NO_NETWORK = "a directory has no network"
 _REPLICAS = "about replicas behind a publisher"
@@ -456,7 +457,7 @@ FAULTS = (
         name="turned",
         about="its address turns to another etcd in the midst of a list",
         happen=turned,
-        only=(KvstoreSite, MeshSite),
+        only=(KvstoreSite, MeshSite, FanoutSite),
         why="here the servers are etcds",
     ),
     Fault(

@@ -23,7 +23,7 @@ from .apis import FakeApiSite, KubernetesSite
 from .cell import Cell, Run
 from .clock import true_monotonic as monotonic
 from .directories import ManifestsSite
-from .etcds import KvstoreSite, MeshSite
+from .etcds import FanoutSite, KvstoreSite, MeshSite
 from .kinds import FAULTS, Fault
 from .resources import Held, held, held_at_most, slope
 from .site import Site
@@ -38,6 +38,7 @@ _SITES: tuple[tuple[type[Site], dict[str, Any]], ...] = (
     (FakeApiSite, {"silence_s": 3.0, "request_timeout_s": 3.0}),
     (KvstoreSite, {}),
     (MeshSite, {"replicas": 3}),
+    (FanoutSite, {}),
 )
 _WARM_UP = 0.5
 _MEMORY_MAX = 512 * 1024

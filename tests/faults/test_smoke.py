@@ -25,6 +25,7 @@ def run(module: str, *arguments: str) -> str:
         ("kubernetes (fake server)", ("emptied", "half", "refused")),
         ("kvstore", ("replaced", "credentials", "restored")),
         ("clustermesh", ("scale-up", "dead-writer")),
+        ("etcd", ("emptied", "replaced", "turned", "credentials")),
     ],
 )
 def test_faults_heal_and_the_page_tells_of_them(backend: str, faults: tuple[str, ...], tmp_path: Path):

@@ -17,11 +17,12 @@ import msgspec
 
 from consumers.running.follower import Failure, Follower
 from statedb import Database, Snapshot
-from statedb.catalog import EndpointSlices, SourceKey, Sources
+from statedb.catalog import EndpointSlices, Sources
 from statedb.catalog.wire import keys
 
 from ..desired import Refusal
 from ..rules import Rules
+from ..source_doubt import SourceDoubt
 from ..store import Connect, Store
 from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
@@ -52,9 +53,9 @@ class Publisher(TablesToEtcd):
         wall: Callable[[], float] = time.time,
     ) -> None:
         """``clock`` paces it, ``wall`` dates heartbeat and canaries. Raises LookupError for a missing table."""
-        self._db = db
         self._layout = layout
         self._ownership = Ownership(layout, take_over=options.take_over)
+        self._source_doubt = SourceDoubt(db, layout.tables, layout.cluster)
         self._users = None if options.users is None else Users(layout.cluster, options.users)
         self._access: Access | None = None
         self._unwritten = UnwrittenRows(db, self.name, wall)
@@ -134,6 +135,7 @@ class Publisher(TablesToEtcd):
             self._protected = self._ownership.protected(snapshot, self._refused)
             self._report_unwritten()
         if self._is_new:
+            self._source_doubt.advance(snapshot)
             for canary in self._layout.canaries:
                 self._writer.mark(canary)
             self._writer.start()
@@ -160,19 +162,15 @@ class Publisher(TablesToEtcd):
         if entries:
             self._keys_of[of] = tuple(entries)
 
-    def _review(self, _: Snapshot) -> None:
+    def _review(self, applied: Snapshot) -> None:
         """Review the keys of an earlier process: after a change of objects or sources they may be deletable."""
-        if self._sources_are_in_order():  # otherwise nothing may be deleted
+        self._source_doubt.advance(applied)
+        if not self._source_doubt():  # otherwise nothing may be deleted
             self._writer.review()
 
     def _may_delete(self, key: str) -> bool:
         """Whether a key that an earlier process left may be deleted. Called on the writer's thread."""
-        return not key.startswith(self._protected) and self._sources_are_in_order()
-
-    def _sources_are_in_order(self) -> bool:
-        sources = self._db.snapshot()[Sources]
-        rows = [sources.get(SourceKey(self._layout.cluster, table.name)) for table in self._layout.tables]
-        return all(row is None or row.state in ("synced", "absent") for row in rows)
+        return not key.startswith(self._protected) and not self._source_doubt()
 
     def _on_failure(self, failure: Failure | None) -> None:
         self._writer.outdated("" if failure is None else str(failure.error))

@@ -62,7 +62,9 @@ def open_publish(
     return PublishedTables(
         "publish",
         [
-            TableToEtcd(db, table, connect(), options, prefix=options.prefix, owns=_owns(table, cluster))
+            TableToEtcd(
+                db, table, connect(), options, prefix=options.prefix, owns=_owns(table, cluster), cluster=cluster
+            )
             for table in tables
         ],
     )

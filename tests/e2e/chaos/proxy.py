@@ -8,6 +8,7 @@ import random
 import ssl
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +19,7 @@ import msgspec
 
 from ...apiserver.server import ApiServer
 
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 600.0
 _LATE_S = 0.3
 _HOP = {"host", "connection", "authorization", "transfer-encoding", "content-length", "keep-alive"}
 _REASONS = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError"}
@@ -44,7 +45,7 @@ class FaultyProxy:
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._pause = threading.Event()
-        self._open: set[http.client.HTTPSConnection] = set()
+        self._open: dict[BaseHTTPRequestHandler, http.client.HTTPSConnection] = {}
 
     def __enter__(self) -> Self:
         proxy = self
@@ -57,6 +58,10 @@ class FaultyProxy:
 
             def do_GET(self) -> None:
                 proxy.serve(self)
+
+            def finish(self) -> None:
+                proxy.hang_up(self)
+                super().finish()
 
             do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
@@ -78,7 +83,7 @@ class FaultyProxy:
         self._listener.shutdown()
         self._listener.server_close()
         with self._lock:
-            for connection in self._open:
+            for connection in self._open.values():
                 if connection.sock is not None:
                     with contextlib.suppress(OSError):
                         connection.sock.shutdown(2)
@@ -89,18 +94,25 @@ class FaultyProxy:
         if fault in ("409", "429", "500"):
             _answer(request, int(fault))
             return
-        upstream = http.client.HTTPSConnection(
-            self._parts.hostname or "", self._parts.port, timeout=_TIMEOUT_S * 10, context=self._trust
-        )
-        with self._lock:
-            self._open.add(upstream)
         try:
-            self._pass_on(request, body, upstream, fault)
+            self._pass_on(request, body, self._upstream(request), fault)
         except (OSError, http.client.HTTPException):
             request.close_connection = True
-        finally:
-            with self._lock:
-                self._open.discard(upstream)
+
+    def _upstream(self, request: BaseHTTPRequestHandler) -> http.client.HTTPSConnection:
+        """The connection to the API server that belongs to the client's."""
+        with self._lock:
+            if request not in self._open:
+                self._open[request] = http.client.HTTPSConnection(
+                    self._parts.hostname or "", self._parts.port, timeout=_TIMEOUT_S, context=self._trust
+                )
+            return self._open[request]
+
+    def hang_up(self, request: BaseHTTPRequestHandler) -> None:
+        """The client has gone, or is to go."""
+        with self._lock:
+            upstream = self._open.pop(request, None)
+        if upstream is not None:
             upstream.close()
 
     def _fault(self, request: BaseHTTPRequestHandler) -> str:
@@ -134,15 +146,22 @@ class FaultyProxy:
             elif fault == "cut":
                 request.close_connection = True
             else:
-                _copy(request, answer, self._hold_up)
+                _copy(request, answer, self._holding_up())
 
-    def _hold_up(self) -> None:
-        """What a watch says comes late, one time of ten: who does not wait for his own writes decides wrongly then."""
-        with self._lock:
-            late = self._random.randrange(10) == 0
-        if late:
-            self.injected["late"] += 1
-            self._pause.wait(_LATE_S)
+    def _holding_up(self) -> Callable[[], None]:
+        """What holds one watch up now and then: who does not wait for his own writes decides wrongly then."""
+        held_until = time.monotonic()
+
+        def hold_up() -> None:
+            nonlocal held_until
+            with self._lock:
+                is_late = time.monotonic() > held_until + _LATE_S * 3 and self._random.randrange(10) == 0
+                self.injected["late"] += is_late
+            if is_late:
+                self._pause.wait(_LATE_S)
+                held_until = time.monotonic()
+
+        return hold_up
 
     def _count(self, request: BaseHTTPRequestHandler, body: bytes, status: int) -> None:
         path = urlsplit(request.path).path

@@ -2,7 +2,8 @@
 
 The source of this model gathers evidence as `ClusterSource` does, with the same `Writers`; etcds, writers, leases and
 time are the model's. A writer that begins gives a sign of life first, then writes its keys, and the canary last, under
-a lease of its own.
+a lease of its own. One that has lived on while its etcd was away has its lease of before, which a backup may have too:
+where a key is missing, it deletes the canary before it gives a sign of life.
 """
 
 from __future__ import annotations
@@ -175,11 +176,23 @@ class World:
 
     def returns(self, etcd: Etcd) -> None:
         """A writer begins: a sign of life, keys one by one, then the canary."""
-        if etcd.writer_lives:
-            return
-        self._leases += 1
-        etcd.lease = self._leases
+        if not etcd.writer_lives:
+            self._leases += 1
+            etcd.lease = self._leases
+            self._writes(etcd)
+
+    def lives_on(self, etcd: Etcd) -> None:
+        """The writer of before is back, with its lease: for it, only the etcd was away."""
+        if not etcd.writer_lives:
+            self._writes(etcd)
+
+    def _writes(self, etcd: Etcd) -> None:
+        if self.truth - etcd.keys and etcd.special.pop(CANARY, None) is not None:
+            etcd.revision += 1
+            if self._hears(etcd):
+                self.source.writers.canary_lost(CANARY)
         self._beat(etcd)
+        self.source.settle()
         for name in self.truth - etcd.keys:
             self._put(etcd, name)
             self.source.settle()
@@ -251,7 +264,9 @@ names = st.integers(0, 5)
 steps = st.one_of(
     st.tuples(st.sampled_from(["create", "remove"]), names),
     st.tuples(
-        st.sampled_from(["dies", "expires", "returns", "connects", "connects", "compacts", "backs_up", "restores"]),
+        st.sampled_from(
+            ["dies", "expires", "returns", "lives_on", "connects", "connects", "compacts", "backs_up", "restores"]
+        ),
         st.integers(0, 1),
     ),
     st.tuples(st.sampled_from(["beats", "loses"])),
@@ -280,6 +295,7 @@ def play(history: list[tuple[str, ...]]) -> None:
 
 @settings(max_examples=500)
 @given(histories)
+@example([("connects", 0), ("backs_up", 0), ("create", 0), ("restores", 0), ("connects", 0), ("lives_on", 0)])
 @example([("dies", 0), ("create", 0), ("create", 1), ("connects", 1), ("connects", 0)])  # the first key it writes again
 def test_no_delete_is_false_and_every_true_one_is_believed_in_time(history: list[tuple[str, ...]]):
     play(history)

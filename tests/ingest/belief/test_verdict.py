@@ -59,7 +59,7 @@ BELIEVED: list[tuple[str, Evidence]] = [
     *[
         (f"one lease time later, {absence} {canaries}", of(absence, writer=WriterActivity.CAUGHT_UP, canaries=canaries))
         for absence in (*GONE, Absence.LISTED_WITHOUT, Absence.UNREAD)
-        for canaries in (Canaries.NOT_USED, Canaries.PRESENT)
+        for canaries in (Canaries.NOT_USED, Canaries.PRESENT, Canaries.OUTDATED)
     ],
     *[
         (
@@ -103,6 +103,15 @@ DOUBTED: list[tuple[str, Evidence]] = [
         for absence in GONE
         for writer in (*IDLE, WriterActivity.ACTS)
         for canaries in (Canaries.NOT_USED, Canaries.PRESENT)
+    ],
+    *[
+        (
+            f"a backup whose writer has not come to write what is lost {absence} {writer} {history}",
+            of(absence, history=history, writer=writer, canaries=Canaries.OUTDATED),
+        )
+        for absence in (*GONE, Absence.LISTED_WITHOUT)
+        for history in (History.SAME, History.OTHER, History.UNPROVEN)
+        for writer in (WriterActivity.ACTS, WriterActivity.RESYNCED)
     ],
     *[
         (f"written anew, but it has no canaries {absence}", of(absence, writer=WriterActivity.RESYNCED))

@@ -15,6 +15,7 @@ from statedb.catalog import Endpoints
 
 from ...tcp_proxy import TcpProxy
 from ...waiting import eventually
+from ..clustermesh.publisher import token
 from ..etcd.test_security import etcdctl
 from ..kvstore_rig import HEARTBEAT, Deletions, Rig, endpoints_in, ip_key, ip_of, put_endpoint, put_endpoints
 
@@ -141,6 +142,36 @@ def test_what_the_operator_accepted_does_not_hold_for_a_third_etcd(own_etcd: Loc
     assert deletions.now() == set()
     rig.source.accept()
     rig.until(lambda s: len(s[Endpoints]) == 3 and rig.state(s) == "synced")
+
+
+def test_what_is_accepted_during_the_first_list_of_an_etcd_does_not_hold_for_the_next_one(
+    own_etcd: LocalEtcd, running: tuple[Rig, Deletions]
+):
+    """Nothing was withheld yet, so the second one was taken for the one that the operator had seen."""
+    rig, deletions = running
+    judged, broken = rig.source.list_verdict, []
+
+    def breaks_once(*each):
+        if not broken:
+            broken.append(each)
+            rig.source.accept()
+            own_etcd.kill()
+            own_etcd.forget()
+            own_etcd.add_arguments(token())
+            own_etcd.start()
+            raise Unavailable("the connection broke during the list")
+        return judged(*each)
+
+    own_etcd.kill()
+    own_etcd.forget()
+    rig.source.list_verdict = breaks_once
+    own_etcd.start()
+    rig.until(lambda s: rig.row(s).withheld_deletes == 20 or not len(s[Endpoints]))
+    with own_etcd.client() as client:
+        for number in range(40, 43):
+            put_endpoints(client, range(number, number + 1))
+            rig.until(lambda s, number=number: ip_of(number) in rig.endpoints(s))
+    assert deletions.now() == set()
 
 
 def test_one_lease_time_after_the_heartbeat_silence_counts(own_etcd: LocalEtcd):

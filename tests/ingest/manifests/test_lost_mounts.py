@@ -78,6 +78,29 @@ def test_the_operator_can_accept_that_it_is_gone(tmp_path: Path):
         assert rig.source.join(10)
 
 
+def test_a_third_folder_that_stands_there_by_then_is_not_accepted(tmp_path: Path):
+    mount = Mount(tmp_path / "m")
+    mount.publish(a=node("a", 1), b=node("b", 1))
+    rig = Rig(mount.path)
+    rig.source.start()
+    try:
+        rig.until(lambda: rig.nodes().keys() == {"a", "b"} and row(rig).state == "synced")
+        os.rename(mount.path, tmp_path / "first")
+        mount.path.mkdir()
+        (mount.path / "b.yaml").write_text(node("b", 1))
+        rig.until(lambda: row(rig).withheld_deletes == 1)
+        os.rename(mount.path, tmp_path / "second")
+        rig.until(lambda: "withholding" not in row(rig).last_error)  # nothing stands there
+        rig.source.accept()
+        mount.path.mkdir()
+        rig.until(lambda: row(rig).withheld_deletes == 2)
+        rig.source.accept()
+        rig.until(lambda: rig.nodes() == {} and row(rig).state == "synced")
+    finally:
+        rig.source.stop()
+        assert rig.source.join(10)
+
+
 def test_a_plain_folder_that_is_emptied_is_the_truth_and_an_empty_one_in_its_place_is_not(tmp_path: Path):
     folder = tmp_path / "m"
     folder.mkdir()

@@ -19,6 +19,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "kubernetes": {"server": "http://127.0.0.1:1"},
     "kvstore": {"endpoints": ["http://127.0.0.1:1"]},
     "clustermesh": {"endpoints": ["http://127.0.0.1:1"]},
+    "etcd": {"endpoints": ["http://127.0.0.1:1"], "tables": BACKENDS["etcd"].tables},
 }
 
 

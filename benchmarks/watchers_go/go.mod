@@ -1,0 +1,3 @@
+module example.org/watchers
+
+go 1.22

@@ -1,0 +1,234 @@
+"""What a canary, a heartbeat and an operator vouch for, and what they do not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ingest.etcd import Client
+from ingest.etcd.local import LocalEtcd
+from statedb import Database
+from statedb.catalog import SourceKey, SourceRow, Sources
+
+from ...waiting import WAIT_S, eventually
+from ..clustermesh.publisher import Publisher, Rig, ip_entry
+from .rig import CLUSTER, PODS, Reader, insert, pod, writer
+
+CANARY, HEARTBEAT = b"tables/.synced/pods", b"tables/.heartbeat/pods"
+
+
+def judges_again(source: Any, times: int = 2) -> None:
+    """Wait until a source has judged what it withholds so often."""
+    judge, judged = source.settle, []
+    source.settle = lambda: judge() or judged.append(1)
+    eventually(lambda: len(judged) >= times)
+
+
+def test_a_writer_that_died_vouches_for_no_list_that_lacks_rows_of_before(server: LocalEtcd):
+    """The second list was judged as if no row could depend on it, for the first one had come from this etcd."""
+    db, copy = Database(PODS), Reader(server.endpoint).db
+    insert(db, pod("a"))
+    with writer(db, server) as publisher:
+        assert publisher.wait_ready(30)
+    insert(copy, pod("a"), pod("b"))
+    with Reader(server.endpoint, db=copy) as reader:
+        reader.until(lambda s: reader.row(s).withheld_deletes == 1)
+        judges_again(reader.source)
+        assert reader.names() == {"a", "b"}
+        reader.told("it is not known which etcd the earlier rows came from")
+
+
+def test_nor_does_that_of_a_cluster(server: LocalEtcd):
+    with Publisher(server) as publisher:
+        publisher.publish(range(3))
+        first = Rig(server.endpoint)
+        with first:
+            first.synced()
+        publisher.delete(ip_entry(0)[0])
+    second = Rig(server.endpoint, ids=first.ids)
+    second.source = type(first.source)(
+        first.db, first.source._layout, first.source.servers, first.source._options, ids=first.ids
+    )
+    second.db = first.db
+    with second:
+        second.until(lambda s: second.row(snapshot=s).withheld_deletes == 1)
+        judges_again(second.source)
+        assert second.numbers() == {0, 1, 2}
+
+
+def test_a_writer_that_lives_through_a_restored_backup_vouches_once_all_is_there_again(
+    server: LocalEtcd, tmp_path: Path
+):
+    """Its lease was in the backup, and so was the canary: the first heartbeat made both believed."""
+    db = Database(PODS)
+    insert(db, pod("a"))
+    with Reader(server.endpoint) as reader, writer(db, server, writes_per_s=1.0) as publisher:
+        reader.has("a")
+        assert publisher.wait_ready(30)
+        server.kill()
+        server.back_up(tmp_path / "backup")
+        server.start()
+        insert(db, pod("b"), pod("c"))
+        reader.has("a", "b", "c")
+        server.kill()
+        server.restore(tmp_path / "backup")
+        server.start()
+        reader.told("stale: waiting for tables/.synced/pods")
+        reader.has("a", "b", "c")
+        assert reader.deleted == set()
+
+
+def test_the_canary_of_a_restored_backup_says_nothing_of_what_was_lost(server: LocalEtcd, tmp_path: Path):
+    """Another program writes, which lives, and whose canary stands while it writes what is missing."""
+    db = Database(PODS)
+    insert(db, pod("a"))
+    with writer(db, server) as publisher:
+        assert publisher.wait_ready(30)
+    server.kill()
+    server.back_up(tmp_path / "backup")
+    server.start()
+    with server.client() as client, Reader(server.endpoint) as reader:
+        reader.has("a")
+        client.put(b"tables/pods/c/shop/b", client.get(b"tables/pods/c/shop/a").kv.value.replace(b'"a"', b'"b"'))
+        reader.has("a", "b")
+        server.kill()
+        server.restore(tmp_path / "backup")
+        server.start()
+        reader.until(lambda s: reader.row(s).withheld_deletes == 1)
+        hear, heard = reader.source.on_other, []
+        reader.source.on_other = lambda batch: hear(batch) or heard.append(batch)  # type: ignore[method-assign]
+        client.put(HEARTBEAT, b"now", client.get(CANARY).kv.lease)
+        reader.until(lambda _: heard)
+        judges_again(reader.source)
+        assert reader.names() == {"a", "b"}
+        client.put(CANARY, b"now", client.get(CANARY).kv.lease)
+        reader.has("a")
+
+
+def test_a_writer_deletes_its_canary_before_it_beats_where_rows_are_missing(server: LocalEtcd):
+    db = Database(PODS)
+    insert(db, pod("a"), pod("b"))
+    with writer(db, server) as publisher:
+        assert publisher.wait_ready(30)
+    with server.client() as client:
+        client.delete(b"tables/pods/c/shop/a")
+        start = client.get(b"x").header.revision + 1
+        with writer(db, server) as publisher:
+            assert publisher.wait_ready(30)
+            row = b"tables/pods/c/shop/a"
+            seen = history(
+                client, start, lambda seen: seen.keys() >= {CANARY, HEARTBEAT, row} and len(seen[CANARY]) > 1
+            )
+    (gone_at, gone), (back_at, back) = seen[CANARY]
+    assert (gone, back) == (1, 0)
+    assert gone_at < seen[HEARTBEAT][0][0]
+    assert gone_at < seen[row][0][0] < back_at
+
+
+def test_a_canary_is_away_while_what_went_with_a_lease_is_missing(server: LocalEtcd):
+    """A reader that comes just then would take a part of the table for all of it."""
+    db = Database(PODS)
+    insert(db, pod("a"), pod("b"))
+    with server.client() as client:
+        with writer(db, server, lease_keys_max=1, lease_time_s=60.0) as publisher:
+            assert publisher.wait_ready(30)
+            row = client.get(b"tables/pods/c/shop/a").kv
+            before = client.get(CANARY).kv
+            publisher._writer._session._on_event = lambda _: None  # type: ignore[union-attr,method-assign]  # it has not heard yet
+            client.revoke(row.lease)
+            publisher._writer._session._renew_at = 0.0  # type: ignore[union-attr]
+            publisher._writer._writer_state.wake.set()
+            assert client.get(CANARY).kv is not None
+            seen = history(client, before.mod_revision + 1, lambda seen: len(seen.get(CANARY, ())) > 1)
+        (_, gone), (back_at, back) = seen[CANARY]
+        assert (gone, back) == (1, 0)
+        assert client.get(b"tables/pods/c/shop/a", back_at).kv is not None
+
+
+def history(
+    client: Client, start: int, enough: Callable[[dict[bytes, list[tuple[int, int]]]], bool]
+) -> dict[bytes, list[tuple[int, int]]]:
+    """By key, the revisions of its changes and their types, from a revision on until there are enough."""
+    seen: dict[bytes, list[tuple[int, int]]] = {}
+    end = time.monotonic() + WAIT_S
+    with client.watch({b"tables/": start}) as stream:
+        while not enough(seen):
+            assert time.monotonic() < end, seen
+            batch = stream.next(1.0)
+            for event in batch.events if batch is not None else ():
+                seen.setdefault(event.kv.key, []).append((event.kv.mod_revision, event.type))
+    return seen
+
+
+def tells(db: Database, state: str, error: str = "", backend: str = "kubernetes") -> None:
+    """What the source of the writer's table says."""
+    with db.write(Sources) as txn:
+        txn[Sources].insert(SourceRow(SourceKey(CLUSTER, "pods"), backend, state, 0.0, error))
+
+
+def test_a_writer_whose_source_is_stale_deletes_nothing_that_another_one_wrote(server: LocalEtcd):
+    """A standby whose API server is away comes to lead, and has never heard of the newest rows."""
+    knows, lags = Database(PODS, Sources), Database(PODS, Sources)
+    insert(knows, pod("a"), pod("b"))
+    insert(lags, pod("a"))
+    with Reader(server.endpoint) as reader:
+        with writer(knows, server):
+            reader.has("a", "b")
+        tells(lags, "stale", "no route to host")
+        with writer(lags, server) as publisher:
+            assert publisher.wait_ready(30)
+            reader.told("stale: at its writer the table is stale: no route to host")
+            tells(lags, "absent", "stopped")
+            reader.told("stale: at its writer the table is absent: stopped")
+            assert reader.names() == {"a", "b"}
+            tells(lags, "synced")
+            reader.has("a")
+
+
+def test_a_reader_is_told_what_the_source_of_the_writer_says(server: LocalEtcd):
+    db = Database(PODS, Sources)
+    insert(db, pod("a"))
+    tells(db, "synced")
+    with Reader(server.endpoint) as reader, writer(db, server):
+        reader.has("a")
+        tells(db, "stale", "withholding 2 deletes: its UID was x")
+        reader.told("stale: at its writer the table is stale: withholding 2 deletes: its UID was x")
+        with Reader(server.endpoint) as second:  # one that comes later
+            second.told("stale: at its writer the table is stale: withholding 2 deletes: its UID was x")
+            assert second.names() == {"a"}
+        tells(db, "synced")
+        reader.has("a")
+        assert reader.row().last_error == ""
+
+
+def test_a_table_without_a_source_is_vouched_for(server: LocalEtcd):
+    db = Database(PODS, Sources)
+    insert(db, pod("a"))
+    tells(db, "absent", backend="")
+    with Reader(server.endpoint) as reader, writer(db, server):
+        reader.has("a")
+
+
+def test_what_was_accepted_ends_with_the_list_even_where_the_canary_went_meanwhile(server: LocalEtcd):
+    """As long as another list was due, all that went later was accepted as well."""
+    db = Database(PODS)
+    insert(db, pod("a"))
+    with Reader(server.endpoint) as reader, server.client() as client:
+        with writer(db, server, lease_keys_max=1):
+            reader.has("a")
+        lists, listed = reader.source.list_verdict, []
+
+        def without_canary(*each):
+            client.delete(CANARY)
+            listed.append(each)
+            return lists(*each)
+
+        reader.source.list_verdict = without_canary  # type: ignore[method-assign]
+        reader.source.accept()
+        reader.until(lambda _: listed)
+        reader.told("stale: waiting for tables/.synced/pods")
+        client.revoke(client.get(b"tables/pods/c/shop/a").kv.lease)
+        reader.until(lambda s: reader.row(s).withheld_deletes == 1 or not reader.names(s))
+        assert reader.deleted == set()
