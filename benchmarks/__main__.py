@@ -10,7 +10,22 @@ from typing import Any
 import click
 import msgspec
 
-from . import agents, changes, consuming, following, gopeer, kvstore, memory, mesh, peers, queries, read, watch, write  # noqa: F401  # they enter their workloads
+from . import (  # noqa: F401  # they enter their workloads
+    agents,
+    before,
+    changes,
+    consuming,
+    following,
+    gopeer,
+    kvstore,
+    memory,
+    mesh,
+    peers,
+    queries,
+    read,
+    watch,
+    write,
+)
 from .harness import SIZES, WORKLOADS, Digest, Figure, Size, Workload, digest, surroundings
 
 

@@ -208,7 +208,7 @@ def list_bare(options: KubernetesOptions) -> tuple[int, str]:
     found, token = list[CiliumEndpoint](), ""
     while True:
         query = {"limit": str(options.page_limit)} | ({"continue": token} if token else {})
-        with api.get(Request("list", "ciliumendpoints", _PATH, query), silence_s=_WAIT_S, compressed=True) as answer:
+        with api.get(Request("list", "ciliumendpoints", _PATH, query), compressed=True) as answer:
             page = decode(b"".join(answer.chunks(decoded=True)))
         found += page.items
         token = page.metadata.token
@@ -221,7 +221,7 @@ def watch_bare(options: KubernetesOptions) -> Generator[list[int], None, None]:
     version = list_bare(options)[1]
     decode = msgspec.json.Decoder(_Event, strict=False).decode
     query = {"watch": "true", "resourceVersion": version}
-    with Api(options).get(Request("watch", "ciliumendpoints", _PATH, query), silence_s=_WAIT_S) as answer:
+    with Api(options).get(Request("watch", "ciliumendpoints", _PATH, query)) as answer:
         yield []
         rest = b""
         for chunk in answer.chunks():

@@ -94,6 +94,25 @@ def _peers(runs: Iterable[Run]) -> Iterator[tuple[str, str, float]]:
                 yield found[1], found[2], figure.value
 
 
+_SHARE = ", share of before"
+
+
+def table_of_before(run: Run) -> str:
+    """What the store takes now and took before its rewrite, the share, and the goal that was set for the share."""
+    figures = {figure.name: figure for figure in run.figures}
+    lines = ["| | now | before | share | at most | |", "|---|---|---|---|---|---|"]
+    for name, figure in figures.items():
+        before, share = figures.get(f"{name}, before"), figures.get(f"{name}{_SHARE}")
+        goal = share or figure
+        if name.endswith((", before", _SHARE)) or not (before or goal.at_most):
+            continue
+        then = f"{_short(before.value)} {before.unit}" if before else ""
+        bound = f"{goal.at_most:.3g}" + ("" if share else f" {goal.unit}")
+        shown = (f"{_short(figure.value)} {figure.unit}", then, _short(share.value) if share else "", bound)
+        lines.append(f"| {name} | {' | '.join(shown)} | {'missed' if goal.missed else ''} |")
+    return "\n".join(lines)
+
+
 def _short(value: float) -> str:
     """Three digits that count, whole numbers from a hundred on."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
@@ -279,6 +298,9 @@ def _with_full(page: str, runs: list[Run]) -> tuple[str, dict[str, str]]:
     by_name = {(run.workload, figure.name): figure for run in runs for figure in run.figures}
     first = {"peers.svg": "Beside others", "memory.svg": "Memory of a row", "age.svg": "By age of the snapshot"}
     page = with_block(page, "overview", f"{around(runs)}\n\n{overview.table(by_name)}{shown(drawn, first)}")
+    for run in runs:
+        if run.workload == "before":
+            page = with_block(page, "before", f"{around([run])}\n\n{table_of_before(run)}")
     links = shown(drawn, {"go.svg": "Beside the Go original"})
     return with_block(page, "peers", f"{table_of_peers(runs)}{links}"), drawn
 

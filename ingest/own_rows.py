@@ -33,6 +33,6 @@ def own_rows(
                 raise WireError(f"decode gave a row that 'owns' leaves to another source: {excerpt(repr(row))}")
     except WireError:
         raise
-    except Exception as error:  # a user's function may raise anything
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
         raise WireError(f"{type(error).__name__}: {error}") from error
     return rows

@@ -124,7 +124,8 @@ class Status:
                 self._check_owner(other, sole)
             for name, health in self._health.items():
                 before = sources.get(SourceKey(self._cluster, name))
-                health.origin = "" if before is None else before.origin
+                # rows of another backend may be newer than what that backend's own predecessor said of its server
+                health.origin = before.origin if before is not None and before.backend == self._backend else ""
                 sources.insert(self._row(name))
         owners = _sole_owners.setdefault(self._db, {})
         for name in self._health:

@@ -161,3 +161,19 @@ def test_what_cannot_be_written_is_one_line_and_leaves_the_page(tmp_path: Path, 
     assert "Traceback" not in done.stderr
     assert place.read_text() == page
     assert not (tmp_path / "charts").exists()
+
+
+def test_the_store_before_its_rewrite_stands_beside_the_one_of_today(tmp_path: Path):
+    before = line(
+        "before",
+        ("get", 300.0, "ns", None),
+        ("get, before", 400.0, "ns", None),
+        ("get, share of before", 0.75, "x", 0.7),
+        ("commits beside a stream", 20.0, "%", 25.0),
+    )
+    place = "<!-- before -->\n<!-- end of before -->\n"
+    done, page = written(tmp_path, [*LINES, before], f"{PAGE}{place}")
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert "| get | 300 ns | 400 ns | 0.75 | 0.7 | missed |\n" in text
+    assert "| commits beside a stream | 20 % |  |  | 25 % |  |\n" in text

@@ -2,9 +2,11 @@
 
 import ast
 import importlib
+import io
 import pkgutil
 import re
 import statistics
+import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ MEDIAN_LINES_MAX = 8
 FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 400
 EQUAL_LINES_MAX = 10
+HTTP_LINES_MAX = 150
 
 LATE_IMPORTS: dict[str, str] = {
     "consumers": "optional packages",
@@ -32,6 +35,15 @@ LATE_IMPORTS: dict[str, str] = {
     "statedb/testing/__init__.py": "hypothesis is optional",
 }
 """Where a function may import, and why."""
+
+_NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -60,6 +72,30 @@ def test_functions_are_short():
 def test_files_are_short():
     long = {name_of(path) for path in FILES if len(path.read_text().splitlines()) > FILE_LINES_MAX}
     assert long == set()
+
+
+def code_lines(path: Path) -> int:
+    """Lines that are code: no comments, no docstrings, no empty ones."""
+    text = path.read_text()
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in _NO_CODE:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines.difference_update(range(node.lineno, (node.end_lineno or 0) + 1))
+    return len(lines)
+
+
+def test_hand_written_http_is_little():
+    """It is every module that handles the protocol itself, as docs/design.md says."""
+    protocol = re.compile(r"^(?:import|from) (?:h11|httptools|http\.server|uvicorn\.protocols)\b", re.MULTILINE)
+    agent = [path for path in FILES if "statedb/agent" in name_of(path)]
+    found = [path for path in agent if protocol.search(path.read_text())]
+    assert [name_of(path) for path in found] == ["statedb/agent/http/connections.py"]
+    lines = sum(map(code_lines, found))
+    assert lines < HTTP_LINES_MAX
+    assert f"{lines} lines without comments" in (ROOT / "docs/design.md").read_text()
 
 
 def test_imports_stand_on_top_of_a_file_or_say_why_not():

@@ -167,7 +167,9 @@ def key_text(key: Any) -> str:
 
     >>> key_text(("a/b", 1, ""))
     'a%2Fb/1/'
+    >>> key_text(None), key_text("None")  # no text is quoted as an exclamation mark
+    ('!', 'None')
     """
     fields = msgspec.structs.astuple(key) if isinstance(key, msgspec.Struct) else key
     parts = fields if isinstance(fields, tuple) else (fields,)
-    return "/".join([quote(str(part), safe="") for part in parts])
+    return "/".join(["!" if part is None else quote(str(part), safe="") for part in parts])

@@ -66,10 +66,11 @@ def resource(
     ``namespaces`` only these are read, and rights for them suffice; the default is all namespaces. ``labels`` and
     ``fields`` are selectors. With ``only="metadata"`` the server sends only metadata.
 
-    ``decode`` gets an object as JSON and returns its rows: none, one or several. It is called by one thread for each
-    namespace, and must be pure. An exception affects only its object: the last good rows of the object stay, and the
-    table ``rejected`` has the reason. All guarantees of the backend hold: when a list deletes, what an outage does, a
-    true state in ``sources``. A table of `statedb.catalog.kinds` needs no ``decode``.
+    ``decode`` gets an object as JSON and returns its rows: none, one or several. It is called by several threads, for
+    each namespace by one at a time. It must be pure and may not wait, because the whole source would wait for it. An
+    exception affects only its object: the last good rows of the object stay, and the table ``rejected`` has the
+    reason. All guarantees of the backend hold: when a list deletes, what an outage does, a true state in ``sources``. A
+    table of `statedb.catalog.kinds` needs no ``decode``.
 
     Several sources may fill one table, each with a ``cluster`` of its own. Then ``owns`` tells which rows belong to
     this source, unless the type of the table's keys begins with a field ``cluster``. ``table``, ``sources`` and

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,12 +18,13 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 from statedb.catalog.wire import DECODE_ERRORS
 
 from .errors import ApiError, Broken, Silent, TooLarge, Unavailable
+from .incoming import Incoming
 from .login import Login
 from .options import ApiServerOptions
 from .reasons import reason
 from .refusals import refusal
 from .request import Request
-from .sockets import Greeting, Sockets, has_more, release, server_of, set_silence
+from .sockets import Greeting, Sockets, has_more, release, server_of
 from .utf8 import repaired
 
 Response: TypeAlias = urllib3.BaseHTTPResponse
@@ -41,10 +42,10 @@ D = TypeVar("D")
 class Answer:
     """A successful answer, whose body is still to be read."""
 
-    def __init__(self, request: Request, response: Response, server: str | None) -> None:
+    def __init__(self, request: Request, response: Response) -> None:
         """``request`` is used in error messages."""
         self.request = request
-        self.server = server
+        self.server = server_of(response.connection)
         """The identity of the server at the other end of the connection; None if it is unknown."""
         self._response = response
 
@@ -61,6 +62,36 @@ class Answer:
     def has_more(self) -> bool:
         """Whether more data has arrived already. It may overlook a little in a buffer."""
         return has_more(self._response)
+
+
+class Stream:
+    """A successful answer, whose body is read as it comes. Never waits. For one thread at a time."""
+
+    def __init__(self, request: Request, response: Response) -> None:
+        """``request`` is used in error messages. Raises Unavailable if the connection is closed already."""
+        self.request = request
+        self.server = server_of(response.connection)
+        """The identity of the server at the other end of the connection; None if it is unknown."""
+        with _transport_errors(request):
+            self._incoming = Incoming(response)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole body has come."""
+        return self._incoming.is_complete
+
+    def fileno(self) -> int:
+        """The descriptor to wait on, after `pieces` has come to its end."""
+        return self._incoming.fileno()
+
+    def pieces(self) -> Iterator[list[bytes]]:
+        """What has arrived. Ends when nothing more is there. Raises Unavailable."""
+        with _transport_errors(self.request):
+            yield from self._incoming.pieces()
+
+    def close(self) -> None:
+        """Cancel what has not come yet. May be called repeatedly."""
+        self._incoming.close()
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -110,29 +141,30 @@ class Api:
         self._login.clear()
 
     @contextmanager
-    def get(
-        self, request: Request, *, silence_s: float | None = None, compressed: bool = False
-    ) -> Generator[Answer, None, None]:
+    def get(self, request: Request, *, compressed: bool = False) -> Generator[Answer, None, None]:
         """The answer to a request. Raises an ApiError if there is none.
 
-        Its head must come within ``request_timeout_s``. Its body may then be silent for ``silence_s``, by default the
-        same time.
+        Its head must come within ``request_timeout_s``. Its body may then be silent for the same time.
         """
-        response, generation = self._send(request, compressed)
-        if response.status == 401:
-            _close(response)
-            self._login.invalidate(generation)
-            response, generation = self._send(request, compressed)
+        response = self._answered(request, compressed)
         connection = response.connection
         try:
-            if response.status not in _SUCCESSES:
-                raise _refused(request, response)
-            if silence_s is not None:
-                set_silence(connection, silence_s)
-            yield Answer(request, response, server_of(connection))
+            yield Answer(request, response)
         finally:
-            response.close()
-            release(connection, response)
+            _close(response, connection)
+
+    def stream(self, request: Request) -> Stream:
+        """The answer to a request, as a stream that the caller closes. Raises an ApiError if there is none.
+
+        Its head must come within ``request_timeout_s``.
+        """
+        response = self._answered(request, compressed=False)
+        connection = response.connection
+        try:
+            return Stream(request, response)
+        except BaseException:
+            _close(response, connection)
+            raise
 
     def document(
         self,
@@ -186,6 +218,21 @@ class Api:
                 return None
 
         return Greeting(request.path, read, asked, self._options.request_timeout_s)
+
+    def _answered(self, request: Request, compressed: bool) -> Response:
+        """A successful answer, which the caller closes. Credentials that the server refuses are renewed once."""
+        response, generation = self._send(request, compressed)
+        if response.status == 401:
+            _close(response, response.connection)
+            self._login.invalidate(generation)
+            response, _ = self._send(request, compressed)
+        if response.status in _SUCCESSES:
+            return response
+        connection = response.connection
+        try:
+            raise _refused(request, response)
+        finally:
+            _close(response, connection)
 
     def _send(self, request: Request, compressed: bool) -> tuple[Response, int]:
         context = self._login.request_context()
@@ -252,7 +299,7 @@ def _refused(request: Request, response: Response) -> ApiError:
     return refusal(request, response.status, body, response.headers.get("retry-after", ""))
 
 
-def _close(response: Response) -> None:
-    connection = response.connection
+def _close(response: Response, connection: Any) -> None:
+    """Close an answer. ``connection`` (Any: urllib3 has no common type): its own, before any of it was read."""
     response.close()
     release(connection, response)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from random import SystemRandom
 
 import msgspec
@@ -25,6 +24,7 @@ from .request import Request
 from .resource_spec import Resource
 from .stream import Item, ends_list, item_batches, item_of
 from .utf8 import repaired
+from .watch import Watch
 
 _chance = SystemRandom()  # the global generator belongs to the program that we run in, which may have seeded it
 
@@ -50,13 +50,6 @@ class Page(msgspec.Struct, frozen=True):
     unnamed: int = 0
     server: str | None = None
     """The identity of the server at the other end of the connection; None if it is unknown."""
-
-
-class Watch(msgspec.Struct, frozen=True):
-    """The pieces of an open watch, and the identity of the server at the other end, if it is known."""
-
-    pieces: Iterator[list[Item]]
-    server: str | None
 
 
 class Client:
@@ -161,13 +154,12 @@ class Client:
                 yield Page(items, "", server=answer.server)
         raise Broken(f"{request}: the stream ended before the list did")
 
-    @contextmanager
-    def watch(self, resource: Resource, version: str, *, brief: bool = False) -> Generator[Watch, None, None]:
-        """The changes after a version. The watch is open when this returns.
+    def watch(self, resource: Resource, version: str, *, brief: bool = False) -> Watch:
+        """The changes after a version. The watch is open when this returns; the caller closes it.
 
         A ``brief`` watch ends after `BRIEF_S`; a server that sends bookmarks sends one before the end.
 
-        Raises Expired if the server no longer has these changes, and Silent after ``silence_s`` without data.
+        Raises Expired if the server refuses the watch because it no longer has these changes.
         """
         lasts_s = BRIEF_S if brief else self._options.watch_timeout_s * (1 + self._jitter())
         parameters = {
@@ -176,11 +168,8 @@ class Client:
             "resourceVersion": version,
             "timeoutSeconds": str(math.ceil(lasts_s)),
         }
-        with (
-            self._locator.request("watch", resource, parameters) as request,
-            self._api.get(request, silence_s=self._options.silence_s) as answer,
-        ):
-            yield Watch(item_batches(answer), answer.server)
+        with self._locator.request("watch", resource, parameters) as request:
+            return Watch(self._api.stream(request), self._options.silence_s)
 
     def _page(
         self,

@@ -1,4 +1,4 @@
-"""One resource on a thread of its own: list it, watch from there, again and again. Sends messages; writes no tables.
+"""Follows one resource: list it, watch from there, again and again. Has no thread; sends messages; writes no tables.
 
 list ─▶ same server? ─▶ FullList ─▶ watch from its version ─▶ still the same server? ─▶ Changes, Changes, ...
   ▲                                        ▲                               │ no                │
@@ -22,16 +22,16 @@ import time
 from collections.abc import Callable, Iterable
 
 from ..backoff import Backoff
-from ..worker import Worker
 from .client import BRIEF_S, Client
 from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent, Unavailable
 from .event_reader import EventReader
 from .lineage import Lineage, Origin
 from .lister import Lister
-from .messages import Changes, Crashed, FullList, Interrupted, ListStarted, Message, Synced, Unserved, WatchEnded
+from .messages import Changes, FullList, Interrupted, ListStarted, Message, Synced, Unserved, WatchEnded
 from .options import KubernetesOptions
 from .resource_spec import Resource
 from .stream import Item
+from .watch import Watch
 
 log = logging.getLogger("ingest")
 
@@ -41,7 +41,10 @@ _HEALTHY_S = 5.0
 
 
 class Follower:
-    """Follows one resource until it is stopped. Its messages go to ``send``, in order."""
+    """Follows one resource: `connect`, `read` until the watch has ended, and, after a pause, `connect` again.
+
+    Its messages go to ``send``, in order. For one thread at a time.
+    """
 
     def __init__(
         self,
@@ -49,69 +52,71 @@ class Follower:
         feed: str,
         client: Client,
         options: KubernetesOptions,
-        send: Callable[[Message], bool],
+        send: Callable[[Message], object],
         *,
-        name: str,
+        stopping: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Not yet started. ``feed`` is the feed of its events, ``name`` the name of its thread."""
+        """``feed`` is the feed of its events. When ``stopping`` returns true, it requests and reports nothing more."""
         self.resource = resource
         self._client = client
         self._send = send
+        self._stopping = stopping
         self._clock = clock
         self._retry_min_s = options.retry_min_s
         self._backoff = Backoff(options.retry_min_s, options.retry_max_s)
         self._event_reader = EventReader(resource, feed)
-        self._worker = Worker(name, self._run, self._ended)
         self._lister = Lister(
             resource,
             client,
             self._event_reader,
             streams=options.streaming_lists,
             on_first_page=self._report_list_started,
-            stopping=lambda: self._worker.stopping,
+            stopping=stopping,
         )
         self._lineage = Lineage()
         self._position = _Position()
 
     def inherit(self, origin: Origin) -> None:
-        """There are earlier rows from this origin. Call it before `start`."""
+        """There are earlier rows from this origin. Call it before the first `connect`."""
         self._lineage.inherit(origin.cluster_uid, origin.versions.get(self.resource.feed, ""))
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._worker.start()
+    def connect(self) -> Watch | float:
+        """List if that is due, then open a watch. Waits for the server. Closing the `Api` cancels it.
 
-    def stop(self) -> None:
-        """Ask it to end between two requests. Closing the `Api` cancels a request in progress."""
-        self._worker.stop()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended."""
-        return self._worker.join(timeout)
-
-    def _run(self) -> None:
-        while not self._worker.stopping:
-            pause_s = self._attempt()
-            if pause_s > 0:
-                self._worker.pause(pause_s)
-
-    def _ended(self, failure: Exception | None) -> None:
-        if failure is not None:
-            self._send(Crashed(self.resource, failure))
-
-    # --- attempts and pauses ------------------------------------------------------------------------------------------
-
-    def _attempt(self) -> float:
-        """List if that is due, then watch until the watch ends. Returns the seconds until the next attempt."""
-        position = self._position
-        position.connect()
-        error: ApiError | None = None
+        Returns the open watch, to be closed by the caller, or the seconds until the next `connect`.
+        """
+        self._position.connect()
         try:
-            self._list_and_watch()
-        except ApiError as raised:
-            error = raised
-        if self._worker.stopping:
+            if not self._position.version:
+                self._list()
+            return 0.0 if self._stopping() else self._open()
+        except ApiError as error:
+            return self._after(error)
+
+    def read(self, watch: Watch) -> float | None:
+        """Take what has come. Never waits.
+
+        Returns None while the watch goes on, and the seconds until the next `connect` when it has ended.
+        """
+        try:
+            items = watch.read()
+            if items:
+                self._on_items(items)
+        except ApiError as error:
+            return self._after(error)
+        return self._after(None) if watch.has_ended else None
+
+    def give_up(self, watch: Watch) -> float:
+        """The watch was silent for too long. Returns the seconds until the next `connect`."""
+        return self._after(watch.silent())
+
+    # --- pauses -------------------------------------------------------------------------------------------------------
+
+    def _after(self, error: ApiError | None) -> float:
+        """A watch has ended, without an error if it is None, or there is none. Returns the pause."""
+        position = self._position
+        if self._stopping():
             return 0.0
         was_healthy = self._watch_age_s() >= _HEALTHY_S
         if position.has_advanced or was_healthy:
@@ -169,22 +174,21 @@ class Follower:
         self._position.is_synced = False
         self._send(Interrupted(self.resource, error, refused))
 
-    # --- one attempt --------------------------------------------------------------------------------------------------
+    # --- lists and watches --------------------------------------------------------------------------------------------
 
-    def _list_and_watch(self) -> None:
-        """List if that is due, then watch until the watch ends."""
+    def _open(self) -> Watch:
+        """Open a watch, and check the server behind it."""
         position = self._position
-        if not position.version:
-            self._list()
-        with self._client.watch(self.resource, position.version, brief=not position.is_synced) as watch:
+        watch = self._client.watch(self.resource, position.version, brief=not position.is_synced)
+        try:
             newest = self._check_server(watch.server)
-            position.connected_at = self._clock()
-            if position.is_synced or newest == position.version:
-                self._report_synced()
-            for items in watch.pieces:
-                if self._worker.stopping:
-                    return
-                self._on_items(items)
+        except BaseException:
+            watch.close()
+            raise
+        position.connected_at = self._clock()
+        if position.is_synced or newest == position.version:
+            self._report_synced()
+        return watch
 
     def _check_server(self, watched: str | None) -> str:
         """The newest version of the server. Raises Replaced if it is not the server that we know.
@@ -217,7 +221,7 @@ class Follower:
     def _list(self) -> None:
         started = time.perf_counter()
         listed = self._lister.list()
-        if self._worker.stopping:
+        if self._stopping():
             return
         uid = self._identity(listed.servers)
         history, difference = self._lineage.history(uid, listed.version)
@@ -244,9 +248,7 @@ class Follower:
         changed = [item for item in items if item.type != "BOOKMARK"]
         events = [self._event_reader.event(item) for item in changed]
         if events:
-            size = sum([len(item.value) for item in changed])
-            decode_s = time.perf_counter() - started
-            self._send(Changes(self.resource, events, items[-1].version, decode_s, size))
+            self._send(Changes(self.resource, events, items[-1].version, time.perf_counter() - started))
         position.reach(items[-1].version)
         self._lineage.observe(position.version)
         if not position.is_reported:

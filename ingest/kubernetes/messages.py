@@ -50,13 +50,12 @@ class WatchEnded(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """Events in order, up to ``version``. ``decode_s``: the seconds of decoding. ``size``: their size in bytes."""
+    """Events in order, up to ``version``. ``decode_s``: the seconds of decoding."""
 
     resource: Resource
     events: list[Upsert | Bad | Delete]
     version: str
     decode_s: float = 0.0
-    size: int = 0
 
 
 class Interrupted(msgspec.Struct, frozen=True):
@@ -74,7 +73,7 @@ class Unserved(msgspec.Struct, frozen=True):
 
 
 class Crashed(msgspec.Struct, frozen=True):
-    """The thread has ended with an exception that it does not handle."""
+    """The follower has ended with an exception that it does not handle."""
 
     resource: Resource
     failure: Exception
@@ -82,8 +81,3 @@ class Crashed(msgspec.Struct, frozen=True):
 
 Message: TypeAlias = ListStarted | FullList | Synced | WatchEnded | Changes | Interrupted | Unserved | Crashed
 """All messages of a follower."""
-
-
-def weight(message: Message) -> int:
-    """The approximate size of a message in bytes. A list counts as 0, because it must be held as a whole anyway."""
-    return message.size if isinstance(message, Changes) else 0

@@ -1,11 +1,9 @@
-"""The kubernetes backend: a thread per resource that lists and watches, and one thread that writes what they see.
+"""The kubernetes backend: one thread that reads all watches and writes what they say, whatever the number of resources.
 
-a Follower each: list, watch, decode ─▶ Inbox (bounded) ─▶ this thread: services joined ─▶ Reflector ─▶ tables
+Following: list, watch, decode ─▶ messages ─▶ services joined ─▶ Reflector ─▶ tables
 
-A watch blocks its reader, and with TLS one thread cannot wait for several of them without an event loop, so each watch
-has a thread. These threads share only the inbox. The reflector, the join and the state of the tables belong to the
-thread that empties the inbox; it writes a batch as soon as no message is waiting. When the inbox is full, the readers
-stop, and TCP flow control stops the server.
+The reflector, the join and the state of the tables belong to the thread. It writes a batch as soon as no message is
+waiting. While it writes, it reads no watch, and TCP flow control stops the server.
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ from ..belief import No, Verdict, Yes
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
 from ..figures import SourceStats
-from ..inbox import Inbox
 from ..reflect import Feed, Reflector, Timings
 from ..source import AnyTable, describe
 from ..status import Status
@@ -31,16 +28,15 @@ from .client import KUBE_SYSTEM, Client
 from .credentials import check
 from .errors import Unauthorized
 from .follow import Follower
+from .following import Following
 from .kinds import SERVICES, SLICES, chosen, resources
 from .lineage import Origin, read_origin
-from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, Unserved, WatchEnded, weight
+from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, Unserved, WatchEnded
 from .options import KubernetesOptions
 from .progress import BEST_FIRST, Progress
 from .resource_spec import Resource
 from .services import ServiceJoin
 
-_INBOX_MESSAGES = 1000
-_INBOX_BYTES = 64 << 20
 _BATCH_S = 0.05
 _LONGEST_WAIT_S = 1.0
 _ORIGIN_S = 10.0
@@ -74,7 +70,7 @@ class KubernetesSource:
         self._services, self._slices = (SERVICES, SLICES) if _reads_catalog(options, own) else ("", "")
         self._slice_tables = tuple([table for table in self.tables if table in (Backends, EndpointSlices)])
         self._api = _connected(options)
-        self._inbox: Inbox[Message] = Inbox(_INBOX_MESSAGES, weight, _INBOX_BYTES)
+        self._following = Following(f"kubernetes {cluster_name} requests")
         client = Client(self._api, options, clock=clock)
         self._followers = [self._follower(each, client, options) for each in self._resources]
         self._progress = {each.feed: Progress() for each in self._resources}
@@ -93,7 +89,7 @@ class KubernetesSource:
 
     @property
     def failure(self) -> BaseException | None:
-        """The error that ended one of the threads unexpectedly, or None."""
+        """The error that ended it unexpectedly, or None."""
         return self._worker.failure
 
     @property
@@ -128,13 +124,11 @@ class KubernetesSource:
     def stop(self) -> None:
         """Ask it to end. Requests in progress are cancelled."""
         self._worker.stop()
-        for follower in self._followers:
-            follower.stop()
-        self._inbox.close()
+        self._following.stop()
         self._api.close()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it and its readers have ended."""
+        """Wait until its threads have ended."""
         return self._worker.join(timeout)
 
     def accept(self) -> None:
@@ -148,16 +142,14 @@ class KubernetesSource:
 
     def _run(self) -> None:
         try:
-            for follower in self._followers:
-                follower.start()
+            self._following.start(self._followers)
             while not self._worker.stopping:
                 self._gather()
                 self._settle()
                 self._status.write_if_due()
         finally:
             self.stop()
-            for follower in self._followers:
-                follower.join()
+            self._following.close()
             self._api.clear()
 
     def _ended(self, failure: Exception | None) -> None:
@@ -169,12 +161,12 @@ class KubernetesSource:
 
     def _gather(self) -> None:
         """Collect messages until none is waiting or the batch is due, and write them."""
-        message = self._inbox.get(self._idle_s())
+        message = self._following.next(self._idle_s())
         due = self._clock() + _BATCH_S
         while message is not None:
             self._take(message)
             is_due = self._reflector.due or self._clock() >= due
-            message = None if is_due or self._worker.stopping else self._inbox.get(0)
+            message = None if is_due or self._worker.stopping else self._following.next(0)
         self._flush()
 
     def _flush(self) -> None:
@@ -324,8 +316,8 @@ class KubernetesSource:
             self._services if resource.feed == self._slices else resource.feed,
             client,
             options,
-            self._inbox.put,
-            name=f"kubernetes {self.cluster} {resource.plural}",
+            self._following.post,
+            stopping=lambda: self._worker.stopping,
             clock=self._clock,
         )
 

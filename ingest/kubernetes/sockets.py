@@ -44,11 +44,12 @@ def has_more(response: BaseHTTPResponse) -> bool:
     return method is not None and method()
 
 
-def set_silence(connection: Any, seconds: float) -> None:
-    """Set how long a connection (Any: urllib3 has no common type) may be silent."""
-    change: Callable[[float], None] | None = getattr(connection, "set_silence", None)
-    if change is not None:
-        change(seconds)
+def stream_of(connection: Any) -> socket.socket:
+    """The socket of a connection (Any: urllib3 has no common type). Raises OSError if it is closed."""
+    stream: socket.socket | None = getattr(connection, "stream", None)
+    if stream is None:
+        raise ConnectionAbortedError("the connection is closed")
+    return stream
 
 
 def release(connection: Any, response: BaseHTTPResponse) -> None:
@@ -165,7 +166,7 @@ class _Connection(_Base):  # type: ignore[misc]
     timeout: Any
     _handle: socket.socket | None = None
     _poll: Any = None
-    _stream: socket.socket | None = None
+    stream: socket.socket | None = None
     _answer: Any = None
     """The answer that is being read. Its body may still come when the connection is closed for new requests."""
 
@@ -184,17 +185,13 @@ class _Connection(_Base):  # type: ignore[misc]
     def has_more(self) -> bool:
         return self._handle is not None and bool(self._poll.poll(0))
 
-    def set_silence(self, seconds: float) -> None:
-        if self._stream is not None and self._stream.fileno() >= 0:
-            self._stream.settimeout(seconds)
-
     def connect(self) -> None:
         try:
             super().connect()
         except OSError as error:
             close_unfinished_tls(error)
             raise
-        self._stream = self.sock
+        self.stream = self.sock
 
     def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
         greeting = self._greeting
@@ -249,7 +246,7 @@ class _Connection(_Base):  # type: ignore[misc]
             self._forget()
 
     def _forget(self) -> None:
-        handle, self._handle, self._stream = self._handle, None, None
+        handle, self._handle, self.stream = self._handle, None, None
         if handle is not None:
             self._sockets.forget(handle)
 

@@ -1,4 +1,4 @@
-"""Splits a watch into items. Pure except for reading the answer.
+"""Splits a stream of events into items. Pure except for reading the answer of a streamed list.
 
 A line is an event. When the connection breaks, an incomplete line is dropped, and the watch is resumed after the last
 complete one.
@@ -23,8 +23,8 @@ from .utf8 import repaired
 EventType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
 _LINE_BYTES = 64 << 20
-_EVENTS_MAX = 500
-_EVENT_BYTES_MAX = 1 << 20
+EVENTS_MAX = 500
+EVENT_BYTES_MAX = 1 << 20
 _INITIAL_END = "k8s.io/initial-events-end"
 
 
@@ -91,52 +91,62 @@ def ends_list(item: Item) -> bool:
         return False
 
 
-def item_batches(answer: Answer, check: Callable[[], None] = lambda: None) -> Iterator[list[Item]]:
+class Lines:
+    """Splits a stream into lines, whatever pieces it comes in."""
+
+    def __init__(self, request: Request) -> None:
+        """``request`` is used in error messages."""
+        self._request = request
+        self._rest: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that are complete now, without empty ones. Raises Broken if a line is too long."""
+        first, *more = data.split(b"\n")
+        self._rest.append(first)
+        self._size += len(first)
+        if self._size > _LINE_BYTES:
+            raise Broken(f"{self._request}: an event of more than {_LINE_BYTES} bytes")
+        if not more:
+            return []
+        *whole, last = more
+        lines = [line for line in (b"".join(self._rest), *whole) if line]
+        self._rest, self._size = [last], len(last)
+        return lines
+
+
+def item_batches(answer: Answer, check: Callable[[], None]) -> Iterator[list[Item]]:
     """The items of a stream, in batches as they arrive. ``check`` is called for each chunk, and may raise.
 
     Raises Broken for a line that is not an event, and the corresponding error for an ERROR event.
     """
+    splitter = Lines(answer.request)
     events: list[Item] = []
     size = 0
-    for lines in _lines(answer, check):
-        for line in lines:
-            events.append(_event(answer.request, line))
+    for chunk in answer.chunks():
+        check()
+        for line in splitter.feed(chunk):
+            events.append(event(answer.request, line))
             size += len(line)
-        if events and (len(events) >= _EVENTS_MAX or size >= _EVENT_BYTES_MAX or not answer.has_more()):
+        if events and (len(events) >= EVENTS_MAX or size >= EVENT_BYTES_MAX or not answer.has_more()):
             yield events
             events, size = [], 0
     if events:
         yield events
 
 
-def _lines(answer: Answer, check: Callable[[], None]) -> Iterator[list[bytes]]:
-    """The complete lines after each chunk."""
-    rest: list[bytes] = []
-    size = 0
-    for chunk in answer.chunks():
-        check()
-        first, *more = chunk.split(b"\n")
-        rest.append(first)
-        size += len(first)
-        if size > _LINE_BYTES:
-            raise Broken(f"{answer.request}: an event of more than {_LINE_BYTES} bytes")
-        lines = []
-        if more:
-            *whole, last = more
-            lines = [line for line in (b"".join(rest), *whole) if line]
-            rest, size = [last], len(last)
-        yield lines
+def event(request: Request, line: bytes) -> Item:
+    """The event in a line. Bytes that are not UTF-8 become U+FFFD, as in Go.
 
-
-def _event(request: Request, line: bytes) -> Item:
-    """The event in a line. Bytes that are not UTF-8 become U+FFFD, as in Go."""
+    Raises Broken if it is not an event, and the corresponding error for an ERROR event.
+    """
     try:
         return _parsed(request, line)
     except DECODE_ERRORS:
         text = repaired(line)
         if text is None:
             raise Broken(f"{request}: the line is not an event") from None
-        return _event(request, text)
+        return event(request, text)
 
 
 def _parsed(request: Request, line: bytes) -> Item:

@@ -15,7 +15,7 @@ from threading import RLock, get_ident
 from typing import Any
 from weakref import WeakSet
 
-from . import commit
+from . import commit, turn
 from .bucket import Bucket
 from .order import Order
 from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, Reservation
@@ -31,6 +31,7 @@ def repair_after_fork(head: Any) -> None:
 
 def _after_in_child() -> None:
     commit._TORN = RLock()
+    turn.after_fork()
     for head in list(_HEADS):
         head._lock = RLock()
         head._root.lock = RLock()

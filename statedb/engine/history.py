@@ -12,7 +12,7 @@ Links refer to Commits and never to Pins, so reference counting alone frees what
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from itertools import pairwise
 from threading import RLock
 from typing import Any, cast
@@ -39,6 +39,11 @@ class Initializer:
     def __repr__(self) -> str:
         """``<Initializer kvstore>``."""
         return f"<Initializer {self.name}>"
+
+
+_MERGED_MIN = 65_536
+_DROPPED = -1000
+"""After its layers were dropped, so many rows of a state are read from the links before layers are merged again."""
 
 
 class Commit:
@@ -134,7 +139,44 @@ class Root:
         self.pins: dict[Any, Pin] = {}
 
 
-def layers_over(pin: Pin, root: Root, table: Any) -> tuple[Layer, ...]:
+class Merged:
+    """Limits the memory of the merged layers of all old states of one table.
+
+    Each old state that is read often has merged layers of its own, with everything that changed since. If all of them
+    together hold more rows than the table, plus a constant, the oldest are dropped. Their states are then read from the
+    links of the commits again, which stay as long as the pin does. Each step is atomic.
+    """
+
+    __slots__ = ("_rows", "_sizes")
+
+    def __init__(self, rows: Sized) -> None:
+        """``rows`` is the dict of the newest rows."""
+        self._rows = rows
+        self._sizes: dict[ref[Pin], int] = {}
+
+    def keep(self, pin: Pin, layers: tuple[Layer, ...], end: Pin) -> None:
+        """Replace the layers of ``pin`` by these, which end at the pin ``end``."""
+        pin.layers = (layers, end)
+        sizes, mine = self._sizes, ref(pin)
+        sizes.pop(mine, None)  # so that the newest is the last
+        sizes[mine] = sum([len(layer.states) for layer in layers])
+        surplus = sum(list(sizes.values())) - len(self._rows) - _MERGED_MIN
+        if surplus > 0:
+            self._drop(surplus, mine)
+
+    def _drop(self, surplus: int, mine: ref[Pin]) -> None:
+        for weak in sorted(self._sizes.copy(), key=lambda weak: weak() is not None):  # first those of dead pins
+            if surplus <= 0:
+                return
+            if weak is not mine:  # a single state may use what it needs
+                surplus -= self._sizes.pop(weak, 0)
+                pin = weak()
+                if pin is not None:
+                    pin.traversals = _DROPPED
+                    pin.layers = None
+
+
+def layers_over(pin: Pin, root: Root, table: Any, merged: Merged) -> tuple[Layer, ...]:
     """The layers to apply over the newest rows to read the state of ``pin``. The first has priority.
 
     Call it *after* reading the newest rows. The part up to the root's pin is merged and cached. It ends at that Pin, so
@@ -148,7 +190,7 @@ def layers_over(pin: Pin, root: Root, table: Any) -> tuple[Layer, ...]:
         undo = merged_undo(end.commit, newest.commit)
         if undo:
             layers = stacked(layers, Layer(undo))
-        pin.layers = (layers, newest)
+        merged.keep(pin, layers, newest)
     under_way = merged_undo(newest.commit, None)
     return (*layers, Layer(under_way)) if under_way else layers
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sized
 from functools import partial
-from threading import RLock
+from threading import get_ident
 from typing import Any
 
 from sortedcontainers import SortedList
+
+from .turn import Token, Turn
 
 _REBUILD_SHARE = 8
 _KEPT_MIN = 4096
@@ -18,15 +20,14 @@ class Order:
     """A sorted list of the keys of one dict or set. Writers record changes, and readers sort them in.
 
     A writer only appends the keys that it added or removed (``touch``), after it has changed the dict. It never waits.
-    A reader takes them under the order's own lock. Membership in the dict decides whether a key was added or removed,
-    so duplicates and outdated keys do no harm. Nothing is recorded until somebody reads in order.
+    A reader takes them, one reader at a time (`Turn`). Membership in the dict decides whether a key was added or
+    removed, so duplicates and outdated keys do no harm. Nothing is recorded until somebody reads in order.
 
     Sorting calls the comparison of the keys, during which the garbage collector may run: a finalizer or a signal
-    handler of the same thread may call this object again. The lock is re-entrant, ``_busy`` detects the call, and it
-    sorts a copy.
+    handler of the same thread may call this object again. It does not get the turn, and sorts a copy.
     """
 
-    __slots__ = ("_busy", "_copied", "_keys", "_lock", "_sorted", "_touched_keys", "touched")
+    __slots__ = ("_copied", "_keys", "_sorted", "_touched_keys", "_turn", "touched")
 
     def __init__(self, keys: Any, copied: Callable[[], list[Any]] | None = None) -> None:
         """``keys`` is the dict or set whose keys are ordered. ``copied`` copies them in one atomic step, `list` by
@@ -34,8 +35,7 @@ class Order:
         """
         self._keys = keys
         self._copied: Callable[[], list[Any]] = partial(list, keys) if copied is None else copied
-        self._lock = RLock()
-        self._busy = False
+        self._turn = Turn()
         self.touched: deque[list[Any]] | None = None
         """Keys that are not sorted in yet. None if nobody has read in order; then writers need not record anything."""
         self._touched_keys = 0
@@ -65,19 +65,23 @@ class Order:
 
         Cost: O(log n + result) once the order is up to date.
         """
-        with self._lock:
-            if self._busy:
-                return _slice(SortedList(self._copied()), low, high, limit, reverse)
-            self._busy = True
-            try:
+        mine: Token = [get_ident()]
+        try:
+            if self._turn.take(mine):
                 return _slice(self._fresh(), low, high, limit, reverse)
-            finally:
-                self._busy = False
+        finally:
+            self._turn.give_back(mine)
+        return _slice(SortedList(self._copied()), low, high, limit, reverse)
 
     def at(self, position: int) -> Any:
         """The key at a position in order, from 0. Raises IndexError after the last. Cost: O(log n)."""
-        with self._lock:
-            return self._fresh()[position]
+        mine: Token = [get_ident()]
+        try:
+            if self._turn.take(mine):
+                return self._fresh()[position]
+        finally:
+            self._turn.give_back(mine)
+        return SortedList(self._copied())[position]
 
     def _fresh(self) -> Any:
         """The sorted list, with every key that was recorded until now."""
@@ -114,19 +118,22 @@ class Order:
         return ordered
 
     def after_fork(self) -> None:
-        """In a child process: reset what a thread of the parent may have left in the middle of a change."""
-        self._lock = RLock()
-        if self._busy:
-            self._busy = False
-            self.touched = self._sorted = None
+        """In a child process: a thread of the parent that was in the middle of a change does not continue.
+
+        It has removed the sorted list, so the next reader sorts all keys.
+        """
+        self._turn = Turn()
 
     def check(self) -> None:
         """Raise AssertionError if the order is not that of the dict. For tests, while nobody writes."""
-        with self._lock:
-            if self.touched is not None and self._sorted is not None and not self._busy:
+        mine: Token = [get_ident()]
+        try:
+            if self._turn.take(mine) and self.touched is not None and self._sorted is not None:
                 ordered = self._fresh()
                 ordered._check()
                 assert list(ordered) == sorted(self._keys), f"order {list(ordered)!r} does not match the keys"
+        finally:
+            self._turn.give_back(mine)
 
 
 def _slice(ordered: Any, low: Any, high: Any, limit: int | None, reverse: bool) -> list[Any]:

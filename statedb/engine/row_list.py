@@ -5,8 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Mapping
-from threading import RLock
+from threading import get_ident
 from typing import Any
+
+from .turn import Token, Turn
 
 _REBUILD_SHARE = 8
 _FEW = 256
@@ -52,14 +54,13 @@ class RowList:
     were returned are never changed. There is no list until somebody reads all rows in order, or after many changes.
     """
 
-    __slots__ = ("_busy", "_key_of", "_list", "_lock", "_rows", "_touched_keys", "touched")
+    __slots__ = ("_key_of", "_list", "_rows", "_touched_keys", "_turn", "touched")
 
     def __init__(self, rows: dict[Any, Any], key_of: Callable[[Any], Any]) -> None:
         """``rows`` is the dict of rows."""
         self._rows = rows
         self._key_of = key_of
-        self._lock = RLock()
-        self._busy = False
+        self._turn = Turn()
         self._list: list[Any] | None = None
         self.touched: deque[list[Any]] | None = None
         """Keys of rows that were added, removed or replaced since. None if there is no list."""
@@ -80,17 +81,21 @@ class RowList:
     def all(self) -> list[Any]:
         """All rows in key order; do not change the list.
 
-        As in every read of the newest rows, it may include a later commit. The lock is re-entrant: a finalizer or
-        signal handler that calls this while keys are compared finds ``_busy`` and sorts a copy.
+        As in every read of the newest rows, it may include a later commit. One reader at a time updates the list. A
+        finalizer or signal handler that calls this while keys are compared does not get the turn, and sorts a copy.
         """
-        with self._lock:
-            if self._busy:
-                return sorted(self._rows.copy().values(), key=self._key_of)
-            self._busy = True
-            try:
+        touched = self.touched
+        if touched is not None and not touched:
+            ordered = self._list  # in this order, and without the turn: see `between`
+            if ordered is not None:
+                return ordered
+        mine: Token = [get_ident()]
+        try:
+            if self._turn.take(mine):
                 return self._fresh()
-            finally:
-                self._busy = False
+        finally:
+            self._turn.give_back(mine)
+        return sorted(self._rows.copy().values(), key=self._key_of)
 
     def _fresh(self) -> list[Any]:
         ordered, touched = self._list, self.touched
@@ -135,11 +140,11 @@ class RowList:
         return ordered[start:stop]
 
     def after_fork(self) -> None:
-        """In a child process: reset what a thread of the parent may have left in the middle of a change."""
-        self._lock = RLock()
-        if self._busy:
-            self._busy = False
-            self.touched = self._list = None
+        """In a child process: a thread of the parent that was in the middle of a change does not continue.
+
+        It has removed the list, so the next reader sorts all rows.
+        """
+        self._turn = Turn()
 
     def check(self) -> None:
         """Raise AssertionError if the list does not match the rows. For tests, while nobody writes."""

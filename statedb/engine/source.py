@@ -54,7 +54,7 @@ class Source:
         """The layers over the newest rows, the one with priority first. Call it after reading the newest rows."""
         if self.pin.commit.link is None:
             return ()
-        return layers_over(self.pin, self.store.root, self.store.table)
+        return layers_over(self.pin, self.store.root, self.store.table, self.store.merged)
 
     @property
     def commit(self) -> Commit:

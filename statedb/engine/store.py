@@ -16,7 +16,7 @@ from weakref import ref
 
 from .errors import TableOwned
 from .extract import checking_extractor_of, extractor_of
-from .history import Commit, Pin, Root, compact
+from .history import Commit, Merged, Pin, Root, compact
 from .index_store import IndexStore, Moves
 from .order import Order
 from .reserve import Reservation
@@ -41,6 +41,7 @@ class TableStore:
         "key_shape",
         "keys_of",
         "known_keys_of",
+        "merged",
         "name",
         "order",
         "owner",
@@ -66,6 +67,7 @@ class TableStore:
         self.key_of: Callable[[Row], Key] = cast("UniqueIndex[Any, Any]", table.indexes["primary"]).key
         self.rows: dict[Key, Row] = {}
         self.revisions: dict[Key, int] = {}
+        self.merged = Merged(self.rows)
         self.order = Order(self.rows)
         self.row_list = RowList(self.rows, self.key_of)
         self.key_shape = KeyShape(0)

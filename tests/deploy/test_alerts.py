@@ -26,6 +26,7 @@ from statedb.agent.readiness import Readiness
 from statedb.catalog import Nodes
 
 from ..statedb.agent.certificates import Authority
+from ..tcp_proxy import TcpProxy
 from .alerts import Fault, quiet, unit_tests
 from .prometheus import NO_PROMETHEUS, Prometheus
 
@@ -58,6 +59,7 @@ FAULTS = {
     "StatedbSourceNotRead": Fault("statedb_source_state", "1x39", {"state": "connecting"}),
     "StatedbSourceSilent": Fault("statedb_source_answered_timestamp_seconds", "540x39"),
     "StatedbSourceUnsteady": Fault("statedb_source_failures_total", "0+1x10 10x28"),
+    "StatedbSourceFlaps": Fault("statedb_source_state_changed_timestamp_seconds", "60+60x6 420x32", {"table": "nodes"}),
     "StatedbSourceRelists": Fault("statedb_source_lists_total", "1+4x20 81x18", {"table": "endpoints"}),
     "StatedbDeletesWithheld": Fault("statedb_source_withheld_deletes", "3x39", {"table": "nodes"}),
     "StatedbObjectsRejected": Fault("statedb_source_rejected", "3x39"),
@@ -202,3 +204,26 @@ def test_a_real_prometheus_tells_of_an_etcd_that_is_killed(tmp_path: Path):
                 prometheus.wait(lambda: "StatedbSourceStale" not in prometheus.alerts())
                 agent.stop()
                 prometheus.wait(lambda: "StatedbAgentDown" in prometheus.alerts())
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason=NO_PROMETHEUS)
+def test_a_real_prometheus_tells_of_faults_that_are_over_before_it_looks(tmp_path: Path):
+    with LocalEtcd() as etcd, TcpProxy(etcd.endpoint) as proxy:
+        etcd.start()
+        config = (
+            f"cluster: {{name: c1, id: 1}}\ningest: {{kvstore: {{endpoints: ['{proxy.endpoint}'], retry-max-s: 0.1}}}}"
+            "\nhttp: {listen: '127.0.0.1:0'}\n"
+        )
+        with Agent(parse_config(config)) as agent:
+            assert agent.wait_synced(WAIT_S)
+            changed = "statedb_source_state_changed_timestamp_seconds{table='nodes'}"
+            with Prometheus(tmp_path, agent.address.removeprefix("http://"), RULES) as prometheus:
+                prometheus.wait(lambda: prometheus.value("statedb_ready") == 1)
+                for _ in range(8):
+                    assert "StatedbSourceFlaps" not in prometheus.alerts()
+                    before = prometheus.value(changed)
+                    proxy.cut()
+                    proxy.mend()
+                    prometheus.wait(lambda: prometheus.value(changed) != before)  # noqa: B023
+                    assert agent.wait_synced(WAIT_S)
+                prometheus.wait(lambda: "StatedbSourceFlaps" in prometheus.alerts())

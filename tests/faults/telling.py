@@ -41,11 +41,15 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Episode(msgspec.Struct, kw_only=True):
-    """One fault from its beginning until the tables were right again. ``during`` and ``ended`` are scrapes."""
+    """One fault from its beginning until the tables were right again. ``before``, ``during``, ``ended`` are scrapes.
+
+    ``during`` is empty where the fault was over before anybody could look.
+    """
 
     backend: str
     fault: str
     lines: list[Line] = []
+    before: str = ""
     during: str = ""
     ended: str = ""
 
@@ -103,6 +107,7 @@ class TellingRun(Run):
         self._metrics: tuple[Any, Metrics] | None = None
         self._settle()
         self._log.take()
+        self._before = self._scrape()
 
     def told(self, *states: str, containing: str = "", withheld: int = 0) -> None:
         super().told(*states, containing=containing, withheld=withheld)
@@ -115,12 +120,13 @@ class TellingRun(Run):
     def converge(self) -> None:
         super().converge()
         self._settle()
-        lines = self._log.take()
+        lines, ended = self._log.take(), self._scrape()
         if self._open is None and lines:
-            self._episodes.append(Episode(backend=self.site.backend, fault=self.cell.fault, lines=lines))
-        elif self._open is not None:
-            self._open.lines, self._open.ended = lines, self._scrape()
-        self._open = None
+            self._open = Episode(backend=self.site.backend, fault=self.cell.fault)
+            self._episodes.append(self._open)
+        if self._open is not None:
+            self._open.lines, self._open.before, self._open.ended = lines, self._before, ended
+        self._open, self._before = None, ended
 
     def _settle(self) -> None:
         """Until all tables of the source say so, not only the one that the fault is about, and the log has told it.

@@ -12,9 +12,12 @@ PAIR = ("synced -> stale", "stale -> synced")
 READER_ENDS = "synced -> absent"
 
 
-def episode(*turns: str, during: str = STALE) -> Episode:
+BEFORE = 'statedb_source_state_changed_timestamp_seconds{table="endpoints"} 1.0\n'
+
+
+def episode(*turns: str, during: str = STALE, before: str = "", ended: str = "") -> Episode:
     lines = [line_of(f"kvstore/c1 endpoints, nodes: {turn} after 1.0 s: why") for turn in turns]
-    return Episode(backend="kvstore", fault="cut", lines=lines, during=during)
+    return Episode(backend="kvstore", fault="cut", lines=lines, before=before, during=during, ended=ended)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,12 @@ def test_a_pair_too_much_or_too_little_is_wrong(turns: tuple[str, ...]):
 
 def test_what_no_metric_tells_is_wrong():
     assert not_told(episode(*PAIR, during="statedb_ready 1.0\n")) == ["kvstore cut: no metric tells of it"]
+
+
+def test_what_was_over_before_a_scrape_is_told_by_when_the_state_began():
+    assert not_told(episode(*PAIR, during="", before=BEFORE, ended=BEFORE.replace("1.0", "2.0"))) == []
+    (problem,) = not_told(episode(*PAIR, during="", before=BEFORE, ended=BEFORE))
+    assert problem == "kvstore cut: no metric tells afterwards that it was"
 
 
 def test_the_note_about_earlier_recoveries_is_understood():

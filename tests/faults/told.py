@@ -39,6 +39,7 @@ _OTHERS = {
     "statedb_source_withheld_deletes": "StatedbDeletesWithheld",
     "statedb_source_rejected": "StatedbObjectsRejected",
 }
+_CHANGED = "statedb_source_state_changed_timestamp_seconds"
 _SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)$", re.MULTILINE)
 
 
@@ -115,7 +116,19 @@ def not_told(episode: Episode) -> list[str]:
         return [f"{episode.backend} {episode.fault}: {[line.text for line in lines] or 'no line'}"]
     if episode.during and not expected_alerts(episode.during):
         return [f"{episode.backend} {episode.fault}: no metric tells of it"]
+    if any(told) and episode.before and _changed(episode.before) == _changed(episode.ended):
+        return [f"{episode.backend} {episode.fault}: no metric tells afterwards that it was"]
     return []
+
+
+def _changed(scrape: str) -> set[str]:
+    """When the state of each table began."""
+    return {sample[0] for sample in _SAMPLE.finditer(scrape) if sample["name"] == _CHANGED}
+
+
+def _told_afterwards(episode: Episode) -> bool:
+    """Whether it was over before a scrape, and is told by when the present state began."""
+    return not episode.during and any(map(_begins, episode.lines))
 
 
 def _begins(line: Line) -> bool:
@@ -191,7 +204,10 @@ def table(episodes: Iterable[Episode]) -> list[str]:
     for each in by_fault:
         first.setdefault((each.fault, each.backend), each)
     for (fault, backend), each in first.items():
-        cells = _lines(each), _quoted(metrics_of(each.during)), _quoted(expected_alerts(each.during))
+        metrics, alerts = _quoted(metrics_of(each.during)), _quoted(expected_alerts(each.during))
+        if _told_afterwards(each):
+            metrics, alerts = f"afterwards `{_CHANGED}`", "if again and again: `StatedbSourceFlaps`"
+        cells = _lines(each), metrics, alerts
         rows.setdefault((about[fault], *cells), []).append(backend)
     head = [
         "| fault | where | lines of the log | metrics meanwhile | alerts, where it stays so |",

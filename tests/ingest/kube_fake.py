@@ -84,6 +84,8 @@ class FakeApi:
         """Whether a watch that begins too early is refused by the HTTP status, and not inside the stream."""
         self.begin_line = b""
         """Is written after each event, as the beginning of the next line or a whole one."""
+        self.begin_chunk = b""
+        """Is written after each event, as the beginning of the next chunk."""
         self.ends_after_events = False
         """Whether a watch is ended in good order after each event, as a busy server does with slow watchers."""
         self.closes_connections = False
@@ -100,7 +102,7 @@ class FakeApi:
         self._half_lines = 0
         self._half_answers = 0
         self._is_frozen = False
-        self._holds_watches = False
+        self._held: set[tuple[str, str]] = set()
         self._endings = 0
         self._bookmarks = 0
         self._lock = threading.Condition()
@@ -257,7 +259,13 @@ class FakeApi:
     def hold_watches(self, hold: bool) -> None:
         """New watches are taken and not answered, until that is taken back."""
         with self._lock:
-            self._holds_watches = hold
+            self._held = {("watch", path) for path in PATHS.values()} if hold else set()
+            self._lock.notify_all()
+
+    def hold(self, *requests: tuple[str, str]) -> None:
+        """New requests with such a verb and path are taken and not answered, until `hold` is called without them."""
+        with self._lock:
+            self._held = set(requests)
             self._lock.notify_all()
 
     def freeze(self) -> None:
@@ -341,7 +349,7 @@ class _Handler(BaseHTTPRequestHandler):
             api.requests["probe" if verb == "list" and query.get("limit") == "1" else verb, url.path] += 1
             api._lock.notify_all()
         try:
-            self._hold(verb)
+            self._hold(verb, url.path)
             if self._refused(verb, url.path):
                 return
             if found is not None:
@@ -358,13 +366,11 @@ class _Handler(BaseHTTPRequestHandler):
         except (_Closed, OSError):
             self.close_connection = True
 
-    def _hold(self, verb: str) -> None:
+    def _hold(self, verb: str, path: str) -> None:
         api = self.api
         with api._lock:
             epoch = api._epoch
-            api._lock.wait_for(
-                lambda: api._epoch != epoch or not (api._is_frozen or (verb == "watch" and api._holds_watches))
-            )
+            api._lock.wait_for(lambda: api._epoch != epoch or not (api._is_frozen or (verb, path) in api._held))
             if api._epoch != epoch:
                 raise _Closed
 
@@ -511,6 +517,7 @@ class _Handler(BaseHTTPRequestHandler):
                 revision = change.revision
                 if api.begin_line:
                     self._chunk(api.begin_line)
+                self.wfile.write(api.begin_chunk)
             if bookmark and now > revision:
                 revision = now
                 self._event("BOOKMARK", _bookmark(now))

@@ -12,7 +12,7 @@ from ingest.events import Bad, Delete, Event, Listed, Upsert
 from ingest.reflect import Feed, Reflector
 from ingest.status import Status, declare_absent
 from statedb import Database, Index, Table, UniqueIndex
-from statedb.catalog import Rejected, RejectedKey, SourceKey, Sources
+from statedb.catalog import Rejected, RejectedKey, SourceKey, SourceRow, Sources
 
 
 class Key(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -508,6 +508,19 @@ def test_a_doubtful_first_list_finishes_its_table_when_it_is_believed():
     rig.reflector.release("things")
     assert rig.things() == {"a": 0}
     assert db.snapshot()[Things].initialized
+
+
+def test_the_origin_of_rows_is_not_handed_on_through_a_backend_that_has_none():
+    """Its rows are newer than the version that the first backend saved, so they are no longer from there."""
+    db = Database(Things, Parts, Sources, Rejected)
+    of_rows = SourceRow(SourceKey("c", "things"), "first", origin="server 1")
+    with db.write(Sources) as txn:
+        txn[Sources].insert(of_rows)
+    kept = Rig(THINGS, db=db, backend="first")
+    assert db.snapshot()[Sources][of_rows.key].origin == "server 1"
+    kept.status.release()
+    Rig(THINGS, db=db, backend="second").status.release()
+    assert db.snapshot()[Sources][of_rows.key].origin == ""
 
 
 def test_tables_without_a_source_are_declared_absent():

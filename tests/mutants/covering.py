@@ -18,6 +18,7 @@ ALWAYS = "tests/statedb/engine/test_gaps.py"
 """Traces the store itself, so no other tracer sees what it runs: its tests are tried on every mutant."""
 QUICK_S = 0.5
 SLOW = (
+    "test_memory.py",
     "test_injection.py",
     "test_injection_twice.py",
     "test_injection_reads.py",
@@ -29,9 +30,9 @@ LEFT_OUT = (
     "test_injection_staging.py",
     "test_networks_model.py",
     "test_race.py",
+    "test_long_race.py",
     "test_signals.py",
     "test_typing.py",
-    "test_memory.py",
 )
 
 

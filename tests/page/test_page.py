@@ -201,6 +201,42 @@ def test_deletes_are_accepted_behind_a_confirmation(page: Page, start: Callable[
     assert hidden.is_dir()
 
 
+_HEADINGS = """() => {
+    const top = (each) => each.getBoundingClientRect().top;
+    const found = [...document.querySelectorAll('main h1')];
+    return found.sort((one, other) => top(one) - top(other)).map((each) => each.textContent);
+}"""
+
+
+def test_the_page_of_troubles_shows_first_what_is_not_in_order(page: Page, start: Callable[..., Agent], tmp_path: Path):
+    agent = start()
+    manifests = tmp_path / "manifests"
+    page.goto(f"{agent.address}/#/trouble")
+    page.wait_for_selector("text=Every source and consumer is in order.")
+    put(
+        manifests, "bad.yaml", "apiVersion: cilium.io/v2\nkind: CiliumNode\nmetadata: {name: z}\nspec: {addresses: 5}\n"
+    )
+    page.wait_for_selector(".rejected pre")
+    assert page.inner_text(".rejected pre").splitlines()[1] == "kind: CiliumNode"
+    assert page.evaluate(_HEADINGS)[0] == "Rejected objects"
+    manifests.rename(tmp_path / "away")
+    page.wait_for_selector(".trouble-card >> text=manifests of c1: stale")
+    assert "No such file or directory" in page.inner_text(".trouble-card")
+    assert page.evaluate(_HEADINGS)[:2] == ["Sources and consumers", "Rejected objects"]
+
+
+def test_on_a_phone_the_head_of_a_table_stands_over_its_columns(page: Page, start: Callable[..., Agent]):
+    agent = start()
+    write(agent.db, *map(endpoint, range(1, 50)))
+    page.set_viewport_size({"width": 390, "height": 800})
+    open_table(page, agent)
+    page.wait_for_selector("#row-0:not(.loading)")
+    lefts = "selector => [...document.querySelectorAll(selector)].map(each => each.getBoundingClientRect().left)"
+    heads = page.evaluate(lefts, ".grid-head .grid-cell")
+    assert len(set(heads)) > 3
+    assert heads == page.evaluate(lefts, "#row-0 .grid-cell")
+
+
 def test_names_of_a_cluster_are_text_and_nothing_comes_from_elsewhere(page: Page, start: Callable[..., Agent]):
     agent = start()
     asked: list[str] = []

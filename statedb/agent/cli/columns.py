@@ -14,7 +14,7 @@ from ..wording import printable, suggestion
 
 _WIDE = 48
 _NARROW = 12
-_TIMES = frozenset({"since", "when"})
+TIMES = frozenset({"since", "when"})
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -122,7 +122,7 @@ def pad_cells(texts: Sequence[str], widths: Sequence[int]) -> str:
 
 def cell(field: str, value: Any, *, whole: bool = False) -> str:
     """One value as text, on one line and without control characters."""
-    text = _text(value) if field not in _TIMES else _time(value)
+    text = _text(value) if field not in TIMES else _time(value)
     text = printable(text) or "-"
     return text if whole else truncated(text, _WIDE)
 

@@ -36,16 +36,21 @@ def indexes(context: click.Context, _: click.Parameter, begun: str) -> list[str]
 
 
 def keys(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Keys of the table in the command that begin with ``begun``, with slashes."""
+    """Keys of the table in the command: whole ones with slashes, or the next field after those already given.
+
+    No keys if the command has an index, whose keys are different.
+    """
     table = context.params.get("table")
-    given: Any = context.params.get("key")
-    if not table or given:
+    given: tuple[str, ...] = tuple(context.params.get("key") or ())
+    if not table or context.params.get("index"):
         return []
-    parameters = [("limit", str(_KEYS_MAX)), ("keys", "yes")]
+    parameters = [("limit", str(_KEYS_MAX)), ("keys", "yes"), *[("prefix", each) for each in given]]
     if begun:
         parameters += [("contains", begun.rpartition("/")[2])]
     found = _ask(context, f"/tables/{table}", parameters).get("keys", [])
-    return [text for key in found if (text := "/".join(key)).startswith(begun)]
+    place = len(given)
+    texts = [key[place] if place else "/".join(key) for key in found if len(key) > place]
+    return list(dict.fromkeys([text for text in texts if text.startswith(begun)]))
 
 
 def _described(context: click.Context) -> list[dict[str, Any]]:

@@ -109,7 +109,7 @@ def run(config: str, warm_start: str | None) -> None:
 @cli.command()
 @configured
 @click.option("--connect", is_flag=True, help="Also try each source once, and say which tables can be read.")
-@click.option("--timeout", type=Seconds(), default=10.0, show_default=True, help="Seconds, of --connect.")
+@click.option("--timeout", type=Seconds(), default=10.0, show_default=True, help="How long --connect waits.")
 def check(config: str, *, connect: bool, timeout: float) -> int:
     """Check a configuration and explain what it means. With --connect: exit status 1 if a source cannot be read."""
     from .local_commands import check as check_config, connect as try_sources  # start-up time: every source
@@ -247,7 +247,7 @@ def health(*, ready: bool, fresh: bool, **options: Any) -> int:  # noqa: ARG001
 @click.argument("table", shell_complete=complete_by("tables"))
 @click.argument("key", nargs=-1, shell_complete=complete_by("keys"))
 @click.option("--for", "wanted", metavar="CONDITION", help="filled (default), rows=N, or with a key present or gone.")
-@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="Seconds.")
+@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="How long to wait.")
 @server
 def wait(table: str, key: tuple[str, ...], wanted: str | None, timeout: float, **options: Any) -> int:  # noqa: ARG001
     """Wait for a table or a row.
@@ -293,8 +293,8 @@ def dump(file: str | None, **options: Any) -> None:  # noqa: ARG001
 @cli.command()
 @click.argument("other", metavar="OTHER")
 @click.option("--ignore", multiple=True, metavar="FIELD", help="A field that may differ, as 'source'; repeatable.")
-@click.option("--settle", type=Seconds(), default=2.0, show_default=True, help="Seconds.")
-@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="Seconds.")
+@click.option("--settle", type=Seconds(), default=2.0, show_default=True, help="How long a row must differ to count.")
+@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="How long to compare at most.")
 @remote_options
 def compare(other: str, ignore: tuple[str, ...], settle: float, timeout: float, **options: Any) -> int:  # noqa: ARG001
     """Show what another configuration would change.

@@ -14,6 +14,7 @@ import msgspec
 
 from ..wording import escaped, printable
 from .columns import Column, align_rows, cells, flatten_row, pad_cells
+from .programs import for_programs
 
 if TYPE_CHECKING:
     from ..process.comparison import Comparison
@@ -37,12 +38,13 @@ def note(line: str) -> None:
     sys.stderr.flush()
 
 
-def rows(shape: Format, columns: Sequence[Column], found: Sequence[Any], *, selected: bool) -> None:
-    """Print rows. ``selected``: the user chose the columns, so print only these, in full, in every format."""
+def rows(shape: Format, columns: Sequence[Column], found: Sequence[Any], *, selected: bool, table: str = "") -> None:
+    """Print rows of a table. ``selected``: the user chose the columns; print only these, in full, in every format."""
     if shape in FOR_PEOPLE:
         print_lines(align_rows(columns, found, whole=selected or shape == "wide", width=_width()))
     else:
-        value(shape, [_selected(columns, row) for row in found] if selected else list(found))
+        plain = [for_programs(table, row) for row in found]
+        value(shape, [_selected(columns, row) for row in plain] if selected else plain)
 
 
 def value(shape: Format, what: Any) -> None:
@@ -118,9 +120,10 @@ def _counted(count: int) -> str:
 class ChangePrinter:
     """Prints changes as they arrive, one line each, or one YAML document each."""
 
-    def __init__(self, shape: Format, columns: Sequence[Column], *, selected: bool) -> None:
+    def __init__(self, shape: Format, table: str, columns: Sequence[Column], *, selected: bool) -> None:
         """In columns, the headers are printed before the first change."""
         self._shape = shape
+        self._table = table
         self._columns = columns
         self._selected = selected
         self._widths: list[int] | None = None
@@ -131,7 +134,12 @@ class ChangePrinter:
             whole = self._selected or self._shape == "wide"
             self._line([event, str(revision), *cells(self._columns, row, whole=whole)])
             return
-        shown = {"event": event, "revision": revision, "row": _selected(self._columns, row) if self._selected else row}
+        plain = for_programs(self._table, row)
+        shown = {
+            "event": event,
+            "revision": revision,
+            "row": _selected(self._columns, plain) if self._selected else plain,
+        }
         if self._shape == "yaml":
             sys.stdout.write("---\n")
             value("yaml", shown)

@@ -15,6 +15,7 @@ from ..wording import escaped, printable
 from . import output
 from .columns import DEFAULT_COLUMNS, Column, select_columns
 from .output import FOR_PEOPLE, ChangePrinter, Format
+from .programs import for_programs
 from .progress import busy, counted
 from .selection import Selection
 from .waiting import wait
@@ -121,8 +122,13 @@ class RemoteCommands:
         if wait(self._remote, table, key, wanted, timeout_s):
             return 0
         awaited = wanted or ("present" if key else "filled")
-        output.note(f"{' '.join([table, *key])}: not {awaited} within {timeout_s:g} s")
+        output.note(f"{' '.join([table, *key])}: not {awaited} within {timeout_s:g} s{self._rows_now(table, awaited)}")
         return 1
+
+    def _rows_now(self, table: str, awaited: str) -> str:
+        if not awaited.startswith("rows="):
+            return ""
+        return f"; it has {self._remote.json(_path('tables', table), [('limit', '1')])['total']}"
 
     def top(self, *, once: bool) -> None:
         """Show rates until Ctrl-C."""
@@ -168,14 +174,14 @@ class RemoteCommands:
             output.names([key for key, row in pairs if self._selection.holds(row)])
             return
         if alone and self._output not in FOR_PEOPLE and self._wanted is None:
-            output.value(self._output, found[0])
+            output.value(self._output, for_programs(table, found[0]))
             return
-        self._print(self._columns(table), self._selection.of(found))
+        self._print(self._columns(table), self._selection.of(found), table)
         if answer["more"]:
             output.note(f"the table has more rows than these {len(found)}; raise --limit to see them")
 
-    def _print(self, columns: Sequence[Column], found: Sequence[Any]) -> None:
-        output.rows(self._output, columns, found, selected=self._wanted is not None)
+    def _print(self, columns: Sequence[Column], found: Sequence[Any], table: str = "") -> None:
+        output.rows(self._output, columns, found, selected=self._wanted is not None, table=table)
         if not found and self._output in FOR_PEOPLE:
             output.note("nothing to show")
 
@@ -196,7 +202,7 @@ class RemoteCommands:
         return []
 
     def _follow(self, table: str, key: tuple[str, ...], *, rows_first: bool, once: bool) -> None:
-        live = ChangePrinter(self._output, self._columns(table), selected=self._wanted is not None)
+        live = ChangePrinter(self._output, table, self._columns(table), selected=self._wanted is not None)
         begun, shown = rows_first, 0
         for line in self._remote.lines(_path("changes", table), _each("key", key)):
             match line["event"]:
@@ -220,8 +226,15 @@ def _grouped(found: Sequence[dict[str, str]]) -> list[str]:
     for each in found:
         same = tuple((name, value) for name, value in each.items() if name != "table")
         tables.setdefault(same, []).extend([each["table"]] if "table" in each else [])
-    texts = [{"cluster": "", "table": ", ".join(names), **dict(same)} for same, names in tables.items()]
-    return [" ".join(filter(None, text.values())) for text in texts]
+    return [_thing(", ".join(names), **dict(same)) for same, names in tables.items()]
+
+
+def _thing(
+    table: str, *, cluster: str = "", backend: str = "", consumer: str = "", state: str = "", error: str = ""
+) -> str:
+    """``nodes, endpoints from kvstore of cluster1: stale: connection refused``, or ``consumer publisher: ...``."""
+    who = f"consumer {consumer}" if consumer else f"{table} from {backend} of {cluster}" if backend else table
+    return ": ".join(filter(None, [who, state, error]))
 
 
 def _path(what: str, table: str) -> str:

@@ -54,7 +54,7 @@ def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTabl
             "correct cluster.name, or start without"
         )
     origins = [
-        SourceRow(key, origin=row.origin)
+        SourceRow(key, row.backend, origin=row.origin)
         for key, row in snapshot[Sources].items()
         if key.cluster == cluster and key.table in {table.name for table in rows}
     ]

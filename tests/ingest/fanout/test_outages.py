@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,12 +16,12 @@ from ingest import KvstoreOptions, kvstore
 from ingest.etcd import Client, Commit, Compacted, Unavailable
 from ingest.etcd.local import LocalEtcd
 from statedb import Database
-from statedb.catalog import Rejected
+from statedb.catalog import Rejected, SourceKey, SourceRow, Sources
 
 from ...tcp_proxy import TcpProxy
 from ...waiting import eventually
 from ..clustermesh.publisher import replica, token
-from .rig import MAPS, PODS, Reader, beats, config_map, delete, end_leases, insert, pod, threads, writer
+from .rig import CLUSTER, MAPS, PODS, Reader, beats, config_map, delete, end_leases, insert, pod, threads, writer
 
 
 def empty(etcd: LocalEtcd, *, same_id: bool = False) -> None:
@@ -334,7 +335,14 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(["put", "delete"]), names),
         st.tuples(
-            st.sampled_from(["stop", "go on", "end leases", "cut", "kill", "empty", "compact", "see"]), st.none()
+            st.sampled_from(
+                ["stop", "go on", "go on otherwise", "see", "read anew", "source is away", "source is back"]
+            ),
+            st.none(),
+        ),
+        st.tuples(
+            st.sampled_from(["end leases", "cut", "kill", "empty", "compact", "back up", "restore", "empty table"]),
+            st.none(),
         ),
     ),
     max_size=10,
@@ -344,66 +352,112 @@ steps = st.lists(
 @settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_readers_have_the_rows_of_the_writer_after_any_history(history: list):
-    with replica() as etcd:
+    with replica() as etcd, TemporaryDirectory() as folder:
         etcd.start()
-        Histories(etcd).run(history)
+        Histories(etcd, Path(folder)).run(history)
+
+
+@pytest.mark.stress
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(steps)
+def test_readers_have_the_rows_of_the_writer_after_many_histories(history: list):
+    with replica() as etcd, TemporaryDirectory() as folder:
+        etcd.start()
+        Histories(etcd, Path(folder)).run(history)
 
 
 class Histories:
     """A writer and a reader of one table; what the writer's table deleted is all that the reader may delete."""
 
-    def __init__(self, etcd: LocalEtcd) -> None:
+    def __init__(self, etcd: LocalEtcd, folder: Path) -> None:
         self.etcd = etcd
-        self.db = Database(PODS)
+        self.db = Database(PODS, Sources)
+        self.backup = folder / "backup"
         self.deleted: set[str] = set()
         self.versions = itertools.count()
 
     def run(self, history: list) -> None:
         with ExitStack() as stack:
-            proxy = stack.enter_context(TcpProxy(self.etcd.endpoint))
+            self.proxy = stack.enter_context(TcpProxy(self.etcd.endpoint))
             self.writing = stack.enter_context(ExitStack())
             self.go_on()
-            reader = stack.enter_context(Reader(proxy.endpoint))
+            self.reading = stack.enter_context(ExitStack())
+            self.reader = self.reading.enter_context(Reader(self.proxy.endpoint))
             for step, what in history:
-                self.step(step, what, proxy, reader)
-                assert reader.deleted <= self.deleted
+                self.step(step, what)
+                assert self.reader.deleted <= self.deleted
+            self.source_is("synced")
             self.go_on()
-            self.wait_equal(reader)
-            assert reader.deleted <= self.deleted
+            self.wait_equal(self.reader)
+            assert self.reader.deleted <= self.deleted
 
-    def step(self, step: str, what: set[str] | None, proxy: TcpProxy, reader: Reader) -> None:
+    def step(self, step: str, what: set[str] | None) -> None:
         match step:
             case "put":
                 insert(self.db, *[pod(name, str(next(self.versions))) for name in what or ()])
             case "delete":
-                self.deleted |= what or set()
-                delete(self.db, *[pod(name) for name in what or ()])
+                self.delete(what or set())
+            case "empty table":
+                self.delete(set("abcdefgh"))
             case "stop":
                 self.writing.close()
                 self.is_writing = False
             case "go on":
                 self.go_on()
+            case "go on otherwise":
+                self.go_on(lease_keys_max=1, writes_per_s=20.0)
+            case "source is away":
+                self.source_is("stale")
+            case "source is back":
+                self.source_is("synced")
+            case "see" if self.is_writing:
+                self.reader.until(lambda s: dict(s[PODS]).items() >= dict(self.db.snapshot()[PODS]).items())
+            case "read anew":
+                self.reading.close()
+                assert self.reader.deleted <= self.deleted
+                self.reader = self.reading.enter_context(Reader(self.proxy.endpoint, db=self.reader.db))
+            case _:
+                self.mistreat(step)
+
+    def mistreat(self, step: str) -> None:
+        """What happens to the etcd and the way to it."""
+        match step:
             case "end leases":
                 end_leases(self.etcd)
             case "cut":
-                proxy.cut()
-                proxy.mend()
+                self.proxy.cut()
+                self.proxy.mend()
             case "kill":
                 self.etcd.kill()
                 self.etcd.start()
             case "empty":
                 empty(self.etcd)
+            case "back up":
+                self.etcd.kill()
+                self.etcd.back_up(self.backup)
+                self.etcd.start()
+            case "restore" if self.backup.exists():
+                self.etcd.kill()
+                self.etcd.restore(self.backup)
+                self.etcd.start()
             case "compact":
                 with self.etcd.client() as client, suppress(Compacted):  # it was compacted there before
                     client.compact(client.get(b"x").header.revision)
-            case "see" if self.is_writing:
-                reader.until(lambda s: dict(s[PODS]).items() >= dict(self.db.snapshot()[PODS]).items())
+
+    def delete(self, names: set[str]) -> None:
+        gone = names & {key.name for key in self.db.snapshot()[PODS]}
+        self.deleted |= gone
+        delete(self.db, *[pod(name) for name in gone])
+
+    def source_is(self, state: str) -> None:
+        with self.db.write(Sources) as txn:
+            txn[Sources].insert(SourceRow(SourceKey(CLUSTER, "pods"), "kubernetes", state))
 
     is_writing = False
 
-    def go_on(self) -> None:
+    def go_on(self, **options: Any) -> None:
         if not self.is_writing:
-            self.writing.enter_context(writer(self.db, self.etcd, heartbeat_s=0.05))
+            self.writing.enter_context(writer(self.db, self.etcd, heartbeat_s=0.05, **options))
             self.is_writing = True
 
     def wait_equal(self, reader: Reader) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -146,13 +147,14 @@ def decode(value: bytes) -> Any:
         "unhashable": [Thing(["a", "list"], "")],
         "other-rows": [("name", "value")],
         "raises": iter(lambda: 1 / 0, None),
+        "exits": iter(sys.exit, None),
         "deep": (nested(place) for place in range(1)),
     }
     return odd[name] if name in odd else [Thing(name, "good")]
 
 
 def test_what_a_users_function_does_wrong_costs_only_the_object(api: FakeApi):
-    for name in ("first", "none", "number", "strings", "unhashable", "other-rows", "raises", "deep", "last"):
+    for name in ("first", "none", "number", "strings", "unhashable", "other-rows", "raises", "exits", "deep", "last"):
         api.put(node(name))
     db = Database(Things, Sources, Rejected)
     options = KubernetesOptions(server=api.url, retry_min_s=0.02)
@@ -161,12 +163,12 @@ def test_what_a_users_function_does_wrong_costs_only_the_object(api: FakeApi):
     try:
         assert db.wait_initialized(Things, timeout=20)
         until = time.monotonic() + 20
-        while len(db.snapshot()[Rejected]) < 7 and time.monotonic() < until:
+        while len(db.snapshot()[Rejected]) < 8 and time.monotonic() < until:
             db.snapshot()[Rejected].watch().wait(timeout=1)
         snapshot = db.snapshot()
         assert [row.key.object for row in snapshot[Rejected].values()] == [
             f"ciliumnodes/{name}"
-            for name in ("deep", "none", "number", "other-rows", "raises", "strings", "unhashable")
+            for name in ("deep", "exits", "none", "number", "other-rows", "raises", "strings", "unhashable")
         ]
         assert sorted(snapshot[Things]) == ["first", "last"]
         assert source.failure is None

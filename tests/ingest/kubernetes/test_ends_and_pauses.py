@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from ingest import KubernetesOptions
-from ingest.kubernetes.client import BRIEF_S, Page, Watch
+from ingest.kubernetes.client import BRIEF_S, Page
 from ingest.kubernetes.errors import ApiError, Expired, Forbidden, Silent, Unavailable
 from ingest.kubernetes.follow import Follower
 from ingest.kubernetes.messages import FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
@@ -47,21 +46,33 @@ class Scripted:
         self.asked.append("list")
         yield Page([], str(self.version_now))
 
-    @contextmanager
-    def watch(self, _: Resource, version: str, *, brief: bool = False) -> Iterator[Watch]:
+    def watch(self, _: Resource, version: str, *, brief: bool = False) -> ScriptedWatch:
         self.asked.append("brief watch" if brief else "watch")
         end = self.ends.pop(0)
         if isinstance(end, Expired):
             raise end
-        yield Watch(self._pieces(end), "uid")
+        return ScriptedWatch(self, end)
 
-    def _pieces(self, end: int | ApiError) -> Iterator[list[Item]]:
-        for _ in range(end if isinstance(end, int) else 0):
-            self.version_now += 1
-            yield [Item("BOOKMARK", "", "", str(self.version_now), b"{}")]
-        self.now += self.lives_s
-        if isinstance(end, ApiError):
-            raise end
+
+class ScriptedWatch:
+    server = "uid"
+
+    def __init__(self, client: Scripted, end: int | ApiError) -> None:
+        self._client = client
+        self._end = end
+        self._bookmarks = end if isinstance(end, int) else 0
+        self.has_ended = False
+
+    def read(self) -> list[Item]:
+        if self._bookmarks:
+            self._bookmarks -= 1
+            self._client.version_now += 1
+            return [Item("BOOKMARK", "", "", str(self._client.version_now), b"{}")]
+        self._client.now += self._client.lives_s
+        if isinstance(self._end, ApiError):
+            raise self._end
+        self.has_ended = True
+        return []
 
 
 class Run:
@@ -78,11 +89,20 @@ class Run:
             "f",
             self.client,  # type: ignore[arg-type]
             options,
-            lambda message: self.messages.append(message) or True,
-            name="follower",
+            self.messages.append,
+            stopping=lambda: False,
             clock=lambda: self.client.now,
         )
-        self.pauses = [self._follower._attempt() for _ in ends]
+        self.pauses = [self._attempt() for _ in ends]
+
+    def _attempt(self) -> float:
+        """Until the watch has ended; the pause after it."""
+        watch = self._follower.connect()
+        if isinstance(watch, float):
+            return watch
+        while (pause_s := self._follower.read(watch)) is None:
+            pass
+        return pause_s
 
     def sent(self) -> list[type[Message]]:
         return [type(message) for message in self.messages]

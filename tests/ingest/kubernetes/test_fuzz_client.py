@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import select
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import pytest
 
@@ -74,9 +76,10 @@ def listed(client: Client) -> None:
 
 
 def watched(client: Client) -> None:
-    with client.watch(CEPS, "100") as watch:
-        for items in watch.pieces:
-            for item in items:
+    with closing(client.watch(CEPS, "100")) as watch:
+        while not watch.has_ended:
+            select.select([watch], [], [])
+            for item in watch.read():
                 EventReader(CEPS, "f").event(item)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_a_connection_is_asked_once_and_its_answers_say_who_gave_them(known: Fak
     client = Client(api, options)
     assert [client.version(CEPS)[1] for _ in range(3)] == ["uid-1"] * 3
     assert [page.server for page in client.pages(CEPS)] == ["uid-1"]
-    with client.watch(CEPS, "100") as watch:
+    with closing(client.watch(CEPS, "100")) as watch:
         assert watch.server == "uid-1"
         known.uid = "uid-2"
         assert client.version(CEPS)[1] == "uid-2", "a second connection"

@@ -346,13 +346,13 @@ def test_health_is_an_exit_status_and_one_line(
     away = {"cluster": "c1", "backend": "kvstore", "state": "stale", "error": "refused"}
     stale = [{**away, "table": "nodes"}, {**away, "table": "services"}, {**away, "table": "policies", "error": "cut"}]
     monkeypatch.setattr(readiness, "stale", lambda: stale)
-    why = "c1 nodes, services kvstore stale refused; c1 policies kvstore stale cut"
+    why = "nodes, services from kvstore of c1: stale: refused; policies from kvstore of c1: stale: cut"
     assert told(capsys, "health", "--ready", "-s", agent.address) == (0, f"ready: {why}\n", [])
     assert told(capsys, "health", "--fresh", "-s", agent.address) == (1, f"stale: {why}\n", [])
     monkeypatch.setattr(readiness, "failures", lambda: ["kvstore/c1: KeyError: 'x'"])
     monkeypatch.setattr(readiness, "missing", lambda: [{"table": "nodes", "state": "connecting"}])
     assert told(capsys, "health", "-s", agent.address) == (1, "failed: kvstore/c1: KeyError: 'x'\n", [])
     for option in ("--ready", "--fresh"):
-        assert told(capsys, "health", option, "-s", agent.address) == (1, "not ready: nodes connecting\n", [])
+        assert told(capsys, "health", option, "-s", agent.address) == (1, "not ready: nodes: connecting\n", [])
     assert agent.stop()
     assert told(capsys, "health", "-s", agent.address)[0] == 2

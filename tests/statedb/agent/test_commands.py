@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -206,14 +207,30 @@ def test_completion_knows_what_the_agent_has(manifests: Path, start: Callable[..
             _STATEDB_COMPLETE="bash_complete",
             STATEDB_SERVER=agent.address,
         )
-        return {each.partition(",")[2] for each in done.stdout.splitlines()}
+        return {each.partition(",")[2] for each in done.stdout.splitlines() if each}
 
     assert {"show", "sources"} <= completed("statedb s")
     assert completed("statedb show no") == {"nodes"}
     assert completed("statedb get nodes c1/") == {"c1/a", "c1/b"}
+    assert completed("statedb get nodes c1 ") == {"a", "b"}
+    assert completed("statedb get nodes c1 a ") == set()
+    assert completed("statedb list nodes -i by_pod_cidr ") == set()
     assert completed("statedb list nodes -i by_p") == {"by_pod_cidr"}
     for shell in ("bash", "zsh", "fish"):
         assert "_STATEDB_COMPLETE" in statedb("completion", shell).stdout
+
+
+def test_programs_get_labels_as_objects_and_times_as_texts(manifests: Path, start: Callable[..., Agent]):
+    put(manifests, "team.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: team, labels: {tier: web}}\n")
+    agent = start(manifests)
+    on = ("-s", agent.address, "-o", "jsonl")
+    (namespace,) = map(json.loads, statedb("show", "namespaces", *on).stdout.splitlines())
+    assert (namespace["labels"], namespace["annotations"]) == ({"tier": "web"}, {})
+    assert json.loads(statedb("get", "namespaces", "c1", "team", *on).stdout) == namespace
+    one = json.loads(statedb("show", "identities", *on).stdout.splitlines()[0])
+    assert one["labels"] == ["k8s:app=web"]
+    source = json.loads(statedb("show", "sources", *on).stdout.splitlines()[0])
+    assert datetime.fromisoformat(source["since"]).tzinfo is not None
 
 
 def test_check_connect_says_what_can_be_read(manifests: Path, tmp_path: Path):
@@ -276,6 +293,6 @@ def test_what_shows_nothing_says_so(manifests: Path, start: Callable[..., Agent]
         assert (status, len(out.splitlines()), err) == (0, 1, ["statedb: nothing to show"])
     assert told(capsys, "show", "rejected", "-o", "json", *on) == (0, "[]\n", [])
     late = told(capsys, "wait", "nodes", "--for", "rows=9", "--timeout", "0", *on)
-    assert late == (1, "", ["statedb: nodes: not rows=9 within 0 s"])
+    assert late == (1, "", ["statedb: nodes: not rows=9 within 0 s; it has 2"])
     late = told(capsys, "wait", "nodes", "c1/z", "--timeout", "0", *on)
     assert late == (1, "", ["statedb: nodes c1/z: not present within 0 s"])

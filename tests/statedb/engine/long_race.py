@@ -1,8 +1,9 @@
 """The long race: reads of every kind, each checked, while writers commit and others abort what they write.
 
-Every commit moves all rows of a small table on by one turn, and with it to other index keys: whoever reads must find
-all rows at one turn, by key, list, index, prefix, network and range. Reads come from threads, from ``__del__`` when the
-collector runs, and from a signal handler every five milliseconds. Uses what the first version of the store had too.
+Every turn moves one row of a small table to other index keys, the next row at the next turn; a commit takes one turn
+or several. What the table holds at a turn is known: whoever reads must find all of it, and nothing else, by key, list,
+index, prefix, network and range. Reads come from threads, from ``__del__`` wherever the collector runs, and from a
+signal handler every millisecond. Uses what the first version of the store had too.
 
     python -m tests.statedb.engine.long_race --reads 10000000
 """
@@ -49,19 +50,19 @@ def name_of(number: int) -> str:
     return f"{number % 2}/{number}"
 
 
+def own_turn(number: int, turn: int) -> int:
+    """The turn at which a row moved last."""
+    return turn - (turn - number) % ROWS
+
+
 def row_of(number: int, turn: int) -> Row:
-    return Row(
-        name_of(number),
-        number,
-        turn,
-        TAGS[(number + turn) % len(TAGS)],
-        RING[(number + turn) % len(RING)],
-        f"{(number + turn) % ROWS}-{turn}",
-    )
+    """The row as it is at a turn of the table."""
+    own = own_turn(number, turn)
+    return Row(name_of(number), number, own, TAGS[own % 3], RING[own % 5], f"{own % 7}-{own:09}")
 
 
 class Expected:
-    """What every read gives at a turn: it comes again after as many turns as there are tags times networks."""
+    """What every read gives at a turn, by the numbers of the rows."""
 
     def __init__(self, turn: int) -> None:
         rows = [row_of(number, turn) for number in NUMBERS]
@@ -69,28 +70,31 @@ class Expected:
         self.by_network = {net: sorted(row.number for row in rows if row.network == net) for net in RING}
         deepest = [net for net in RING if self.by_network[net]][-1]
         self.longest = self.by_network[deepest]
-        self.codes = [[(place - other) % ROWS for place in range(ROWS)] for other in range(ROWS)]
+        self.by_code = [row.number for row in sorted(rows, key=lambda row: row.code)]
 
 
-EXPECTED = [Expected(turn) for turn in range(len(TAGS) * len(RING))]
+PERIOD = ROWS * 3 * 5 * 7
+"""After so many turns all keys but those of ``by_code`` come again, and these in the same order."""
+EXPECTED = [Expected(PERIOD + turn) for turn in range(PERIOD)]
 
 
 def numbers(rows: Any, turn: int) -> list[int]:
-    """The numbers of rows, all of one turn."""
+    """The numbers of rows, all as they are at a turn."""
     for row in rows:
-        assert row.turn == turn, f"a row of turn {row.turn} in a state of turn {turn}"
+        own = own_turn(row.number, turn)
+        assert row.turn == own, f"row {row.number} of turn {row.turn} and not {own}, at turn {turn}"
     return sorted([row.number for row in rows])
 
 
 def check(snapshot: Snapshot, chance: random.Random) -> int:
     """One read of each kind, in any order; how many there were."""
     rows = snapshot[Rows]
-    turn = rows[name_of(chance.randrange(ROWS))].turn
-    expected = EXPECTED[turn % len(EXPECTED)]
+    turn = max([rows[name_of(number)].turn for number in NUMBERS])
+    expected = EXPECTED[turn % PERIOD]
     by_tag, by_network, by_code = snapshot[Rows.by_tag], snapshot[Rows.by_network], snapshot[Rows.by_code]
     number, tag, network = chance.randrange(ROWS), chance.choice(TAGS), chance.choice(RING)
     reads: list[tuple[Callable[[], Any], Any]] = [
-        (lambda: rows[name_of(number)].turn, turn),
+        (lambda: rows[name_of(number)], row_of(number, turn)),
         (lambda: numbers(rows.values(), turn), NUMBERS),
         (lambda: numbers(by_tag[tag], turn), expected.by_tag[tag]),
         (lambda: numbers(by_tag.range("b", "h"), turn), sorted(expected.by_tag["blue"] + expected.by_tag["green"])),
@@ -100,8 +104,8 @@ def check(snapshot: Snapshot, chance: random.Random) -> int:
         (lambda: numbers(by_network[network], turn), expected.by_network[network]),
         (lambda: numbers(by_network.longest("10.1.2.3"), turn), expected.longest),
         (lambda: numbers(by_network.within("10.0.0.0/8"), turn), NUMBERS),
-        (lambda: by_code[f"{(number + turn) % ROWS}-{turn}"].number, number),
-        (lambda: [row.number for row in by_code.prefix("")], expected.codes[turn % ROWS]),
+        (lambda: by_code[row_of(number, turn).code].number, number),
+        (lambda: [row.number for row in by_code.prefix("")], expected.by_code),
     ]
     chance.shuffle(reads)
     for read, right in reads:
@@ -117,19 +121,23 @@ class Long:
         self.db = Database(Rows)
         with self.db.write(Rows) as txn:
             for number in NUMBERS:
-                txn[Rows].insert(row_of(number, 0))
+                txn[Rows].insert(row_of(number, PERIOD))
         self.wanted = reads
         self.over = threading.Event()
         self.failures: list[str] = []
         self.counts = {"threads": 0, "finalizers": 0, "handlers": 0, "commits": 0, "aborts": 0}
         self.under_way: Any = None
-        self.handling = False
         self.end = float("inf")
         self.kept = [self.db.snapshot()]
         self._threads: list[threading.Thread] = []
 
+    @property
+    def reads(self) -> int:
+        """How many were checked so far, whoever read."""
+        return self.counts["threads"] + self.counts["finalizers"] + self.counts["handlers"]
+
     def failed(self, who: str) -> None:
-        self.failures.append(f"{who}:\n{traceback.format_exc()}")
+        self.failures.append(f"after {self.reads} checked reads, {who}:\n{traceback.format_exc()}")
         self.over.set()
 
     def start(self, name: str, turn: Callable[[random.Random], None]) -> None:
@@ -145,16 +153,18 @@ class Long:
         self._threads[-1].start()
 
     def write(self, chance: random.Random) -> None:
-        """Move all rows on by one turn; another thread may abort that at any moment."""
+        """Take one turn or several; other threads may abort that at any moment."""
         txn = self.db.write(Rows)
         try:
             self.under_way = txn
             rows = txn[Rows]
-            turn = rows[name_of(0)].turn
-            if chance.random() < 0.2:
+            turn = max([row.turn for row in rows.values()])
+            last = turn + chance.choice((1, 1, 1, 1, 2, 5, ROWS))
+            moved = {each % ROWS for each in range(turn + 1, last + 1)}
+            if len(moved) == ROWS and chance.random() < 0.5:
                 rows.clear()
-            for number in chance.sample(NUMBERS, ROWS):
-                rows.insert(row_of(number, turn + 1))
+            for number in chance.sample(sorted(moved), len(moved)):
+                rows.insert(row_of(number, last))
             txn.commit()
             self.counts["commits"] += 1
         except StateDBError:  # it was aborted
@@ -163,52 +173,60 @@ class Long:
             txn.abort()
 
     def abort(self, chance: random.Random) -> None:
+        """At once where the transaction was opened, or a little later."""
         txn = self.under_way
         if txn is not None:
-            time.sleep(chance.random() * 0.0005)
+            if chance.random() < 0.5:
+                time.sleep(chance.random() * 0.0005)
             txn.abort()
+            self.under_way = None
 
     def read(self, chance: random.Random) -> None:
-        """A new state, or an old one that several look at."""
+        """A new state, or an old one that several look at.
+
+        The collector runs after another number of allocations each time: with one number it would run at the same
+        few places, where the most objects are alive.
+        """
+        gc.set_threshold(chance.randrange(20, 400), 20, 100)
         if chance.random() < 0.05:
             self.kept = [*self.kept[-4:], self.db.snapshot()]
         snapshot = self.db.snapshot() if chance.random() < 0.6 else chance.choice(self.kept)
         self.counts["threads"] += check(snapshot, chance)
-        Garbage(self)
-        if self.counts["threads"] + self.counts["finalizers"] + self.counts["handlers"] >= self.wanted:
+        if self.reads >= self.wanted:
             self.over.set()
         if time.monotonic() >= self.end:  # looked at by every reader: the main thread may be long in its finalizers
             self.over.set()
 
     def handle(self, _: int, __: FrameType | None) -> None:
-        if self.handling or self.over.is_set():  # one that takes longer than the interval interrupts itself
+        if self.over.is_set():
             return
-        self.handling = True
         try:
             self.counts["handlers"] += check(self.db.snapshot(), random.Random(self.counts["handlers"]))
         except BaseException:
             self.failed("a signal handler")
         finally:
-            self.handling = False
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.002))
 
     def run(self, seconds: float) -> None:
         self.end = time.monotonic() + seconds
         for number in range(2):
             self.start(f"writer {number}", self.write)
-        self.start("aborter", self.abort)
+            self.start(f"aborter {number}", self.abort)
         for number in range(3):
             self.start(f"reader {number}", self.read)
+        for _ in range(3):
+            Garbage(self)
         chance = random.Random(0)
         while not self.over.is_set():
             self.read(chance)  # in the main thread, which the handler interrupts
         for thread in self._threads:
             thread.join(60)
             if thread.is_alive():
-                self.failures.append(f"{thread.name} hangs")
+                self.failures.append(f"after {self.reads} checked reads {thread.name} hangs")
 
 
 class Garbage:
-    """A cycle that reads the store when it is collected, wherever that may be."""
+    """A cycle that reads the store when it is collected, wherever that may be, and leaves another one."""
 
     def __init__(self, long: Long) -> None:
         self.long = long
@@ -222,6 +240,7 @@ class Garbage:
                 long.counts["finalizers"] += check(long.db.snapshot(), chance)
             except BaseException:
                 long.failed("a finalizer")
+            Garbage(long)
 
 
 def race(reads: int, seconds: float) -> Long:
@@ -230,11 +249,11 @@ def race(reads: int, seconds: float) -> Long:
     interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     handler = signal.signal(signal.SIGALRM, long.handle)
     sys.setswitchinterval(1e-6)
-    gc.set_threshold(700, 2, 2)
-    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
     try:
         long.run(seconds)
     finally:
+        long.over.set()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         sys.setswitchinterval(interval)
@@ -252,8 +271,7 @@ def main() -> None:
     given = parser.parse_args()
     begun = time.monotonic()
     long = race(given.reads, given.seconds)
-    total = long.counts["threads"] + long.counts["finalizers"] + long.counts["handlers"]
-    print(f"{total} checked reads in {time.monotonic() - begun:.0f} s: {long.counts}")
+    print(f"{long.reads} checked reads in {time.monotonic() - begun:.0f} s: {long.counts}")
 
 
 if __name__ == "__main__":

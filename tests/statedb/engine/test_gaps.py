@@ -151,6 +151,81 @@ def test_an_order_that_is_brought_up_to_date_misses_nothing_that_comes_meanwhile
     db.check()
 
 
+def test_readers_in_the_midst_of_two_orders_do_not_wait_for_each_other():
+    """A finalizer in the one reads the other, and a signal handler in the other the one."""
+    db = database(*MANY)
+    list(db.snapshot()[Pods])
+    assert db.snapshot()[Pods].range(limit=99)
+    put(db, Pod("new"))
+    snapshot = db.snapshot()
+    inside = {RowList: threading.Event(), Order: threading.Event()}
+    answers: dict[Any, list[str]] = {}
+
+    def read(kind: Any) -> list[str]:
+        return list(snapshot[Pods]) if kind is RowList else names(snapshot[Pods].range(limit=99))
+
+    def race(kind: Any, other: Any, text: str) -> None:
+        def during() -> None:
+            inside[kind].set()
+            assert inside[other].wait(20)
+            answers["nested", kind] = read(other)
+
+        answers[kind] = in_the_gap(kind._fresh, text, during, lambda: read(kind))
+
+    threads = [
+        threading.Thread(target=race, args=(RowList, Order, "changed: dict"), daemon=True),
+        threading.Thread(target=race, args=(Order, RowList, "ordered = self._drained"), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads), "they wait for each other"
+    assert list(answers.values()) == [sorted([*names(MANY), "new"])] * 4
+    db.check()
+
+
+@pytest.mark.parametrize("kind", [RowList, Order])
+def test_a_reader_does_not_wait_for_one_that_waits_for_its_table(kind):
+    """A finalizer in the midst of an order writes the table that another thread holds, which reads in order."""
+    db = database(*MANY)
+    list(db.snapshot()[Pods])
+    assert db.snapshot()[Pods].range(limit=99)
+    put(db, Pod("new"))
+    snapshot = db.snapshot()
+    inside, opened = threading.Event(), threading.Event()
+
+    def read(view: Any) -> list[str]:
+        return list(view) if kind is RowList else names(view.range(limit=99))
+
+    def during() -> None:
+        inside.set()
+        put(db, Pod("late"))
+
+    def hold() -> None:
+        with db.write(Pods) as txn:
+            opened.set()
+            assert inside.wait(20)
+            answers.append(read(txn[Pods]))
+
+    answers: list[list[str]] = []
+    text = "changed: dict" if kind is RowList else "ordered = self._drained"
+
+    def race() -> None:
+        assert opened.wait(20)
+        answers.append(in_the_gap(kind._fresh, text, during, lambda: read(snapshot[Pods])))
+
+    threads = [threading.Thread(target=each, daemon=True) for each in (hold, race)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads), "they wait for each other"
+    assert answers == [sorted([*names(MANY), "new"])] * 2
+    assert "late" in db.snapshot()[Pods]
+    db.check()
+
+
 # -- the root ---------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from statedb import Database, Table, UniqueIndex, Watch
+from statedb.engine import history as _history
 
 from ._helpers import Host, Hosts, Ports, Scene, fold_into
 
@@ -282,3 +283,29 @@ def test_a_watch_that_tripped_holds_no_history():
     del txn
     assert watch.tripped
     assert weak() is None
+
+
+def test_many_snapshots_that_are_read_often_share_what_their_layers_may_take(monkeypatch):
+    """Each would keep all that changed since; of those that were merged first the layers are dropped again."""
+    monkeypatch.setattr(_history, "_MERGED_MIN", 500)
+    db = Database(Counters)
+    with db.write(Counters) as txn:
+        txn[Counters].insert_all([(number, 0) for number in range(200)])
+    kept = []
+    for number in range(100):
+        kept.append(db.snapshot())
+        with db.write(Counters) as txn:
+            txn[Counters].insert_all([(key, number + 1) for key in range(number, number + 50)])
+    for times in (12, 1):
+        for number, snapshot in enumerate(kept):
+            for _ in range(times):
+                rows = snapshot[Counters]
+                assert [rows[key][1] for key in (0, number + 48, number + 49, 180)] == [
+                    min(number, 1),
+                    number and number,
+                    0,
+                    0,
+                ]
+                assert len(snapshot[Counters].range(limit=3)) == 3
+    merged = [pin.layers for pin in (snapshot._pins[Counters] for snapshot in kept) if pin.layers is not None]
+    assert 0 < sum(len(layer.states) for layers, _ in merged for layer in layers) <= 500 + 200

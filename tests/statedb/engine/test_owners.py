@@ -43,6 +43,19 @@ def test_an_owner_gives_its_tables_back():
     second.write().abort()
 
 
+def test_an_owner_waits_for_another_table_that_nobody_owns():
+    db = Database(Hosts, Ports)
+    owner = db.own(Hosts, name="source")
+    with db.write(Ports):
+
+        def wait() -> None:
+            with pytest.raises(WriteTimeout, match="'ports'"):
+                db.write(Hosts, Ports, owner=owner, timeout=0.01)
+
+        in_a_thread(wait)
+    db.write(Hosts, Ports, owner=owner, timeout=0.01).abort()
+
+
 def test_owning_waits_for_an_open_transaction_and_refuses_one_that_was_about_to_begin():
     db = Database(Hosts)
     refused = []

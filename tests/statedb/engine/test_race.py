@@ -1,18 +1,19 @@
 """Writers, readers, watchers and followers at once: transactions keep an invariant over two tables, others one over the
 networks of a third, and everybody who looks must find them kept. A short form always, a long one by `make stress`."""
 
+import asyncio
 import random
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
-from statedb import Database, PrefixIndex, Snapshot, StreamClosed, Table, UniqueIndex, WatchSet, load
+from statedb import Database, Index, PrefixIndex, Snapshot, StreamClosed, Table, TableOwned, UniqueIndex, WatchSet, load
 
 from ._helpers import Host, Hosts, Port, Ports, fold_into, in_a_thread
 
@@ -56,8 +57,18 @@ class Routes(Table[int, Route], name="routes"):
     by_network = PrefixIndex[str, Route](lambda route: (route.network,))
 
 
+class Note(NamedTuple):
+    name: str
+    word: str
+
+
+class Notes(Table[str, Note], name="notes"):
+    primary = UniqueIndex[str, Note](lambda note: note.name)
+    by_word = Index[str, Note](lambda note: (note.word,))
+
+
 def filled() -> Database:
-    db = Database(Hosts, Ports, Routes)
+    db = Database(Hosts, Ports, Routes, Notes)
     with db.write(Hosts, Ports, Routes) as txn:
         for number in range(len(RING)):
             txn[Routes].insert(route(number, 0))
@@ -179,6 +190,99 @@ def names_at(view: Any) -> list[list[int]]:
     return [[row.number for row in by_network[network]] for network in RING]
 
 
+class Clerk:
+    """Alone on its table, beside all others: what the others do not do, each with its answer."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.rows: dict[str, Note] = {}
+
+    def turn(self, chance: random.Random) -> None:
+        turns = [self.write_alone, self.write_many, self.own, self.follow, self.watch, self.look, self.in_a_task]
+        chance.choice(turns)(chance)
+        assert dict(self.db.snapshot()[Notes]) == self.rows
+
+    def note(self, chance: random.Random) -> Note:
+        return Note(chance.choice(("a", "b", "ba", "c")), chance.choice(("red", "green")))
+
+    def write_alone(self, chance: random.Random) -> None:
+        note = self.note(chance)
+        watch = self.db.snapshot()[Notes].watch_range("a", "z")
+        assert self.db.insert(Notes, note) == self.rows.get(note.name)
+        assert watch.tripped == (self.rows.get(note.name) != note)
+        self.rows[note.name] = note
+        if chance.random() < 0.5:
+            assert self.db.delete(Notes, note.name) == self.rows.pop(note.name)
+
+    def write_many(self, chance: random.Random) -> None:
+        note = self.note(chance)
+        with self.db.write(Notes) as txn:
+            notes = txn[Notes]
+            watch = notes.watch_range("b", None)
+            notes.insert(note)
+            self.rows[note.name] = note
+            assert list(notes.keys()) == sorted(self.rows)
+            gone = notes.prefix("b")
+            assert notes.delete_all(gone) == len(gone)
+            assert not watch.tripped
+        self.rows = {name: row for name, row in self.rows.items() if not name.startswith("b")}
+
+    def own(self, chance: random.Random) -> None:
+        note = self.note(chance)
+        with self.db.own(Notes, name="clerk") as owner:
+            with pytest.raises(TableOwned):
+                self.db.insert(Notes, note)
+            self.db.insert(Notes, note, owner=owner)
+        self.rows[note.name] = note
+
+    def follow(self, chance: random.Random) -> None:
+        with self.db.changes(Notes) as one, self.db.changes(Notes, Hosts) as several:
+            for batch in one:
+                assert {change.row.name: change.row for change in batch} == self.rows
+                break
+            for both in several:
+                assert len(both[Hosts]) == ROWS
+                break
+            assert not one.closed
+            assert not several.closed
+        assert one.closed
+        assert several.closed
+
+    def watch(self, chance: random.Random) -> None:
+        note = self.note(chance)
+        view = self.db.snapshot()[Notes]
+        first, second = view.watch(note.name), view.watch_prefix("")
+        watches = WatchSet(first, second)
+        watches.discard(second)
+        second.trip()
+        assert second.tripped
+        assert watches.wait(0) == set()
+        watches.clear()
+        assert not list(watches)
+
+    def look(self, chance: random.Random) -> None:
+        self.db.register(Notes)
+        self.db.wait_initialized(Notes)
+        assert self.db.table("notes") is Notes
+        assert len(self.db.stats()) == len(self.db.tables) == 4
+        assert self.db.held() is not None
+        snap = self.db.snapshot()
+        assert Notes in snap
+        assert len(list(snap)) == len(snap) == 4
+        assert list(snap[Notes].keys()) == sorted(self.rows)
+
+    def in_a_task(self, chance: random.Random) -> None:
+        note = self.note(chance)
+
+        async def task() -> None:
+            await self.db.wait_initialized_async(Notes)
+            async with self.db.write_async(Notes) as txn:
+                txn[Notes].insert(note)
+
+        asyncio.run(task())
+        self.rows[note.name] = note
+
+
 # -- who reads --------------------------------------------------------------------------------------------------------
 
 
@@ -257,8 +361,9 @@ def check_revisions(snap: Snapshot) -> None:
 
 def check_dump(db: Database) -> None:
     """A dump that is written while others write is of one instant, and can be loaded."""
-    again = Database(Hosts, Ports, Routes)
-    assert load(again, db.dump()) == 2 * ROWS + len(RING)
+    again = Database(Hosts, Ports, Routes, Notes)
+    loaded = load(again, db.dump())
+    assert loaded == 2 * ROWS + len(RING) + len(again.snapshot()[Notes])
     check_state(again.snapshot(), random.Random(0))
 
 
@@ -408,6 +513,7 @@ def race(seconds: float, number: int = 0) -> Race:
     race.start("watcher", lambda _: watch_a_sum(db, race.over))
     race.start("watcher of networks", lambda _: watch_networks(db, race.over))
     race.start("keeper of a set", Keeper(db).turn)
+    race.start("clerk", Clerk(db).turn)
     race.start("dumper", lambda _: check_dump(db))
     race.start("waiter", lambda _: wait_for_a_commit(db, race.over))
     for number, follower in enumerate(followers):

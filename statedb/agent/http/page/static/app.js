@@ -57,7 +57,8 @@ function countTroubles() {
   const badge = document.getElementById("troubles");
   if (!badge) return;
   const rejected = live.sample?.tables.rejected?.[0] ?? 0;
-  const number = rejected + live.status.stale.length + live.status.failures.length;
+  const { stale, failures, consumers } = live.status;
+  const number = rejected + stale.length + failures.length + consumers.filter((each) => !each.health.startsWith("OK")).length;
   badge.hidden = number === 0;
   setText(badge, count(number));
   badge.className = `badge ${number ? "warn" : ""}`;

@@ -157,7 +157,10 @@ export class Grid {
   /** Columns only grow, so that they do not jump while rows change. */
   _fit() {
     const widths = this._widths.map((chars) => `minmax(calc(${chars}ch + 26px), ${chars + 2}fr)`).join(" ");
-    if (widths !== this._columnsNow) this.element.style.setProperty("--columns", (this._columnsNow = widths));
+    if (widths === this._columnsNow) return;
+    this.element.style.setProperty("--columns", (this._columnsNow = widths));
+    const chars = this._widths.reduce((sum, each) => sum + each, 0);
+    this.element.style.setProperty("--least", `calc(${chars}ch + ${26 * this._widths.length}px)`);
   }
 
   _onClick(event) {

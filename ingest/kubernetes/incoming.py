@@ -1,0 +1,76 @@
+"""The body of an answer, read from its connection as it comes. Never waits. Knows nothing of Kubernetes.
+
+urllib3 can only wait for a body. So the socket is taken from it once the head of the answer has come.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+from urllib3 import BaseHTTPResponse
+
+from .body import Body
+from .sockets import release, stream_of
+
+_PIECE_BYTES = 1 << 16
+_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Incoming:
+    """The body of an answer whose head has come. For one thread at a time."""
+
+    def __init__(self, response: BaseHTTPResponse) -> None:
+        """The answer may not be read in any other way from now on. Raises OSError."""
+        answer: Any = response  # Any: urllib3 does not declare the answer of http.client that it reads from
+        self._head: http.client.HTTPResponse = answer._original_response
+        self._response = response
+        self._connection = response.connection
+        self._stream: socket.socket = stream_of(self._connection)
+        self._timeout_s = self._stream.gettimeout()
+        self._stream.settimeout(0)
+        self._body = Body(chunked=bool(answer._original_response.chunked), length=self._head.length)
+        self._first = self._read_ahead()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole body has come."""
+        return self._body.is_complete
+
+    def fileno(self) -> int:
+        """The descriptor to wait on, after `pieces` has come to its end. TLS may have decrypted more before that."""
+        return self._stream.fileno()
+
+    def pieces(self) -> Iterator[list[bytes]]:
+        """What has arrived. Ends when nothing more is there. Raises OSError, HTTPException."""
+        if self._first:
+            first, self._first = self._first, b""
+            yield self._body.feed(first)
+        while not self._body.is_complete:
+            try:
+                data = self._stream.recv(_PIECE_BYTES)
+            except _NOTHING_YET:
+                return
+            if not data:
+                self._body.end()
+                return
+            yield self._body.feed(data)
+
+    def close(self) -> None:
+        """Give the connection back for the next request if the body is complete; else close it."""
+        release(self._connection, self._response)
+        if self._body.is_complete and not self._body.has_surplus and not self._head.will_close:
+            self._stream.settimeout(self._timeout_s)
+            self._head.close()
+            self._response.release_conn()
+        self._response.close()
+
+    def _read_ahead(self) -> bytes:
+        """What came together with the head."""
+        try:
+            return self._head.fp.read1(_PIECE_BYTES)
+        except _NOTHING_YET:
+            return b""
