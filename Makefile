@@ -32,6 +32,7 @@ help:
 	@echo "make cilium   build Cilium's own programs, which ours are compared with, once, into the cache folder (needs Go)"
 
 $(VENV)/.run: pyproject.toml constraints.txt
+	@echo "installing statedb into $(VENV), which takes about a minute"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@

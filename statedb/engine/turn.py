@@ -2,7 +2,7 @@
 
 Sorting compares keys and allocates memory. Meanwhile the garbage collector may run a finalizer, or the interpreter a
 signal handler, and that code may read in order too, or wait for a table that another thread writes. With a lock, two
-threads could block each other for ever:
+threads could block each other forever:
 
     thread A updates the order of an index      thread B updates the list of rows
     a finalizer in A reads the list of rows:    a signal handler in B reads the order of the index:

@@ -55,7 +55,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="try one mutant in N")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--page", type=Path, help="write the page there")
+    parser.add_argument("--page", type=Path, help="write the page there, of all modules that were tried")
     parser.add_argument("--keep-covering", action="store_true", help="use what was measured before")
     parser.add_argument("modules", nargs="*", default=list(CORE))
     given = parser.parse_args()
@@ -76,9 +76,12 @@ def main() -> int:
         {"module": module, "line": mutant.line, "name": mutant.name, "outcome": outcomes[module, mutant.number]}
         for module, mutant in mutants
     ]
-    (BUILD / "results.json").write_text(json.dumps(results, indent=1))
+    for module in given.modules:
+        found = [result for result in results if result["module"] == module]
+        (BUILD / f"{module}.json").write_text(json.dumps({"every": given.every, "results": found}, indent=1))
     if given.page:
-        given.page.write_text(page(results, given.every))
+        files = [BUILD / f"{module}.json" for module in CORE]
+        given.page.write_text(page([json.loads(file.read_text()) for file in files if file.exists()]))
     killed = sum([result["outcome"] in (KILLED, HANGS) for result in results])
     print(f"{killed} of {len(results)} mutants killed, {killed / max(1, len(results)):.1%}")
     return 0

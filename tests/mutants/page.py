@@ -20,16 +20,15 @@ raise at every line. This page is made by that command.
 """
 
 
-def page(results: list[dict[str, Any]], every: int) -> str:
-    """The page as text."""
+def page(runs: list[dict[str, Any]]) -> str:
+    """The page as text. Each run is that of one module: its results, and one mutant in how many was tried."""
     judged = json.loads(JUDGED.read_text()) if JUDGED.exists() else {}
-    lines = [_HEAD]
-    if every > 1:
-        lines.append(f"Tried: one mutant in {every}, evenly over each module.\n")
-    lines += ["| module | mutants | killed | share |", "|---|---|---|---|"]
-    for module in dict.fromkeys([result["module"] for result in results]):
-        lines.append(_row(f"`{module}.py`", [result for result in results if result["module"] == module]))
-    lines += [_row("all", results), "", "## Survivors", "", "| where | change | judgement |", "|---|---|---|"]
+    lines = [_HEAD, "| module | tried | mutants | killed | share |", "|---|---|---|---|---|"]
+    for run in runs:
+        tried = "all" if run["every"] == 1 else f"one in {run['every']}, evenly"
+        lines.append(_row(f"`{run['results'][0]['module']}.py` | {tried}", run["results"]))
+    results = [result for run in runs for result in run["results"]]
+    lines += [_row("all |", results), "", "## Survivors", "", "| where | change | judgement |", "|---|---|---|"]
     for result in results:
         if result["outcome"] == LIVES:
             why = judged.get(result["module"], {}).get(result["name"], "not judged yet")

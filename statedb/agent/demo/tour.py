@@ -230,16 +230,28 @@ def _show_queries(address: str, say: Callable[[str], None]) -> None:
 def _keep_running(agent: Agent, directory: Path, stay_s: float | None, say: Callable[[str], None]) -> None:
     how_long = "until Ctrl-C" if stay_s is None else f"for {stay_s / 60:g} minutes, or until Ctrl-C"
     say(f"\nThe agent stays up {how_long}. Change the manifests in {directory}, and ask it:")
+    for line in _activation():
+        say(f"  {line}")
     say(f"  statedb --server {agent.address} changes endpoints")
     say(f"\nOpen this in a browser:  {agent.address}/")
     with shown_on_stderr("info"), contextlib.suppress(KeyboardInterrupt):
         agent.join(stay_s)
 
 
+def _activation() -> list[str]:
+    """What makes a shell find `statedb`, where it does not: ``make demo`` runs it from an environment of its own."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("statedb") or not script.exists():
+        return []
+    here = Path.cwd()
+    return [f". {script.relative_to(here) if script.is_relative_to(here) else script}"]
+
+
 def _next_steps(backend: str) -> str:
     option = "" if backend == "manifests" else f" --backend {backend}"
+    first = "".join([f"  {line}\n" for line in _activation()])
     return (
-        "Try next:\n"
+        f"Try next:\n{first}"
         f"  statedb demo --keep{option}      the same, and the agent stays\n"
         "  statedb init; statedb run -c agent.yaml    an agent of your own; then, in another shell:\n"
         "  statedb tables; statedb show endpoints; statedb changes endpoints -o json"

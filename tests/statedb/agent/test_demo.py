@@ -40,6 +40,18 @@ def test_it_shows_the_main_job_and_ends_well(backend: str):
         assert "'10.244.2.2000' is not an IP address" in done.stdout
 
 
+def test_it_says_how_a_shell_finds_the_command():
+    """``make demo`` runs it from an environment that nobody has activated."""
+    bare = os.pathsep.join(each for each in os.get_exec_path() if not os.path.exists(os.path.join(each, "statedb")))
+    done = demo(PATH=bare)
+    hint = done.stdout.partition("Try next:\n")[2].splitlines()[0]
+    assert hint.endswith("bin/activate")
+    found = subprocess.run(
+        ["sh", "-c", f"{hint} && statedb --version"], env={"PATH": bare}, capture_output=True, text=True
+    )
+    assert found.stdout.startswith("statedb "), found.stderr
+
+
 def test_without_an_etcd_one_line_says_which_package_brings_it():
     done = demo("--backend", "kvstore", ETCD_BIN="/nowhere/etcd")
     assert done.returncode == 2

@@ -121,7 +121,8 @@ def raced(folder: Path, seconds: float) -> str | None:
     if run.returncode == 0:
         return None
     found = _AT.findall(run.stderr)
-    return f"after {min(map(int, found))} reads: {run.stderr.strip().splitlines()[-1]}" if found else run.stderr[-300:]
+    last = run.stderr.strip().splitlines()[-1]
+    return f"after {min(map(int, found))} reads: {last}" if found else f"at the end: {last}"
 
 
 def main() -> int:
