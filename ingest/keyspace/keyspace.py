@@ -229,22 +229,22 @@ class Keyspace:
         self._reflector.flush()
 
     def _on_batch(self, client: Client, prefix: Prefix, batch: WatchBatch) -> None:
-        split, clock, offer = self._reflector.split, time.perf_counter, self._reflector.offer
+        split, clock = self._reflector.split, time.perf_counter
         started = clock()
         known, events = prefix.known, batch.events
         if events and events[0].kv.mod_revision <= known:  # a list has come since, and older events would undo it
             events = [event for event in events if event.kv.mod_revision > known]
-        decoded, copy = bool(prefix.kind.tables), prefix.kind.copy
+        copy = prefix.kind.copy
         deleted = [event.kv for event in events if event.type == DELETE]
-        # First of all, because a key may be created and deleted in the same batch.
-        prefix.leases.update(event.kv.lease for event in events if event.type != DELETE)
-        doubts = self._doubts(client, prefix, deleted) if deleted and self._judge.needs_causes else {}
-        for event in events:
-            if decoded:
-                offer(prefix.read_event(event, doubts))
+        doubts: Mapping[bytes, str] = {}
+        if self._judge.needs_causes:
+            # First of all, because a key may be created and deleted in the same batch.
+            prefix.leases.update([event.kv.lease for event in events if event.type != DELETE])
+            doubts = self._doubts(client, prefix, deleted) if deleted else {}
+        if prefix.kind.tables:
+            self._reflector.offer_all(prefix.feed, [prefix.read_event(event, doubts) for event in events])
         if copy is not None:
-            for event in events:
-                offer(prefix.copy_event(event, copy, doubts))
+            self._reflector.offer_all(copy.feed, [prefix.copy_event(event, copy, doubts) for event in events])
         split.decode_s += clock() - started
         prefix.known = max(known, batch.resume - 1)
         self.lineage.observe(prefix.known)

@@ -68,13 +68,19 @@ class Claims(Generic[K, R]):
 
         Cost: O(new and old rows of the object, and the claimants of each).
         """
-        keys = self._keys.setdefault(feed, {})
+        keys = self._keys.get(feed)
+        if keys is None:
+            keys = self._keys[feed] = {}
         before = keys.get(name)
-        if before is None and len(rows) == 1:
+        if len(rows) == 1:  # the common cases: 0.9 us each, 2.2 us by what follows
             (row,) = rows
             key = self._key_of(row)
-            if self._holders.setdefault(key, name) is name:  # no other object claims it: the common case
-                keys[name] = (key,)
+            if before is None:
+                if self._holders.setdefault(key, name) is name:  # no other object claims it
+                    keys[name] = (key,)
+                    changes[key] = row
+                    return
+            elif len(before) == 1 and key == before[0] and key not in self._waiting:  # it holds the key alone
                 changes[key] = row
                 return
         claimed: dict[K, R] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 from typing import Any, TypeAlias
 
 from .bucket import Bucket, bucket_of
@@ -24,11 +23,13 @@ class IndexStore:
     __slots__ = (
         "as_tuple",
         "entries",
+        "given_of",
         "index",
         "keys_of",
         "length_of",
         "lengths",
         "order",
+        "packed",
         "place",
         "position",
         "shape",
@@ -40,6 +41,12 @@ class IndexStore:
         """An empty index."""
         self.index = index
         self.keys_of, self.as_tuple = index.extractor()
+        self.packed: Callable[[Any], Keys] | None = None
+        """Makes keys of what the function of a prefix index gave."""
+        self.given_of: Callable[[Row], Any] = self.keys_of
+        """What the function gave: keys, but for a prefix index networks."""
+        if isinstance(index, PrefixIndex):
+            self.packed, self.given_of = index.packed, index.networks
         self.position = index.position
         self.place = index.position - 1
         self.unique = index.unique
@@ -83,10 +90,35 @@ class IndexStore:
 
     def known_column_of(self, rows: list[Row], shape: KeyShape) -> list[Keys] | None:
         """The keys of each row, or None if not all have the given type. Raises what the index function raises."""
-        column = list(map(self.keys_of, rows))
-        if set(map(type, column)) != {tuple}:
-            column = [keys if type(keys) is tuple else self.as_tuple(keys) for keys in column]
-        return column if shape.all_fit(list(chain.from_iterable(column))) else None
+        column = self._column(list(map(self.given_of, rows)))
+        return column if shape.all_fit_in(column) else None
+
+    def columns_of(self, rows: list[Row], olds: list[Row]) -> tuple[list[Keys], list[Keys]]:
+        """The keys of rows, and of those that they replace; the same list twice if no key changes.
+
+        Networks are packed only once then: 1.1 us a row in place of 2.0. Raises what the index function raises.
+        """
+        given, before = list(map(self.given_of, rows)), list(map(self.given_of, olds))
+        old_column = self._column(before)
+        if given == before:
+            return old_column, old_column
+        column = self._column(given)
+        return (old_column if column == old_column else column), old_column
+
+    def _column(self, given: list[Any]) -> list[Keys]:
+        """The keys of each row from what the index function gave for it."""
+        if self.packed is not None:
+            return list(map(self.packed, given))
+        if set(map(type, given)) != {tuple}:
+            return [keys if type(keys) is tuple else self.as_tuple(keys) for keys in given]
+        return given
+
+    def all_stand(self, column: list[Keys], old_column: list[Keys], primaries: list[Key]) -> bool:
+        """Whether each row that is to leave a key is there. It is, if the index function is pure."""
+        for keys, old, primary in zip(column, old_column, primaries):
+            if keys != old and False in [self.has(key, primary) for key in old]:
+                return False
+        return True
 
     def leave(self, moves: Moves) -> None:
         """Remove rows from index keys. Idempotent.
@@ -148,13 +180,24 @@ def difference(undo: Moves, redo: Redo) -> tuple[Moves, Moves]:
         elif state[2]:
             leave[key] = before
         elif before[3] != state[3]:
-            leave[key] = (*before[:3], _without(before[3], state[3]))
-            enter[key] = (*state[:3], _without(state[3], before[3]))
+            left, entered = _exchanged(before[3], state[3])
+            leave[key] = (before[0], before[1], False, left)
+            enter[key] = (state[0], state[1], False, entered)
     return leave, enter
 
 
-def _without(keys: tuple[Keys, ...], others: tuple[Keys, ...]) -> tuple[Keys, ...]:
-    """The keys of each index that are not among the others."""
-    return tuple(
-        [() if own == other else tuple([key for key in own if key not in other]) for own, other in zip(keys, others)]
-    )
+def _exchanged(olds: tuple[Keys, ...], news: tuple[Keys, ...]) -> tuple[tuple[Keys, ...], tuple[Keys, ...]]:
+    """The keys that a row leaves, and those that it enters, in each index."""
+    left: list[Keys] = []
+    entered: list[Keys] = []
+    for old, new in zip(olds, news):
+        if old is new or old == new:
+            left.append(())
+            entered.append(())
+        elif len(old) == 1 and len(new) == 1:  # most: 0.8 us for a row of four indexes, 2.4 us by the general form
+            left.append(old)
+            entered.append(new)
+        else:
+            left.append(tuple([key for key in old if key not in new]))
+            entered.append(tuple([key for key in new if key not in old]))
+    return tuple(left), tuple(entered)

@@ -5,7 +5,8 @@ Knows one table. Knows no locks, and of commits only the plan, which tells wheth
 
 from __future__ import annotations
 
-from itertools import repeat
+from itertools import compress, repeat
+from operator import eq
 from typing import Any, cast
 
 from .commit import CommitPlan
@@ -13,6 +14,7 @@ from .errors import DuplicateKey, IndexFunctionError, InvalidKey
 from .history import Commit, Pin, StagedPin
 from .layers import Layer
 from .row_list import patched
+from .sameness import same
 from .schema import Keys
 from .staged_keys import StagedKeys
 from .states import Key, Redo, Row, State
@@ -179,35 +181,44 @@ class Overlay(StagedKeys):
             raise
         return True
 
-    def stage_all_new(self, rows: list[Row]) -> bool:
-        """`stage_new` for many rows at once, mostly at C speed. Returns False, with nothing staged, in the same cases.
+    def stage_all(self, rows: list[Row]) -> int | None:
+        """Stage many rows at once, mostly at C speed: all of them new, or each of them replacing an existing row.
 
-        Keys of unique indexes are allowed if none of them is taken.
+        Returns how many were staged; rows equal to the stored ones are not. Returns None, with nothing staged, if the
+        rows are of both sorts, if two have the same key, if one is staged already, or if a key is the first of its
+        index, of another type, or taken: ``stage`` handles these, and raises the errors.
         """
-        store, redo = self.store, self.redo
+        store = self.store
         if not store.row_types.issuperset(map(type, rows)):
-            return False
+            return None
         try:
             keys = list(map(store.key_of, rows))
-            if not self.key_shape.all_fit(keys) or not (
-                store.rows.keys().isdisjoint(keys) and redo.keys().isdisjoint(keys)
-            ):
-                return False
-            columns = [index.known_column_of(rows, shape) for index, shape in zip(store.indexes, self.index_shapes)]
-            claims = None if None in columns else self.new_claims(keys, cast("list[list[Keys]]", columns))
+            if self.redo and not self.redo.keys().isdisjoint(keys):
+                return None
+            if store.rows.keys().isdisjoint(keys):
+                return self._stage_all_new(rows, keys)
+            return self._stage_all_over(rows, keys)
         except MemoryError:
             raise
         except Exception:  # stage raises it
-            return False
+            return None
+
+    def _stage_all_new(self, rows: list[Row], keys: list[Key]) -> int | None:
+        """Stage rows of which none exists. Keys of unique indexes are allowed if none of them is taken."""
+        store = self.store
+        if not self.key_shape.all_fit(keys):
+            return None
+        columns = [index.known_column_of(rows, shape) for index, shape in zip(store.indexes, self.index_shapes)]
+        claims = None if None in columns else self.new_claims(keys, cast("list[list[Keys]]", columns))
         if claims is None:
-            return False
+            return None
         revisions = range(self.revision + 1, self.revision + 1 + len(rows))
         index_keys = zip(*cast("list[list[Keys]]", columns)) if columns else repeat(())
         staged: Redo = dict(zip(keys, zip(rows, revisions, repeat(False), index_keys)))
         if len(staged) != len(rows):
-            return False
+            return None
         try:
-            redo.update(staged)
+            self.redo.update(staged)
             self.revision += len(rows)
             self.count += len(rows)
             for taken, new in zip(self.claims or (), claims):
@@ -217,7 +228,43 @@ class Overlay(StagedKeys):
         except BaseException:
             self.unstage(dict.fromkeys(keys))
             raise
-        return True
+        return len(rows)
+
+    def _stage_all_over(self, rows: list[Row], keys: list[Key]) -> int | None:
+        """Stage rows of which each replaces an existing one. Raises KeyError if one does not exist.
+
+        100 rows with four indexes, of which one moves, take 4.2 us each; one by one they take 10.5 us.
+        """
+        store = self.store
+        olds = list(map(store.rows.__getitem__, keys))
+        if any(map(eq, olds, rows)):
+            differ = [not same(old, row) for old, row in zip(olds, rows)]
+            rows, keys, olds = [list(compress(each, differ)) for each in (rows, keys, olds)]
+        columns = [index.columns_of(rows, olds) for index in store.indexes]
+        moving = [index for index, (column, old_column) in zip(store.indexes, columns) if column is not old_column]
+        if moving and False in [shape.all_fit_in(column) for shape, (column, _) in zip(self.index_shapes, columns)]:
+            return None
+        for index in moving:
+            if index.unique or not index.all_stand(*columns[index.place], keys):
+                return None
+        old_keys = list(zip(*[column for _, column in columns])) if columns else [()] * len(rows)
+        new_keys = list(zip(*[column for column, _ in columns])) if moving else old_keys  # history keeps them once
+        revisions = range(self.revision + 1, self.revision + 1 + len(rows))
+        stored = dict(zip(keys, zip(olds, map(store.revisions.__getitem__, keys), repeat(False), old_keys)))
+        staged = dict(zip(keys, zip(rows, revisions, repeat(False), new_keys)))
+        if len(staged) != len(keys):
+            return None
+        try:
+            self.moved = self.moved or bool(moving)
+            self.before.update(stored)
+            self.redo.update(staged)
+            self.revision += len(rows)
+            if self.log is not None:
+                self.log += keys
+        except BaseException:
+            self.unstage(dict.fromkeys(keys))
+            raise
+        return len(rows)
 
     def stage_deletion(self, key: Key, old: Row, staged: State | None) -> None:
         """Stage the deletion of an existing row."""

@@ -151,7 +151,12 @@ class PrefixIndex(AnyIndex[N, R]):
 
     def keys_of(self, row: R) -> Keys:
         """The packed networks."""
-        networks = self.networks(row)
+        return self.packed(self.networks(row))
+
+    def packed(self, networks: Iterable[N]) -> Keys:
+        """The packed networks of what the function gave."""
+        if type(networks) is tuple and len(networks) == 1:  # most: 0.5 us, and 0.9 us by the general form
+            return (pack(networks[0]),)
         if isinstance(networks, (str, bytes)):
             raise IndexFunctionError(
                 f"the function returned {networks!r}, which is one network; give an iterable, ({networks!r},)"

@@ -103,7 +103,7 @@ class Scene:
             txn[Hosts].insert(Host("a", "1", ("red", "blue"), ("10.0.0.0/8",)))
             txn[Hosts].insert(Host("b", "2", ("red",), ("10.1.0.0/16",)))
             txn[Hosts].insert(Host("c", "3", ("green",), ("10.1.2.0/24", "192.168.0.0/16")))
-            for number in range(4):
+            for number in range(6):
                 txn[Ports].insert(Port(number, "ab"[number % 2]))
         self.old = self.db.snapshot()
         self.old_picture = picture(self.old)

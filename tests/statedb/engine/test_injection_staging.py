@@ -15,7 +15,10 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "insert a new row": lambda txn: txn[Hosts].insert(B),
     "insert over a row": lambda txn: txn[Hosts].insert(A),
     "insert several": lambda txn: txn[Hosts].insert_all([A, B]),
-    "insert several new rows": lambda txn: txn[Ports].insert_all([Port(77, "a"), Port(78, "b"), Port(79, "e")]),
+    "insert several new rows": lambda txn: txn[Ports].insert_all(
+        [Port(number, "abe"[number % 3]) for number in range(77, 81)]
+    ),
+    "insert several over rows": lambda txn: txn[Ports].insert_all([Port(number, "b", 7) for number in (0, 1, 4, 5)]),
     "replace": lambda txn: txn[Hosts].replace(A),
     "modify": lambda txn: txn[Hosts].modify("a", lambda _: A),
     "delete": lambda txn: txn[Hosts].delete("a"),

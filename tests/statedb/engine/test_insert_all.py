@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from statedb import Database, DuplicateKey, Index, IndexFunctionError, InvalidKey, InvalidRow, Table, UniqueIndex
+from statedb import (
+    Database,
+    DuplicateKey,
+    Index,
+    IndexFunctionError,
+    InvalidKey,
+    InvalidRow,
+    PrefixIndex,
+    Table,
+    UniqueIndex,
+)
 
 from ._helpers import Host, Hosts
 
@@ -41,7 +52,7 @@ def outcome(insert: Any) -> Any:
     """What it returned, or the class of what it raised."""
     try:
         return insert()
-    except (InvalidKey, InvalidRow, IndexFunctionError) as error:
+    except (DuplicateKey, InvalidKey, InvalidRow, IndexFunctionError) as error:
         return type(error)
 
 
@@ -76,6 +87,75 @@ def test_it_is_as_many_inserts_and_all_or_none(before, staged, rows):
             assert state(txn) == as_was
             assert done in [outcome(lambda row=row: reference[Pods].insert(row)) for row in rows]
     one.check()
+
+
+class Server(msgspec.Struct, frozen=True, gc=False):
+    name: str
+    serial: Any = 0
+    labels: Any = ()
+    networks: Any = ()
+    room: Any = ("hall", 1)
+
+
+class Servers(Table[str, Server], name="servers"):
+    primary = UniqueIndex[str, Server](lambda server: server.name)
+    by_serial = UniqueIndex[Any, Server](lambda server: server.serial)
+    by_label = Index[Any, Server](lambda server: server.labels)
+    by_network = PrefixIndex[Any, Server](lambda server: server.networks)
+    by_room = Index[Any, Server](lambda server: (server.room,))
+
+
+ADDRESS = IPv4Address("10.0.0.1")
+CHANGES: dict[str, tuple[list[Any], list[Any]]] = {
+    "serial": ([*range(10)], [True]),
+    "labels": ([(), ("k",), ("l",), ("k", "l"), ["k"]], [("k", 1), "k"]),
+    "networks": (
+        [(), ("10.0.0.1",), ("10.0.0.1", "10.0.0.0/8"), (ADDRESS,), ["10.0.0.1"]],
+        [("nonsense",), "10.0.0.1"],
+    ),
+    "room": ([("hall", 1), ("roof", 1)], [("hall", True), ("hall", 1, 2), "hall"]),
+}
+"""What a field may be changed to: values that the table takes, and odd ones, which it refuses or which equal others."""
+PLACES = range(6)
+
+
+def changes_of(fields: set[str], odd: set[str]) -> st.SearchStrategy[dict[str, Any]]:
+    """Values of these fields."""
+    chosen = {each: [*usual, *(unusual if each in odd else ())] for each, (usual, unusual) in CHANGES.items()}
+    return st.fixed_dictionaries({each: st.sampled_from(chosen[each]) for each in sorted(fields)})
+
+
+def servers_of(snapshot: Any) -> Any:
+    """All that a snapshot shows of the servers."""
+    servers = snapshot[Servers]
+    indexes = (Servers.by_serial, Servers.by_label, Servers.by_network, Servers.by_room)
+    return [servers.entry(key) for key in servers], [list(snapshot[index].items()) for index in indexes]
+
+
+names = st.sets(st.sampled_from(sorted(CHANGES)))
+places = st.lists(st.sampled_from(PLACES), min_size=4, max_size=6)
+
+
+@given(st.data(), places | places.map(dict.fromkeys).map(list), names, st.just(set[str]()) | names)
+def test_rows_over_rows_are_as_many_inserts(data, places, fields, odd):
+    one, other = Database(Servers), Database(Servers)
+    before = [Server(f"{place}", place, ("k",), ("10.0.0.1",)) for place in PLACES]
+    for db in (one, other):
+        with db.write(Servers) as txn:
+            txn[Servers].insert_all(before)
+    rows = [msgspec.structs.replace(before[place], **data.draw(changes_of(fields, odd))) for place in places]
+    held = one.snapshot()
+    as_was = servers_of(held)
+    with one.write(Servers) as txn, other.write(Servers) as reference:
+        done = outcome(lambda: txn[Servers].insert_all(rows))
+        wanted = [outcome(lambda row=row: reference[Servers].insert(row)) for row in rows]
+        refused = [each for each in wanted if isinstance(each, type)]
+        assert done in refused if refused else done == reference[Servers].revision - len(PLACES)
+        if refused:
+            reference.abort()
+    one.check()
+    assert servers_of(one.snapshot()) == servers_of(other.snapshot())
+    assert servers_of(held) == as_was  # an old snapshot reads through what the commit undoes
 
 
 def test_the_number_is_of_those_that_were_written():
