@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from statedb import Table
 
@@ -16,7 +16,7 @@ def key_function(table: AnyTable) -> Callable[[Any], Any]:
 
     Any: rows and keys of any table.
     """
-    primary = table.primary
+    primary = cast(Any, table).primary  # an instance attribute for type checkers
     key_of = primary.key
     return lambda row: primary(row) if (key := key_of(row)) is None else key
 
