@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp bench-watchers stress \
+.PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp bench-watchers bench-informers stress \
         test-lowest test-freethreaded mutants faults faults-told soak kube-apiserver helm cilium screenshots clean
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-million  beside the Go original at 1 000 000 rows, written there too; some ten minutes"
 	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
 	@echo "make bench-watchers   the API server with 1 000 agents' watches connected, written there too; 10 minutes, needs Go"
+	@echo "make bench-informers   beside other clients of an API server, written into docs/performance.md; 10 minutes"
 	@echo "make stress   the long forms of the randomised tests"
 	@echo "make faults   every fault at every backend, written into docs/faults.md; some 20 minutes, needs Go once"
 	@echo "make faults-told   what log, metrics and alerts tell of each fault, into docs/monitoring.md; 10 minutes, needs promtool"
@@ -151,6 +152,10 @@ bench-cfp: $(VENV)/.bench kube-apiserver
 
 bench-watchers: $(VENV)/.bench kube-apiserver
 	$(BIN)/python -m benchmarks.cfp44774.connected --report
+
+# Peers that are installed are measured: $(BIN)/pip install lightkube kr8s kubernetes_asyncio
+bench-informers: $(VENV)/.bench kube-apiserver
+	$(BIN)/python -m benchmarks.informers --report
 
 stress: $(VENV)/.dev
 	STATEDB_SEARCH=1 $(BIN)/python -m pytest -m stress --timeout 3600 -o faulthandler_timeout=3600

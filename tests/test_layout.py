@@ -153,7 +153,7 @@ def test_every_path_on_a_page_exists(page: Path):
 
 
 def test_every_file_of_the_way_of_an_endpoint_exists():
-    text = (ROOT / "CONTRIBUTING.md").read_text().split("## The way of one endpoint")[1].split("\n## ")[0]
+    text = (ROOT / "CONTRIBUTING.md").read_text().split("## The path of one endpoint")[1].split("\n## ")[0]
     paths = re.findall(r"`([\w/.]+\.py)`", text)
     assert len(paths) >= 10
     assert [path for path in paths if not (ROOT / path).exists()] == []

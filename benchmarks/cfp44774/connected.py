@@ -54,9 +54,9 @@ class Connected(msgspec.Struct):
     resident: int
 
     @property
-    def cores(self) -> float:
-        """In use under the load."""
-        return self.cpu_s / self.seconds
+    def load_s(self) -> float:
+        """CPU seconds for the load: beyond what the server takes at rest in the same time."""
+        return self.cpu_s - self.rest_cores * self.seconds
 
 
 @click.command(help="Events and CPU at an API server with watches really connected; some 10 minutes.")
@@ -65,14 +65,19 @@ class Connected(msgspec.Struct):
 @click.option("--seconds", type=click.FloatRange(5), default=30.0, show_default=True, help="Of load.")
 @click.option("--json", "path", type=click.Path(dir_okay=False), help="Append every run as a JSON line.")
 @click.option("--report", is_flag=True, help="Write the table into docs/scale.md.")
-def main(agents: Sequence[int], rate: float, seconds: float, path: str | None, report: bool) -> None:
+@click.option("--from", "source", type=click.Path(exists=True), help="Take the runs of this file as well.")
+def main(
+    agents: Sequence[int], rate: float, seconds: float, path: str | None, report: bool, source: str | None
+) -> None:
     """See the help text."""
     program = build()
-    runs = [("crd", each) for each in agents] + [("mesh", max(agents))]
+    runs = [("crd", each) for each in agents] + [("mesh", max(agents))] if max(agents) else []
     found = []
+    if source is not None:
+        found = [msgspec.json.decode(line, type=Connected) for line in Path(source).read_bytes().splitlines()]
     for mode, number in runs:
         found.append(run(program, mode, number, rate, seconds))
-        say(f"{mode}, {number} agents: {found[-1].events:.0f} events, {found[-1].cores:.3f} cores")
+        say(f"{mode}, {number} agents: {found[-1].events:.0f} events, {found[-1].load_s:.2f} s of CPU")
         if path is not None:
             with Path(path).open("ab") as file:
                 file.write(msgspec.json.encode(found[-1]) + b"\n")
@@ -99,13 +104,15 @@ def run(program: Path, mode: str, agents: int, rate: float, seconds: float) -> C
     plan = Plan(nodes=100, agents=agents, namespaces=20, deployments=deployments, pods_a_second=rate, cycles=1)
     with ApiServer() as server:
         server.start()
-        load = Load(server, plan)
-        load.prepare()
+        before_all = Load(server, plan)
+        before_all.prepare()
+        before_all.close()
         groups = [(agents, (*_OFFLOADED, *_POLICIES))] if mode == "crd" else [(1, _OFFLOADED), (agents, _POLICIES)]
         begun = time.monotonic()
         with watching(program, server, groups) as watches:
             say(f"{mode}: {watches} watches are connected after {time.monotonic() - begun:.0f} s")
             time.sleep(10.0)  # until the server is done with the connecting
+            load = Load(server, plan)  # on connections of its own: the first ones have been idle for too long
             rest, at_rest = Metrics(server), time.monotonic()
             time.sleep(20.0)
             before, begun = Metrics(server), time.monotonic()
@@ -113,7 +120,7 @@ def run(program: Path, mode: str, agents: int, rate: float, seconds: float) -> C
             time.sleep(5.0)  # until the last event is sent
             after, ended = Metrics(server), time.monotonic()
             resident = taken(server.pid)[1]
-        load.close()
+            load.close()
     return Connected(
         mode=mode,
         agents=agents,
@@ -128,29 +135,34 @@ def run(program: Path, mode: str, agents: int, rate: float, seconds: float) -> C
 
 
 def table_of(runs: Sequence[Connected]) -> str:
-    """What was measured, and beside it what the run with the fewest agents but none would have said of the others."""
+    """What was measured, and beside it what the run with the fewest agents would have said of those with more."""
     alone = next((each for each in runs if not each.agents), None)
     few = next((each for each in runs if each.agents and each.mode == "crd"), None)
     rows = []
     for each in runs:
-        events, used = ("", "")
+        events, used, an_event = "", "", ""
+        if alone is not None and each.mode == "crd" and each.agents:
+            an_event = f"{(each.load_s - alone.load_s) / each.events * 1e6:.0f} µs"
         if alone is not None and few is not None and each.mode == "crd" and each.agents > few.agents:
             factor = each.agents / few.agents
-            events = whole((few.events / few.seconds) * factor)
-            used = cores(alone.cores + (few.cores - alone.cores) * factor)
+            events = whole(few.events * factor)
+            used = f"{alone.load_s + (few.load_s - alone.load_s) * factor:.1f} s"
         rows.append(
             (
-                f"{each.mode.upper() if each.mode == 'crd' else each.mode}, {whole(each.agents)}",
+                f"{'CRD' if each.mode == 'crd' else each.mode} mode, {whole(each.agents)}",
                 whole(each.watches),
-                whole(each.events / each.seconds),
+                f"{each.pods_a_second:.0f}",
+                whole(each.events),
                 events,
-                cores(each.cores),
+                f"{each.load_s:.1f} s",
                 used,
+                an_event,
                 cores(each.rest_cores),
                 f"{each.resident / 1e6:.0f} MB",
             )
         )
-    heads = ("agents", "watches", "events a second", "extrapolated", "CPU", "extrapolated", "CPU at rest", "memory")
+    fewest = f"from {few.agents}" if few is not None else ""
+    heads = ("agents", "watches", "pods a second", "events", fewest, "CPU", fewest, "CPU an event", "at rest", "memory")
     return table(heads, rows)
 
 

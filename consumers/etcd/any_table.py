@@ -136,7 +136,9 @@ class TableToEtcd(TablesToEtcd):
             self._writer.start()  # not earlier: a renewed lease tells readers that everything is written again
 
     def _maintain(self, applied: Snapshot) -> None:
-        """All rows up to this state are with the writer: now what the source says of them counts."""
+        """Called when all rows up to this snapshot have been passed to the writer. From then on, the state of the
+        source in it counts.
+        """
         if self._source_doubt.advance(applied):
             self._writer.beat()
         self._writer.review()

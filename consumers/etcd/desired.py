@@ -88,13 +88,13 @@ class Desired:
                 self.mark(key)
 
     def withdraw_marks(self, present: Present) -> None:
-        """Keys that stood are gone: delete the marks before anything is written, and write them once more after all."""
+        """Keys are missing: delete the marks before anything is written, and write them again after all keys."""
         with self.lock:
             self.mark_again()
             self.delete_first([key for key in self._marks if key in present])
 
     def deletes_first(self, present: Present) -> bool:
-        """Whether keys exist that are to be deleted before anything else."""
+        """Whether the etcd has keys that must be deleted before anything else is written."""
         with self.lock:
             return any(key in present for key in self._to_delete_first)
 
@@ -147,8 +147,8 @@ class Desired:
     def load(self, present: Present) -> None:
         """Queue all keys for a new connection, where ``present`` is the content. Refused keys are tried again.
 
-        If a key that should have a value is not there, the marks that stand say what is not true, and are withdrawn.
-        Readers take the mark of a writer that gives a sign of life for its word.
+        If a key that should have a value is missing, existing marks are wrong and are withdrawn. Readers believe a mark
+        as long as the heartbeat of its writer continues.
         """
         with self.lock:
             self._unwanted.intersection_update(present.names())

@@ -39,7 +39,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     transaction has keys of two ranks. ``delete_first(key, value, present)``: keys to delete before this one is put.
 
     ``heartbeat``: a key to which the time is written while the writer is healthy; none if empty. ``doubt()``: why the
-    keys may not be the present state, for readers; it is written after the time.
+    keys may be out of date, or empty; it is written after the time, for readers.
 
     ``prepare(store)`` is called on each new connection, before anything is read; an exception ends the connection.
     ``periodic(store)`` is called then too, and again after the number of seconds that it returns.

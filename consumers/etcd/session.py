@@ -242,7 +242,7 @@ class Session:
         self._writer_state.repairs.drop_quiet(self._clock())
 
     def _write_heartbeat(self, now: float) -> None:
-        """Write the heartbeat, unless the published state is out of date, or keys stand that are to go first."""
+        """Write the heartbeat, unless the published state is out of date, or keys must be deleted first."""
         self._beat_at = now + 1.0  # unless it is written
         if not self.stuck_s and now >= self._puts_at and not self._desired.deletes_first(self.present):
             self._commit([Operation(self._rules.heartbeat, beat_value(self._now(), self._rules.doubt()))])

@@ -1,4 +1,4 @@
-"""Whether the sources of tables vouch for them. If not, a row that is missing there may exist all the same."""
+"""Whether the sources of tables are synced. If not, a row that is missing in a table may exist at the source."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from statedb.catalog import Sources
 
 
 class SourceDoubt:
-    """Calling it returns why the sources of some tables do not vouch for them; empty if they do. For any thread.
+    """A callable: why the sources of some tables are in doubt, or empty. May be called from any thread.
 
-    A source vouches while it is synced: now, and in the snapshot up to which the rows have been applied. A table that
-    no source fills needs none. A source that has ended vouches for nothing.
+    A source is not in doubt while it is synced, both now and in the snapshot up to which rows have been applied. A
+    table without a source is never in doubt. A source that has ended is in doubt.
     """
 
     def __init__(self, db: Database, tables: Iterable[type[Table[Any, Any]]], cluster: str | None) -> None:
-        """``cluster``: the one whose source counts; those of all clusters if None."""
+        """``cluster``: the cluster whose source counts; None for the sources of all clusters."""
         self._db = db
         self._tables = frozenset([table.name for table in tables])
         self._cluster = cluster
         self._applied = ""
 
     def __call__(self) -> str:
-        """The reason as the table ``sources`` has it, with the state in front."""
+        """The state of the source and its reason, as in the table ``sources``."""
         return self._applied or self._of(self._db.snapshot())
 
     def advance(self, applied: Snapshot) -> bool:
-        """All rows up to this snapshot have been applied. Returns whether the reason has changed."""
+        """Record that all rows up to this snapshot have been applied. Returns whether the reason has changed."""
         before, self._applied = self._applied, self._of(applied)
         return before != self._applied
 

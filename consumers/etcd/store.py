@@ -139,7 +139,7 @@ def decode(key: bytes) -> str:
 
 
 def beat_value(time_value: bytes, doubt: str) -> bytes:
-    """The value of a heartbeat: a time, and behind it why the keys may not be the present state, if they may not."""
+    """The value of a heartbeat: a time, followed by the reason why the keys may be out of date, if there is one."""
     return time_value if not doubt else time_value + b" " + doubt.encode()
 
 

@@ -144,7 +144,7 @@ class EtcdWriter:
             self._outdated = (reason, self._clock())
 
     def beat(self) -> None:
-        """Write the heartbeat now: the rules' ``doubt`` has changed."""
+        """Write the heartbeat now, because the result of the rules' ``doubt`` has changed."""
         self._writer_state.beat.set()
         self._writer_state.wake.set()
 

@@ -15,8 +15,8 @@ How a backend uses it:
    keeps the rows, counts them as withheld, and the source's row in ``sources`` is ``stale`` with that reason, in the
    same transaction.
 3. When the evidence changes (the writer acted, the operator accepted), it asks again, and calls
-   ``Reflector.release(feed)`` for a `Yes`. What the server speaks of again meanwhile is withheld no longer.
-4. It says how its *connection* is by ``Status.report``; it never has to say that deletes are withheld.
+   ``Reflector.release(feed)`` for a `Yes`. An object that the server reports again before that is released.
+4. It reports the state of its *connection* with ``Status.report``. It never reports that deletes are withheld.
 """
 
 from .evidence import Absence, Canaries, Evidence, History, WriterActivity

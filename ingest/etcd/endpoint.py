@@ -47,7 +47,7 @@ class Keepalive(msgspec.Struct, frozen=True):
 def parse_endpoint(text: str) -> Endpoint:
     """An endpoint from ``http://host:port`` or ``https://host:port``. Raises ValueError; secrets are not repeated."""
     if "@" in text:
-        raise ValueError("an address must not hold a user; use username and password-file")
+        raise ValueError("an address must not contain a user; use username and password-file")
     try:
         parts = urlsplit(text)
         port, host = parts.port, parts.hostname

@@ -1,8 +1,10 @@
-"""The backend ``etcd``: tables that other agents publish to an etcd, filled from there. One watches, many read.
+"""The backend ``etcd``: tables that other agents publish to an etcd, filled from there.
 
-    options    what a configuration says
-    kinds      the types of the tables, their place in the etcd, their decoders
-    evidence   what is known of the writer of each table
+One agent watches the API server, and many read the tables that it publishes.
+
+    options    the options in a configuration
+    kinds      the types of the tables, their prefixes in the etcd, their decoders
+    evidence   what is known about the writer of each table
     session    the source
 
 `consumers.etcd.TableToEtcd` writes them. Needs the extra ``statedb[etcd]`` when it is opened.

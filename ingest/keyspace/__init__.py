@@ -1,6 +1,6 @@
 """What the backends share that read keys of an etcd: connections, lists and watches, and which list may delete rows.
 
-    options             as they stand in a configuration
+    options             the options in a configuration
     connect connection  the servers and credentials; the thread that talks to one of them
     session             one connection, from the first answer to the last
     source              what all sources on etcd have in common

@@ -1,4 +1,4 @@
-"""Any resource of an API server as a table, and all tables of a cluster with Cilium.
+"""Any resource of an API server as a table, and all tables of a cluster that runs Cilium.
 
 Opening a source needs the extra ``statedb[kubernetes]``.
 """

@@ -1,13 +1,14 @@
-"""The agent: a program that fills the tables of a configuration, runs consumers on them, and answers over HTTP.
+"""The agent: a program that fills the tables of a configuration, runs consumers on them, and serves them over HTTP.
 
     cli/        the command line
     demo/       `statedb demo`
     process/    life cycle, configuration, kinds of consumers, comparison of two configurations
-    http/       the server: resources, queries, change streams
+    http/       the server: resources, queries, change streams, the web page
+    metrics/    metrics for Prometheus
     client/     requests to an agent elsewhere, and replicas of its tables
 
-Programs import from this package: ``from statedb.agent import Agent, load_config``. The names are loaded at their first
-use, because the command line lives below this package and should start without importing every source.
+Programs import from this package: ``from statedb.agent import Agent, load_config``. Names are loaded at their first
+use, because the command line is inside this package and must start without importing every source.
 """
 
 from importlib import import_module

@@ -15,7 +15,7 @@ _SOCKET_PATH_MAX = 100  # the kernel's limit is 107 bytes
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A Unix socket if ``path`` is set, else a host and a port; port 0 means any free port. ``secure``: with TLS."""
+    """A Unix socket if ``path`` is set, otherwise a host and a port; 0 means any free port. ``secure``: with TLS."""
 
     host: str = ""
     port: int = 0
@@ -23,7 +23,7 @@ class Address(msgspec.Struct, frozen=True):
     secure: bool = False
 
     def __str__(self) -> str:
-        """As clients take it: ``http://127.0.0.1:9974`` or ``unix:/run/statedb.sock``."""
+        """In the form for clients: ``http://127.0.0.1:9974`` or ``unix:/run/statedb.sock``."""
         if self.path:
             return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -31,12 +31,12 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether only programs of this machine can reach it."""
+        """Whether only programs on this machine can reach it."""
         return bool(self.path) or is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host certainly is this machine: ``localhost``, or an address in a loopback network."""
+    """Whether a host is certainly this machine: ``localhost``, or an address in a loopback network."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:
@@ -48,12 +48,12 @@ def is_loopback(host: str) -> bool:
 def parse_listen(text: str) -> Address:
     """The value of ``http.listen``: ``host:port``, ``[::1]:port`` or ``unix:/path``. Raises ValueError.
 
-    Whether an address that other machines can reach is allowed, is for the caller: `Address.is_local`.
+    The caller decides whether an address that other machines can reach is allowed: `Address.is_local`.
     """
     if text.startswith("unix:"):
         return _socket(text)
-    if "@" in text:  # it may hold a password
-        raise ValueError(f"an address must not hold a user; write host:port like {DEFAULT_LISTEN}, or unix:/path")
+    if "@" in text:  # it may contain a password
+        raise ValueError(f"an address must not contain a user; write host:port like {DEFAULT_LISTEN}, or unix:/path")
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -75,7 +75,7 @@ def parse_server(text: str) -> Address:
     except ValueError:
         raise wrong from None
     if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or parts.path.strip("/") or parts.query:
-        raise ValueError("the server's address must not hold a user") if "@" in parts.netloc else wrong
+        raise ValueError("the server's address must not contain a user") if "@" in parts.netloc else wrong
     return Address(host, 9974 if port is None else port, secure=parts.scheme == "https")
 
 

@@ -15,22 +15,24 @@ class Consumer(Protocol):
 
     @property
     def health(self) -> str:
-        """One line about its state. It begins with ``OK`` while the consumer works as it should."""
+        """Its state in one line. It begins with ``OK`` while the consumer works normally."""
         ...
 
     @property
     def ready(self) -> bool:
-        """Whether it has finished the work that was there when the tables were first complete."""
+        """Whether it has finished the work that existed when the tables were first complete."""
         ...
 
     @property
     def queue_size(self) -> int:
-        """How many keys it still has to write; always 0 for consumers that write to tables of the same database."""
+        """The number of keys that it still has to write. Always 0 for consumers that write to tables of the same
+        database.
+        """
         ...
 
     @property
     def crash(self) -> BaseException | None:
-        """The unexpected exception that ended it, which is a bug; None while there was none."""
+        """The unexpected exception that ended it, which is a bug; otherwise None."""
         ...
 
     def start(self) -> None:
@@ -42,5 +44,5 @@ class Consumer(Protocol):
         ...
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; False when ``timeout`` seconds have passed before."""
+        """Wait until it has ended. False after ``timeout`` seconds."""
         ...

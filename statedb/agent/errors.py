@@ -14,19 +14,19 @@ class BadRequest(AgentError):
 
 
 class NotFound(AgentError):
-    """No such table, index or row."""
+    """The table, index or row does not exist."""
 
 
 class NoRow(NotFound):
-    """The table exists, the row does not."""
+    """The table exists, but the row does not."""
 
 
 class Denied(AgentError):
-    """Credentials are missing, wrong or not enough; or the agent's certificate is not to be trusted."""
+    """Credentials are missing, wrong or not sufficient; or the agent's certificate cannot be trusted."""
 
 
 class Overloaded(AgentError):
-    """The agent does as much at once as it may. Asking again later may succeed."""
+    """The agent has reached a limit. A later request may succeed."""
 
 
 class StartError(AgentError):
@@ -38,7 +38,7 @@ class Unreachable(AgentError):
 
 
 class ConfigError(AgentError, ValueError):
-    """A configuration is wrong. ``problems`` lists every mistake that was found, one line each; str() joins them."""
+    """A configuration is wrong. ``problems`` has every mistake that was found, one line each; str() joins them."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         """``problems`` has at least one line."""

@@ -1,4 +1,4 @@
-"""Keys written as text: one word per field, or all fields in one word, separated by slashes."""
+"""Keys as text: one word per field, or all fields in one word, separated by slashes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class KeyForm(msgspec.Struct, frozen=True):
 
 
 def canonical(text: str) -> str:
-    """An IPv6 address or network as rows spell it (``FD00::A`` is ``fd00::a``); any other text as it is."""
+    """An IPv6 address or network in the form of rows (``FD00::A`` is ``fd00::a``); any other text unchanged."""
     if ":" not in text:
         return text
     try:
@@ -98,7 +98,7 @@ def canonical(text: str) -> str:
 
 
 def key_form(index: AnyIndex) -> KeyForm:
-    """The text form of the keys of an index. An index without type arguments is taken to have text keys."""
+    """The text form of the keys of an index. An index without type arguments is assumed to have text keys."""
     where = index.table.name if index.position == 0 else f"{index.table.name}.{index.name}"
     if isinstance(index, PrefixIndex):
         return KeyForm(where, ("network",), (str,), compound=False)
@@ -115,7 +115,7 @@ def key_form(index: AnyIndex) -> KeyForm:
 
 
 def to_texts(key: Any) -> list[str]:
-    """A key as texts, one per field, as `KeyForm.parse` takes them."""
+    """A key as texts, one per field, in the form that `KeyForm.parse` accepts."""
     if isinstance(key, msgspec.Struct):
         return [str(value) for value in msgspec.structs.astuple(key)]
     return [str(value) for value in key] if isinstance(key, tuple) else [str(key)]

@@ -1,4 +1,4 @@
-"""Files in PEM: loaded into TLS contexts with errors that name them, and how long their certificates are valid."""
+"""PEM files: loads them into TLS contexts with errors that name them, and reads the validity of their certificates."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ import msgspec
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _VERSION, _UTC_TIME = 0xA0, 0x17
 _FILE_BYTES_MAX = 1 << 20
-_CENTURY_BEGINS = 50  # two digits of a year: from here on 19xx (RFC 5280, 4.1.2.5.1)
+_CENTURY_BEGINS = 50  # two-digit years from here on are 19xx (RFC 5280, 4.1.2.5.1)
 
 
 class InvalidPem(ValueError):
-    """A file is not in order; the message names it and says why."""
+    """A file is bad. The message names it and the reason."""
 
 
 class Validity(msgspec.Struct, frozen=True, order=True):
-    """From when to when a certificate is valid, in Unix seconds. Ordered by the end."""
+    """The period of validity of a certificate, in Unix seconds. Ordered by its end."""
 
     not_after: float
     not_before: float
 
 
 def check_readable(*paths: str | None) -> None:
-    """Raises InvalidPem for the first that is not: what `ssl` raises does not name the file."""
+    """Raise InvalidPem for the first unreadable file: the exceptions of `ssl` do not name the file."""
     for path in paths:
         if path is not None:
             try:
@@ -50,7 +50,7 @@ def load_chain(context: ssl.SSLContext, cert_file: str, key_file: str | None) ->
 
 
 def load_authority(context: ssl.SSLContext, ca_file: str) -> None:
-    """Trust who stands in this file. Raises InvalidPem."""
+    """Trust the authorities in this file. Raises InvalidPem."""
     check_readable(ca_file)
     try:
         context.load_verify_locations(ca_file)
@@ -59,7 +59,7 @@ def load_authority(context: ssl.SSLContext, ca_file: str) -> None:
 
 
 def validity(data: bytes) -> Validity | None:
-    """Of the certificate in PEM that ends first: a chain is no longer valid than each of it. None where there is none.
+    """The validity of the certificate that expires first, for a chain in PEM. None if there is none.
 
     >>> validity(b"no certificate") is None
     True
@@ -68,7 +68,7 @@ def validity(data: bytes) -> Validity | None:
 
 
 def validity_in(path: str) -> Validity | None:
-    """The same of a file, which is read again when it has changed; None where it cannot be read."""
+    """The same for a file, which is read again after a change. None if it cannot be read."""
     try:
         found = os.stat(path)
         return _validity_of(path, (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size))
@@ -84,7 +84,7 @@ def _validity_of(path: str, _: tuple[int, ...]) -> Validity | None:
 
 
 def _validity(encoded: bytes) -> Validity | None:
-    """RFC 5280, 4.1: of the certificate's first part, what follows version, serial, algorithm and issuer."""
+    """RFC 5280, 4.1: in the first part of the certificate, the field after version, serial, algorithm and issuer."""
     try:
         (_, certificate), *_ = _elements(base64.b64decode(encoded))
         (_, signed), *_ = _elements(certificate)
@@ -96,7 +96,7 @@ def _validity(encoded: bytes) -> Validity | None:
 
 
 def _elements(data: bytes) -> list[tuple[int, bytes]]:
-    """Tag and content of each element that stands in DER. Raises ValueError, IndexError."""
+    """The tag and content of each DER element. Raises ValueError, IndexError."""
     found, place = list[tuple[int, bytes]](), 0
     while place < len(data):
         tag, length = data[place], data[place + 1]
@@ -124,6 +124,6 @@ def _no_password() -> str:
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLError):
         if error.reason == "KEY_VALUES_MISMATCH":
-            return "the key is not that of the certificate"
-        return "these are no certificates or keys in PEM"
+            return "the key does not match the certificate"
+        return "no certificate or key in PEM format"
     return str(error)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Periodic:
-    """A thread that calls a function at its start and then after each interval. Started once and stopped once."""
+    """A thread that calls a function at its start and then after each interval. Started and stopped once."""
 
     def __init__(self, name: str, work: Callable[[], None], interval_s: float) -> None:
         """Not yet started. ``work`` must not raise."""
@@ -25,7 +25,7 @@ class Periodic:
         self._stopping.set()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; False when ``timeout`` seconds have passed before."""
+        """Wait until it has ended. False after ``timeout`` seconds."""
         if self._thread.is_alive():
             self._thread.join(timeout)
         return not self._thread.is_alive()

@@ -1,4 +1,4 @@
-"""Health and readiness of an agent at the present moment, from its sources and consumers. Knows no HTTP."""
+"""Current health and readiness of an agent, from its sources and consumers. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statedb.catalog import SourceKey, Sources
 from .consumer import Consumer
 
 CONSUMER_GRACE_S = 30.0
-"""A consumer that has failed for so long makes the agent not ready. Shorter failures are retried and do no harm."""
+"""A consumer that fails for this time makes the agent not ready. Shorter failures are retried and do no harm."""
 
 
 class RemoteClusters(Protocol):
@@ -26,17 +26,18 @@ class RemoteClusters(Protocol):
 
     @property
     def failure(self) -> BaseException | None:
-        """The unexpected exception that ended the following of clusters; None while there was none."""
+        """The unexpected exception that ended the following of clusters; otherwise None."""
         ...
 
 
 class Readiness:
-    """Answers whether an agent is healthy and ready. For any thread.
+    """Computes whether an agent is healthy and ready. May be used from any thread.
 
     *Healthy*: no part has ended by an unexpected exception. Outages of servers do not count.
+
     *Ready*: local sources have delivered their first full lists, consumers have finished their first work, and no
     consumer has failed for longer than 30 seconds. An agent whose sources are stale stays ready: it serves the last
-    rows, and `stale` names the tables. Nothing waits for remote clusters.
+    rows, and `stale` names the tables. Remote clusters do not affect readiness.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Readiness:
         return lines + [f"consumer {each.name} ended: {each.crash!r}" for each in self.consumers if each.crash]
 
     def observe_consumers(self) -> list[tuple[str, float]]:
-        """Look at the health of each consumer. To be called about once a second, by one thread.
+        """Check the health of each consumer. Called about once a second, by one thread.
 
         Returns those that work again, with the seconds for which they did not. The first start does not count.
         """
@@ -89,7 +90,7 @@ class Readiness:
         return now - self._failing_since.get(consumer, now)
 
     def missing(self) -> list[dict[str, str]]:
-        """What keeps the agent from being ready; empty when it is."""
+        """What keeps the agent from being ready; empty if it is ready."""
         return [*self._missing_tables(), *self._missing_consumers()]
 
     def stale(self) -> list[dict[str, str]]:

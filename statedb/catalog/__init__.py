@@ -2,7 +2,8 @@
 
 Rows hold only immutable values: text, numbers, tuples and frozen structs. Mappings are sorted tuples of pairs,
 addresses are canonical text. Secondary indexes are never unique, so that one bad object cannot abort a transaction.
-``statedb.catalog.wire`` has the formats of these rows in etcd and in Kubernetes.
+``statedb.catalog.wire`` has the formats of these rows in etcd and in Kubernetes. ``statedb.catalog.kinds`` has typed
+rows for the common resources of Kubernetes.
 """
 
 from typing import Any

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from ingest.kubernetes.sockets import close_unfinished_tls
+from ingest.unfinished_tls import close_unfinished_tls
 
 _TIMEOUT_S = 30.0
 

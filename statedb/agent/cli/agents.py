@@ -1,8 +1,8 @@
-"""Which agent a command asks, and with which credentials: from options, the environment, and a file of the user's.
+"""The agent that a command queries, and the credentials for it: from options, the environment, and a user's file.
 
-The file is ``client.yaml`` in ``~/.config/statedb``, or what ``STATEDB_CLIENT_CONFIG`` names. It has the fields
-``server``, ``ca-file``, ``cert-file``, ``key-file`` and ``token-file``, and is about one agent: it is not looked at
-where an option or the environment names another one, so that no token goes to an agent that it is not for.
+The file is ``client.yaml`` in ``~/.config/statedb``, or the file that ``STATEDB_CLIENT_CONFIG`` names. It has the
+fields ``server``, ``ca-file``, ``cert-file``, ``key-file`` and ``token-file``, and is for one agent. It is ignored if
+an option or the environment names a server, so that a token is never sent to another agent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..process.strict import Problems, to_struct
 _CONFIG = "STATEDB_CLIENT_CONFIG"
 _FILES = ("ca_file", "cert_file", "key_file", "token_file")
 NAMES = ("server", *_FILES)
-"""The options, as commands have them; in the environment they are called ``STATEDB_SERVER`` and so on."""
+"""The names of the options. In the environment they are called ``STATEDB_SERVER`` and so on."""
 
 
 class _File(Credentials, frozen=True, kw_only=True, rename="kebab"):
@@ -30,7 +30,7 @@ class _File(Credentials, frozen=True, kw_only=True, rename="kebab"):
 
 
 def agent(options: Mapping[str, Any], timeout_s: float | None = None) -> Remote:
-    """The agent that these options name. Raises BadRequest, ConfigError."""
+    """The agent that these options select. Raises BadRequest, ConfigError."""
     given = {name: options.get(name) or os.environ.get(f"STATEDB_{name.upper()}") or None for name in NAMES}
     file = _File() if given["server"] else _read()
     files = {name: given[name] or getattr(file, name) for name in _FILES}
@@ -57,10 +57,10 @@ def _read() -> _File:
     found = to_struct(_File, {} if value is None else value, "", problems)
     if found is None:
         raise ConfigError([f"{path}: {problem}" for problem in problems])
-    named_files = {name: _beside(path, getattr(found, name)) for name in _FILES}
+    named_files = {name: _relative_to(path, getattr(found, name)) for name in _FILES}
     return msgspec.structs.replace(found, **named_files)
 
 
-def _beside(path: Path, name: str | None) -> str | None:
-    """Relative to the directory of the file that names it."""
+def _relative_to(path: Path, name: str | None) -> str | None:
+    """A path relative to the directory of the file that names it."""
     return None if name is None else str(path.parent / os.path.expanduser(name))

@@ -25,7 +25,7 @@ class Column(msgspec.Struct, frozen=True):
 
 
 def _columns(text: str) -> tuple[Column, ...]:
-    """``HEADER=field`` or just ``field``."""
+    """Parses ``HEADER=field`` or just ``field``, separated by spaces."""
     pairs = [word.partition("=") for word in text.split()]
     return tuple(Column(head if field else head.upper().replace("_", " "), field or head) for head, _, field in pairs)
 
@@ -59,7 +59,7 @@ def flatten_row(row: Any) -> dict[str, Any]:
 
 
 def select_columns(table: str, wanted: str | None, fields: Sequence[str]) -> tuple[Column, ...]:
-    """The columns to print: those in ``wanted``, by field or header, else the default columns of the table.
+    """The columns to print: those in ``wanted``, by field or header, or the default columns of the table.
 
     ``fields`` are the fields of its rows. Raises BadRequest for an unknown one.
     """
@@ -84,7 +84,8 @@ def align_rows(
 ) -> list[str]:
     """A line of headers, then a line for each row.
 
-    Unless ``whole``, long cells are truncated: to 48 characters, or to what ``width`` leaves for them on a line.
+    Unless ``whole``, long cells are truncated to 48 characters, or to the room for them in lines of ``width``
+    characters.
     """
     lines = [[column.header for column in columns], *[cells(columns, row, whole=True) for row in rows]]
     widths = [max(map(len, column)) for column in zip(*lines)]
@@ -96,7 +97,7 @@ def align_rows(
 
 
 def _room(widths: Sequence[int], width: int) -> int:
-    """The length that cells may have so that lines are no longer than ``width``; at least 12."""
+    """The longest cell length with which lines are not longer than ``width``; at least 12."""
     most = max(widths, default=0)
     while most > _NARROW and sum([min(size, most) for size in widths]) + 2 * (len(widths) - 1) > width:
         most -= 1
@@ -104,7 +105,7 @@ def _room(widths: Sequence[int], width: int) -> int:
 
 
 def truncated(text: str, most: int) -> str:
-    """The text, cut to so many characters with three dots at its end."""
+    """The text, truncated to ``most`` characters with three dots at the end."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -17,28 +17,28 @@ _TIMEOUT_S = 1.0
 
 
 def script(shell: str, command: click.Command) -> str:
-    """What ``eval "$(statedb completion bash)"`` reads."""
+    """The script for ``eval "$(statedb completion bash)"``."""
     kind = get_completion_class(shell)
     assert kind is not None
     return kind(command, {}, "statedb", "_STATEDB_COMPLETE").source()
 
 
 def tables(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Names of tables."""
+    """The names of tables that begin with ``begun``."""
     return [name for each in _described(context) if (name := each["name"]).startswith(begun)]
 
 
 def indexes(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Names of the indexes of the table that was named before."""
-    wanted = context.params.get("table") or next(iter(context.args), None)  # click stops where a value is missing
+    """The names of the indexes of the table in the command that begin with ``begun``."""
+    wanted = context.params.get("table") or next(iter(context.args), None)  # click stops at a missing value
     found = [index["name"] for each in _described(context) if each["name"] == wanted for index in each["indexes"]]
     return [name for name in found if name.startswith(begun)]
 
 
 def keys(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Keys of the table that was named before: with slashes, or the next field after those that stand there.
+    """Keys of the table in the command: whole ones with slashes, or the next field after those already given.
 
-    Nothing where an index was named: its keys are others.
+    No keys if the command has an index, whose keys are different.
     """
     table = context.params.get("table")
     given: tuple[str, ...] = tuple(context.params.get("key") or ())
@@ -58,7 +58,7 @@ def _described(context: click.Context) -> list[dict[str, Any]]:
 
 
 def _ask(context: click.Context, path: str, parameters: list[tuple[str, str]]) -> dict[str, Any]:
-    """What the agent answers; nothing where it does not: completion must not print errors."""
+    """The response of the agent. Empty after any error, because completion must not print errors."""
     try:
         return dict(agents.agent(options_given(context, agents.NAMES), _TIMEOUT_S).json(path, parameters))
     except AgentError:

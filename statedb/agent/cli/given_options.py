@@ -1,4 +1,4 @@
-"""The options that a command was given, by itself or by the groups above it."""
+"""The options of a command and of the groups above it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 def options_given(context: click.Context | None, names: Iterable[str]) -> dict[str, Any]:
-    """The options of a command, else of the groups above it; None where an option is not given."""
+    """The options of a command, or of the groups above it. None for an option that is not given."""
     found: dict[str, Any] = dict.fromkeys(names)
     while context is not None:
         for name in found:

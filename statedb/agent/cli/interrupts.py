@@ -1,9 +1,9 @@
 """Ctrl-C while a command waits for an agent.
 
-Python handles a signal between two of its instructions. One that comes after the last of these and before a system call
-has begun to wait is only noted: the call goes on, and a quiet change stream ends with the agent's next keepalive, half
-a minute later. Any further signal interrupts the call, and Python then handles what it has noted. Here a timer sends
-one.
+Python handles a signal between two of its instructions. A signal that comes after the last of these and before a system
+call blocks is only recorded: the call continues, and on a quiet change stream it returns with the agent's next
+keepalive, half a minute later. Any further signal interrupts the call, and Python then handles the recorded one. Here a
+timer sends further signals.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _PERIOD_S = 0.5
 
 
 @contextmanager
-def noticed_within_a_second() -> Generator[None]:
-    """Signals that come within the block are handled in time, whatever it waits for. Does nothing on other threads."""
+def interruptible() -> Generator[None]:
+    """Signals during the block are handled within a second, whatever it waits for. Does nothing on other threads."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -43,7 +43,7 @@ class _StopSignal:
             signal.signal(number, self._on_signal)
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long; True as soon as it was signals."""
+        """Wait for ``seconds``. True as soon as a signal comes."""
         return bool(select.select([self._read_end], [], [], seconds)[0])
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is given
@@ -51,7 +51,7 @@ class _StopSignal:
 
 
 def init(folder: str, source: str) -> None:
-    """Write the files of a new agent and say what to do with them. Raises StartError."""
+    """Write the files of a new agent, and print the next steps. Raises StartError."""
     written = start_files.write(Path(folder), source)
     for path in written:
         say(f"wrote {path}")
@@ -61,7 +61,7 @@ def init(folder: str, source: str) -> None:
 def run(path: str, warm_start: str | None = None) -> None:
     """Run an agent until SIGTERM or SIGINT. Raises ConfigError, StartError.
 
-    ``warm_start`` replaces that of the configuration.
+    ``warm_start`` replaces the one of the configuration.
     """
     signals = _StopSignal(signal.SIGTERM, signal.SIGINT)
     config = load_config(path)
@@ -94,7 +94,7 @@ def _wait_for_stop(signals: _StopSignal, agent: Agent) -> None:
 
 
 def _wait_synced(signals: _StopSignal, agent: Agent, reported: set[Source]) -> bool:
-    """Show what has been read, until all sources have been or a signal comes; False then."""
+    """Show the progress until all sources have been read. False if a signal comes first."""
     with progress.shown() as show:
         while not signals.wait(0):
             if agent.wait_synced(_POLL_S):
@@ -113,7 +113,7 @@ def _report_ended(agent: Agent, reported: set[Source]) -> None:
 
 
 def reading(db: Database, sources: Iterable[Source]) -> str:
-    """What has been read of the tables that are not initialized yet: ``reading: nodes 5, endpoints 12,000``."""
+    """The progress of the tables that are not initialized yet: ``reading: nodes 5, endpoints 12,000``."""
     snapshot: Any = db.snapshot()
     tables = [table for source in sources for table in source.tables if not snapshot[table].initialized]
     return "reading: " + ", ".join([f"{table.name} {len(snapshot[table]):,}" for table in tables])
@@ -132,20 +132,20 @@ def check(path: str) -> None:
 
 
 def connect(path: str, timeout_s: float) -> int:
-    """Read the sources of a configuration once, beside any agent, and print how each table fares.
+    """Read the sources of a configuration once, without an agent, and print the result for each table.
 
-    Returns 1 if a table was not read within the time, else 0. Raises ConfigError, StartError. Remote clusters are not
-    tried.
+    Returns 1 if a table was not read in time, otherwise 0. Raises ConfigError, StartError. Remote clusters are not
+    read.
     """
     config = load_config(path)
     db = Database(*tables_of(config))
     sources = open_sources(config, db)
-    logging.getLogger().addHandler(logging.NullHandler())  # the rows below say what went wrong
+    logging.getLogger().addHandler(logging.NullHandler())  # the rows below show the errors
     try:
         for source in sources:
             source.start()
         read = _read_once(db, sources, timeout_s)
-        snapshot = db.snapshot()  # before they are stopped: a source that is stopped says so
+        snapshot = db.snapshot()  # before they are stopped, which changes their state
     finally:
         for source in sources:
             source.stop()
@@ -156,10 +156,10 @@ def connect(path: str, timeout_s: float) -> int:
 
 
 def _read_once(db: Database, sources: Iterable[Source], timeout_s: float) -> bool:
-    """Wait until all sources have been read, and show how far they are; False after the timeout."""
+    """Wait until all sources have been read, and show the progress. False after the timeout."""
     deadline = time.monotonic() + timeout_s
     with progress.shown() as show:
-        while not _are_read(snapshot := db.snapshot(), sources):
+        while not _all_read(snapshot := db.snapshot(), sources):
             if time.monotonic() >= deadline:
                 return False
             snapshot[Sources].watch().wait(max(0.0, min(_POLL_S, deadline - time.monotonic())))
@@ -167,8 +167,8 @@ def _read_once(db: Database, sources: Iterable[Source], timeout_s: float) -> boo
     return True
 
 
-def _are_read(snapshot: Snapshot, sources: Iterable[Source]) -> bool:
-    """Whether all tables have been read, and their sources say so."""
+def _all_read(snapshot: Snapshot, sources: Iterable[Source]) -> bool:
+    """Whether all tables have been read, and the table ``sources`` shows it."""
     rows = [_source_row(snapshot, source, table) for source in sources for table in source.tables]
     tables = [table for source in sources for table in source.tables]
     is_under_way = any(row is not None and row.state in ("connecting", "syncing") for row in rows)
@@ -176,7 +176,7 @@ def _are_read(snapshot: Snapshot, sources: Iterable[Source]) -> bool:
 
 
 def _source_row(snapshot: Snapshot, source: Source, table: AnyTable) -> SourceRow | None:
-    """What the table ``sources`` says of it, with the rows that were read so far."""
+    """The row of the table ``sources``, with the current number of rows."""
     row = snapshot[Sources].get(SourceKey(source.cluster, table.name))
     return None if row is None else msgspec.structs.replace(row, rows=len(snapshot[table]))
 

@@ -33,11 +33,11 @@ _HINTS = (
         "'statedb get TABLE KEY' shows one row, and 'statedb prefix TABLE KEY' those below a key",
     ),
 )
-"""Words of an error of click, and what helps."""
+"""Parts of click's error messages, and a hint for each."""
 
 
 class _Group(click.Group):
-    """The commands, in the order in which a newcomer needs them."""
+    """The commands, in the order in which a new user needs them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is given
         """The commands in the order of their definition."""
@@ -52,9 +52,9 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """End quietly after Ctrl-C and when standard output is closed: both are normal ends of a change stream.
+        """End quietly after Ctrl-C, and when standard output is closed: both are normal ends of a change stream.
 
-        Other commands end with 130 after Ctrl-C: their work is not finished.
+        Other commands end with 130 after Ctrl-C, because their work is not finished.
         """
         try:
             result = super().invoke(ctx)
@@ -330,7 +330,7 @@ def demo(backend: str, *, keep: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The console script. Exit status 0: done; 1: no such row, or a difference; 2: an error, explained in one line."""
+    """The console script. Exit status 0: success; 1: no such row, or a difference; 2: an error, in one line."""
     sys.exit(_status(arguments))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .given_options import options_given
-from .interrupts import noticed_within_a_second
+from .interrupts import interruptible
 
 if TYPE_CHECKING:
     from .remote_commands import RemoteCommands
@@ -26,12 +26,12 @@ _CREDENTIALS = {
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds from 0 to a year: neither infinite nor NaN, which compares with nothing."""
+    """A number of seconds from 0 to a year, and not NaN, which passes every range check."""
 
     name = "seconds"
 
     def __init__(self) -> None:
-        """The bounds are the same for all."""
+        """The range is the same for all options."""
         super().__init__(0.0, _YEAR_S)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -43,7 +43,7 @@ class Seconds(click.FloatRange):
 
 
 def complete_by(what: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Names that a running agent knows, for completion in a shell."""
+    """A completion function for names that a running agent knows."""
 
     def complete(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
         from . import completion  # start-up time
@@ -54,7 +54,7 @@ def complete_by(what: str) -> Callable[[click.Context, click.Parameter, str], li
 
 
 def server(command: F) -> F:
-    """Add the options that name an agent and what it asks for. Each may also be given to the groups above."""
+    """Add the options for the agent and its credentials. Each may also be given to the groups above."""
     named = click.option(
         "-s",
         "--server",
@@ -93,12 +93,12 @@ def selecting(command: F) -> F:
 
 
 def agent_commands() -> RemoteCommands:
-    """The agent and the output format, from the options of the command, else from those of the groups above it."""
+    """The commands for the agent and the output format in the options of the command, or of the groups above it."""
     from . import agents  # start-up time: http.client, ssl
     from .remote_commands import RemoteCommands  # start-up time
 
     context = click.get_current_context()
-    context.with_resource(noticed_within_a_second())
+    context.with_resource(interruptible())
     found = options_given(context, (*agents.NAMES, "output", "columns", "where", "sort"))
     shown: dict[str, Any] = {name: found[name] for name in ("columns", "where", "sort") if found[name] is not None}
     return RemoteCommands(agents.agent(found), output=found["output"] or "table", **shown)

@@ -61,18 +61,18 @@ def value(shape: Format, what: Any) -> None:
 
 
 def names(keys: Sequence[Sequence[str]]) -> None:
-    """Print keys, one a line, as commands take them: the fields with slashes between."""
+    """Print keys, one per line, in the form that commands accept: the fields separated by slashes."""
     print_lines([printable("/".join(key)) for key in keys])
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Print lines, with the words for states in colour where a terminal shows them."""
+    """Print lines. A terminal shows the words for states in colour."""
     if lines:
         sys.stdout.write("\n".join(painted(lines) if _coloured() else lines) + "\n")
 
 
 def painted(lines: Sequence[str]) -> list[str]:
-    """Lines with colour for words that say how something is; the headers are bold."""
+    """Lines with a bold header and colours for the words of states."""
     head, *rest = lines
     return [f"\x1b[1m{head}\x1b[0m", *[_STATES.sub(_paint, line) for line in rest]]
 
@@ -82,12 +82,12 @@ def _paint(match: re.Match[str]) -> str:
 
 
 def _coloured() -> bool:
-    """Whether to use colour: on a terminal that knows it, unless NO_COLOR (no-color.org) is set to anything."""
+    """Whether to use colour: on a terminal that supports it, unless NO_COLOR (no-color.org) is set to any value."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _width() -> int | None:
-    """The width of the terminal; None where standard output is none."""
+    """The width of the terminal. None if standard output is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -129,7 +129,7 @@ class ChangePrinter:
         self._widths: list[int] | None = None
 
     def change(self, event: str, revision: int, row: Any) -> None:
-        """One change: ``put`` or ``delete``."""
+        """Print one change: ``put`` or ``delete``."""
         if self._shape in FOR_PEOPLE:
             whole = self._selected or self._shape == "wide"
             self._line([event, str(revision), *cells(self._columns, row, whole=whole)])
@@ -151,7 +151,7 @@ class ChangePrinter:
         sys.stdout.flush()
 
     def _line(self, texts: list[str]) -> None:
-        """Widths start as those of the first line and only grow, because printed lines cannot be changed."""
+        """Column widths start with the first line and only grow, because printed lines cannot be changed."""
         if self._widths is None:
             headers = ["EVENT", "REVISION", *[column.header for column in self._columns]]
             self._widths = [max(len(h), len(t)) for h, t in zip(headers, texts)]

@@ -1,4 +1,4 @@
-"""What a terminal shows while a command works for over a second. Nothing where standard error is none."""
+"""The progress of a command that takes more than a second. Shows nothing if standard error is not a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDTH_MAX = 79
 
 @contextmanager
 def busy(text: str) -> Generator[None]:
-    """Show the text, and for how long it has been so, while the block runs."""
+    """Show the text and the elapsed time during the block."""
     if not sys.stderr.isatty():
         yield
         return
@@ -39,7 +39,7 @@ def busy(text: str) -> Generator[None]:
 
 
 def counted(lines: Iterable[bytes], what: str) -> Iterator[bytes]:
-    """The lines, with their number shown meanwhile."""
+    """The lines. Shows their number while they are read."""
     if not sys.stderr.isatty():
         yield from lines
         return
@@ -51,9 +51,9 @@ def counted(lines: Iterable[bytes], what: str) -> Iterator[bytes]:
 
 @contextmanager
 def shown() -> Generator[Callable[[Callable[[], str]], None]]:
-    """A function that shows a text in place of the one before: from the second second on, four times a second.
+    """A function that shows a text in place of the previous one, after the first second, four times a second.
 
-    It may be called much more often: the text is asked for only when it is shown.
+    It may be called much more often: the text is computed only when it is shown.
     """
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -74,12 +74,12 @@ def shown() -> Generator[Callable[[Callable[[], str]], None]]:
 
 
 def erase() -> None:
-    """Take the text away, as for a line of the log that comes between. From any thread."""
+    """Erase the text, for example before a line of the log. May be called from any thread."""
     _line.erase()
 
 
 class _ProgressLine:
-    """The last line of the terminal, of which there is one."""
+    """The last line of the terminal. There is only one."""
 
     def __init__(self) -> None:
         self._is_shown = False

@@ -36,14 +36,14 @@ class RemoteCommands:
         where: Sequence[str] = (),
         sort: str | None = None,
     ) -> None:
-        """``remote`` is the agent; the others are values of the options of these names. Raises BadRequest."""
+        """``remote`` is the agent. The other arguments are values of the options of these names. Raises BadRequest."""
         self._remote = remote
         self._output: Format = output
         self._wanted = columns
         self._selection = Selection(where, sort)
 
     def tables(self) -> None:
-        """The tables."""
+        """Print the tables."""
         found = self._remote.json("/tables")["tables"]
         if self._output == "name":
             output.names([[table["name"]] for table in found])
@@ -55,7 +55,9 @@ class RemoteCommands:
         self._print(select_columns("tables", self._wanted, fields), self._selection.of(found))
 
     def health(self, *, ready: bool, fresh: bool) -> int:
-        """Whether the agent works, is ready, or is ready with all tables synced, in one line; 0 if so, else 1."""
+        """Print in one line whether the agent works, is ready, or is ready with all tables synced. Returns 0 if so,
+        otherwise 1.
+        """
         found = self._remote.probe("/readyz" if ready or fresh else "/healthz")
         status = found.get("status", "failed")
         if fresh and status == "ready":
@@ -65,27 +67,27 @@ class RemoteCommands:
         return 0 if status in ("ok", "ready", "fresh") else 1
 
     def show(self, table: str, limit: int | None) -> None:
-        """All rows, or the first ones."""
+        """Print all rows, or the first ones."""
         self._rows(table, [] if limit is None else [("limit", str(limit))])
 
     def get(self, table: str, key: tuple[str, ...]) -> None:
-        """One row: for programs it stands alone, not in a list."""
+        """Print one row. For programs it is a single value and not a list."""
         self._rows(table, _each("key", key), alone=True)
 
     def list(self, table: str, index: str, key: tuple[str, ...], match: str | None) -> None:
-        """The rows of a key of an index."""
+        """Print the rows of a key of an index."""
         self._rows(table, [("index", index), *_each("key", key), *([] if match is None else [("match", match)])])
 
     def prefix(self, table: str, index: str | None, key: tuple[str, ...]) -> None:
-        """The rows of a prefix."""
+        """Print the rows of a prefix."""
         self._rows(table, [*([] if index is None else [("index", index)]), *_each("prefix", key)])
 
     def watch(self, table: str, key: tuple[str, ...], *, once: bool) -> None:
-        """Each change from now on; ``once``: only what the first transaction changes."""
+        """Print each change from now on; with ``once``, only those of the first transaction."""
         self._follow(table, key, rows_first=False, once=once)
 
     def changes(self, table: str) -> None:
-        """All rows, then each change."""
+        """Print all rows, then each change."""
         self._follow(table, (), rows_first=True, once=False)
 
     def accept(self, table: str | None, cluster: str | None) -> None:
@@ -99,13 +101,13 @@ class RemoteCommands:
             output.say(f"accepted {each['backend']} of cluster {each['cluster']}: {', '.join(each['tables'])}")
 
     def sources(self) -> int:
-        """The states of the sources; 1 if one is not in order or withholds deletes, else 0."""
+        """Print the states of the sources. Returns 1 if one is not in order or withholds deletes, otherwise 0."""
         self._rows("sources", [])
         rows = self._remote.json("/tables/sources")["rows"]
         return 1 if any(row["state"] not in _IN_ORDER or row["withheld_deletes"] for row in rows) else 0
 
     def consumers(self) -> int:
-        """The consumers; 1 if one is not ready or not in order, else 0."""
+        """Print the consumers. Returns 1 if one is not ready or not in order, otherwise 0."""
         found = self._remote.json("/consumers")["consumers"]
         if self._output == "name":
             output.names([[each["consumer"]] for each in found])
@@ -116,7 +118,7 @@ class RemoteCommands:
         return 1 if any(not each["ready"] or not each["health"].startswith("OK") for each in found) else 0
 
     def wait(self, table: str, key: tuple[str, ...], wanted: str | None, timeout_s: float) -> int:
-        """Wait until something is true of a table. Returns 1 if it is not within the time, else 0."""
+        """Wait for a condition on a table. Returns 1 after the timeout, otherwise 0."""
         if wait(self._remote, table, key, wanted, timeout_s):
             return 0
         awaited = wanted or ("present" if key else "filled")
@@ -135,7 +137,7 @@ class RemoteCommands:
         top(self._remote, once=once)
 
     def dump(self, path: str | None) -> None:
-        """All rows as JSON lines."""
+        """Write all rows as JSON lines."""
         if path is None:
             for line in self._remote.dump():
                 sys.stdout.write(escaped(line.decode()))
@@ -149,7 +151,7 @@ class RemoteCommands:
         output.note(f"{size} bytes written to {path}")
 
     def compare(self, path: str, ignore: frozenset[str], settle_s: float, timeout_s: float) -> int:
-        """Print how another configuration would differ. Returns 1 if it would, else 0. Raises ConfigError too."""
+        """Print how another configuration would differ. Returns 1 if it would, otherwise 0. Also raises ConfigError."""
         from ..process.comparison import compare  # start-up time: these import every source
         from ..process.config import load_config  # start-up time
 
@@ -184,7 +186,7 @@ class RemoteCommands:
             output.note("nothing to show")
 
     def _columns(self, table: str) -> Any:
-        """The columns to print. The fields of the table are requested from the agent only when they are needed."""
+        """The columns to print. The fields of the table are requested from the agent only if needed."""
         if self._output not in FOR_PEOPLE and self._wanted is None:
             return ()
         if self._wanted is None and table in DEFAULT_COLUMNS:
@@ -192,10 +194,10 @@ class RemoteCommands:
         return select_columns(table, self._wanted, self._fields(table))
 
     def _fields(self, table: str) -> Sequence[str]:
-        """The fields of the rows of a table; none for one that the agent does not have."""
+        """The fields of the rows of a table. Empty for an unknown table."""
         for each in self._remote.json("/tables")["tables"]:
             if each["name"] == table:
-                parts = each["key"] if "key" not in each["key"] else []  # a key of one part is some field of the row
+                parts = each["key"] if "key" not in each["key"] else []  # a key with one part is a field of the row
                 return [*parts, *each["fields"], "revision"]
         return []
 
@@ -219,7 +221,7 @@ class RemoteCommands:
 
 
 def _grouped(found: Sequence[dict[str, str]]) -> list[str]:
-    """A text for each thing, and one for all tables of which the same is said."""
+    """A text for each entry. Tables with equal entries share one text."""
     tables: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for each in found:
         same = tuple((name, value) for name, value in each.items() if name != "table")

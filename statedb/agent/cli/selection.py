@@ -1,4 +1,4 @@
-"""Which rows to show, and in which order: ``--where`` and ``--sort``. Takes rows as decoded from JSON."""
+"""The choice and order of rows: ``--where`` and ``--sort``. Takes rows as decoded from JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Selection:
     """Conditions on fields, all of which must hold, and a field to sort by."""
 
     def __init__(self, where: Sequence[str] = (), sort: str | None = None) -> None:
-        """``where``: texts ``field=value`` or ``field!=value``; ``sort``: a field, ``-field`` for the largest first.
+        """``where``: texts ``field=value`` or ``field!=value``. ``sort``: a field, or ``-field`` for descending order.
 
         Raises BadRequest.
         """
@@ -23,11 +23,11 @@ class Selection:
         self._falling = sort is not None and sort.startswith("-")
 
     def __bool__(self) -> bool:
-        """Whether it leaves anything out or changes the order."""
+        """Whether it filters or sorts."""
         return bool(self._conditions) or self._sort is not None
 
     def check(self, table: str, fields: Sequence[str]) -> None:
-        """Raises BadRequest for a field that the rows of the table do not have."""
+        """Raise BadRequest for a field that the rows of the table do not have."""
         for name in [*[field for field, _, _ in self._conditions], *([] if self._sort is None else [self._sort])]:
             if name not in fields:
                 raise BadRequest(f"table {table!r} has no field {name[:60]!r}; {suggestion(fields, name)}")
@@ -41,7 +41,7 @@ class Selection:
         return found
 
     def holds(self, row: Any) -> bool:
-        """Whether a row meets all conditions. A list meets one if one of its elements does."""
+        """Whether a row meets all conditions. For a list it is enough that one element meets a condition."""
         values = flatten_row(row)
         return all(_equal(field, values.get(field), text) == wanted for field, text, wanted in self._conditions)
 
@@ -49,7 +49,7 @@ class Selection:
 def _condition(text: str) -> tuple[str, str, bool]:
     field, equals, value = text.partition("=")
     if not equals or not field.rstrip("!"):
-        raise BadRequest(f"--where {text[:60]!r} is no condition; write FIELD=VALUE or FIELD!=VALUE")
+        raise BadRequest(f"--where {text[:60]!r} is not a condition; write FIELD=VALUE or FIELD!=VALUE")
     return field.rstrip("!").strip().replace("-", "_"), value, not field.endswith("!")
 
 

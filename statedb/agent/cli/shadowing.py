@@ -1,4 +1,4 @@
-"""Detects a package of the user's that hides one of ours, for example through PYTHONPATH."""
+"""Detects a user's package that hides one of ours, for example through PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _HOME = Path(__file__).resolve().parents[3]
 
 
 def shadowed_packages() -> list[str]:
-    """One message for each of our packages that another one hides, with both paths; empty when all is well.
+    """One message for each of our packages that another one hides, with both paths. Empty if none is hidden.
 
-    Our packages are installed beside ``statedb``, so one that is found elsewhere is not ours.
+    Our packages are installed beside ``statedb``, so a package that is found elsewhere is not ours.
     """
     return [message for name in _PACKAGES if (message := _message(name)) is not None]
 
@@ -26,5 +26,5 @@ def _message(name: str) -> str | None:
     if found.resolve() == ours / "__init__.py":
         return None
     if not ours.is_dir():
-        return f"the package {name!r} is missing from {_HOME}, and {found} is another one; install statedb again"
-    return f"{found} hides {ours}, which statedb needs; rename it, or take its folder out of PYTHONPATH"
+        return f"the package {name!r} is missing from {_HOME}, and {found} is a different one; install statedb again"
+    return f"{found} hides {ours}, which statedb needs; rename it, or remove its folder from PYTHONPATH"

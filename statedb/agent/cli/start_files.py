@@ -1,4 +1,4 @@
-"""What ``statedb init`` writes: a commented configuration, and for manifests an example cluster beside it."""
+"""The files that ``statedb init`` writes: a commented configuration and, for manifests, an example cluster."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ SOURCES = {
     # tls: {ca-file: ca.pem, cert-file: client.pem, key-file: client-key.pem}
 """,
 }
-"""Name of a backend -> its lines below ``ingest:``."""
+"""For each backend, its lines below ``ingest:``."""
 
 EXTRAS = {"kubernetes": "kubernetes", "kvstore": "etcd", "clustermesh": "etcd", "etcd": "etcd"}
-"""Name of a backend -> the extra of the package that it needs."""
+"""For each backend, the extra of the package that it needs."""
 
 _TEXT = """\
 # The configuration of a statedb agent. Try it, and run it:
@@ -80,7 +80,8 @@ def text(source: str) -> str:
 
 
 def write(folder: Path, source: str) -> list[Path]:
-    """Write the files into a folder, which is made if need be; answers them. Nothing that exists is overwritten.
+    """Write the files into a folder, which is created if needed. Returns their paths. Existing files are never
+    overwritten.
 
     Raises StartError.
     """

@@ -19,7 +19,7 @@ _SECONDS = 5
 
 
 def top(remote: Remote, *, once: bool) -> None:
-    """Show the tables and consumers, each second anew, until Ctrl-C; once, without clearing, where ``once``."""
+    """Show the tables and consumers every second until Ctrl-C; with ``once``, one time without clearing the screen."""
     samples: deque[Any] = deque(maxlen=_SECONDS + 1)
     lines = _samples(remote)
     if once:

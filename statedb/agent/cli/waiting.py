@@ -1,4 +1,4 @@
-"""Waits until something is true of a table of a running agent: ``statedb wait``."""
+"""Waits for a condition on a table of a running agent: ``statedb wait``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _POLL_S = 0.2
 
 
 def wait(remote: Remote, table: str, key: tuple[str, ...], wanted: str | None, timeout_s: float) -> bool:
-    """Wait until it is so; False when ``timeout_s`` seconds are over first. Raises BadRequest, NotFound, Unreachable.
+    """Wait until the condition is true. False after ``timeout_s`` seconds. Raises BadRequest, NotFound, Unreachable.
 
-    ``wanted``: ``filled`` (the table has been filled once; what is meant without a key), ``present`` (the row is there;
-    what is meant with a key), ``gone`` (it is not, and the table is filled), ``rows=N`` (at least so many rows). An
-    agent that does not answer yet is waited for too; Unreachable means that it never did.
+    ``wanted``: ``filled`` (the table has been filled once; the default without a key), ``present`` (the row exists; the
+    default with a key), ``gone`` (the row does not exist, and the table is filled), ``rows=N`` (at least so many rows).
+    An agent that does not answer yet is retried; Unreachable means that it never answered.
     """
     holds = _condition(wanted or ("present" if key else "filled"), key)
     path = f"/tables/{quote(table, safe='')}"
@@ -42,13 +42,13 @@ def wait(remote: Remote, table: str, key: tuple[str, ...], wanted: str | None, t
 def _condition(wanted: str, key: tuple[str, ...]) -> Callable[[Remote, str], bool]:
     if wanted in ("present", "gone"):
         if not key:
-            raise BadRequest(f"--for {wanted} is about one row; give its key")
+            raise BadRequest(f"--for {wanted} needs the key of a row")
         return (lambda remote, path: _has(remote, path, key)) if wanted == "present" else _gone(key)
     if wanted == "filled":
         return lambda remote, path: _head(remote, path)["initialized"]
     rows = _ROWS.fullmatch(wanted)
     if rows is None:
-        raise BadRequest(f"--for {wanted[:60]!r} is no condition; known are {', '.join(CONDITIONS)}")
+        raise BadRequest(f"--for {wanted[:60]!r} is not a condition; known are {', '.join(CONDITIONS)}")
     count = int(rows[1])
     return lambda remote, path: _head(remote, path)["total"] >= count
 

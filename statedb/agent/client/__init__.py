@@ -1,1 +1,1 @@
-"""Programs that use the tables of another process: requests, a replica, a comparison of two sources."""
+"""Clients of an agent in another process: requests and replicas."""

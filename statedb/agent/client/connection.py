@@ -1,4 +1,4 @@
-"""One connection to an agent: over TCP, with TLS or without, or to a Unix socket. It can be ended at any moment."""
+"""One connection to an agent: TCP with or without TLS, or a Unix socket. It can be cancelled at any moment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..address import Address
 
 
 class Cancellation:
-    """Ends a request from another thread. The thread that makes the request gets Unreachable at once.
+    """Cancels a request from another thread. The thread that makes the request gets Unreachable at once.
 
     Use it for one request at a time. It cannot be reset: a request that starts after `cancel` ends at once as well.
     """
@@ -31,7 +31,7 @@ class Cancellation:
         with self._lock:
             self._cancelled = True
             if self._socket is not None:
-                with suppress(OSError):  # not connected yet, or not any more
+                with suppress(OSError):  # not connected yet, or no longer
                     self._socket.shutdown(socket.SHUT_RDWR)
 
     def attach(self, connection: socket.socket) -> None:
@@ -39,7 +39,7 @@ class Cancellation:
         self.detach()
         with self._lock:
             if self._cancelled:
-                raise ConnectionAbortedError("the request was ended")
+                raise ConnectionAbortedError("the request was cancelled")
             self._socket = connection.dup()  # a descriptor of our own: the original number may be reused at any time
 
     def detach(self) -> None:
@@ -51,19 +51,19 @@ class Cancellation:
 
 
 class Connection(http.client.HTTPConnection):
-    """For one request. It can be cancelled while it connects, too."""
+    """A connection for one request. It can also be cancelled while it connects."""
 
     def __init__(
         self, address: Address, timeout_s: float, tls: ssl.SSLContext | None, cancellation: Cancellation | None
     ) -> None:
-        """``tls`` is for an address that is secure, and None for others."""
+        """``tls`` is for a secure address, and None for others."""
         super().__init__("localhost" if address.path else address.host, address.port or None, timeout=timeout_s)
         self._address = address
         self._tls = tls
         self._cancellation = cancellation
 
     def connect(self) -> None:
-        """Try each address of the host in turn, then agree on TLS. Raises the OSError of the last one."""
+        """Try each address of the host in turn, then do the TLS handshake. Raises the OSError of the last address."""
         addresses = _socket_addresses(self._address)
         for family, where in addresses:
             self.sock = socket.socket(family)
@@ -89,7 +89,7 @@ class Connection(http.client.HTTPConnection):
 
 
 def _socket_addresses(address: Address) -> list[tuple[int, Any]]:
-    """Pairs of an address family and what `socket.connect` takes for it."""
+    """Pairs of an address family and an argument for `socket.connect`."""
     if address.path:
         return [(socket.AF_UNIX, address.path)]
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""What a client shows to an agent, and whom it trusts: a token, a certificate, an authority; all from files."""
+"""The credentials of a client and the authority that it trusts: a token and certificates, from files."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKE
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """Names of files, read anew for each request, so that renewed ones are taken at once.
+    """Names of files. They are read for each request, so that renewed ones are used at once.
 
-    ``ca_file``: who signs the certificates of agents, in PEM; what the system trusts if it is not given. ``cert_file``
-    and ``key_file``: the client's certificate; a key may also stand in the file of the certificate. ``token_file``: a
-    bearer token; empty lines and those with a ``#`` first are skipped.
+    ``ca_file``: the authority of agents' certificates, in PEM; by default those that the system trusts. ``cert_file``
+    and ``key_file``: the client's certificate; the key may also be in the file of the certificate. ``token_file``: a
+    bearer token; empty lines and lines that start with ``#`` are skipped.
     """
 
     ca_file: str | None = None
@@ -41,9 +41,9 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     token_file: str | None = None
 
     def check(self, address: Address) -> None:
-        """Raises BadRequest if they cannot be used at this address."""
+        """Raise BadRequest if they cannot be used at this address."""
         if self.key_file and not self.cert_file:
-            raise BadRequest("there is a key file and no certificate; give --cert-file (STATEDB_CERT_FILE) as well")
+            raise BadRequest("there is a key file but no certificate; give --cert-file (STATEDB_CERT_FILE) as well")
         if self.token_file and not address.secure and not address.is_local:
             raise BadRequest(f"a token is not sent to {address}, where others may read it; write https://")
 
@@ -52,11 +52,11 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         return {} if self.token_file is None else {"Authorization": f"Bearer {_token(self.token_file)}"}
 
     def context(self) -> ssl.SSLContext:
-        """For one connection. Raises BadRequest where a file is not in order."""
+        """A context for one connection. Raises BadRequest for a bad file."""
         option = "ca-file"
         try:
             if self.ca_file is None:
-                context = ssl.create_default_context()  # trusts whom the system trusts
+                context = ssl.create_default_context()  # trusts the authorities of the system
             else:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 load_authority(context, self.ca_file)
@@ -70,16 +70,16 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 def refusal(address: Address, status: int, error: str) -> Denied:
-    """What an answer with the status 401 or 403 means."""
+    """The error for a response with the status 401 or 403."""
     if status == 401:
         return Denied(f"{address} answers 401: {error}; {_TOKEN}, or {_CERTIFICATE.removeprefix('give ')}")
     return Denied(f"{address} answers 403: {error}")
 
 
 def tls_failure(address: Address, error: OSError | http.client.HTTPException) -> AgentError | None:
-    """What went wrong if it was TLS; None if it was not."""
+    """The error if TLS failed; None for other errors."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Denied(f"the certificate of {address} is not valid: {_fault_of_certificate(address, error)}")
+        return Denied(f"the certificate of {address} is not valid: {_certificate_problem(address, error)}")
     if isinstance(error, ssl.SSLError):
         if error.reason in _PLAIN:
             return Unreachable(f"what answers at {address} does not speak TLS; write http://")
@@ -95,16 +95,16 @@ def tls_failure(address: Address, error: OSError | http.client.HTTPException) ->
     return None
 
 
-def _fault_of_certificate(address: Address, error: ssl.SSLCertVerificationError) -> str:
+def _certificate_problem(address: Address, error: ssl.SSLCertVerificationError) -> str:
     code = error.verify_code
     if code in _UNKNOWN_AUTHORITY:
-        return "nobody we know has signed it; give the file of its authority with --ca-file (STATEDB_CA_FILE)"
+        return "its authority is unknown; give the file of its authority with --ca-file (STATEDB_CA_FILE)"
     if code == _EXPIRED:
         return "it has expired; renew it at the agent"
     if code == _NOT_YET_VALID:
-        return "it is not valid yet; see whether the clocks are right"
+        return "it is not valid yet; check the clocks"
     if code in _OTHER_NAME:
-        return f"it is not for {address.host!r}; use a name that stands in it"
+        return f"it is not for {address.host!r}; use a name that it contains"
     return error.verify_message
 
 
@@ -116,7 +116,7 @@ def _token(path: str) -> str:
     except OSError as error:
         raise BadRequest(f"token-file: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise BadRequest(f"token-file: {path} is no token: it has other characters than ASCII") from None
+        raise BadRequest(f"token-file: {path} is not a token: it has characters other than ASCII") from None
     tokens = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
     if not tokens:
         raise BadRequest(f"token-file: {path} has no token; write it on a line of its own")

@@ -21,14 +21,14 @@ R = TypeVar("R")
 
 DEFAULT_SERVER = f"http://{DEFAULT_LISTEN}"
 SILENCE_S = 75.0
-"""A stream that sends nothing for so long counts as lost. An agent sends a keepalive line twice in this time."""
+"""A stream that sends nothing for this time counts as lost. An agent sends a keepalive line twice in this time."""
 _TIMEOUT_S = 30.0
 
 Parameters = Iterable[tuple[str, str]]
 
 
 class Remote:
-    """The address of an agent. Each request opens a connection of its own, so any thread may use it."""
+    """The address of an agent. Each request opens a connection of its own, so it may be used from any thread."""
 
     def __init__(
         self,
@@ -39,8 +39,8 @@ class Remote:
     ) -> None:
         """``http://host:port``, ``https://host:port`` or ``unix:/path``. Raises BadRequest.
 
-        ``credentials`` are what an agent that other machines can reach asks for. Every method then raises Denied where
-        they are not enough, or where the agent's certificate cannot be trusted; BadRequest where a file is wrong.
+        ``credentials`` are required by an agent that other machines can reach. Every method then raises Denied if they
+        are not sufficient, or if the agent's certificate cannot be trusted, and BadRequest for a bad file.
         """
         try:
             self.address = parse_server(server) if isinstance(server, str) else server
@@ -55,12 +55,12 @@ class Remote:
         return RemoteTable(self, table)
 
     def json(self, path: str, parameters: Parameters = (), method: str = "GET") -> Any:
-        """The body of an answer. Raises BadRequest, NotFound, Unreachable."""
+        """The body of a response. Raises BadRequest, NotFound, Unreachable."""
         with self._response(method, path, parameters, self._timeout_s) as response:
             return self._decoded(response.read())
 
     def probe(self, path: str) -> dict[str, Any]:
-        """What ``/healthz`` or ``/readyz`` answers, whether the agent is in order or not."""
+        """The response of ``/healthz`` or ``/readyz``, whether the agent is healthy or not."""
         with self._response("GET", path, (), self._timeout_s, probe=True) as response:
             return self._decoded(response.read())
 
@@ -74,9 +74,9 @@ class Remote:
     ) -> Iterator[Any]:
         """The lines of an endless stream. Raises Unreachable when it ends, and BadRequest, NotFound at the start."""
         with self._response("GET", path, parameters, silence_s, cancellation) as response:
-            while (line := self._line(response)).endswith(b"\n"):  # half a line means that the connection broke
+            while (line := self._line(response)).endswith(b"\n"):  # a partial line means that the connection broke
                 yield self._decoded(line)
-        raise Unreachable(f"{self.address} ended the stream; ask again to begin anew from the rows as they are then")
+        raise Unreachable(f"{self.address} ended the stream; request it again to start over from the current rows")
 
     def dump(self) -> Iterator[bytes]:
         """All tables at one instant, as lines for `statedb.load`. Raises Unreachable when the dump is incomplete."""
@@ -86,7 +86,7 @@ class Remote:
                 line = next_line
                 yield line
         if not line.startswith(b'{"end":'):
-            raise Unreachable(f"{self.address} ended in the middle of the dump; ask again")
+            raise Unreachable(f"{self.address} ended in the middle of the dump; request it again")
 
     def _line(self, response: http.client.HTTPResponse) -> bytes:
         try:
@@ -123,7 +123,7 @@ class Remote:
             raise self._unreachable(": there is no such socket") from None
         except TimeoutError:
             raise Unreachable(
-                f"{self.address} has said nothing for {timeout_s:g} s; see whether it still runs"
+                f"{self.address} has sent nothing for {timeout_s:g} s; check whether it is running"
             ) from None
         except (OSError, http.client.HTTPException) as error:
             failure = tls_failure(self.address, error)
@@ -142,11 +142,11 @@ class Remote:
         )
 
     def _decoded(self, data: bytes) -> dict[str, Any]:
-        """One JSON object: every answer of an agent and every line of its streams is one."""
+        """One JSON object: every response of an agent and every line of its streams is one."""
         try:
             return msgspec.json.decode(data, type=dict[str, Any])
         except msgspec.DecodeError:
-            raise Unreachable(f"what answers at {self.address} is no agent; give the address of one") from None
+            raise Unreachable(f"what answers at {self.address} is not an agent; give the address of one") from None
 
     def _refusal(self, response: http.client.HTTPResponse) -> AgentError:
         body = self._decoded(response.read())
@@ -159,7 +159,7 @@ class Remote:
 
 
 class RemoteChange(NamedTuple, Generic[R]):
-    """One row at its newest state; where it was deleted, the row that was."""
+    """The newest state of one changed row. If ``deleted``, ``row`` is the row that was deleted."""
 
     row: R
     revision: int
@@ -167,7 +167,7 @@ class RemoteChange(NamedTuple, Generic[R]):
 
 
 class RemoteBatch(NamedTuple, Generic[R]):
-    """What changed up to a revision of the table; the first batch is all rows as they were."""
+    """The changes up to a revision of the table. The first batch has all current rows."""
 
     changes: tuple[RemoteChange[R], ...]
     revision: int
@@ -175,13 +175,13 @@ class RemoteBatch(NamedTuple, Generic[R]):
 
 
 class RemoteTable(Generic[R]):
-    """A table of an agent. Keys are given as they are written: one text or number per field.
+    """A table of an agent. Keys are given in text form: one text or number per field.
 
-    All methods raise NotFound (no such table or index), BadRequest (a wrong key), Unreachable.
+    All methods raise NotFound (no such table or index), BadRequest (a bad key), Unreachable.
     """
 
     def __init__(self, remote: Remote, table: str | type[Table[Any, R]]) -> None:
-        """`Remote.table` makes these."""
+        """Made by `Remote.table`."""
         self._remote = remote
         self.name = table if isinstance(table, str) else table.name
         self._row_type: Any = None if isinstance(table, str) else table.row_type
@@ -199,7 +199,7 @@ class RemoteTable(Generic[R]):
         return self._rows([])
 
     def list(self, index: str, *key: str | int) -> tuple[Entry[R], ...]:
-        """The rows of a key of an index; of an index of networks, those of the longest prefix."""
+        """The rows of a key of an index. For an index of networks, those of the longest prefix."""
         return self._rows([("index", index), *[("key", str(part)) for part in key]])
 
     def prefix(self, *key: str | int, index: str | None = None) -> tuple[Entry[R], ...]:

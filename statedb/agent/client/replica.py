@@ -1,6 +1,6 @@
 """Replicas: a local database that follows tables of a remote agent, across lost connections and restarts of the agent.
 
-It handles batches of changes and retries. Of HTTP it only knows that a request can be refused, lost or cancelled.
+Handles batches of changes and retries. Of HTTP it only knows that a request can be refused, lost or cancelled.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _CANCEL_AGAIN_S = 0.02
 class Link(msgspec.Struct, frozen=True, gc=False):
     """The connection of one table of a replica.
 
-    ``connected``: whether changes of the remote table arrive. If not, the rows are those that last arrived.
-    ``since``: when ``connected`` last changed, in Unix seconds. ``last_error``: the latest error, kept after recovery.
-    ``revision``: the revision of the remote table that the local rows correspond to.
-    ``connections``: how often a connection has been made.
+    ``connected``: whether changes of the remote table arrive. If not, the rows are those that arrived last. ``since``:
+    when ``connected`` last changed, in Unix seconds. ``last_error``: the latest error, kept after recovery.
+    ``revision``: the revision of the remote table that the local rows correspond to. ``connections``: how many
+    connections have been made.
     """
 
     table: str
@@ -54,8 +54,8 @@ class Links(Table[str, Link], name="replica_links"):
 class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Times of a replica, in seconds.
 
-    ``retry_min_s`` and ``retry_max_s``: the shortest and the longest wait before a connection is made again.
-    ``silence_s``: a connection that brings nothing for so long counts as lost.
+    ``retry_min_s`` and ``retry_max_s``: the shortest and the longest pause before the next connection. ``silence_s``: a
+    connection without data for this time counts as lost.
     """
 
     retry_min_s: float = 0.1
@@ -67,7 +67,7 @@ class Replica:
     """Tables of a remote agent in a local database. As a context manager it follows them while it is open.
 
     ``db`` has the same tables and `Links`. Snapshots, indexes, watches and change streams work as usual; do not write
-    to it. Its revisions are its own. It stays readable while the agent is away and after the end.
+    to it. Its revisions are its own. It stays readable while the agent cannot be reached and after the end.
 
     - A table is initialized once the remote one is and all its rows have arrived: ``db.wait_initialized(...)``.
     - Each remote batch is one local transaction, which also writes the remote revision to `Links`. Each table is
@@ -77,7 +77,7 @@ class Replica:
       rows. Until its table is initialized, rows that it has not sent stay here; then they are deleted in one
       transaction. An explicit delete is applied at once.
     - A table that the agent does not have, or whose rows do not fit the local row type, is reported in `Links` and
-      tried again at the longest interval. Its rows stay.
+      retried at the longest interval. Its rows stay.
     """
 
     def __init__(self, remote: Remote, *tables: AnyTable, options: ReplicaOptions | None = None) -> None:
@@ -113,12 +113,12 @@ class Replica:
         return self.db.snapshot()[Links]
 
     def start(self) -> None:
-        """Start to follow. Raises RuntimeError when it was started before; make a new replica instead."""
+        """Start to follow. Raises RuntimeError the second time; make a new replica instead."""
         for follower in self._followers:
             follower.worker.start()
 
     def close(self, timeout: float = _END_S) -> bool:
-        """End it, whatever it waits for. False if a thread still looks up a host name. May be called again."""
+        """End it, whatever it waits for. False if a thread is still resolving a host name. May be called again."""
         for follower in self._followers:
             follower.stop()
         deadline = time.monotonic() + timeout
@@ -153,7 +153,7 @@ class _Follower:
         self._cancellation.cancel()
 
     def join(self, deadline: float) -> bool:
-        """Wait until it has ended, for as long as the monotonic clock allows."""
+        """Wait until it has ended, at most until ``deadline`` on the monotonic clock."""
         while not self.worker.join(min(_CANCEL_AGAIN_S, max(0.0, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:
                 return False
@@ -175,7 +175,9 @@ class _Follower:
             except AgentError as error:
                 self._lost(str(error))
             except (msgspec.ValidationError, StateDBError) as error:
-                self._lost(f"rows of {self._table.name!r} do not fit here: {error}; run the same version on both sides")
+                self._lost(
+                    f"rows of {self._table.name!r} do not fit the local table: {error}; run the same version on both"
+                )
                 backoff = self._long_backoff
             except Exception as error:
                 log.exception("the replica of table %r failed", self._table.name)
@@ -193,10 +195,10 @@ class _Follower:
                 seen = self._write(batch, seen, first=first)
                 first = False
                 self._backoff.record_uptime(0.0)
-                del batch  # before waiting for the next one: the first one is the whole table
+                del batch  # release it before waiting: the first batch is the whole table
 
     def _lost(self, error: str) -> None:
-        """Record that the connection is lost, and why. Not while it is being closed: the cause is known then."""
+        """Record that the connection is lost, and why. Not while it is being closed, when the cause is known."""
         if not self.worker.stopping:
             self._update_link(connected=False, last_error=" ".join(error.split()))
 
@@ -213,9 +215,9 @@ class _Follower:
     # -- batches ---------------------------------------------------------------------------------------------
 
     def _write(self, batch: RemoteBatch[Any], seen: set[Any] | None, *, first: bool) -> set[Any] | None:
-        """Write a batch in one transaction, and return the new ``seen``.
+        """Write a batch in one transaction. Returns the new ``seen``.
 
-        ``seen`` holds the keys that came since the connection began. It is None once missing rows have been deleted.
+        ``seen`` has the keys that came since the connection began. It is None once missing rows have been deleted.
         """
         table, key_of = self._table, self._table.key_of
         with self._db.write(table, Links) as txn:
@@ -250,9 +252,9 @@ class _Follower:
         return seen
 
     def _release_unique_keys(self, txn: WriteTransaction, row: Any, pending: set[Any], seen: set[Any] | None) -> None:
-        """Delete the local rows that still hold a unique key of ``row`` but no longer do at the agent.
+        """Delete the local rows that still have a unique key of ``row`` but no longer do at the agent.
 
-        Such a row either comes again later in this batch (``pending``), or the agent has not sent it at all.
+        Such a row either comes later in this batch (``pending``), or the agent has not sent it at all.
         """
         key_of = self._table.key_of
         for index in self._unique:

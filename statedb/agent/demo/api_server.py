@@ -1,4 +1,4 @@
-"""The demonstration of any resource of an API server: the one of kubectl, or of a test."""
+"""The demonstration with resources of an API server: that of kubectl, or that of a test."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ http: {listen: '127.0.0.1:0'}
 def run_on_api_server(*, keep: bool, say: Callable[[str], None], act: Callable[[], None] | None = None) -> None:
     """Show pods, deployments, services and nodes of kubectl's cluster as tables. Raises StartError.
 
-    ``act`` changes pods, which is then printed; nobody changes a cluster of the user's.
+    ``act`` changes pods, and the changes are printed. Without it nothing in the cluster is changed.
     """
     config = parse_config(_CONFIG)
     began = time.monotonic()
@@ -59,7 +59,7 @@ def _states(agent: Agent) -> list[SourceRow]:
 
 
 def _show_changes(agent: Agent, act: Callable[[], None], say: Callable[[str], None]) -> None:
-    """Print what the first changes are after ``act``."""
+    """Call ``act``, and print the first changes after it."""
     pods = agent.sources[0].tables[0]
     say("\nSomebody changes pods; a follower sees:")
     with agent.db.changes(pods, since=agent.db.snapshot()) as stream:

@@ -1,4 +1,4 @@
-"""A real etcd for the demonstration that mirrors a directory of manifests, as the control plane of a cluster would."""
+"""A real etcd for the demonstration, kept equal to a directory of manifests, as a control plane would."""
 
 from __future__ import annotations
 

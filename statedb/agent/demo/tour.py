@@ -39,11 +39,11 @@ _IP = "10.244.2.200"
 
 
 def run_demo(backend: str, *, keep: bool, say: Callable[[str], None], stay_s: float = 0.0) -> None:
-    """Run the demonstration, in half a minute at most.
+    """Run the demonstration, which takes at most half a minute.
 
-    Then the agent runs for ``stay_s`` seconds, or, with ``keep``, until Ctrl-C. Raises StartError.
+    Then the agent runs for ``stay_s`` seconds or, with ``keep``, until Ctrl-C. Raises StartError.
     """
-    logging.getLogger().addHandler(logging.NullHandler())  # the tour shows what went wrong; a log would repeat it
+    logging.getLogger().addHandler(logging.NullHandler())  # the tour shows errors itself
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="statedb-demo-") as scratch:
         directory = Path(scratch) / "cluster"
@@ -185,10 +185,10 @@ def _change_manifests(
     path.unlink()
     _until(agent.db, lambda: key not in agent.db.snapshot()[Endpoints])
     consumer.catch_up()
-    _until(agent.db, lambda: _is_counted(agent.db))  # the sources' counts are written once a second
+    _until(agent.db, lambda: _has_row_count(agent.db))  # the sources' counts are written once a second
 
 
-def _is_counted(db: Database) -> bool:
+def _has_row_count(db: Database) -> bool:
     snapshot = db.snapshot()
     return snapshot[Sources][SourceKey(_CLUSTER, Endpoints.name)].rows == len(snapshot[Endpoints])
 

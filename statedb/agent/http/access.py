@@ -1,6 +1,7 @@
-"""Who may do what: the credentials that a listener takes, and the role that each of them has.
+"""Who may do what: the credentials that a listener accepts, and the role of each.
 
-Two roles: ``read`` may see everything, ``operate`` may also accept deletes. Knows no HTTP but the text of a header.
+There are two roles: ``read`` may see everything, ``operate`` may also accept deletes. Of HTTP it knows only the value
+of a header.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ _FILE_BYTES_MAX = 1 << 20
 
 
 class AccessOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The files with tokens of either role, one a line; and the names in client certificates that may operate.
+    """The files with the tokens of each role, one token per line, and the names in client certificates that may
+    operate.
 
-    A client certificate of any other name may read. Whether certificates are asked for is a matter of TLS.
+    A client certificate with any other name may read. TLS decides whether certificates are requested.
     """
 
     read_token_file: str | None = None
@@ -39,15 +41,15 @@ class AccessOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_tokens(self) -> bool:
-        """Whether there are tokens."""
+        """Whether tokens are configured."""
         return self.read_token_file is not None or self.operate_token_file is not None
 
 
 class Access:
-    """Gives credentials their role. Files are read again within a second of a change. For any thread."""
+    """Maps credentials to their role. Files are read again within a second of a change. May be used from any thread."""
 
     def __init__(self, options: AccessOptions, clock: Callable[[], float] = time.monotonic) -> None:
-        """Raises StartError where a file cannot be read or has no token. ``clock`` returns monotonic seconds."""
+        """Raises StartError if a file cannot be read or has no token. ``clock`` returns monotonic seconds."""
         self._operators = frozenset(options.operators)
         files: tuple[tuple[Role, str, str | None], ...] = (
             ("operate", "operate-token-file", options.operate_token_file),
@@ -58,9 +60,9 @@ class Access:
         ]
 
     def role_of(self, authorization: str | None, certificate: Collection[str] | None) -> Role | None:
-        """The best role of a header ``Authorization`` and the names in a client certificate that was verified.
+        """The best role of an ``Authorization`` header and of the names in a verified client certificate.
 
-        None if neither is there, or the token is not valid and there is no certificate.
+        None if both are missing, or if the token is not valid and there is no certificate.
         """
         roles = set[Role]()
         if certificate is not None:
@@ -73,13 +75,14 @@ class Access:
 
 
 class TokenFile:
-    """The tokens in a file: one a line, of at least 16 characters. Empty lines and those with a ``#`` first are none.
+    """The tokens in a file: one per line, of at least 16 characters. Empty lines and lines that start with ``#`` are
+    skipped.
 
-    A file that is gone or cannot be read has no tokens: a token is withdrawn by its removal.
+    A file that is missing or cannot be read has no tokens: removing it revokes them.
     """
 
     def __init__(self, option: str, path: Path, clock: Callable[[], float]) -> None:
-        """``option`` is named in messages. Raises StartError where there is no token."""
+        """``option`` is named in messages. Raises StartError if there is no token."""
         self._option = option
         self._path = path
         self._clock = clock
@@ -89,19 +92,21 @@ class TokenFile:
             self._signature: Signature | None = _signature(path)
             self._digests = _digests(path)
         except (OSError, ValueError) as error:
-            raise StartError(f"{option}: {_why(path, error)}") from None
+            raise StartError(f"{option}: {_reason(path, error)}") from None
         if not self._digests:
             raise StartError(f"{option}: {path} has no token; write one a line, of random characters")
 
     def __contains__(self, token: str) -> bool:
-        """Whether it is one of the tokens. Digests are compared, so that the time tells nothing about a token."""
+        """Whether it is one of the tokens. Digests are compared, so that the response time reveals nothing about a
+        token.
+        """
         with self._lock:
             if self._clock() >= self._checked_at + _POLL_S:
                 self._checked_at = self._clock()
-                self._read_again()
+                self._reload()
             return _digest(token) in self._digests
 
-    def _read_again(self) -> None:
+    def _reload(self) -> None:
         signature = _signature_or_none(self._path)
         if signature == self._signature:
             return
@@ -111,11 +116,11 @@ class TokenFile:
             log.info("%s: read again, %d tokens", self._option, len(self._digests))
         except (OSError, ValueError) as error:
             self._digests = frozenset()
-            log.warning("%s: no token is valid: %s", self._option, _why(self._path, error))
+            log.warning("%s: no token is valid: %s", self._option, _reason(self._path, error))
 
 
 Signature: TypeAlias = tuple[int, int, int, int]
-"""What differs when a file was replaced or written."""
+"""Values that differ after a file was replaced or written."""
 
 
 def _signature(path: Path) -> Signature:
@@ -132,12 +137,12 @@ def _signature_or_none(path: Path) -> Signature | None:
 
 
 def signatures(paths: Collection[str]) -> tuple[Signature | None, ...]:
-    """Of each file, what differs when it changed; None where it is gone."""
+    """For each file, values that differ after a change; None if it is missing."""
     return tuple([_signature_or_none(Path(path)) for path in paths])
 
 
 def _digests(path: Path) -> frozenset[bytes]:
-    """Of the tokens in a file. Raises OSError, ValueError."""
+    """The digests of the tokens in a file. Raises OSError, ValueError."""
     with path.open("rb") as file:
         data = file.read(_FILE_BYTES_MAX + 1)
     if len(data) > _FILE_BYTES_MAX:
@@ -146,7 +151,7 @@ def _digests(path: Path) -> frozenset[bytes]:
     tokens = [line for line in lines if line and not line.startswith("#")]
     for token in tokens:
         if len(token) < TOKEN_LENGTH_MIN or not token.isascii() or " " in token:
-            raise ValueError(f"has a token of less than {TOKEN_LENGTH_MIN} characters, or with other ones than ASCII")
+            raise ValueError(f"has a token with less than {TOKEN_LENGTH_MIN} characters, or with non-ASCII characters")
     return frozenset(map(_digest, tokens))
 
 
@@ -154,7 +159,7 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="replace")).digest()
 
 
-def _why(path: Path, error: OSError | ValueError) -> str:
+def _reason(path: Path, error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return f"{path} cannot be read: {error.strerror or error}"
     return f"{path} is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else f"{path} {error}"

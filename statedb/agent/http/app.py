@@ -1,7 +1,7 @@
-"""The ASGI application: routes requests to resources, and their replies and errors to responses.
+"""The ASGI application: routes requests to resources and turns their replies and errors into responses.
 
-Probes are answered on the event loop, at once. Rows are looked up on two other threads and encoded on a third one, in
-pieces, so that a large answer holds up nobody; at most 256 queries may be open. Change streams have their own limit.
+Probes are answered on the event loop. Rows are looked up on two other threads and encoded on a third, in pieces, so a
+large answer does not delay other requests. At most 256 queries may run at once. Change streams have a separate limit.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from .parameters import Parameters
 from .query import table_named
 from .resource import RESOURCES, Resource
 from .resources import Reply, Resources, as_json
-from .streams import ENCODING, Streams
+from .streams import ENCODING_THREADS, Streams
 from .traffic import Traffic, route_of
 
 log = logging.getLogger("statedb.agent")
 
 _OPENAPI_PATH = "/openapi.json"
 _METRICS_PATH = "/metrics"
-_ASKING = 2
-"""Threads that look for rows: a query that takes long holds up the others only if there are two."""
+_QUERY_THREADS = 2
+"""The number of threads that look up rows. With only one, a slow query would delay all others."""
 
 
 def make_app(
@@ -57,9 +57,9 @@ def make_app(
     loopback: bool = True,
     live: Live | None = None,
 ) -> Traffic:
-    """The application. ``browsers``: whether its address can be reached by a browser, so that it must refuse some.
+    """The application. ``browsers``: whether a browser can reach its address, so that it must refuse some requests.
 
-    ``loopback``: whether it can be reached from this machine only. With ``access`` every request needs credentials.
+    ``loopback``: whether it can be reached only from this machine. With ``access`` every request needs credentials.
     Without ``live`` the web page stays empty.
     """
     metrics = metrics or Metrics(resources.db, resources.readiness)
@@ -84,9 +84,9 @@ class _Answers:
         self._live = live
         self._streams = streams
         self._metrics = metrics
-        self._metrics_thread = anyio.CapacityLimiter(1)  # its own: a scrape never waits for queries
-        self._asking = anyio.CapacityLimiter(_ASKING)
-        self._encoding = anyio.CapacityLimiter(ENCODING)
+        self._metrics_thread = anyio.CapacityLimiter(1)  # a separate one, so that a scrape never waits for queries
+        self._query_threads = anyio.CapacityLimiter(_QUERY_THREADS)
+        self._encoding_thread = anyio.CapacityLimiter(ENCODING_THREADS)
         self._queries_max = limits.queries
         self._query_count = 0
 
@@ -101,24 +101,24 @@ class _Answers:
                 return _error_response(error)
             except Exception as error:
                 log.exception("a request failed: %s", request.url.path)
-                message = f"internal error: {type(error).__name__}; the log of the agent says more"
+                message = f"internal error: {type(error).__name__}; see the log of the agent"
                 return _complete(as_json(500, {"error": message}))
 
         return endpoint
 
     def query_count(self) -> int:
-        """How many queries are being answered."""
+        """The number of queries that are being answered."""
         return self._query_count
 
     async def metrics(self, request: Request) -> Response:
-        """What Prometheus scrapes, computed on a thread of its own."""
+        """The metrics for Prometheus, computed on a thread of its own."""
         route_of(request.scope, _METRICS_PATH)
         accept = request.headers.get("accept", "")
         body, media_type = await to_thread.run_sync(self._metrics.expose, accept, limiter=self._metrics_thread)
         return Response(body, headers={"Content-Type": media_type})
 
     async def openapi(self, request: Request) -> Response:
-        """The description of this interface."""
+        """The OpenAPI description of this interface."""
         route_of(request.scope, _OPENAPI_PATH)
         return _complete(as_json(200, document(self._resources.db, RESOURCES)))
 
@@ -137,11 +137,11 @@ class _Answers:
             self._begin_query()
             query.callback(self._end_query)
             ask = partial(resource.respond, self._resources, request.path_params, parameters)
-            reply = await to_thread.run_sync(ask, limiter=self._asking)
+            reply = await to_thread.run_sync(ask, limiter=self._query_threads)
             if isinstance(reply.body, tuple):
                 return _complete(reply)
             pieces = iter(reply.body)
-            first = await to_thread.run_sync(tuple, islice(pieces, 2), limiter=self._encoding)
+            first = await to_thread.run_sync(tuple, islice(pieces, 2), limiter=self._encoding_thread)
             if len(first) < 2:
                 return _complete(Reply(reply.status, first, lines=reply.lines))
             return _Streaming(request, self._pieces(first, pieces), lines=reply.lines, ended=query.pop_all().close)
@@ -157,12 +157,12 @@ class _Answers:
     async def _pieces(self, first: Iterable[bytes], more: Iterator[bytes]) -> AsyncIterator[bytes]:
         for piece in first:
             yield piece
-        while piece := await to_thread.run_sync(next, more, b"", limiter=self._encoding):
+        while piece := await to_thread.run_sync(next, more, b"", limiter=self._encoding_thread):
             yield piece
 
 
 class _Streaming(StreamingResponse):
-    """A response whose length is not known. To HEAD it is empty. ``ended`` is called when it is over."""
+    """A response of unknown length; empty for HEAD. ``ended`` is called when the response has ended."""
 
     def __init__(
         self, request: Request, pieces: AsyncIterator[bytes], *, lines: bool, ended: Callable[[], None] | None = None
@@ -179,7 +179,7 @@ class _Streaming(StreamingResponse):
 
 
 def _pattern(resource: Resource) -> str:
-    """For Starlette. The name of a table may have slashes, so that a wrong one gets the error of a wrong table."""
+    """The path for Starlette. A table name may have slashes here, so a wrong name gets the error for unknown tables."""
     return resource.path.replace("{table}", "{table:path}")
 
 
@@ -203,7 +203,7 @@ def _error_response(error: AgentError) -> Response:
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
-    """Starlette found no resource, or not with this method."""
+    """The response when Starlette found no resource, or none with this method."""
     path = request.url.path
     if isinstance(error, HTTPException) and error.status_code == 405:
         allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))

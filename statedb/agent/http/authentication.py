@@ -1,4 +1,4 @@
-"""Lets requests with credentials pass, and answers all others before anything looks at their path."""
+"""Passes requests with credentials on, and rejects all others before their path is examined."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from .access import Access
 
 PEER = "statedb.peer"
-"""Where a request's state has the names in the client certificate of its connection; None where there is none."""
+"""The key of a request's state with the names in the client certificate of its connection; None without one."""
 
 _READING = ("GET", "HEAD")
 
@@ -24,7 +24,7 @@ class Authentication:
         self._access = access
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer with 401 or 403, or pass the request on. What the answer says depends on nothing that is there."""
+        """Answer with 401 or 403, or pass the request on. The response does not depend on what exists."""
         authorization = Headers(scope=scope).get("authorization")
         role = self._access.role_of(authorization, scope.get("state", {}).get(PEER))
         if role is None:

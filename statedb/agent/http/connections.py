@@ -1,7 +1,7 @@
-"""Connections of the server, with time limits on both directions. Knows no resources.
+"""Connections of the server, with time limits in both directions. Knows no resources.
 
-uvicorn parses requests and runs the application. This adds what it lacks: a request must arrive within a time limit,
-a response must be taken within one, the number of connections is bounded, and errors of the protocol are JSON.
+uvicorn parses requests and runs the application. This module adds what it lacks: a time limit for receiving a request
+and one for sending a response, a limit on the number of connections, and protocol errors as JSON.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _WRITE_BUFFER_BYTES = 32 * 1024
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of a server: times in seconds, numbers of things at once.
+    """Limits of a server: times in seconds, and maximum numbers.
 
-    ``request_s``: from the opening of a connection, or the end of a response, to the end of the next request's
-    headers. ``write_s``: how long a reader may leave more than 32 KiB waiting before it is cut.
+    ``request_s``: from the opening of a connection, or the end of a response, to the end of the next request's headers.
+    ``write_s``: how long a reader may leave more than 32 KiB unread before it is disconnected.
     """
 
     request_s: float = 10.0
@@ -48,7 +48,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(msgspec.Struct):
-    """What has happened to connections since the start."""
+    """Counts of connection events since the start."""
 
     opened: int = 0
     slow_requests: int = 0
@@ -60,7 +60,7 @@ class Connections(ServerState):
     """All connections of a server. Used on the thread of its event loop only."""
 
     def __init__(self, limits: Limits) -> None:
-        """None are open."""
+        """No connection is open."""
         super().__init__()
         self.limits = limits
         self.counts = Counts()
@@ -77,8 +77,8 @@ class Connections(ServerState):
                 return True
         return False
 
-    async def all_made(self) -> None:
-        """Wait for the connections that asyncio has accepted: it makes them in the next rounds of its loop."""
+    async def wait_accepted(self) -> None:
+        """Wait for connections that asyncio has accepted: it creates them in the next iterations of its loop."""
         for _ in range(_ROUNDS):
             await asyncio.sleep(0)
 
@@ -117,7 +117,7 @@ class Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: Any) -> None:
-        """Start the time limit for the first request; turn the connection away if there are too many."""
+        """Start the time limit for the first request. Reject the connection if there are too many."""
         super().connection_made(transport)
         self._encrypted = transport.get_extra_info("ssl_object") is not None
         self.app_state[PEER] = names_in(transport.get_extra_info("peercert"))
@@ -129,7 +129,7 @@ class Connection(H11Protocol):
             self._watch_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Unregister the connection."""
         self._stop_request_timer()
         self._stop_write_timer()
         super().connection_lost(exc)
@@ -140,7 +140,7 @@ class Connection(H11Protocol):
         self._watch_request()
 
     def on_response_complete(self) -> None:
-        """The response has been written; the next request may come."""
+        """The response has been written. The next request may come."""
         super().on_response_complete()
         if self._half_closed and not self.busy:
             self.transport.close()
@@ -149,7 +149,7 @@ class Connection(H11Protocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """The client has finished writing. It may still read the response, but not an endless stream.
 
-        asyncio closes the connection unless this returns True. In TLS there is no half of a connection.
+        asyncio closes the connection unless this returns True. A TLS connection cannot be half-closed.
         """
         if self._encrypted:
             return False
@@ -158,9 +158,9 @@ class Connection(H11Protocol):
         return self.busy and not endless
 
     def pause_writing(self) -> None:
-        """More waits for the reader than it should."""
+        """Too much data waits for the reader."""
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self._all.limits.write_s, self._cut_slow_reader)
+        self._write_timer = self.loop.call_later(self._all.limits.write_s, self._abort_slow_reader)
 
     def resume_writing(self) -> None:
         """The reader has caught up."""
@@ -168,11 +168,11 @@ class Connection(H11Protocol):
         self._stop_write_timer()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature is given
-        """Uvicorn calls this for what is not HTTP."""
-        self._refuse(400, "the request is not HTTP as we know it")
+        """Called by uvicorn for data that is not HTTP."""
+        self._refuse(400, "the request is not valid HTTP")
 
     def _refuse(self, status: int, error: str) -> None:
-        """Answer and close, unless a response is under way; then only close."""
+        """Answer and close. If a response is in progress, only close."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self.busy:
             body = msgspec.json.encode({"error": error}) + b"\n"
             head = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
@@ -187,16 +187,16 @@ class Connection(H11Protocol):
             self._stop_request_timer()
         elif self._request_timer is None:
             self._all.waiting[self] = None
-            self._request_timer = self.loop.call_later(self._all.limits.request_s, self._cut_slow_request)
+            self._request_timer = self.loop.call_later(self._all.limits.request_s, self._abort_slow_request)
 
-    def _cut_slow_request(self) -> None:
+    def _abort_slow_request(self) -> None:
         self._all.counts.slow_requests += 1
         self.transport.abort()
 
-    def _cut_slow_reader(self) -> None:
+    def _abort_slow_reader(self) -> None:
         self._all.counts.slow_readers += 1
         path = self.scope["path"] if self.scope is not None else ""
-        log.warning("a reader of %s took nothing for %g s and was cut", path, self._all.limits.write_s)
+        log.warning("a reader of %s read nothing for %g s and was disconnected", path, self._all.limits.write_s)
         self.transport.abort()
 
     def _stop_request_timer(self) -> None:
@@ -212,5 +212,5 @@ class Connection(H11Protocol):
 
 
 def _was_cancelled(record: logging.LogRecord) -> bool:
-    """Whether this tells of an answer that was given up when the server stopped, which is no error."""
+    """Whether the record is about a response that was abandoned because the server stopped, which is not an error."""
     return record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)

@@ -1,4 +1,4 @@
-"""Refuses requests that a web page makes through its visitor's browser, and requests with large bodies."""
+"""Refuses requests that a foreign web page makes through its visitor's browser, and requests with large bodies."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Guard:
     """ASGI middleware in front of an application."""
 
     def __init__(self, app: Any, *, browsers: bool, loopback: bool = True) -> None:
-        """``browsers``: whether browsers can reach the address, as they cannot reach a Unix socket.
+        """``browsers``: whether browsers can reach the address, unlike a Unix socket.
 
-        ``loopback``: whether only programs of this machine can, so that ``Host`` must be loopback.
+        ``loopback``: whether only programs on this machine can, so that ``Host`` must be loopback.
         """
         self._app = app
         self._browsers = browsers
@@ -33,7 +33,7 @@ class Guard:
         refusal = None
         if self._browsers:
             refusal = rebinding_refusal(headers) if self._loopback else None
-            if refusal is None and not _opens_the_page(scope, headers):
+            if refusal is None and not _is_page_navigation(scope, headers):
                 refusal = cross_site_refusal(headers, scope["scheme"])
         refusal = refusal or body_refusal(headers)
         if refusal is None:
@@ -45,18 +45,18 @@ class Guard:
 
 
 def rebinding_refusal(headers: Mapping[str, str]) -> tuple[int, str] | None:
-    """Refuses a ``Host`` that is not loopback: its name may have been made to lead here (DNS rebinding)."""
+    """Refuse a ``Host`` that is not loopback: its name may resolve to this address on purpose (DNS rebinding)."""
     match = _HOST.fullmatch(headers.get("host", ""))
     if match is None or not is_loopback(match["v6"] or match["name"]):
-        return 421, "the Host header names no loopback address; use 127.0.0.1 or localhost"
+        return 421, "the Host header is not a loopback address; use 127.0.0.1 or localhost"
     return None
 
 
 def cross_site_refusal(headers: Mapping[str, str], scheme: str = "http") -> tuple[int, str] | None:
     """A status and a reason to refuse a request that comes from a page of another site; None for all others.
 
-    ``Origin`` must be this server itself, port included, and ``Sec-Fetch-Site`` must not be another site: browsers send
-    these, programs do not.
+    ``Origin`` must be this server itself, port included, and ``Sec-Fetch-Site`` must not be another site. Browsers send
+    these headers, programs do not.
     """
     origin = headers.get("origin")
     if origin is not None and origin.lower() != f"{scheme}://{headers.get('host', '').lower()}":
@@ -66,11 +66,11 @@ def cross_site_refusal(headers: Mapping[str, str], scheme: str = "http") -> tupl
     return None
 
 
-def _opens_the_page(scope: Any, headers: Mapping[str, str]) -> bool:
-    """Whether somebody follows a link to the web page, which holds no data.
+def _is_page_navigation(scope: Any, headers: Mapping[str, str]) -> bool:
+    """Whether a user follows a link to the web page, which contains no data.
 
-    The other site cannot look into it: it is a window of its own (``Sec-Fetch-Dest: document``, not a frame), which the
-    header ``Cross-Origin-Opener-Policy`` cuts off. What the page asks for then comes from the page itself.
+    The other site cannot read it: it opens as a document of its own (``Sec-Fetch-Dest: document``, not a frame), and
+    the header ``Cross-Origin-Opener-Policy`` isolates its window. Later requests come from the page itself.
     """
     return (
         (scope["method"], scope["path"]) == ("GET", "/")
@@ -81,7 +81,7 @@ def _opens_the_page(scope: Any, headers: Mapping[str, str]) -> bool:
 
 
 def body_refusal(headers: Mapping[str, str]) -> tuple[int, str] | None:
-    """No request needs a body; small ones are ignored, as some clients always send one."""
+    """Refuse a large body. No request needs one; small ones are ignored, because some clients always send one."""
     length = headers.get("content-length", "0")
     if "transfer-encoding" in headers or not length.isascii() or not length.isdigit() or int(length) > _BODY_BYTES_MAX:
         return 413, f"a body has at most {_BODY_BYTES_MAX} bytes; none is needed"

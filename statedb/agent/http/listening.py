@@ -16,15 +16,16 @@ from ..errors import StartError
 
 BACKLOG = 1024
 SEND_BUFFER_BYTES = 32 * 1024
-"""What the kernel holds for a reader, the double of it at most. Left alone, it takes up to 4 MB from an agent that
-encodes it all for a reader that never reads: 21 of these kept it busy for over 18 seconds."""
+"""The size of the send buffer of a connection; the kernel uses at most twice as much. By default the buffer grows to 4
+MB, and the agent encodes that much for a reader that never reads: 21 such readers kept it busy for over 18 seconds.
+"""
 
 
 class Listener:
-    """A listening socket. ``address`` is the real one, also where port 0 was asked for.
+    """A listening socket. ``address`` is the actual one, also if port 0 was requested.
 
-    The file of a Unix socket has mode 0600 before anybody can connect to it. A file that a dead agent left is taken
-    over. `close` removes the file only if it is still this socket's own.
+    The file of a Unix socket has mode 0600 before anybody can connect to it. A file that a dead agent left is replaced.
+    `close` removes the file only if it still belongs to this socket.
     """
 
     def __init__(self, address: Address, option: str = "http.listen") -> None:
@@ -74,7 +75,7 @@ class Listener:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Generator[None]:
-    """Keep other agents from taking or removing a socket in the same directory meanwhile."""
+    """Prevent other agents from replacing or removing a socket in the same directory meanwhile."""
     descriptor = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):  # some network file systems have no locks
@@ -90,10 +91,10 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on. Raises StartError if somebody does, or if it is not a socket."""
+    """Remove a socket without a listener. Raises StartError if it has one, or if the file is not a socket."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise StartError(f"http.listen: {path} is there and no socket; choose another path")
+            raise StartError(f"http.listen: {path} exists and is not a socket; choose another path")
     except OSError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -103,7 +104,7 @@ def _remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
         except OSError:
-            return  # bind will say what is wrong
+            return  # bind raises the right error
         else:
             raise StartError(f"http.listen: another program listens on {path}; stop it, or choose another path")
 

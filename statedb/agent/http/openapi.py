@@ -1,4 +1,4 @@
-"""The description of the HTTP interface in OpenAPI 3.1, made from the table of resources and the types of rows."""
+"""The description of the HTTP interface in OpenAPI 3.1, generated from the table of resources and the row types."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Parameters:
             self._values.setdefault(name, []).append(value)
 
     def only(self, *names: str) -> None:
-        """Raises BadRequest for any other parameter."""
+        """Raise BadRequest for any other parameter."""
         for name in self._values:
             if name not in names:
                 hint = suggestion(names, name) if names else "none is known here"
@@ -49,7 +49,7 @@ class Parameters:
 
 
 def query_of(table: str, parameters: Parameters) -> Query:
-    """The question about a table that the parameters ask. Raises BadRequest."""
+    """The query in the parameters of a request. Raises BadRequest."""
     parameters.only("index", "key", "prefix", "from", "limit", "match", "offset", "contains", "keys")
     limit, offset = parameters.text("limit"), parameters.text("offset")
     keys = parameters.text("keys")

@@ -1,4 +1,4 @@
-"""Large answers are made and sent in pieces: what a thread computes at once, and what a slow reader costs at most."""
+"""Large answers in pieces. The size of a piece bounds the work per step and the memory per slow reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PAGE_ROWS = 500
 
 
 def joined(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of about 32 KiB; a part that is larger stays whole. Made as they are asked for."""
+    """The same bytes in pieces of about 32 KiB, made on demand. A larger part is not split."""
     piece = bytearray()
     for part in parts:
         piece += part
@@ -24,7 +24,7 @@ def joined(parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def rows_of(view: Any, table: AnyTable) -> Iterator[Any]:
-    """All rows of a view of the table, in key order. A few hundred are looked up at once: none holds a list of all."""
+    """All rows of a view of the table, in key order. They are read in pages of a few hundred rows."""
     page = view.range(limit=_PAGE_ROWS)
     while page:
         yield from page

@@ -1,4 +1,4 @@
-"""The application of a listener for probes and scrapers: health, readiness and metrics, and nothing of the tables."""
+"""The application of a listener for probes and scrapers: only health, readiness and metrics, and no tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMITS = Limits(connections=256, request_s=5.0, write_s=5.0)
 
 
 def make_probes(readiness: Readiness, metrics: Metrics) -> Guard:
-    """The application. Its answers to probes are a status and one word: what is wrong is told by the other listener."""
+    """The application. It answers probes with a status and one word. Details are only at the other listener."""
     answers = _Answers(readiness, metrics)
     routes = [
         Route("/healthz", answers.health, methods=["GET"]),
@@ -27,7 +27,7 @@ def make_probes(readiness: Readiness, metrics: Metrics) -> Guard:
         Route("/readyz", answers.ready, methods=["GET"]),
         Route("/metrics", answers.metrics, methods=["GET"]),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _not_here})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _error_response})
     app.router.redirect_slashes = False
     return Guard(app, browsers=True, loopback=False)
 
@@ -54,6 +54,6 @@ def _status(word: str) -> Response:
     return JSONResponse({"status": word}, 200 if word in ("ok", "ready") else 503)
 
 
-async def _not_here(_: Request, error: Exception) -> Response:
+async def _error_response(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     return JSONResponse({"error": "here are /livez, /healthz, /readyz and /metrics, for GET"}, status)

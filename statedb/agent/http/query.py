@@ -1,4 +1,4 @@
-"""Questions about tables and their answers. Knows no HTTP: texts in, rows out."""
+"""Queries of tables, and their answers. Knows no HTTP: texts in, rows out."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Match = Literal["longest", "exact", "covering", "within"]
 _encode = msgspec.json.Encoder().encode
 
 SEARCHED_MAX = 20_000
-"""Rows that one request looks through."""
+"""The number of rows that one request searches."""
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """One question. ``key``, ``prefix`` and ``start`` are texts, one per field; at most one of key and prefix.
+    """One query. ``key``, ``prefix`` and ``start`` are texts, one per field; at most one of key and prefix.
 
-    ``offset`` is a position in key order, in place of ``start``. ``contains`` is looked for in each row's JSON.
-    ``keys``: the answer is to have the keys of the rows.
-    ``match`` says how an index of networks is asked; None: by the longest prefix, or within, for a prefix.
+    ``offset`` is a position in key order, instead of ``start``. ``contains`` is searched in the JSON of each row.
+    ``keys``: whether the answer includes the keys of the rows. ``match`` is how to search an index of networks; None
+    means the longest prefix for a key, and within for a prefix.
     """
 
     table: str
@@ -43,7 +43,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The rows, and the instant they come from. ``next``: where to start for more, of the whole table only."""
+    """The rows, and the instant they come from. ``next``: where to continue, only for queries of the whole table."""
 
     table: AnyTable
     rows: Sequence[Any]
@@ -66,7 +66,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def encode_row(row: Any, revision: int) -> bytes:
-    """A row as a JSON object with its ``revision``; rows that are no objects stand under ``value``."""
+    """A row as a JSON object with its ``revision``. A row that is not an object is under ``value``."""
     encoded = _encode(row)
     if encoded[:1] != b"{":
         return b'{"revision":%d,"value":%s}' % (revision, encoded)
@@ -82,7 +82,7 @@ def table_named(db: Database, name: str) -> AnyTable:
 
 
 def index_named(table: AnyTable, name: str | None) -> AnyIndex:
-    """An index of the table; the primary without a name. Raises NotFound."""
+    """An index of the table; the primary index without a name. Raises NotFound."""
     if name is None:
         return table.indexes["primary"]
     index = table.indexes.get(name)
@@ -92,7 +92,7 @@ def index_named(table: AnyTable, name: str | None) -> AnyIndex:
 
 
 def ask(db: Database, query: Query) -> Answer:
-    """The answer, at one snapshot. Raises BadRequest, NotFound."""
+    """The answer to a query, from one snapshot. Raises BadRequest, NotFound."""
     table = table_named(db, query.table)
     index = index_named(table, query.index)
     if query.key is not None and query.prefix is not None:
@@ -117,7 +117,7 @@ def _keys(table: AnyTable, rows: Sequence[Any], query: Query) -> list[list[str]]
 
 
 def _search(table: AnyTable, snapshot: Snapshot, rows: Sequence[Any], query: Query, text: str) -> Answer:
-    """The rows that have the text, among the first ones: a search of a large table is asked for in several steps."""
+    """The rows that contain the text, among the first ones. A large table is searched in several requests."""
     wanted, limit = text.lower().encode(), query.limit
     found: list[Any] = []
     for place, row in enumerate(rows):
@@ -133,7 +133,7 @@ def _rows(snapshot: Any, index: AnyIndex, query: Query) -> Sequence[Any]:
     if isinstance(index, PrefixIndex):
         return _network_rows(view, form.where, query)
     if query.match is not None:
-        raise BadRequest(f"match is for indexes of networks; {form.where} is none")
+        raise BadRequest(f"match is only for indexes of networks, and {form.where} is not one")
     if query.key is not None:
         return _rows_of_key(view, index, form.parse(query.key))
     if query.prefix is not None:
@@ -141,7 +141,7 @@ def _rows(snapshot: Any, index: AnyIndex, query: Query) -> Sequence[Any]:
     start = None if query.start is None else form.parse(query.start)
     if query.offset is not None:
         if query.start is not None or index.position:
-            raise BadRequest("an offset is for the whole table in key order; leave out from and index")
+            raise BadRequest("an offset is for the whole table in key order; leave out 'from' and 'index'")
         start = snapshot[index.table].key_at(query.offset)
         if start is None:
             return ()
@@ -163,7 +163,7 @@ def _rows_of_key(view: Any, index: AnyIndex, key: Any) -> Sequence[Any]:
 def _network_rows(view: Any, where: str, query: Query) -> Sequence[Any]:
     texts = query.key if query.key is not None else query.prefix
     if texts is None or len(texts) != 1 or query.start is not None:
-        raise BadRequest(f"{where} is an index of networks; ask it for one, like 10.0.0.1 or 10.0.0.0/8")
+        raise BadRequest(f"{where} is an index of networks; give one network, like 10.0.0.1 or 10.0.0.0/8")
     match = query.match or ("longest" if query.key is not None else "within")
     if match == "exact":
         return tuple(view[texts[0]])

@@ -16,7 +16,7 @@ Respond: TypeAlias = Callable[[Resources, dict[str, str], Parameters], Reply]
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """A path, what it gives, and the parameters that it takes. Streams have no ``respond``."""
+    """A path, what it returns, and the parameters that it accepts. Streams have no ``respond``."""
 
     path: str
     summary: str
@@ -68,4 +68,4 @@ RESOURCES = (
         "POST",
     ),
 )
-"""`/openapi.json` is made from these."""
+"""`/openapi.json` is generated from these."""

@@ -1,4 +1,4 @@
-"""What the server answers: tables, rows, the state of sources and consumers. Knows no HTTP but statuses."""
+"""The resources of the server: tables, rows, the state of sources and consumers. HTTP appears only as status codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """The tables that a consumer reads, and those that it fills."""
+    """The tables that a consumer reads and those that it fills."""
 
     reads: tuple[str, ...] = ()
     fills: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ NO_FLOWS: Mapping[str, Flow] = MappingProxyType({})
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A status, and a body: a tuple if it is complete, else an iterator that makes one piece after another."""
+    """A status and a body: a tuple if it is complete, otherwise an iterator of pieces."""
 
     status: int
     body: Iterable[bytes]
@@ -43,7 +43,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Resources:
-    """The tables and the sources of an agent, for requests. For any thread. All methods may raise an AgentError."""
+    """The tables and the sources of an agent. May be used from any thread. All methods may raise an AgentError."""
 
     def __init__(self, db: Database, readiness: Readiness, flows: Mapping[str, Flow] = NO_FLOWS) -> None:
         """``readiness`` has the sources and consumers of the agent, ``flows`` the tables of each consumer."""
@@ -61,7 +61,7 @@ class Resources:
         return Reply(200, joined(_parts(ask(self.db, query_of(table, parameters)))))
 
     def references(self, table: str, parameters: Parameters) -> Reply:
-        """The rows that refer to a row, and those that it refers to."""
+        """The rows that refer to a row, and the rows that it refers to."""
         parameters.only("key")
         key = parameters.texts("key")
         if key is None:
@@ -80,7 +80,7 @@ class Resources:
         return [_consumer_status(each, self._flows.get(each.name, Flow())) for each in self.readiness.consumers]
 
     def live_status(self) -> dict[str, Any]:
-        """What an open page is told each second beside the figures."""
+        """The status that an open page gets each second, besides the figures."""
         return {
             "failures": self.readiness.failures(),
             "missing": self.readiness.missing(),
@@ -89,7 +89,7 @@ class Resources:
         }
 
     def dump(self, parameters: Parameters) -> Reply:
-        """All rows at one instant, as `statedb.load` reads them; those of ``sources`` say where they are from."""
+        """All rows at one instant, in the format of `statedb.load`. Rows of ``sources`` include their origin."""
         parameters.only()
         tables = [table for table in self.db.tables if table is not Rejected]
         return Reply(200, joined(self.db.dump(*tables)), lines=True)
@@ -103,7 +103,7 @@ class Resources:
         return as_json(200, {"status": "ok"})
 
     def ready(self, parameters: Parameters) -> Reply:
-        """Whether the agent is ready now, with what is missing, and the tables that are stale."""
+        """Whether the agent is ready now, what is missing, and which tables are stale."""
         del parameters  # probes may add their own
         missing = self.readiness.missing()
         if missing:
@@ -126,7 +126,7 @@ class Resources:
         view = self.db.snapshot()[table]
         indexes = table.indexes.items()
         key = list(key_form(table.indexes["primary"]).names)
-        parts = () if key == ["key"] else ("key",)  # a key of several parts stands in "key" by its parts
+        parts = () if key == ["key"] else ("key",)  # a key with several parts is in "key", split into its parts
         return {
             "name": table.name,
             "rows": len(view),
@@ -145,7 +145,7 @@ class Resources:
         }
 
     def _sources_named(self, cluster: str | None, table: str | None) -> Sequence[Source]:
-        """The sources to accept. Those of remote clusters only by name: accepting trusts one particular etcd."""
+        """The sources to accept. Remote clusters must be named, because accepting trusts one particular etcd."""
         sources = self.readiness.sources if cluster is None else self._sources_of(cluster)
         if table is None:
             return sources
@@ -161,7 +161,7 @@ class Resources:
         found = [source for source in everywhere if source.cluster == cluster]
         if not found:
             names = ", ".join(dict.fromkeys(source.cluster for source in everywhere))
-            raise NotFound(f"no source brings cluster {cluster[:60]!r}; there are {names}")
+            raise NotFound(f"no source reads cluster {cluster[:60]!r}; there are {names}")
         return found
 
 

@@ -1,4 +1,4 @@
-"""The HTTP server: runs an ASGI application on a thread of its own, with an event loop of its own."""
+"""The HTTP server: runs an ASGI application on a thread with its own event loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _POLL_S = 1.0
 
 
 class Server:
-    """Listens from the moment it is made; answers between `begin` and `end`."""
+    """Listens from its creation on, and answers between `begin` and `end`."""
 
     def __init__(
         self,
@@ -50,26 +50,26 @@ class Server:
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The address that it listens on."""
         return self._listener.address
 
     @property
     def counts(self) -> Counts:
-        """What has happened to connections since the start."""
+        """Counts of connection events since the start."""
         return self._connections.counts
 
     @property
     def connection_count(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._connections.connections)
 
     def begin(self) -> None:
-        """Answer requests from now on."""
+        """Start to answer requests."""
         self._thread.start()
         self._started.wait()
 
     def end(self) -> None:
-        """Stop listening, and close all connections within about a second. At most once."""
+        """Stop listening, and close all connections within about a second. Call it at most once."""
         if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
@@ -81,7 +81,7 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        await anyio.to_thread.run_sync(int)  # anyio imports what it needs at the first call, for a tenth of a second
+        await anyio.to_thread.run_sync(int)  # anyio's first call imports modules, which takes 0.1 s
         config = self._config()
         config.load()
         accepting = await self._accept(config)
@@ -94,21 +94,21 @@ class Server:
         await self._connections.close()
 
     async def _accept(self, config: uvicorn.Config) -> tuple[asyncio.Server, socket.socket]:
-        """Make connections with the present certificate, on a copy of the socket; those that are there stay."""
+        """Accept connections with the current certificate, on a copy of the socket. Existing connections stay."""
         loop, listening = asyncio.get_running_loop(), self._listener.socket.dup()
         encrypted: dict[str, Any] = {}
         if self._tls is not None:
             encrypted = {"ssl": self._tls.context, "ssl_handshake_timeout": self._limits.request_s}
         make: Callable[[], Connection] = lambda: Connection(config, self._connections)  # noqa: E731
         server = await loop.create_server(make, sock=listening, **encrypted)
-        listening.listen(BACKLOG)  # asyncio has made it 100: further clients would try again after a second
+        listening.listen(BACKLOG)  # asyncio sets 100: with it, further clients would retry after a second
         return server, listening
 
     async def _refuse(self, server: asyncio.Server, listening: socket.socket) -> None:
-        """Accept no more on this copy of the socket."""
-        # Order: asyncio loses a connection that it has accepted, but not yet made, when the server closes meanwhile.
+        """Accept no more connections on this copy of the socket."""
+        # First wait: asyncio loses a connection that it has accepted but not created yet when the server closes.
         asyncio.get_running_loop().remove_reader(listening.fileno())
-        await self._connections.all_made()
+        await self._connections.wait_accepted()
         server.close()
 
     async def _stopped_within(self, seconds: float | None) -> bool:
@@ -119,18 +119,18 @@ class Server:
             return False
 
     def _renewed(self) -> bool:
-        """Whether there is another certificate. One that is not in order is told once, and the former one stays."""
+        """Whether there is a new certificate. A bad one is logged once, and the previous one stays in use."""
         try:
             if self._tls is None or not self._tls.changed():
                 return False
         except StartError as error:
-            log.warning("%s; the former files stay in use", error)
+            log.warning("%s; the previous files stay in use", error)
             return False
-        log.info("http.tls: certificates were read again")
+        log.info("http.tls: certificates were reloaded")
         return True
 
     def _config(self) -> uvicorn.Config:
-        """Of uvicorn we use the protocol and its parser; listening, stopping and logging are ours."""
+        """The protocol and the parser are uvicorn's. Listening, stopping and logging are ours."""
         return uvicorn.Config(
             self._app,
             loop="asyncio",

@@ -1,8 +1,8 @@
-"""Change streams as lines of JSON, and the streams that are open.
+"""Change streams as JSON lines, and the set of open streams.
 
-Each line is one object with an ``event``: ``put`` and ``delete`` carry ``revision`` and ``row``; ``commit`` ends a
-batch and carries the revision that the batch leads to; ``keepalive`` carries nothing. The first batch is the rows as
-they were when the stream was opened.
+Each line is an object with an ``event``. ``put`` and ``delete`` have ``revision`` and ``row``. ``commit`` ends a batch
+and has the revision of the table after the batch. ``keepalive`` has no other field. The first batch has the rows at the
+time the stream was opened.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from ..keys import key_form
 from .pieces import joined, rows_of
 
 KEEPALIVE_S = 30.0
-ENCODING = 1
-"""Threads that encode large answers. More encode no faster, and take the interpreter away from the event loop: beside
-1 000 slow clients a scrape took up to 101 ms with two, and takes up to 50 with one."""
+ENCODING_THREADS = 1
+"""The number of threads that encode large answers. More encode no faster, but take the interpreter from the event loop:
+with 1 000 slow clients a scrape took up to 101 ms with two threads, and takes up to 50 ms with one.
+"""
 _STREAMS_MAX = 5000
 _SMALL_ROWS = 100
-"""A batch of up to so many rows is encoded at once, on the event loop, and shared by the streams that wait for it."""
+"""A batch of up to this many rows is encoded on the event loop, once for all streams that wait for it."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Streams:
-    """All change streams that are open, so that they can be ended together. For any thread."""
+    """All open change streams, so that they can be closed together. May be used from any thread."""
 
     def __init__(self, db: Database, keepalive_s: float = KEEPALIVE_S, streams_max: int = _STREAMS_MAX) -> None:
-        """``keepalive_s``: after so long without a change a stream sends a keepalive line."""
+        """``keepalive_s``: the time without a change after which a stream sends a keepalive line."""
         self._db = db
         self._keepalive_s = keepalive_s
         self._streams_max = streams_max
@@ -46,21 +47,21 @@ class Streams:
         self._open: set[ChangeStream[Any, Any]] = set()
         self._closed = False
         self._shared: dict[AnyTable, tuple[tuple[int, int, bool], bytes]] = {}
-        self._threads = anyio.CapacityLimiter(ENCODING)
+        self._threads = anyio.CapacityLimiter(ENCODING_THREADS)
 
     def __len__(self) -> int:
-        """How many are open."""
+        """The number of open streams."""
         return len(self._open)
 
     def lines(self, table: AnyTable, key: tuple[str, ...] | None) -> AsyncIterator[bytes]:
-        """The lines, in pieces, of the table or of one row, until `close`. Raises BadRequest, Overloaded at once."""
+        """The lines of a table or of one row, in pieces, until `close`. Raises BadRequest or Overloaded at once."""
         wanted = None if key is None else key_form(table.indexes["primary"]).parse(key)
         if len(self._open) >= self._streams_max:
             raise Overloaded(f"{self._streams_max} change streams are open already; close one")
         return self._lines(table, wanted)
 
     def close(self) -> None:
-        """End all streams, and those that are opened later."""
+        """Close all streams, also those that are opened later."""
         with self._lock:
             self._closed = True
             streams = tuple(self._open)
@@ -77,8 +78,8 @@ class Streams:
             try:
                 pieces = joined(_first_lines(snapshot[table], table, wanted))
                 revision = snapshot[table].revision
-                del snapshot  # the pieces hold it, until the last one
-                async for piece in self._made_elsewhere(pieces):
+                del snapshot  # the pieces refer to it until the last one
+                async for piece in self._on_thread(pieces):
                     yield piece
                 del pieces
                 async for piece in self._follow(stream, table, wanted, revision):
@@ -92,27 +93,27 @@ class Streams:
     async def _follow(
         self, stream: ChangeStream[Any, Any], table: AnyTable, wanted: Any, before: int
     ) -> AsyncIterator[bytes]:
-        """What changes after this revision."""
+        """The changes after revision ``before``."""
         while True:
             batch = await self._next(stream)
             if batch is None:
                 yield b'{"event":"keepalive"}\n'
                 continue
             if len(batch) <= _SMALL_ROWS:
-                yield self._small(batch, table, wanted, before)
+                yield self._encode_small(batch, table, wanted, before)
             else:
-                async for piece in self._made_elsewhere(joined(_lines_of(batch, table, wanted))):
+                async for piece in self._on_thread(joined(_lines_of(batch, table, wanted))):
                     yield piece
             before = batch.snapshot[table].revision
             del batch  # and its snapshot, before waiting for the next one
 
-    async def _made_elsewhere(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-        """Each piece made on a thread, and given up where the streams are closed meanwhile."""
+    async def _on_thread(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """The pieces, each made on another thread. Ends when the streams are closed."""
         while not self._closed and (piece := await to_thread.run_sync(next, pieces, b"", limiter=self._threads)):
             yield piece
 
     async def _next(self, stream: ChangeStream[Any, Any]) -> ChangeBatch[Any] | None:
-        """The next batch; None when there is nothing to send but a keepalive. Raises StreamClosed."""
+        """The next batch. None if it is time for a keepalive. Raises StreamClosed."""
         try:
             async with asyncio.timeout(self._keepalive_s):
                 return await anext(stream)
@@ -121,8 +122,8 @@ class Streams:
         except StopAsyncIteration:
             raise StreamClosed("the stream was closed") from None
 
-    def _small(self, batch: ChangeBatch[Any], table: AnyTable, wanted: Any, before: int) -> bytes:
-        """One batch in one piece. Streams of a whole table mostly wait for the same one: it is encoded once."""
+    def _encode_small(self, batch: ChangeBatch[Any], table: AnyTable, wanted: Any, before: int) -> bytes:
+        """A small batch in one piece. Most streams of a whole table wait for the same batch, so it is encoded once."""
         if wanted is not None:
             return b"".join(_lines_of(batch, table, wanted))
         span = (before, batch.snapshot[table].revision, batch.initialized)
@@ -133,7 +134,7 @@ class Streams:
 
 
 def _first_lines(view: Any, table: AnyTable, wanted: Any) -> Iterator[bytes]:
-    """The rows as they are, of a view of the table, and the end of this first batch."""
+    """The current rows of a view of the table, and the end of this first batch."""
     found = None if wanted is None else view.entry(wanted)
     if found is not None:
         yield _line(b"put", found.revision, found.row)

@@ -14,7 +14,7 @@ from .access import signatures
 
 
 class TlsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """PEM files: the server's certificate with its chain, its key, and who signs the certificates of clients."""
+    """PEM files: the server's certificate with its chain, its key, and the authority of client certificates."""
 
     cert_file: str
     key_file: str
@@ -22,10 +22,10 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 class TlsFiles:
-    """Makes contexts from the files. For one thread."""
+    """Creates contexts from the files. For one thread."""
 
     def __init__(self, options: TlsOptions, *, certificate_required: bool) -> None:
-        """``certificate_required``: clients must show a certificate. Raises StartError where a file is not in order."""
+        """``certificate_required``: clients must present a certificate. Raises StartError for a bad file."""
         self._options = options
         self._required = certificate_required
         self._paths = [path for path in msgspec.structs.astuple(options) if path is not None]
@@ -33,14 +33,14 @@ class TlsFiles:
         self.context = self._loaded()
 
     def changed(self) -> bool:
-        """Whether a file is another one now. If so ``context`` is made anew; raises StartError, once for each change.
+        """Whether a file has changed. If so, ``context`` is replaced. Raises StartError, once for each change.
 
-        The former context stays where the files are not in order, as in the middle of their replacement.
+        If a file is bad, as in the middle of a replacement, the previous context stays.
         """
         seen = signatures(self._paths)
         if seen == self._seen:
             return False
-        self._seen = seen  # first this, then the files: what changes meanwhile is seen the next time
+        self._seen = seen  # before reading the files, so that a change in between is seen the next time
         self.context = self._loaded()
         return True
 
@@ -61,7 +61,7 @@ class TlsFiles:
 
 
 def names_in(certificate: Any) -> Collection[str] | None:
-    """The common name and the DNS names of a verified certificate, as `ssl` gives it; None where there is none."""
+    """The common name and the DNS names of a verified certificate, as returned by `ssl`; None without a certificate."""
     if not certificate:
         return None
     common = [value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"]

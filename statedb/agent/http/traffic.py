@@ -9,28 +9,28 @@ from typing import Any
 
 _ROUTE = "statedb.route"
 OTHER = "other"
-"""Stands for all paths where there is no resource, and for requests that are refused before their path is looked at."""
+"""Stands for all paths without a resource, and for requests that are refused before their path is examined."""
 
 
 def route_of(scope: Any, path: str) -> None:
-    """Note that a request is for this resource. ``path`` has no parts of the request, so that there are few."""
+    """Record the resource of a request. ``path`` has no parts of the request, so there are few of them."""
     scope[_ROUTE] = path
 
 
 class Traffic:
-    """ASGI middleware around a whole application. Used on one event loop; its figures may be read by any thread."""
+    """ASGI middleware around a whole application. Used on one event loop; any thread may read its figures."""
 
     def __init__(self, app: Any, query_count: Callable[[], int]) -> None:
-        """``query_count``: how many queries are being answered."""
+        """``query_count`` returns the number of queries that are being answered."""
         self.query_count = query_count
         self.answers: Counter[tuple[str, int]] = Counter()
-        """How many, by resource and status."""
+        """The number of responses by resource and status."""
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        """By resource, the time to the heads of the answers."""
+        """For each resource, the total time until the headers of the responses."""
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass the request on, and count its answer when its head is sent."""
+        """Pass the request on, and count its response when its headers are sent."""
         started = time.perf_counter()
 
         async def counting(message: Any) -> None:

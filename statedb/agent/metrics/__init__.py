@@ -1,1 +1,1 @@
-"""The metrics of an agent, for Prometheus. All is read at the moment of a scrape, so nothing else pays for it."""
+"""The metrics of an agent, for Prometheus. They are read at each scrape and cost nothing otherwise."""

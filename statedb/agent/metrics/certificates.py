@@ -1,7 +1,7 @@
-"""Until when the certificates are valid that an agent shows and trusts, from their files.
+"""The validity of the certificates that an agent presents and trusts, from their files.
 
-Their number is bounded: of the remote clusters the first 32 by name have series of their own, all others share the
-series of the cluster ``others``, which has the certificate that ends first.
+Their number is bounded: the first 32 remote clusters by name have series of their own, and all others share the series
+of the cluster ``others``, which has the certificate that expires first.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ _DECLARED = (
     (
         "gauge",
         "certificate_not_after_timestamp_seconds",
-        "When a certificate ends (Unix time); of a chain, the one that ends first.",
+        "When a certificate expires (Unix time); for a chain, the first that expires.",
         _LABELS,
     ),
-    ("gauge", "certificate_not_before_timestamp_seconds", "When that certificate began (Unix time).", _LABELS),
+    ("gauge", "certificate_not_before_timestamp_seconds", "When that certificate became valid (Unix time).", _LABELS),
 )
 
 
 @runtime_checkable
 class _Certified(Protocol):
-    """A source that shows or trusts certificates."""
+    """A source that presents or trusts certificates."""
 
     @property
     def certificate_files(self) -> Mapping[str, str]:
-        """Name of an option -> path of a file in PEM."""
+        """The name of an option -> the path of a PEM file."""
         ...
 
 
 class CertificateCollector(Collector):
-    """Cost: a look at each file; one that has changed is read."""
+    """Cost: one stat per file. A file that has changed is read."""
 
     def __init__(self, readiness: Readiness, files: Mapping[tuple[str, str], str]) -> None:
-        """``files``: who uses a file, and the option that names it -> its path. ``readiness`` has the sources."""
+        """``files``: the user of a file and the option that names it -> its path. ``readiness`` has the sources."""
         self._readiness = readiness
         self._files = files
 

@@ -1,4 +1,4 @@
-"""What `GET /metrics` answers."""
+"""The response of `GET /metrics`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .sources import SourceCollector
 from .tables import TableCollector
 
 _DECLARED = (
-    ("gauge", "build_info", "1; the labels say what runs.", ("version", "python")),
-    ("gauge", "healthy", "1 while no part has ended by an unexpected exception, as /healthz.", ()),
-    ("gauge", "ready", "1 while the agent is ready, as /readyz.", ()),
+    ("gauge", "build_info", "Always 1; the labels have the versions.", ("version", "python")),
+    ("gauge", "healthy", "1 if no part has ended with an unexpected exception, as /healthz.", ()),
+    ("gauge", "ready", "1 if the agent is ready, as /readyz.", ()),
 )
 
 
 class Metrics:
-    """All metrics of one agent. For any thread."""
+    """All metrics of one agent. May be used from any thread."""
 
     def __init__(self, db: Database, readiness: Readiness) -> None:
-        """From now on ``db`` measures the time in commits, which costs a microsecond a commit."""
+        """``db`` measures the duration of commits from now on, which costs a microsecond per commit."""
         db.observe()
         self._registry = CollectorRegistry()
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class Metrics:
         self._registry.register(collector)
 
     def expose(self, accept: str) -> tuple[bytes, str]:
-        """The text and its media type: OpenMetrics if the header ``Accept`` allows it, else the older text format."""
+        """The text and its media type: OpenMetrics if ``Accept`` allows it, otherwise the older text format."""
         encode, media_type = choose_encoder(accept)
         with self._lock:
             return encode(self._registry), media_type

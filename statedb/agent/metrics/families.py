@@ -32,18 +32,18 @@ class Families:
         }
 
     def add(self, name: str, labels: Sequence[str], value: float) -> None:
-        """A value of a gauge or a counter."""
+        """Add a value of a gauge or a counter."""
         family = self._families[name]
         assert not isinstance(family, SummaryMetricFamily)
         family.add_metric(labels, float(value))
 
     def add_summary(self, name: str, labels: Sequence[str], count: int, total: float) -> None:
-        """How many there were, and the sum of their values."""
+        """Add the count and the sum of a summary."""
         family = self._families[name]
         assert isinstance(family, SummaryMetricFamily)
         family.add_metric(labels, count_value=count, sum_value=total)
 
     def __iter__(self) -> Iterator[Metric]:
-        """All families, those without values too, in their order."""
+        """All families in order, also those without values."""
         families: Iterable[Metric] = self._families.values()
         return iter(families)

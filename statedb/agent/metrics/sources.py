@@ -1,7 +1,7 @@
-"""Metrics of sources, from the tables ``sources`` and ``rejected`` and from what the sources count.
+"""Metrics of sources, from the tables ``sources`` and ``rejected`` and from the sources' own counters.
 
-Their number is bounded: of the remote clusters the first 32 by name have series of their own, all others share the
-series of the cluster ``others``.
+Their number is bounded: the first 32 remote clusters by name have series of their own, and all others share the series
+of the cluster ``others``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .families import Families
 
 REMOTE_CLUSTERS_MAX = 32
 OTHERS = "others"
-"""Stands for the name of each further remote cluster."""
+"""Stands for the names of all further remote clusters."""
 
 _TABLE = ("cluster", "backend", "table")
 _SOURCE = ("cluster", "backend")
@@ -35,27 +35,32 @@ _DECLARED = (
         "1 for the state of the source of a table, 0 for each other state.",
         (*_TABLE, "state"),
     ),
-    ("gauge", "source_state_changed_timestamp_seconds", "When that state began (Unix time).", _TABLE),
+    (
+        "gauge",
+        "source_state_changed_timestamp_seconds",
+        "When the source entered its current state (Unix time).",
+        _TABLE,
+    ),
     ("gauge", "source_rows", "Rows that the source owns.", _TABLE),
-    ("gauge", "source_withheld_deletes", "Objects that are missing at the source and are kept all the same.", _TABLE),
-    ("counter", "source_lists", "Full lists that were taken.", _TABLE),
+    ("gauge", "source_withheld_deletes", "Objects that are missing at the source but are kept.", _TABLE),
+    ("counter", "source_lists", "Full lists read.", _TABLE),
     (
         "gauge",
         "source_rejected",
         "Objects that cannot be read, up to 1000 of a table.",
         ("cluster", "table"),
     ),
-    ("counter", "source_events", "Changes of objects that were told after a list.", _SOURCE),
-    ("counter", "source_reconnects", "Connections, or watches of Kubernetes, that were made again.", _SOURCE),
-    ("counter", "source_failures", "Connections, watches or looks at a directory that failed.", _SOURCE),
-    ("summary", "source_request_seconds", "Requests that were answered.", _SOURCE),
-    ("gauge", "source_answered_timestamp_seconds", "When the server last said anything (Unix time).", _SOURCE),
+    ("counter", "source_events", "Changes of objects received after a list.", _SOURCE),
+    ("counter", "source_reconnects", "Connections (Kubernetes: watches) that were reestablished.", _SOURCE),
+    ("counter", "source_failures", "Failed connections, watches and directory scans.", _SOURCE),
+    ("summary", "source_request_seconds", "Duration of answered requests.", _SOURCE),
+    ("gauge", "source_answered_timestamp_seconds", "When the server last sent anything (Unix time).", _SOURCE),
 )
 
 
 @runtime_checkable
 class _Counting(Protocol):
-    """A source that counts what it does. Sources of other packages need not."""
+    """A source with counters. Sources of other packages need not have them."""
 
     @property
     def cluster(self) -> str: ...
@@ -105,7 +110,7 @@ class SourceCollector(Collector):
             families.add("source_lists", labels, sum(row.relists for row in each))
 
     def _add_rejected(self, families: Families, rows: list[SourceRow], label_of: dict[str, str]) -> None:
-        """Also 0 for tables where nothing is rejected, so that their series do not come and go."""
+        """Includes 0 for tables without rejected objects, so that their series do not come and go."""
         rejected = self._db.snapshot()[Rejected]
         if rejected.revision != self._counted[0]:
             self._counted = (rejected.revision, Counter([(key.cluster, key.table) for key in rejected]))

@@ -14,15 +14,15 @@ from .families import Families
 _TABLE = ("table",)
 _DECLARED = (
     ("gauge", "table_rows", "Rows.", _TABLE),
-    ("gauge", "table_initialized", "1 once every source of the table has brought a full list.", _TABLE),
+    ("gauge", "table_initialized", "1 once every source of the table has delivered a full list.", _TABLE),
     ("counter", "table_commits", "Transactions that changed the table.", _TABLE),
     ("summary", "table_commit_seconds", "Time in commits that changed the table.", _TABLE),
-    ("gauge", "table_watches", "Watches that are registered.", _TABLE),
-    ("gauge", "table_streams", "Change streams that are open, in this process and over HTTP.", _TABLE),
-    ("gauge", "table_history_commits", "Pieces of history kept for readers of older states.", _TABLE),
-    ("gauge", "table_history_changes", "Changed rows in these pieces.", _TABLE),
-    ("counter", "table_writer_waits", "How often a writer waited for another one.", _TABLE),
-    ("counter", "table_writer_wait_seconds", "For how long writers waited for others.", _TABLE),
+    ("gauge", "table_watches", "Registered watches.", _TABLE),
+    ("gauge", "table_streams", "Open change streams, in this process and over HTTP.", _TABLE),
+    ("gauge", "table_history_commits", "Commits kept in the history for readers of older states.", _TABLE),
+    ("gauge", "table_history_changes", "Changed rows in these commits.", _TABLE),
+    ("counter", "table_writer_waits", "How often a writer waited for another writer.", _TABLE),
+    ("counter", "table_writer_wait_seconds", "Seconds that writers waited for other writers.", _TABLE),
 )
 
 

@@ -51,11 +51,11 @@ class Agent:
         limits: Limits | None = None,
         reading_dump: ReadingDump = iter,
     ) -> None:
-        """Opens the sources and binds the address. Raises StartError when either fails.
+        """Opens the sources and binds the address. Raises StartError if either fails.
 
         ``tables`` are added to those of the catalog and of the configuration. ``keepalive_s``: a change stream that has
-        been silent for so long sends a keepalive line. ``limits`` are those of the HTTP server. ``reading_dump`` may
-        look at the lines of a warm start while they are read.
+        been silent for this time sends a keepalive line. ``limits`` are those of the HTTP server. ``reading_dump``
+        wraps the lines of a warm start while they are read.
         """
         self.db = Database(*dict.fromkeys((*tables_of(config), *tables)))
         self.sources: tuple[Source, ...] = open_sources(config, self.db)
@@ -90,7 +90,7 @@ class Agent:
 
     @property
     def http_counts(self) -> Counts:
-        """What has happened to connections of the HTTP server."""
+        """Counts of connection events of the HTTP server."""
         return self._serving.counts
 
     def __enter__(self) -> Self:
@@ -105,7 +105,7 @@ class Agent:
         self.stop()
 
     def start(self) -> None:
-        """Start everything. Raises StartError, after which nothing runs; RuntimeError if it was started before."""
+        """Start everything. Raises StartError, after which nothing runs; RuntimeError the second time."""
         with self._lock:
             if self._state != "new":
                 raise RuntimeError(f"this agent is {self._state}; make a new one")
@@ -152,7 +152,7 @@ class Agent:
         log.info("warm start: %d rows from %s, stale until their sources have been read", count, path)
 
     def stop(self, timeout: float = 1.5) -> bool:
-        """Stop everything; False when a part has not ended within ``timeout`` seconds. May be called again."""
+        """Stop everything. False if a part has not ended within ``timeout`` seconds. May be called again."""
         with self._lock:
             before, self._state = self._state, "stopped"
         if before == "stopped":
@@ -176,13 +176,13 @@ class Agent:
         return not running
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until `stop` has been called; False when ``timeout`` seconds have passed before."""
+        """Wait until `stop` has been called. False after ``timeout`` seconds."""
         return self._ended.wait(timeout)
 
     def wait_synced(self, timeout: float | None = None) -> bool:
-        """Wait until every source has delivered its first full list; False after ``timeout`` seconds or a stop.
+        """Wait until every source has delivered its first full list. False after ``timeout`` seconds or a stop.
 
-        It does not wait for remote clusters; the table ``sources`` shows their state.
+        It does not wait for remote clusters. The table ``sources`` shows their state.
         """
         tables = [table for source in self.sources for table in source.tables]
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -1,6 +1,6 @@
-"""The files with certificates that a configuration names itself: of the HTTP server and of consumers.
+"""The certificate files that a configuration names itself: those of the HTTP server and of consumers.
 
-Sources say themselves which files they use, for those of remote clusters are named elsewhere.
+Sources report their own files, because those of remote clusters are configured elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _FIELDS = ("cert_file", "ca_file", "client_ca_file")
 
 
 def certificate_files(config: Config) -> dict[tuple[str, str], str]:
-    """Who uses a file, and the option that names it -> its path."""
+    """The user of a file and the option that names it -> its path."""
     found = {("http", option): path for option, path in _files(config.http.tls, "tls")}
     for each in config.consumers:
         found |= {(each.kind, option): path for option, path in _files(each.options, "")}

@@ -29,7 +29,7 @@ _END_S = 2.0
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One row that differs. A side that has no row under this key is None."""
+    """One row that differs. A side without a row for this key is None."""
 
     table: str
     key: Any
@@ -38,7 +38,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields that differ; empty when one side has no row."""
+        """The fields that differ; empty if one side has no row."""
         if self.running is None or self.other is None:
             return ()
         names = type(self.running).__struct_fields__
@@ -64,8 +64,8 @@ def compare(
     """Compare a running agent with another configuration, in the tables that the other configuration fills.
 
     A difference counts once it has lasted for ``settle_s`` seconds. Fields named in ``ignore`` may differ. Raises
-    BadRequest where no compared table has such a field, StartError when the other configuration cannot be opened or
-    does not sync within ``timeout_s`` seconds, and Unreachable when the agent does not answer in that time.
+    BadRequest if no compared table has such a field, StartError if the other configuration cannot be opened or does not
+    sync within ``timeout_s`` seconds, and Unreachable if the agent does not answer in that time.
     """
     deadline = time.monotonic() + timeout_s
     db = Database(*tables_of(config))
@@ -98,26 +98,28 @@ class _DifferenceTracker:
 
     def update(self, running: Snapshot, other: Snapshot, now: float) -> None:
         """Compare two snapshots, taken at ``now``."""
-        found = {(each.table, each.key): each for table in self._tables for each in self._in(table, running, other)}
+        found = {
+            (each.table, each.key): each for table in self._tables for each in self._differences(table, running, other)
+        }
         self._since = {place: self._since.get(place, now) for place in found}
         self._found = found
 
     def unsettled_since(self, seconds: float, now: float) -> list[float]:
-        """When each difference was first seen that has not lasted for ``seconds``."""
+        """When each difference that has not lasted for ``seconds`` was first seen."""
         return [since for since in self._since.values() if now - since < seconds]
 
     def settled(self, seconds: float, now: float) -> tuple[Difference, ...]:
         """The differences that have lasted for ``seconds``."""
         return tuple([each for place, each in self._found.items() if now - self._since[place] >= seconds])
 
-    def _in(self, table: AnyTable, running: Snapshot, other: Snapshot) -> Iterator[Difference]:
+    def _differences(self, table: AnyTable, running: Snapshot, other: Snapshot) -> Iterator[Difference]:
         here, there = self._rows(running[table]), self._rows(other[table])
         for key in sorted(here.keys() | there.keys()):
             if not self._same(here.get(key), there.get(key)):
                 yield Difference(table.name, key, here.get(key), there.get(key))
 
     def _rows(self, view: Any) -> dict[Any, Any]:
-        """The rows of the compared cluster; a running agent may hold those of other clusters too."""
+        """The rows of the compared cluster. A running agent may also have rows of other clusters."""
         return {key: row for key, row in view.items() if getattr(key, "cluster", self._cluster) == self._cluster}
 
     def _same(self, one: Any, other: Any) -> bool:
@@ -162,7 +164,7 @@ def _wait(db: Database, replica: Replica, tables: tuple[AnyTable, ...], deadline
     if not replica.db.wait_initialized(*tables, timeout=max(0.0, deadline - time.monotonic())):
         links = [link for link in replica.db.snapshot()[Links].values() if not link.connected or link.last_error]
         errors = dict.fromkeys([link.last_error or "not connected" for link in links])
-        raise Unreachable(f"the running agent's tables did not come in time: {'; '.join(errors) or 'not initialized'}")
+        raise Unreachable(f"the tables of the running agent are late: {'; '.join(errors) or 'not initialized'}")
 
 
 def _counts(tables: tuple[AnyTable, ...], running: Snapshot, other: Snapshot) -> dict[str, tuple[int, int]]:

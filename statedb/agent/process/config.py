@@ -65,7 +65,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     consumers: tuple[ConsumerConfig, ...] = ()
     http: Http
     warm_start: Path | None = None
-    """A dump to start from; it need not exist."""
+    """A dump to start from. It need not exist."""
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
 
@@ -123,7 +123,7 @@ def parse_config(data: bytes | str, base: str | Path = ".") -> Config:
 
 def _mapping(data: bytes | str) -> dict[str, Any]:
     if len(data) > _FILE_BYTES_MAX:
-        raise ConfigError(["is larger than 1 MiB; this is no configuration"])
+        raise ConfigError(["is larger than 1 MiB; this is not a configuration"])
     try:
         text = data if isinstance(data, str) else data.decode()
         values = [value for document in yaml_text.split(text) for value in yaml_text.load(document, typed=True)]
@@ -132,9 +132,9 @@ def _mapping(data: bytes | str) -> dict[str, Any]:
     except yaml_text.YamlError as error:
         raise ConfigError([f"is not YAML: {error}"]) from None
     if not values:
-        raise ConfigError(["is empty; 'statedb init' writes one to begin with"])
+        raise ConfigError(["is empty; 'statedb init' writes one to start from"])
     if len(values) > 1:
-        raise ConfigError(["holds several documents; keep one, without '---'"])
+        raise ConfigError(["has several documents; keep one, without '---'"])
     if not isinstance(values[0], dict):
         raise ConfigError([f"must be a mapping of {', '.join(_SECTIONS)}"])
     return values[0]
@@ -193,7 +193,7 @@ def _backend(backend: Backend, value: Any, path: str, base: Path, problems: Prob
             hint = suggestion(backend.tables, table)
             problems.add(f"{path}.tables[{place}]", f"{backend.name} carries no such table; {hint}")
     if "@" in (getattr(options, "server", None) or ""):
-        problems.add(f"{path}.server", "an address must not hold a user; use token-file")
+        problems.add(f"{path}.server", "an address must not contain a user; use token-file")
     _check_endpoints(options, path, problems)
     extra = _extra_tables(backend, options, path, problems)
     if len(problems) > before:
@@ -221,7 +221,7 @@ def _check_endpoints(options: Any, path: str, problems: Problems) -> None:
     for place, endpoint in enumerate(getattr(options, "endpoints", ())):
         if "@" in endpoint:  # checked first, because it may hold a password that no later message may repeat
             where = f"{path}.endpoints[{place}]"
-            problems.add(where, "an address must not hold a user; use username and password-file")
+            problems.add(where, "an address must not contain a user; use username and password-file")
 
 
 def _remote_clusters(
@@ -250,7 +250,7 @@ def _check_claims(claims: tuple[IngestConfig, ...], problems: Problems) -> None:
 
 
 def _check_names(ingest: tuple[IngestConfig, ...], consumers: tuple[ConsumerConfig, ...], problems: Problems) -> None:
-    """Check that no table which options add has the name of another table that the agent has."""
+    """Check that no table added by options has the name of another table of the agent."""
     taken = {table.name: "the catalog" for table in TABLES}
     for consumer in consumers:
         kind = CONSUMER_KINDS[consumer.kind]
@@ -286,14 +286,14 @@ def _consumers(
         if name not in CONSUMER_KINDS:
             problems.add(path, f"unknown consumer; {suggestion(CONSUMER_KINDS, str(name))}")
         elif name in found:
-            problems.add(path, f"{name!r} is named before; name it once")
+            problems.add(path, f"{name!r} is named twice; name it once")
         else:
             kind = CONSUMER_KINDS[name]
             options = to_struct(kind.options, {} if value is None else value, f"{path}.{name}", problems)
             reads = kind.needs if options is None else kind.reads(options)
             missing = [] if filled is None else [table for table in reads if table not in filled]
             if missing:
-                problems.add(path, _unfilled(name, missing, filled or ()))
+                problems.add(path, _missing_tables_message(name, missing, filled or ()))
             if kind.needs_remote_clusters and not has_remotes:
                 problems.add(path, f"{name!r} is about remote clusters, and there are none; add remote-clusters")
             _check_endpoints(getattr(options, "etcd", None), f"{path}.{name}.etcd", problems)
@@ -302,14 +302,14 @@ def _consumers(
     return tuple(found.values())
 
 
-def _unfilled(name: str, missing: list[str], filled: Iterable[str]) -> str:
+def _missing_tables_message(name: str, missing: list[str], filled: Iterable[str]) -> str:
     tables = f"table{'' if len(missing) == 1 else 's'} {', '.join(missing)}"
     carriers = [backend.name for backend in BACKENDS.values() if set(missing) <= set(backend.tables)]
     if not carriers:
         return f"{name!r} needs the {tables}, which no source fills; there are {', '.join(sorted(filled))}"
     return (
         f"{name!r} needs the {tables}, which no source fills; under 'ingest' add "
-        f"{carriers[0]}: {{tables: [{', '.join(missing)}]}} (or {', '.join(carriers[1:])}), or take the consumer out"
+        f"{carriers[0]}: {{tables: [{', '.join(missing)}]}} (or {', '.join(carriers[1:])}), or remove the consumer"
     )
 
 

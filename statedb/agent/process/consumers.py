@@ -43,7 +43,7 @@ class ConsumerKind(msgspec.Struct, frozen=True):
     extra_tables: Callable[[Any], tuple[AnyTable, ...]] = lambda _: ()
     """options -> the tables that the database must have in addition to those of the catalog."""
     fills: tuple[str, ...] = ()
-    """The tables that it derives from those."""
+    """The tables that it derives from them."""
     needs_remote_clusters: bool = False
     """Whether the configuration must have ``remote-clusters`` for it."""
     named: Callable[[Any], tuple[str, ...]] = lambda _: ()
@@ -59,13 +59,13 @@ class NoOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 class IPCacheOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """``local_node``: the name of the node that this agent runs on. Without it no entry is marked as the host's."""
+    """``local_node``: the name of the node of this agent. Without it, no entry has the identity of the host."""
 
     local_node: str = ""
 
 
 class SelectorsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """``peers_are_local``: a peer of a policy that names no cluster means the local one only (Cilium's default)."""
+    """``peers_are_local``: a peer of a policy without a cluster means the local one only (Cilium's default)."""
 
     peers_are_local: bool = True
 
@@ -88,12 +88,12 @@ class DerivedTables(Parts[Derivation[Any, Any]]):
 
     @property
     def set_aside_count(self) -> int:
-        """How many keys and rows cannot be computed."""
+        """The number of keys and rows that cannot be computed."""
         return sum([len(part.set_aside()) for part in self._parts])
 
     @property
     def failure_count(self) -> int:
-        """How many tries have failed since the start."""
+        """The number of failed tries since the start."""
         return sum([part.failures for part in self._parts])
 
 
@@ -121,14 +121,14 @@ def _open_publisher(db: Database, cluster: str, cluster_id: int, options: Publis
     ids = options.max_connected_clusters
     if not 1 <= cluster_id <= ids:
         raise InvalidOptions(
-            f"max-connected-clusters: cluster.id is {cluster_id}; one that is published has 1 to {ids}"
+            f"max-connected-clusters: cluster.id is {cluster_id}; a published cluster needs one from 1 to {ids}"
         )
     if options.export != "services" and not can_decompress():
         raise MissingDependency("export: endpoint slices are compressed; install 'statedb[zstd]'")
     if options.users is not None and (options.etcd.tls is None or options.etcd.tls.cert_file is None):
         raise InvalidOptions(
-            "users: the etcd will ask for certificates, ours too; name etcd.tls.cert-file and key-file, "
-            f"of a certificate for admin-{cluster} or root"
+            "users: the etcd will require client certificates, also from us; set etcd.tls.cert-file and key-file "
+            f"to a certificate for admin-{cluster} or root"
         )
     return open_publisher(db, cluster, cluster_id, _dialer(options.etcd), options)
 
@@ -209,14 +209,14 @@ _WITH_CLAIMS = frozenset({"ipcache", "routes", "loadbalancer"})
 
 
 def open_conflicts(db: Database, cluster: str, consumers: Iterable[str]) -> Consumer | None:
-    """What keeps the table ``conflicts`` beside consumers of these names; None where none of them needs it."""
+    """The consumer that maintains the table ``conflicts`` beside these consumers; None if none of them needs it."""
     if _WITH_CLAIMS.isdisjoint(consumers):
         return None
     return DerivedTables(db, "conflicts", derive_conflicts(db, cluster))
 
 
 CONSUMER_KINDS: Mapping[str, ConsumerKind] = MappingProxyType({kind.name: kind for kind in _ALL_KINDS})
-"""By the name that stands under ``consumers:`` in a configuration."""
+"""The kinds by their names under ``consumers:`` in a configuration."""
 
 
 def flows(consumers: Iterable[Consumer], options: Mapping[str, Any]) -> dict[str, Flow]:

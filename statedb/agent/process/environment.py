@@ -1,4 +1,4 @@
-"""Variables of the environment in a configuration: ``${NAME}`` and ``${NAME:-default}`` in any value."""
+"""Environment variables in a configuration: ``${NAME}`` and ``${NAME:-default}`` in any value."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def expanded(value: Any, variables: Mapping[str, str], problems: Problems, path: str = "") -> Any:
-    """The value with each variable replaced, in lists and mappings too; names of fields are left alone.
+    """The value with each variable replaced, in lists and mappings too. Names of fields are left alone.
 
-    A value that is one variable and nothing else is a number if it looks like one. What a variable holds is never read
-    as YAML. One that is not set and has no default is a problem, and stays.
+    A value that consists of one variable becomes a number if it looks like one. The content of a variable is never
+    parsed as YAML. A variable that is not set and has no default is a problem, and is left in place.
     """
     if isinstance(value, dict):
         return {name: expanded(each, variables, problems, field_path(path, str(name))) for name, each in value.items()}

@@ -15,7 +15,7 @@ from .strict import Problems, to_struct
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True):
-    """How an agent can be reached. ``access`` is None where whoever can connect may do everything."""
+    """How an agent can be reached. ``access`` is None if everybody who can connect may do everything."""
 
     listen: Address
     tls: TlsOptions | None = None
@@ -38,7 +38,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 def parse_http(value: Any, base: Path, problems: Problems) -> Http | None:
-    """Check the section; relative paths are resolved against ``base``. None where there are problems."""
+    """Check the section. Relative paths are resolved against ``base``. None if there are problems."""
     before = len(problems)
     section = to_struct(_Section, value, "http", problems)
     if section is None:

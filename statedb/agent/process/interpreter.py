@@ -11,11 +11,12 @@ table of 40 000 endpoints takes 39 us of CPU with Python's default thresholds, 2
 collector (``python -m benchmarks kvstore-watch``)."""
 
 SWITCH_INTERVAL_S = 0.001
-"""For how long a thread that computes may keep the interpreter from others. An answer to a probe takes it some four
-times: beside two threads that encode dumps, `/livez` takes 28 ms with Python's 5 ms and 11 ms with this (medians)."""
+"""How long a busy thread may keep the interpreter lock. A probe needs the lock some four times: beside two threads that
+encode dumps, `/livez` takes 28 ms with Python's 5 ms and 11 ms with this (medians).
+"""
 
 
 def tune_interpreter() -> None:
-    """Apply them. Only a program may do so, never a library: they are global to the process."""
+    """Apply these settings. Only a program may do so, never a library: they are global to the process."""
     gc.set_threshold(*THRESHOLDS)
     sys.setswitchinterval(SWITCH_INTERVAL_S)

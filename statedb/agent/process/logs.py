@@ -1,4 +1,4 @@
-"""The log of an agent's process: one record a line, as text for people or as JSON for programs."""
+"""The log of an agent's process: one record per line, as text for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def log_to_stderr(level: str, form: LogFormat, before_line: Callable[[], None] =
 
 @contextmanager
 def shown_on_stderr(level: str) -> Generator[None]:
-    """While the block runs, the records of our own loggers, from this level on, go to standard error as text too."""
+    """During the block, also send the records of our own loggers, from this level on, to standard error as text."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(TextFormatter())
     loggers = [logging.getLogger(name) for name in ("statedb", "ingest")]
@@ -58,17 +58,17 @@ class TextFormatter(logging.Formatter):
     """``2026-01-02T03:04:05.678Z WARNING statedb.agent: message``, then the lines of a traceback, if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Control characters of the message become question marks, so that nobody can forge a line."""
+        """Control characters of the message become question marks, so that a message cannot forge a line."""
         line = f"{_time(record)} {record.levelname} {record.name}: {printable(record.getMessage())}"
         traceback = _traceback(self, record)
         return "\n".join([line, *map(printable, traceback.splitlines())])
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line with ``time``, ``level``, ``logger``, ``message``, and ``traceback`` if there is one."""
+    """One JSON object per line with ``time``, ``level``, ``logger``, ``message``, and ``traceback`` if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """JSON escapes control characters; whatever is no text is replaced."""
+        """JSON escapes control characters. Characters that cannot be encoded are replaced."""
         fields: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname.lower(),
@@ -91,5 +91,5 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without lone surrogates, which UTF-8 cannot encode."""
+    """The text without lone surrogates, which UTF-8 cannot encode."""
     return text.encode(errors="replace").decode()

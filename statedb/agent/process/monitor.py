@@ -1,4 +1,4 @@
-"""Looks at the health of an agent's consumers once a second, for readiness, and logs when one works again."""
+"""Checks the health of an agent's consumers once a second, for readiness, and logs when one works again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POLL_S = 1.0
 
 
 class Monitor(Periodic):
-    """A thread that observes until it is stopped. Failures are logged by the consumers themselves."""
+    """A thread that checks until it is stopped. Consumers log failures themselves."""
 
     def __init__(self, readiness: Readiness) -> None:
         """Not yet started."""

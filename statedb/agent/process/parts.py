@@ -36,7 +36,7 @@ P = TypeVar("P", bound=Part)
 
 
 class Parts(Generic[P]):
-    """The part of a `Consumer` that is the same whatever its parts are."""
+    """The implementation of a `Consumer` that consists of several parts."""
 
     def __init__(self, name: str, parts: Sequence[P]) -> None:
         """``parts`` are started and stopped together."""
@@ -45,10 +45,10 @@ class Parts(Generic[P]):
 
     @property
     def health(self) -> str:
-        """The health of the first part that does not work, else of the first that has something to tell."""
-        told = [part.health for part in self._parts]
-        failing = next((each for each in told if not each.startswith("OK")), "")
-        return failing or next((each for each in told if each != "OK"), "OK")
+        """The health of the first part that does not work, or of the first with a remark."""
+        lines = [part.health for part in self._parts]
+        failing = next((each for each in lines if not each.startswith("OK")), "")
+        return failing or next((each for each in lines if each != "OK"), "OK")
 
     @property
     def crash(self) -> BaseException | None:
@@ -61,11 +61,11 @@ class Parts(Generic[P]):
             part.start()
 
     def stop(self) -> None:
-        """Ask each part to end. What it wrote stays."""
+        """Ask each part to end. What it has written stays."""
         for part in self._parts:
             part.stop()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until all parts have ended, ``timeout`` seconds for each; False when one has not."""
+        """Wait until all parts have ended, ``timeout`` seconds for each. False if one has not."""
         ended = [part.join(timeout) for part in self._parts]
         return all(ended)

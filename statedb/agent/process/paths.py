@@ -1,4 +1,4 @@
-"""Paths in a configuration: relative ones begin at its directory, and ``~`` is the home of the user."""
+"""Paths in a configuration: relative ones are relative to its directory, and ``~`` is the user's home directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PATHS = ("directory", "kubeconfig")
 
 
 def resolved(path: str, base: Path) -> str:
-    """The path of a file, seen from the directory of the configuration."""
+    """The path of a file, resolved against the directory of the configuration."""
     return str(base / os.path.expanduser(path))
 
 

@@ -1,4 +1,4 @@
-"""The consumer ``publish``: tables of an agent that are written to an etcd, for other agents with ``ingest: etcd``."""
+"""The consumer ``publish``: writes tables of an agent to an etcd, for other agents with ``ingest: etcd``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .parts import Parts
 class PublishSettings(WriterOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """Which tables are published, the options of their writers, and the etcd to write to.
 
-    ``tables``: their names. Each has a writer, a heartbeat and a canary of its own. ``prefix``: where the tables stand
+    ``tables``: their names. Each has a writer, a heartbeat and a canary of its own. ``prefix``: the prefix of all keys
     in the etcd; it ends with a slash.
     """
 
@@ -42,18 +42,18 @@ class PublishedTables(Parts[TableToEtcd]):
 
     @property
     def queue_size(self) -> int:
-        """How many keys wait to be written."""
+        """The number of keys that wait to be written."""
         return sum([part.queue_size for part in self._parts])
 
     def stats(self) -> WriterStats:
-        """Counts of what the writers have done together."""
+        """The combined statistics of the writers."""
         return total([part.stats() for part in self._parts])
 
 
 def open_publish(
     db: Database, cluster: str, options: PublishSettings, connect: Callable[[], Connect]
 ) -> PublishedTables:
-    """The writers, not yet started. ``connect`` is asked for each of them. Raises InvalidOptions."""
+    """The writers, not yet started. ``connect`` is called once for each. Raises InvalidOptions."""
     if not options.prefix.endswith("/"):
         raise InvalidOptions(
             f"prefix: {options.prefix!r} must end with a slash, or it takes the keys of others as well"
@@ -71,6 +71,6 @@ def open_publish(
 
 
 def _owns(table: AnyTable, cluster: str) -> Callable[[Any], bool] | None:
-    """The rows of this cluster, where the table has those of several: each cluster is published by itself."""
+    """A test for rows of this cluster, if the table has several clusters: each cluster publishes its own rows."""
     key_of = table.key_of
     return (lambda row: key_of(row).cluster == cluster) if begins_with_cluster(table) else None

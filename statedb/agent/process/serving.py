@@ -1,4 +1,4 @@
-"""The HTTP servers of an agent: the one for everything, and one for probes where the configuration has it."""
+"""The HTTP servers of an agent: the main one, and one for probes if it is configured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .config import Config
 
 
 class Serving:
-    """Both servers, which listen from the moment it is made. Started and stopped together."""
+    """Both servers. They listen from creation on, and are started and stopped together."""
 
     def __init__(self, resources: Resources, streams: Streams, live: Live, config: Config, limits: Limits) -> None:
         """Raises StartError, after which nothing listens."""
@@ -62,17 +62,17 @@ class Serving:
 
     @property
     def counts(self) -> Counts:
-        """What has happened to connections of the server for everything."""
+        """Counts of connection events of the main server."""
         return self._server.counts
 
     def begin(self) -> None:
-        """Answer requests from now on."""
+        """Start to answer requests."""
         self._server.begin()
         if self._probes is not None:
             self._probes.begin()
 
     def end(self) -> None:
-        """Stop listening, and close all connections within about a second each. At most once."""
+        """Stop listening, and close all connections within about a second each. Call it at most once."""
         self._server.end()
         if self._probes is not None:
             self._probes.end()

@@ -19,8 +19,8 @@ class DelayedStart:
     """Calls ``start_consumers`` once: when the given clusters are synced, or after a timeout.
 
     A consumer that started earlier would remove the entries of a cluster that is read a moment later. The timeout
-    keeps an unreachable cluster from blocking the start (as ``clustermesh-sync-timeout`` of cilium/cilium does). It
-    waits on a thread of its own; without clusters it calls ``start_consumers`` at once.
+    prevents an unreachable cluster from blocking the start (as ``clustermesh-sync-timeout`` of cilium/cilium does). It
+    waits on a thread of its own. Without clusters it calls ``start_consumers`` at once.
     """
 
     def __init__(self, db: Database, start_consumers: Callable[[], None]) -> None:
@@ -41,12 +41,12 @@ class DelayedStart:
             self._start_consumers()
 
     def stop(self) -> None:
-        """Stop waiting; the consumers are not started any more."""
+        """Stop waiting. The consumers are then not started."""
         self._worker.stop()
         self._stopped.trip()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until the thread has ended; False when ``timeout`` seconds have passed before."""
+        """Wait until the thread has ended. False after ``timeout`` seconds."""
         return self._worker.join(timeout)
 
     def _run(self) -> None:

@@ -27,7 +27,7 @@ _WORDS = {
     "null": "nothing",
 }
 _SECONDS_MAX = 1_000_000_000
-"""The longest time, some 31 years. The system and etcd refuse times that are a little longer."""
+"""The longest time, about 31 years. The system and etcd refuse slightly longer ones."""
 _NAME = re.compile(r"[A-Za-z_][-\w.]{0,59}")
 
 
@@ -48,7 +48,7 @@ def field_path(path: str, name: str) -> str:
 def to_struct(kind: type[S], value: Any, path: str, problems: Problems) -> S | None:
     """Convert ``value`` to this struct, or add to ``problems`` and return None. Problems never repeat values."""
     if not isinstance(value, dict):
-        problems.add(path, f"must be a mapping of {', '.join(_names(kind))}, not {_word_of(value)}")
+        problems.add(path, f"must be a mapping of {', '.join(_names(kind))}, not {_type_word(value)}")
         return None
     before = len(problems)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
@@ -84,7 +84,7 @@ def _to_field(kind: Any, value: Any, path: str, problems: Problems) -> Any:
         return None
     for part in _parts(converted):
         if isinstance(part, str) and "\0" in part:
-            problems.add(path, "must not hold a NUL character; take it out")
+            problems.add(path, "must not contain a NUL character; remove it")
         elif isinstance(part, float) and not math.isfinite(part):
             problems.add(path, "must be a finite number; write one")
         elif isinstance(part, int | float) and path.endswith("-s") and part > _SECONDS_MAX:
@@ -93,7 +93,7 @@ def _to_field(kind: Any, value: Any, path: str, problems: Problems) -> Any:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """The value and, in a list or mapping, all that it holds."""
+    """The value and, for a list or mapping, everything in it."""
     yield value
     if isinstance(value, dict):
         value = (*value, *value.values())
@@ -153,7 +153,7 @@ def _remedy(want: str, got: str) -> str:
     return f"write {_WORDS.get(want, want)}"
 
 
-def _word_of(value: Any) -> str:
+def _type_word(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Warm start: an agent begins with the rows of a dump until its sources have been read."""
+"""Warm start: an agent serves the rows of a dump until its sources have been read."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from statedb.catalog import TABLES, SourceRow, Sources
 from ..errors import StartError
 
 ReadingDump: TypeAlias = Callable[[Iterable[bytes]], Iterable[bytes]]
-"""Gives the lines of a dump on, one after the other, as they are read."""
+"""Wraps the lines of a dump while they are read."""
 
 log = logging.getLogger("statedb.agent")
 
 
 def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTable], reading: ReadingDump = iter) -> int:
-    """Insert rows from a dump in one transaction and return their number. Raises StartError.
+    """Insert rows from a dump in one transaction. Returns their number. Raises StartError.
 
-    Only rows of ``tables`` and ``cluster`` are inserted: this agent has no source that could confirm or delete others.
-    What identified the place they are from goes with them, so that another one deletes nothing. Tables that this agent
-    does not have, such as those of consumers that it no longer runs, are skipped with a line in the log.
+    Only rows of ``tables`` and ``cluster`` are inserted, because this agent has no source that could confirm or delete
+    others. The origin of the rows is inserted too, so that another server deletes nothing. Tables that this agent does
+    not have, such as those of consumers that it no longer runs, are skipped with a line in the log.
     """
     known = tuple(dict.fromkeys((*TABLES, *db.tables)))
     try:
@@ -46,11 +46,11 @@ def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTabl
             f"warm start: {path}: {error}; write it anew with 'statedb dump -f', or start without"
         ) from None
     snapshot = whole.snapshot()
-    rows = {table: [row for key, row in snapshot[table].items() if _of(cluster, key)] for table in tables}
-    others = {key.cluster for table in rows for key in snapshot[table] if not _of(cluster, key)}
+    rows = {table: [row for key, row in snapshot[table].items() if _belongs_to(cluster, key)] for table in tables}
+    others = {key.cluster for table in rows for key in snapshot[table] if not _belongs_to(cluster, key)}
     if others and not any(rows.values()):
         raise StartError(
-            f"warm start: {path} holds rows of {', '.join(sorted(others))} and none of {cluster!r}; "
+            f"warm start: {path} has rows of {', '.join(sorted(others))} and none of {cluster!r}; "
             "correct cluster.name, or start without"
         )
     origins = [
@@ -64,11 +64,11 @@ def insert_dump(db: Database, path: Path, cluster: str, tables: Iterable[AnyTabl
 
 
 class _Skipped(msgspec.Struct, frozen=True):
-    """A row that nobody wants: its fields are passed over."""
+    """A row that is not needed: its fields are ignored."""
 
 
 def _placeholder(name: str) -> AnyTable:
-    """A table in whose place all rows become one, so that `load` can count them. Raises InvalidTable."""
+    """A table in which all rows become one, so that `load` can count them. Raises InvalidTable."""
 
     def fill(namespace: dict[str, Any]) -> None:
         namespace["primary"] = UniqueIndex[str, _Skipped](lambda _: "")
@@ -78,14 +78,14 @@ def _placeholder(name: str) -> AnyTable:
 
 
 def _others_in(header: bytes, known: Iterable[AnyTable]) -> list[str]:
-    """The names in the first line of a dump that are not those of known tables; none where it is no such line."""
+    """The unknown tables in the first line of a dump. Empty if it is not such a line."""
     try:
         named = [each["name"] for each in msgspec.json.decode(header)["tables"]]
     except (msgspec.DecodeError, LookupError, TypeError):
-        return []  # `load` says what is wrong with it
+        return []  # `load` raises the right error
     names = {table.name for table in known}
     return sorted({name for name in named if isinstance(name, str) and name not in names})
 
 
-def _of(cluster: str, key: Any) -> bool:
+def _belongs_to(cluster: str, key: Any) -> bool:
     return bool(getattr(key, "cluster", cluster) == cluster)

@@ -1,12 +1,12 @@
-"""Rows with typed fields for the resources of Kubernetes that most programs read, each with its table and indexes::
+"""Typed rows for the common resources of Kubernetes, each with a table and indexes::
 
     source = kubernetes.resources(db, kinds.Pods, kinds.Deployments)
     for pod in db.snapshot()[kinds.Pods.by_node]["node-1"]:
         print(pod.key.name, pod.status.phase, pod.status.holds("Ready"))
 
-A row has the fields of an `ObjectHead` and below them the fields of the Kubernetes API in Python's spelling:
-``spec.nodeName`` is ``spec.node_name``. Every table has by_namespace, by_label and by_owner. Mappings in rows are for
-reading only. What rows leave out is in an `Object`, which any resource can have.
+A row has the fields of `ObjectHead`, then those of the Kubernetes API in Python spelling: ``spec.nodeName`` is
+``spec.node_name``. Every table has the indexes by_namespace, by_label and by_owner. Do not change the mappings in rows.
+Rows do not have all fields of the API; an `Object` has them, for any resource.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ from .workloads import (
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A resource with a table. The table has the plural as its name; ``short`` is its short name, if it has one."""
+    """A resource and its table. The table is named by the plural; ``short`` is the short name of kubectl, or empty."""
 
     table: type[Table[Any, Any]]  # Any: of every kind
     version: str
@@ -73,16 +73,16 @@ class Kind(msgspec.Struct, frozen=True):
 
     @property
     def resource(self) -> str:
-        """The resource as kubectl names it, with its version: ``pods.v1``, ``deployments.v1.apps``."""
+        """The name of the resource with its version, as kubectl writes it: ``pods.v1``, ``deployments.v1.apps``."""
         return ".".join(filter(None, (self.table.name, self.version, self.group)))
 
     def table_named(self, name: str) -> type[Table[Any, Any]]:
-        """The table under this name; the same class for the same name. Raises InvalidTable."""
+        """The table with this name. The same name always gives the same class. Raises InvalidTable."""
         return self.table if name == self.table.name else _named(self, name)
 
     @property
     def names(self) -> frozenset[str]:
-        """All names of the resource, in lower case."""
+        """All names by which kubectl knows the resource, in lower case."""
         plural = self.table.name
         short = {plural, self.table.row_type.__name__.lower(), self.short} - {""}
         endings = ("", f".{self.group}", f".{self.version}.{self.group}") if self.group else ("", f".{self.version}")
@@ -125,7 +125,7 @@ _BY_ROW = {kind.table.row_type: kind for kind in KINDS}
 
 
 def kind_named(resource: str) -> Kind | None:
-    """The kind of a resource, named as for kubectl; None if it is not among `KINDS`.
+    """The kind with this resource name, in any form that kubectl accepts; None if it is not in `KINDS`.
 
     >>> kind_named("deploy.apps").table.name, kind_named("widgets")
     ('deployments', None)
@@ -139,7 +139,7 @@ def known() -> str:
 
 
 def kind_of(table: type[Table[Any, Any]]) -> Kind | None:
-    """The kind whose rows a table holds, also under another name (`Table.named`); None if it is not among `KINDS`."""
+    """The kind whose rows a table has, also for a renamed table (`Table.named`); None if it is not in `KINDS`."""
     return _BY_ROW.get(table.row_type)
 
 

@@ -1,4 +1,4 @@
-"""Nodes, namespaces, leases, events and the definitions of custom resources."""
+"""Nodes, namespaces, leases, events and definitions of custom resources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .parts import Conditioned, Int, Part, Quantity, Reference, Texts, spelled
 
 
 class Taint(Part, frozen=True, gc=False):
-    """What keeps pods away."""
+    """A taint of a node. It keeps pods away that do not tolerate it."""
 
     key: str = ""
     value: str = ""
@@ -19,7 +19,7 @@ class Taint(Part, frozen=True, gc=False):
 
 
 class NodeSpec(Part, frozen=True, gc=False):
-    """What a node shall be."""
+    """The desired state of a node."""
 
     provider_id: str = ""
     pod_cidr: str = ""
@@ -36,7 +36,7 @@ class NodeAddress(Part, frozen=True, gc=False):
 
 
 class NodeInfo(Part, frozen=True, gc=False):
-    """What runs on a node."""
+    """The versions and ids of a node's machine, operating system and kubelet."""
 
     architecture: str = ""
     operating_system: str = ""
@@ -50,7 +50,7 @@ class NodeInfo(Part, frozen=True, gc=False):
 
 
 class NodeStatus(Conditioned, frozen=True, gc=False):
-    """What a node is."""
+    """The observed state of a node."""
 
     addresses: tuple[NodeAddress, ...] = ()
     capacity: Mapping[str, Quantity] = {}
@@ -72,19 +72,19 @@ class Nodes(Table[ObjectKey, Node], name="nodes"):
 
 
 class NamespaceSpec(Part, frozen=True, gc=False):
-    """What holds a namespace while it ends."""
+    """The finalizers that must be removed before the namespace is deleted."""
 
     finalizers: Texts = ()
 
 
 class NamespaceStatus(Conditioned, frozen=True, gc=False):
-    """``phase`` is Active or Terminating."""
+    """The observed state of a namespace. ``phase`` is Active or Terminating."""
 
     phase: str = ""
 
 
 class Namespace(ObjectHead, frozen=True, gc=False):
-    """A namespace. Its key has an empty ``namespace``, as that of every object of the whole cluster."""
+    """A namespace. The ``namespace`` of its key is empty, as for every cluster-scoped object."""
 
     spec: NamespaceSpec = NamespaceSpec()
     status: NamespaceStatus = NamespaceStatus()
@@ -97,7 +97,7 @@ class Namespaces(Table[ObjectKey, Namespace], name="namespaces"):
 
 
 class LeaseSpec(Part, frozen=True, gc=False):
-    """Who holds a lease, and since when."""
+    """The holder of a lease and its times."""
 
     holder_identity: str = ""
     lease_duration_seconds: Int | None = None
@@ -119,21 +119,23 @@ class Leases(Table[ObjectKey, Lease], name="leases"):
 
 
 class EventSource(Part, frozen=True, gc=False):
-    """Who reported an event, in its older form."""
+    """The program that reported an event, in the older form of events."""
 
     component: str = ""
     host: str = ""
 
 
 class EventSeries(Part, frozen=True, gc=False):
-    """How often an event came again."""
+    """How often an event was repeated."""
 
     count: Int = 0
     last_observed_time: str = ""
 
 
 class Event(ObjectHead, frozen=True, gc=False, rename=spelled):
-    """An event (of the core group). Programs fill either ``count`` and the first two times, or the last fields."""
+    """An event of the core group. A program sets either ``count`` and the first two times, or the fields from
+    ``event_time`` on.
+    """
 
     type: str = ""
     reason: str = ""
@@ -151,7 +153,7 @@ class Event(ObjectHead, frozen=True, gc=False, rename=spelled):
 
 
 class Events(Table[ObjectKey, Event], name="events"):
-    """Events; ``by_object`` has the keys (kind, namespace, name) of what they are about."""
+    """Events. The keys of ``by_object`` are (kind, namespace, name) of the object that an event is about."""
 
     primary, by_namespace, by_label, by_owner = standard(Event)
     by_object = Index[tuple[str, str, str], Event](
@@ -160,7 +162,7 @@ class Events(Table[ObjectKey, Event], name="events"):
 
 
 class CustomResourceNames(Part, frozen=True, gc=False):
-    """How a resource is called."""
+    """The names of a custom resource."""
 
     plural: str = ""
     singular: str = ""
@@ -171,7 +173,7 @@ class CustomResourceNames(Part, frozen=True, gc=False):
 
 
 class CustomResourceVersion(Part, frozen=True, gc=False):
-    """A version of a resource, without its schema."""
+    """A version of a custom resource, without its schema."""
 
     name: str = ""
     served: bool = False
@@ -180,7 +182,7 @@ class CustomResourceVersion(Part, frozen=True, gc=False):
 
 
 class CustomResourceDefinitionSpec(Part, frozen=True, gc=False):
-    """What a definition defines."""
+    """The desired state of a definition."""
 
     group: str = ""
     scope: str = ""
@@ -189,7 +191,7 @@ class CustomResourceDefinitionSpec(Part, frozen=True, gc=False):
 
 
 class CustomResourceDefinitionStatus(Conditioned, frozen=True, gc=False):
-    """What a definition has reached."""
+    """The observed state of a definition."""
 
     accepted_names: CustomResourceNames = CustomResourceNames()
     stored_versions: Texts = ()

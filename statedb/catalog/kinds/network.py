@@ -22,7 +22,7 @@ class ServicePort(Part, frozen=True, gc=False):
 
 
 class ServiceSpec(Part, frozen=True, gc=False):
-    """What a service shall be."""
+    """The desired state of a service."""
 
     type: str = ""
     selector: Map = field(default_factory=dict)
@@ -42,20 +42,20 @@ class ServiceSpec(Part, frozen=True, gc=False):
 
 
 class LoadBalancerIngress(Part, frozen=True, gc=False):
-    """An address at which a load balancer is reached."""
+    """An address of a load balancer."""
 
     ip: str = ""
     hostname: str = ""
 
 
 class LoadBalancerStatus(Part, frozen=True, gc=False):
-    """Where a load balancer is reached."""
+    """The addresses of a load balancer."""
 
     ingress: tuple[LoadBalancerIngress, ...] = ()
 
 
 class ServiceStatus(Conditioned, frozen=True, gc=False):
-    """What a service is."""
+    """The observed state of a service."""
 
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
@@ -74,7 +74,7 @@ class Services(Table[ObjectKey, Service], name="services"):
 
 
 class EndpointConditions(Part, frozen=True, gc=False):
-    """None is not known, which counts as ready and serving, and as not terminating."""
+    """The conditions of an endpoint. None is unknown, which counts as ready, as serving and as not terminating."""
 
     ready: bool | None = None
     serving: bool | None = None
@@ -93,7 +93,7 @@ class Endpoint(Part, frozen=True, gc=False):
 
 
 class EndpointPort(Part, frozen=True, gc=False):
-    """A port of all endpoints of a slice; None means all ports."""
+    """A port of all endpoints of a slice. ``port`` None means all ports."""
 
     name: str = ""
     protocol: str = ""
@@ -102,7 +102,7 @@ class EndpointPort(Part, frozen=True, gc=False):
 
 
 class EndpointSlice(ObjectHead, frozen=True, gc=False, rename=spelled):
-    """A slice of the endpoints of a service."""
+    """A part of the endpoints of a service."""
 
     address_type: str = ""
     endpoints: tuple[Endpoint, ...] = ()
@@ -110,12 +110,12 @@ class EndpointSlice(ObjectHead, frozen=True, gc=False, rename=spelled):
 
     @property
     def service(self) -> str:
-        """The name of its service, in the namespace of the slice; empty where it has none."""
+        """The name of the service, in the namespace of the slice; empty if the slice has none."""
         return self.label("kubernetes.io/service-name")
 
 
 class EndpointSlices(Table[ObjectKey, EndpointSlice], name="endpointslices"):
-    """Endpoint slices; ``by_service`` has the keys (namespace, service)."""
+    """Endpoint slices. The keys of ``by_service`` are (namespace, service)."""
 
     primary, by_namespace, by_label, by_owner = standard(EndpointSlice)
     by_service = Index[tuple[str, str], EndpointSlice](
@@ -124,28 +124,28 @@ class EndpointSlices(Table[ObjectKey, EndpointSlice], name="endpointslices"):
 
 
 class ServiceBackendPort(Part, frozen=True, gc=False):
-    """A port by its name or its number."""
+    """A port of a service, by name or number."""
 
     name: str = ""
     number: Int = 0
 
 
 class IngressServiceBackend(Part, frozen=True, gc=False):
-    """A service that gets requests."""
+    """A service that receives the requests of an ingress."""
 
     name: str = ""
     port: ServiceBackendPort = ServiceBackendPort()
 
 
 class IngressBackend(Part, frozen=True, gc=False):
-    """Where requests go; ``resource`` is set where it is not a service."""
+    """The destination of requests. ``resource`` is set if it is not a service."""
 
     service: IngressServiceBackend | None = None
     resource: Reference | None = None
 
 
 class IngressPath(Part, frozen=True, gc=False):
-    """Requests by their path."""
+    """The destination of the requests with a path."""
 
     path: str = ""
     path_type: str = ""
@@ -159,21 +159,21 @@ class HttpRule(Part, frozen=True, gc=False):
 
 
 class IngressRule(Part, frozen=True, gc=False):
-    """Requests by their host."""
+    """The paths of the requests to a host."""
 
     host: str = ""
     http: HttpRule = HttpRule()
 
 
 class IngressTls(Part, frozen=True, gc=False):
-    """The certificate of some hosts."""
+    """The hosts that a certificate is for."""
 
     hosts: Texts = ()
     secret_name: str = ""
 
 
 class IngressSpec(Part, frozen=True, gc=False):
-    """What an ingress shall do."""
+    """The desired state of an ingress."""
 
     ingress_class_name: str = ""
     default_backend: IngressBackend | None = None
@@ -182,7 +182,7 @@ class IngressSpec(Part, frozen=True, gc=False):
 
 
 class IngressStatus(Part, frozen=True, gc=False):
-    """Where an ingress is reached."""
+    """The observed state of an ingress."""
 
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
@@ -201,14 +201,14 @@ class Ingresses(Table[ObjectKey, Ingress], name="ingresses"):
 
 
 class IPBlock(Part, frozen=True, gc=False):
-    """A network, without some of its parts."""
+    """A network, except some of its subnets."""
 
     cidr: str = ""
     except_: Texts = ()
 
 
 class PolicyPeer(Part, frozen=True, gc=False):
-    """Whom a rule allows: pods, perhaps of other namespaces, or addresses."""
+    """The peers that a rule allows: pods, optionally of other namespaces, or addresses."""
 
     pod_selector: LabelSelector | None = None
     namespace_selector: LabelSelector | None = None
@@ -216,7 +216,7 @@ class PolicyPeer(Part, frozen=True, gc=False):
 
 
 class PolicyPort(Part, frozen=True, gc=False):
-    """A port, or with ``end_port`` a range of ports, that a rule allows; None means all ports."""
+    """A port that a rule allows; a range up to ``end_port`` if that is set. ``port`` None means all ports."""
 
     protocol: str = ""
     port: IntOrString | None = None
@@ -224,21 +224,21 @@ class PolicyPort(Part, frozen=True, gc=False):
 
 
 class IngressPolicyRule(Part, frozen=True, gc=False):
-    """What may come in. An empty list allows all."""
+    """Allowed incoming connections. An empty field allows all."""
 
     from_: tuple[PolicyPeer, ...] = ()
     ports: tuple[PolicyPort, ...] = ()
 
 
 class EgressPolicyRule(Part, frozen=True, gc=False):
-    """What may go out. An empty list allows all."""
+    """Allowed outgoing connections. An empty field allows all."""
 
     to: tuple[PolicyPeer, ...] = ()
     ports: tuple[PolicyPort, ...] = ()
 
 
 class NetworkPolicySpec(Part, frozen=True, gc=False):
-    """What a network policy allows."""
+    """The desired state of a network policy."""
 
     pod_selector: LabelSelector = LabelSelector()
     policy_types: Texts = ()

@@ -1,8 +1,8 @@
-"""What the fields of several kinds are made of: names as Kubernetes spells them, conditions, selectors, references.
+"""Parts that several kinds use: field names as in Kubernetes, conditions, selectors, references.
 
-A field here is the field of the Kubernetes API in Python's spelling: ``spec.nodeName`` is ``spec.node_name``, a name
-that is a keyword ends with ``_``. Rows hold the fields that programs read; all others are passed over. Absent fields,
-and those that are null, are empty or zero, or None where that is something else than zero.
+The fields are those of the Kubernetes API in Python spelling: ``spec.nodeName`` is ``spec.node_name``, and a name that
+is a keyword gets a trailing ``_``. Only fields that programs commonly read are decoded; the others are ignored. An
+absent or null field is empty or zero, or None if None means something other than zero.
 https://kubernetes.io/docs/reference/kubernetes-api
 """
 
@@ -15,14 +15,14 @@ import msgspec
 from msgspec import Meta
 
 Int: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""An int64, the largest number of the API."""
+"""An int64, the largest integer type of the API."""
 IntOrString: TypeAlias = Int | str
-"""A number, or a name or a percentage: ``targetPort: 80``, ``targetPort: http``, ``maxUnavailable: 25%``."""
+"""A number, a name or a percentage: ``targetPort: 80``, ``targetPort: http``, ``maxUnavailable: 25%``."""
 Quantity: TypeAlias = str
-"""An amount as Kubernetes writes it: ``100m``, ``64Mi``. `quantity` makes a number of it."""
+"""A quantity as Kubernetes writes it: ``100m``, ``64Mi``. `quantity` converts it to a number."""
 Texts: TypeAlias = tuple[str, ...]
 Map: TypeAlias = Mapping[str, str]
-"""Texts by name. It is for reading only."""
+"""A mapping of strings. Do not change it."""
 
 _CAPITALS = {
     "ip": "IP",
@@ -33,7 +33,7 @@ _CAPITALS = {
     "uuid": "UUID",
     "uid": "UID",
 }
-"""Words that Kubernetes writes in capitals, except at the beginning of a name."""
+"""Words that Kubernetes writes in capitals, except at the start of a name."""
 
 
 def spelled(name: str) -> str:
@@ -47,11 +47,11 @@ def spelled(name: str) -> str:
 
 
 class Part(msgspec.Struct, frozen=True, gc=False, rename=spelled):
-    """A part of an object. Its fields are spelled in JSON as Kubernetes spells them."""
+    """A part of an object. In JSON its fields have the names of the Kubernetes API."""
 
 
 class Condition(Part, frozen=True, gc=False):
-    """One condition. ``status`` is ``True``, ``False`` or ``Unknown``."""
+    """A condition. ``status`` is ``True``, ``False`` or ``Unknown``."""
 
     type: str = ""
     status: str = ""
@@ -66,11 +66,11 @@ class Conditioned(Part, frozen=True, gc=False):
     conditions: tuple[Condition, ...] = ()
 
     def condition(self, kind: str) -> Condition | None:
-        """The condition of this type; None where there is none."""
+        """The condition of this type, or None."""
         return next((each for each in self.conditions if each.type == kind), None)
 
     def holds(self, kind: str) -> bool:
-        """Whether the condition of this type is there and ``True``: ``pod.status.holds("Ready")``."""
+        """Whether the condition of this type exists and is ``True``: ``pod.status.holds("Ready")``."""
         found = self.condition(kind)
         return found is not None and found.status == "True"
 
@@ -84,13 +84,13 @@ class Requirement(Part, frozen=True, gc=False):
 
 
 class LabelSelector(Part, frozen=True, gc=False):
-    """Which labels an object must have. An empty one selects all objects."""
+    """The labels that an object must have. An empty selector selects all objects."""
 
     match_labels: Map = {}
     match_expressions: tuple[Requirement, ...] = ()
 
     def selects(self, labels: tuple[tuple[str, str], ...] | Map) -> bool:
-        """Whether an object with these labels is selected; ``row.labels`` can be given as they are."""
+        """Whether an object with these labels is selected. ``row.labels`` can be passed directly."""
         held = dict(labels)
         return all(held.get(name) == value for name, value in self.match_labels.items()) and all(
             _meets(held, each) for each in self.match_expressions
@@ -108,12 +108,12 @@ def _meets(labels: dict[str, str], requirement: Requirement) -> bool:
             return value is not None
         case "DoesNotExist":
             return value is None
-        case _:  # what this version does not know selects nothing
+        case _:  # an unknown operator selects nothing
             return False
 
 
 class Reference(Part, frozen=True, gc=False):
-    """Another object. Fields that a kind of reference does not have are empty."""
+    """A reference to another object. Fields that a kind of reference does not use are empty."""
 
     api_version: str = ""
     kind: str = ""
@@ -123,7 +123,7 @@ class Reference(Part, frozen=True, gc=False):
 
 
 class TemplateMetadata(Part, frozen=True, gc=False):
-    """Labels and annotations of objects to be made."""
+    """The labels and annotations of objects that are created from a template."""
 
     labels: Map = {}
     annotations: Map = {}

@@ -1,4 +1,4 @@
-"""Pods, and the templates that pods are made of."""
+"""Pods and pod templates."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class ContainerPort(Part, frozen=True, gc=False):
 
 
 class EnvVar(Part, frozen=True, gc=False):
-    """An environment variable. ``value`` is empty where it comes from elsewhere."""
+    """An environment variable. ``value`` is empty if it comes from another object."""
 
     name: str = ""
     value: str = ""
 
 
 class Resources(Part, frozen=True, gc=False):
-    """What is asked for and what is allowed: ``{"cpu": "100m"}``."""
+    """The requested amounts and the limits: ``{"cpu": "100m"}``."""
 
     requests: Mapping[str, Quantity] = field(default_factory=dict)
     limits: Mapping[str, Quantity] = field(default_factory=dict)
 
 
 class VolumeMount(Part, frozen=True, gc=False):
-    """Where a container sees a volume."""
+    """Where a volume is mounted in a container."""
 
     name: str = ""
     mount_path: str = ""
@@ -45,7 +45,7 @@ class VolumeMount(Part, frozen=True, gc=False):
 
 
 class HttpGet(Part, frozen=True, gc=False):
-    """A probe by a request."""
+    """A probe by an HTTP request."""
 
     path: str = ""
     port: IntOrString = 0
@@ -53,7 +53,7 @@ class HttpGet(Part, frozen=True, gc=False):
 
 
 class Probe(Part, frozen=True, gc=False):
-    """How a container is probed."""
+    """A probe of a container."""
 
     http_get: HttpGet | None = None
     period_seconds: Int = 0
@@ -77,33 +77,33 @@ class Container(Part, frozen=True, gc=False):
 
 
 class ByName(Part, frozen=True, gc=False):
-    """An object by its name."""
+    """A reference to an object by its name."""
 
     name: str = ""
 
 
 class SecretVolume(Part, frozen=True, gc=False):
-    """A Secret as files."""
+    """A Secret, mounted as files."""
 
     secret_name: str = ""
 
 
 class ClaimVolume(Part, frozen=True, gc=False):
-    """A PersistentVolumeClaim as a volume."""
+    """A PersistentVolumeClaim, mounted as a volume."""
 
     claim_name: str = ""
     read_only: bool = False
 
 
 class HostPath(Part, frozen=True, gc=False):
-    """A path of the node."""
+    """A path on the node."""
 
     path: str = ""
     type: str = ""
 
 
 class Volume(Part, frozen=True, gc=False):
-    """A volume of a pod; None where it is of another type."""
+    """A volume of a pod. The fields after ``name`` are None for a volume of another type."""
 
     name: str = ""
     config_map: ByName | None = None
@@ -113,7 +113,7 @@ class Volume(Part, frozen=True, gc=False):
 
 
 class Toleration(Part, frozen=True, gc=False):
-    """A taint that the pod tolerates."""
+    """A toleration of taints."""
 
     key: str = ""
     operator: str = ""
@@ -123,7 +123,7 @@ class Toleration(Part, frozen=True, gc=False):
 
 
 class PodSpec(Part, frozen=True, gc=False):
-    """What a pod shall be."""
+    """The desired state of a pod."""
 
     node_name: str = ""
     node_selector: Map = field(default_factory=dict)
@@ -150,14 +150,14 @@ class PodIP(Part, frozen=True, gc=False):
 
 
 class Waiting(Part, frozen=True, gc=False):
-    """Why a container does not run yet."""
+    """Why a container is not running yet."""
 
     reason: str = ""
     message: str = ""
 
 
 class Running(Part, frozen=True, gc=False):
-    """Since when a container runs."""
+    """When a container started."""
 
     started_at: str = ""
 
@@ -174,7 +174,7 @@ class Terminated(Part, frozen=True, gc=False):
 
 
 class ContainerState(Part, frozen=True, gc=False):
-    """One of three states; all are None where none is known."""
+    """The state of a container. At most one field is set; none is set if the state is unknown."""
 
     waiting: Waiting | None = None
     running: Running | None = None
@@ -182,7 +182,7 @@ class ContainerState(Part, frozen=True, gc=False):
 
 
 class ContainerStatus(Part, frozen=True, gc=False):
-    """How a container is."""
+    """The observed state of a container."""
 
     name: str = ""
     image: str = ""
@@ -196,7 +196,7 @@ class ContainerStatus(Part, frozen=True, gc=False):
 
 
 class PodStatus(Conditioned, frozen=True, gc=False):
-    """What a pod is."""
+    """The observed state of a pod."""
 
     phase: str = ""
     reason: str = ""
@@ -212,7 +212,7 @@ class PodStatus(Conditioned, frozen=True, gc=False):
 
 
 class PodTemplate(Part, frozen=True, gc=False):
-    """What pods are made of."""
+    """A template for pods."""
 
     metadata: TemplateMetadata = TemplateMetadata()
     spec: PodSpec = PodSpec()
@@ -226,7 +226,7 @@ class Pod(ObjectHead, frozen=True, gc=False):
 
 
 class Pods(Table[ObjectKey, Pod], name="pods"):
-    """Pods; ``by_node`` has those that are bound to a node."""
+    """Pods. ``by_node`` has the pods that are bound to a node."""
 
     primary, by_namespace, by_label, by_owner = standard(Pod)
     by_node = Index[str, Pod](lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())

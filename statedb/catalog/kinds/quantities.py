@@ -1,4 +1,4 @@
-"""Amounts as Kubernetes writes them. Pure."""
+"""Quantities as Kubernetes writes them. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SUFFIXES = {
 
 
 def quantity(text: str) -> Decimal:
-    """The number that a quantity stands for, exactly.
+    """The exact value of a quantity.
 
     >>> quantity("100m"), quantity("64Mi"), quantity("1e3")
     (Decimal('0.100'), Decimal('67108864'), Decimal('1E+3'))

@@ -12,7 +12,7 @@ from .pods import ByName
 
 
 class ConfigMap(ObjectHead, frozen=True, gc=False, rename=spelled):
-    """A config map. ``binary_data`` is base64."""
+    """A config map. The values of ``binary_data`` are base64."""
 
     data: Map = field(default_factory=dict)
     binary_data: Map = field(default_factory=dict)
@@ -26,7 +26,7 @@ class ConfigMaps(Table[ObjectKey, ConfigMap], name="configmaps"):
 
 
 class Secret(ObjectHead, frozen=True, gc=False):
-    """A secret. ``data`` is base64."""
+    """A secret. The values of ``data`` are base64."""
 
     type: str = ""
     data: Map = field(default_factory=dict)

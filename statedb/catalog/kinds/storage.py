@@ -1,4 +1,4 @@
-"""Persistent volumes and the claims on them."""
+"""Persistent volumes and persistent volume claims."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .pods import Resources
 
 
 class PersistentVolumeClaimSpec(Part, frozen=True, gc=False):
-    """What a claim asks for. ``storage_class_name`` None means the default class, and empty means none."""
+    """The desired state of a claim. ``storage_class_name`` None means the default class; empty means no class."""
 
     access_modes: Texts = ()
     resources: Resources = Resources()
@@ -22,7 +22,7 @@ class PersistentVolumeClaimSpec(Part, frozen=True, gc=False):
 
 
 class PersistentVolumeClaimStatus(Conditioned, frozen=True, gc=False):
-    """What a claim has."""
+    """The observed state of a claim."""
 
     phase: str = ""
     access_modes: Texts = ()
@@ -30,21 +30,21 @@ class PersistentVolumeClaimStatus(Conditioned, frozen=True, gc=False):
 
 
 class ClaimTemplate(Part, frozen=True, gc=False):
-    """What claims are made of."""
+    """A template for claims."""
 
     metadata: TemplateMetadata = TemplateMetadata()
     spec: PersistentVolumeClaimSpec = PersistentVolumeClaimSpec()
 
 
 class PersistentVolumeClaim(ObjectHead, frozen=True, gc=False):
-    """A claim on a volume."""
+    """A claim of a volume."""
 
     spec: PersistentVolumeClaimSpec = PersistentVolumeClaimSpec()
     status: PersistentVolumeClaimStatus = PersistentVolumeClaimStatus()
 
 
 class PersistentVolumeClaims(Table[ObjectKey, PersistentVolumeClaim], name="persistentvolumeclaims"):
-    """Claims on volumes."""
+    """Claims of volumes."""
 
     primary, by_namespace, by_label, by_owner = standard(PersistentVolumeClaim)
 
@@ -57,7 +57,7 @@ class CsiVolume(Part, frozen=True, gc=False):
 
 
 class PersistentVolumeSpec(Part, frozen=True, gc=False):
-    """What a volume is made of; ``csi`` is None where it is of another type."""
+    """The desired state of a volume. ``csi`` is None for a volume of another type."""
 
     capacity: Mapping[str, Quantity] = {}
     access_modes: Texts = ()
@@ -69,7 +69,7 @@ class PersistentVolumeSpec(Part, frozen=True, gc=False):
 
 
 class PersistentVolumeStatus(Part, frozen=True, gc=False):
-    """What a volume is."""
+    """The observed state of a volume."""
 
     phase: str = ""
     reason: str = ""

@@ -1,4 +1,6 @@
-"""What makes pods: deployments, replica sets, stateful sets, daemon sets, jobs, cron jobs; and what scales them."""
+"""Workloads, which create pods: deployments, replica sets, stateful sets, daemon sets, jobs, cron jobs; and
+autoscalers.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,21 @@ from .storage import ClaimTemplate
 
 
 class RollingUpdate(Part, frozen=True, gc=False):
-    """How many pods are replaced at a time."""
+    """How many pods are replaced at once."""
 
     max_unavailable: IntOrString | None = None
     max_surge: IntOrString | None = None
 
 
 class Strategy(Part, frozen=True, gc=False):
-    """How pods are replaced by newer ones."""
+    """How pods are replaced by new ones."""
 
     type: str = ""
     rolling_update: RollingUpdate | None = None
 
 
 class DeploymentSpec(Part, frozen=True, gc=False):
-    """What a deployment shall be."""
+    """The desired state of a deployment."""
 
     replicas: Int | None = None
     selector: LabelSelector = LabelSelector()
@@ -38,7 +40,7 @@ class DeploymentSpec(Part, frozen=True, gc=False):
 
 
 class DeploymentStatus(Conditioned, frozen=True, gc=False):
-    """What a deployment is."""
+    """The observed state of a deployment."""
 
     observed_generation: Int = 0
     replicas: Int = 0
@@ -62,7 +64,7 @@ class Deployments(Table[ObjectKey, Deployment], name="deployments"):
 
 
 class ReplicaSetSpec(Part, frozen=True, gc=False):
-    """What a replica set shall be."""
+    """The desired state of a replica set."""
 
     replicas: Int | None = None
     selector: LabelSelector = LabelSelector()
@@ -71,7 +73,7 @@ class ReplicaSetSpec(Part, frozen=True, gc=False):
 
 
 class ReplicaSetStatus(Conditioned, frozen=True, gc=False):
-    """What a replica set is."""
+    """The observed state of a replica set."""
 
     observed_generation: Int = 0
     replicas: Int = 0
@@ -101,14 +103,14 @@ class OrdinalUpdate(Part, frozen=True, gc=False):
 
 
 class OrdinalStrategy(Part, frozen=True, gc=False):
-    """How the pods of a stateful set are replaced by newer ones."""
+    """How the pods of a stateful set are replaced by new ones."""
 
     type: str = ""
     rolling_update: OrdinalUpdate | None = None
 
 
 class StatefulSetSpec(Part, frozen=True, gc=False):
-    """What a stateful set shall be."""
+    """The desired state of a stateful set."""
 
     replicas: Int | None = None
     service_name: str = ""
@@ -121,7 +123,7 @@ class StatefulSetSpec(Part, frozen=True, gc=False):
 
 
 class StatefulSetStatus(Conditioned, frozen=True, gc=False):
-    """What a stateful set is."""
+    """The observed state of a stateful set."""
 
     observed_generation: Int = 0
     replicas: Int = 0
@@ -147,7 +149,7 @@ class StatefulSets(Table[ObjectKey, StatefulSet], name="statefulsets"):
 
 
 class DaemonSetSpec(Part, frozen=True, gc=False):
-    """What a daemon set shall be."""
+    """The desired state of a daemon set."""
 
     selector: LabelSelector = LabelSelector()
     template: PodTemplate = PodTemplate()
@@ -156,7 +158,7 @@ class DaemonSetSpec(Part, frozen=True, gc=False):
 
 
 class DaemonSetStatus(Conditioned, frozen=True, gc=False):
-    """What a daemon set is."""
+    """The observed state of a daemon set."""
 
     observed_generation: Int = 0
     current_number_scheduled: Int = 0
@@ -182,7 +184,7 @@ class DaemonSets(Table[ObjectKey, DaemonSet], name="daemonsets"):
 
 
 class JobSpec(Part, frozen=True, gc=False):
-    """What a job shall be."""
+    """The desired state of a job."""
 
     parallelism: Int | None = None
     completions: Int | None = None
@@ -196,7 +198,7 @@ class JobSpec(Part, frozen=True, gc=False):
 
 
 class JobStatus(Conditioned, frozen=True, gc=False):
-    """What a job is."""
+    """The observed state of a job."""
 
     start_time: str = ""
     completion_time: str = ""
@@ -221,14 +223,14 @@ class Jobs(Table[ObjectKey, Job], name="jobs"):
 
 
 class JobTemplate(Part, frozen=True, gc=False):
-    """What jobs are made of."""
+    """A template for jobs."""
 
     metadata: TemplateMetadata = TemplateMetadata()
     spec: JobSpec = JobSpec()
 
 
 class CronJobSpec(Part, frozen=True, gc=False):
-    """What a cron job shall be."""
+    """The desired state of a cron job."""
 
     schedule: str = ""
     time_zone: str = ""
@@ -241,7 +243,7 @@ class CronJobSpec(Part, frozen=True, gc=False):
 
 
 class CronJobStatus(Part, frozen=True, gc=False):
-    """What a cron job is."""
+    """The observed state of a cron job."""
 
     active: tuple[Reference, ...] = ()
     last_schedule_time: str = ""
@@ -262,7 +264,7 @@ class CronJobs(Table[ObjectKey, CronJob], name="cronjobs"):
 
 
 class HorizontalPodAutoscalerSpec(Part, frozen=True, gc=False):
-    """What an autoscaler shall do."""
+    """The desired state of an autoscaler."""
 
     scale_target_ref: Reference = Reference()
     min_replicas: Int | None = None
@@ -270,7 +272,7 @@ class HorizontalPodAutoscalerSpec(Part, frozen=True, gc=False):
 
 
 class HorizontalPodAutoscalerStatus(Conditioned, frozen=True, gc=False):
-    """What an autoscaler does."""
+    """The observed state of an autoscaler."""
 
     observed_generation: Int | None = None
     current_replicas: Int = 0

@@ -1,6 +1,6 @@
-"""Objects of Kubernetes as rows with typed fields: JSON in, one row out. Pure; knows no kind by name.
+"""Kubernetes objects as rows with typed fields: one JSON object in, one row out. Pure; knows no kind by name.
 
-A row type says once what its fields are: the struct that the JSON is decoded into is made from it.
+The struct that the JSON is decoded into is made from the row type, so each field is declared once.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,12 @@ _HEAD = len(ObjectHead.__struct_fields__)
 
 
 def reader(row: type[H], cluster: str) -> Callable[[object], tuple[H, ...]]:
-    """A function that makes rows of this type from objects of one cluster, JSON or plain values.
+    """A function that makes rows of this type from objects of a cluster. An object is JSON or plain values.
 
-    A null is an absent field, and fields that the row does not have are passed over. The function raises WireError
-    naming the field where a field has another type, or the object no name.
+    A null field is an absent one, and fields that the row does not have are ignored. The function raises WireError,
+    which names the field, if a field has another type or the object has no name.
     """
-    make: Any = row  # Any: the fields below the head differ from kind to kind
+    make: Any = row  # Any: the fields after the head differ between kinds
     wire = _wire_type(row)
     fields = attrgetter("metadata", *row.__struct_fields__[_HEAD:])
 
@@ -39,9 +39,9 @@ def reader(row: type[H], cluster: str) -> Callable[[object], tuple[H, ...]]:
 
 @cache
 def _wire_type(row: type[ObjectHead]) -> Any:  # Any: a class that is made here
-    """The struct of an object's JSON: ``metadata``, and the fields that the row has besides its head."""
+    """The struct of an object's JSON: ``metadata``, and the fields of the row after its head."""
     body = msgspec.structs.fields(row)[_HEAD:]
-    given: Any = msgspec.field  # Any: its overloads do not allow what is passed on unseen
+    given: Any = msgspec.field  # Any: no overload accepts both defaults
     fields = [
         (each.name, each.type, given(default=each.default, default_factory=each.default_factory)) for each in body
     ]

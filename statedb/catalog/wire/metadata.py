@@ -1,4 +1,4 @@
-"""The metadata of an object of Kubernetes, as every row of an object begins with it. Pure."""
+"""The metadata of a Kubernetes object, as the first fields of its row. Pure."""
 
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ class OwnerReference(msgspec.Struct, rename="camel", gc=False):
 
 
 class ObjectMetadata(msgspec.Struct, rename="camel", gc=False):
-    """What rows keep of the metadata. ``managedFields`` are never kept."""
+    """The metadata that rows have. ``managedFields`` are not decoded."""
 
     name: str
     namespace: str = ""
@@ -35,11 +35,11 @@ class ObjectMetadata(msgspec.Struct, rename="camel", gc=False):
 
 _Pairs: TypeAlias = tuple[tuple[str, str], ...]
 Head: TypeAlias = tuple[ObjectKey, str, str, int, str, str, _Pairs, _Pairs, tuple[Owner, ...], tuple[str, ...]]
-"""The fields of an `ObjectHead`, in their order."""
+"""The fields of an `ObjectHead`, in order."""
 
 
 def head(metadata: ObjectMetadata, cluster: str) -> Head:
-    """What the row of an object begins with."""
+    """The first fields of the row of an object."""
     return (
         ObjectKey(cluster, metadata.namespace, metadata.name),
         metadata.uid,

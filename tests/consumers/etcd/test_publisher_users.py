@@ -126,6 +126,6 @@ def test_without_a_certificate_of_our_own_we_would_lock_ourselves_out(tmp_path: 
         "consumers: [publisher: {etcd: {endpoints: ['http://127.0.0.1:1']}, users: {}}]\n"
     )
     with pytest.raises(
-        StartError, match=r"users: .*name etcd\.tls\.cert-file and key-file, of a certificate for admin-c"
+        StartError, match=r"users: .*set etcd\.tls\.cert-file and key-file to a certificate for admin-c"
     ):
         Agent(parse_config(text))

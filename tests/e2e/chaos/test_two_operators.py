@@ -31,8 +31,8 @@ def test_leaders_killed_and_frozen_and_a_server_that_restarts():
 @pytest.mark.stress
 @pytest.mark.timeout(3600)
 def test_thousands_of_objects_for_10_minutes():
-    """``STATEDB_CHAOS=5000,600,30``: Sets, seconds, changes a second. Its figures go to build/chaos.json."""
-    objects, seconds, rate = map(int, os.environ.get("STATEDB_CHAOS", "5000,600,30").split(","))
+    """``STATEDB_CHAOS=2000,600,10``: Sets, seconds, changes a second. Its figures go to build/chaos.json."""
+    objects, seconds, rate = map(int, os.environ.get("STATEDB_CHAOS", "2000,600,10").split(","))
     with World(seed=2, lease_s=6.0) as world:
         begun = time.monotonic()
         for number in range(objects):

@@ -65,7 +65,7 @@ def test_a_login_does_not_show_its_password():
         ("endpoints: http://a:1", "Expected array, got str - at endpoints"),
         ("endpoints: []", "endpoints: the list is empty; name at least one"),
         ("endpoints: ['ftp://a:1']", "endpoints[0]: 'ftp://a:1' is not an address"),
-        ("endpoints: ['https://u:secret@a:1']", "endpoints[0]: an address must not hold a user"),
+        ("endpoints: ['https://u:secret@a:1']", "endpoints[0]: an address must not contain a user"),
         ("endpoints: ['https://a:1']\ninsecure-transport: true", "endpoints[0]: https://a:1 is https, but insecure"),
         ("endpoints: ['https://a:1']\ninsecure-skip-tls-verify: true", "insecure-skip-tls-verify is not supported"),
         ("endpoints: ['https://a:1']\nca-file: x", "ca-file is not read any more: call it trusted-ca-file"),

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ingest.belief import History, Yes
 from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd
+from ingest.keyspace.writers import Writers
 from statedb import Database
 from statedb.catalog import SourceKey, SourceRow, Sources
 
@@ -232,3 +234,19 @@ def test_what_was_accepted_ends_with_the_list_even_where_the_canary_went_meanwhi
         client.revoke(client.get(b"tables/pods/c/shop/a").kv.lease)
         reader.until(lambda s: reader.row(s).withheld_deletes == 1 or not reader.names(s))
         assert reader.deleted == set()
+
+
+def test_what_was_accepted_is_done_with_one_list_of_each_feed():
+    writers = Writers(heartbeat_timeout_s=60.0, lease_time_s=60.0)
+    writers.connected(7, None, 0.0)
+    writers.identified(History.OTHER, "its cluster id", ("pods", "maps"))
+
+    def may_go(feed: str) -> bool:
+        return isinstance(writers.verdict(feed, (), None, 1.0), Yes)
+
+    assert not may_go("pods")
+    writers.accept()
+    writers.listed("pods")
+    assert (may_go("pods"), may_go("maps")) == (False, True)
+    writers.connected(8, None, 2.0)
+    assert not may_go("maps")

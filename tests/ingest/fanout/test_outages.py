@@ -165,7 +165,7 @@ def test_a_canary_does_not_vouch_for_rows_whose_lease_has_just_ended(server: Loc
 
 def test_the_canary_goes_no_later_than_rows_that_were_written_long_before_it(server: LocalEtcd):
     db = Database(PODS)
-    insert(db, pod("a"), pod("b"))
+    insert(db, *[pod(name) for name in "abcdef"])  # the first is written some five seconds before the canary
     with writer(db, server, lease_keys_max=1, writes_per_s=1.0, lease_time_s=60.0) as publisher:
         assert publisher.wait_ready(30)
         with server.client() as client:

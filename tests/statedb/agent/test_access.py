@@ -147,7 +147,7 @@ def test_the_former_certificate_stays_while_the_files_do_not_match(
     before = certificate_of(agent, anybody)
     cert, _ = authority.issue("next")
     os.replace(cert, tmp_path / "server.pem")
-    until(lambda: "the key is not that of the certificate" in caplog.text)
+    until(lambda: "the key does not match the certificate" in caplog.text)
     assert certificate_of(agent, anybody) == before
     os.replace(tmp_path / "next-key.pem", tmp_path / "server-key.pem")
     until(lambda: certificate_of(agent, anybody) != before)
@@ -247,7 +247,7 @@ def test_an_address_that_is_not_secured_is_refused(section: str, problem: str):
     [
         (None, "cannot be read: No such file or directory"),
         ("# nothing\n", "has no token; write one a line, of random characters"),
-        ("short\n", "has a token of less than 16 characters, or with other ones than ASCII"),
+        ("short\n", "has a token with less than 16 characters, or with non-ASCII characters"),
     ],
 )
 def test_a_file_without_tokens_is_told_at_the_start(content: str | None, problem: str, tmp_path: Path):

@@ -273,7 +273,7 @@ def test_changes_prints_the_rows_and_ends_when_the_agent_does(manifests: Path, s
         agent.stop()
         assert process.wait(WAIT_S) == 2
         assert process.stderr.read() == (
-            f"statedb: {agent.address} ended the stream; ask again to begin anew from the rows as they are then\n"
+            f"statedb: {agent.address} ended the stream; request it again to start over from the current rows\n"
         )
 
 

@@ -57,7 +57,7 @@ def test_rows_are_chosen_sorted_and_named(manifests: Path, start: Callable[..., 
     assert told(capsys, "tables", "-o", "name", *on)[1].splitlines()[0] == "nodes"
     for wrong, error in (
         ("nam=b", "table 'nodes' has no field 'nam'; did you mean 'name'?"),
-        ("name", "is no condition"),
+        ("name", "is not a condition"),
     ):
         status, out, errors = told(capsys, "show", "nodes", "--where", wrong, *on)
         assert (status, out) == (2, "")
@@ -135,7 +135,10 @@ def test_wait_ends_when_it_is_so(manifests: Path, start: Callable[..., Agent]):
     with running("wait", "nodes", "c1/z", "--for", "gone", *on) as waiting:
         (manifests / "z.yaml").unlink()
         assert waiting.wait(WAIT_S) == 0
-    for arguments, error in ((("--for", "rows=x"), "is no condition"), (("--for", "gone"), "give its key")):
+    for arguments, error in (
+        (("--for", "rows=x"), "is not a condition"),
+        (("--for", "gone"), "needs the key of a row"),
+    ):
         done = statedb("wait", "nodes", *arguments, *on)
         assert (done.returncode, error in done.stderr) == (2, True)
     assert statedb("wait", "nodes", "--timeout", "0", "-s", "http://127.0.0.1:1").returncode == 2
@@ -279,7 +282,7 @@ def test_a_number_of_seconds_is_one_that_can_be_waited_for(capsys: pytest.Captur
 def test_sorting_puts_numbers_in_their_order_and_empty_values_last():
     rows = [{"a": 10}, {"a": None}, {"a": 9}, {"a": ""}]
     assert Selection(sort="a").of(rows) == [{"a": 9}, {"a": 10}, {"a": None}, {"a": ""}]
-    with pytest.raises(BadRequest, match="no condition"):
+    with pytest.raises(BadRequest, match="not a condition"):
         Selection(where=["=x"])
 
 

@@ -102,7 +102,7 @@ def test_what_cannot_be_compared_is_told(start: Callable[..., Agent], manifests:
     done = statedb("compare", path, "-s", agent.address)
     assert done.returncode == 2
     assert "no agent answers" in done.stderr or "Connection refused" in done.stderr
-    with pytest.raises(Unreachable, match="did not come in time"):
+    with pytest.raises(Unreachable, match="of the running agent are late"):
         compare(
             Remote(agent.address),
             parse_config((other.parent / "other.yaml").read_text()),

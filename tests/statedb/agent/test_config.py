@@ -93,7 +93,7 @@ def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("ingest: {kubernetes: {server: 'https://u:p@h'}}", "ingest.kubernetes.server: an address must not hold a user; use token-file"),
+        ("ingest: {kubernetes: {server: 'https://u:p@h'}}", "ingest.kubernetes.server: an address must not contain a user; use token-file"),
         ("ingress: {}\n" + MANIFESTS, "ingress: unknown field; did you mean 'ingest'? known are cluster, ingest, remote-clusters, consumers, warm-start, http, log-level, log-format"),
         ("cluster: {nmae: a}\n" + MANIFESTS, "cluster.nmae: unknown field; did you mean 'name'? known are name, id"),
         ("cluster: {id: '1', name: a}\n" + MANIFESTS, "cluster.id: must be a whole number, not text; write it without quotes, in digits"),
@@ -126,11 +126,11 @@ def test_a_kubeconfig_is_beside_the_configuration_or_at_home(monkeypatch: pytest
         (MANIFESTS + "http: {listen: '127.0.0.1:99999'}", "http.listen: '127.0.0.1:99999' is not an address; write host:port like 127.0.0.1:9974, or unix:/path"),
         (MANIFESTS + "http: {listen: '0.0.0.0:80'}", "http.listen: '0.0.0.0:80' can be reached from other machines, which needs http.tls and a token file or http.tls.client-ca-file; use loopback like 127.0.0.1:9974, or unix:/path"),
         (MANIFESTS + "http: {listen: 'unix:'}", "http.listen: 'unix:' names no socket; write unix:/path/of/the.sock"),
-        ("", "is empty; 'statedb init' writes one to begin with"),
+        ("", "is empty; 'statedb init' writes one to start from"),
         ("- a", "must be a mapping of cluster, ingest, remote-clusters, consumers, warm-start, http, log-level, log-format"),
         ("a: [", "is not YAML: line 2: did not find expected node content"),
         (MANIFESTS * 2, "is not YAML: line 2: a key stands twice in one mapping"),
-        ("a: 1\n---\nb: 1\n", "holds several documents; keep one, without '---'"),
+        ("a: 1\n---\nb: 1\n", "has several documents; keep one, without '---'"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_line_that_names_the_field_and_the_remedy(text: str, line: str):
@@ -234,7 +234,7 @@ def test_addresses_of_servers_are_read_as_people_write_them():
     for wrong in ("ftp://a:1", "http://a:1/path", "http://a:b", "unix:", "http://"):
         with pytest.raises(ValueError, match=r"is not a server|names no socket"):
             parse_server(wrong)
-    with pytest.raises(ValueError, match="must not hold a user") as caught:
+    with pytest.raises(ValueError, match="must not contain a user") as caught:
         parse_server("http://u:hunter2@a:1")
     assert "hunter2" not in str(caught.value)
 
@@ -287,10 +287,10 @@ def test_no_number_and_no_time_is_endless(kind: Any, path: str, name: str):
             "retry-max-s: 0.01",
             "ingest.kvstore.retry-min-s: is 0.05, more than retry-max-s (0.01); change one of them",
         ),
-        ('username: "a\\0b"', "ingest.kvstore.username: must not hold a NUL character; take it out"),
+        ('username: "a\\0b"', "ingest.kvstore.username: must not contain a NUL character; remove it"),
         (
             'host-aliases: {"a\\0b": [10.0.0.1]}',
-            "ingest.kvstore.host-aliases: must not hold a NUL character; take it out",
+            "ingest.kvstore.host-aliases: must not contain a NUL character; remove it",
         ),
     ],
 )

@@ -40,7 +40,7 @@ def test_consumers_are_names_or_names_with_options():
     [
         ("consumers: ipcache", "consumers: must be a list of ipcache, routes, loadbalancer, selectors"),
         ("consumers: [routs]", "consumers[0]: unknown consumer; did you mean 'routes'? known are ipcache, routes"),
-        ("consumers: [routes, routes]", "consumers[1]: 'routes' is named before; name it once"),
+        ("consumers: [routes, routes]", "consumers[1]: 'routes' is named twice; name it once"),
         ("consumers: [1]", "consumers[0]: must be a name, or one name with its options"),
         ("consumers: [{routes: {}, ipcache: {}}]", "consumers[0]: must be a name, or one name with its options"),
         ("consumers: [ipcache: {local-nod: x}]", "consumers[0].ipcache.local-nod: unknown field; did you mean"),
@@ -54,7 +54,7 @@ def test_each_mistake_has_its_line(text: str, told: str):
 
 def test_a_consumer_of_a_table_that_no_source_fills_is_refused():
     assert problems(KVSTORE + "consumers: [selectors]") == (
-        "consumers[0]: 'selectors' needs the table policies, which no source fills; under 'ingest' add manifests: {tables: [policies]} (or kubernetes, etcd), or take the consumer out",
+        "consumers[0]: 'selectors' needs the table policies, which no source fills; under 'ingest' add manifests: {tables: [policies]} (or kubernetes, etcd), or remove the consumer",
     )
     parse_config(
         "ingest: {kvstore: {endpoints: ['http://e:1']}, kubernetes: {tables: [policies]}}\nconsumers: [selectors]"

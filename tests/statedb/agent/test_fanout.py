@@ -225,7 +225,7 @@ def test_typed_rows_are_published_and_read(etcd: LocalEtcd):
         ),
         (
             "consumers: [publish: {tables: [pods], etcd: {endpoints: ['http://u:p@e:1']}}]",
-            "consumers[0].publish.etcd.endpoints[0]: an address must not hold a user; use username and password-file",
+            "consumers[0].publish.etcd.endpoints[0]: an address must not contain a user; use username and password-",
         ),
     ],
 )

@@ -213,7 +213,7 @@ def test_a_socket_that_a_dead_agent_left_is_taken_over(manifests: Path, tmp_path
         dead.bind(str(path))
     start(manifests, f"unix:{path}")
     (tmp_path / "file").touch()
-    with pytest.raises(StartError, match="is there and no socket"):
+    with pytest.raises(StartError, match="exists and is not a socket"):
         Agent(parse_config(config_text(manifests, f"unix:{tmp_path / 'file'}")))
 
 

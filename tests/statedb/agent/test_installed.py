@@ -101,4 +101,4 @@ def test_a_package_that_hides_ours_is_named_with_both_paths(run: Run, tmp_path: 
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"statedb: {elsewhere / package / '__init__.py'} hides /")
-    assert line.endswith(f"/{package}, which statedb needs; rename it, or take its folder out of PYTHONPATH")
+    assert line.endswith(f"/{package}, which statedb needs; rename it, or remove its folder from PYTHONPATH")

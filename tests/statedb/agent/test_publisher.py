@@ -108,7 +108,7 @@ def test_while_the_publisher_is_restarted_under_churn_no_consumer_sees_a_false_d
 def test_a_cluster_that_is_published_has_an_id_of_the_mesh(cluster: str, most: int):
     options = f"{{etcd: {{endpoints: ['http://127.0.0.1:1']}}, max-connected-clusters: {most}}}"
     text = f"cluster: {cluster}\ningest: {{manifests: {{directory: d}}}}\nconsumers: [publisher: {options}]"
-    with pytest.raises(StartError, match=f"one that is published has 1 to {most}"), Agent(parse_config(text)):
+    with pytest.raises(StartError, match=f"a published cluster needs one from 1 to {most}"), Agent(parse_config(text)):
         pass
 
 
@@ -118,7 +118,7 @@ def test_a_cluster_that_is_published_has_an_id_of_the_mesh(cluster: str, most: i
         ("consumers: [publisher]", "consumers[0].publisher.etcd: is missing"),
         (
             "consumers: [publisher: {etcd: {endpoints: ['http://u:p@e:1']}}]",
-            "consumers[0].publisher.etcd.endpoints[0]: an address must not hold a user",
+            "consumers[0].publisher.etcd.endpoints[0]: an address must not contain a user",
         ),
         ("consumers: [meshcache: {etcd: {endpoints: ['http://e:1']}}]", "consumers[0]: 'meshcache' is about remote"),
     ],

@@ -84,8 +84,8 @@ def test_rows_by_key_prefix_index_and_network(db: Database, query: dict, expecte
         ({"table": "identities", "key": "c1 seven"}, BadRequest, "id of identities is a whole number; 'seven' is none"),
         ({"table": "endpoints", "index": "by_identity", "prefix": "1"}, BadRequest, "a key of endpoints.by_identity has one identity, a number"),
         ({"table": "nodes", "key": "c1 a", "prefix": "c1"}, BadRequest, "give a key or a prefix, not both"),
-        ({"table": "nodes", "key": "c1 a", "match": "exact"}, BadRequest, "match is for indexes of networks; nodes is none"),
-        ({"table": "nodes", "index": "by_pod_cidr"}, BadRequest, "nodes.by_pod_cidr is an index of networks; ask it for one"),
+        ({"table": "nodes", "key": "c1 a", "match": "exact"}, BadRequest, "match is only for indexes of networks, and nodes is not one"),
+        ({"table": "nodes", "index": "by_pod_cidr"}, BadRequest, "nodes.by_pod_cidr is an index of networks; give one network"),
         ({"table": "nodes", "index": "by_pod_cidr", "key": "here"}, BadRequest, ""),
     ],
 )  # fmt: skip

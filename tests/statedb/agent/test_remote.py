@@ -93,5 +93,5 @@ def test_nobody_there_is_one_line_with_the_remedy(tmp_path: Path):
 def test_somebody_silent_is_given_up(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         remote = Remote(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.05)
-        with pytest.raises(Unreachable, match=r"has said nothing for 0.05 s"):
+        with pytest.raises(Unreachable, match=r"has sent nothing for 0.05 s"):
             remote.table(Nodes).rows()

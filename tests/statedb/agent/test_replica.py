@@ -329,8 +329,11 @@ def test_a_table_that_is_not_there_is_told_and_found_when_it_comes():
 @pytest.mark.parametrize(
     ("table", "error"),
     [
-        (OtherNodes, "rows of 'nodes' do not fit here: Expected `int`, got `array`"),
-        (Addressed, "rows of 'nodes' do not fit here: table 'nodes', unique index 'by_boot': '' belongs to row"),
+        (OtherNodes, "rows of 'nodes' do not fit the local table: Expected `int`, got `array`"),
+        (
+            Addressed,
+            "rows of 'nodes' do not fit the local table: table 'nodes', unique index 'by_boot': '' belongs to row",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_are_told_and_the_table_stays(table: Any, error: str):
@@ -339,7 +342,7 @@ def test_rows_that_do_not_fit_are_told_and_the_table_stays(table: Any, error: st
         home.insert(Node(NodeKey("c", "a")), Node(NodeKey("c", "b")))
         until(replica, lambda snapshot: snapshot[Links]["nodes"].last_error.startswith(error))
         assert len(replica.db.snapshot()[table]) == 0
-        assert replica.status["nodes"].last_error.endswith("; run the same version on both sides")
+        assert replica.status["nodes"].last_error.endswith("; run the same version on both")
 
 
 @contextmanager
@@ -381,7 +384,7 @@ def test_half_a_line_is_the_end_of_the_stream():
     ):
         until_link(
             replica,
-            last_error=f"http://{server} ended the stream; ask again to begin anew from the rows as they are then",
+            last_error=f"http://{server} ended the stream; request it again to start over from the current rows",
         )
 
 
@@ -400,7 +403,7 @@ def test_what_is_no_agent_is_told():
         Replica(Remote(server), Nodes, options=QUICKLY) as replica,
     ):
         link = until(replica, lambda snapshot: snapshot[Links]["nodes"].last_error != "")[Links]["nodes"]
-        assert link.last_error == f"what answers at http://{server} is no agent; give the address of one"
+        assert link.last_error == f"what answers at http://{server} is not an agent; give the address of one"
 
 
 # -- the end -----------------------------------------------------------------------------------------------------
@@ -409,7 +412,7 @@ def test_what_is_no_agent_is_told():
 def test_a_silent_agent_is_left_at_once_and_given_up_after_a_while():
     impatient = ReplicaOptions(silence_s=0.05, **QUICK)
     with answering(None, None) as server, Replica(Remote(server), Nodes, options=impatient) as replica:
-        until_link(replica, last_error=f"http://{server} has said nothing for 0.05 s; see whether it still runs")
+        until_link(replica, last_error=f"http://{server} has sent nothing for 0.05 s; check whether it is running")
     with answering(None) as server:
         replica = Replica(Remote(server), Nodes)
         replica.start()
@@ -482,7 +485,7 @@ def test_a_cut_ends_what_waits_and_what_comes_later():
             cancellation.cancel()
             thread.join(0.01)
         follow()
-        assert raised[1].startswith(f"no agent answers at http://{server}: the request was ended; ")
+        assert raised[1].startswith(f"no agent answers at http://{server}: the request was cancelled; ")
 
 
 # -- the equation ------------------------------------------------------------------------------------------------

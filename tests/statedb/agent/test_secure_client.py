@@ -123,10 +123,10 @@ def test_a_file_of_the_user_has_it_all_and_is_for_its_own_agent_only(
         (("--cert-file", "none"), "cert-file, key-file: none cannot be read: No such file or directory"),
         (
             ("--key-file", "none"),
-            "there is a key file and no certificate; give --cert-file (STATEDB_CERT_FILE) as well",
+            "there is a key file but no certificate; give --cert-file (STATEDB_CERT_FILE) as well",
         ),
         (("--token-file", "none"), "token-file: none cannot be read: No such file or directory"),
-        (("--ca-file", __file__), "ca-file: these are no certificates or keys in PEM"),
+        (("--ca-file", __file__), "ca-file: no certificate or key in PEM format"),
         (("--token-file", os.devnull), "token-file: /dev/null has no token; write it on a line of its own"),
         (
             ("-s", "http://10.0.0.1:9974", "--token-file", "t"),
@@ -155,11 +155,11 @@ def test_an_agent_with_a_certificate_that_is_not_to_be_trusted_gets_no_token(
     agent = serve()
     token = {"token_file": tmp_path / "read"}
     (tmp_path / "other").mkdir()
-    with pytest.raises(Denied, match=r"is not valid: nobody we know has signed it; give .* with --ca-file"):
+    with pytest.raises(Denied, match=r"is not valid: its authority is unknown; give .* with --ca-file"):
         remote(agent, None, **token).json("/tables")
-    with pytest.raises(Denied, match="nobody we know has signed it"):
+    with pytest.raises(Denied, match="its authority is unknown"):
         remote(agent, Authority(tmp_path / "other"), **token).json("/tables")
-    with pytest.raises(Denied, match=r"is not valid: it is not for 'localhost'; use a name that stands in it"):
+    with pytest.raises(Denied, match=r"is not valid: it is not for 'localhost'; use a name that it contains"):
         remote(agent, authority, "localhost", **token).json("/tables")
     with pytest.raises(Denied, match=r"it is not for '127.0.0.2'"):
         remote(agent, authority, "127.0.0.2", **token).json("/tables")
@@ -250,13 +250,13 @@ def test_who_says_nothing_within_tls_is_given_up(in_handshake: bool, authority: 
     context.load_cert_chain(*authority.issue("server"))
     with silent(None if in_handshake else context) as address:
         impatient = Remote(address, credentials=Credentials(ca_file=str(authority.file)), timeout_s=0.3)
-        with pytest.raises(Unreachable, match=r"has said nothing for 0\.3 s"):
+        with pytest.raises(Unreachable, match=r"has sent nothing for 0\.3 s"):
             impatient.json("/tables")
 
 
 def test_a_token_file_with_other_characters_is_refused(tmp_path: Path):
     (tmp_path / "token").write_bytes(b"caf\xc3\xa9")
-    with pytest.raises(BadRequest, match="is no token: it has other characters than ASCII"):
+    with pytest.raises(BadRequest, match="is not a token: it has characters other than ASCII"):
         Remote("https://127.0.0.1:1", credentials=Credentials(token_file=str(tmp_path / "token"))).json("/tables")
 
 

@@ -174,7 +174,7 @@ def test_a_file_that_is_not_there_is_a_cold_start(manifests: Path, tmp_path: Pat
     ("damage", "told"),
     [
         (lambda text: text[: len(text) // 2], r"state\.jsonl: .*(incomplete|not JSON).*statedb dump -f"),
-        (lambda text: text.replace('"cluster":"c1"', '"cluster":"c2"'), r"holds rows of c2 and none of 'c1'"),
+        (lambda text: text.replace('"cluster":"c1"', '"cluster":"c2"'), r"has rows of c2 and none of 'c1'"),
         (
             lambda text: text.replace('"name":"a"', '"name":1'),
             r"state\.jsonl: line \d+: table 'nodes': .*start without",

@@ -1,1 +1,1 @@
-"""The web page of an agent: its static files, what it follows, and the history that it draws."""
+"""The web page of an agent: its static files, the stream that it follows, and the history that it draws."""

@@ -24,11 +24,11 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-"""Nothing is loaded from elsewhere, no script can be written into the page, and no other page can frame it."""
+"""Nothing is loaded from other sites, no script can be injected into the page, and no other page can frame it."""
 
 
 def routes() -> list[Route]:
-    """A route for each file, which is read once, here."""
+    """A route for each file. The files are read once, here."""
     folder = Path(__file__).parent / "static"
     return [
         _route(f"/page/{each.name}" if each.name != _FIRST else "/", each.read_bytes(), _TYPES[kind])

@@ -1,4 +1,4 @@
-"""Samples of an agent's figures: one each second for who watches, one of five kept, for an hour. Knows no HTTP."""
+"""Samples of an agent's figures: one per second for open pages, every fifth kept for an hour. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...consumer import Consumer
 from ...periodic import Periodic
 
 KEPT = 720
-"""An hour."""
+"""The number of samples in an hour."""
 _INTERVAL_S = 1.0
 _KEEP_EVERY = 5
 _IN_ORDER = ("synced", "absent")
@@ -25,10 +25,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class History(Periodic):
-    """Takes samples on a thread of its own. Each is kept as encoded JSON, about 50 bytes for a table.
+    """Takes samples on a thread of its own. Each is kept as encoded JSON, about 50 bytes per table.
 
     A sample is ``{"t": Unix seconds, "tables": {name: [rows, revision, commits]}, "queues": {consumer: keys},
-    "stale_s": seconds}``. ``stale_s``: for how long the source that is worst off has not been synced; 0 if all are.
+    "stale_s": seconds}``. ``stale_s``: the longest time for which a source has not been synced; 0 if all are.
     """
 
     def __init__(self, db: Database, consumers: Sequence[Consumer], clock: Callable[[], float] = time.time) -> None:

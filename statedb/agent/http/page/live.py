@@ -1,8 +1,8 @@
-"""What an open page follows, in one stream: samples, the state of the consumers, and every change of every table.
+"""The stream that an open page follows: samples, the state of the consumers, and every change of every table.
 
-A browser opens six connections to a server at most, over all its windows, so a page must make do with one stream.
-Each line is a JSON object with an ``event``. ``hello`` is the first. ``sample`` comes once a second. ``put`` and
-``delete`` name the table and the key, as texts. ``many`` stands for more changes of a table than anybody could read.
+A browser opens at most six connections to a server, over all its windows, so a page must use only one stream. Each line
+is a JSON object with an ``event``. ``hello`` is the first. ``sample`` comes once a second. ``put`` and ``delete`` have
+the table and the key, as texts. ``many`` replaces the changes of a table if there are too many to read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .history import History
 
 PAGES_MAX = 64
 _PACE_S = 0.25
-"""Changes are collected for so long: a person sees no more, and the agent and the browser are spared."""
+"""How long changes are collected. A person cannot see more, and it saves work in the agent and the browser."""
 _CHANGES_MAX = 1000
 
 _encode = msgspec.json.Encoder().encode
@@ -34,7 +34,7 @@ class Live:
     """The streams of all open pages. Used on one event loop; `close` may be called from any thread."""
 
     def __init__(self, db: Database, history: History, status: Callable[[], dict[str, Any]], cluster: str = "") -> None:
-        """``status`` gives what a sample says beside the figures; called once a second while a page is open."""
+        """``status`` returns what a sample has besides the figures. It is called once a second while a page is open."""
         self._db = db
         self._history = history
         self._status = status
@@ -45,7 +45,7 @@ class Live:
         self._line: tuple[int, bytes] = (0, b"")
 
     def __len__(self) -> int:
-        """How many are open."""
+        """The number of open pages."""
         return self._open
 
     def close(self) -> None:
@@ -53,9 +53,9 @@ class Live:
         self._closed = True
 
     def lines(self) -> AsyncIterator[bytes]:
-        """The lines of one page, in pieces. They end when tables are added: the page opens them anew.
+        """The lines of one page, in pieces. They end when tables are added: the page then requests them again.
 
-        Raises Overloaded at once if too many are open.
+        Raises Overloaded at once if too many pages are open.
         """
         if self._open >= PAGES_MAX:
             raise Overloaded(f"{PAGES_MAX} pages are open already; close one")
@@ -66,7 +66,7 @@ class Live:
         self._open += 1
         try:
             with self._db.changes(*tables, since=self._db.snapshot()) as stream:
-                yield self._hello()
+                yield self._first_message()
                 async for piece in self._follow(stream, tables):
                     yield piece
         finally:
@@ -82,19 +82,19 @@ class Live:
             snapshot = self._db.snapshot()
             newest = tuple([(view.revision, view.initialized) for view in map(snapshot.__getitem__, tables)])
             del snapshot
-            if newest != states:  # a look at the revisions is cheaper than a thread
+            if newest != states:  # checking revisions is cheaper than a thread
                 states = newest
                 pieces = await anyio.to_thread.run_sync(_changes, stream)
                 if pieces:
                     yield pieces
             await asyncio.sleep(_PACE_S)
 
-    def _hello(self) -> bytes:
+    def _first_message(self) -> bytes:
         hello = {"event": "hello", "version": __version__, "cluster": self._cluster, "started": self._started}
         return _encode({**hello, "history": self._history.kept()}) + b"\n"
 
     def _sample(self) -> tuple[int, bytes]:
-        """The newest sample as a line: made once for all pages."""
+        """The newest sample as a line, encoded once for all pages."""
         number, sample = self._history.latest
         if self._line[0] != number:
             line = b'{"event":"sample","status":%s,%s\n' % (_encode(self._status()), sample[1:])

@@ -1,6 +1,6 @@
-"""Who refers to a row, and whom it refers to: identity, endpoints, policies and the like. Knows no HTTP.
+"""The rows that refer to a row, and those that it refers to: identity, endpoints, policies and so on. Knows no HTTP.
 
-Every relation is a function of a snapshot and a row. Of each at most a hundred rows are given, with their number.
+Every relation is a function of a snapshot and a row. At most a hundred rows of each are returned, with their number.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROWS_MAX = 100
 
 
 class Relation(msgspec.Struct, frozen=True):
-    """From the rows of one table to those of another; ``title`` says what these are to it."""
+    """A relation from the rows of one table to those of another. ``title`` describes the latter."""
 
     title: str
     source: AnyTable
@@ -46,7 +46,7 @@ class Relation(msgspec.Struct, frozen=True):
 
 
 class References(msgspec.Struct, frozen=True):
-    """The rows of one relation: the first ones, and how many there are."""
+    """The rows of one relation: the first ones, and their number."""
 
     title: str
     table: AnyTable
@@ -55,7 +55,7 @@ class References(msgspec.Struct, frozen=True):
 
 
 def references(snapshot: Snapshot, table: AnyTable, row: Any) -> list[References]:
-    """The relations of one row that have rows, in the order in which one would follow them."""
+    """The relations of one row that have rows, in the order in which a user would follow them."""
     found: list[References] = []
     for relation in RELATIONS:
         if relation.source is table and all(each in snapshot for each in (relation.target, *relation.needs)):
@@ -82,7 +82,7 @@ def _identities_of_policy(snapshot: Snapshot, policy: Any) -> Rows:
 
 
 def _present(snapshot: Snapshot, table: AnyTable, keys: Iterable[Any]) -> Rows:
-    """The rows of these keys, each once, without those that are gone."""
+    """The rows of these keys, each once, without missing ones."""
     rows = [snapshot[table].get(key) for key in dict.fromkeys(keys)]
     return [row for row in rows if row is not None]
 
@@ -100,7 +100,7 @@ def _within(snapshot: Snapshot, index: Any, network: str) -> Rows:
 
 
 def _network(ask: Callable[[str], Rows], network: str) -> Rows:
-    """What an index of networks answers; nothing for what is no network."""
+    """The result of an index of networks. Empty for a text that is not a network."""
     try:
         return ask(network)
     except InvalidKey:
