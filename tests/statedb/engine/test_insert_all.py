@@ -21,6 +21,7 @@ from statedb import (
     Table,
     UniqueIndex,
 )
+from statedb.engine.writer import TableWriter
 
 from ._helpers import Host, Hosts
 
@@ -211,3 +212,18 @@ def test_the_refused_row_is_named():
             txn[Pods].insert_all([Pod("b"), Pod(7), Pod("c")])
         with pytest.raises(InvalidRow, match="not str: 'text'"):
             txn[Pods].insert_all([Pod("b"), "text"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["over rows", "new rows"])
+def test_many_rows_of_one_sort_are_not_staged_one_by_one(monkeypatch, there):
+    """What the short way cannot do goes the long way without a word, so that a mistake in it would only cost time."""
+    db = Database(Servers)
+    names = ["a", "b", "c", "d"]
+    with db.write(Servers) as txn:
+        txn[Servers].insert_all([Server(f"{n}{'' if there else '-'}", n, ("k",), ("10.0.0.1",)) for n in names])
+    rows = [Server(n, n if there else f"{n}-", ("l",), ("10.0.0.1",), ("roof", 2)) for n in names]
+    with db.write(Servers) as txn:
+        monkeypatch.setattr(TableWriter, "_insert_each", None)
+        assert txn[Servers].insert_all(rows) == 4
+    db.check()
+    assert db.snapshot()[Servers.by_label]["l"] == tuple(rows)
