@@ -1,6 +1,7 @@
 """What holds for all tests, and the real API server for those that ask for one."""
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
@@ -18,6 +19,10 @@ collect_ignore = ["typing"]  # checked by mypy (statedb/test_typing.py), never i
 settings.register_profile("fixed", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None)
 settings.load_profile("search" if os.environ.get("CI") or os.environ.get("STATEDB_SEARCH") else "fixed")
+
+# A shell lets programs that it starts in the background ignore SIGINT, and their children too. Some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIGURE = "figure"
 """The property of a test whose value the summary shows."""

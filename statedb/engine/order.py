@@ -67,21 +67,21 @@ class Order:
         """
         mine: Token = [get_ident()]
         try:
-            if self._turn.take(mine):
-                return _slice(self._fresh(), low, high, limit, reverse)
-        finally:
+            found = _slice(self._fresh(), low, high, limit, reverse) if self._turn.take(mine) else None
             self._turn.give_back(mine)
-        return _slice(SortedList(self._copied()), low, high, limit, reverse)
+        finally:
+            self._turn.give_back(mine)  # an exception may have interrupted the first call
+        return _slice(SortedList(self._copied()), low, high, limit, reverse) if found is None else found
 
     def at(self, position: int) -> Any:
         """The key at a position in order, from 0. Raises IndexError after the last. Cost: O(log n)."""
         mine: Token = [get_ident()]
         try:
-            if self._turn.take(mine):
-                return self._fresh()[position]
-        finally:
+            found = [self._fresh()[position]] if self._turn.take(mine) else None
             self._turn.give_back(mine)
-        return SortedList(self._copied())[position]
+        finally:
+            self._turn.give_back(mine)  # an exception may have interrupted the first call
+        return SortedList(self._copied())[position] if found is None else found[0]
 
     def _fresh(self) -> Any:
         """The sorted list, with every key that was recorded until now."""

@@ -91,11 +91,11 @@ class RowList:
                 return ordered
         mine: Token = [get_ident()]
         try:
-            if self._turn.take(mine):
-                return self._fresh()
-        finally:
+            found = self._fresh() if self._turn.take(mine) else None
             self._turn.give_back(mine)
-        return sorted(self._rows.copy().values(), key=self._key_of)
+        finally:
+            self._turn.give_back(mine)  # an exception may have interrupted the first call
+        return sorted(self._rows.copy().values(), key=self._key_of) if found is None else found
 
     def _fresh(self) -> list[Any]:
         ordered, touched = self._list, self.touched

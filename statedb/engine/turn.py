@@ -35,11 +35,11 @@ class Turn:
 
     mine: Token = [get_ident()]
     try:
-        if turn.take(mine):
-            return ...  # update the list
-    finally:
+        found = ... if turn.take(mine) else None  # update the list
         turn.give_back(mine)
-    return ...  # sort a copy
+    finally:
+        turn.give_back(mine)  # again, because an exception may have interrupted the first call
+    return ... if found is None else found  # sort a copy
     """
 
     __slots__ = ("_taken", "_waiting")

@@ -174,7 +174,7 @@ class EtcdSite(Site):
         for server in self.living():
             if server.is_running:
                 with self.client(server) as client:
-                    client.put(self.heartbeat, f"beat {next(_beats)} {time.time_ns()}".encode())
+                    client.put(self.heartbeat, f"beat-{next(_beats)}-{time.time_ns()}".encode())
 
     def guard(self) -> None:
         (server,) = self.servers
@@ -301,7 +301,7 @@ class FanoutSite(EtcdSite):
 
     def prepare(self, server: LocalEtcd) -> None:
         with self.client(server) as client:
-            client.put(self.heartbeat, f"beat {next(_beats)}".encode())
+            client.put(self.heartbeat, f"beat-{next(_beats)}".encode())
             client.put(published.canary(self.prefix, Endpoints.name).encode(), b"now")
 
     def open(self) -> Source:

@@ -31,5 +31,5 @@ def test_it_says_that_it_is_closed(use: Callable[[Any, Any, Any], Any], close: s
 
 
 def test_a_list_of_tables_is_no_table_of_a_transaction_and_the_error_says_so():
-    with database().write(Pods) as txn, pytest.raises(StateDBError, match=r"no table|not open"):
+    with database().write(Pods) as txn, pytest.raises(StateDBError, match=r"neither a table nor an index|not open"):
         txn[[Pods]]
