@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from statedb import Snapshot
+from statedb.engine import turn
 
 from ._helpers import Hosts, Interrupted, Lines, Ports, Scene, fold_into, lines_of, picture, picture_after_the_change
 
@@ -74,6 +75,7 @@ def test_a_broken_read_spoils_no_later_one(read, stale):
         scene, snap = prepared()
         shown = scene.old_picture if stale else scene.before_picture
         place = broken(lambda snap=snap: read(snap), line)
+        assert not turn._inside, place
         assert read(snap) == expected, place
         assert picture(snap) == shown, place
         scene.db.check()
