@@ -81,6 +81,7 @@ class KubernetesSource:
         self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status, owns=owns)
         self._accepted: frozenset[str] | None = None
         self._origin_at = float("-inf")
+        self._inherits = True
         self._worker = Worker(f"kubernetes {cluster_name}", self._run, self._ended)
 
     def __repr__(self) -> str:
@@ -115,7 +116,8 @@ class KubernetesSource:
     def start(self) -> None:
         """Claim the tables and start to list. Raises OwnedElsewhere."""
         self._reflector.begin()
-        if self._reflector.has_inherited:
+        self._inherits = self._reflector.has_inherited
+        if self._inherits:
             origin = read_origin(self._status.origin)
             for follower in self._followers:
                 follower.inherit(origin)
@@ -287,10 +289,11 @@ class KubernetesSource:
     def _keep_origin(self) -> None:
         """Save what identifies this server beside its rows, for a warm start with these rows."""
         self._origin_at = self._clock() + _ORIGIN_S
-        progress = self._progress.values()
-        uids = {each.uid for each in progress}
-        if len(uids) == 1 and all(each.is_trusted for each in progress):
-            versions = {name: each.version for name, each in self._progress.items()}
+        # A table that was not listed yet has no rows of this source, and none of an earlier one unless some were there.
+        progress = {name: each for name, each in self._progress.items() if each.listed or self._inherits}
+        uids = {each.uid for each in progress.values()}
+        if len(uids) == 1 and all(each.is_trusted for each in progress.values()):
+            versions = {name: each.version for name, each in progress.items()}
             self._status.set_origin(Origin(uids.pop(), versions).text())
 
     def _feeds_of(self, table: AnyTable) -> tuple[str, ...]:

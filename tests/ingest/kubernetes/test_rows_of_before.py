@@ -154,3 +154,16 @@ def test_a_crd_that_goes_while_its_watch_is_cut_keeps_its_rows_until_accepted(ap
         rig.until(lambda s: rig.of("endpoints", s).state == "synced")
         assert rig.endpoints().keys() == {"10.0.0.2"}
         assert deletions.now() == {"10.0.0.1", "10.0.0.2"} if accepted else {"10.0.0.1"}
+
+
+def test_a_source_that_ends_before_all_is_listed_keeps_what_identifies_its_server(api: FakeApi):
+    put_all(api)
+    api.hold(("list", PATHS["Service"]))
+    with KubeRig(api.url, tables=TABLES) as before:
+        before.until(lambda s: before.of("endpoints", s).state == "synced", "synced")
+    assert "uid-1" in origin(before.db)
+    api.hold()
+    api.remove(cep("10.0.0.1"))
+    with again(before, api) as rig:
+        snapshot = rig.until(lambda s: all(rig.of(name, s).state == "synced" for name in TABLES), "synced")
+        assert [row.key.ip for row in snapshot[Endpoints].values()] == ["10.0.0.2"]
