@@ -25,6 +25,7 @@ from ..etcd import (
     PUT,
     Client,
     EtcdError,
+    Page,
     PermissionDenied,
     Unauthenticated,
     Unavailable,
@@ -191,6 +192,8 @@ class ClusterSource(EtcdSource):
         """Raises Unavailable if the config does not come in time."""
         until = self._clock() + config_wait_s(self._options, has_others=self._loop.connector.has_others)
         key = self._admission.key
+        if self._admission.raw is None and self._writers.has_known_canaries:
+            self._find_lost_canaries(client)
         while self._admission.raw is None and not self._loop.stopping:
             left = until - self._clock()
             if left <= 0:
@@ -217,10 +220,18 @@ class ClusterSource(EtcdSource):
         feeds = [prefix.feed for prefix in self._keyspace.prefixes.values()]
         self._writers.identified(history, why, feeds)
 
+    def _find_lost_canaries(self, client: Client) -> None:
+        """Without a config the writer has not begun. Canaries that are missing now count as new when they appear."""
+        self._writers.canaries_lost_except({kv.key for page in self._canary_pages(client) for kv in page.kvs})
+
+    def _canary_pages(self, client: Client) -> list[Page]:
+        prefix = self._layout.synced_prefix
+        return allowed(prefix, lambda: list(client.list(prefix, self._options.page_limit)))
+
     def _watch_canaries(self, client: Client, stream: WatchStream) -> None:
         prefix = self._layout.synced_prefix
         revision = 0
-        for page in allowed(prefix, lambda: list(client.list(prefix, self._options.page_limit))):
+        for page in self._canary_pages(client):
             for kv in page.kvs:
                 self._writers.canary_found(kv, self._clock(), self._parts(), written=False)
             revision = page.revision

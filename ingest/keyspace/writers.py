@@ -7,7 +7,7 @@ of a key tells which of them wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ..belief import Absence, Canaries, Evidence, History, Verdict, WriterActivity, WriterWatch, may_delete
 from ..etcd import KeyValue, Lease
@@ -131,6 +131,16 @@ class Writers:
         self._canaries.pop(key, None)
         self._versions[key] = self._etcd_id, 0
         self._lost_since.add(key)
+
+    @property
+    def has_known_canaries(self) -> bool:
+        """Whether any canary was ever found or lost."""
+        return bool(self._versions)
+
+    def canaries_lost_except(self, present: Collection[bytes]) -> None:
+        """Only these canaries are there now: all others that were known are gone."""
+        for key in [each for each in self._versions if each not in present]:
+            self.canary_lost(key)
 
     def accept(self) -> None:
         """The operator accepts this etcd, even without the canaries that it lacks now.

@@ -442,3 +442,21 @@ def test_a_replaced_etcd_that_announces_canaries_and_then_none_is_not_believed(s
             publisher.beat()
             rig.until(lambda s: rig.numbers(s) == set(range(5)))
             rig.synced()
+
+
+def test_an_etcd_that_was_empty_and_is_filled_at_once_is_believed(server: LocalEtcd):
+    """Its canaries are no newer than those of before. That it had none was seen while it had no config."""
+    with Publisher(server) as publisher:
+        publisher.publish(range(20))
+    with Rig(server.endpoint) as rig, Deletions(rig.db) as deletions:
+        rig.synced()
+        empty(server, same_id=True)
+        rig.until(lambda s: "waiting for cilium/cluster-config" in rig.row(snapshot=s).last_error)
+        assert deletions.now() == set()
+        with Publisher(server) as publisher:
+            publisher.beat()
+            publisher.put(
+                *[ip_entry(number) for number in range(5)], (CONFIG_KEY, CONFIG), *[(key, b"now") for key in CANARIES]
+            )
+            rig.until(lambda s: rig.numbers(s) == set(range(5)))
+            rig.synced()
