@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import os
+import re
 import resource
 import signal
 import sys
@@ -22,9 +23,20 @@ from .changes import Mutant
 
 ROOT = Path(__file__).parents[2]
 ENGINE = "statedb.engine."
-CPU_S = 240
+CPU_S = 1800
 """A mutant that loops for ever: more than the longest list of tests takes."""
-_OPTIONS = ("-x", "--tb=short", "--timeout=60", "--timeout-method=signal", "-p", "no:cacheprovider", "-p", "no:xdist")
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+::[^\n]*?)(?: - .*)?$", re.MULTILINE)
+_OPTIONS: tuple[str, ...] = (
+    "-x",
+    "--tb=short",
+    "--timeout=60",
+    "--timeout-method=signal",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+)
+_OPTIONS += ("--assert=plain",)  # rewriting the tests takes longer than most of them
 _OPTIONS += ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # what was imported before the fork
 KILLED, LIVES, HANGS = "killed", "lives", "hangs"
 
@@ -93,9 +105,15 @@ class Child:
         """What came of it; None while it runs."""
         number, status = os.waitpid(self.number, os.WNOHANG)
         if number:
-            return LIVES if os.waitstatus_to_exitcode(status) == 0 else KILLED
+            code = os.waitstatus_to_exitcode(status)
+            return LIVES if code == 0 else HANGS if code == -signal.SIGXCPU else KILLED
         if time.monotonic() < self._end:
             return None
         os.killpg(self.number, signal.SIGKILL)
         os.waitpid(self.number, 0)
         return HANGS
+
+    def killer(self) -> str | None:
+        """The test that failed, if one did, once there is an outcome."""
+        found = _FAILED.search(self.log.read_text(errors="replace"))
+        return found[1] if found else None
