@@ -76,5 +76,10 @@ def charts(figures: Iterable[Figure]) -> dict[str, Any]:
     return drawn
 
 
+def caption(name: str) -> str:
+    """What the chart in this file shows."""
+    return f"Growth: {name.removeprefix('growth-').removesuffix('.svg')}"
+
+
 def _spaced(number: int) -> str:
     return f"{number:_}".replace("_", " ")

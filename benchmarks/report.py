@@ -28,7 +28,7 @@ _LARGE = ("go-million", "memory")
 """What stands on the page of the large size, in a section of its own."""
 
 
-class Run(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of figures: a workload at one size."""
 
     workload: str
@@ -305,7 +305,7 @@ def _with_full(page: str, runs: list[Run]) -> tuple[str, dict[str, str]]:
             page = with_block(page, "before", f"{around([run])}\n\n{table_of_before(run)}")
         elif run.workload == "growth":
             drawn.update(_rendered(growth_page.charts(run.figures)))
-            captions = {name: f"Growth: {name}" for name in drawn}
+            captions = {name: growth_page.caption(name) for name in drawn}
             text = f"{around([run])}\n\n{growth_page.table(run.figures)}{shown(drawn, captions)}"
             page = with_block(page, "growth", text)
     others = [run for run in runs if run.workload not in _OWN_SECTIONS]
