@@ -65,7 +65,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         return importlib.machinery.ModuleSpec(name, loader, origin=str(self._path))
 
 
-def start(module: str, mutant: Mutant | None, tests: list[str], log: Path) -> int:
+def start(module: str, mutant: Mutant | None, tests: list[str], log: Path, timeout_s: int) -> int:
     """Fork a process that runs these tests with the mutant, the first failure ends it; its number."""
     number = os.fork()
     if number:
@@ -83,7 +83,7 @@ def start(module: str, mutant: Mutant | None, tests: list[str], log: Path) -> in
         if mutant is not None:
             sys.meta_path.insert(0, _Finder(module, mutant))
         sys.dont_write_bytecode = True
-        code = int(pytest.main([*_OPTIONS, *tests]))
+        code = int(pytest.main([*_OPTIONS, f"--timeout={timeout_s}", *tests]))
     except BaseException as error:
         print(repr(error))
     finally:
@@ -94,12 +94,14 @@ def start(module: str, mutant: Mutant | None, tests: list[str], log: Path) -> in
 class Child:
     """A mutant under test, and for how long."""
 
-    def __init__(self, module: str, mutant: Mutant, tests: list[str], log: Path, limit_s: float) -> None:
+    def __init__(self, module: str, mutant: Mutant, tests: list[str], log: Path, limit_s: tuple[int, int]) -> None:
+        """``limit_s`` is the time of one test, and that of all. A machine at its limits takes many times as long as
+        another, and a test that is out of time counts as failed."""
         self.module = module
         self.mutant = mutant
         self.log = log
-        self.number = start(module, mutant, tests, log)
-        self._end = time.monotonic() + limit_s
+        self.number = start(module, mutant, tests, log, limit_s[0])
+        self._end = time.monotonic() + limit_s[1]
 
     def outcome(self) -> str | None:
         """What came of it; None while it runs."""

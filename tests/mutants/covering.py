@@ -43,21 +43,28 @@ LEFT_OUT = (
 )
 
 
-class _Contexts:
-    """A pytest plugin: tells the coverage which test runs, and keeps how long each took."""
+class _Outcomes:
+    """A pytest plugin: keeps how long each test took, and which ones failed."""
 
-    def __init__(self, measured: coverage.Coverage) -> None:
-        self._measured = measured
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
-
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self._measured.switch_context(item.nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
         if report.failed:
             self.failed.add(report.nodeid)
+
+
+class _Contexts(_Outcomes):
+    """Tells the coverage which test runs, too."""
+
+    def __init__(self, measured: coverage.Coverage) -> None:
+        super().__init__()
+        self._measured = measured
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self._measured.switch_context(item.nodeid)
 
 
 def measure(into: Path) -> int:
@@ -81,9 +88,18 @@ def measure(into: Path) -> int:
         for file in data.measured_files()
     }
     seconds = list(plugin.seconds.values())
-    failed = sorted(plugin.failed)
+    failed = _failing(sorted(plugin.failed))
     into.write_text(json.dumps({"tests": tests, "seconds": seconds, "failed": failed, "covered": covered}))
     return int(code)
+
+
+def _failing(tests: list[str]) -> list[str]:
+    """Which of these fail without the tracer too. An exception thrown into a coroutine is lost to it on Python 3.11."""
+    if not tests:
+        return []
+    plugin = _Outcomes()
+    pytest.main(["-p", "no:cacheprovider", "-p", "no:xdist", *tests], plugins=[plugin])
+    return sorted(plugin.failed)
 
 
 class Covering:
