@@ -24,7 +24,7 @@ from .options import ApiServerOptions
 from .reasons import reason
 from .refusals import refusal
 from .request import Request
-from .sockets import Greeting, Sockets, has_more, release, server_of
+from .sockets import Greeting, Sockets, release, server_of
 from .utf8 import repaired
 
 Response: TypeAlias = urllib3.BaseHTTPResponse
@@ -59,10 +59,6 @@ class Answer:
                 return
             yield chunk
 
-    def has_more(self) -> bool:
-        """Whether more data has arrived already. It may overlook a little in a buffer."""
-        return has_more(self._response)
-
 
 class Stream:
     """A successful answer, whose body is read as it comes. Never waits. For one thread at a time."""
@@ -83,6 +79,10 @@ class Stream:
     def fileno(self) -> int:
         """The descriptor to wait on, after `pieces` has come to its end."""
         return self._incoming.fileno()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for more, after `pieces` has come to its end. False if nothing comes in time."""
+        return self._incoming.wait(timeout_s)
 
     def pieces(self) -> Iterator[list[bytes]]:
         """What has arrived. Ends when nothing more is there. Raises Unavailable."""
