@@ -14,6 +14,7 @@ from .election import Election
 from .options import WriterOptions
 from .pacing import Pace
 from .present import Present
+from .refusals import Refusals, WriteDenied
 from .rules import Rules
 from .store import DELETE, Event, Store, beat_value, decode, encode
 from .watching import OwnKeysWatch
@@ -26,10 +27,6 @@ _CHECKED_MAX = 1000
 _OWN_REVISIONS_MAX = 10_000
 _RENEWALS = 3
 """How often a lease is renewed in its time to live."""
-
-
-class WriteDenied(Exception):
-    """The etcd does not allow us to write any key. Give the role of the user write access to these prefixes."""
 
 
 class Session:
@@ -71,6 +68,7 @@ class Session:
         self._clock = clock
         self._now = now
         self._blocked = Blocked(rules, state.desired, options.retry_min_s, options.retry_max_s)
+        self._refusals = Refusals(rules, state.desired, self.present, options.retry_min_s, options.retry_max_s)
         self._pace = Pace(options.writes_per_s)
         self._starts: dict[str, int] = {}
         self._initial_keys_left: set[str] = set()
@@ -132,15 +130,12 @@ class Session:
         now = self._clock()
         if not self.leads:
             return _LONGEST_WAIT_S
-        until = [self._renew_at, now + _LONGEST_WAIT_S]
+        retries = (self._writer_state.repairs.next_due, self._blocked.next_due, self._refusals.next_due)
+        until = [self._renew_at, now + _LONGEST_WAIT_S, *(due for due in retries if due is not None)]
         if self._rules.heartbeat:
             until.append(self._beat_at)
         if self._rules.periodic is not None:
             until.append(self._periodic_at)
-        if (repair := self._writer_state.repairs.next_due) is not None:
-            until.append(repair)
-        if (blocked := self._blocked.next_due) is not None:
-            until.append(blocked)
         if len(self._desired):
             until.append(max(self._puts_at, now + self._pace.wait_s(now)))
         return max(0.0, min(until) - now)
@@ -213,6 +208,7 @@ class Session:
             self._renew()
         self._repair_due(now)
         self._blocked.unblock_due(now)
+        self._refusals.retry_due(now)
         if self._writer_state.beat.is_set():
             self._writer_state.beat.clear()
             self._beat_at = 0.0
@@ -260,11 +256,10 @@ class Session:
             stall_timer.reset(now)
             return
         written = 0
-        chosen = ordered(self._choose(puts_too=now >= self._puts_at))
+        chosen = self._choose(puts_too=now >= self._puts_at)
         if any(self._desired.is_mark(each.key) for each in chosen):
-            self._prepare_mark()
-            chosen = ordered(self._choose(puts_too=now >= self._puts_at))
-        for batch in batches(chosen, self._keys_max, self._options.batch_bytes_max):
+            chosen = self._choose_before_marks(puts_too=now >= self._puts_at)
+        for batch in batches(ordered(chosen), self._keys_max, self._options.batch_bytes_max):
             done = self._commit(batch)
             if done is None:
                 break
@@ -275,10 +270,15 @@ class Session:
         self.complete = self.complete or not self._initial_keys_left
         stall_timer.update(bool(len(self._desired)), self._clock())
 
-    def _prepare_mark(self) -> None:
-        """Queue lost keys and renew all leases before a mark is written: the mark must not outlive any other key."""
+    def _choose_before_marks(self, *, puts_too: bool) -> list[Operation]:
+        """Choose again, with lost keys queued and all leases renewed: a mark must not outlive any other key.
+
+        Marks are chosen only when nothing else is, because the etcd may refuse what comes before them.
+        """
         self._renew()
         self._repair_due(math.inf)
+        chosen = self._choose(puts_too=puts_too)
+        return [each for each in chosen if each.value is None or not self._desired.is_mark(each.key)] or chosen
 
     def _choose(self, *, puts_too: bool) -> list[Operation]:
         """The next operations. Keys that need none leave the queue."""
@@ -287,7 +287,7 @@ class Session:
         with self._desired.lock:
             for key in self._desired.first(_CHECKED_MAX) if puts_too else self._desired.waiting():
                 operation = self._desired.operation(key, self.present, self._leases.is_good)
-                if operation is None or self._blocked.sets_aside(operation):
+                if operation is None or self._blocked.sets_aside(operation) or self._refusals.sets_aside(operation):
                     self._desired.dequeue(key)
                     self._initial_keys_left.discard(key)
                 elif operation.value is None or puts_too:
@@ -322,9 +322,8 @@ class Session:
                     if self._desired.is_deleted_first(part[0].key):
                         self._blocked.block(part[0].key, reason, self._clock())
                         return None
-                    log.warning("key %s is not written: %s", part[0].key, reason)
-                    self._desired.refuse(part[0], reason)
                     self._initial_keys_left.discard(part[0].key)
+                    self._refusals.add(part[0], reason, self._clock(), passes=refusal == "denied")
                 case _:
                     self._handle_refusal(refusal, reason, part)
                     return None
@@ -381,6 +380,7 @@ class Session:
         done = [each for each in part if each.key != self._rules.heartbeat]
         self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
         self._desired.written(done, self.present, self._leases.is_good)
+        self._refusals.written([each.key for each in done])
 
     def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:
         """Handle a refusal of the whole transaction."""
