@@ -10,8 +10,8 @@ from ingest.source import AnyTable
 
 PIECE_BYTES = 32 * 1024
 PIECE_S = 0.002
-"""How long a piece takes: meanwhile the event loop may wait for the interpreter lock after each system call. 32 KiB of a
-dump take 5 to 10 ms.
+"""How long a piece takes: meanwhile the event loop may wait for the interpreter lock after each system call. 32 KiB of
+a dump take 5 to 10 ms.
 """
 _PAGE_ROWS = 500
 
