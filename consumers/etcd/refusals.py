@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from consumers.running.retries import delay_s
 
-from .batches import Operation
+from .batches import LAST, Operation
 from .desired import Desired
 from .present import Present
 from .rules import Rules
@@ -53,7 +53,7 @@ class Refusals:
 
     def sets_aside(self, operation: Operation) -> bool:
         """Whether this writes a mark that has to wait. If so, it is recorded as refused."""
-        if not self._denied or operation.value is None or not self._desired.is_mark(operation.key):
+        if not self._denied or operation.rank != LAST:
             return False
         missing = self._missing(self._rules.part_of(operation.key))
         if missing:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from consumers.running.retries import delay_s
 
-from .batches import Operation, batches, halves, ordered
+from .batches import LAST, Operation, batches, halves, ordered
 from .blocked import Blocked
 from .election import Election
 from .options import WriterOptions
@@ -255,11 +255,14 @@ class Session:
         if self._pace.wait_s(now) > 0:
             stall_timer.reset(now)
             return
-        written = 0
+        written, refusals = 0, self._desired.refusals
         chosen = self._choose(puts_too=now >= self._puts_at)
-        if any(self._desired.is_mark(each.key) for each in chosen):
-            chosen = self._choose_before_marks(puts_too=now >= self._puts_at)
+        if any(each.rank == LAST for each in chosen):
+            self._prepare_mark()
+            chosen = self._choose(puts_too=now >= self._puts_at)
         for batch in batches(ordered(chosen), self._keys_max, self._options.batch_bytes_max):
+            if batch[0].rank == LAST and self._desired.refusals != refusals:
+                break  # the marks may have to wait for what was refused just now
             done = self._commit(batch)
             if done is None:
                 break
@@ -270,15 +273,10 @@ class Session:
         self.complete = self.complete or not self._initial_keys_left
         stall_timer.update(bool(len(self._desired)), self._clock())
 
-    def _choose_before_marks(self, *, puts_too: bool) -> list[Operation]:
-        """Choose again, with lost keys queued and all leases renewed: a mark must not outlive any other key.
-
-        Marks are chosen only when nothing else is, because the etcd may refuse what comes before them.
-        """
+    def _prepare_mark(self) -> None:
+        """Queue lost keys and renew all leases before a mark is written: the mark must not outlive any other key."""
         self._renew()
         self._repair_due(math.inf)
-        chosen = self._choose(puts_too=puts_too)
-        return [each for each in chosen if each.value is None or not self._desired.is_mark(each.key)] or chosen
 
     def _choose(self, *, puts_too: bool) -> list[Operation]:
         """The next operations. Keys that need none leave the queue."""
