@@ -144,6 +144,7 @@ class Client:
                 )
 
         with self._locator.request("watch", resource, parameters) as request, self._api.get(request) as answer:
+            answer.limit(options.watch_timeout_s)
             for items in item_batches(answer, check_time):
                 for place, item in enumerate(items):
                     if item.type == "BOOKMARK":

@@ -6,6 +6,9 @@ from .api import Stream
 from .errors import ApiError, Silent
 from .stream import EVENT_BYTES_MAX, EVENTS_MAX, Item, Lines, event
 
+_READS_MAX = 2 * EVENTS_MAX
+"""A server may send an endless text between two chunks, which contains nothing."""
+
 
 class Watch:
     """The changes of one resource, from an open connection. For one thread at a time."""
@@ -58,11 +61,11 @@ class Watch:
     def _read_into(self, items: list[Item]) -> bool:
         """Returns whether it stopped because these are enough for once."""
         size = 0
-        for pieces in self._stream.pieces():
+        for reads, pieces in enumerate(self._stream.pieces(), 1):
             for piece in pieces:
                 size += len(piece)
                 for line in self._lines.feed(piece):
                     items.append(event(self._stream.request, line))  # noqa: PERF401 (those before an error are kept)
-            if len(items) >= EVENTS_MAX or size >= EVENT_BYTES_MAX:
+            if len(items) >= EVENTS_MAX or size >= EVENT_BYTES_MAX or reads >= _READS_MAX:
                 return True
         return False
