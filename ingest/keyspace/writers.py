@@ -156,7 +156,7 @@ class Writers:
         self._lost_here.add(key)
 
     def _doubt_losses(self) -> None:
-        """This etcd may have been restored since the last connection: what was lost then may be there again."""
+        """What was lost before this connection may be there again, because the etcd may have been restored since."""
         for key, (etcd_id, revision) in self._versions.items():
             if not revision and key not in self._lost_here:
                 self._versions[key] = etcd_id, _UNSURE

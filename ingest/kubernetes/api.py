@@ -24,7 +24,7 @@ from .options import ApiServerOptions
 from .reasons import reason
 from .refusals import refusal
 from .request import Request
-from .sockets import Greeting, Sockets, has_more, limit, release, server_of
+from .sockets import Greeting, Sockets, limit, release, server_of
 from .utf8 import repaired
 
 Response: TypeAlias = urllib3.BaseHTTPResponse
@@ -63,10 +63,6 @@ class Answer:
         """The rest of the body must come within this time. Otherwise `chunks` raises Silent."""
         limit(self._response, seconds)
 
-    def has_more(self) -> bool:
-        """Whether more data has arrived already. It may overlook a little in a buffer."""
-        return has_more(self._response)
-
 
 class Stream:
     """A successful answer, whose body is read as it comes. Never waits. For one thread at a time."""
@@ -87,6 +83,10 @@ class Stream:
     def fileno(self) -> int:
         """The descriptor to wait on, after `pieces` has come to its end."""
         return self._incoming.fileno()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for more, after `pieces` has come to its end. False if nothing comes in time."""
+        return self._incoming.wait(timeout_s)
 
     def pieces(self) -> Iterator[list[bytes]]:
         """What has arrived. Ends when nothing more is there. Raises Unavailable."""

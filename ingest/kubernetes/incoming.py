@@ -6,6 +6,7 @@ urllib3 can only wait for a body. So the socket is taken from it once the head o
 from __future__ import annotations
 
 import http.client
+import select
 import socket
 import ssl
 from collections.abc import Iterator
@@ -44,6 +45,12 @@ class Incoming:
     def fileno(self) -> int:
         """The descriptor to wait on, after `pieces` has come to its end. TLS may have decrypted more before that."""
         return self._stream.fileno()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the descriptor has something to read, or the connection ends. False after the time."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
 
     def pieces(self) -> Iterator[list[bytes]]:
         """What has arrived. Ends when nothing more is there. Raises OSError, HTTPException."""

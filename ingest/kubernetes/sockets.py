@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import io
 import os
-import select
 import socket
 import ssl
 import threading
@@ -37,12 +36,6 @@ _KEEPALIVE = [
 _SMALL_BYTES = 1 << 20
 _UNKNOWN = object()
 """In place of an answer whose head has not come."""
-
-
-def has_more(response: BaseHTTPResponse) -> bool:
-    """Whether more of a body has arrived already. It may overlook a little in a buffer."""
-    method: Callable[[], bool] | None = getattr(response.connection, "has_more", None)
-    return method is not None and method()
 
 
 def stream_of(connection: Any) -> socket.socket:
@@ -250,12 +243,7 @@ class _Connection(_Base):  # type: ignore[misc]
             sock, self._handle = self._sockets.connect(self._dns_host, self.port, timeout_s)
         except OSError as error:  # urllib3 would take a bare ECONNRESET for one while sending, and go on
             raise NewConnectionError(self, "cannot connect") from error
-        self._poll = select.poll()
-        self._poll.register(self._handle, select.POLLIN)
         return sock
-
-    def has_more(self) -> bool:
-        return self._handle is not None and bool(self._poll.poll(0))
 
     def connect(self) -> None:
         try:

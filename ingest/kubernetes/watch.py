@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from .api import Stream
 from .errors import ApiError, Silent
-from .stream import EVENT_BYTES_MAX, EVENTS_MAX, Item, Lines, event
+from .stream import Item, Lines, event
 
-_READS_MAX = 2 * EVENTS_MAX
+_ITEMS_MAX = 500
+_BYTES_MAX = 1 << 20
+_READS_MAX = 2 * _ITEMS_MAX
 """A server may send an endless text between two chunks, which contains nothing."""
 
 
@@ -22,6 +24,7 @@ class Watch:
         """Whether `read` has something more to return or to raise. Otherwise wait for the descriptor."""
         self._stream = stream
         self._lines = Lines(stream.request)
+        self._unread: list[Item] = []
         self._failure: ApiError | None = None
 
     @property
@@ -33,12 +36,24 @@ class Watch:
         """The descriptor to wait on."""
         return self._stream.fileno()
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until there is something to read, when not `is_ready`. False if nothing comes in time."""
+        return self._stream.wait(timeout_s)
+
+    def unread(self, items: list[Item]) -> None:
+        """Let the next `read` return these items, which it has returned already."""
+        if items:
+            self._unread, self.is_ready = items, True
+
     def read(self) -> list[Item]:
-        """The items that have come, at most about `EVENTS_MAX`. An incomplete line waits for its rest.
+        """The items that have come, at most about 500. An incomplete line waits for its rest.
 
         Raises Unavailable if the connection is cut, Broken for a line that is not an event, and the corresponding error
         for an ERROR event; all of them after the items before.
         """
+        if self._unread:
+            unread, self._unread = self._unread, []
+            return unread
         if self._failure is not None:
             raise self._failure
         items: list[Item] = []
@@ -66,6 +81,6 @@ class Watch:
                 size += len(piece)
                 for line in self._lines.feed(piece):
                     items.append(event(self._stream.request, line))  # noqa: PERF401 (those before an error are kept)
-            if len(items) >= EVENTS_MAX or size >= EVENT_BYTES_MAX or reads >= _READS_MAX:
+            if len(items) >= _ITEMS_MAX or size >= _BYTES_MAX or reads >= _READS_MAX:
                 return True
         return False

@@ -3,9 +3,9 @@
 The source of this model gathers evidence as `ClusterSource` does, with the same `Writers`; etcds, writers, leases and
 time are the model's. A writer that begins gives a sign of life first, then writes its keys, and the canary last, under
 a lease of its own. One that has lived on while its etcd was away has its lease of before, which a backup may have too:
-where a key is missing, it deletes the canary before it gives a sign of life. One that is unaware of a backup gives signs
-of life, and writes what is missing some time later. An etcd without a heartbeat has no cluster config either: the source
-waits for its writer.
+where a key is missing, it deletes the canary before it gives a sign of life. One that is unaware of a backup gives
+signs of life, and writes what is missing some time later. An etcd without a heartbeat has no cluster config either: the
+source waits for its writer.
 """
 
 from __future__ import annotations
@@ -316,8 +316,19 @@ steps = st.one_of(
     st.tuples(st.sampled_from(["create", "remove"]), names),
     st.tuples(
         st.sampled_from(
-            ["dies", "expires", "returns", "lives_on", "is_unaware", "connects", "connects", "compacts"]
-            + ["backs_up", "restores", "empties"]
+            [
+                "dies",
+                "expires",
+                "returns",
+                "lives_on",
+                "is_unaware",
+                "connects",
+                "connects",
+                "compacts",
+                "backs_up",
+                "restores",
+                "empties",
+            ]
         ),
         st.integers(0, 1),
     ),

@@ -28,7 +28,7 @@ NEVER = {"retry_min_s": 600.0, "retry_max_s": 600.0}
 
 
 class Scripted:
-    """A client whose watches end as a script says: ``int`` bookmarks and then in good order, items, or with an error."""
+    """A client whose watches end as a script says: with an error, or in good order after ``int`` bookmarks or items."""
 
     def __init__(self) -> None:
         self.version_now = 100

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator
 
-import msgspec
 import pytest
 
 from ingest import KubernetesOptions
 from ingest.kubernetes.api import Api
-from ingest.kubernetes.errors import Unavailable
 from ingest.kubernetes.request import Request
 
 LIST = Request("list", "pods", "/pods")
@@ -28,7 +25,7 @@ class Trickle:
         self._over = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._listening.settimeout(0.05)
-        self.url = "http://127.0.0.1:{}".format(self._listening.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
