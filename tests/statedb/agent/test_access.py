@@ -18,7 +18,7 @@ import pytest
 
 from statedb.agent.errors import ConfigError, StartError
 from statedb.agent.http.access import Access, AccessOptions
-from statedb.agent.http.connections import Limits
+from statedb.agent.http.limits import Limits
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config
 
