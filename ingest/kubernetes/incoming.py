@@ -35,6 +35,7 @@ class Incoming:
         self._stream.settimeout(0)
         self._body = Body(chunked=bool(answer._original_response.chunked), length=self._head.length)
         self._first = self._read_ahead()
+        self._is_closed = False
 
     @property
     def is_complete(self) -> bool:
@@ -67,7 +68,13 @@ class Incoming:
             yield self._body.feed(data)
 
     def close(self) -> None:
-        """Give the connection back for the next request if the body is complete; else close it."""
+        """Give the connection back for the next request if the body is complete; else close it.
+
+        May be called repeatedly. Another thread may use the connection after the first call.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
         release(self._connection, self._response)
         if self._body.is_complete and not self._body.has_surplus and not self._head.will_close:
             self._stream.settimeout(self._timeout_s)
