@@ -24,7 +24,7 @@ from .options import ApiServerOptions
 from .reasons import reason
 from .refusals import refusal
 from .request import Request
-from .sockets import Greeting, Sockets, release, server_of
+from .sockets import Greeting, Sockets, limit, release, server_of
 from .utf8 import repaired
 
 Response: TypeAlias = urllib3.BaseHTTPResponse
@@ -58,6 +58,10 @@ class Answer:
             if chunk is None:
                 return
             yield chunk
+
+    def limit(self, seconds: float) -> None:
+        """The rest of the body must come within this time. Otherwise `chunks` raises Silent."""
+        limit(self._response, seconds)
 
 
 class Stream:
@@ -191,6 +195,7 @@ class Api:
         """
         until, size, pieces = clock() + self._options.request_timeout_s, 0, list[bytes]()
         with self.get(request, compressed=True) as answer:
+            answer.limit(self._options.request_timeout_s)
             for piece in answer.chunks(decoded=True):
                 pieces.append(piece)
                 size += len(piece)
@@ -230,6 +235,7 @@ class Api:
             return response
         connection = response.connection
         try:
+            limit(response, self._options.request_timeout_s)
             raise _refused(request, response)
         finally:
             _close(response, connection)

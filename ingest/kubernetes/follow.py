@@ -260,14 +260,25 @@ class Follower:
         )
 
     def _on_items(self, items: list[Item]) -> None:
+        """Take items. Raises Replaced at a bookmark that goes back: the server's store was restored from a backup."""
         position = self._position
         started = time.perf_counter()
-        changed = [item for item in items if item.type != "BOOKMARK"]
-        events = [self._event_reader.event(item) for item in changed]
+        events, newest, difference = [], position.version, ""
+        for item in items:
+            back = self._lineage.difference("", item.version)
+            if item.type != "BOOKMARK":
+                events.append(self._event_reader.event(item))
+            elif back:
+                difference = back
+                break
+            if not back:  # only a bookmark says where the server is; the version of an event may be an older one
+                newest = item.version or newest
+                self._lineage.observe(newest)
         if events:
-            self._send(Changes(self.resource, events, items[-1].version, time.perf_counter() - started))
-        position.reach(items[-1].version)
-        self._lineage.observe(position.version)
+            self._send(Changes(self.resource, events, newest, time.perf_counter() - started))
+        if difference:
+            raise Replaced(f"watch {self.resource.name}: the server was replaced: {difference}")
+        position.reach(newest)
         if not position.is_reported:
             self._report_synced()
 

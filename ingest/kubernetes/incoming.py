@@ -38,6 +38,7 @@ class Incoming:
         self._failure: OSError | None = None
         self._body = Body(chunked=bool(answer._original_response.chunked), length=self._head.length)
         self._first = self._read_ahead()
+        self._is_closed = False
 
     @property
     def is_complete(self) -> bool:
@@ -68,7 +69,13 @@ class Incoming:
             self._body.end()
 
     def close(self) -> None:
-        """Give the connection back for the next request if the body is complete; else close it."""
+        """Give the connection back for the next request if the body is complete; else close it.
+
+        May be called repeatedly. Another thread may use the connection after the first call.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
         release(self._connection, self._response)
         is_clean = self._body.is_complete and not self._body.has_surplus and not self._has_ended
         if is_clean and not self._head.will_close:

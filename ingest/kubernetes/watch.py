@@ -8,6 +8,8 @@ from .stream import Item, Lines, event
 
 _ITEMS_MAX = 500
 _BYTES_MAX = 1 << 20
+_READS_MAX = 2 * _ITEMS_MAX
+"""A server may send an endless text between two chunks, which contains nothing."""
 
 
 class Watch:
@@ -74,11 +76,11 @@ class Watch:
     def _read_into(self, items: list[Item]) -> bool:
         """Returns whether it stopped because these are enough for once."""
         size = 0
-        for pieces in self._stream.pieces():
+        for reads, pieces in enumerate(self._stream.pieces(), 1):
             for piece in pieces:
                 size += len(piece)
                 for line in self._lines.feed(piece):
                     items.append(event(self._stream.request, line))  # noqa: PERF401 (those before an error are kept)
-            if len(items) >= _ITEMS_MAX or size >= _BYTES_MAX:
+            if len(items) >= _ITEMS_MAX or size >= _BYTES_MAX or reads >= _READS_MAX:
                 return True
         return False

@@ -16,6 +16,7 @@ from ingest import KubernetesOptions
 from ingest.kubernetes.api import Api, Stream
 from ingest.kubernetes.errors import Unavailable
 from ingest.kubernetes.request import Request
+from ingest.kubernetes.watch import Watch
 
 from ...statedb.agent.certificates import Authority
 
@@ -179,3 +180,37 @@ def test_closing_the_api_cuts_an_open_answer(authority: Authority | None):
         api.close()
         with pytest.raises(Unavailable):
             whole(stream)
+
+
+def test_closing_an_answer_again_leaves_its_connection_to_the_next_one(authority: Authority | None):
+    """The next answer, which may be read by another thread, would have waited for what has not come."""
+    with served(authority, CHUNKED + END, CHUNKED + chunk(b"{}")) as (server, api):
+        first = api.stream(WATCH)
+        assert whole(first) == b""
+        first.close()
+        with closing(api.stream(WATCH)) as second:
+            assert server.connections == 1
+            first.close()
+            body = arrived(second)
+            while len(body) < 2:
+                select.select([second], [], [])
+                body += arrived(second)
+            assert body == b"{}"
+
+
+class Endless:
+    """A server that sends headers after the last chunk, again and again."""
+
+    request = WATCH
+    server = None
+
+    def pieces(self) -> Iterator[list[bytes]]:
+        for _ in range(100_000):
+            yield []
+        pytest.fail("one read does not end")
+
+
+def test_a_server_that_sends_endless_headers_after_the_last_chunk_stops_no_other_resource():
+    watch = Watch(Endless(), silence_s=150.0)  # type: ignore[arg-type]
+    assert watch.read() == []
+    assert watch.is_ready
