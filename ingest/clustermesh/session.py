@@ -354,7 +354,7 @@ class ClusterSource(EtcdSource):
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is not None:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)
         elif self._requests.remove:
             self._leave()
         else:

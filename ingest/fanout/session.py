@@ -201,4 +201,4 @@ class FanoutSource(EtcdSource):
         if failure is None:
             self._status.release()
         else:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)

@@ -159,7 +159,7 @@ class KubernetesSource:
             self._keep_origin()
             self._status.release()
         else:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)
 
     def _gather(self) -> None:
         """Collect messages until none is waiting or the batch is due, and write them."""

@@ -200,7 +200,7 @@ class KvstoreSource(EtcdSource):
                 self._save_origin()
             self._status.release()
         else:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)
 
     def _lost(self, error: EtcdError) -> None:
         refused = isinstance(error, _REFUSALS)

@@ -135,7 +135,7 @@ class ManifestsSource:
         if failure is None:
             self._status.release()
         else:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)
 
     def _scan(self) -> None:
         """Apply the changes since the last scan. Raises Outage."""
