@@ -210,6 +210,7 @@ class ClusterSource(EtcdSource):
         plan = chosen(kinds(self._layout, config), tuple(names))
         header = client.get(HEARTBEAT).header
         history, why = self._keyspace.history(client, header)
+        is_shown = bool(self._keyspace.lineage.witnesses)
         prefixes = self._keyspace.prefixes.values()
         if history is History.SAME and {kind.prefix for kind in plan} != {prefix.name for prefix in prefixes}:
             history, why = History.OTHER, "it keeps its state elsewhere"
@@ -218,7 +219,7 @@ class ClusterSource(EtcdSource):
         self._keyspace.replan(plan)
         self._keyspace.begin(header, same=history is History.SAME)
         feeds = [prefix.feed for prefix in self._keyspace.prefixes.values()]
-        self._writers.identified(history, why, feeds)
+        self._writers.identified(history, why, feeds, is_shown=is_shown)
 
     def _find_lost_canaries(self, client: Client) -> None:
         """Without a config the writer has not begun. Canaries that are missing now count as new when they appear."""

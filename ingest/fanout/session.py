@@ -129,6 +129,7 @@ class FanoutSource(EtcdSource):
         answers = [each.connect(client, now) for each in self._evidence.values()]
         header, watched = answers[-1][0], {key: start for _, starts in answers for key, start in starts.items()}
         history, why = self._keyspace.history(client, header)
+        is_shown = bool(self._keyspace.lineage.witnesses)
         if history in (History.OTHER, History.UNPROVEN) and any(
             each.writers.is_doubted for each in self._evidence.values()
         ):
@@ -137,7 +138,7 @@ class FanoutSource(EtcdSource):
             self._keyspace.begin(header)
         self._keyspace.check(client, header)
         for each in self._evidence.values():
-            watched |= each.identified(client, history, why, now)
+            watched |= each.identified(client, history, why, now, is_shown=is_shown)
         return watched
 
     def admit(self, client: Client, stream: WatchStream) -> bool:  # noqa: ARG002 - the protocol's

@@ -80,21 +80,26 @@ class Writers:
         self._canaries.clear()
         self._lost_here.clear()
         self._leases.clear()
-        self._waives_canaries = False
-        for part in self._parts.values():
-            part.accepted = False
         if heartbeat is None:
             self.heartbeat.mark_absent()
         else:
             self.heartbeat.beat(etcd_id, heartbeat.mod_revision, now)
 
-    def identified(self, history: History, difference: str, feeds: Iterable[str]) -> None:
-        """The server is identified. ``feeds`` will be listed."""
+    def identified(
+        self, history: History, difference: str, feeds: Iterable[str], *, is_shown: bool = False
+    ) -> None:
+        """The server is identified. ``feeds`` will be listed.
+
+        ``is_shown``: keys that are there as they were show that it is the server of the last connection. Only then what
+        the operator accepted holds for it. An empty etcd cannot show that.
+        """
         resumed = history is History.SAME and self.is_doubted
         if not resumed:  # otherwise it is still the other server, and deletes are still withheld
             self._history, self._difference = history, difference
         if history is not History.SAME:
             self._doubt_losses()
+        if history is not History.SAME or not is_shown:
+            self._forget_accepted()
         for feed in feeds:
             part = self._part(feed)
             if history is not History.SAME:  # its list is new evidence; reasons from another etcd no longer count
@@ -180,6 +185,11 @@ class Writers:
         for part in self._parts.values():
             part.accepted = True
         self._lost_since.clear()
+
+    def _forget_accepted(self) -> None:
+        self._waives_canaries = False
+        for part in self._parts.values():
+            part.accepted = False
 
     def listed(self, feed: str) -> None:
         """The feed was listed: what the operator accepted has been carried out."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ingest.belief import History, Yes
 from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd
@@ -249,4 +251,22 @@ def test_what_was_accepted_is_done_with_one_list_of_each_feed():
     writers.listed("pods")
     assert (may_go("pods"), may_go("maps")) == (False, True)
     writers.connected(8, None, 2.0)
+    writers.identified(History.OTHER, "its cluster id", ("pods", "maps"))
     assert not may_go("maps")
+
+
+@pytest.mark.parametrize(
+    ("history", "is_shown", "holds"),
+    [(History.SAME, True, True), (History.SAME, False, False), (History.UNPROVEN, True, False)],
+)
+def test_what_was_accepted_holds_after_a_broken_connection_if_the_etcd_is_shown_to_be_the_same(
+    history: History, is_shown: bool, holds: bool
+):
+    """It was lost where the connection broke before the list."""
+    writers = Writers(heartbeat_timeout_s=60.0, lease_time_s=60.0)
+    writers.connected(7, None, 0.0)
+    writers.identified(History.OTHER, "its cluster id", ("pods",))
+    writers.accept()
+    writers.connected(7, None, 1.0)
+    writers.identified(history, "", ("pods",), is_shown=is_shown)
+    assert isinstance(writers.verdict("pods", (), None, 2.0), Yes) is holds
