@@ -85,9 +85,7 @@ class Writers:
         else:
             self.heartbeat.beat(etcd_id, heartbeat.mod_revision, now)
 
-    def identified(
-        self, history: History, difference: str, feeds: Iterable[str], *, is_shown: bool = False
-    ) -> None:
+    def identified(self, history: History, difference: str, feeds: Iterable[str], *, is_shown: bool = False) -> None:
         """The server is identified. ``feeds`` will be listed.
 
         ``is_shown``: keys that are there as they were show that it is the server of the last connection. Only then what
