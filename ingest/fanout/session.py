@@ -21,6 +21,7 @@ from ..keyspace.connect import Connector, servers_of
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace
 from ..keyspace.options import EtcdReading
+from ..keyspace.origin import OriginKeeper
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
 from ..keyspace.source import EtcdSource
@@ -77,12 +78,16 @@ class FanoutSource(EtcdSource):
             for table, each in zip(tables, self._keyspace.prefixes.values(), strict=True)
         }
         self._watched = {key: each for each in self._evidence.values() for key in (each.heartbeat, each.canary)}
+        writers = {each.prefix.name: each.writers for each in self._evidence.values()}
+        self._origin = OriginKeeper(self._status, self._keyspace.lineage, writers, clock)
         self._client: Client | None = None
         self._accepted = False
 
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""
         self._reflector.begin()
+        if self._reflector.has_inherited:
+            self._origin.load()
         self._loop.start()
 
     def accept(self) -> None:
@@ -134,6 +139,7 @@ class FanoutSource(EtcdSource):
             each.writers.is_doubted for each in self._evidence.values()
         ):
             self._accepted = False  # that was another one
+        self._origin.connected()
         if history is not History.SAME:
             self._keyspace.begin(header)
         self._keyspace.check(client, header)
@@ -185,6 +191,8 @@ class FanoutSource(EtcdSource):
             judging.settle(each.writers, (each.prefix,), self._withheld, now)
             state, error = each.state(now)
             self._status.report(state, error, each.prefix.kind.tables)
+        is_settled = not doubtful and not any(each.prefix.due or each.writers.is_doubted for each in all_of_them)
+        self._origin.settle(is_settled=is_settled)
 
     def _withheld(self, prefix: Prefix) -> int:
         return self._reflector.withheld(prefix.feed)
@@ -200,6 +208,7 @@ class FanoutSource(EtcdSource):
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is None:
+            self._origin.end()
             self._status.release()
         else:
             self._status.fail(failure)
