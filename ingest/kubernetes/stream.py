@@ -98,6 +98,8 @@ class Lines:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete now, without empty ones. Raises Broken if a line is too long."""
+        if not self._size and data.find(b"\n") == len(data) - 1:
+            return [data[:-1]] if len(data) > 1 else []  # one whole line, as an API server sends it
         first, *more = data.split(b"\n")
         self._rest.append(first)
         self._size += len(first)

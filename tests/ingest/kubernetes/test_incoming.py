@@ -145,6 +145,36 @@ def test_any_other_connection_is_closed(authority: Authority | None, answer: byt
         assert server.connections == 2
 
 
+class Resets:
+    """A socket that is reset after some bytes. As in Linux, it says so once."""
+
+    def __init__(self, *records: bytes) -> None:
+        self._answers: list[bytes | OSError] = [*records, ConnectionResetError("reset"), b""]
+
+    def recv(self, _: int) -> bytes:
+        answer = self._answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    def settimeout(self, _: object) -> None:
+        pass
+
+
+def test_bytes_before_a_reset_come_before_its_error_and_the_answer_is_not_complete(
+    authority: Authority | None, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever comes before the connection ends is the body here, so a reset may not count as an end."""
+    with served(authority, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n") as (_, api):
+        with closing(api.stream(WATCH)) as stream:
+            monkeypatch.setattr(stream._incoming, "_stream", Resets(b"some", b"more"))
+            pieces = stream.pieces()
+            assert next(pieces) == [b"somemore"]
+            with pytest.raises(Unavailable, match="ConnectionResetError"):
+                next(pieces)
+            assert not stream.is_complete
+
+
 def test_closing_the_api_cuts_an_open_answer(authority: Authority | None):
     with served(authority, CHUNKED + chunk(b"x")) as (_, api), closing(api.stream(WATCH)) as stream:
         api.close()
