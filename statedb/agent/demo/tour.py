@@ -222,7 +222,8 @@ def _show_queries(address: str, say: Callable[[str], None]) -> None:
     ):
         say(f"\n  $ statedb {' '.join(arguments)}")
         command = [sys.executable, "-P", "-m", "statedb", "--server", address, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        narrower = {"COLUMNS": str(shutil.get_terminal_size().columns - len("  "))}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | narrower)
         for line in (done.stdout + done.stderr).rstrip().splitlines():
             say(f"  {line}")
 

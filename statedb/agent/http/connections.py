@@ -113,7 +113,7 @@ class Connection(H11Protocol):
         """Bytes of a request. Probes are answered at once, other requests in turn."""
         self._unset_keepalive_if_required()
         self._unread.append(data)
-        if len(self._unread) > 1:
+        if len(self._unread) > 1 and not self.transport.is_closing():
             self.flow.pause_reading()
         elif data.startswith(_URGENT):
             self._read()
@@ -122,9 +122,9 @@ class Connection(H11Protocol):
 
     def _read(self) -> None:
         data = self._unread.popleft()
-        if not self._unread:
-            self.flow.resume_reading()
         if not self.transport.is_closing():
+            if not self._unread:
+                self.flow.resume_reading()
             super().data_received(data)
             self._watch_request()
 
@@ -139,7 +139,7 @@ class Connection(H11Protocol):
 
         asyncio closes the connection unless this returns True. A TLS connection cannot be half-closed.
         """
-        self._half_closed = self.transport.get_extra_info("ssl_object") is None
+        self._half_closed = self.scheme == "http"
         self._leave_half_closed()
         return self._half_closed and not self.transport.is_closing()
 
