@@ -7,7 +7,7 @@ of a key tells which of them wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias
 
 from ..belief import Absence, Canaries, Evidence, History, Verdict, WriterActivity, WriterWatch, may_delete
@@ -17,8 +17,11 @@ from .heartbeat import Heartbeat
 _Version: TypeAlias = tuple[bytes, int, int, int]
 """A version of a key: the key, the revisions of its creation and of its last change, and its lease."""
 
+Canary: TypeAlias = tuple[bytes, int, int, int, int]
+"""A canary as it was last known: its version, and the etcd's id."""
+
 _RENEWAL_SLACK_S = 2.0
-_UNSURE = 1 << 64
+_UNSURE = (1 << 64) - 1
 """In place of a revision that a canary must exceed to count as written again: no revision proves it."""
 _COPIES_MAX = 1000
 
@@ -70,6 +73,24 @@ class Writers:
         self._lost_here: set[bytes] = set()
         self._outdated: set[bytes] = set()
         self._first_seen: dict[_Version, int] = {}
+        self._is_origin_unknown = False
+
+    # --- rows of before -----------------------------------------------------------------------------------------------
+
+    def inherit(self, canaries: Sequence[Canary] | None) -> None:
+        """There are rows of before, from the etcd and writers with these canaries; None if that is unknown."""
+        self._is_origin_unknown = canaries is None
+        for key, created, revision, lease, etcd_id in canaries or ():
+            self._versions[key] = etcd_id, revision
+            self._first_seen[key, created, revision, lease] = etcd_id
+
+    def canaries_seen(self) -> list[Canary]:
+        """What `inherit` needs in another process."""
+        return [
+            (*version, etcd_id)
+            for version, etcd_id in self._first_seen.items()
+            if self._versions.get(version[0]) == (etcd_id, version[2])
+        ]
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -80,21 +101,24 @@ class Writers:
         self._canaries.clear()
         self._lost_here.clear()
         self._leases.clear()
-        self._waives_canaries = False
-        for part in self._parts.values():
-            part.accepted = False
         if heartbeat is None:
             self.heartbeat.mark_absent()
         else:
             self.heartbeat.beat(etcd_id, heartbeat.mod_revision, now)
 
-    def identified(self, history: History, difference: str, feeds: Iterable[str]) -> None:
-        """The server is identified. ``feeds`` will be listed."""
+    def identified(self, history: History, difference: str, feeds: Iterable[str], *, is_shown: bool = False) -> None:
+        """The server is identified. ``feeds`` will be listed.
+
+        ``is_shown``: keys that are there as they were show that it is the server of the last connection. Only then what
+        the operator accepted holds for it. An empty etcd cannot show that.
+        """
         resumed = history is History.SAME and self.is_doubted
         if not resumed:  # otherwise it is still the other server, and deletes are still withheld
             self._history, self._difference = history, difference
         if history is not History.SAME:
             self._doubt_losses()
+        if history is not History.SAME or not is_shown:
+            self._forget_accepted()
         for feed in feeds:
             part = self._part(feed)
             if history is not History.SAME:  # its list is new evidence; reasons from another etcd no longer count
@@ -125,7 +149,7 @@ class Writers:
         is_copy = self._is_copy(kv) and not written
         if not is_copy and (written or etcd_id != self._etcd_id or kv.mod_revision > revision):
             self._outdated.discard(kv.key)
-        elif is_copy or (kv.key in self._versions and self.is_doubted):
+        elif is_copy or ((kv.key in self._versions or self._is_origin_unknown) and self.is_doubted):
             self._outdated.add(kv.key)
         self._versions[kv.key] = self._etcd_id, kv.mod_revision
         self._canaries[kv.key] = kv.lease
@@ -180,6 +204,11 @@ class Writers:
         for part in self._parts.values():
             part.accepted = True
         self._lost_since.clear()
+
+    def _forget_accepted(self) -> None:
+        self._waives_canaries = False
+        for part in self._parts.values():
+            part.accepted = False
 
     def listed(self, feed: str) -> None:
         """The feed was listed: what the operator accepted has been carried out."""
@@ -272,6 +301,7 @@ class Writers:
         """No delete is withheld any more: from now on this is the known server."""
         self._history, self._difference = History.SAME, ""
         self._outdated.clear()
+        self._is_origin_unknown = False
 
     @property
     def is_doubted(self) -> bool:

@@ -159,7 +159,7 @@ class KubernetesSource:
             self._keep_origin()
             self._status.release()
         else:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)
 
     def _gather(self) -> None:
         """Collect messages until none is waiting or the batch is due, and write them."""
@@ -264,8 +264,9 @@ class KubernetesSource:
 
     def _settle(self) -> None:
         """Carry out what the operator accepted, and report the states of the connections."""
-        uids, self._accepted = self._accepted, None
+        uids = self._accepted
         if uids is not None:
+            self._accepted = None  # only where there was something, so that none of another thread is lost
             for progress in self._progress.values():
                 progress.accept(uids)
         for name, progress in self._progress.items():
