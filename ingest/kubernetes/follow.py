@@ -79,6 +79,11 @@ class Follower:
         self._lineage = Lineage()
         self._position = _Position()
 
+    @property
+    def late(self) -> str:
+        """The object with which the decode function has been busy for too long; empty if none. For any thread."""
+        return self._event_reader.decoding.late()
+
     def inherit(self, origin: Origin) -> None:
         """There are earlier rows from this origin. Call it before the first `connect`."""
         self._lineage.inherit(origin.cluster_uid, origin.versions.get(self.resource.feed, ""))

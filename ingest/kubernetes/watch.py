@@ -16,12 +16,14 @@ class Watch:
     """The changes of one resource, from an open connection. For one thread at a time."""
 
     def __init__(self, stream: Stream, silence_s: float) -> None:
-        """A connection without data for ``silence_s`` is taken for dead."""
+        """A connection without an event for ``silence_s`` is taken for dead, even if parts of one come."""
         self.silence_s = silence_s
         self.server = stream.server
         """The identity of the server at the other end; None if it is unknown."""
         self.is_ready = True
         """Whether `read` has something more to return or to raise. Otherwise wait for the descriptor."""
+        self.was_heard = False
+        """Whether the last `read` returned items."""
         self._stream = stream
         self._lines = Lines(stream.request)
         self._unread: list[Item] = []
@@ -51,6 +53,12 @@ class Watch:
         Raises Unavailable if the connection is cut, Broken for a line that is not an event, and the corresponding error
         for an ERROR event; all of them after the items before.
         """
+        self.was_heard = False
+        items = self._next()
+        self.was_heard = bool(items)
+        return items
+
+    def _next(self) -> list[Item]:
         if self._unread:
             unread, self._unread = self._unread, []
             return unread
