@@ -126,7 +126,7 @@ def _reason(details: str, endpoint: str) -> str:
 
     >>> _reason("UNKNOWN: ipv4:10.0.0.1:2379: Failed to connect to remote host: Connection refused", "http://etcd:2379")
     '10.0.0.1:2379: Connection refused'
-    >>> _reason("Stream removed (Socket closed (GOAWAY received; Error code: 0; Debug Text: graceful_stop))", "etcd:2379")
+    >>> _reason("Stream removed (Socket closed (GOAWAY received; Debug Text: graceful_stop))", "etcd:2379")
     'the server was stopped'
     >>> _reason("Socket closed", "etcd:2379")
     'the connection was closed'
