@@ -74,13 +74,18 @@ def test_without_a_settle_time_the_first_one_is_enough(settle: float):
     assert WatchSet(a, b, settle=settle).wait(20) == {a}  # also where it is the only one that comes
 
 
-def test_what_trips_while_it_settles_comes_along():
+def test_what_trips_while_it_settles_comes_along(monkeypatch):
     db, (a, b) = watched(2)
     trip(db, 0)
-    later = threading.Timer(0.01, trip, (db, 1))
-    later.start()
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        trip(db, 1)
+
+    monkeypatch.setattr("statedb.engine.watch_set.sleep", sleep)
     assert WatchSet(a, b, settle=0.4).wait(20) == {a, b}
-    later.join()
+    assert pauses == [0.4]
 
 
 def test_a_time_that_is_over_while_it_settles_still_gives_what_tripped():
