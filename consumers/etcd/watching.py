@@ -1,38 +1,49 @@
-"""A thread that watches the keys of a writer, so that the writer does not block on the watch."""
+"""A thread that watches the keys of a writer, and recognizes the changes that the writer itself has made.
+
+Most changes are the writer's own, and bring nothing new: its transaction has returned their revision already. They are
+dropped on the thread of the watch, and do not wake the writer. A change may arrive before its transaction has returned;
+then it is kept until the writer asks, as it must do before it waits.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
-from .store import Changes, Event, Store, encode
+from .store import Changes, Commit, Event, Store, encode
 
 _BATCHES_MAX = 64
 _POLL_S = 1.0
+_OWN_REVISIONS_MAX = 10_000
 
 
 class OwnKeysWatch:
-    """Collects events of some prefixes during the ``with`` block. ``wake`` is set when `take` has something to return.
+    """Collects changes of some prefixes by others during the ``with`` block.
 
-    It also detects a lost connection while there is nothing to write.
+    It also detects a lost connection while there is nothing to write. `commit` and `take` are for the writer's thread.
     """
 
     def __init__(self, store: Store, starts: Mapping[str, int], keys: Collection[str], wake: threading.Event) -> None:
-        """``starts``: the first revision of each prefix. Those in ``keys`` are single keys."""
+        """``starts``: the first revision of each prefix. Those in ``keys`` are single keys.
+
+        ``wake`` is set when `take` has something to return, except during a `commit`.
+        """
         self._store = store
         self._starts = {encode(prefix): revision for prefix, revision in starts.items()}
         self._keys = {encode(key) for key in keys}
         self._wake = wake
         self._batches: queue.Queue[Sequence[Event] | Exception] = queue.Queue(_BATCHES_MAX)
+        self._own_revisions: set[int] = set()
+        self._committing = False
         self._closing = False
         self._changes: Changes | None = None
         self._thread = threading.Thread(target=self._run, name="etcd writer watch", daemon=True)
 
     def __enter__(self) -> Self:
         """Begin. Raises what the store raises."""
-        self._changes = self._store.watch(self._starts, self._keys)
+        self._changes = self._store.watch(self._starts, self._keys, blocks=True)
         self._thread.start()
         return self
 
@@ -43,23 +54,50 @@ class OwnKeysWatch:
             self._changes.close()
         self._thread.join()
 
-    def take(self) -> Iterator[Sequence[Event]]:
-        """The events since the last call, in batches of ascending revisions. Raises what ended the watch."""
-        while True:
-            try:
-                batch = self._batches.get_nowait()
-            except queue.Empty:
-                return
+    def commit(
+        self,
+        puts: Iterable[tuple[bytes, bytes, int]],
+        deletes: Iterable[bytes],
+        fence: tuple[bytes, bytes] | None,
+        attached: Mapping[bytes, int],
+    ) -> Commit:
+        """Write a transaction, as `Store.commit` does, and recognize its changes when they arrive."""
+        self._committing = True
+        try:
+            commit = self._store.commit(puts, deletes, fence, attached)
+            if not commit.refusal:
+                if len(self._own_revisions) >= _OWN_REVISIONS_MAX:
+                    self._own_revisions.clear()  # the writer compares what arrives of those key by key
+                self._own_revisions.add(commit.revision)
+            return commit
+        finally:
+            self._committing = False
+
+    def take(self) -> list[Event]:
+        """The changes by others since the last call, in ascending revisions. Raises what ended the watch.
+
+        It may include changes of our own, in a batch with others.
+        """
+        taken: list[Event] = []
+        while not self._batches.empty():
+            batch = self._batches.get_nowait()
             if isinstance(batch, Exception):
                 raise batch
-            yield batch
+            if not self._is_own(batch):
+                taken += batch
+        return taken
+
+    def _is_own(self, events: Sequence[Event]) -> bool:
+        """Whether all events come from one transaction of ours."""
+        revision = events[-1].kv.mod_revision
+        return revision in self._own_revisions and events[0].kv.mod_revision == revision
 
     def _run(self) -> None:
         assert self._changes is not None
         try:
             while not self._closing:
-                batch = self._changes.next(_POLL_S)
-                if batch is not None and batch.events:
+                batch = self._changes.next()
+                if batch is not None and batch.events and not self._is_own(batch.events):
                     self._enqueue(batch.events)
         except Exception as error:  # the writer gets it from `take`
             if not self._closing:
@@ -71,5 +109,6 @@ class OwnKeysWatch:
                 self._batches.put(batch, timeout=_POLL_S)
             except queue.Full:  # the writer is busy; flow control stops the server meanwhile
                 continue
-            self._wake.set()
+            if not self._committing:  # read after `put`: either we see the end of the commit, or its `take` the batch
+                self._wake.set()
             return
