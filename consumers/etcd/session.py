@@ -258,7 +258,7 @@ class Session:
             return
         written = 0
         chosen = ordered(self._choose(puts_too=now >= self._puts_at))
-        if any(self._desired.is_mark(each.key) for each in chosen):
+        if self._desired.any_mark(chosen):
             self._prepare_mark()
             chosen = ordered(self._choose(puts_too=now >= self._puts_at))
         for batch in batches(chosen, self._keys_max, self._options.batch_bytes_max):
@@ -281,14 +281,20 @@ class Session:
         """The next operations. Keys that need none leave the queue."""
         most = self._pace.keys_max(self._keys_max)
         chosen: list[Operation] = []
-        with self._desired.lock:
-            for key in self._desired.first(_CHECKED_MAX) if puts_too else self._desired.waiting():
-                operation = self._desired.operation(key, self.present, self._leases.is_good)
-                if operation is None or self._blocked.sets_aside(operation):
-                    self._desired.dequeue(key)
+        desired, present, is_good, may_block = (
+            self._desired,
+            self.present,
+            self._leases.is_good,
+            self._blocked.may_block,
+        )
+        with desired.lock:
+            for key in desired.first(_CHECKED_MAX) if puts_too else desired.waiting():
+                operation = desired.operation(key, present, is_good)
+                if operation is None or (may_block and self._blocked.sets_aside(operation)):
+                    desired.dequeue(key)
                     self._initial_keys_left.discard(key)
                 elif operation.value is None or puts_too:
-                    if self._blocked.must_wait(operation, self.present):
+                    if may_block and self._blocked.must_wait(operation, present):
                         return []
                     chosen.append(operation)
                     if len(chosen) >= most:
@@ -350,7 +356,7 @@ class Session:
 
     def _witnesses(self, part: list[Operation]) -> dict[bytes, int]:
         """A key of each lease if the part writes a mark, which tells that all keys exist; otherwise none."""
-        if not any(each.value is not None and self._desired.is_mark(each.key) for each in part):
+        if not self._desired.any_mark(part):
             return {}
         return {encode(key): lease for lease, key in self.present.witnesses(self._keys_max).items()}
 
@@ -361,19 +367,17 @@ class Session:
 
     def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
         """Record a transaction that was written."""
-        size = sum([len(value) for value, _ in values.values()])
-        self._writer_state.counts.update(transactions=1, puts=len(values), bytes=size, deletes=len(part) - len(values))
+        self._writer_state.count_transaction([value for value, _ in values.values()], len(part) - len(values))
         if values:
             self.no_space, self._no_space_tries = "", 0
         self._wrote = True
+        self.present.put_all(values, revision)
         for each in part:
             if each.value is None:
                 self.present.drop(each.key)
-            else:
-                value, lease = values[each.key]
-                self.present.put(each.key, value, lease, revision)
         done = [each for each in part if each.key != self._rules.heartbeat]
-        self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
+        if self._initial_keys_left:
+            self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
         self._desired.written(done, self.present, self._leases.is_good)
 
     def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:

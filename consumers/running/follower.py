@@ -14,7 +14,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar, overload
 
-from statedb import ChangeBatch, Database, Snapshot, Table, TablesBatch, Watch, WatchSet
+from statedb import ChangeBatch, Database, Snapshot, Table, TablesBatch, Watch
 
 from .names import claim, claim_numbered
 from .retries import delay_s
