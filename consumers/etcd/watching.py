@@ -7,8 +7,8 @@ then it is kept until the writer asks, as it must do before it waits.
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
@@ -34,7 +34,8 @@ class OwnKeysWatch:
         self._starts = {encode(prefix): revision for prefix, revision in starts.items()}
         self._keys = {encode(key) for key in keys}
         self._wake = wake
-        self._batches: queue.Queue[Sequence[Event] | Exception] = queue.Queue(_BATCHES_MAX)
+        self._batches: deque[Sequence[Event] | Exception] = deque()
+        self._has_room = threading.Event()
         self._own_revisions: set[int] = set()
         self._committing = False
         self._closing = False
@@ -79,12 +80,13 @@ class OwnKeysWatch:
         It may include changes of our own, in a batch with others.
         """
         taken: list[Event] = []
-        while not self._batches.empty():
-            batch = self._batches.get_nowait()
+        while self._batches:
+            batch = self._batches.popleft()
             if isinstance(batch, Exception):
                 raise batch
             if not self._is_own(batch):
                 taken += batch
+            self._has_room.set()
         return taken
 
     def _is_own(self, events: Sequence[Event]) -> bool:
@@ -104,11 +106,10 @@ class OwnKeysWatch:
                 self._enqueue(error)
 
     def _enqueue(self, batch: Sequence[Event] | Exception) -> None:
-        while not self._closing:
-            try:
-                self._batches.put(batch, timeout=_POLL_S)
-            except queue.Full:  # the writer is busy; flow control stops the server meanwhile
-                continue
-            if not self._committing:  # read after `put`: either we see the end of the commit, or its `take` the batch
-                self._wake.set()
-            return
+        while len(self._batches) >= _BATCHES_MAX and not self._closing:
+            self._has_room.clear()
+            if len(self._batches) >= _BATCHES_MAX:  # the writer is busy; flow control stops the server meanwhile
+                self._has_room.wait(_POLL_S)
+        self._batches.append(batch)
+        if not self._committing:  # read after `append`: either we see the end of the commit, or `take` sees the batch
+            self._wake.set()
