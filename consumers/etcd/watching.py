@@ -84,22 +84,23 @@ class OwnKeysWatch:
     def take(self) -> list[Event]:
         """The changes by others since the last call, in ascending revisions. Raises what ended the watch.
 
-        It may include changes of our own, in a batch with others.
+        It may include old changes of our own: only the last transactions are known.
         """
         taken: list[Event] = []
         while self._batches:
             batch = self._batches.popleft()
             if isinstance(batch, Exception):
                 raise batch
-            if not self._is_own(batch):
-                taken += batch
+            taken += self._by_others(batch)
             self._has_room.set()
         return taken
 
-    def _is_own(self, events: Sequence[Event]) -> bool:
-        """Whether all events come from one transaction of ours."""
-        revision = events[-1].kv.mod_revision
-        return revision in self._own_revisions and events[0].kv.mod_revision == revision
+    def _by_others(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The events that do not come from a transaction of ours. Cost: O(1) for events of one transaction."""
+        own, revision = self._own_revisions, events[-1].kv.mod_revision
+        if events[0].kv.mod_revision == revision:
+            return () if revision in own else events
+        return [event for event in events if event.kv.mod_revision not in own]
 
     def _run(self) -> None:
         assert self._changes is not None
@@ -108,11 +109,11 @@ class OwnKeysWatch:
                 batch = self._changes.next()
                 if batch is None or not batch.events:
                     continue
-                is_own = self._is_own(batch.events)
-                if not is_own:
-                    self._enqueue(batch.events)
+                by_others = self._by_others(batch.events)
+                if by_others:
+                    self._enqueue(by_others)
                 is_behind = batch.events[-1].kv.mod_revision < self._last_own_revision
-                if (is_own or self._committing) and not is_behind:
+                if (not by_others or self._committing) and not is_behind:
                     self._closing.wait(_PAUSE_S)
         except Exception as error:  # the writer gets it from `take`
             if not self._closing.is_set():
