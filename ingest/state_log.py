@@ -98,6 +98,10 @@ class StateLog:
         if due:
             self._write(due)
 
+    def write_all(self) -> None:
+        """Log all changes now, because nobody will call again."""
+        self._write(list(self._pending))
+
     def _turn(self, table: str) -> tuple[State, State]:
         return self._told[table].state, self._pending[table].state
 

@@ -157,6 +157,11 @@ class Status:
         self.report("absent", "stopped")
         self.write()
 
+    def fail(self, failure: Exception) -> None:
+        """The source has ended with an unexpected error, and reports nothing more. Its tables keep their rows."""
+        self.report("failed", f"{type(failure).__name__}: {failure}")
+        self._state_log.write_all()
+
     def forget(self) -> None:
         """The cluster has left: delete its rows from both tables."""
         self._forget_rejections()

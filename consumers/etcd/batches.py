@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 _OVERHEAD_BYTES = 40
 """The bytes of one operation besides its key and value, rounded up: tags, lengths and the lease."""
+
+
+LAST = sys.maxsize
+"""The rank of marks, which are written after everything else."""
 
 
 class Operation(NamedTuple):

@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from .batches import Operation
+from .batches import LAST, Operation
 from .present import Present
 
 
@@ -229,7 +229,7 @@ class Desired:
         elif key in self._marks:
             if entry is not None and is_good(entry.lease) and key not in self._unwritten_marks:
                 return None
-            value = b""
+            return None if key in self._refused else Operation(key, b"", LAST)
         elif entry is None:
             self._unwanted.discard(key)
             return None

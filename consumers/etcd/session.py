@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 from consumers.running.retries import delay_s
 
-from .batches import Operation, batches, halves, ordered
+from .batches import LAST, Operation, batches, halves, ordered
 from .blocked import Blocked
 from .election import Election
 from .options import WriterOptions
 from .pacing import Pace
 from .present import Present
+from .refusals import Refusals, WriteDenied
 from .rules import Rules
 from .store import DELETE, Event, Store, beat_value, decode, encode
 from .watching import OwnKeysWatch
@@ -25,10 +26,6 @@ _LONGEST_WAIT_S = 60.0
 _CHECKED_MAX = 1000
 _RENEWALS = 3
 """How often a lease is renewed in its time to live."""
-
-
-class WriteDenied(Exception):
-    """The etcd does not allow us to write any key. Give the role of the user write access to these prefixes."""
 
 
 class Session:
@@ -70,6 +67,7 @@ class Session:
         self._clock = clock
         self._now = now
         self._blocked = Blocked(rules, state.desired, options.retry_min_s, options.retry_max_s)
+        self._refusals = Refusals(rules, state.desired, self.present, options.retry_min_s, options.retry_max_s)
         self._pace = Pace(options.writes_per_s)
         self._starts: dict[str, int] = {}
         self._initial_keys_left: set[str] = set()
@@ -134,15 +132,12 @@ class Session:
         now = self._clock()
         if not self.leads:
             return _LONGEST_WAIT_S
-        until = [self._renew_at, now + _LONGEST_WAIT_S]
+        retries = (self._writer_state.repairs.next_due, self._blocked.next_due, self._refusals.next_due)
+        until = [self._renew_at, now + _LONGEST_WAIT_S, *(due for due in retries if due is not None)]
         if self._rules.heartbeat:
             until.append(self._beat_at)
         if self._rules.periodic is not None:
             until.append(self._periodic_at)
-        if (repair := self._writer_state.repairs.next_due) is not None:
-            until.append(repair)
-        if (blocked := self._blocked.next_due) is not None:
-            until.append(blocked)
         if len(self._desired):
             until.append(max(self._puts_at, now + self._pace.wait_s(now)))
         return max(0.0, min(until) - now)
@@ -210,6 +205,7 @@ class Session:
             self._renew()
         self._repair_due(now)
         self._blocked.unblock_due(now)
+        self._refusals.retry_due(now)
         if self._writer_state.beat.is_set():
             self._writer_state.beat.clear()
             self._beat_at = 0.0
@@ -256,12 +252,14 @@ class Session:
         if self._pace.wait_s(now) > 0:
             stall_timer.reset(now)
             return
-        written = 0
-        chosen = ordered(self._choose(puts_too=now >= self._puts_at))
-        if self._desired.any_mark(chosen):
+        written, refusals = 0, self._desired.refusals
+        chosen = self._choose(puts_too=now >= self._puts_at)
+        if any(each.rank == LAST for each in chosen):
             self._prepare_mark()
-            chosen = ordered(self._choose(puts_too=now >= self._puts_at))
-        for batch in batches(chosen, self._keys_max, self._options.batch_bytes_max):
+            chosen = self._choose(puts_too=now >= self._puts_at)
+        for batch in batches(ordered(chosen), self._keys_max, self._options.batch_bytes_max):
+            if batch[0].rank == LAST and self._desired.refusals != refusals:
+                break  # the marks may have to wait for what was refused just now
             done = self._commit(batch)
             if done is None:
                 break
@@ -290,7 +288,11 @@ class Session:
         with desired.lock:
             for key in desired.first(_CHECKED_MAX) if puts_too else desired.waiting():
                 operation = desired.operation(key, present, is_good)
-                if operation is None or (may_block and self._blocked.sets_aside(operation)):
+                if (
+                    operation is None
+                    or (may_block and self._blocked.sets_aside(operation))
+                    or self._refusals.sets_aside(operation)
+                ):
                     desired.dequeue(key)
                     self._initial_keys_left.discard(key)
                 elif operation.value is None or puts_too:
@@ -325,9 +327,8 @@ class Session:
                     if self._desired.is_deleted_first(part[0].key):
                         self._blocked.block(part[0].key, reason, self._clock())
                         return None
-                    log.warning("key %s is not written: %s", part[0].key, reason)
-                    self._desired.refuse(part[0], reason)
                     self._initial_keys_left.discard(part[0].key)
+                    self._refusals.add(part[0], reason, self._clock(), passes=refusal == "denied")
                 case _:
                     self._handle_refusal(refusal, reason, part)
                     return None
@@ -379,6 +380,7 @@ class Session:
         if self._initial_keys_left:
             self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
         self._desired.written(done, self.present, self._leases.is_good)
+        self._refusals.written([each.key for each in done])
 
     def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:
         """Handle a refusal of the whole transaction."""

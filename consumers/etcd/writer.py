@@ -44,7 +44,8 @@ class EtcdWriter:
     `put`, `delete` and `mark` may be called before the start and without a connection. A key is queued at most once;
     the value at the time of the write is written. Keys are attached to leases, so they expire after their writer has
     ended. A key that another writer changes or deletes is written again, at once, then at growing intervals. A key that
-    the server refuses keeps its old value, is named in `health`, and is retried when it changes.
+    the server refuses keeps its old value, is named in `health`, and is retried when it changes; one that we may not
+    write is also retried after growing pauses, and a mark waits for it if the etcd lacks it.
 
     Nothing is written if the etcd already has everything, as after a restart or beside a second, equal writer.
     """

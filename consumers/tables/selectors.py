@@ -1,7 +1,7 @@
 """The identities that each label selector selects, maintained for new identities and for new selectors.
 
-    policies, asked selectors ─▶ selector-uses   one row per selector and user
-    selector-uses, identities ─▶ selections      one row per selector and identity that it selects
+    policies, program-selectors ─▶ selector-uses   one row per selector and user
+    selector-uses, identities ─▶ selections        one row per selector and identity that it selects
 
 The second table has one row per match, so the cost of a new identity depends on the number of selectors that match, not
 on the size of their sets. A selector is identified by its text. To be notified of changes of its set, watch it in the
@@ -22,21 +22,21 @@ from .labels import Requirements, anchors, anchors_of, exact_labels, selects, te
 from .scopes import Scope, scoped_selectors
 
 
-class AskedSelector(msgspec.Struct, frozen=True, gc=False):
+class ProgramSelector(msgspec.Struct, frozen=True, gc=False):
     """A selector that a program other than a policy uses, under a name of its own."""
 
     name: str
     requirements: tuple[Requirement, ...] = ()
 
 
-class AskedSelectors(Table[str, AskedSelector], name="asked-selectors"):
+class ProgramSelectors(Table[str, ProgramSelector], name="program-selectors"):
     """Selectors that programs use. The programs write the rows themselves."""
 
-    primary = UniqueIndex[str, AskedSelector](lambda asked: asked.name)
+    primary = UniqueIndex[str, ProgramSelector](lambda selector: selector.name)
 
 
 class SelectorUseKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A selector as text, and the policy that uses it. Kind and namespace are empty for an `AskedSelector`."""
+    """A selector as text, and the policy that uses it. Kind and namespace are empty for a `ProgramSelector`."""
 
     selector: str
     user: PolicyKey
@@ -101,7 +101,7 @@ def derive_selectors(
     local one only, as in Cilium since 1.19 (``policy-default-local-cluster``); otherwise it means every cluster.
     """
     scope = Scope(cluster, peers_are_local)
-    db.register(AskedSelectors)
+    db.register(ProgramSelectors)
 
     def uses_of(policy: Policy) -> list[SelectorUseKey]:
         return [SelectorUseKey(text_of(needed), policy.key) for _, needed in scoped_selectors(policy, scope)]
@@ -110,7 +110,7 @@ def derive_selectors(
         db,
         SelectorUses,
         lambda snapshot, key: _use(snapshot, key, scope),
-        {Policies: lambda _, policy: uses_of(policy), AskedSelectors: lambda _, asked: [_use_of(asked)]},
+        {Policies: lambda _, policy: uses_of(policy), ProgramSelectors: lambda _, selector: [_use_of(selector)]},
         name="selector-uses",
         report=report,
     )
@@ -125,14 +125,14 @@ def derive_selectors(
     return uses, selections
 
 
-def _use_of(asked: AskedSelector) -> SelectorUseKey:
-    return SelectorUseKey(text_of(asked.requirements), PolicyKey("", "", asked.name))
+def _use_of(selector: ProgramSelector) -> SelectorUseKey:
+    return SelectorUseKey(text_of(selector.requirements), PolicyKey("", "", selector.name))
 
 
 def _use(snapshot: SourceSnapshot, key: SelectorUseKey, scope: Scope) -> SelectorUse | None:
     if not key.user.kind:
-        asked = snapshot[AskedSelectors].get(key.user.name)
-        return SelectorUse(key, asked.requirements) if asked is not None and _use_of(asked) == key else None
+        selector = snapshot[ProgramSelectors].get(key.user.name)
+        return SelectorUse(key, selector.requirements) if selector is not None and _use_of(selector) == key else None
     policy = snapshot[Policies].get(key.user)
     if policy is None:
         return None

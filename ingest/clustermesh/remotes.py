@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
@@ -24,6 +25,8 @@ from .session import ClusterSource
 
 ANY_CLUSTER = "*"
 """The cluster in rows of ``sources`` and ``rejected`` that are about the directory."""
+
+_log = logging.getLogger("ingest")
 
 _FILE_BYTES_MAX = 1 << 20
 _FEED = "remote-clusters"
@@ -205,6 +208,12 @@ class RemoteClusters:
         reported = (state, error, len(self._clusters))
         if reported == self._reported:
             return
+        before = None if self._reported is None else self._reported[0]
+        if state != before:
+            level = logging.WARNING if state in ("stale", "failed") else logging.INFO
+            _log.log(
+                level, "%s: %s -> %s%s", self.backend, before or "connecting", state, f": {error}" if error else ""
+            )
         self._reported = reported
         key = SourceKey(ANY_CLUSTER, ANY_TABLE)
         row = SourceRow(key, self.backend, state, time.time(), error, rows=reported[2])

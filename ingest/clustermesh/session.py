@@ -39,6 +39,7 @@ from ..keyspace.connect import Connector, Servers
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed, completion
 from ..keyspace.kind import check_names, chosen
+from ..keyspace.origin import OriginKeeper
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
 from ..keyspace.source import EtcdSource
@@ -64,6 +65,7 @@ from .kinds import (
 from .options import ClusterMeshOptions, RemoteClustersOptions, config_wait_s
 
 _LONGEST_WAIT_S = 1.0
+_WRITERS = "heartbeat"
 _BEST_FIRST: tuple[State, ...] = ("synced", "stale", "syncing")
 _REFUSALS = (PermissionDenied, Unauthenticated, IncompatibleCluster)
 
@@ -113,6 +115,7 @@ class ClusterSource(EtcdSource):
             clock=clock,
         )
         self._keyspace = Keyspace((), self._reflector, options.page_limit, self, lambda: self._loop.stopping)
+        self._origin = OriginKeeper(self._status, self._keyspace.lineage, {_WRITERS: self._writers}, clock)
         self._requests = _Requests()
         self._connection = Connection()
 
@@ -124,6 +127,8 @@ class ClusterSource(EtcdSource):
     def start(self) -> None:
         """Claim the tables and connect. Tables do not wait for the lists of a remote cluster. Raises OwnedElsewhere."""
         self._reflector.begin()
+        if self._reflector.has_inherited:
+            self._origin.load()
         self._loop.start()
 
     def remove(self) -> None:
@@ -210,15 +215,21 @@ class ClusterSource(EtcdSource):
         plan = chosen(kinds(self._layout, config), tuple(names))
         header = client.get(HEARTBEAT).header
         history, why = self._keyspace.history(client, header)
+        is_shown = bool(self._keyspace.lineage.witnesses)
         prefixes = self._keyspace.prefixes.values()
-        if history is History.SAME and {kind.prefix for kind in plan} != {prefix.name for prefix in prefixes}:
+        self._origin.connected()
+        if (
+            history is History.SAME
+            and prefixes
+            and {kind.prefix for kind in plan} != {prefix.name for prefix in prefixes}
+        ):
             history, why = History.OTHER, "it keeps its state elsewhere"
         elif history in (History.OTHER, History.UNPROVEN) and self._writers.is_doubted:
             self._requests.accept = False  # that was another one
         self._keyspace.replan(plan)
         self._keyspace.begin(header, same=history is History.SAME)
         feeds = [prefix.feed for prefix in self._keyspace.prefixes.values()]
-        self._writers.identified(history, why, feeds)
+        self._writers.identified(history, why, feeds, is_shown=is_shown)
 
     def _find_lost_canaries(self, client: Client) -> None:
         """Without a config the writer has not begun. Canaries that are missing now count as new when they appear."""
@@ -315,6 +326,8 @@ class ClusterSource(EtcdSource):
         looked_at = [(self._writers, prefix) for prefix in doubtful or prefixes[:1]]
         self._connection.leases.check(self._connection.client, looked_at, now)
         judging.settle(self._writers, prefixes, self._withheld, now)
+        is_listed = not any(prefix.due for prefix in prefixes)
+        self._origin.settle(is_settled=is_listed and not doubtful and not self._writers.is_doubted)
         self._report(prefixes, now)
 
     def _withheld(self, prefix: Prefix) -> int:
@@ -354,10 +367,11 @@ class ClusterSource(EtcdSource):
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is not None:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)
         elif self._requests.remove:
             self._leave()
         else:
+            self._origin.end()
             self._status.release()
 
     def _leave(self) -> None:

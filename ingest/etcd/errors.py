@@ -126,7 +126,13 @@ def _reason(details: str, endpoint: str) -> str:
 
     >>> _reason("UNKNOWN: ipv4:10.0.0.1:2379: Failed to connect to remote host: Connection refused", "http://etcd:2379")
     '10.0.0.1:2379: Connection refused'
+    >>> _reason("Stream removed (Socket closed (GOAWAY received; Debug Text: graceful_stop))", "etcd:2379")
+    'the server was stopped'
+    >>> _reason("Socket closed", "etcd:2379")
+    'the connection was closed'
     """
+    if "Socket closed" in details:  # gRPC's words, with the reason of HTTP/2 if the server gave one
+        return "the server was stopped" if "graceful_stop" in details else "the connection was closed"
     match = _NO_CONNECTION.match(details)
     if match is None or match.end() == len(details):
         return details

@@ -21,6 +21,7 @@ from ..keyspace.connect import Connector, servers_of
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace
 from ..keyspace.options import EtcdReading
+from ..keyspace.origin import OriginKeeper
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
 from ..keyspace.source import EtcdSource
@@ -77,12 +78,16 @@ class FanoutSource(EtcdSource):
             for table, each in zip(tables, self._keyspace.prefixes.values(), strict=True)
         }
         self._watched = {key: each for each in self._evidence.values() for key in (each.heartbeat, each.canary)}
+        writers = {each.prefix.name: each.writers for each in self._evidence.values()}
+        self._origin = OriginKeeper(self._status, self._keyspace.lineage, writers, clock)
         self._client: Client | None = None
         self._accepted = False
 
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""
         self._reflector.begin()
+        if self._reflector.has_inherited:
+            self._origin.load()
         self._loop.start()
 
     def accept(self) -> None:
@@ -129,15 +134,17 @@ class FanoutSource(EtcdSource):
         answers = [each.connect(client, now) for each in self._evidence.values()]
         header, watched = answers[-1][0], {key: start for _, starts in answers for key, start in starts.items()}
         history, why = self._keyspace.history(client, header)
+        is_shown = bool(self._keyspace.lineage.witnesses)
         if history in (History.OTHER, History.UNPROVEN) and any(
             each.writers.is_doubted for each in self._evidence.values()
         ):
             self._accepted = False  # that was another one
+        self._origin.connected()
         if history is not History.SAME:
             self._keyspace.begin(header)
         self._keyspace.check(client, header)
         for each in self._evidence.values():
-            watched |= each.identified(client, history, why, now)
+            watched |= each.identified(client, history, why, now, is_shown=is_shown)
         return watched
 
     def admit(self, client: Client, stream: WatchStream) -> bool:  # noqa: ARG002 - the protocol's
@@ -184,6 +191,8 @@ class FanoutSource(EtcdSource):
             judging.settle(each.writers, (each.prefix,), self._withheld, now)
             state, error = each.state(now)
             self._status.report(state, error, each.prefix.kind.tables)
+        is_settled = not doubtful and not any(each.prefix.due or each.writers.is_doubted for each in all_of_them)
+        self._origin.settle(is_settled=is_settled)
 
     def _withheld(self, prefix: Prefix) -> int:
         return self._reflector.withheld(prefix.feed)
@@ -199,6 +208,7 @@ class FanoutSource(EtcdSource):
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is None:
+            self._origin.end()
             self._status.release()
         else:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)

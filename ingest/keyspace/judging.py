@@ -30,7 +30,7 @@ def list_verdict(
     missing = missing_canary(writers, prefix)
     if missing and not prefix.listed:
         raise Unavailable(f"{client.endpoint}: {missing}")
-    history = None if prefix.listed else History.UNPROVEN if has_inherited else History.NONE
+    history = None if prefix.listed or has_inherited else History.NONE
     return writers.verdict(prefix.feed, canaries, None, now, history=history)
 
 

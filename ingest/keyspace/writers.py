@@ -7,13 +7,23 @@ of a key tells which of them wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import TypeAlias
 
 from ..belief import Absence, Canaries, Evidence, History, Verdict, WriterActivity, WriterWatch, may_delete
 from ..etcd import KeyValue, Lease
 from .heartbeat import Heartbeat
 
+_Version: TypeAlias = tuple[bytes, int, int, int]
+"""A version of a key: the key, the revisions of its creation and of its last change, and its lease."""
+
+Canary: TypeAlias = tuple[bytes, int, int, int, int]
+"""A canary as it was last known: its version, and the etcd's id."""
+
 _RENEWAL_SLACK_S = 2.0
+_UNSURE = (1 << 64) - 1
+"""In place of a revision that a canary must exceed to count as written again: no revision proves it."""
+_COPIES_MAX = 1000
 
 
 class _Part:
@@ -60,7 +70,27 @@ class Writers:
         self._connected_at = 0.0
         self._waives_canaries = False
         self._lost_since: set[bytes] = set()
+        self._lost_here: set[bytes] = set()
         self._outdated: set[bytes] = set()
+        self._first_seen: dict[_Version, int] = {}
+        self._is_origin_unknown = False
+
+    # --- rows of before -----------------------------------------------------------------------------------------------
+
+    def inherit(self, canaries: Sequence[Canary] | None) -> None:
+        """There are rows of before, from the etcd and writers with these canaries; None if that is unknown."""
+        self._is_origin_unknown = canaries is None
+        for key, created, revision, lease, etcd_id in canaries or ():
+            self._versions[key] = etcd_id, revision
+            self._first_seen[key, created, revision, lease] = etcd_id
+
+    def canaries_seen(self) -> list[Canary]:
+        """What `inherit` needs in another process."""
+        return [
+            (*version, etcd_id)
+            for version, etcd_id in self._first_seen.items()
+            if self._versions.get(version[0]) == (etcd_id, version[2])
+        ]
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -69,20 +99,26 @@ class Writers:
         self._etcd_id = etcd_id
         self._connected_at = now
         self._canaries.clear()
+        self._lost_here.clear()
         self._leases.clear()
-        self._waives_canaries = False
-        for part in self._parts.values():
-            part.accepted = False
         if heartbeat is None:
             self.heartbeat.mark_absent()
         else:
             self.heartbeat.beat(etcd_id, heartbeat.mod_revision, now)
 
-    def identified(self, history: History, difference: str, feeds: Iterable[str]) -> None:
-        """The server is identified. ``feeds`` will be listed."""
+    def identified(self, history: History, difference: str, feeds: Iterable[str], *, is_shown: bool = False) -> None:
+        """The server is identified. ``feeds`` will be listed.
+
+        ``is_shown``: keys that are there as they were show that it is the server of the last connection. Only then what
+        the operator accepted holds for it. An empty etcd cannot show that.
+        """
         resumed = history is History.SAME and self.is_doubted
         if not resumed:  # otherwise it is still the other server, and deletes are still withheld
             self._history, self._difference = history, difference
+        if history is not History.SAME:
+            self._doubt_losses()
+        if history is not History.SAME or not is_shown:
+            self._forget_accepted()
         for feed in feeds:
             part = self._part(feed)
             if history is not History.SAME:  # its list is new evidence; reasons from another etcd no longer count
@@ -102,16 +138,18 @@ class Writers:
     ) -> None:
         """A canary was found, or ``written`` while it was watched. ``parts`` are the feeds with their canaries.
 
-        It counts as written again if this etcd had none, or an older one, before. If this etcd has lost a part of its
-        history, a canary that is no newer says nothing of what was written in that.
+        It counts as written again if this etcd had none, or an older one, before. If this etcd may have lost a part of
+        its history, a canary that is no newer says nothing of what was written in that. Neither does the very canary
+        of another etcd: this one was restored from a backup of that.
         """
         unknown = (self._etcd_id, 0 if written else kv.mod_revision)
         etcd_id, revision = self._versions.get(kv.key, unknown)
-        if written and etcd_id != self._etcd_id:
+        if written and (etcd_id != self._etcd_id or revision == _UNSURE):
             etcd_id, revision = unknown
-        if written or etcd_id != self._etcd_id or kv.mod_revision > revision:
+        is_copy = self._is_copy(kv) and not written
+        if not is_copy and (written or etcd_id != self._etcd_id or kv.mod_revision > revision):
             self._outdated.discard(kv.key)
-        elif kv.key in self._versions and self._history is History.OTHER:
+        elif is_copy or ((kv.key in self._versions or self._is_origin_unknown) and self.is_doubted):
             self._outdated.add(kv.key)
         self._versions[kv.key] = self._etcd_id, kv.mod_revision
         self._canaries[kv.key] = kv.lease
@@ -119,6 +157,14 @@ class Writers:
             for feed, canaries in parts:
                 if kv.key in canaries:
                     self._renewed(self._part(feed), kv.key, canaries, now)
+
+    def _is_copy(self, kv: KeyValue) -> bool:
+        """Whether another etcd had this version of a key. Leases have random numbers, so none is there twice."""
+        version = kv.key, kv.create_revision, kv.mod_revision, kv.lease
+        etcd_id = self._first_seen.setdefault(version, self._etcd_id)
+        if len(self._first_seen) > _COPIES_MAX:
+            del self._first_seen[next(iter(self._first_seen))]
+        return bool(kv.lease) and etcd_id != self._etcd_id
 
     def _renewed(self, part: _Part, canary: bytes, canaries: tuple[bytes, ...], now: float) -> None:
         part.watch.acted(now)
@@ -131,6 +177,13 @@ class Writers:
         self._canaries.pop(key, None)
         self._versions[key] = self._etcd_id, 0
         self._lost_since.add(key)
+        self._lost_here.add(key)
+
+    def _doubt_losses(self) -> None:
+        """What was lost before this connection may be there again, because the etcd may have been restored since."""
+        for key, (etcd_id, revision) in self._versions.items():
+            if not revision and key not in self._lost_here:
+                self._versions[key] = etcd_id, _UNSURE
 
     @property
     def has_known_canaries(self) -> bool:
@@ -151,6 +204,11 @@ class Writers:
         for part in self._parts.values():
             part.accepted = True
         self._lost_since.clear()
+
+    def _forget_accepted(self) -> None:
+        self._waives_canaries = False
+        for part in self._parts.values():
+            part.accepted = False
 
     def listed(self, feed: str) -> None:
         """The feed was listed: what the operator accepted has been carried out."""
@@ -243,6 +301,7 @@ class Writers:
         """No delete is withheld any more: from now on this is the known server."""
         self._history, self._difference = History.SAME, ""
         self._outdated.clear()
+        self._is_origin_unknown = False
 
     @property
     def is_doubted(self) -> bool:

@@ -67,7 +67,8 @@ def resource(
     ``fields`` are selectors. With ``only="metadata"`` the server sends only metadata.
 
     ``decode`` gets an object as JSON and returns its rows: none, one or several. It is called by several threads, for
-    each namespace by one at a time. It must be pure and may not wait, because the whole source would wait for it. An
+    each namespace by one at a time. It must be pure and may not wait, because the whole source would wait for it; then
+    ``sources`` names the object after ten seconds. An
     exception affects only its object: the last good rows of the object stay, and the table ``rejected`` has the
     reason. All guarantees of the backend hold: when a list deletes, what an outage does, a true state in ``sources``. A
     table of `statedb.catalog.kinds` needs no ``decode``.
@@ -125,7 +126,7 @@ def source(
         return own_rows(table, lambda: decode(bytes(value)), owns)
 
     _register(db, table)
-    own = Resource(group, version, plural, (table,), decoded)
+    own = Resource(group, version, plural, (table,), decoded, is_users=True)
     return _source(db, cluster, 0, _without_tables(options), (own,), owns)
 
 

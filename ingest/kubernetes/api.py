@@ -24,7 +24,7 @@ from .options import ApiServerOptions
 from .reasons import reason
 from .refusals import refusal
 from .request import Request
-from .sockets import Greeting, Sockets, has_more, release, server_of
+from .sockets import Greeting, Sockets, limit, release, server_of
 from .utf8 import repaired
 
 Response: TypeAlias = urllib3.BaseHTTPResponse
@@ -59,9 +59,9 @@ class Answer:
                 return
             yield chunk
 
-    def has_more(self) -> bool:
-        """Whether more data has arrived already. It may overlook a little in a buffer."""
-        return has_more(self._response)
+    def limit(self, seconds: float) -> None:
+        """The rest of the body must come within this time. Otherwise `chunks` raises Silent."""
+        limit(self._response, seconds)
 
 
 class Stream:
@@ -83,6 +83,10 @@ class Stream:
     def fileno(self) -> int:
         """The descriptor to wait on, after `pieces` has come to its end."""
         return self._incoming.fileno()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for more, after `pieces` has come to its end. False if nothing comes in time."""
+        return self._incoming.wait(timeout_s)
 
     def pieces(self) -> Iterator[list[bytes]]:
         """What has arrived. Ends when nothing more is there. Raises Unavailable."""
@@ -191,6 +195,7 @@ class Api:
         """
         until, size, pieces = clock() + self._options.request_timeout_s, 0, list[bytes]()
         with self.get(request, compressed=True) as answer:
+            answer.limit(self._options.request_timeout_s)
             for piece in answer.chunks(decoded=True):
                 pieces.append(piece)
                 size += len(piece)
@@ -230,6 +235,7 @@ class Api:
             return response
         connection = response.connection
         try:
+            limit(response, self._options.request_timeout_s)
             raise _refused(request, response)
         finally:
             _close(response, connection)

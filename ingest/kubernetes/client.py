@@ -17,12 +17,13 @@ from statedb.catalog.wire import DECODE_ERRORS
 
 from .api import Api, Identity
 from .discovery import Discovery
-from .errors import Broken, Endless, Expired, Forbidden, Missing, TooLarge
+from .errors import Broken, Expired, Forbidden, Missing, TooLarge
 from .locator import Locator
 from .options import KubernetesOptions
 from .request import Request
 from .resource_spec import Resource
-from .stream import Item, ends_list, item_batches, item_of
+from .stream import Item, item_of
+from .streamed_list import Page, StreamedList
 from .utf8 import repaired
 from .watch import Watch
 
@@ -37,19 +38,6 @@ _PAGE_BYTES = 64 << 20
 _LIST_BYTES = 256 << 20
 _SHRINK_FACTOR = 8
 _IDENTITY = Request("get", "namespaces", "/api/v1/namespaces/kube-system")
-
-
-class Page(msgspec.Struct, frozen=True):
-    """A part of a list. ``version`` is that of the whole list; in a streamed list only the last part has it.
-
-    ``unnamed``: how many of its objects have metadata that cannot be decoded, and so no name.
-    """
-
-    items: list[Item]
-    version: str
-    unnamed: int = 0
-    server: str | None = None
-    """The identity of the server at the other end of the connection; None if it is unknown."""
 
 
 class Client:
@@ -121,11 +109,10 @@ class Client:
             raise Broken(f"list {resource.name}: the list was to be whole, but is not")
         return _read(page, server)
 
-    def streamed(self, resource: Resource) -> Iterator[Page]:
-        """All objects at one version as a stream. A later event of an object, or its deletion, replaces an earlier one.
+    def streamed(self, resource: Resource) -> StreamedList:
+        """All objects as the beginning of a watch. The watch is open when this returns; the caller closes it.
 
-        Raises Broken or Invalid if the server does not offer streams. Raises Silent, or Endless after
-        ``watch_timeout_s``, if the list does not come to its end.
+        Raises Invalid if the server does not offer that.
         """
         options = self._options
         parameters = {
@@ -133,26 +120,15 @@ class Client:
             "allowWatchBookmarks": "true",
             "sendInitialEvents": "true",
             "resourceVersionMatch": "NotOlderThan",
-            "timeoutSeconds": str(math.ceil(options.watch_timeout_s)),
+            "timeoutSeconds": str(math.ceil(self._watch_s())),
         }
-        until = self._clock() + options.watch_timeout_s
-
-        def check_time() -> None:
-            if self._clock() > until:
-                raise Endless(
-                    f"watch {resource.name}: the streamed list has no end after {options.watch_timeout_s:g} s"
-                )
-
-        with self._locator.request("watch", resource, parameters) as request, self._api.get(request) as answer:
-            for items in item_batches(answer, check_time):
-                for place, item in enumerate(items):
-                    if item.type == "BOOKMARK":
-                        if not ends_list(item):
-                            raise Broken(f"{request}: the stream has no end of the list")
-                        yield Page(items[:place], item.version, server=answer.server)
-                        return
-                yield Page(items, "", server=answer.server)
-        raise Broken(f"{request}: the stream ended before the list did")
+        return StreamedList(
+            self._watch(resource, parameters),
+            f"watch {resource.name}",
+            silence_s=options.request_timeout_s,
+            limit_s=options.watch_timeout_s,
+            clock=self._clock,
+        )
 
     def watch(self, resource: Resource, version: str, *, brief: bool = False) -> Watch:
         """The changes after a version. The watch is open when this returns; the caller closes it.
@@ -161,13 +137,20 @@ class Client:
 
         Raises Expired if the server refuses the watch because it no longer has these changes.
         """
-        lasts_s = BRIEF_S if brief else self._options.watch_timeout_s * (1 + self._jitter())
+        lasts_s = BRIEF_S if brief else self._watch_s()
         parameters = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
             "timeoutSeconds": str(math.ceil(lasts_s)),
         }
+        return self._watch(resource, parameters)
+
+    def _watch_s(self) -> float:
+        """How long a watch is to last; varied, so that watches spread over the replicas of a server."""
+        return self._options.watch_timeout_s * (1 + self._jitter())
+
+    def _watch(self, resource: Resource, parameters: Mapping[str, str]) -> Watch:
         with self._locator.request("watch", resource, parameters) as request:
             return Watch(self._api.stream(request), self._options.silence_s)
 

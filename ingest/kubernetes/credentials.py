@@ -1,105 +1,104 @@
-"""Address and credentials of the API server, read by the package ``kubernetes`` from a kubeconfig or a pod.
+"""Address and credentials of the API server, from options, a kubeconfig or the service account of a pod.
 
-Only its configuration, credentials (with exec plugins and token refresh) and TLS are used.
+The package ``kubernetes`` is imported only for what `kubeconfig.py` leaves to it.
 """
 
 from __future__ import annotations
 
-import logging
 import os
+import ssl
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import kubernetes.client
-import kubernetes.config
 import urllib3
 
 from ..errors import InvalidOptions
 from .errors import Unauthorized
+from .kubeconfig import CONNECTIONS, Settings, of_kubeconfig, of_pod
 from .options import ApiServerOptions
 
 _IN_POD = "KUBERNETES_SERVICE_HOST"
 _TOKEN_AGE_S = 60.0
-_CONNECTIONS = 32
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
-class Credentials:
-    """The configuration as it was read once. A new instance reads files and runs plugins again. For one thread."""
+class Credentials(Protocol):
+    """The configuration as it was read once. For one thread."""
 
-    def __init__(self, options: ApiServerOptions) -> None:
-        """Raises Unauthorized. The message names files and options, and contains nothing from the files."""
-        self._options = options
-        # Any: the package's classes are generated and differ between its releases.
-        self._configuration: Any = kubernetes.client.Configuration()
-        self._configuration.connection_pool_maxsize = _CONNECTIONS
-        self._token = ""
-        self._token_read_at = float("-inf")
-        with _safe_errors():
-            self._load()
-            client: Any = kubernetes.client.ApiClient(self._configuration)
-        self.pools: urllib3.PoolManager = client.rest_client.pool_manager
-        self.url: str = str(self._configuration.host).rstrip("/")
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        ...
+
+    @property
+    def pools(self) -> urllib3.PoolManager:
+        """Its connections."""
+        ...
 
     @property
     def certificate_files(self) -> dict[str, str]:
         """The authority of the server, and the client certificate. Data of a kubeconfig is in temporary files."""
-        files = {"ca": self._configuration.ssl_ca_cert, "client-certificate": self._configuration.cert_file}
-        return {name: str(path) for name, path in files.items() if path}
+        ...
 
     def headers(self) -> dict[str, str]:
         """The headers that authenticate a request. They are renewed before they expire. Raises Unauthorized."""
-        if self._options.server is not None:
-            return self._own_headers()
-        with _safe_errors():
-            settings: dict[str, Any] = self._configuration.auth_settings()
-        return {
-            str(each["key"]): str(each["value"]).strip()
-            for each in settings.values()
-            if each.get("in") == "header" and each.get("value")
-        }
+        ...
 
-    def _load(self) -> None:
-        options = self._options
-        if options.server is not None:
-            self._configuration.host = options.server
-            if options.ca_file is not None:
-                _check_readable("ca-file", options.ca_file)
-                self._configuration.ssl_ca_cert = options.ca_file
-            self._own_headers()
-        elif options.kubeconfig is not None or not _is_in_pod():
-            path = options.kubeconfig
-            if path is not None:
-                _check_readable("kubeconfig", os.path.expanduser(path))
-            elif not _has_default():
-                raise Unauthorized(
-                    "no API server is known: there is no kubeconfig, and this is no pod; "
-                    "give kubeconfig, or server with ca-file and token-file"
-                )
-            load: Any = kubernetes.config.load_kube_config  # Any: it has no types
-            load(config_file=path or _defaults(), context=options.context, client_configuration=self._configuration)
-        else:
-            load = kubernetes.config.load_incluster_config
-            load(client_configuration=self._configuration)
 
-    def _own_headers(self) -> dict[str, str]:
-        path = self._options.token_file
+class PlainCredentials:
+    """Credentials that need no package: reading them reads files at most."""
+
+    def __init__(self, settings: Settings, pools: urllib3.PoolManager | None = None) -> None:
+        """Raises Unauthorized. The message names files, and contains nothing from them."""
+        self.url = settings.url.rstrip("/")
+        self.pools = pools or _pools(settings)
+        self._settings = settings
+        self._token = ""
+        self._token_read_at = float("-inf")
+        self.headers()
+
+    @property
+    def certificate_files(self) -> dict[str, str]:
+        """See `Credentials`."""
+        files = {"ca": self._settings.ca_file, "client-certificate": self._settings.certificate_file}
+        return {name: path for name, path in files.items() if path}
+
+    def headers(self) -> dict[str, str]:
+        """See `Credentials`. A token in a file is read again every minute."""
+        path, fixed = self._settings.token_file, self._settings.authorization
         if path is None:
-            return {}
+            return {} if fixed is None else {"authorization": fixed}
         if time.monotonic() - self._token_read_at > _TOKEN_AGE_S:
-            try:
-                with open(path, encoding="ascii") as file:
-                    self._token = file.read().strip()
-            except OSError as error:
-                raise Unauthorized(f"token-file: {path}: {error.strerror}") from None
-            except UnicodeDecodeError:
-                raise Unauthorized(f"token-file: {path} holds no token") from None
-            if not self._token or not self._token.isprintable() or " " in self._token:
-                raise Unauthorized(f"token-file: {path} holds no token")
+            self._token = _token(path)
             self._token_read_at = time.monotonic()
         return {"authorization": f"Bearer {self._token}"}
+
+
+def plain_credentials(options: ApiServerOptions) -> PlainCredentials | None:
+    """The credentials, if reading files is enough; else None, and `package_credentials` has them.
+
+    Raises Unauthorized. The message names files and options, and contains nothing from the files.
+    """
+    if options.server is not None:
+        if options.ca_file is not None:
+            _check_readable("ca-file", options.ca_file)
+        settings = Settings(options.server, options.ca_file, token_file=options.token_file)
+        if not _has_proxy():
+            return PlainCredentials(settings)
+        return PlainCredentials(settings, _package().pools_of_server(options.server, options.ca_file))
+    path = _kubeconfig(options)
+    if _has_proxy() or (path is not None and os.pathsep in path):
+        return None
+    found = of_pod() if path is None else of_kubeconfig(path, options.context)
+    return None if found is None else PlainCredentials(found)
+
+
+def package_credentials(options: ApiServerOptions) -> Callable[[], Credentials]:
+    """A function that reads the credentials with the package; it may run a plugin. Both raise Unauthorized."""
+    path, package = _kubeconfig(options), _package()
+    return lambda: package.PackageCredentials(path, options.context)
 
 
 def check(options: ApiServerOptions) -> None:
@@ -139,53 +138,64 @@ def _defaults() -> str:
     return os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
+def _kubeconfig(options: ApiServerOptions) -> str | None:
+    """The kubeconfig to read, perhaps several; None in a pod. Raises Unauthorized if there is none."""
+    if options.kubeconfig is not None:
+        _check_readable("kubeconfig", os.path.expanduser(options.kubeconfig))
+        return options.kubeconfig
+    if _is_in_pod():
+        return None
+    if not _has_default():
+        raise Unauthorized(
+            "no API server is known: there is no kubeconfig, and this is no pod; "
+            "give kubeconfig, or server with ca-file and token-file"
+        )
+    return _defaults()
+
+
+def _package() -> Any:
+    """Our module that uses the package (Any: it is imported late). Raises Unauthorized if the package is missing."""
+    try:
+        from . import package  # it takes longer than listing thousands of objects, and most sources do without
+    except ModuleNotFoundError as error:
+        raise Unauthorized(
+            f"these credentials need the package {error.name!r}; install 'statedb[kubernetes]'"
+        ) from None
+    return package
+
+
+def _pools(settings: Settings) -> urllib3.PoolManager:
+    named: dict[str, Any] = {} if settings.server_name is None else {"server_hostname": settings.server_name}
+    return urllib3.PoolManager(
+        maxsize=CONNECTIONS,
+        cert_reqs=ssl.CERT_REQUIRED if settings.verifies else ssl.CERT_NONE,
+        ca_certs=settings.ca_file,
+        cert_file=settings.certificate_file,
+        key_file=settings.key_file,
+        **named,
+    )
+
+
+def _token(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            token = file.read().strip()
+    except OSError as error:
+        raise Unauthorized(f"token-file: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Unauthorized(f"token-file: {path} holds no token") from None
+    if not token or not token.isprintable() or " " in token:
+        raise Unauthorized(f"token-file: {path} holds no token")
+    return token
+
+
+def _has_proxy() -> bool:
+    return any(value and name.lower() in _PROXIES for name, value in os.environ.items())
+
+
 def _check_readable(option: str, path: str) -> None:
     try:
         with open(path, "rb"):
             pass
     except OSError as error:
         raise Unauthorized(f"{option}: {path}: {error.strerror}") from None
-
-
-class _CapturedLog(logging.Filter):
-    """Holds back what the package logs, since it may quote a kubeconfig."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.module != "kube_config":
-            return True
-        self.texts.append(record.getMessage())
-        return False
-
-
-@contextmanager
-def _safe_errors() -> Generator[None, None, None]:
-    """Turns every exception inside into Unauthorized, with a text that quotes no secret."""
-    captured, root = _CapturedLog(), logging.getLogger()
-    root.addFilter(captured)
-    try:
-        yield
-    except Unauthorized:
-        raise
-    except Exception as error:  # a kubeconfig can be wrong in more ways than the package has classes for
-        raise Unauthorized(f"kubeconfig: {_without_secrets(error)}") from None
-    finally:
-        root.removeFilter(captured)
-    if captured.texts:
-        raise Unauthorized(f"kubeconfig: {_without_secrets(RuntimeError(captured.texts[0]))}")
-
-
-def _without_secrets(error: Exception) -> str:
-    """The beginning of an error's text. What follows says where, and may quote a user with its token."""
-    if not isinstance(error, (kubernetes.config.ConfigException, RuntimeError)):
-        return f"cannot be read ({type(error).__name__})"
-    lines = str(error).splitlines() or [""]
-    head = lines[0].split(" in ", 1)[0]
-    if head.startswith(("exec:", "cmd-path:")):
-        head = head.split(". ", 1)[0]
-    elif not head.startswith(("Invalid kube-config", "Service ", "Token ", "Cert ")):
-        head = "a part of it cannot be read"
-    return head[:200]

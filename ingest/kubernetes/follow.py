@@ -1,5 +1,6 @@
 """Follows one resource: list it, watch from there, again and again. Has no thread; sends messages; writes no tables.
 
+            a streamed list is the beginning of a watch, which goes on ───────────────────────┐
 list ─▶ same server? ─▶ FullList ─▶ watch from its version ─▶ still the same server? ─▶ Changes, Changes, ...
   ▲                                        ▲                               │ no                │
   │                                        ├── at once ◀── the end of the watch ───────────────┤
@@ -20,13 +21,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 
 from ..backoff import Backoff
 from .client import BRIEF_S, Client
 from .errors import REFUSALS, ApiError, Broken, Expired, Missing, Replaced, Silent, Unavailable
 from .event_reader import EventReader
 from .lineage import Lineage, Origin
-from .lister import Lister
+from .lister import List, Lister
 from .messages import Changes, FullList, Interrupted, ListStarted, Message, Synced, Unserved, WatchEnded
 from .options import KubernetesOptions
 from .resource_spec import Resource
@@ -77,6 +79,11 @@ class Follower:
         self._lineage = Lineage()
         self._position = _Position()
 
+    @property
+    def late(self) -> str:
+        """The object with which the decode function has been busy for too long; empty if none. For any thread."""
+        return self._event_reader.decoding.late()
+
     def inherit(self, origin: Origin) -> None:
         """There are earlier rows from this origin. Call it before the first `connect`."""
         self._lineage.inherit(origin.cluster_uid, origin.versions.get(self.resource.feed, ""))
@@ -88,8 +95,9 @@ class Follower:
         """
         self._position.connect()
         try:
-            if not self._position.version:
-                self._list()
+            watch = None if self._position.version else self._list()
+            if watch is not None:
+                return watch
             return 0.0 if self._stopping() else self._open()
         except ApiError as error:
             return self._after(error)
@@ -218,12 +226,26 @@ class Follower:
             )
         return uid
 
-    def _list(self) -> None:
+    def _list(self) -> Watch | None:
+        """List, and check the server behind the list. Returns the watch that goes on from the list, if there is one.
+
+        That watch needs no check of its own: it is the same answer of the same server.
+        """
         started = time.perf_counter()
         listed = self._lister.list()
-        if self._stopping():
-            return
-        uid = self._identity(listed.servers)
+        with ExitStack() as closing:
+            if listed.watch is not None:
+                closing.callback(listed.watch.close)
+            if self._stopping():
+                return None
+            self._accept(listed, self._identity(listed.servers), started)
+            if listed.watch is not None:
+                self._position.connected_at = self._clock()
+                self._report_synced()
+            closing.pop_all()
+        return listed.watch
+
+    def _accept(self, listed: List, uid: str, started: float) -> None:
         history, difference = self._lineage.history(uid, listed.version)
         self._lineage.begin(uid, listed.version)
         self._position.version, self._position.is_synced = listed.version, True
@@ -243,14 +265,25 @@ class Follower:
         )
 
     def _on_items(self, items: list[Item]) -> None:
+        """Take items. Raises Replaced at a bookmark that goes back: the server's store was restored from a backup."""
         position = self._position
         started = time.perf_counter()
-        changed = [item for item in items if item.type != "BOOKMARK"]
-        events = [self._event_reader.event(item) for item in changed]
+        events, newest, difference = [], position.version, ""
+        for item in items:
+            back = self._lineage.difference("", item.version)
+            if item.type != "BOOKMARK":
+                events.append(self._event_reader.event(item))
+            elif back:
+                difference = back
+                break
+            if not back:  # only a bookmark says where the server is; the version of an event may be an older one
+                newest = item.version or newest
+                self._lineage.observe(newest)
         if events:
-            self._send(Changes(self.resource, events, items[-1].version, time.perf_counter() - started))
-        position.reach(items[-1].version)
-        self._lineage.observe(position.version)
+            self._send(Changes(self.resource, events, newest, time.perf_counter() - started))
+        if difference:
+            raise Replaced(f"watch {self.resource.name}: the server was replaced: {difference}")
+        position.reach(newest)
         if not position.is_reported:
             self._report_synced()
 

@@ -144,8 +144,12 @@ class Following:
         self._ready.append(opened)  # something may have come together with the head of the answer
 
     def _read(self, opened: _Open) -> None:
-        opened.heard_at = time.monotonic()
+        now = time.monotonic()
         pause_s = opened.follower.read(opened.watch)
+        if opened.watch.was_heard:
+            opened.heard_at = now
+        elif pause_s is None and opened.silent_at <= now:  # parts of an event come, and no event
+            pause_s = opened.follower.give_up(opened.watch)
         if pause_s is not None:
             self._end(opened, pause_s)
         elif opened.watch.is_ready:
@@ -167,7 +171,7 @@ class Following:
 
 
 class _Open:
-    """An open watch, and when something came from it last."""
+    """An open watch, and when an event came from it last."""
 
     __slots__ = ("descriptor", "follower", "heard_at", "watch")
 

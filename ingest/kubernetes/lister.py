@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from ..events import Bad, Delete, Upsert
-from .client import Client, Page
+from .client import Client
 from .errors import Broken, Endless, Expired, Invalid, Silent
 from .event_reader import EventReader
 from .resource_spec import Resource
+from .streamed_list import Page
+from .watch import Watch
 
 log = logging.getLogger("ingest")
 
@@ -20,7 +22,8 @@ log = logging.getLogger("ingest")
 class List(msgspec.Struct, frozen=True):
     """All objects, the version of the list, the number of objects without a name, and the seconds of decoding.
 
-    ``servers``: the identities of the servers that it came from; None stands for an unknown one.
+    ``servers``: the identities of the servers that it came from; None stands for an unknown one. ``watch``: the watch
+    that goes on from the list, which the caller closes; None if another request must open one.
     """
 
     objects: list[Upsert | Bad]
@@ -28,6 +31,7 @@ class List(msgspec.Struct, frozen=True):
     unnamed: int
     decode_s: float
     servers: frozenset[str | None]
+    watch: Watch | None = None
 
 
 class Lister:
@@ -62,7 +66,7 @@ class Lister:
         """
         if self._streams:
             try:
-                return self._collect(self._client.streamed(self._resource))
+                return self._streamed()
             except (Broken, Invalid) as error:
                 self._streams = False
                 log.debug("%s; asking for pages from now on", error)
@@ -73,6 +77,14 @@ class Lister:
         except Expired as error:
             log.debug("%s; asking for the whole list", error)
             return self._collect((self._client.whole(self._resource),))
+
+    def _streamed(self) -> List:
+        streamed = self._client.streamed(self._resource)
+        try:
+            return msgspec.structs.replace(self._collect(streamed.pages()), watch=streamed.watch)
+        except BaseException:
+            streamed.watch.close()
+            raise
 
     def _collect(self, pages: Iterable[Page]) -> List:
         objects: dict[str, Upsert | Bad] = {}

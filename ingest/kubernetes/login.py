@@ -9,21 +9,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
 
-from .credentials import Credentials
+from .credentials import Credentials, PlainCredentials, package_credentials, plain_credentials
 from .errors import Unauthorized
 from .options import ApiServerOptions
-from .plugins import Plugins
+from .plugins import Plugins, PluginTimeout
 from .sockets import Sockets
 
 _OPENING_S = 3.0
-
-_T = TypeVar("_T")
 
 
 class RequestContext(msgspec.Struct, frozen=True):
@@ -56,15 +53,13 @@ class Login:
         self._credentials: Credentials | None = None
         self._failure = ""
         self._failed_at = float("-inf")
-        started, limit_s = clock(), min(_OPENING_S, options.plugin_timeout_s)
         try:
-            self.request_context(limit_s)
-        except Unauthorized:
-            if clock() - started < limit_s:
-                raise
+            self.request_context(min(_OPENING_S, options.plugin_timeout_s))
+        except PluginTimeout:
+            pass
 
     def request_context(self, timeout_s: float | None = None) -> RequestContext:
-        """The present credentials, renewed if necessary. Raises Unauthorized, also after `close`.
+        """The present credentials, renewed if necessary. Raises Unauthorized, and after `close` runs no plugin.
 
         Threads that waited while another one failed share its failure, so that a hanging plugin is not run once for
         each of them.
@@ -76,7 +71,7 @@ class Login:
                 raise Unauthorized(self._failure)
             try:
                 credentials, generation = self._current(limit_s)
-                headers = self._run(credentials.headers, limit_s)
+                headers = self._headers(credentials, limit_s)
             except Unauthorized as error:
                 self._failure, self._failed_at = str(error), self._clock()
                 raise
@@ -113,7 +108,7 @@ class Login:
         with self._lock:
             credentials, is_invalid = self._credentials, self._is_invalid
         if credentials is None or is_invalid:
-            renewed = self._run(lambda: Credentials(self._options), timeout_s)
+            renewed = self._read(timeout_s)
             self._sockets.attach(renewed.pools, urlsplit(renewed.url).path.rstrip("/"))
             if credentials is not None:
                 credentials.pools.clear()  # connections in use are not closed
@@ -123,7 +118,11 @@ class Login:
                 self._is_invalid = False
         return credentials, self._generation
 
-    def _run(self, function: Callable[[], _T], timeout_s: float) -> _T:
-        if self._options.server is not None:
-            return function()  # reads a file at most
-        return self._plugins.run(function, timeout_s)
+    def _read(self, timeout_s: float) -> Credentials:
+        plain = plain_credentials(self._options)
+        return plain or self._plugins.run(package_credentials(self._options), timeout_s)
+
+    def _headers(self, credentials: Credentials, timeout_s: float) -> dict[str, str]:
+        if isinstance(credentials, PlainCredentials):
+            return credentials.headers()
+        return self._plugins.run(credentials.headers, timeout_s)

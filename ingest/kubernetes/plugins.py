@@ -12,10 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
-
-from kubernetes.config import exec_provider
 
 from .errors import Unauthorized
 
@@ -24,6 +21,10 @@ T = TypeVar("T")
 _SLOW_S = 1.0
 
 _thread_state = threading.local()
+
+
+class PluginTimeout(Unauthorized):
+    """A call has not ended within its time limit."""
 
 
 class Plugins:
@@ -37,7 +38,10 @@ class Plugins:
         self._is_closed = False
 
     def run(self, function: Callable[[], T], timeout_s: float) -> T:
-        """Call ``function`` and return its result. Raises Unauthorized after the time limit, and after `close`."""
+        """Call ``function`` and return its result.
+
+        Raises PluginTimeout after the time limit, and Unauthorized after `close`.
+        """
         call = _Call(function, self._clock())
         with self._lock:
             if self._is_closed:
@@ -52,7 +56,7 @@ class Plugins:
         if self._is_closed:
             raise Unauthorized("stopped")
         if not done:
-            raise Unauthorized(f"kubeconfig: {callee} gives no answer within {timeout_s:g} s")
+            raise PluginTimeout(f"kubeconfig: {callee} gives no answer within {timeout_s:g} s")
         return call.result()
 
     @property
@@ -120,7 +124,7 @@ class _Call(Generic[T]):
                 _kill(process)
 
 
-class _Plugin(subprocess.Popen[str]):
+class PluginProcess(subprocess.Popen[str]):
     """A process that is known to its call, in a session of its own so that its children can be killed as well."""
 
     def __init__(self, args: Any, **options: Any) -> None:
@@ -138,9 +142,3 @@ def _kill(process: subprocess.Popen[str]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         except OSError:
             process.kill()
-
-
-# The package starts plugins by `subprocess.Popen` and waits forever. Replacing that name is the only way to get at the
-# process. Processes that other code starts through the package are not affected.
-_exec_provider: Any = exec_provider
-_exec_provider.subprocess = SimpleNamespace(Popen=_Plugin, PIPE=subprocess.PIPE)

@@ -88,11 +88,14 @@ class Progress:
             absence, detail = Absence.UNSERVED, ""
         return may_delete(Evidence(absence=absence, history=self._history, accepted=self.accepted, detail=detail))
 
-    def connection(self, name: str, now: float, waiting: str) -> tuple[State, str]:
+    def connection(self, name: str, now: float, waiting: str, late: str = "") -> tuple[State, str]:
         """The state of the connection for the resource with this name, and the error behind it.
 
-        ``waiting``: what requests are waiting for, for instance a credential plugin; empty if nothing.
+        ``waiting``: what requests are waiting for, for instance a credential plugin; empty if nothing. ``late``: the
+        object with which a decode function has been busy for too long; empty if none.
         """
+        if late:
+            return "stale" if self.state == "synced" else self.state, late
         if self.state != "synced":
             return self.state, waiting or self.error
         if self._closed_at is not None and now - self._closed_at > _RESUMED_WITHIN_S:

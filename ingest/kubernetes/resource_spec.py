@@ -31,6 +31,7 @@ class Resource(msgspec.Struct, frozen=True):
 
     ``group`` is empty for the core group. With an empty ``version``, discovery finds group, version and plural by the
     name. With ``mixed`` the rows are of several types, and rows of tables that are not among ``tables`` are dropped.
+    ``is_users``: ``decode`` is a user's function, which may take long.
     """
 
     group: str
@@ -40,6 +41,7 @@ class Resource(msgspec.Struct, frozen=True):
     decode: Callable[[Value], tuple[Any, ...]]
     mixed: bool = False
     scope: Scope = Scope()
+    is_users: bool = False
 
     @property
     def name(self) -> str:

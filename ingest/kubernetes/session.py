@@ -8,6 +8,7 @@ waiting. While it writes, it reads no watch, and TCP flow control stops the serv
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -40,6 +41,7 @@ from .services import ServiceJoin
 _BATCH_S = 0.05
 _LONGEST_WAIT_S = 1.0
 _ORIGIN_S = 10.0
+_LATE_CHECK_S = 1.0
 
 
 class KubernetesSource:
@@ -79,6 +81,8 @@ class KubernetesSource:
         self._status = Status(db, cluster_name, self.backend, self.tables)
         self._api.on_answer = self._status.figures.record_request
         self._reflector = Reflector(db, cluster_name, self.backend, self._feeds(), self._status, owns=owns)
+        self._state_lock = threading.Lock()
+        """Held by the source's thread, except while it waits for the next message."""
         self._accepted: frozenset[str] | None = None
         self._origin_at = float("-inf")
         self._inherits = True
@@ -143,6 +147,18 @@ class KubernetesSource:
     # --- the thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        monitor = threading.Thread(target=self._report_late, name=f"kubernetes {self.cluster} decoding", daemon=True)
+        is_needed = any(each.is_users for each in self._resources)
+        if is_needed:
+            monitor.start()
+        try:
+            with self._state_lock:
+                self._follow()
+        finally:
+            if is_needed:
+                monitor.join()
+
+    def _follow(self) -> None:
         try:
             self._following.start(self._followers)
             while not self._worker.stopping:
@@ -159,16 +175,32 @@ class KubernetesSource:
             self._keep_origin()
             self._status.release()
         else:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)
+
+    def _next(self, timeout_s: float) -> Message | None:
+        """The next message. Meanwhile it may be reported that a decode function takes too long."""
+        self._state_lock.release()
+        try:
+            return self._following.next(timeout_s)
+        finally:
+            self._state_lock.acquire()
+
+    def _report_late(self) -> None:
+        """Report decode functions that take too long, on a thread of its own: that of the source may wait for them."""
+        while not self._worker.pause(_LATE_CHECK_S):
+            if any(each.late for each in self._followers):
+                with self._state_lock:
+                    if not self._worker.stopping:
+                        self._report_states()
 
     def _gather(self) -> None:
         """Collect messages until none is waiting or the batch is due, and write them."""
-        message = self._following.next(self._idle_s())
+        message = self._next(self._idle_s())
         due = self._clock() + _BATCH_S
         while message is not None:
             self._take(message)
             is_due = self._reflector.due or self._clock() >= due
-            message = None if is_due or self._worker.stopping else self._following.next(0)
+            message = None if is_due or self._worker.stopping else self._next(0)
         self._flush()
 
     def _flush(self) -> None:
@@ -264,8 +296,9 @@ class KubernetesSource:
 
     def _settle(self) -> None:
         """Carry out what the operator accepted, and report the states of the connections."""
-        uids, self._accepted = self._accepted, None
+        uids = self._accepted
         if uids is not None:
+            self._accepted = None  # only where there was something, so that none of another thread is lost
             for progress in self._progress.values():
                 progress.accept(uids)
         for name, progress in self._progress.items():
@@ -280,9 +313,13 @@ class KubernetesSource:
         for of_slices in self._slice_tables:
             doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else ""
             self._status.hold_back(of_slices, self._join.withheld_slices, doubt)
+        self._report_states()
+
+    def _report_states(self) -> None:
         now, waiting = self._clock(), self._api.waiting
+        late = {each.resource.feed: each.late for each in self._followers if each.resource.is_users}
         for table, names in self._feeds_by_table.items():
-            states = [self._progress[name].connection(name, now, waiting) for name in names]
+            states = [self._progress[name].connection(name, now, waiting, late.get(name, "")) for name in names]
             state, error = max(states, key=lambda each: BEST_FIRST.index(each[0]))
             self._status.report(state, error, (table,))
 

@@ -7,8 +7,8 @@ an address may lead to several.
 from __future__ import annotations
 
 import http.client
+import io
 import os
-import select
 import socket
 import ssl
 import threading
@@ -38,12 +38,6 @@ _UNKNOWN = object()
 """In place of an answer whose head has not come."""
 
 
-def has_more(response: BaseHTTPResponse) -> bool:
-    """Whether more of a body has arrived already. It may overlook a little in a buffer."""
-    method: Callable[[], bool] | None = getattr(response.connection, "has_more", None)
-    return method is not None and method()
-
-
 def stream_of(connection: Any) -> socket.socket:
     """The socket of a connection (Any: urllib3 has no common type). Raises OSError if it is closed."""
     stream: socket.socket | None = getattr(connection, "stream", None)
@@ -60,6 +54,14 @@ def release(connection: Any, response: BaseHTTPResponse) -> None:
     done: Callable[[Any], None] | None = getattr(connection, "release", None)
     if done is not None:
         done(response)
+
+
+def limit(response: BaseHTTPResponse, seconds: float) -> None:
+    """Let reads of a body raise TimeoutError after this time, even while bytes still come."""
+    head: Any = response  # Any: urllib3 does not declare the answer of http.client that it reads from
+    method: Callable[[float], None] | None = getattr(head._original_response, "limit", None)
+    if method is not None:
+        method(seconds)
 
 
 class Greeting(msgspec.Struct, frozen=True):
@@ -83,6 +85,56 @@ def server_of(connection: Any) -> str | None:
     """
     server: str | None = getattr(connection, "server", None)
     return server
+
+
+class _TimedReads(io.RawIOBase):
+    """What a socket receives. A read that would end after `until` raises TimeoutError.
+
+    The timeout of a socket is for one read of the system, and a line or a chunk may take thousands of those.
+    """
+
+    def __init__(self, raw: Any, sock: socket.socket) -> None:
+        """``raw`` (Any: the type that `makefile` returns is private) reads from ``sock``."""
+        self.until: float | None = None
+        self._raw = raw
+        self._sock = sock
+        self._timeout_s = sock.gettimeout()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.until is not None:
+            left = self.until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the answer takes too long")
+            self._sock.settimeout(left if self._timeout_s is None else min(left, self._timeout_s))
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Head(http.client.HTTPResponse):
+    """An answer whose head must come within the timeout of its socket."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._timeout_s = sock.gettimeout()
+        self._reads = _TimedReads(self.fp.detach(), sock)
+        self.fp = io.BufferedReader(self._reads)
+
+    def begin(self) -> None:
+        if self._timeout_s is not None:
+            self.limit(self._timeout_s)
+        super().begin()
+        self._reads.until = None
+
+    def limit(self, seconds: float) -> None:
+        """See `limit`."""
+        self._reads.until = time.monotonic() + seconds
 
 
 class Sockets:
@@ -122,6 +174,7 @@ class Sockets:
                         sock.setsockopt(level, getattr(socket, name), value)
                 sock.settimeout(timeout_s)
                 sock.connect(address)
+                self._check_allowed()  # `abort` cannot close a socket that has not begun to connect
                 return sock, handle
             except OSError as error:
                 failure = error
@@ -137,14 +190,25 @@ class Sockets:
 
     def _register(self, sock: socket.socket) -> socket.socket:
         """A second handle, because TLS takes over the descriptor of the first one and hides it during the handshake."""
-        handle = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
+        try:
+            handle = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
+        except OSError:
+            sock.close()
+            raise
+        try:
+            with self._lock:
+                self._handles.add(handle)
+            self._check_allowed()
+        except OSError:
+            sock.close()
+            self.forget(handle)
+            raise
+        return handle
+
+    def _check_allowed(self) -> None:
         with self._lock:
-            self._handles.add(handle)
-            if not self._is_aborted:
-                return handle
-        sock.close()
-        self.forget(handle)
-        raise ConnectionAbortedError("stopped")
+            if self._is_aborted:
+                raise ConnectionAbortedError("stopped")
 
     def _kind(self, base: type[Any], prefix: str) -> type[Any]:
         """A class of connections (Any: two that share no base with what is needed here) that register themselves."""
@@ -167,6 +231,7 @@ class _Connection(_Base):  # type: ignore[misc]
     _handle: socket.socket | None = None
     _poll: Any = None
     stream: socket.socket | None = None
+    response_class = _Head
     _answer: Any = None
     """The answer that is being read. Its body may still come when the connection is closed for new requests."""
 
@@ -178,12 +243,7 @@ class _Connection(_Base):  # type: ignore[misc]
             sock, self._handle = self._sockets.connect(self._dns_host, self.port, timeout_s)
         except OSError as error:  # urllib3 would take a bare ECONNRESET for one while sending, and go on
             raise NewConnectionError(self, "cannot connect") from error
-        self._poll = select.poll()
-        self._poll.register(self._handle, select.POLLIN)
         return sock
-
-    def has_more(self) -> bool:
-        return self._handle is not None and bool(self._poll.poll(0))
 
     def connect(self) -> None:
         try:

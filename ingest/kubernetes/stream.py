@@ -1,4 +1,4 @@
-"""Splits a stream of events into items. Pure except for reading the answer of a streamed list.
+"""Splits a stream of events into items. Pure.
 
 A line is an event. When the connection breaks, an incomplete line is dropped, and the watch is resumed after the last
 complete one.
@@ -6,14 +6,12 @@ complete one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from statedb.catalog.wire import DECODE_ERRORS
 
-from .api import Answer
 from .errors import ApiError, Broken
 from .refusals import refusal
 from .request import Request
@@ -23,8 +21,6 @@ from .utf8 import repaired
 EventType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
 _LINE_BYTES = 64 << 20
-EVENTS_MAX = 500
-EVENT_BYTES_MAX = 1 << 20
 _INITIAL_END = "k8s.io/initial-events-end"
 
 
@@ -102,6 +98,8 @@ class Lines:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete now, without empty ones. Raises Broken if a line is too long."""
+        if not self._size and data.find(b"\n") == len(data) - 1:
+            return [data[:-1]] if len(data) > 1 else []  # one whole line, as an API server sends it
         first, *more = data.split(b"\n")
         self._rest.append(first)
         self._size += len(first)
@@ -113,26 +111,6 @@ class Lines:
         lines = [line for line in (b"".join(self._rest), *whole) if line]
         self._rest, self._size = [last], len(last)
         return lines
-
-
-def item_batches(answer: Answer, check: Callable[[], None]) -> Iterator[list[Item]]:
-    """The items of a stream, in batches as they arrive. ``check`` is called for each chunk, and may raise.
-
-    Raises Broken for a line that is not an event, and the corresponding error for an ERROR event.
-    """
-    splitter = Lines(answer.request)
-    events: list[Item] = []
-    size = 0
-    for chunk in answer.chunks():
-        check()
-        for line in splitter.feed(chunk):
-            events.append(event(answer.request, line))
-            size += len(line)
-        if events and (len(events) >= EVENTS_MAX or size >= EVENT_BYTES_MAX or not answer.has_more()):
-            yield events
-            events, size = [], 0
-    if events:
-        yield events
 
 
 def event(request: Request, line: bytes) -> Item:

@@ -172,7 +172,9 @@ class KvstoreSource(EtcdSource):
         if self._relist_at is None and self._options.relist_s is not None:  # counted from the end of the lists
             self._relist_at = self._clock() + self._options.relist_s
         doubtful = self._doubtful()
-        self._accepted, self._believed = False, self._accepted
+        self._believed = self._accepted
+        if self._believed:
+            self._accepted = False  # only where there was something, so that none of another thread is lost
         if not doubtful:
             self._history, self._difference, self._believed = History.SAME, "", False
             self._save_origin()
@@ -200,7 +202,7 @@ class KvstoreSource(EtcdSource):
                 self._save_origin()
             self._status.release()
         else:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)
 
     def _lost(self, error: EtcdError) -> None:
         refused = isinstance(error, _REFUSALS)

@@ -67,7 +67,9 @@ class ManifestsSource:
         self._status = Status(db, cluster_name, self.backend, self.tables, clock=clock)
         self._reflector = Reflector(db, cluster_name, self.backend, [Feed(FEED, self.tables, mixed=True)], self._status)
         self._files: dict[str, _File] = {}
+        self._events: dict[str, Upsert | Bad] = {}
         self._good: dict[str, Upsert] = {}
+        self._joined: dict[str, Upsert | Bad] = {}
         self._published: dict[str, Upsert | Bad] | None = None
         self._last_scan: Scan | None = None
         self._origin = ""
@@ -135,7 +137,7 @@ class ManifestsSource:
         if failure is None:
             self._status.release()
         else:
-            self._status.report("failed", f"{type(failure).__name__}: {failure}")
+            self._status.fail(failure)
 
     def _scan(self) -> None:
         """Apply the changes since the last scan. Raises Outage."""
@@ -148,10 +150,8 @@ class ManifestsSource:
             return  # a file or the generation disappeared meanwhile: the next scan decides
         if self._published is None:
             self._status.report("syncing")
-        self._files = files
-        events = {name: event for file in files.values() for name, event in file.events.items()}
-        self._good = {**{name: e for name, e in self._good.items() if name in events}, **_upserts(events)}
-        self._publish(join_services(events, self._good), self._verdict(scan, events))
+        self._join(files)
+        self._publish(self._joined, self._verdict(scan, self._events))
         if not self._reflector.is_doubted(FEED):
             if scan != self._last_scan:
                 self._status.set_origin(origin_of(scan, self._digests()))
@@ -160,13 +160,30 @@ class ManifestsSource:
         self._status.figures.record_contact()
         self._status.report("synced")
 
+    def _join(self, files: dict[str, _File]) -> None:
+        """Join the objects of all files, if any file has changed."""
+        before = [(name, file.events) for name, file in self._files.items()]
+        self._files = files
+        if len(before) == len(files) and all(
+            name == known and file.events is events
+            for (known, events), (name, file) in zip(before, files.items(), strict=True)
+        ):
+            return
+        self._events = events = {name: event for file in files.values() for name, event in file.events.items()}
+        self._good = {**{name: e for name, e in self._good.items() if name in events}, **_upserts(events)}
+        self._joined = join_services(events, self._good)
+
     def _verdict(self, scan: Scan, events: dict[str, Upsert | Bad]) -> Verdict:
         """Whether missing objects may be deleted. If none is missing, the identity of the directory does not matter."""
-        accepted = self._accepted and (self._doubted is None or _is_same_directory(self._doubted, scan.generation))
-        self._accepted = False
+        accepted = self._accepted
+        if accepted:
+            self._accepted = False  # only where there was something, so that none of another thread is lost
+            accepted = self._doubted is None or _is_same_directory(self._doubted, scan.generation)
         history, why = History.NONE, ""
         if self._last_scan is not None:
-            why = difference(self._last_scan, scan) if self._reflector.names(FEED) - events.keys() else ""
+            why = difference(self._last_scan, scan)
+            if why and not self._reflector.names(FEED) - events.keys():
+                why = ""
             history = History.OTHER if why else History.SAME
         elif self._reflector.has_inherited:
             history, why = history_of(self._origin, scan, self._digests())
@@ -239,6 +256,11 @@ class ManifestsSource:
         if published is None or self._is_doubtful:  # after a doubt, withheld objects that are still missing are deleted
             self._reflector.offer(Listed(FEED, tuple(events.values())))
             return
+        if published is not events:
+            self._offer_changes(published, events)
+        self._reflector.flush()
+
+    def _offer_changes(self, published: dict[str, Upsert | Bad], events: dict[str, Upsert | Bad]) -> None:
         for name in published:
             if name not in events:
                 self._reflector.offer(Delete(FEED, name))
@@ -246,7 +268,6 @@ class ManifestsSource:
             before = published.get(name)
             if before is not event and before != event:
                 self._reflector.offer(event)
-        self._reflector.flush()
 
 
 def _is_same_directory(before: Generation, now: Generation) -> bool:

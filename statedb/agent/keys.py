@@ -60,6 +60,10 @@ class KeyForm(msgspec.Struct, frozen=True):
             raise BadRequest(f"{self._expectation()}, a number: it has no prefix; ask for whole keys, or for a range")
         return parts[0]
 
+    def leading(self, texts: Sequence[str]) -> tuple[Any, ...]:
+        """The values of the leading fields. Raises BadRequest."""
+        return tuple(self._convert(texts))
+
     def example(self) -> str:
         """An example of a key: the names of its fields in capitals."""
         return " ".join(name.upper() for name in self.names)

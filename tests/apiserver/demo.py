@@ -6,6 +6,7 @@ import os
 import sys
 
 from statedb.agent.demo.api_server import run_on_api_server
+from statedb.agent.demo.terminal import stay_time
 
 from . import binary
 from .rest import Rest
@@ -37,7 +38,7 @@ def _pods(namespace: str) -> str:
 
 
 def main() -> None:
-    """Run the demonstration; with ``--keep`` until Ctrl-C."""
+    """Run the demonstration; with ``--keep`` until Ctrl-C, on a terminal for ten minutes."""
     try:
         binary.find()
     except binary.Missing as error:
@@ -49,7 +50,8 @@ def main() -> None:
         rest = server.rest()
         server.create_namespace("shop")
         fill(rest, "shop")
-        run_on_api_server(keep="--keep" in sys.argv, say=print, act=lambda: change(rest, "shop"))
+        keep = "--keep" in sys.argv
+        run_on_api_server(keep=keep, say=print, stay_s=stay_time(), act=lambda: change(rest, "shop"))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ _moments = random.Random(44774)
 def dead_writer(run: Run) -> None:
     """Its writer is dead when the reader connects; then the lease of all keys ends, of heartbeat and canaries too."""
     site = run.site
-    assert isinstance(site, MeshSite)
+    assert isinstance(site, EtcdSite)
     site.stop_reader()
     for server in site.servers:
         site.lend(server)

@@ -56,6 +56,9 @@ class EtcdSite(Site):
         self._guarded = False
         self._other: LocalEtcd | None = None
         self._api: FakeApi | None = None
+        self.dead: set[LocalEtcd] = set()
+        """Those whose writer has died."""
+        self._leases: dict[LocalEtcd, int] = {}
         for _ in range(replicas):
             self.add_server()
         if by_name:
@@ -92,9 +95,31 @@ class EtcdSite(Site):
         """Where the reader asks."""
         return tuple(proxy.endpoint for proxy in self.proxies)
 
-    def prepare(self, server: LocalEtcd) -> None:
-        """What stands in a server before any endpoint."""
+    def beside(self) -> list[tuple[bytes, bytes]]:
+        """What its writer puts beside the endpoints, in this order."""
         raise NotImplementedError
+
+    def prepare(self, server: LocalEtcd) -> None:
+        """Put into a server what stands there before any endpoint."""
+        with self.client(server) as client:
+            for key, value in self.beside():
+                client.put(key, value)
+
+    def lend(self, server: LocalEtcd) -> None:
+        """All that stands in a server hangs on one lease from now on, which its writer would renew."""
+        with self.client(server) as client:
+            self._leases[server] = lease = client.grant(600)
+            first, *rest = self.beside()
+            client.put(*first, lease)
+            put = [(self.key(ip), self.value(_endpoint(ip, identity))) for ip, identity in self.truth.items()]
+            client.put_many([*put, *rest], lease)
+
+    def end_leases(self) -> None:
+        """Nobody has renewed them: all goes that hung on them."""
+        for server, lease in self._leases.items():
+            with self.client(server) as client:
+                client.revoke(lease)
+        self._leases.clear()
 
     def key(self, ip: str) -> bytes:
         """Where an endpoint stands."""
@@ -115,7 +140,7 @@ class EtcdSite(Site):
 
     def living(self) -> list[LocalEtcd]:
         """The servers whose writer lives."""
-        return self.servers
+        return [server for server in self.servers if server not in self.dead]
 
     def store_in(self, server: LocalEtcd, changes: dict[str, int | None]) -> None:
         """Into one of them; once more where a connection to it as it was before a restart breaks only now."""
@@ -174,7 +199,7 @@ class EtcdSite(Site):
         for server in self.living():
             if server.is_running:
                 with self.client(server) as client:
-                    client.put(self.heartbeat, f"beat-{next(_beats)}-{time.time_ns()}".encode())
+                    client.put(*_beat(self.heartbeat))
 
     def guard(self) -> None:
         (server,) = self.servers
@@ -224,9 +249,8 @@ class KvstoreSite(EtcdSite):
     def quick(self) -> dict[str, Any]:
         return {**super().quick(), "lease_time_s": 1.0}
 
-    def prepare(self, server: LocalEtcd) -> None:
-        with self.client(server) as client:
-            client.put(HEARTBEAT, f"beat {next(_beats)}".encode())
+    def beside(self) -> list[tuple[bytes, bytes]]:
+        return [_beat(self.heartbeat)]
 
     def open(self) -> Source:
         return open_kvstore(self.db, CLUSTER, 1, KvstoreOptions(**{"endpoints": self.endpoints(), **self.options}))
@@ -245,37 +269,10 @@ class MeshSite(EtcdSite):
     backend: ClassVar[str] = "clustermesh"
     doubt: ClassVar[str] = "waiting for cilium/cluster-config"
 
-    def prepare(self, server: LocalEtcd) -> None:
-        with self.client(server) as client:
-            client.put(HEARTBEAT, f"beat {next(_beats)}".encode())
-            client.put(f"cilium/cluster-config/{CLUSTER}".encode(), encode(ClusterConfig(1, True)))
-            client.put_many([(each.replace("cluster3", CLUSTER).encode(), b"now") for each in CANARIES])
-
-    def build(self, replicas: int, by_name: bool) -> None:
-        self.dead: set[LocalEtcd] = set()
-        """Those whose writer has died."""
-        self._leases: dict[LocalEtcd, int] = {}
-        super().build(replicas, by_name)
-
-    def living(self) -> list[LocalEtcd]:
-        return [server for server in self.servers if server not in self.dead]
-
-    def lend(self, server: LocalEtcd) -> None:
-        """All that stands in a server hangs on one lease from now on, which its writer would renew."""
-        with self.client(server) as client:
-            self._leases[server] = lease = client.grant(600)
-            client.put(HEARTBEAT, f"beat {next(_beats)}".encode(), lease)
-            client.put(f"cilium/cluster-config/{CLUSTER}".encode(), encode(ClusterConfig(1, True)), lease)
-            put = [(self.key(ip), self.value(_endpoint(ip, identity))) for ip, identity in self.truth.items()]
-            client.put_many(put, lease)
-            client.put_many([(each.replace("cluster3", CLUSTER).encode(), b"now") for each in CANARIES], lease)
-
-    def end_leases(self) -> None:
-        """Nobody has renewed them: all goes that hung on them."""
-        for server, lease in self._leases.items():
-            with self.client(server) as client:
-                client.revoke(lease)
-        self._leases.clear()
+    def beside(self) -> list[tuple[bytes, bytes]]:
+        config = f"cilium/cluster-config/{CLUSTER}".encode(), encode(ClusterConfig(1, True))
+        canaries = [(each.replace("cluster3", CLUSTER).encode(), b"now") for each in CANARIES]
+        return [_beat(self.heartbeat), config, *canaries]
 
     def open(self) -> Source:
         options = ClusterMeshOptions(**{"endpoints": self.endpoints(), **self.options})
@@ -299,10 +296,8 @@ class FanoutSite(EtcdSite):
     def value(self, endpoint: Endpoint) -> bytes:
         return msgspec.json.encode(endpoint)
 
-    def prepare(self, server: LocalEtcd) -> None:
-        with self.client(server) as client:
-            client.put(self.heartbeat, f"beat-{next(_beats)}".encode())
-            client.put(published.canary(self.prefix, Endpoints.name).encode(), b"now")
+    def beside(self) -> list[tuple[bytes, bytes]]:
+        return [_beat(self.heartbeat), (published.canary(self.prefix, Endpoints.name).encode(), b"now")]
 
     def open(self) -> Source:
         chosen = {"endpoints": self.endpoints(), "tables": (Endpoints.name,), **self.options}
@@ -310,6 +305,11 @@ class FanoutSite(EtcdSite):
 
     def vouch(self) -> str:
         return "by the canary, which comes last"
+
+
+def _beat(heartbeat: bytes) -> tuple[bytes, bytes]:
+    """A heartbeat that differs from all others."""
+    return heartbeat, f"beat-{next(_beats)}-{time.time_ns()}".encode()
 
 
 def _endpoint(ip: str, identity: int) -> Endpoint:

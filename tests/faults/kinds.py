@@ -441,7 +441,7 @@ FAULTS = (
         name="dead-writer",
         about="its writer dead before we connect, then its keys expire",
         happen=dead_writer,
-        only=(MeshSite,),
+        only=(MeshSite, FanoutSite),
         why=_WRITERS,
     ),
     Fault(

@@ -6,13 +6,18 @@ import logging
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from hypothesis import given, strategies as st
 
+from ingest import BACKENDS, ManifestsOptions, RemoteClustersOptions
 from ingest.belief.state import State
+from ingest.clustermesh.remotes import RemoteClusters
 from ingest.state_log import HOLD_S, PATIENCE_S, SETTLE_S, StateLog
+from statedb import Database
+from statedb.catalog import TABLES as CATALOG
 
 TABLES = ("a", "b", "c")
 
@@ -248,3 +253,39 @@ def beginnings(states: list[tuple[float, str]]) -> int:
         elif state == "absent":
             in_trouble = False
     return count
+
+
+def test_a_source_that_ends_by_a_mistake_is_logged_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Its thread is gone: nobody would log the line one second later."""
+    db = Database(*CATALOG)
+    source = BACKENDS["manifests"].open(db, "c1", 1, ManifestsOptions(directory=str(tmp_path), tables=("nodes",)))
+
+    def broken() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    source._scan = broken  # type: ignore[attr-defined]
+    with caplog.at_level("INFO", "ingest"):
+        source.start()
+        assert source.join(60)
+    (line,) = caplog.messages
+    assert line.startswith("manifests/c1 nodes: connecting -> failed after ")
+    assert line.endswith(": RuntimeError: a mistake of ours")
+
+
+def test_a_directory_of_clusters_that_cannot_be_read_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    directory = tmp_path / "clusters"
+    directory.mkdir()
+    db = Database(*CATALOG)
+    with caplog.at_level("INFO", "ingest"):
+        remotes = RemoteClusters(db, "c1", 1, RemoteClustersOptions(directory=str(directory)))
+        remotes._scan()
+        directory.rmdir()
+        remotes._scan()
+        remotes._scan()
+        directory.mkdir()
+        remotes._scan()
+    assert caplog.messages == [
+        "remote-clusters: connecting -> synced",
+        f"remote-clusters: synced -> stale: {directory}: No such file or directory",
+        "remote-clusters: stale -> synced",
+    ]

@@ -12,7 +12,6 @@ from . import agents
 from .given_options import options_given
 
 SHELLS = ("bash", "zsh", "fish")
-_KEYS_MAX = 50
 _TIMEOUT_S = 1.0
 
 
@@ -36,18 +35,13 @@ def indexes(context: click.Context, _: click.Parameter, begun: str) -> list[str]
 
 
 def keys(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Keys of the table in the command: whole ones with slashes, or the next field after those already given.
-
-    No keys if the command has an index, whose keys are different.
-    """
-    table = context.params.get("table")
+    """Keys of the table or index in the command: whole ones with slashes, or the next field after those given."""
+    table, index = context.params.get("table"), context.params.get("index")
     given: tuple[str, ...] = tuple(context.params.get("key") or ())
-    if not table or context.params.get("index"):
+    if not table:
         return []
-    parameters = [("limit", str(_KEYS_MAX)), ("keys", "yes"), *[("prefix", each) for each in given]]
-    if begun:
-        parameters += [("contains", begun.rpartition("/")[2])]
-    found = _ask(context, f"/tables/{table}", parameters).get("keys", [])
+    parameters = [("begins", "/".join([*given, begun])), *([("index", index)] if index else [])]
+    found = _ask(context, f"/keys/{table}", parameters).get("keys", [])
     place = len(given)
     texts = [key[place] if place else "/".join(key) for key in found if len(key) > place]
     return list(dict.fromkeys([text for text in texts if text.startswith(begun)]))

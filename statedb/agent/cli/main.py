@@ -22,7 +22,6 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 _ENDLESS = ("changes", "watch", "top")
 _INTERRUPTED = 130
-_DEMO_STAYS_S = 600.0
 
 
 _HINTS = (
@@ -319,14 +318,15 @@ def demo(backend: str, *, keep: bool) -> None:
     terminal the agent then stays for ten minutes, so that its web page can be opened.
     """
     from ..demo.api_server import run_on_api_server  # start-up time: every source and consumer
+    from ..demo.terminal import stay_time  # start-up time: every source and consumer
     from ..demo.tour import run_demo  # start-up time: every source and consumer
     from .output import say  # start-up time: yaml
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as after Ctrl-C
     if backend == "kubernetes":
-        run_on_api_server(keep=keep, say=say)
+        run_on_api_server(keep=keep, say=say, stay_s=stay_time())
     else:
-        run_demo(backend, keep=keep, say=say, stay_s=_DEMO_STAYS_S if sys.stdout.isatty() else 0.0)
+        run_demo(backend, keep=keep, say=say, stay_s=stay_time())
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -87,8 +87,8 @@ def _coloured() -> bool:
 
 
 def _width() -> int | None:
-    """The width of the terminal. None if standard output is not a terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    """The width of the terminal, or COLUMNS. None if standard output is not a terminal and COLUMNS is not set."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
 
 
 def comparison(shape: Format, found: Comparison) -> None:

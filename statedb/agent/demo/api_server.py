@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
+import logging
 import time
 from collections.abc import Callable
 
@@ -14,6 +12,7 @@ from statedb.catalog import Object, SourceRow, Sources
 from ..errors import StartError
 from ..process.agent import Agent
 from ..process.config import parse_config
+from .terminal import keep_running, show_command
 
 _WAIT_S = 30.0
 _CHANGES_S = 10.0
@@ -29,11 +28,15 @@ http: {listen: '127.0.0.1:0'}
 """
 
 
-def run_on_api_server(*, keep: bool, say: Callable[[str], None], act: Callable[[], None] | None = None) -> None:
+def run_on_api_server(
+    *, keep: bool, say: Callable[[str], None], stay_s: float = 0.0, act: Callable[[], None] | None = None
+) -> None:
     """Show pods, deployments, services and nodes of kubectl's cluster as tables. Raises StartError.
 
-    ``act`` changes pods, and the changes are printed. Without it nothing in the cluster is changed.
+    Then the agent runs for ``stay_s`` seconds or, with ``keep``, until Ctrl-C. ``act`` changes
+    pods, and the changes are printed. Without it nothing in the cluster is changed.
     """
+    logging.getLogger().addHandler(logging.NullHandler())  # errors are in what it prints
     config = parse_config(_CONFIG)
     began = time.monotonic()
     with Agent(config) as agent:
@@ -46,11 +49,9 @@ def run_on_api_server(*, keep: bool, say: Callable[[str], None], act: Callable[[
         if act is not None:
             _show_changes(agent, act, say)
         _show_queries(agent.address, say)
-        say(f"\nThe page is at {agent.address}/. Any other resource is one more line below `resources:`.")
-        if keep:
-            say("The agent stays up until Ctrl-C.")
-            with contextlib.suppress(KeyboardInterrupt):
-                agent.join()
+        say("\nAny other resource is one more line below `resources:` of the configuration.")
+        if keep or stay_s:
+            keep_running(agent, None if keep else stay_s, agent.sources[0].tables[0].name, say)
 
 
 def _states(agent: Agent) -> list[SourceRow]:
@@ -80,8 +81,4 @@ def _description(change: Change[Object]) -> str:
 def _show_queries(address: str, say: Callable[[str], None]) -> None:
     columns = ["--columns", "namespace,name,labels,created"]
     for arguments in (["show", "pods", *columns, "--limit", "5"], ["show", "deployments", *columns, "--limit", "5"]):
-        say(f"\n  $ statedb {' '.join(arguments)}")
-        command = [sys.executable, "-P", "-m", "statedb", "--server", address, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        for line in (done.stdout + done.stderr).rstrip().splitlines():
-            say(f"  {line}")
+        show_command(address, arguments, say)

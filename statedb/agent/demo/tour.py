@@ -6,8 +6,6 @@ import contextlib
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,7 +19,7 @@ from statedb.catalog import TABLES, Endpoint, EndpointKey, Endpoints, Rejected, 
 from ..errors import StartError
 from ..process.agent import Agent
 from ..process.config import Config, parse_config
-from ..process.logs import shown_on_stderr
+from .terminal import activation, keep_running, show_command
 
 _CLUSTER = "cluster1"
 _WAIT_S = 30.0
@@ -58,7 +56,8 @@ def run_demo(backend: str, *, keep: bool, say: Callable[[str], None], stay_s: fl
             _change_manifests(agent, consumer, directory, backend, say)
             _show_queries(agent.address, say)
             if keep or stay_s:
-                _keep_running(agent, directory, None if keep else stay_s, say)
+                first = f"Change the manifests in {directory}, and ask it:"
+                keep_running(agent, None if keep else stay_s, Endpoints.name, say, first=first)
         say(f"\nDone in {time.monotonic() - began:.1f} s. {_next_steps(backend)}")
 
 
@@ -213,43 +212,18 @@ def _until(db: Database, holds: Callable[[], bool]) -> None:
 
 
 def _show_queries(address: str, say: Callable[[str], None]) -> None:
-    """Query the running agent with the real command, over HTTP, as a user would."""
     say("\nAnybody may ask the running agent:")
     for arguments in (
         ["show", "nodes"],
         ["list", "endpoints", "--index", "by_pod", "shop", "cart-db-0"],
         ["sources"],
     ):
-        say(f"\n  $ statedb {' '.join(arguments)}")
-        command = [sys.executable, "-P", "-m", "statedb", "--server", address, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        for line in (done.stdout + done.stderr).rstrip().splitlines():
-            say(f"  {line}")
-
-
-def _keep_running(agent: Agent, directory: Path, stay_s: float | None, say: Callable[[str], None]) -> None:
-    how_long = "until Ctrl-C" if stay_s is None else f"for {stay_s / 60:g} minutes, or until Ctrl-C"
-    say(f"\nThe agent stays up {how_long}. Change the manifests in {directory}, and ask it:")
-    for line in _activation():
-        say(f"  {line}")
-    say(f"  statedb --server {agent.address} changes endpoints")
-    say(f"\nOpen this in a browser:  {agent.address}/")
-    with shown_on_stderr("info"), contextlib.suppress(KeyboardInterrupt):
-        agent.join(stay_s)
-
-
-def _activation() -> list[str]:
-    """What makes a shell find `statedb`, where it does not: ``make demo`` runs it from an environment of its own."""
-    script = Path(sys.prefix) / "bin" / "activate"
-    if shutil.which("statedb") or not script.exists():
-        return []
-    here = Path.cwd()
-    return [f". {script.relative_to(here) if script.is_relative_to(here) else script}"]
+        show_command(address, arguments, say)
 
 
 def _next_steps(backend: str) -> str:
     option = "" if backend == "manifests" else f" --backend {backend}"
-    first = "".join([f"  {line}\n" for line in _activation()])
+    first = "".join([f"  {line}\n" for line in activation()])
     return (
         f"Try next:\n{first}"
         f"  statedb demo --keep{option}      the same, and the agent stays\n"

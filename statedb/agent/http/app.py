@@ -7,10 +7,9 @@ large answer does not delay other requests. At most 256 queries may run at once.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import anyio
@@ -26,12 +25,13 @@ from ..metrics.exposition import Metrics
 from ..wording import suggestion
 from .access import Access
 from .authentication import Authentication
-from .connections import Limits
 from .guard import Guard
+from .limits import Limits
 from .openapi import document
 from .page import files
 from .page.live import Live
 from .parameters import Parameters
+from .pieces import PIECE_BYTES
 from .query import table_named
 from .resource import RESOURCES, Resource
 from .resources import Reply, Resources, as_json
@@ -140,11 +140,14 @@ class _Answers:
             reply = await to_thread.run_sync(ask, limiter=self._query_threads)
             if isinstance(reply.body, tuple):
                 return _complete(reply)
-            pieces = iter(reply.body)
-            first = await to_thread.run_sync(tuple, islice(pieces, 2), limiter=self._encoding_thread)
-            if len(first) < 2:
-                return _complete(Reply(reply.status, first, lines=reply.lines))
-            return _Streaming(request, self._pieces(first, pieces), lines=reply.lines, ended=query.pop_all().close)
+            pieces = self._pieces(iter(reply.body))
+            first = b""
+            async for piece in pieces:
+                first += piece
+                if len(first) > PIECE_BYTES:
+                    rest = _with_first(first, pieces)
+                    return _Streaming(request, rest, lines=reply.lines, ended=query.pop_all().close)
+            return _complete(Reply(reply.status, (first,), lines=reply.lines))
 
     def _begin_query(self) -> None:
         if self._query_count >= self._queries_max:
@@ -154,10 +157,8 @@ class _Answers:
     def _end_query(self) -> None:
         self._query_count -= 1
 
-    async def _pieces(self, first: Iterable[bytes], more: Iterator[bytes]) -> AsyncIterator[bytes]:
-        for piece in first:
-            yield piece
-        while piece := await to_thread.run_sync(next, more, b"", limiter=self._encoding_thread):
+    async def _pieces(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+        while piece := await to_thread.run_sync(next, pieces, b"", limiter=self._encoding_thread):
             yield piece
 
 
@@ -181,6 +182,12 @@ class _Streaming(StreamingResponse):
 def _pattern(resource: Resource) -> str:
     """The path for Starlette. A table name may have slashes here, so a wrong name gets the error for unknown tables."""
     return resource.path.replace("{table}", "{table:path}")
+
+
+async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from .authentication import PEER
+from .limits import Counts, Limits
 from .tls import names_in
+from .turns import Turns
 
 log = logging.getLogger("statedb.agent")
 
@@ -28,32 +31,9 @@ _protocol_log.setLevel(logging.ERROR)  # every malformed request is a warning of
 
 _protocol_log.addFilter(lambda record: not _was_cancelled(record))
 
-_ROUNDS = 5
+_URGENT = (b"GET /livez", b"GET /readyz", b"GET /healthz", b"GET /metrics")
+_HALF_CLOSED_S = 0.1
 _WRITE_BUFFER_BYTES = 32 * 1024
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of a server: times in seconds, and maximum numbers.
-
-    ``request_s``: from the opening of a connection, or the end of a response, to the end of the next request's headers.
-    ``write_s``: how long a reader may leave more than 32 KiB unread before it is disconnected.
-    """
-
-    request_s: float = 10.0
-    write_s: float = 10.0
-    stop_s: float = 1.0
-    connections: int = 8192
-    queries: int = 256
-    streams: int = 5000
-
-
-class Counts(msgspec.Struct):
-    """Counts of connection events since the start."""
-
-    opened: int = 0
-    slow_requests: int = 0
-    slow_readers: int = 0
-    refused: int = 0
 
 
 class Connections(ServerState):
@@ -64,6 +44,7 @@ class Connections(ServerState):
         super().__init__()
         self.limits = limits
         self.counts = Counts()
+        self.turns = Turns()
         self.waiting: dict[Connection, None] = {}  # for a request, the longest waiting one first
 
     def make_room(self, newest: Connection) -> bool:
@@ -76,11 +57,6 @@ class Connections(ServerState):
                 oldest.transport.abort()
                 return True
         return False
-
-    async def wait_accepted(self) -> None:
-        """Wait for connections that asyncio has accepted: it creates them in the next iterations of its loop."""
-        for _ in range(_ROUNDS):
-            await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Let responses end, for a moment; then abort the rest."""
@@ -109,7 +85,7 @@ class Connection(H11Protocol):
         self._request_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._half_closed = False
-        self._encrypted = False
+        self._unread: deque[bytes] = deque()
 
     @property
     def busy(self) -> bool:
@@ -119,7 +95,6 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Start the time limit for the first request. Reject the connection if there are too many."""
         super().connection_made(transport)
-        self._encrypted = transport.get_extra_info("ssl_object") is not None
         self.app_state[PEER] = names_in(transport.get_extra_info("peercert"))
         self._all.counts.opened += 1
         transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
@@ -135,15 +110,28 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a request."""
-        super().data_received(data)
-        self._watch_request()
+        """Bytes of a request. Probes are answered at once, other requests in turn."""
+        self._unset_keepalive_if_required()
+        self._unread.append(data)
+        if len(self._unread) > 1 and not self.transport.is_closing():
+            self.flow.pause_reading()
+        elif data.startswith(_URGENT):
+            self._read()
+            return
+        self._all.turns.add(self._read)
+
+    def _read(self) -> None:
+        data = self._unread.popleft()
+        if not self.transport.is_closing():
+            if not self._unread:
+                self.flow.resume_reading()
+            super().data_received(data)
+            self._watch_request()
 
     def on_response_complete(self) -> None:
         """The response has been written. The next request may come."""
         super().on_response_complete()
-        if self._half_closed and not self.busy:
-            self.transport.close()
+        self._leave_half_closed()
         self._watch_request()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -151,11 +139,19 @@ class Connection(H11Protocol):
 
         asyncio closes the connection unless this returns True. A TLS connection cannot be half-closed.
         """
-        if self._encrypted:
-            return False
-        self._half_closed = True
-        endless = self.busy and self.scope["method"] == "GET" and self.scope["path"].startswith(("/changes/", "/live"))
-        return self.busy and not endless
+        self._half_closed = self.scheme == "http"
+        self._leave_half_closed()
+        return self._half_closed and not self.transport.is_closing()
+
+    def _leave_half_closed(self) -> None:
+        """Close when nothing is left to answer, or when the response has started and is an endless stream."""
+        started = self.busy and self.cycle.response_started and self.scope["method"] == "GET"
+        endless = started and self.scope["path"].startswith(("/changes/", "/live"))
+        if self._half_closed and not self.transport.is_closing():
+            if endless or not (self.busy or self._unread):
+                self.transport.close()
+            else:
+                self.loop.call_later(_HALF_CLOSED_S, self._leave_half_closed)
 
     def pause_writing(self) -> None:
         """Too much data waits for the reader."""
@@ -208,7 +204,6 @@ class Connection(H11Protocol):
     def _stop_write_timer(self) -> None:
         if self._write_timer is not None:
             self._write_timer.cancel()
-            self._write_timer = None
 
 
 def _was_cancelled(record: logging.LogRecord) -> bool:

@@ -34,6 +34,7 @@ class Listener:
         self._file: tuple[int, int] | None = None
         family = socket.AF_UNIX if address.path else socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self.socket = socket.socket(family)
+        self.socket.setblocking(False)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         try:
             if address.path:

@@ -9,7 +9,7 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from ..metrics.families import Families
-from .connections import Limits
+from .limits import Limits
 from .server import Server
 from .streams import Streams
 from .traffic import Traffic

@@ -22,6 +22,7 @@ _DESCRIPTIONS = {
     "offset": "How many rows come before the first one, in place of `from`.",
     "contains": "Only rows whose JSON has this text, in any case; `next` is where the search has not looked yet.",
     "keys": "Also `keys`: the key of each row, as texts.",
+    "begins": "The beginning of a key as one text, with slashes between the fields.",
     "table": "The name of a table.",
     "cluster": "The name of a cluster.",
 }

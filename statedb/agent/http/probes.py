@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from ..metrics.exposition import Metrics
 from ..readiness import Readiness
-from .connections import Limits
 from .guard import Guard
+from .limits import Limits
 
 LIMITS = Limits(connections=256, request_s=5.0, write_s=5.0)
 

@@ -37,6 +37,13 @@ RESOURCES = (
         ("index", "key", "prefix", "from", "limit", "match", "offset", "contains", "keys"),
     ),
     Resource(
+        "/keys/{table}",
+        "Keys of an index that begin with a text, for completion in shells.",
+        "query",
+        lambda resources, path, given: resources.keys(path["table"], given),
+        ("index", "begins"),
+    ),
+    Resource(
         "/references/{table}",
         "The rows that refer to a row, and those that it refers to.",
         "query",

@@ -16,6 +16,7 @@ from ..consumer import Consumer
 from ..errors import BadRequest, NotFound
 from ..keys import key_form, to_texts
 from ..readiness import Readiness
+from .index_keys import index_keys
 from .page.references import References, references
 from .parameters import Parameters, query_of
 from .pieces import joined
@@ -59,6 +60,12 @@ class Resources:
     def rows(self, table: str, parameters: Parameters) -> Reply:
         """Rows of a table."""
         return Reply(200, joined(_parts(ask(self.db, query_of(table, parameters)))))
+
+    def keys(self, table: str, parameters: Parameters) -> Reply:
+        """Some keys of an index, each as texts."""
+        parameters.only("index", "begins")
+        found = index_keys(self.db, table, parameters.text("index"), parameters.text("begins") or "")
+        return as_json(200, {"table": table, "keys": found})
 
     def references(self, table: str, parameters: Parameters) -> Reply:
         """The rows that refer to a row, and the rows that it refers to."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +13,10 @@ import uvicorn
 
 from ..address import Address
 from ..errors import StartError
-from .connections import Connection, Connections, Counts, Limits
-from .listening import BACKLOG, Listener
+from .accepting import Acceptor
+from .connections import Connection, Connections
+from .limits import Counts, Limits
+from .listening import Listener
 from .tls import TlsFiles
 
 log = logging.getLogger("statedb.agent")
@@ -84,32 +85,18 @@ class Server:
         await anyio.to_thread.run_sync(int)  # anyio's first call imports modules, which takes 0.1 s
         config = self._config()
         config.load()
-        accepting = await self._accept(config)
+        acceptor = self._acceptor(config)
         self._started.set()
         while not await self._stopped_within(None if self._tls is None else _POLL_S):
-            if self._renewed():
-                former, accepting = accepting, await self._accept(config)
-                await self._refuse(*former)
-        await self._refuse(*accepting)
+            if self._tls is not None and self._renewed(self._tls):
+                acceptor.tls = self._tls.context
+        await acceptor.close()
         await self._connections.close()
 
-    async def _accept(self, config: uvicorn.Config) -> tuple[asyncio.Server, socket.socket]:
-        """Accept connections with the current certificate, on a copy of the socket. Existing connections stay."""
-        loop, listening = asyncio.get_running_loop(), self._listener.socket.dup()
-        encrypted: dict[str, Any] = {}
-        if self._tls is not None:
-            encrypted = {"ssl": self._tls.context, "ssl_handshake_timeout": self._limits.request_s}
+    def _acceptor(self, config: uvicorn.Config) -> Acceptor:
         make: Callable[[], Connection] = lambda: Connection(config, self._connections)  # noqa: E731
-        server = await loop.create_server(make, sock=listening, **encrypted)
-        listening.listen(BACKLOG)  # asyncio sets 100: with it, further clients would retry after a second
-        return server, listening
-
-    async def _refuse(self, server: asyncio.Server, listening: socket.socket) -> None:
-        """Accept no more connections on this copy of the socket."""
-        # First wait: asyncio loses a connection that it has accepted but not created yet when the server closes.
-        asyncio.get_running_loop().remove_reader(listening.fileno())
-        await self._connections.wait_accepted()
-        server.close()
+        tls = None if self._tls is None else self._tls.context
+        return Acceptor(self._listener.socket, make, self._connections.turns, self._limits, tls)
 
     async def _stopped_within(self, seconds: float | None) -> bool:
         try:
@@ -118,10 +105,10 @@ class Server:
         except TimeoutError:
             return False
 
-    def _renewed(self) -> bool:
+    def _renewed(self, tls: TlsFiles) -> bool:
         """Whether there is a new certificate. A bad one is logged once, and the previous one stays in use."""
         try:
-            if self._tls is None or not self._tls.changed():
+            if not tls.changed():
                 return False
         except StartError as error:
             log.warning("%s; the previous files stay in use", error)

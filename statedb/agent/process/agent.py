@@ -17,7 +17,7 @@ from statedb.catalog import TABLES, Rejected, Sources
 
 from ..consumer import Consumer
 from ..errors import StartError
-from ..http.connections import Counts, Limits
+from ..http.limits import Counts, Limits
 from ..http.page.history import History
 from ..http.page.live import Live
 from ..http.resources import Resources

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import StartError
 from ..http.access import Access
 from ..http.app import make_app
-from ..http.connections import Counts, Limits
+from ..http.limits import Counts, Limits
 from ..http.metrics import ServerCollector
 from ..http.page.live import Live
 from ..http.probes import LIMITS as PROBE_LIMITS, make_probes

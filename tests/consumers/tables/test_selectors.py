@@ -8,8 +8,8 @@ from hypothesis import given, settings, strategies as st
 from consumers.tables.labels import anchors, anchors_of, exact_labels, requirements, selects, text_of
 from consumers.tables.scopes import Scope, scoped_selectors
 from consumers.tables.selectors import (
-    AskedSelector,
-    AskedSelectors,
+    ProgramSelector,
+    ProgramSelectors,
     Selection,
     SelectionKey,
     SelectorUses,
@@ -28,7 +28,7 @@ from . import clusters
 SOON = 20.0
 LOCAL = "c1"
 asked = st.builds(
-    AskedSelector,
+    ProgramSelector,
     name=st.sampled_from(["x", "y"]),
     requirements=st.lists(clusters.requirements, max_size=2).map(lambda each: tuple(sorted(each))),
 )
@@ -50,7 +50,7 @@ def naively(requirement: Requirement, labels: tuple[str, ...]) -> bool:
 
 
 def naive(snapshot: Snapshot) -> dict[SelectionKey, Selection]:
-    wanted = [row.requirements for row in snapshot[AskedSelectors].values()]
+    wanted = [row.requirements for row in snapshot[ProgramSelectors].values()]
     for policy in snapshot[Policies].values():
         wanted += [needed for _, needed in scoped_selectors(policy, Scope(LOCAL))]
     keys = [
@@ -65,12 +65,12 @@ def naive(snapshot: Snapshot) -> dict[SelectionKey, Selection]:
 @settings(max_examples=150, deadline=None)
 @given(
     history=histories(
-        {Identities: clusters.identities, Policies: clusters.policies, AskedSelectors: asked}, max_size=10
+        {Identities: clusters.identities, Policies: clusters.policies, ProgramSelectors: asked}, max_size=10
     ),
     rests=st.lists(st.booleans(), min_size=10, max_size=10),
 )
 def test_kept_up_incrementally_equals_computed_afresh(history, rests):
-    db = Database(Identities, Policies, AskedSelectors)
+    db = Database(Identities, Policies, ProgramSelectors)
     assert_kept_up(db, list(derive_selectors(db, LOCAL)), history, rests, naive)
 
 
@@ -153,8 +153,8 @@ class Rig:
             txn[Identities].insert(Identity(IdentityKey("c1", number), labels))
 
     def ask(self, name: str, selector: tuple[Requirement, ...]) -> None:
-        with self.db.write(AskedSelectors) as txn:
-            txn[AskedSelectors].insert(AskedSelector(name, selector))
+        with self.db.write(ProgramSelectors) as txn:
+            txn[ProgramSelectors].insert(ProgramSelector(name, selector))
 
 
 WEB, FRONT = requirements({"app": "web"}), requirements({"k8s:tier": "front"})
@@ -172,8 +172,8 @@ def test_new_identities_and_new_selectors_both_count():
     assert selected(snapshot, WEB) == (IdentityKey("c1", 1), IdentityKey("c1", 2))
     assert selected(snapshot, FRONT) == (IdentityKey("c1", 2),)
     rig.identity(1, "k8s:app=db")
-    with rig.db.write(AskedSelectors) as txn:
-        txn[AskedSelectors].delete("front")
+    with rig.db.write(ProgramSelectors) as txn:
+        txn[ProgramSelectors].delete("front")
     snapshot = rig.settle()
     assert selected(snapshot, WEB) == (IdentityKey("c1", 2),)
     assert selected(snapshot, FRONT) == ()
@@ -211,8 +211,8 @@ def test_threads_keep_them_up():
     db = Database(Identities, Policies)
     uses, selections = derive_selectors(db, LOCAL)
     with uses, selections:
-        with db.write(AskedSelectors) as txn:
-            txn[AskedSelectors].insert(AskedSelector("web", WEB))
+        with db.write(ProgramSelectors) as txn:
+            txn[ProgramSelectors].insert(ProgramSelector("web", WEB))
         assert uses.wait_applied(timeout=SOON)
         assert selections.wait_applied(timeout=SOON)
         watch = watch_selected(db.snapshot(), WEB)

@@ -3,7 +3,9 @@
 The source of this model gathers evidence as `ClusterSource` does, with the same `Writers`; etcds, writers, leases and
 time are the model's. A writer that begins gives a sign of life first, then writes its keys, and the canary last, under
 a lease of its own. One that has lived on while its etcd was away has its lease of before, which a backup may have too:
-where a key is missing, it deletes the canary before it gives a sign of life.
+where a key is missing, it deletes the canary before it gives a sign of life. One that is unaware of a backup gives
+signs of life, and writes what is missing some time later. An etcd without a heartbeat has no cluster config either: the
+source waits for its writer.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class Etcd:
         self.keys: set[int] = set()
         self.special: dict[bytes, Kv] = {}
         self.gone: dict[int, Absence] = {}
-        self.writer_lives = False
+        self.writer_lives = self.writer_is_unaware = False
+        self.is_compacted = False
         self.lease = 0
         self.history = 0
         self.backup: tuple[set[int], dict[bytes, Kv]] = (set(), {})
@@ -57,15 +60,26 @@ class Source:
         self.withheld: set[int] = set()
         self.etcd: Etcd | None = None
         self.known: tuple[int, int] | None = None
-        self.listed = self.due = False
+        self.listed = self.due = self.waits = False
         self.changes = self.lease = 0
 
     def connect(self, etcd: Etcd) -> None:
         now, writers = self.world.now, self.writers
         self.etcd = etcd
         writers.connected(etcd.id, etcd.special.get(HEARTBEAT), now)
+        self.waits = HEARTBEAT not in etcd.special
+        if self.waits:
+            if writers.has_known_canaries:
+                writers.canaries_lost_except(etcd.special.keys())
+        else:
+            self.admit(etcd)
+
+    def admit(self, etcd: Etcd) -> None:
+        now, writers = self.world.now, self.writers
+        self.waits = False
         identity = (etcd.id, etcd.history)
-        history = History.NONE if self.known is None else History.SAME if self.known == identity else History.OTHER
+        other = History.UNPROVEN if etcd.is_compacted and self.known == (etcd.id, etcd.history - 1) else History.OTHER
+        history = History.NONE if self.known is None else History.SAME if self.known == identity else other
         self.known = identity
         writers.identified(history, "", [FEED])
         self.due = True
@@ -75,6 +89,8 @@ class Source:
 
     def settle(self) -> None:
         now, writers = self.world.now, self.writers
+        if self.waits:
+            return
         self.list()
         writers.observe_writes(FEED, self.changes, self.lease, now)
         if not self.withheld:
@@ -87,7 +103,7 @@ class Source:
 
     def list(self) -> None:
         etcd, writers = self.etcd, self.writers
-        if etcd is None or not self.due or writers.missing(CANARIES):
+        if etcd is None or self.waits or not self.due or writers.missing(CANARIES):
             return
         missing = self.rows - etcd.keys
         history = None if self.listed else History.NONE
@@ -104,15 +120,19 @@ class Source:
         self.withheld = start_doubt
         self.listed, self.due = True, False
 
+    @property
+    def follows(self) -> bool:
+        return self.listed and not self.due and not self.waits
+
     def put(self, name: int, lease: int) -> None:
-        if self.listed and not self.due:
+        if self.follows:
             self.rows.add(name)
             self.withheld.discard(name)
             self.changes += 1
             self.lease = lease
 
     def deleted(self, names: set[int], absence: Absence) -> None:
-        names = names & self.rows if self.listed and not self.due else set()
+        names = names & self.rows if self.follows else set()
         if names and self._believes(absence):
             self._delete(names)
         else:
@@ -158,7 +178,7 @@ class World:
                 self._remove(etcd, name)
 
     def dies(self, etcd: Etcd) -> None:
-        etcd.writer_lives = False
+        etcd.writer_lives = etcd.writer_is_unaware = False
 
     def expires(self, etcd: Etcd) -> None:
         """The lease of a writer that died ends, with all keys on it, in any order."""
@@ -186,6 +206,11 @@ class World:
         if not etcd.writer_lives:
             self._writes(etcd)
 
+    def is_unaware(self, etcd: Etcd) -> None:
+        """The writer of before goes on and has not noticed that its etcd was away."""
+        if CANARY in etcd.special and self.source.known in (None, (etcd.id, etcd.history), (etcd.id, etcd.history - 1)):
+            etcd.writer_lives = etcd.writer_is_unaware = True
+
     def _writes(self, etcd: Etcd) -> None:
         if self.truth - etcd.keys and etcd.special.pop(CANARY, None) is not None:
             etcd.revision += 1
@@ -193,11 +218,7 @@ class World:
                 self.source.writers.canary_lost(CANARY)
         self._beat(etcd)
         self.source.settle()
-        for name in self.truth - etcd.keys:
-            self._put(etcd, name)
-            self.source.settle()
-        for name in etcd.keys - self.truth:
-            self._remove(etcd, name)
+        self._repairs(etcd)
         etcd.revision += 1
         etcd.special[CANARY] = Kv(CANARY, etcd.revision, etcd.lease)
         if self._hears(etcd):
@@ -205,11 +226,22 @@ class World:
         self._beat(etcd)
         etcd.writer_lives = True
 
+    def _repairs(self, etcd: Etcd) -> None:
+        for name in self.truth - etcd.keys:
+            self._put(etcd, name)
+            self.source.settle()
+        for name in etcd.keys - self.truth:
+            self._remove(etcd, name)
+
     def beats(self) -> None:
         self.now += PERIOD_S
         for etcd in self.etcds:
             if etcd.writer_lives:
                 self._beat(etcd)
+                self.source.settle()
+            if etcd.writer_is_unaware:
+                etcd.writer_is_unaware = False
+                self._repairs(etcd)
 
     def connects(self, etcd: Etcd) -> None:
         self.source.connect(etcd)
@@ -218,7 +250,9 @@ class World:
         self.source.etcd = None
 
     def compacts(self, etcd: Etcd) -> None:
+        """Why keys are gone is not known any more, nor whether the etcd is that of before."""
         etcd.gone.clear()
+        etcd.is_compacted = True
 
     def backs_up(self, etcd: Etcd) -> None:
         etcd.backup = set(etcd.keys), dict(etcd.special)
@@ -226,9 +260,19 @@ class World:
     def restores(self, etcd: Etcd) -> None:
         """From its backup: keys, canary and heartbeat are as they were. Nobody writes until the writer is back."""
         keys, special = etcd.backup
-        etcd.keys, etcd.special, etcd.writer_lives = set(keys), dict(special), False
+        self._is_replaced(etcd)
+        etcd.keys, etcd.special = set(keys), dict(special)
+
+    def empties(self, etcd: Etcd) -> None:
+        """Its data is lost; its id is the same, and its revisions begin anew."""
+        self._is_replaced(etcd)
+        etcd.keys, etcd.special, etcd.revision = set(), {}, 1
+
+    def _is_replaced(self, etcd: Etcd) -> None:
+        self.dies(etcd)
         etcd.history += 1
         etcd.gone.clear()
+        etcd.is_compacted = False
         if self._hears(etcd):
             self.loses()
 
@@ -258,14 +302,33 @@ class World:
         etcd.special[HEARTBEAT] = Kv(HEARTBEAT, etcd.revision, etcd.lease)
         if self._hears(etcd):
             self.source.writers.beat(etcd.special[HEARTBEAT], self.now)
+            if self.source.waits:
+                self.source.admit(etcd)
 
+
+KEPT = [("connects", 0), ("backs_up", 0), ("create", 0)]
+"""What the backup lacks."""
+LOST = [*KEPT, ("dies", 0), ("expires", 0)]
+"""A source saw the canary go. If the backup is restored now, that brings it back."""
 
 names = st.integers(0, 5)
 steps = st.one_of(
     st.tuples(st.sampled_from(["create", "remove"]), names),
     st.tuples(
         st.sampled_from(
-            ["dies", "expires", "returns", "lives_on", "connects", "connects", "compacts", "backs_up", "restores"]
+            [
+                "dies",
+                "expires",
+                "returns",
+                "lives_on",
+                "is_unaware",
+                "connects",
+                "connects",
+                "compacts",
+                "backs_up",
+                "restores",
+                "empties",
+            ]
         ),
         st.integers(0, 1),
     ),
@@ -296,6 +359,9 @@ def play(history: list[tuple[str, ...]]) -> None:
 @settings(max_examples=500)
 @given(histories)
 @example([("connects", 0), ("backs_up", 0), ("create", 0), ("restores", 0), ("connects", 0), ("lives_on", 0)])
+@example([*LOST, ("restores", 0), ("connects", 0)])
+@example([*KEPT, ("empties", 0), ("connects", 0), ("restores", 0), ("connects", 0)])
+@example([*KEPT, ("restores", 0), ("is_unaware", 0), ("compacts", 0), ("connects", 0), ("beats",)])
 @example([("dies", 0), ("create", 0), ("create", 1), ("connects", 1), ("connects", 0)])  # the first key it writes again
 def test_no_delete_is_false_and_every_true_one_is_believed_in_time(history: list[tuple[str, ...]]):
     play(history)

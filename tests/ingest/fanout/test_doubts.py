@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ingest.belief import History, Yes
 from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd
@@ -15,8 +17,8 @@ from statedb import Database
 from statedb.catalog import SourceKey, SourceRow, Sources
 
 from ...waiting import WAIT_S, eventually
-from ..clustermesh.publisher import Publisher, Rig, ip_entry
-from .rig import CLUSTER, PODS, Reader, insert, pod, writer
+from ..clustermesh.publisher import Publisher, Rig, beating, ip_entry
+from .rig import CLUSTER, PODS, Reader, delete, insert, pod, writer
 
 CANARY, HEARTBEAT = b"tables/.synced/pods", b"tables/.heartbeat/pods"
 
@@ -42,6 +44,14 @@ def test_a_writer_that_died_vouches_for_no_list_that_lacks_rows_of_before(server
         reader.told("it is not known which etcd the earlier rows came from")
 
 
+def again(first: Rig) -> Rig:
+    """Another process, with the rows of a source that has ended."""
+    second = Rig("http://127.0.0.1:1", ids=first.ids)
+    second.db, before = first.db, first.source
+    second.source = type(before)(first.db, before._layout, before.servers, before._options, ids=first.ids)
+    return second
+
+
 def test_nor_does_that_of_a_cluster(server: LocalEtcd):
     with Publisher(server) as publisher:
         publisher.publish(range(3))
@@ -49,12 +59,7 @@ def test_nor_does_that_of_a_cluster(server: LocalEtcd):
         with first:
             first.synced()
         publisher.delete(ip_entry(0)[0])
-    second = Rig(server.endpoint, ids=first.ids)
-    second.source = type(first.source)(
-        first.db, first.source._layout, first.source.servers, first.source._options, ids=first.ids
-    )
-    second.db = first.db
-    with second:
+    with again(first) as second:
         second.until(lambda s: second.row(snapshot=s).withheld_deletes == 1)
         judges_again(second.source)
         assert second.numbers() == {0, 1, 2}
@@ -107,6 +112,74 @@ def test_the_canary_of_a_restored_backup_says_nothing_of_what_was_lost(server: L
         assert reader.names() == {"a", "b"}
         client.put(CANARY, b"now", client.get(CANARY).kv.lease)
         reader.has("a")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_nor_does_it_after_a_warm_start(server: LocalEtcd, tmp_path: Path, is_known: bool):
+    """The reader was away while the backup was restored. What its rows came from stands beside them, or does not."""
+    db = Database(PODS)
+    insert(db, pod("a"))
+    with writer(db, server) as publisher:
+        assert publisher.wait_ready(30)
+    server.kill()
+    server.back_up(tmp_path / "backup")
+    server.start()
+    with server.client() as client:
+        with Reader(server.endpoint) as before:
+            before.has("a")
+            client.put(b"tables/pods/c/shop/b", client.get(b"tables/pods/c/shop/a").kv.value.replace(b'"a"', b'"b"'))
+            before.has("a", "b")
+        if not is_known:
+            with before.db.write(Sources) as txn:
+                txn[Sources].delete(SourceKey(CLUSTER, "pods"))
+        server.kill()
+        server.restore(tmp_path / "backup")
+        server.start()
+        with Reader(server.endpoint, db=before.db) as reader:
+            reader.until(lambda s: reader.row(s).withheld_deletes == 1)
+            hear, heard = reader.source.on_other, []
+            reader.source.on_other = lambda batch: hear(batch) or heard.append(batch)  # type: ignore[method-assign]
+            client.put(HEARTBEAT, b"now", client.get(CANARY).kv.lease)
+            reader.until(lambda _: heard)
+            judges_again(reader.source)
+            assert reader.names() == {"a", "b"}
+            client.put(CANARY, b"now", client.get(CANARY).kv.lease)
+            reader.has("a")
+
+
+def test_nor_does_it_for_a_cluster(server: LocalEtcd, tmp_path: Path):
+    with Publisher(server) as publisher:
+        publisher.publish(range(3))
+    server.kill()
+    server.back_up(tmp_path / "backup")
+    server.start()
+    with Publisher(server) as publisher:
+        with Rig(server.endpoint) as first:
+            first.synced()
+            publisher.endpoints([3])
+            first.until(lambda s: first.numbers(s) == {0, 1, 2, 3})
+        server.kill()
+        server.restore(tmp_path / "backup")
+        server.start()
+        with beating(publisher), again(first) as second:
+            second.until(lambda s: second.row(snapshot=s).withheld_deletes == 1)
+            judges_again(second.source, 20)
+            assert second.numbers() == {0, 1, 2, 3}
+            publisher.sync()
+            second.until(lambda s: second.numbers(s) == {0, 1, 2})
+
+
+def test_what_went_while_a_reader_was_away_goes_with_the_next_heartbeat(server: LocalEtcd):
+    """After a warm start at the same etcd the canary that stands vouches as before."""
+    db = Database(PODS)
+    insert(db, pod("a"), pod("b"))
+    with server.client() as client, writer(db, server, heartbeat_s=0.05):
+        with Reader(server.endpoint) as before:
+            before.has("a", "b")
+        delete(db, pod("b"))
+        eventually(lambda: client.get(b"tables/pods/c/shop/b").kv is None)
+        with Reader(server.endpoint, db=before.db) as reader:
+            reader.has("a")
 
 
 def test_a_writer_deletes_its_canary_before_it_beats_where_rows_are_missing(server: LocalEtcd):
@@ -249,4 +322,22 @@ def test_what_was_accepted_is_done_with_one_list_of_each_feed():
     writers.listed("pods")
     assert (may_go("pods"), may_go("maps")) == (False, True)
     writers.connected(8, None, 2.0)
+    writers.identified(History.OTHER, "its cluster id", ("pods", "maps"))
     assert not may_go("maps")
+
+
+@pytest.mark.parametrize(
+    ("history", "is_shown", "holds"),
+    [(History.SAME, True, True), (History.SAME, False, False), (History.UNPROVEN, True, False)],
+)
+def test_what_was_accepted_holds_after_a_broken_connection_if_the_etcd_is_shown_to_be_the_same(
+    history: History, is_shown: bool, holds: bool
+):
+    """It was lost where the connection broke before the list."""
+    writers = Writers(heartbeat_timeout_s=60.0, lease_time_s=60.0)
+    writers.connected(7, None, 0.0)
+    writers.identified(History.OTHER, "its cluster id", ("pods",))
+    writers.accept()
+    writers.connected(7, None, 1.0)
+    writers.identified(history, "", ("pods",), is_shown=is_shown)
+    assert isinstance(writers.verdict("pods", (), None, 2.0), Yes) is holds

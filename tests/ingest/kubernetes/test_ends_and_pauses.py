@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from ingest import KubernetesOptions
+from ingest.belief import History
+from ingest.events import Upsert
 from ingest.kubernetes.client import BRIEF_S, Page
 from ingest.kubernetes.errors import ApiError, Expired, Forbidden, Silent, Unavailable
 from ingest.kubernetes.follow import Follower
-from ingest.kubernetes.messages import FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
+from ingest.kubernetes.messages import Changes, FullList, Interrupted, ListStarted, Message, Synced, WatchEnded
 from ingest.kubernetes.resource_spec import Resource
-from ingest.kubernetes.stream import Item
+from ingest.kubernetes.stream import EventType, Item
 from statedb.catalog import Endpoints, Sources
 
 from ..kube_fake import PATHS, FakeApi
@@ -26,14 +28,15 @@ NEVER = {"retry_min_s": 600.0, "retry_max_s": 600.0}
 
 
 class Scripted:
-    """A client whose watches end as a script says: ``int`` bookmarks and then in good order, or with an error."""
+    """A client whose watches end as a script says: with an error, or in good order after ``int`` bookmarks or items."""
 
     def __init__(self) -> None:
         self.version_now = 100
         self.now = 0.0
-        self.ends: list[int | ApiError] = []
+        self.ends: list[int | list[Item] | ApiError] = []
         self.lives_s = 0.0
         self.asked: list[str] = []
+        self.from_versions: list[str] = []
 
     def identity(self) -> str:
         return "uid"
@@ -48,6 +51,7 @@ class Scripted:
 
     def watch(self, _: Resource, version: str, *, brief: bool = False) -> ScriptedWatch:
         self.asked.append("brief watch" if brief else "watch")
+        self.from_versions.append(version)
         end = self.ends.pop(0)
         if isinstance(end, Expired):
             raise end
@@ -57,7 +61,7 @@ class Scripted:
 class ScriptedWatch:
     server = "uid"
 
-    def __init__(self, client: Scripted, end: int | ApiError) -> None:
+    def __init__(self, client: Scripted, end: int | list[Item] | ApiError) -> None:
         self._client = client
         self._end = end
         self._bookmarks = end if isinstance(end, int) else 0
@@ -72,13 +76,13 @@ class ScriptedWatch:
         if isinstance(self._end, ApiError):
             raise self._end
         self.has_ended = True
-        return []
+        return self._end if isinstance(self._end, list) else []
 
 
 class Run:
     """A follower that is driven attempt by attempt."""
 
-    def __init__(self, *ends: int | ApiError, lives_s: float = 0.0) -> None:
+    def __init__(self, *ends: int | list[Item] | ApiError, lives_s: float = 0.0) -> None:
         self.client = Scripted()
         self.client.ends = [*ends]
         self.client.lives_s = lives_s
@@ -106,6 +110,28 @@ class Run:
 
     def sent(self) -> list[type[Message]]:
         return [type(message) for message in self.messages]
+
+
+def item(kind: EventType, version: int, name: str = "web") -> Item:
+    return Item(kind, "default", name, str(version), b"{}")
+
+
+def test_a_bookmark_that_goes_back_shows_another_server():
+    """An API server sends it when its etcd was restored under it. What comes after it is not believed."""
+    run = Run([item("ADDED", 200), item("BOOKMARK", 150), item("DELETED", 151)], 1)
+    (changes,) = [message for message in run.messages if isinstance(message, Changes)]
+    assert [type(event) for event in changes.events] == [Upsert]
+    (told,) = [message for message in run.messages if isinstance(message, Interrupted)]
+    assert "its resourceVersion was 200, is 150" in told.error
+    (_, doubted) = [message for message in run.messages if isinstance(message, FullList)]
+    assert doubted.history is History.OTHER
+
+
+def test_the_version_of_an_event_may_be_an_older_one():
+    """Some servers that are not Kubernetes' own send an object as it was. Older events would be replayed from there."""
+    run = Run([item("ADDED", 102), item("DELETED", 101)], 1)
+    assert run.client.asked == ["list", "watch", "watch"]
+    assert run.client.from_versions == ["100", "102"]
 
 
 def test_ends_in_good_order_after_a_word_never_pause():

@@ -84,9 +84,15 @@ def watched(client: Client) -> None:
 
 
 def streamed(client: Client) -> None:
-    for page in client.streamed(CEPS):
-        for item in page.items:
-            EventReader(CEPS, "f").event(item)
+    streamed_list = client.streamed(CEPS)
+    with closing(streamed_list.watch) as watch:
+        for page in streamed_list.pages():
+            for item in page.items:
+                EventReader(CEPS, "f").event(item)
+        while not watch.has_ended:
+            select.select([watch], [], [])
+            for item in watch.read():
+                EventReader(CEPS, "f").event(item)
 
 
 ASKED: dict[str, tuple[Callable[[Client], None], Sequence[bytes]]] = {

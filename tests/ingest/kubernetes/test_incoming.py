@@ -16,6 +16,7 @@ from ingest import KubernetesOptions
 from ingest.kubernetes.api import Api, Stream
 from ingest.kubernetes.errors import Unavailable
 from ingest.kubernetes.request import Request
+from ingest.kubernetes.watch import Watch
 
 from ...statedb.agent.certificates import Authority
 
@@ -144,8 +145,72 @@ def test_any_other_connection_is_closed(authority: Authority | None, answer: byt
         assert server.connections == 2
 
 
+class Resets:
+    """A socket that is reset after some bytes. As in Linux, it says so once."""
+
+    def __init__(self, *records: bytes) -> None:
+        self._answers: list[bytes | OSError] = [*records, ConnectionResetError("reset"), b""]
+
+    def recv(self, _: int) -> bytes:
+        answer = self._answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    def settimeout(self, _: object) -> None:
+        pass
+
+
+def test_bytes_before_a_reset_come_before_its_error_and_the_answer_is_not_complete(
+    authority: Authority | None, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever comes before the connection ends is the body here, so a reset may not count as an end."""
+    with served(authority, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n") as (_, api):
+        with closing(api.stream(WATCH)) as stream:
+            monkeypatch.setattr(stream._incoming, "_stream", Resets(b"some", b"more"))
+            pieces = stream.pieces()
+            assert next(pieces) == [b"somemore"]
+            with pytest.raises(Unavailable, match="ConnectionResetError"):
+                next(pieces)
+            assert not stream.is_complete
+
+
 def test_closing_the_api_cuts_an_open_answer(authority: Authority | None):
     with served(authority, CHUNKED + chunk(b"x")) as (_, api), closing(api.stream(WATCH)) as stream:
         api.close()
         with pytest.raises(Unavailable):
             whole(stream)
+
+
+def test_closing_an_answer_again_leaves_its_connection_to_the_next_one(authority: Authority | None):
+    """The next answer, which may be read by another thread, would have waited for what has not come."""
+    with served(authority, CHUNKED + END, CHUNKED + chunk(b"{}")) as (server, api):
+        first = api.stream(WATCH)
+        assert whole(first) == b""
+        first.close()
+        with closing(api.stream(WATCH)) as second:
+            assert server.connections == 1
+            first.close()
+            body = arrived(second)
+            while len(body) < 2:
+                select.select([second], [], [])
+                body += arrived(second)
+            assert body == b"{}"
+
+
+class Endless:
+    """A server that sends headers after the last chunk, again and again."""
+
+    request = WATCH
+    server = None
+
+    def pieces(self) -> Iterator[list[bytes]]:
+        for _ in range(100_000):
+            yield []
+        pytest.fail("one read does not end")
+
+
+def test_a_server_that_sends_endless_headers_after_the_last_chunk_stops_no_other_resource():
+    watch = Watch(Endless(), silence_s=150.0)  # type: ignore[arg-type]
+    assert watch.read() == []
+    assert watch.is_ready

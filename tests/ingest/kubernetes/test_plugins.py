@@ -122,9 +122,6 @@ def test_those_who_waited_share_one_failure(monkeypatch: pytest.MonkeyPatch):
         pools = urllib3.PoolManager()
         url = "http://h"
 
-        def __init__(self, _: object) -> None:
-            pass
-
         def headers(self) -> dict[str, str]:
             asked.append(1)
             if len(asked) > 1:
@@ -136,7 +133,8 @@ def test_those_who_waited_share_one_failure(monkeypatch: pytest.MonkeyPatch):
         arrived.append(1)
         return float(len(arrived))
 
-    monkeypatch.setattr(login, "Credentials", Hanging)
+    monkeypatch.setattr(login, "plain_credentials", lambda _: None)
+    monkeypatch.setattr(login, "package_credentials", lambda _: Hanging)
     one = login.Login(KubernetesOptions(server="http://h"), Sockets(), clock)
     failures: list[str] = []
 

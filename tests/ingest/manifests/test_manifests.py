@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import ingest.manifests.source as source_module
 from ingest import BACKENDS, InvalidOptions, ManifestsOptions, OwnedElsewhere, Source
+from ingest.directory import Directory
 from statedb import Database, WatchSet
 from statedb.catalog import TABLES, Endpoints, Identities, Nodes, Rejected, SourceRow, Sources
+
+from ...waiting import eventually
 
 NODE = """\
 apiVersion: cilium.io/v2
@@ -336,3 +340,25 @@ def test_stop_is_prompt_and_may_come_twice(tmp_path: Path, make: Callable[..., R
     rig.source.stop()
     rig.source.stop()
     assert rig.source.join(2)
+
+
+def test_objects_are_joined_again_only_when_a_file_has_changed(
+    tmp_path: Path, make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+):
+    """Each look at the directory took as long as all of its objects."""
+    joined, looks = list[int](), list[int]()
+    join, scan = source_module.join_services, Directory.scan
+    monkeypatch.setattr(source_module, "join_services", lambda *each: joined.append(1) or join(*each))
+    monkeypatch.setattr(Directory, "scan", lambda self: looks.append(1) or scan(self))
+    (tmp_path / "a.yaml").write_text(node("a", 1))
+    rig = make(tmp_path)
+    rig.until(lambda: set(rig.nodes()) == {"a"})
+    known = len(looks)
+    eventually(lambda: len(looks) >= known + 5)
+    assert len(joined) == 1
+    rig.write("a.yaml", node("b", 2))
+    rig.until(lambda: set(rig.nodes()) == {"b"})
+    rig.write("b.yaml", node("a", 1))
+    rig.until(lambda: set(rig.nodes()) == {"a", "b"})
+    (tmp_path / "a.yaml").unlink()
+    rig.until(lambda: set(rig.nodes()) == {"a"})

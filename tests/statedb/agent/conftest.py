@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from statedb.agent.http.connections import Limits
+from statedb.agent.http.limits import Limits
 from statedb.agent.http.server import Server
 from statedb.agent.process.agent import Agent
 from statedb.agent.process.config import parse_config

@@ -214,7 +214,9 @@ def test_completion_knows_what_the_agent_has(manifests: Path, start: Callable[..
     assert completed("statedb get nodes c1/") == {"c1/a", "c1/b"}
     assert completed("statedb get nodes c1 ") == {"a", "b"}
     assert completed("statedb get nodes c1 a ") == set()
-    assert completed("statedb list nodes -i by_pod_cidr ") == set()
+    assert completed("statedb list nodes -i by_pod_cidr ") == {"10.244.1.0/24", "10.244.2.0/24"}
+    assert completed("statedb list nodes -i by_pod_cidr 10.244.1") == {"10.244.1.0/24"}
+    assert completed("statedb list nodes -i none ") == set()
     assert completed("statedb list nodes -i by_p") == {"by_pod_cidr"}
     for shell in ("bash", "zsh", "fish"):
         assert "_STATEDB_COMPLETE" in statedb("completion", shell).stdout

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from statedb.agent import Agent, parse_config
-from statedb.agent.http.connections import Limits
 from statedb.agent.http.guard import body_refusal, cross_site_refusal, rebinding_refusal
+from statedb.agent.http.limits import Limits
 from statedb.catalog import Identities, Identity, IdentityKey, Nodes
 
 from .conftest import WAIT_S

@@ -49,12 +49,22 @@ def test_policies_come_from_the_api_server_beside_another_backend(tmp_path: Path
         assert asked == {"ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies"}
 
 
-def test_the_missing_package_is_one_line_with_the_remedy(monkeypatch: pytest.MonkeyPatch):
-    for name in ("session", "api", "client", "follow", "credentials"):
+@pytest.mark.parametrize("package", ["urllib3", "kubernetes.client"])
+def test_the_missing_package_is_one_line_with_the_remedy(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Credentials that a plugin gives need the package ``kubernetes``; everything needs urllib3."""
+    config = tmp_path / "config"
+    plugin = "{apiVersion: client.authentication.k8s.io/v1, command: give-token}"
+    config.write_text(
+        "current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\n"
+        "clusters: [{name: k, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+        f"users: [{{name: u, user: {{exec: {plugin}}}}}]\n"
+    )
+    for name in ("session", "api", "client", "follow", "credentials", "package"):
         monkeypatch.delitem(sys.modules, f"ingest.kubernetes.{name}", raising=False)
-    monkeypatch.setitem(sys.modules, "kubernetes.client", None)
+    monkeypatch.delattr("ingest.kubernetes.package", raising=False)  # an import of a package's part looks there first
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(StartError, match=r"^ingest.kubernetes: .* install 'statedb\[kubernetes\]'$"):
-        Agent(parse_config("ingest: {kubernetes: {server: 'http://127.0.0.1:1'}}\nhttp: {listen: '127.0.0.1:0'}"))
+        Agent(parse_config(f"ingest: {{kubernetes: {{kubeconfig: '{config}'}}}}\nhttp: {{listen: '127.0.0.1:0'}}"))
 
 
 def test_no_kubeconfig_and_no_pod_is_one_line_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -2,13 +2,13 @@
 
 import asyncio
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import given, strategies as st
 
 from statedb import Database
-from statedb.agent.http.pieces import PIECE_BYTES, joined, rows_of
+from statedb.agent.http.pieces import PIECE_BYTES, PIECE_S, joined, rows_of
 from statedb.agent.http.streams import Streams
 from statedb.catalog import TABLES, Identities, Identity, IdentityKey
 
@@ -22,10 +22,30 @@ def filled(rows: int) -> Database:
 
 @given(st.lists(st.integers(0, PIECE_BYTES * 2).map(bytes), max_size=8))
 def test_pieces_are_the_parts_and_none_is_much_larger_than_it_should(parts: list[bytes]):
-    pieces = list(joined(parts))
+    pieces = list(joined(parts, clock=lambda: 0.0))
     assert b"".join(pieces) == b"".join(parts)
     assert all(0 < len(piece) < PIECE_BYTES + max(map(len, parts)) for piece in pieces)
     assert all(len(piece) >= PIECE_BYTES for piece in pieces[:-1])
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([0.0, PIECE_S / 3, PIECE_S])), max_size=8))
+def test_a_piece_ends_when_its_time_is_over(parts: list[tuple[int, float]]):
+    """``parts`` are lengths, and how long each takes."""
+    now = 0.0
+
+    def slowly() -> Iterator[bytes]:
+        nonlocal now
+        for length, seconds in parts:
+            now += seconds
+            yield bytes(length)
+
+    began, taken = 0.0, b""
+    for piece in joined(slowly(), clock=lambda: now):
+        assert piece
+        taken += piece
+        assert now - began < 2 * PIECE_S or len(piece) <= 9  # nothing is added after its end; empty parts do not count
+        began = now
+    assert len(taken) == sum(length for length, _ in parts)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 499, 500, 501, 1000, 1201])

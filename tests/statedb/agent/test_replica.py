@@ -19,7 +19,7 @@ from statedb.agent.client.remote import Remote
 from statedb.agent.client.replica import Link, Links, Replica, ReplicaOptions
 from statedb.agent.errors import Unreachable
 from statedb.agent.http.app import make_app
-from statedb.agent.http.connections import Limits
+from statedb.agent.http.limits import Limits
 from statedb.agent.http.resources import Resources
 from statedb.agent.http.server import Server
 from statedb.agent.http.streams import Streams

@@ -46,7 +46,7 @@ function show() {
 function drawNav() {
   const [kind = "", name = ""] = place();
   const link = (href, text, current, badge) => h("a", { href, "aria-current": current ? "page" : null }, text, badge);
-  const select = h("select", { "aria-label": "Table", class: "table-choice", onchange: () => (location.hash = `#/table/${encodeURIComponent(select.value)}`) },
+  const select = h("select", { "aria-label": "Table", class: "table-choice", "aria-current": kind === "table" ? "page" : null, onchange: () => (location.hash = `#/table/${encodeURIComponent(select.value)}`) },
     h("option", { value: "", disabled: true, selected: kind !== "table" }, "Tables"),
     tables.map((each) => h("option", { value: each.name, selected: kind === "table" && each.name === name }, each.name)));
   nav.replaceChildren(link("#/", "Overview", kind === ""), select, link("#/trouble", "Trouble", kind === "trouble", h("span", { class: "badge", id: "troubles" })));

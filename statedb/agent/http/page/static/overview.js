@@ -22,7 +22,7 @@ export class Overview {
       queues: new Chart("Waiting at consumers", "keys"),
     };
     this.element = h("div", { class: "page" },
-      h("section", { "aria-label": "Flow" }, h("div", { class: "section-head" }, h("h1", {}, "Flow"), h("p", {}, "From the sources through the tables to those who work with them.", h("span", { class: "about-lines" }, " Lines run where rows change."))), this.flow.element),
+      h("section", { "aria-label": "Flow" }, h("div", { class: "section-head" }, h("h1", {}, "Flow"), h("p", {}, "From the sources through the tables to those who work with them.", h("span", { class: "about-lines" }, " A line moves while rows change."))), this.flow.element),
       h("section", { "aria-label": "The last hour" }, h("div", { class: "section-head" }, h("h1", {}, "The last hour")), h("div", { class: "charts" }, Object.values(this.charts).map((each) => each.element))),
     );
     this._readSources = throttled(() => this._sources(), 300);

@@ -15,7 +15,7 @@ export class Trouble {
     this.title = "Trouble";
     this._failing = section("Sources and consumers", "Away, refused or failing. The rows that are there are served meanwhile.");
     this._withheld = section("Withheld deletes", "A source that cannot be trusted to know deletes nothing: its last rows are served until it can, or until you accept what it shows.");
-    this._rejected = section("Rejected objects", "They cannot be read, wholly or in part. Rows of before stay.");
+    this._rejected = section("Rejected objects", "They cannot be read, in whole or in part. Their former rows stay.");
     this._sources = section("All sources", "By table.");
     this._rows = [];
     this._shown = "";
