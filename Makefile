@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-million bench-cfp bench-watchers bench-informers stress \
+.PHONY: help demo test check docs dist format lint types contracts coverage bench bench-report bench-growth bench-million bench-cfp bench-watchers bench-informers stress \
         test-lowest test-freethreaded mutants faults faults-told soak kube-apiserver helm cilium screenshots clean
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make coverage branch coverage of statedb/, with the lines that no test runs; fails under 95 percent"
 	@echo "make bench    benchmarks, full size"
 	@echo "make bench-report   the same at 40 000 rows, written into docs/performance.md"
+	@echo "make bench-growth   how times grow with rows, tables, snapshots, streams and watches, written there too; some ten minutes"
 	@echo "make bench-million  beside the Go original at 1 000 000 rows, written there too; some ten minutes"
 	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
 	@echo "make bench-watchers   the API server with 1 000 agents' watches connected, written there too; 10 minutes, needs Go"
@@ -140,6 +141,11 @@ bench-report: $(VENV)/.bench
 	mkdir -p build && rm -f build/figures.jsonl
 	$(BIN)/python -m benchmarks --size full --json build/figures.jsonl
 	$(BIN)/python -m benchmarks.report build/figures.jsonl
+
+bench-growth: $(VENV)/.bench
+	mkdir -p build && rm -f build/growth.jsonl
+	$(BIN)/python -m benchmarks growth --size full --json build/growth.jsonl
+	$(BIN)/python -m benchmarks.report build/growth.jsonl
 
 bench-million: $(VENV)/.bench
 	mkdir -p build && rm -f build/million.jsonl

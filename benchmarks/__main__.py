@@ -17,6 +17,7 @@ from . import (  # noqa: F401  # they enter their workloads
     consuming,
     following,
     gopeer,
+    growth,
     kvstore,
     memory,
     mesh,

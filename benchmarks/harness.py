@@ -13,6 +13,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -160,6 +161,7 @@ def surroundings() -> dict[str, Any]:
     """What figures depend on: machine, interpreter, commit (Any: JSON)."""
     return {
         "python": platform.python_version(),
+        "build": _build(),
         "implementation": platform.python_implementation(),
         "system": platform.system(),
         "machine": platform.machine(),
@@ -168,6 +170,13 @@ def surroundings() -> dict[str, Any]:
         "commit": _commit(),
         "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
     }
+
+
+def _build() -> str:
+    """How the interpreter was compiled, as far as it says so itself: Debian's, for one, does not."""
+    flags = str(sysconfig.get_config_var("PY_CORE_CFLAGS"))
+    profile = "profile-guided build" if "-fprofile-use" in flags else "build that names no profile"
+    return f"{profile}, {platform.python_compiler()}"
 
 
 def _processor() -> str:

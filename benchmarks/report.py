@@ -17,17 +17,18 @@ from typing import Any
 import click
 import msgspec
 
-from . import overview
+from . import growth_page, overview
 from .harness import Figure
 
 _NEEDLESS = re.compile(r"<!--.*?-->|<script.*?</script>", re.DOTALL)
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 _GO = "Go statedb"
+_OWN_SECTIONS = ("before", "growth")
 _LARGE = ("go-million", "memory")
 """What stands on the page of the large size, in a section of its own."""
 
 
-class Run(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of figures: a workload at one size."""
 
     workload: str
@@ -37,6 +38,7 @@ class Run(msgspec.Struct, frozen=True):
     python: str
     cpus: int
     commit: str
+    build: str = ""
 
 
 def read(lines: Iterable[bytes]) -> list[Run]:
@@ -122,7 +124,8 @@ def around(runs: list[Run]) -> str:
     """Where and of what the figures are."""
     run = runs[-1]
     rows = f"{run.rows:_}".replace("_", " ")
-    return f"Python {run.python}, {run.cpus} shared cores, {rows} rows, commit {run.commit}."
+    build = f" ({run.build})" if run.build else ""
+    return f"Python {run.python}{build}, {run.cpus} shared cores, {rows} rows, commit {run.commit}."
 
 
 def with_block(page: str, name: str, text: str) -> str:
@@ -292,15 +295,33 @@ def _write_data(folder: Path, runs: list[Run]) -> None:
 
 
 def _with_full(page: str, runs: list[Run]) -> tuple[str, dict[str, str]]:
-    """The page with the figures of the full size, and their charts. Raises ImportError, ClickException."""
+    """The page with the figures of the full size, and their charts. Raises ImportError, ClickException.
+
+    The workloads that have sections of their own leave the others' as they are.
+    """
+    drawn = dict[str, str]()
+    for run in runs:
+        if run.workload == "before":
+            page = with_block(page, "before", f"{around([run])}\n\n{table_of_before(run)}")
+        elif run.workload == "growth":
+            drawn.update(_rendered(growth_page.charts(run.figures)))
+            captions = {name: growth_page.caption(name) for name in drawn}
+            text = f"{around([run])}\n\n{growth_page.table(run.figures)}{shown(drawn, captions)}"
+            page = with_block(page, "growth", text)
+    others = [run for run in runs if run.workload not in _OWN_SECTIONS]
+    if not others:
+        return page, drawn
+    page, more = _with_others(page, others)
+    return page, {**drawn, **more}
+
+
+def _with_others(page: str, runs: list[Run]) -> tuple[str, dict[str, str]]:
+    """The page with what is told of all workloads together."""
     page = with_block(page, "figures", f"{around(runs)} {table_of_missed(runs)}")
     drawn = charts(runs)
     by_name = {(run.workload, figure.name): figure for run in runs for figure in run.figures}
     first = {"peers.svg": "Beside others", "memory.svg": "Memory of a row", "age.svg": "By age of the snapshot"}
     page = with_block(page, "overview", f"{around(runs)}\n\n{overview.table(by_name)}{shown(drawn, first)}")
-    for run in runs:
-        if run.workload == "before":
-            page = with_block(page, "before", f"{around([run])}\n\n{table_of_before(run)}")
     links = shown(drawn, {"go.svg": "Beside the Go original"})
     return with_block(page, "peers", f"{table_of_peers(runs)}{links}"), drawn
 

@@ -177,3 +177,21 @@ def test_the_store_before_its_rewrite_stands_beside_the_one_of_today(tmp_path: P
     text = page.read_text()
     assert "| get | 300 ns | 400 ns | 0.75 | 0.7 | missed |\n" in text
     assert "| commits beside a stream | 20 % |  |  | 25 % |  |\n" in text
+
+
+def test_growth_and_the_store_before_leave_the_other_sections_as_they_are(tmp_path: Path):
+    growth = line(
+        "growth",
+        ("rows: get, 10000", 1500.0, "ns", None),
+        ("rows: get, 3000000", 4500.0, "ns", None),
+        ("rows: get, largest by smallest", 2.9, "x", 6.0),
+        ("rows: get, steepest step", 0.7, "power", 0.6),
+    )
+    place = "<!-- growth -->\n<!-- end of growth -->\n"
+    done, page = written(tmp_path, [growth], f"{PAGE}{place}")
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert text.startswith(PAGE)
+    assert "| rows: get | 1.50 µs at 10 000 | 4.50 µs at 3 000 000 | 2.90 | 0.70 | bends |\n" in text
+    assert "![Growth: rows](charts/growth-rows.svg)" in text
+    assert {path.name for path in (page.parent / "charts").iterdir()} == {"growth-rows.svg"}

@@ -21,6 +21,7 @@ PROMISED = {
     "digest",
     "date",
     "python",
+    "build",
     "machine",
     "processor",
     "system",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import os
+import re
 import resource
 import signal
 import sys
@@ -22,9 +23,20 @@ from .changes import Mutant
 
 ROOT = Path(__file__).parents[2]
 ENGINE = "statedb.engine."
-CPU_S = 240
+CPU_S = 1800
 """A mutant that loops for ever: more than the longest list of tests takes."""
-_OPTIONS = ("-x", "--tb=short", "--timeout=60", "--timeout-method=signal", "-p", "no:cacheprovider", "-p", "no:xdist")
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+::[^\n]*?)(?: - .*)?$", re.MULTILINE)
+_OPTIONS: tuple[str, ...] = (
+    "-x",
+    "--tb=short",
+    "--timeout=60",
+    "--timeout-method=signal",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+)
+_OPTIONS += ("--assert=plain",)  # rewriting the tests takes longer than most of them
 _OPTIONS += ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # what was imported before the fork
 KILLED, LIVES, HANGS = "killed", "lives", "hangs"
 
@@ -53,7 +65,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         return importlib.machinery.ModuleSpec(name, loader, origin=str(self._path))
 
 
-def start(module: str, mutant: Mutant | None, tests: list[str], log: Path) -> int:
+def start(module: str, mutant: Mutant | None, tests: list[str], log: Path, timeout_s: int) -> int:
     """Fork a process that runs these tests with the mutant, the first failure ends it; its number."""
     number = os.fork()
     if number:
@@ -71,7 +83,7 @@ def start(module: str, mutant: Mutant | None, tests: list[str], log: Path) -> in
         if mutant is not None:
             sys.meta_path.insert(0, _Finder(module, mutant))
         sys.dont_write_bytecode = True
-        code = int(pytest.main([*_OPTIONS, *tests]))
+        code = int(pytest.main([*_OPTIONS, f"--timeout={timeout_s}", *tests]))
     except BaseException as error:
         print(repr(error))
     finally:
@@ -82,20 +94,28 @@ def start(module: str, mutant: Mutant | None, tests: list[str], log: Path) -> in
 class Child:
     """A mutant under test, and for how long."""
 
-    def __init__(self, module: str, mutant: Mutant, tests: list[str], log: Path, limit_s: float) -> None:
+    def __init__(self, module: str, mutant: Mutant, tests: list[str], log: Path, limit_s: tuple[int, int]) -> None:
+        """``limit_s`` is the time of one test, and that of all. A machine at its limits takes many times as long as
+        another, and a test that is out of time counts as failed."""
         self.module = module
         self.mutant = mutant
         self.log = log
-        self.number = start(module, mutant, tests, log)
-        self._end = time.monotonic() + limit_s
+        self.number = start(module, mutant, tests, log, limit_s[0])
+        self._end = time.monotonic() + limit_s[1]
 
     def outcome(self) -> str | None:
         """What came of it; None while it runs."""
         number, status = os.waitpid(self.number, os.WNOHANG)
         if number:
-            return LIVES if os.waitstatus_to_exitcode(status) == 0 else KILLED
+            code = os.waitstatus_to_exitcode(status)
+            return LIVES if code == 0 else HANGS if code == -signal.SIGXCPU else KILLED
         if time.monotonic() < self._end:
             return None
         os.killpg(self.number, signal.SIGKILL)
         os.waitpid(self.number, 0)
         return HANGS
+
+    def killer(self) -> str | None:
+        """The test that failed, if one did, once there is an outcome."""
+        found = _FAILED.search(self.log.read_text(errors="replace"))
+        return found[1] if found else None

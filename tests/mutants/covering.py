@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 ENGINE_TESTS = ROOT / "tests" / "statedb" / "engine"
-ALWAYS = "tests/statedb/engine/test_gaps.py"
-"""Traces the store itself, so no other tracer sees what it runs: its tests are tried on every mutant."""
+ALWAYS = ("tests/statedb/engine/test_gaps.py", "tests/statedb/engine/test_one_outcome.py")
+"""They trace the store themselves, so no other tracer sees what they run: their tests are tried on every mutant."""
 QUICK_S = 0.5
+SLOW_S = 5.0
+"""About how long a file of the slow ones takes until it fails."""
+LIKELY = 20
+FIRST, QUICK, LAST = "first", "quick", "last"
+"""The stages: a few likely tests, for collecting hundreds takes longer than running them; the other quick ones; the
+slow ones."""
 SLOW = (
     "test_memory.py",
     "test_injection.py",
@@ -24,7 +31,7 @@ SLOW = (
     "test_injection_reads.py",
     "test_state_machine.py",
 )
-"""For what the fast tests leave alive."""
+"""For what the quick tests leave alive."""
 LEFT_OUT = (
     *SLOW,
     "test_injection_staging.py",
@@ -36,21 +43,28 @@ LEFT_OUT = (
 )
 
 
-class _Contexts:
-    """A pytest plugin: tells the coverage which test runs, and keeps how long each took."""
+class _Outcomes:
+    """A pytest plugin: keeps how long each test took, and which ones failed."""
 
-    def __init__(self, measured: coverage.Coverage) -> None:
-        self._measured = measured
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
-
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self._measured.switch_context(item.nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
         if report.failed:
             self.failed.add(report.nodeid)
+
+
+class _Contexts(_Outcomes):
+    """Tells the coverage which test runs, too."""
+
+    def __init__(self, measured: coverage.Coverage) -> None:
+        super().__init__()
+        self._measured = measured
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self._measured.switch_context(item.nodeid)
 
 
 def measure(into: Path) -> int:
@@ -74,28 +88,57 @@ def measure(into: Path) -> int:
         for file in data.measured_files()
     }
     seconds = list(plugin.seconds.values())
-    failed = sorted(plugin.failed)
+    failed = _failing(sorted(plugin.failed))
     into.write_text(json.dumps({"tests": tests, "seconds": seconds, "failed": failed, "covered": covered}))
     return int(code)
 
 
+def _failing(tests: list[str]) -> list[str]:
+    """Which of these fail without the tracer too. An exception thrown into a coroutine is lost to it on Python 3.11."""
+    if not tests:
+        return []
+    plugin = _Outcomes()
+    pytest.main(["-p", "no:cacheprovider", "-p", "no:xdist", *tests], plugins=[plugin])
+    return sorted(plugin.failed)
+
+
 class Covering:
-    """The tests to try on a mutant, the quickest first; those that failed while they were measured are left out."""
+    """The tests to try on a mutant, in stages; those that failed while they were measured are left out.
+
+    Those that killed other mutants of the module come first, then the quickest.
+    """
 
     def __init__(self, file: Path) -> None:
         known = json.loads(file.read_text())
-        self._tests: list[str] = known["tests"]
-        self._seconds: list[float] = known["seconds"]
-        self._covered: dict[str, dict[str, list[int]]] = known["covered"]
         self._failed = set(known["failed"])
-        self._always = [number for number, name in enumerate(self._tests) if name.startswith(ALWAYS)]
+        self._tests: list[str] = known["tests"]
+        self._seconds: dict[str, float] = dict(zip(self._tests, known["seconds"]))
+        self._covered: dict[str, dict[str, list[int]]] = known["covered"]
+        self._always = [name for name in self._tests if name.startswith(ALWAYS)]
+        self._kills: Counter[tuple[str, str]] = Counter()
 
-    def of(self, module: str, line: int, *, slow: bool) -> list[str]:
-        """Those that run this line: the quick ones, or the others."""
-        numbers = {*self._covered.get(module, {}).get(str(line), []), *self._always}
-        names = [self._tests[number] for number in sorted(numbers, key=self._seconds.__getitem__)]
-        chosen = [name for name in names if name not in self._failed]
-        return [name for name in chosen if (self._seconds[self._tests.index(name)] > QUICK_S) == slow]
+    def learn(self, module: str, killer: str) -> None:
+        """Note that this test killed a mutant of the module."""
+        self._kills[module, killer] += 1
+
+    def of(self, module: str, line: int, stage: str) -> list[str]:
+        """Those of one stage that run this line."""
+        covering = [self._tests[number] for number in self._covered.get(module, {}).get(str(line), [])]
+        names = [name for name in dict.fromkeys([*covering, *self._always]) if name not in self._failed]
+        names.sort(key=lambda name: (-self._kills[module, name], self._seconds[name]))
+        quick = [name for name in names if self._seconds[name] <= QUICK_S]
+        if stage == FIRST:
+            return quick[:LIKELY]
+        if stage == QUICK:
+            return quick[LIKELY:]
+        slow = [*names, *[f"tests/statedb/engine/{name}" for name in SLOW]]
+        slow = [name for name in slow if self._seconds.get(name, SLOW_S) > QUICK_S]
+        return sorted(slow, key=lambda name: (-self._kills_of(module, name), self._seconds.get(name, SLOW_S)))
+
+    def _kills_of(self, module: str, name: str) -> int:
+        """Of a test, or of all tests of a file."""
+        found = [kills for (where, killer), kills in self._kills.items() if where == module and killer.startswith(name)]
+        return sum(found)
 
 
 if __name__ == "__main__":

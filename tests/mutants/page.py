@@ -15,17 +15,23 @@ _HEAD = """# Mutants of the core
 
 `make mutants` changes one thing at a time in the core of the store (`store.py`, `commit.py`, `watch.py`,
 `streams.py`): a comparison, a condition, a number, a result, an exception handler, or it leaves a statement out.
-Some test must fail then. The fast tests that run the changed line are tried first, then the model and the tests that
-raise at every line. This page is made by that command.
+Some test must fail then. The quick tests that run the changed line are tried first, then the slow ones, the model and
+the tests that raise at every line among them. Survivors that are judged below are not tried again. This page is made by
+that command.
 """
 
 
+def judgements() -> dict[str, dict[str, str]]:
+    """Why no test can, or need, notice a mutant, by module and change."""
+    return json.loads(JUDGED.read_text()) if JUDGED.exists() else {}
+
+
 def page(runs: list[dict[str, Any]]) -> str:
-    """The page as text. Each run is that of one module: its results, and one mutant in how many was tried."""
-    judged = json.loads(JUDGED.read_text()) if JUDGED.exists() else {}
+    """The page as text. Each run is that of one module: its results, and how many mutants there are."""
+    judged = judgements()
     lines = [_HEAD, "| module | tried | mutants | killed | share |", "|---|---|---|---|---|"]
     for run in runs:
-        tried = "all" if run["every"] == 1 else f"one in {run['every']}, evenly"
+        tried = "all" if run["there"] == len(run["results"]) else f"a random sample of {run['there']}"
         lines.append(_row(f"`{run['results'][0]['module']}.py` | {tried}", run["results"]))
     results = [result for run in runs for result in run["results"]]
     lines += [_row("all |", results), "", "## Survivors", "", "| where | change | judgement |", "|---|---|---|"]

@@ -9,6 +9,7 @@ import pytest
 
 from statedb import Database, NestedWrite, Table, TransactionClosed, UniqueIndex
 
+from .._helpers import Port, Ports
 from ..tables import Account, Accounts, Pod, Pods, database, names, put
 
 
@@ -17,6 +18,19 @@ def test_one_table_named_twice():
     with db.write(Pods, Pods) as txn:
         txn[Pods].insert(Pod("a"))
     assert "a" in db.snapshot()[Pods]
+
+
+def test_new_rows_beside_replaced_ones_that_keep_their_index_keys_enter_the_indexes():
+    db = Database(Ports)
+    with db.write(Ports) as txn:
+        txn[Ports].insert(Port(1, "a"))
+    with db.write(Ports) as txn:
+        txn[Ports].insert(Port(1, "a", amount=7))
+        txn[Ports].insert(Port(2, "a"))
+        txn[Ports].insert(Port(3, "b"))
+    by_host = db.snapshot()[Ports.by_host]
+    assert list(by_host["a"]) == [Port(1, "a", amount=7), Port(2, "a")]
+    assert list(by_host["b"]) == [Port(3, "b")]
 
 
 def test_no_table_at_all():
