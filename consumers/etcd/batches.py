@@ -21,20 +21,17 @@ class Operation(NamedTuple):
     value: bytes | None
     rank: int = 0
 
-    @property
-    def size(self) -> int:
-        """The size of the operation in a request, in bytes; an upper bound."""
-        return len(self.key) + len(self.value or b"") + _OVERHEAD_BYTES
-
 
 def ordered(operations: Iterable[Operation]) -> list[Operation]:
     """Deletes from the highest rank to the lowest, then puts from the lowest to the highest.
 
     So a reader never sees a key of a high rank, which tells that a prefix is complete, before the keys of lower ranks.
     """
-    return sorted(
-        operations, key=lambda each: (each.value is not None, each.rank if each.value is not None else -each.rank)
-    )
+    return sorted(operations, key=_order)
+
+
+def _order(operation: Operation) -> tuple[bool, int]:
+    return (False, -operation.rank) if operation.value is None else (True, operation.rank)
 
 
 def batches(operations: Iterable[Operation], keys_max: int, bytes_max: int) -> Iterator[list[Operation]]:
@@ -46,7 +43,7 @@ def batches(operations: Iterable[Operation], keys_max: int, bytes_max: int) -> I
     batch: list[Operation] = []
     size = 0
     for each in operations:
-        its_size = each.size
+        its_size = len(each.key) + len(each.value or b"") + _OVERHEAD_BYTES
         if batch and (len(batch) >= keys_max or size + its_size > bytes_max or each.rank != batch[-1].rank):
             yield batch
             batch, size = [], 0

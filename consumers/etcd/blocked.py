@@ -31,6 +31,11 @@ class Blocked:
         self._due: dict[str, float] = {}
         self._set_aside: dict[str, dict[str, None]] = {}
 
+    @property
+    def may_block(self) -> bool:
+        """Whether `must_wait` and `sets_aside` may return True for some operation."""
+        return bool(self._reasons) or self._rules.delete_first is not None
+
     def must_wait(self, operation: Operation, present: Present) -> bool:
         """Whether other keys must be deleted before this one is put. If so, they are queued first."""
         if operation.value is None or self._rules.delete_first is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 import msgspec
@@ -61,15 +61,30 @@ class Desired:
 
     def put(self, key: str, value: bytes) -> bool:
         """Set the value that the key should have. Returns whether there may be something to write."""
+        return self.update({key: value})
+
+    def update(self, changes: Mapping[str, bytes | None]) -> bool:
+        """Set the values that keys should have; with None a key should not exist.
+
+        Returns whether there may be something to write.
+        """
         with self.lock:
-            self._marks.pop(key, None)
-            if self._values.get(key) == value:
-                return False
-            self._unwanted.discard(key)
-            self._clear_refusal(key)
-            self._values[key] = value
-            self._queue.setdefault(key)
-            return True
+            values, queue, any_changed = self._values, self._queue, False
+            for key, value in changes.items():
+                if value is None:
+                    self._forget(key)
+                    self._unwanted.add(key)
+                else:
+                    self._marks.pop(key, None)
+                    if values.get(key) == value:
+                        continue
+                    self._unwanted.discard(key)
+                    if self._refused:
+                        self._clear_refusal(key)
+                    values[key] = value
+                queue.setdefault(key)
+                any_changed = True
+            return any_changed
 
     def mark(self, key: str) -> None:
         """Write the key once more, after everything that is queued. Its value does not matter."""
@@ -100,10 +115,7 @@ class Desired:
 
     def delete(self, key: str) -> None:
         """The key should not exist."""
-        with self.lock:
-            self._forget(key)
-            self._unwanted.add(key)
-            self._queue.setdefault(key)
+        self.update({key: None})
 
     def release(self, key: str) -> None:
         """The key is unclaimed from now on."""
@@ -240,6 +252,10 @@ class Desired:
         """Whether the key only has to exist."""
         return key in self._marks
 
+    def any_mark(self, operations: Iterable[Operation]) -> bool:
+        """Whether any of these operations puts a key that only has to exist."""
+        return not self._marks.keys().isdisjoint([each.key for each in operations if each.value is not None])
+
     def is_deleted_first(self, key: str) -> bool:
         """Whether the key is to be deleted before it is checked."""
         return key in self._to_delete_first
@@ -255,16 +271,17 @@ class Desired:
         """
         with self.lock:
             for operation in operations:
-                key = operation.key
-                self._clear_refusal(key)
+                key, value, _ = operation
+                self._queue.pop(key, None)
+                if self._refused:
+                    self._clear_refusal(key)
+                if value is not None and self._values.get(key) is value and key not in self._to_delete_first:
+                    continue  # it has not changed
                 self._unwritten_marks.discard(key)
                 was_to_delete_first = key in self._to_delete_first
                 self._to_delete_first.discard(key)
-                if operation.value is None and not was_to_delete_first:
+                if value is None and not was_to_delete_first:
                     self._unwanted.discard(key)
-                self._queue.pop(key, None)
-                if operation.value is not None and self._values.get(key) is operation.value:
-                    continue  # it has not changed
                 if self.operation(key, present, is_good) is not None:
                     self._queue[key] = None
 

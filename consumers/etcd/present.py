@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -55,11 +55,17 @@ class Present:
 
     def put(self, key: str, value: bytes, lease: int, revision: int) -> None:
         """Record that a key was written."""
-        old = self._entries.get(key)
-        if old is None or old.lease != lease:
-            self._forget_lease(old)
-            self._leases[lease] += 1
-        self._entries[key] = Entry(value, lease, revision)
+        self.put_all({key: (value, lease)}, revision)
+
+    def put_all(self, values: Mapping[str, tuple[bytes, int]], revision: int) -> None:
+        """Record that keys were written, each with its value and its lease."""
+        entries = self._entries
+        for key, (value, lease) in values.items():
+            old = entries.get(key)
+            if old is None or old.lease != lease:
+                self._forget_lease(old)
+                self._leases[lease] += 1
+            entries[key] = Entry(value, lease, revision)
 
     def drop(self, key: str) -> None:
         """Record that a key was deleted. An unknown key is ignored."""

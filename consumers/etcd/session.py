@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from consumers.running.retries import delay_s
 
@@ -24,7 +24,6 @@ log = logging.getLogger("statedb.consumers")
 
 _LONGEST_WAIT_S = 60.0
 _CHECKED_MAX = 1000
-_OWN_REVISIONS_MAX = 10_000
 _RENEWALS = 3
 """How often a lease is renewed in its time to live."""
 
@@ -72,7 +71,7 @@ class Session:
         self._pace = Pace(options.writes_per_s)
         self._starts: dict[str, int] = {}
         self._initial_keys_left: set[str] = set()
-        self._own_revisions: set[int] = set()
+        self._own_keys: OwnKeysWatch
         self._was_leading = False
         self._wrote = False
         self._keys_max = options.batch_keys_max
@@ -97,13 +96,12 @@ class Session:
         self._load()
         self.loaded = True
         keys = [self._rules.heartbeat] if self._rules.heartbeat else []
-        with OwnKeysWatch(self._store, self._starts, keys, self._writer_state.wake) as own_keys:
+        wake = self._writer_state.wake
+        with OwnKeysWatch(self._store, self._starts, keys, wake) as self._own_keys:
+            changes = self._own_keys.take()
             while not self._writer_state.stop.is_set():
-                self._writer_state.wake.clear()  # before the checks, so that a wake-up between them is not lost
-                for events in own_keys.take():
-                    if not self._are_own_writes(events):
-                        for event in events:
-                            self._on_event(event)
+                for event in changes:
+                    self._on_event(event)
                 if self._election is not None:
                     self._election.check()
                 if self.leads:
@@ -111,7 +109,11 @@ class Session:
                 else:
                     self._desired.stand_by(self.present)
                     self._writer_state.stall_timer.update(False, self._clock())
-                self._writer_state.wake.wait(self._idle_s())
+                changes = self._own_keys.take()  # before we wait: those that came during a commit do not wake us
+                if not changes:
+                    wake.wait(self._idle_s())
+                    wake.clear()  # before the checks, so that a wake-up between them is not lost
+                    changes = self._own_keys.take()
 
     def _lead(self) -> None:
         if not self._was_leading:
@@ -153,11 +155,6 @@ class Session:
                 self._starts[prefix] = page.revision + 1
         if self._rules.heartbeat:
             self._starts[self._rules.heartbeat] = max(self._starts.values(), default=1)
-
-    def _are_own_writes(self, events: Sequence[Event]) -> bool:
-        """Whether all events come from one transaction of ours, as most do. Then they contain nothing new."""
-        revision = events[-1].kv.mod_revision
-        return revision in self._own_revisions and events[0].kv.mod_revision == revision
 
     def _on_event(self, event: Event) -> None:
         """Handle a change of a key, possibly by ourselves."""
@@ -282,14 +279,24 @@ class Session:
         """The next operations. Keys that need none leave the queue."""
         most = self._pace.keys_max(self._keys_max)
         chosen: list[Operation] = []
-        with self._desired.lock:
-            for key in self._desired.first(_CHECKED_MAX) if puts_too else self._desired.waiting():
-                operation = self._desired.operation(key, self.present, self._leases.is_good)
-                if operation is None or self._blocked.sets_aside(operation) or self._refusals.sets_aside(operation):
-                    self._desired.dequeue(key)
+        desired, present, is_good, may_block = (
+            self._desired,
+            self.present,
+            self._leases.is_good,
+            self._blocked.may_block,
+        )
+        with desired.lock:
+            for key in desired.first(_CHECKED_MAX) if puts_too else desired.waiting():
+                operation = desired.operation(key, present, is_good)
+                if (
+                    operation is None
+                    or (may_block and self._blocked.sets_aside(operation))
+                    or self._refusals.sets_aside(operation)
+                ):
+                    desired.dequeue(key)
                     self._initial_keys_left.discard(key)
                 elif operation.value is None or puts_too:
-                    if self._blocked.must_wait(operation, self.present):
+                    if may_block and self._blocked.must_wait(operation, present):
                         return []
                     chosen.append(operation)
                     if len(chosen) >= most:
@@ -343,14 +350,14 @@ class Session:
         puts = [(encode(key), value, lease) for key, (value, lease) in values.items()]
         fence = None if self._election is None else self._election.fence
         deletes = [encode(each.key) for each in part if each.value is None]
-        commit = self._store.commit(puts, deletes, fence, self._witnesses(part))
+        commit = self._own_keys.commit(puts, deletes, fence, self._witnesses(part))
         if not commit.refusal:
             self._record(part, values, commit.revision)
         return commit.refusal, commit.reason
 
     def _witnesses(self, part: list[Operation]) -> dict[bytes, int]:
         """A key of each lease if the part writes a mark, which tells that all keys exist; otherwise none."""
-        if not any(each.value is not None and self._desired.is_mark(each.key) for each in part):
+        if not self._desired.any_mark(part):
             return {}
         return {encode(key): lease for lease, key in self.present.witnesses(self._keys_max).items()}
 
@@ -361,22 +368,17 @@ class Session:
 
     def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
         """Record a transaction that was written."""
-        size = sum([len(value) for value, _ in values.values()])
-        self._writer_state.counts.update(transactions=1, puts=len(values), bytes=size, deletes=len(part) - len(values))
+        self._writer_state.count_transaction([value for value, _ in values.values()], len(part) - len(values))
         if values:
             self.no_space, self._no_space_tries = "", 0
-        if len(self._own_revisions) >= _OWN_REVISIONS_MAX:
-            self._own_revisions.clear()  # what comes back of those is compared key by key
-        self._own_revisions.add(revision)
         self._wrote = True
+        self.present.put_all(values, revision)
         for each in part:
             if each.value is None:
                 self.present.drop(each.key)
-            else:
-                value, lease = values[each.key]
-                self.present.put(each.key, value, lease, revision)
         done = [each for each in part if each.key != self._rules.heartbeat]
-        self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
+        if self._initial_keys_left:
+            self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
         self._desired.written(done, self.present, self._leases.is_good)
         self._refusals.written([each.key for each in done])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from statedb import Database, Snapshot, Table
-from statedb.catalog import Sources
+from statedb.catalog import SourceRow, Sources
 
 
 class SourceDoubt:
@@ -22,6 +22,7 @@ class SourceDoubt:
         self._tables = frozenset([table.name for table in tables])
         self._cluster = cluster
         self._applied = ""
+        self._known = (-1, "")
 
     def __call__(self) -> str:
         """The state of the source and its reason, as in the table ``sources``."""
@@ -35,7 +36,14 @@ class SourceDoubt:
     def _of(self, snapshot: Snapshot) -> str:
         if Sources not in snapshot:
             return ""
-        for row in snapshot[Sources].values():
+        sources = snapshot[Sources]
+        revision, reason = self._known
+        if revision != sources.revision:  # asked twice for each batch, and sources change rarely
+            revision, reason = self._known = sources.revision, self._reason(sources.values())
+        return reason
+
+    def _reason(self, sources: Iterable[SourceRow]) -> str:
+        for row in sources:
             is_its = row.key.table in self._tables and self._cluster in (None, row.key.cluster)
             if is_its and row.backend and row.state != "synced":
                 return f"{row.state}: {row.last_error}" if row.last_error else row.state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 DELETE = 1
 """The type of a delete event; 0 is a put."""
@@ -43,8 +43,8 @@ class Event(Protocol):
 class Changes(Protocol):
     """A watch."""
 
-    def next(self, timeout: float) -> Any:
-        """The next batch, with `events`; None after ``timeout`` seconds (Any: the client's type)."""
+    def next(self) -> Any:
+        """Block until the next batch, with `events`, or None for an answer without news (Any: the client's type)."""
         ...
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class Store(Protocol):
         """Read a key: the result has `kv`, which may be None (Any: the client's type)."""
         ...
 
-    def watch(self, starts: Mapping[bytes, int], keys: Collection[bytes]) -> Changes:
+    def watch(self, starts: Mapping[bytes, int], keys: Collection[bytes], *, blocks: Literal[True]) -> Changes:
         """Watch prefixes, each from a revision on. Those in ``keys`` are watched as single keys."""
         ...
 

@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import SystemRandom
 from typing import Any, Self
 
@@ -100,8 +100,13 @@ class EtcdWriter:
 
     def put(self, key: str, value: bytes) -> None:
         """Set the value that the key should have. Raises ValueError for a key outside of the prefixes."""
-        self._check(key)
-        if self._desired.put(key, value) and not self._writer_state.wake.is_set():
+        self.update({key: value})
+
+    def update(self, changes: Mapping[str, bytes | None]) -> None:
+        """Call `put`, or `delete` for None, for each key. Costs less for many keys. Raises as `put` does."""
+        for key in changes:
+            self._check(key)
+        if self._desired.update(changes) and not self._writer_state.wake.is_set():
             self._writer_state.wake.set()  # the writer clears the flag before it checks the queue
 
     def mark(self, key: str) -> None:
@@ -115,9 +120,7 @@ class EtcdWriter:
 
     def delete(self, key: str) -> None:
         """Declare that the key should not exist. Raises ValueError for a key outside of the prefixes."""
-        self._check(key)
-        self._desired.delete(key)
-        self._writer_state.wake.set()
+        self.update({key: None})
 
     def release(self, key: str) -> None:
         """Undo `put`, `mark` or `delete`. If the key exists, the rules' ``may_delete`` decides about it."""

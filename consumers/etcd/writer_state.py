@@ -26,3 +26,11 @@ class WriterState:
         self.wake = threading.Event()
         self.stop = threading.Event()
         self.beat = threading.Event()
+
+    def count_transaction(self, values: list[bytes], deletes: int) -> None:
+        """Count a transaction that put these values and deleted so many keys."""
+        counts = self.counts
+        counts["transactions"] += 1
+        counts["puts"] += len(values)
+        counts["bytes"] += sum(map(len, values))
+        counts["deletes"] += deletes

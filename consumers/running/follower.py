@@ -14,7 +14,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar, overload
 
-from statedb import ChangeBatch, Database, Snapshot, Table, TablesBatch, WatchSet
+from statedb import ChangeBatch, Database, Snapshot, Table, TablesBatch, Watch
 
 from .names import claim, claim_numbered
 from .retries import delay_s
@@ -44,6 +44,8 @@ class Failure(NamedTuple):
 class GaveUp(Exception):
     """A follower failed for longer than ``retry_for_s``. The cause is the last failure."""
 
+
+_NEXT = "next"
 
 Report = Callable[[Failure | None], None]
 """Called with each failed try, and with None after the first success. It must not raise."""
@@ -103,7 +105,7 @@ class Follower:
         self._stopping = False
         self._stop = manual_watch()
         self._wake = manual_watch()
-        self._advanced = manual_watch()
+        self._advanced: dict[str, Watch] = {}
         self._applied: tuple[int, ...] = tuple([-1 for _ in tables])
         self._thread: threading.Thread | None = None
         self.name = name
@@ -140,7 +142,7 @@ class Follower:
         try:
             run_in_thread(self.steps())
         finally:
-            self._advanced.trip()
+            self._report_advance()
 
     async def run_async(self) -> None:
         """Follow in this task until stopped or cancelled. ``apply`` may be asynchronous."""
@@ -149,9 +151,9 @@ class Follower:
         except GeneratorExit:
             raise  # the task is being garbage-collected, perhaps while the lock of a watch is held
         except BaseException:
-            self._advanced.trip()
+            self._report_advance()
             raise
-        self._advanced.trip()
+        self._report_advance()
 
     def start(self) -> None:
         """Follow on a thread of its own. Raises RuntimeError the second time."""
@@ -205,13 +207,13 @@ class Follower:
         deadline = None if timeout is None else monotonic() + timeout
         self.wake()  # a forced write of an equal row changes the revision and trips no watch
         while True:
-            moved = self._advanced
+            moved = self._next_advance()
             if _reaches(self._applied, wanted):
                 return True
             left = None if deadline is None else deadline - monotonic()
             if self._state == "ended" or (left is not None and left <= 0):
                 return False
-            WatchSet(moved).wait(left)
+            moved.wait(left)
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -242,6 +244,7 @@ class Follower:
             yield Pause((self._stop, *watches), None)
 
     def _follow(self) -> Steps:
+        watches: dict[AnyTable, Watch] = {}
         with self._db.changes(*self.tables) as stream:
             while not self._stopping:
                 if self._wake.tripped:
@@ -257,9 +260,11 @@ class Follower:
                 if self._stopping:
                     return  # a batch that was given up is not applied
                 self._advance_to(seen)
-                watches = [seen[table].watch() for table in (*self.tables, *self._woken_by)]
+                for table in (*self.tables, *self._woken_by):
+                    if table not in watches or watches[table].tripped:  # the others have not changed: no new watch
+                        watches[table] = seen[table].watch()
                 del seen, batch  # keep no history while waiting
-                yield Pause((self._stop, self._wake, *watches), due_s)
+                yield Pause((self._stop, self._wake, *watches.values()), due_s)
 
     def _retry_until_done(self, function: Callable[[], Any]) -> Generator[Pause | Call, Any, Any]:
         """Call until it succeeds, or until stopped. Raises GaveUp."""
@@ -304,7 +309,16 @@ class Follower:
         """Record that all changes up to these revisions are applied, and wake those who wait for that."""
         if applied != self._applied:
             self._applied = applied
-            moved, self._advanced = self._advanced, manual_watch()
+            self._report_advance()
+
+    def _next_advance(self) -> Watch:
+        """A watch that trips at the next advance. Take it before you check what is applied."""
+        moved = self._advanced.get(_NEXT)
+        return self._advanced.setdefault(_NEXT, manual_watch()) if moved is None else moved
+
+    def _report_advance(self) -> None:
+        moved = self._advanced.pop(_NEXT, None)
+        if moved is not None:
             moved.trip()
 
     def _revisions(self, snapshot: Snapshot) -> tuple[int, ...]:

@@ -162,13 +162,13 @@ class Reconciler(Follower, Generic[K, R]):
         deadline = None if timeout is None else time.monotonic() + timeout
         self.wake()
         while True:
-            progressed = self._progressed
+            progressed, advanced = self._progressed, self._next_advance()
             if self._progress.revision >= revision:
                 return self._progress
             left = None if deadline is None else deadline - time.monotonic()
             if self._state == "ended" or (left is not None and left <= 0):
                 return None
-            WatchSet(progressed, self._advanced).wait(left)
+            WatchSet(progressed, advanced).wait(left)
 
     # -- queueing ------------------------------------------------------------------------------------------------------
 

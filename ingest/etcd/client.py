@@ -284,22 +284,17 @@ class Client:
 
     # --- watches ------------------------------------------------------------------------------------------------------
 
-    def watch(self, starts: Mapping[bytes, int], keys: Collection[bytes] = ()) -> WatchStream:
+    def watch(self, starts: Mapping[bytes, int], keys: Collection[bytes] = (), *, blocks: bool = False) -> WatchStream:
         """Watch prefixes, each from its own revision on, on one stream. Closing the client closes it as well.
+
+        If it ``blocks``, its `next` has no timeout and costs less, for a reader with a thread of its own.
 
         Members of ``keys`` are watched as single keys, because a user with the right to read a key may lack the right
         to read it as a prefix. For a revision that the server has not reached yet etcd sends no error and no events:
         check the server's revision first.
         """
-        stream = WatchStream(
-            self._stream("Watch", "Watch", raw=True),
-            starts,
-            keys,
-            self._metadata,
-            self._relogin,
-            self._translated,
-            self._check_cluster,
-        )
+        call, check = self._stream("Watch", "Watch", raw=True), self._check_cluster
+        stream = WatchStream(call, starts, keys, self._metadata, self._relogin, self._translated, check, blocks=blocks)
         with self._lock:
             if self._closed:
                 raise Closed(f"{self.endpoint}: the client is closed")

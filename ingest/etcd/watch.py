@@ -2,7 +2,7 @@
 
 A thread reads responses from gRPC into an inbox, so that the reader of the watch can wait with a timeout. When the
 inbox is full, by count or by bytes, the thread stops reading, and flow control slows the server down. This bounds the
-memory that catching up after an outage takes.
+memory that catching up after an outage takes. A reader that needs no timeout reads from gRPC itself, without a thread.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ class WatchStream:
         relogin: Callable[[], None],
         translated: Callable[[grpc.RpcError], EtcdError],
         check: Callable[[Header], None],
+        *,
+        blocks: bool = False,
     ) -> None:
-        """Created by the client. ``check`` is called with each header.
+        """Created by the client. ``check`` is called with each header. If it ``blocks``, no thread reads ahead.
 
         ``call`` is the method of etcd, with answers as bytes (Any: gRPC has no types).
         """
@@ -62,6 +64,7 @@ class WatchStream:
         self._relogin = relogin
         self._translated = translated
         self._check = check
+        self._blocks = blocks
         self._logged_in_anew = False
         self._waiting = set(self._watched)  # watches that the server has not created yet
         self._forget: Callable[[WatchStream], None] = lambda _: None
@@ -82,21 +85,21 @@ class WatchStream:
         self.close()
 
     def next(self, timeout: float | None = None) -> WatchBatch | None:
-        """The next batch, or None if none came within ``timeout`` seconds.
+        """The next batch, or None if none came within ``timeout`` seconds. A watch that blocks ignores the timeout.
 
-        Raises Compacted, PermissionDenied, Unavailable, Closed or EtcdError. The watch has ended then, and later calls
-        raise the same error.
+        None is also returned for an answer without news. Raises Compacted, PermissionDenied, Unavailable, Closed or
+        EtcdError. The watch has ended then, and later calls raise the same error.
         """
         running = self._running
         if running is None:
             raise Closed("the watch is closed")
-        got = running.responses.get(_FOREVER_S if timeout is None else timeout)
+        got = running.next(_FOREVER_S if timeout is None else timeout)
         if self._closing.is_set():
             raise Closed("the watch is closed")
         if got is None:
             return None
         if isinstance(got, grpc.RpcError):
-            running.responses.put(got)
+            running.ended(got)
             raise self._translated(got)
         return self._read(CLASSES["WatchResponse"].FromString(got))
 
@@ -128,7 +131,7 @@ class WatchStream:
         # Without this, a watch on a member that lost its leader is silent forever.
         metadata = (("hasleader", "true"), *self._metadata())
         self._waiting = set(self._watched)
-        self._running = running = _Running(self._call, metadata)
+        self._running = running = _Running(self._call, metadata, blocks=self._blocks)
         for number, watched in self._watched.items():
             watched.fragments.clear()
             running.requests.put(_create(number, watched))
@@ -205,36 +208,56 @@ def _create(number: int, watched: _Watched) -> Any:
 
 
 class _Running:
-    """One call of etcd's Watch, and the thread that reads it."""
+    """One call of etcd's Watch, and the thread that reads it, if there is one."""
 
-    def __init__(self, call: Callable[..., Any], metadata: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, call: Callable[..., Any], metadata: Sequence[tuple[str, str]], *, blocks: bool) -> None:
         self.requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.responses: Inbox[Any] = Inbox(_RESPONSES_MAX, _weight, _RESPONSES_BYTES_MAX)
+        self.responses: Inbox[Any] | None = None if blocks else Inbox(_RESPONSES_MAX, _weight, _RESPONSES_BYTES_MAX)
         self._call = call(iter(self._next_request, None), metadata=metadata)
-        self._thread = threading.Thread(target=self._pump, name="etcd watch", daemon=True)
+        self._thread = threading.Thread(target=self._pump, args=(self.responses,), name="etcd watch", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        if self.responses is not None:
+            self._thread.start()
+
+    def next(self, timeout_s: float) -> Any:
+        """The next response as bytes, or the error that ended the call; None if the time is over."""
+        if self.responses is not None:
+            return self.responses.get(timeout_s)
+        try:
+            return next(self._call)
+        except StopIteration:
+            end = self._call
+        except grpc.RpcError as error:
+            end = error
+        self.requests.put(None)
+        return end
+
+    def ended(self, error: grpc.RpcError) -> None:
+        """Return this error again at the next call of `next`."""
+        if self.responses is not None:
+            self.responses.put(error)
 
     def cancel(self) -> None:
         """Cancel the call: closing our half of it would not end the watch on the server."""
         self._call.cancel()
         self.requests.put(None)
-        self.responses.close()
+        if self.responses is not None:
+            self.responses.close()
 
     def _next_request(self) -> Any:
         return self.requests.get()
 
-    def _pump(self) -> None:
+    def _pump(self, responses: Inbox[Any]) -> None:
         try:
             for response in self._call:
-                if not self.responses.put(response):
+                if not responses.put(response):
                     break
             end: grpc.RpcError = self._call
         except grpc.RpcError as error:
             end = error
         self.requests.put(None)
-        self.responses.put(end)
+        responses.put(end)
 
 
 def _weight(response: bytes | grpc.RpcError) -> int:

@@ -243,7 +243,8 @@ class TablesStream(_Stream[TablesBatch]):
             changes = {store.table: _all_rows(store, pin) for store, pin in zip(stores, pins)}
             return TablesBatch(changes, snapshot, initialized=initialized)
         changes = {
-            store.table: changes_of(*fold(old.commit, new.commit)) for store, old, new in zip(stores, before, pins)
+            store.table: () if old is new else changes_of(*fold(old.commit, new.commit))
+            for store, old, new in zip(stores, before, pins)
         }
         pending_before = any(pin.commit.pending for pin in before)
         if not any(changes.values()) and not (initialized and pending_before):

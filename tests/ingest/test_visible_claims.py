@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import example, given, settings, strategies as st
 
 from consumers.etcd.publisher import PublisherOptions
-from consumers.etcd.publisher.layout import Layout, published
+from consumers.etcd.publisher.layout import Layout, Views, published
 from ingest.events import Delete, Event, Listed, Upsert
 from ingest.reflect import Feed, Reflector
 from ingest.status import Status
@@ -83,7 +83,7 @@ class Cluster:
         for table in self.layout.tables if batch is not None else ():
             for change in batch[table]:
                 for each in self.layout.affected(batch.snapshot, table, change.row):
-                    self.folded[each] = self.layout.entries(batch.snapshot, each)
+                    self.folded[each] = self.layout.entries(Views(batch.snapshot), each)
         return {key: value for entries in self.folded.values() for key, value in entries.items()}
 
     def check(self) -> None:

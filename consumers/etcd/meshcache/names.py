@@ -15,6 +15,11 @@ KINDS = (
 """The prefixes of a cache. The name of a cluster follows."""
 
 
+_CONFIGS = f"{keys.CLUSTER_CONFIG}/"
+_CANARIES = f"{keys.SYNCED}/"
+_CACHE = f"{keys.CACHE}/"
+
+
 def config_name(cluster: str) -> str:
     """The key of a cluster's config."""
     return keys.join(keys.CLUSTER_CONFIG, cluster)
@@ -27,23 +32,23 @@ def canaries(cluster: str) -> tuple[str, ...]:
 
 def is_config(name: str) -> bool:
     """Whether a key is a cluster config."""
-    return name.startswith(keys.CLUSTER_CONFIG + "/")
+    return name.startswith(_CONFIGS)
 
 
 def is_canary(name: str) -> bool:
     """Whether a key is a canary, which tells that a prefix is complete."""
-    return name.startswith(keys.SYNCED + "/")
+    return name.startswith(_CANARIES)
 
 
 def rank(name: str) -> int:
     """The order in which keys that change together are written: configs, data, canaries."""
-    return 0 if is_config(name) else 2 if is_canary(name) else 1
+    return 0 if name.startswith(_CONFIGS) else 2 if name.startswith(_CANARIES) else 1
 
 
 def cluster_of(name: str) -> str:
     """The cluster in a key of a cache: a config, a canary, or data."""
     parts = name.split("/")
-    return parts[4] if name.startswith(keys.CACHE + "/") else parts[2]
+    return parts[4] if name.startswith(_CACHE) else parts[2]
 
 
 def owner(name: str, value: bytes) -> str:
@@ -53,7 +58,7 @@ def owner(name: str, value: bytes) -> str:
     ('c2', '')
     """
     parts = name.split("/")
-    if name.startswith(keys.CACHE + "/"):
+    if name.startswith(_CACHE):
         return parts[4] if len(parts) > 5 else ""
     if is_canary(name):
         return parts[2] if parts[3:5] == keys.CACHE.split("/") else ""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from consumers.running.follower import Failure, Follower
-from statedb import ChangeBatch, Database, Snapshot
+from statedb import Change, ChangeBatch, Database, Snapshot
 from statedb.catalog import Mirror, Mirrored, MirrorKey, Rejected, SourceKey, Sources
 from statedb.catalog.wire import WireError, cluster_configs, keys
 
@@ -26,7 +26,7 @@ from ..store import Connect
 from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
 from ..writer import EtcdWriter
-from .names import canaries, cluster_of, config_name, is_canary, is_config, owner, rank
+from .names import canaries, cluster_of, config_name, is_config, owner, rank
 from .options import MeshCacheOptions
 
 log = logging.getLogger("statedb.consumers")
@@ -116,25 +116,36 @@ class MeshCache(TablesToEtcd):
     def _apply(self, batch: ChangeBatch[Mirrored]) -> None:
         """Tell the writer which keys have changed: configs first, then data, then canaries."""
         self._snapshot = batch.snapshot
-        to_review: set[str] = set()
-        for change in sorted(batch, key=lambda each: rank(each.row.key.name)):
-            cluster, name = change.row.key.cluster, change.row.key.name
-            if rank(name) != 1:
-                to_review.add(cluster)
+        by_rank: tuple[list[Change[Mirrored]], ...] = ([], [], [])
+        for change in batch:
+            by_rank[rank(change.row.key.name)].append(change)
+        configs, data, marks = by_rank
+        for change in configs:
+            self._apply_config(change)
+        for change in data:
             if change.deleted:
-                self._marked.discard(name)
-                self._writer.release(name)
-            elif is_canary(name):
-                if name not in self._marked:
-                    self._marked.add(name)
-                    self._writer.mark(name)
-            elif is_config(name):
-                self._departures.arrived(cluster)
-                self._writer.put(name, _cached(change.row.value))
-            else:
-                self._writer.put(name, change.row.value)
-        for cluster in to_review:
+                self._writer.release(change.row.key.name)
+        self._writer.update({change.row.key.name: change.row.value for change in data if not change.deleted})
+        for change in marks:
+            self._apply_canary(change)
+        for cluster in {change.row.key.cluster for change in (*configs, *marks)}:
             self._writer.review(cluster)
+
+    def _apply_config(self, change: Change[Mirrored]) -> None:
+        if change.deleted:
+            self._writer.release(change.row.key.name)
+        else:
+            self._departures.arrived(change.row.key.cluster)
+            self._writer.put(change.row.key.name, _cached(change.row.value))
+
+    def _apply_canary(self, change: Change[Mirrored]) -> None:
+        name = change.row.key.name
+        if change.deleted:
+            self._marked.discard(name)
+            self._writer.release(name)
+        elif name not in self._marked:
+            self._marked.add(name)
+            self._writer.mark(name)
 
     def _maintain(self, _: Snapshot) -> float | None:
         """Review the keys that may be deleted now: sources have changed, or the grace period of a cluster has ended."""

@@ -72,6 +72,21 @@ class Object(NamedTuple):
     key: Any  # of the kind's table
 
 
+class Views(dict[Any, Any]):
+    """The views of a snapshot, each made once: for many lookups that costs half of asking the snapshot each time."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        """No views yet."""
+        super().__init__()
+        self.snapshot = snapshot
+        self.is_global: dict[str, bool] = {}
+        """Whether each namespace that was asked for is shared with other clusters."""
+
+    def __missing__(self, table: Any) -> Any:
+        view = self[table] = self.snapshot[table]
+        return view
+
+
 class Layout:
     """The layout of one cluster. May be used from any thread."""
 
@@ -99,7 +114,7 @@ class Layout:
         )
 
     def objects(self, snapshot: Snapshot) -> Iterator[Object]:
-        """All objects that may have keys."""
+        """All objects that may have keys, in the order of their kinds."""
         tables: tuple[tuple[Kind, Any], ...] = (
             ("node", Nodes),
             ("identity", Identities),
@@ -123,9 +138,9 @@ class Layout:
         kinds: dict[Any, Kind] = {Nodes: "node", Identities: "identity", Endpoints: "ip", Services: "service"}
         return (Object(kinds[table], key),)
 
-    def entries(self, snapshot: Snapshot, of: Object) -> dict[str, bytes]:
+    def entries(self, views: Views, of: Object) -> dict[str, bytes]:
         """The keys of an object and their values; empty if it does not exist or is not shared. Raises WireError."""
-        row = snapshot[_TABLE_OF[of.kind]].get(of.key)
+        row = views[_TABLE_OF[of.kind]].get(of.key)
         if row is None:
             return {}
         match of.kind:
@@ -133,17 +148,17 @@ class Layout:
                 value = nodes.encode(msgspec.structs.replace(row, cluster_id=self.cluster_id))
                 return {keys.join(keys.NODES, nodes.name(row)): value}
             case "identity":
-                if not row.namespace or not self._is_global(snapshot, row.namespace):
+                if not row.namespace or not self._is_global(views, row.namespace):
                     return {}  # without the label it is unknown whether other clusters may see it
                 return {keys.join(keys.IDENTITIES, identities.name(row)): identities.encode(row)}
             case "ip":
-                if (row.pod and not row.namespace) or not self._is_global(snapshot, row.namespace):
+                if (row.pod and not row.namespace) or not self._is_global(views, row.namespace):
                     return {}  # a pod without a namespace: it is unknown whether other clusters may see it
                 return {f"{keys.IPS}/{ips.name(row)}": ips.encode(row)}
             case "service":
-                if not row.shared or not self._is_global(snapshot, row.key.namespace):
+                if not row.shared or not self._is_global(views, row.key.namespace):
                     return {}
-                return dict(self._service(snapshot, row))
+                return dict(self._service(views, row))
 
     def is_own(self, key: str) -> bool:
         """Whether a key in the etcd belongs to our cluster, so that the publisher may delete it."""
@@ -165,32 +180,34 @@ class Layout:
             if service.namespace == name and service.cluster == self.cluster:
                 yield Object("service", service)
 
-    def _is_global(self, snapshot: Snapshot, namespace: str) -> bool:
+    def _is_global(self, views: Views, namespace: str) -> bool:
         """Whether a namespace is shared with other clusters; False before the namespace is known.
 
         An address without a namespace, such as that of a node's health endpoint, is shared.
         """
         if not namespace:
             return True
-        row = snapshot[Namespaces].get(NamespaceKey(self.cluster, namespace))
-        if row is None:
-            return False
-        said = row.is_global
-        return self._options.default_global_namespace if said is None else said
+        known = views.is_global.get(namespace)
+        if known is not None:
+            return known
+        row = views[Namespaces].get(NamespaceKey(self.cluster, namespace))
+        said = False if row is None else row.is_global
+        views.is_global[namespace] = found = self._options.default_global_namespace if said is None else said
+        return found
 
-    def _service(self, snapshot: Snapshot, row: Service) -> Iterator[tuple[str, bytes]]:
-        backends = [each for each in snapshot[Backends.by_service][row.key] if each.ready or each.serving]
+    def _service(self, views: Views, row: Service) -> Iterator[tuple[str, bytes]]:
+        backends = [each for each in views[Backends.by_service][row.key] if each.ready or each.serving]
         if self._options.export != "endpointslices-only":
             whole = msgspec.structs.replace(row, shared=True, include_external=True, cluster_id=self.cluster_id)
             yield keys.join(keys.SERVICES, services.name(row)), services.encode(whole, backends)
         if self._options.export != "services":
-            copies = tuple(snapshot[EndpointSlices.by_service][row.key]) if EndpointSlices in self.tables else ()
+            copies = tuple(views[EndpointSlices.by_service][row.key]) if EndpointSlices in self.tables else ()
             for copy in copies:
                 name = f"{copy.key.cluster}/{copy.key.namespace}/{copy.key.name}"
                 yield keys.join(keys.ENDPOINT_SLICES, name), endpoint_slices.compressed(copy.message)
             if copies:
                 return
-            for each in self._slices(row.key, snapshot[Backends.by_service][row.key]):
+            for each in self._slices(row.key, views[Backends.by_service][row.key]):
                 yield keys.join(keys.ENDPOINT_SLICES, endpoint_slices.name(each)), endpoint_slices.encode(each)
 
     def _slices(self, service: ServiceKey, backends: Iterable[Backend]) -> Iterator[EndpointSlice]:
@@ -225,7 +242,8 @@ _TABLE_OF: dict[Kind, Any] = {"node": Nodes, "identity": Identities, "ip": Endpo
 
 def published(snapshot: Snapshot, layout: Layout) -> dict[str, bytes]:
     """All keys and values of a cluster, computed from scratch. For tests and checks."""
-    return {key: value for each in layout.objects(snapshot) for key, value in layout.entries(snapshot, each).items()}
+    views = Views(snapshot)
+    return {key: value for each in layout.objects(snapshot) for key, value in layout.entries(views, each).items()}
 
 
 def _order(port: SlicePort) -> tuple[str, str, int]:

@@ -20,6 +20,9 @@ _KEYS: dict[str, tuple[Any, Callable[[Any], str]]] = {
 """For each kind of object its table, and the etcd key of a row (Any: each kind has its own row type)."""
 
 
+_CANARIES = f"{keys.SYNCED}/"
+
+
 class ForeignCluster(Exception):
     """Another cluster publishes into this etcd."""
 
@@ -64,7 +67,7 @@ class Ownership:
 
     def rank(self, key: str) -> int:
         """The order of writes: the cluster config, data, canaries."""
-        return 0 if key == self._layout.config_key else 2 if key.startswith(f"{keys.SYNCED}/") else 1
+        return 0 if key == self._layout.config_key else 2 if key.startswith(_CANARIES) else 1
 
     def protected(self, snapshot: Snapshot, objects: Iterable[Object]) -> tuple[str, ...]:
         """The prefixes of all keys that these objects may have in the etcd, whichever process wrote them."""

@@ -27,7 +27,7 @@ from ..store import Connect, Store
 from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
 from ..writer import EtcdWriter
-from .layout import KINDS, Layout, Object
+from .layout import Layout, Object, Views
 from .options import PublisherOptions
 from .ownership import Ownership
 from .users import Access, Users
@@ -35,6 +35,8 @@ from .users import Access, Users
 log = logging.getLogger("statedb.consumers")
 
 _USERS_S = 1.0
+_UPDATE_MAX = 1000
+"""How many changes are passed on at once, so that the first are written while the others are encoded."""
 
 
 class Publisher(TablesToEtcd):
@@ -119,7 +121,7 @@ class Publisher(TablesToEtcd):
         """Tell the writer how the changed rows change the etcd. The first batch has all rows."""
         snapshot: Snapshot = batch.snapshot
         if self._is_new:
-            objects: Iterable[Object] = sorted(self._layout.objects(snapshot), key=_rank)
+            objects: Iterable[Object] = self._layout.objects(snapshot)
             self._writer.put(self._layout.config_key, self._layout.config())
         else:
             objects = dict.fromkeys(
@@ -129,8 +131,7 @@ class Publisher(TablesToEtcd):
                 for of in self._layout.affected(snapshot, table, change.row)
             )
         refused = dict(self._refused)
-        for of in objects:
-            self._publish(snapshot, of)
+        self._publish(snapshot, objects)
         if refused != self._refused:
             self._protected = self._ownership.protected(snapshot, self._refused)
             self._report_unwritten()
@@ -141,26 +142,41 @@ class Publisher(TablesToEtcd):
             self._writer.start()
             self._is_new = False
 
-    def _publish(self, snapshot: Snapshot, of: Object) -> None:
-        """Update the keys of one object. If it cannot be encoded, its old keys stay."""
-        try:
-            entries = self._layout.entries(snapshot, of)
-        except Exception as error:  # an object that cannot be encoded must not stop the others
-            if self._refused.get(of) != str(error):
-                log.warning("publisher: %s cannot be written: %s", _name(of), error)
-            self._refused[of] = str(error)
+    def _publish(self, snapshot: Snapshot, objects: Iterable[Object]) -> None:
+        """Update the keys of objects. If one cannot be encoded, its old keys stay."""
+        views, changes = Views(snapshot), dict[str, bytes | None]()
+        for of in objects:
+            try:
+                entries = self._layout.entries(views, of)
+            except Exception as error:  # an object that cannot be encoded must not stop the others
+                if self._refused.get(of) != str(error):
+                    log.warning("publisher: %s cannot be written: %s", _name(of), error)
+                self._refused[of] = str(error)
+                continue
+            self._refused.pop(of, None)
+            changes.update(entries)
+            self._assign(of, entries, changes)
+            if len(changes) >= _UPDATE_MAX:
+                self._writer.update(changes)
+                changes = {}
+        self._writer.update(changes)
+
+    def _assign(self, of: Object, entries: dict[str, bytes], changes: dict[str, bytes | None]) -> None:
+        """Record the keys of an object, and add the deletion of those that it no longer has to ``changes``."""
+        if of.kind == "service":
+            self._service_of.update(dict.fromkeys(entries, of))
+        its_keys = tuple(entries)
+        before = self._keys_of.get(of, ())
+        if its_keys == before:
             return
-        self._refused.pop(of, None)
-        for key, value in entries.items():
-            self._writer.put(key, value)
-            if of.kind == "service":
-                self._service_of[key] = of
-        for key in self._keys_of.pop(of, ()):
+        for key in before:
             if key not in entries and self._service_of.get(key, of) == of:
                 self._service_of.pop(key, None)
-                self._writer.delete(key)
-        if entries:
-            self._keys_of[of] = tuple(entries)
+                changes[key] = None
+        if its_keys:
+            self._keys_of[of] = its_keys
+        else:
+            del self._keys_of[of]
 
     def _review(self, applied: Snapshot) -> None:
         """Review the keys of an earlier process: after a change of objects or sources they may be deletable."""
@@ -214,10 +230,6 @@ def open_publisher(
     """A publisher that keeps the etcd behind ``connect`` equal to this cluster's tables. Not yet started."""
     layout = Layout(cluster, cluster_id, options, copies=EndpointSlices in db.tables)
     return Publisher(db, layout, connect, options)
-
-
-def _rank(of: Object) -> int:
-    return KINDS.index(of.kind)
 
 
 def _name(of: Object) -> str:

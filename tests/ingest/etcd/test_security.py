@@ -133,7 +133,8 @@ def test_a_refused_watch_says_so(guarded: LocalEtcd):
             next(batches(stream))
 
 
-def test_a_login_that_the_server_has_forgotten_is_renewed(guarded: LocalEtcd):
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_login_that_the_server_has_forgotten_is_renewed(guarded: LocalEtcd, blocks: bool):
     with guarded.client(login=READER) as client, guarded.client(login=("root", "root")) as root:
         revision = root.put(b"state/2", b"x").revision
         client.get(b"state/2")
@@ -141,7 +142,7 @@ def test_a_login_that_the_server_has_forgotten_is_renewed(guarded: LocalEtcd):
         guarded.start()
         root.put(b"state/3", b"x")
         # A watch that shows a token that has gone is refused in the words of a missing permission.
-        with client.watch({b"state/": revision}) as stream:
+        with client.watch({b"state/": revision}, blocks=blocks) as stream:
             assert next(batches(stream)).events
         guarded.stop()
         guarded.start()

@@ -27,9 +27,10 @@ def events(stream: WatchStream, count: int) -> list[tuple[int, bytes, bytes]]:
     raise AssertionError
 
 
-def test_puts_and_deletes_come_in_order(client: Client):
+@pytest.mark.parametrize("blocks", [False, True])
+def test_puts_and_deletes_come_in_order(client: Client, blocks: bool):
     start = client.get(b"x").header.revision + 1
-    with client.watch({b"a/": start}) as stream:
+    with client.watch({b"a/": start}, blocks=blocks) as stream:
         client.put(b"a/1", b"1")
         client.put(b"b/1", b"not ours")
         client.put(b"a/1", b"2")
@@ -143,12 +144,31 @@ def test_closing_ends_the_watch_on_the_server_too(own_etcd: LocalEtcd):
         raise AssertionError(watchers())
 
 
-def test_closing_the_client_ends_its_watches(etcd: LocalEtcd):
+@pytest.mark.parametrize("blocks", [False, True])
+def test_closing_the_client_ends_its_watches(etcd: LocalEtcd, blocks: bool):
     client = etcd.client()
-    stream = client.watch({b"a/": client.get(b"x").header.revision + 1})
+    stream = client.watch({b"a/": client.get(b"x").header.revision + 1}, blocks=blocks)
     client.close()
     with pytest.raises(Closed):
         drain(stream)
+
+
+def test_a_reader_that_blocks_ends_when_its_watch_is_closed(client: Client):
+    stream = client.watch({b"a/": client.get(b"x").header.revision + 1}, blocks=True)
+    ended: list[Exception] = []
+
+    def read() -> None:
+        try:
+            while True:
+                stream.next()
+        except EtcdError as error:
+            ended.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    stream.close()
+    reader.join(30)
+    assert [type(error) for error in ended] == [Closed]
 
 
 def test_a_reader_that_waits_for_room_ends_too(client: Client):
@@ -164,8 +184,9 @@ def test_a_reader_that_waits_for_room_ends_too(client: Client):
     assert not running._thread.is_alive()
 
 
-def test_a_server_that_dies_is_an_outage(own_etcd: LocalEtcd):
-    with own_etcd.client() as client, client.watch({b"a/": 1}) as stream:
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_server_that_dies_is_an_outage(own_etcd: LocalEtcd, blocks: bool):
+    with own_etcd.client() as client, client.watch({b"a/": 1}, blocks=blocks) as stream:
         client.put(b"a/1", b"")
         assert events(stream, 1)
         own_etcd.kill()
