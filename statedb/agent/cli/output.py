@@ -87,8 +87,11 @@ def _coloured() -> bool:
 
 
 def _width() -> int | None:
-    """The width of the terminal, or COLUMNS. None if standard output is not a terminal and COLUMNS is not set."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
+    """The width of the terminal, or STATEDB_WIDTH where standard output is no terminal. None: nothing is cut."""
+    if sys.stdout.isatty():
+        return shutil.get_terminal_size().columns
+    width = os.environ.get("STATEDB_WIDTH", "")
+    return int(width) if width.isdecimal() else None
 
 
 def comparison(shape: Format, found: Comparison) -> None:

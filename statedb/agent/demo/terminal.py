@@ -26,7 +26,7 @@ def show_command(address: str, arguments: Sequence[str], say: Callable[[str], No
     """Query the running agent with the real command, over HTTP, as a user would, and print command and output."""
     say(f"\n{_INDENT}$ statedb {' '.join(arguments)}")
     command = [sys.executable, "-P", "-m", "statedb", "--server", address, *arguments]
-    narrower = {"COLUMNS": str(shutil.get_terminal_size().columns - len(_INDENT))}
+    narrower = {"STATEDB_WIDTH": str(shutil.get_terminal_size().columns - len(_INDENT))}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | narrower)
     for line in (done.stdout + done.stderr).rstrip().splitlines():
         say(f"{_INDENT}{line}")
