@@ -114,22 +114,31 @@ def _snapshots(count: int) -> Works:
         "replace": lambda number: db.insert(Rows, changed(rows[number % _FEW_ROWS], -number - 1)),
         "get of the newest": lambda number: db.snapshot()[Rows].get(rows[number % _FEW_ROWS].id),
         "get of the oldest": lambda number: kept[0][Rows].get(rows[number % _FEW_ROWS].id),
-        "get of any": lambda number: kept[number * 7919 % count][Rows].get(rows[number % _FEW_ROWS].id),
+        "get of any, mostly the first": lambda number: kept[number * 7919 % count][Rows].get(
+            rows[number % _FEW_ROWS].id
+        ),
     }
 
 
 def _streams(count: int) -> Works:
     """So many streams of one table, which are idle while rows are replaced; then each gets what it missed."""
     db, rows = _filled(_FEW_ROWS)
-    streams = [db.changes(Rows, since=db.snapshot()) for _ in range(count)]
+    idle = [db.changes(Rows, since=db.snapshot()) for _ in range(count)]
+    followed, _ = _filled(_FEW_ROWS)
+    streams = [followed.changes(Rows, since=followed.snapshot()) for _ in range(count)]
+
+    def replace(number: int) -> None:
+        db.insert(Rows, changed(rows[number % _FEW_ROWS], number + 1))
+        require(not idle[number % count].closed, "an idle stream is open")
 
     def follow(number: int) -> None:
         if number % count == 0:
-            db.insert(Rows, changed(rows[number % _FEW_ROWS], -number - 1))
-        streams[number % count].next(0)
+            followed.insert(Rows, changed(rows[number // count % _FEW_ROWS], number + 1))
+        batch = streams[number % count].next(0)
+        require(batch is not None and len(list(batch)) == 1, "each stream gets the one change")
 
     return {
-        "replace": lambda number: db.insert(Rows, changed(rows[number % _FEW_ROWS], number + 1)),
+        "replace": replace,
         "one change to one stream": follow,
         "open and close": lambda _: db.changes(Rows, since=db.snapshot()).close(),
     }
@@ -153,7 +162,7 @@ def _watches(count: int) -> Works:
 
     return {
         "replace": replace,
-        "watch and drop": lambda number: view.watch(f"more-{number}"),
+        "watch and drop": lambda number: db.snapshot()[Rows].watch(f"more-{number}"),
         "watch, replace, trip": trip,
     }
 

@@ -37,6 +37,7 @@ class TableStore:
         "commits_timed",
         "index_shapes",
         "indexes",
+        "kept",
         "key_of",
         "key_shape",
         "keys_of",
@@ -80,6 +81,7 @@ class TableStore:
         self.row_types: set[type] = {table.row_type} if isinstance(table.row_type, type) else set()
         self.reservation = Reservation(table.name)
         self.replaced: list[ref[Pin]] = []
+        self.kept = 0  # of ``replaced``, after the last compaction
         self.registry = Registry([False, *[isinstance(index, PrefixIndex) for index in declared]])
         self.owner: Any = None
         """The only one who may write the table, compared by identity; it has a name. None if everybody may."""
@@ -151,5 +153,7 @@ class TableStore:
         if self.row_list.touched is not None:
             self.row_list.touch(list(redo))
         self.replaced.append(ref(base))
-        if old.sequence % _COMPACT_EVERY == 0:
+        count, kept = len(self.replaced), self.kept
+        if count >= kept + _COMPACT_EVERY and count >= 2 * kept:  # not more often than there are pins to look at
             self.replaced = compact(self.replaced)
+            self.kept = len(self.replaced)

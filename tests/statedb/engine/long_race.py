@@ -126,16 +126,30 @@ class Long:
         self.wanted = reads
         self.over = threading.Event()
         self.failures: list[str] = []
-        self.counts = {"threads": 0, "finalizers": 0, "handlers": 0, "commits": 0, "aborts": 0}
+        self._counted: dict[tuple[str, int], int] = {}
         self.under_way: Any = None
         self.end = float("inf")
         self.kept = [self.db.snapshot()]
         self._threads: list[threading.Thread] = []
 
+    def count(self, who: str, number: int) -> None:
+        """Add to what was counted, of this thread alone: a number that two threads add to loses what one adds."""
+        key = who, threading.get_ident()
+        self._counted[key] = self._counted.get(key, 0) + number
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many reads were checked so far, by who read, and how many commits and aborts there were."""
+        totals = dict.fromkeys(("threads", "finalizers", "handlers", "commits", "aborts"), 0)
+        for (who, _), number in self._counted.copy().items():
+            totals[who] += number
+        return totals
+
     @property
     def reads(self) -> int:
         """How many were checked so far, whoever read."""
-        return self.counts["threads"] + self.counts["finalizers"] + self.counts["handlers"]
+        counts = self.counts
+        return counts["threads"] + counts["finalizers"] + counts["handlers"]
 
     def failed(self, who: str) -> None:
         self.failures.append(f"after {self.reads} checked reads, {who}:\n{traceback.format_exc()}")
@@ -167,9 +181,9 @@ class Long:
             for number in chance.sample(sorted(moved), len(moved)):
                 rows.insert(row_of(number, last))
             txn.commit()
-            self.counts["commits"] += 1
+            self.count("commits", 1)
         except StateDBError:  # it was aborted
-            self.counts["aborts"] += 1
+            self.count("aborts", 1)
         finally:
             txn.abort()
 
@@ -199,7 +213,7 @@ class Long:
         if chance.random() < 0.05:
             self.kept = [*self.kept[-4:], self.db.snapshot()]
         snapshot = self.db.snapshot() if chance.random() < 0.6 else chance.choice(self.kept)
-        self.counts["threads"] += check(snapshot, chance)
+        self.count("threads", check(snapshot, chance))
         if self.reads >= self.wanted:
             self.over.set()
         if time.monotonic() >= self.end:  # looked at by every reader: the main thread may be long in its finalizers
@@ -209,7 +223,7 @@ class Long:
         if self.over.is_set():
             return
         try:
-            self.counts["handlers"] += check(self.db.snapshot(), random.Random(self.counts["handlers"]))
+            self.count("handlers", check(self.db.snapshot(), random.Random(self.counts["handlers"])))
         except BaseException:
             self.failed("a signal handler")
         finally:
@@ -245,7 +259,7 @@ class Garbage:
         if not long.over.is_set():
             try:
                 chance = random.Random(long.counts["finalizers"])
-                long.counts["finalizers"] += check(long.db.snapshot(), chance)
+                long.count("finalizers", check(long.db.snapshot(), chance))
             except BaseException:
                 long.failed("a finalizer")
             Garbage(long)
