@@ -52,6 +52,14 @@ class _Event(msgspec.Struct):
     object: CiliumEndpoint
 
 
+class _Versioned(msgspec.Struct):
+    metadata: _ListMetadata
+
+
+class _Version(msgspec.Struct):
+    object: _Versioned
+
+
 @contextmanager
 def served() -> Iterator[ApiServer | None]:
     """A running API server; None where none can be had, which is told on stderr."""
@@ -217,13 +225,21 @@ def list_bare(options: KubernetesOptions) -> tuple[int, str]:
 
 
 def watch_bare(options: KubernetesOptions) -> Generator[list[int], None, None]:
-    """First an empty list, when the watch stands; then the identities of what comes, each decoded into a struct."""
+    """First an empty list, when the watch stands; then the identities of what comes, each decoded into a struct.
+
+    A busy server ends watches in good order. It goes on after the last event then, as every client must.
+    """
     version = list_bare(options)[1]
     decode = msgspec.json.Decoder(_Event, strict=False).decode
-    query = {"watch": "true", "resourceVersion": version}
-    with Api(options).get(Request("watch", "ciliumendpoints", _PATH, query)) as answer:
-        yield []
-        rest = b""
-        for chunk in answer.chunks():
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield [decode(line).object.status.identity.id for line in lines]
+    api, begins = Api(options), True
+    while True:
+        query, last = {"watch": "true", "resourceVersion": version}, b""
+        with api.get(Request("watch", "ciliumendpoints", _PATH, query)) as answer:
+            if begins:
+                yield []
+            begins, rest = False, b""
+            for chunk in answer.chunks():
+                *lines, rest = (rest + chunk).split(b"\n")
+                last = lines[-1] if lines else last
+                yield [decode(line).object.status.identity.id for line in lines]
+        version = msgspec.json.decode(last, type=_Version).object.metadata.version if last else version
