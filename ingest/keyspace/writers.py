@@ -149,7 +149,7 @@ class Writers:
         is_copy = self._is_copy(kv) and not written
         if not is_copy and (written or etcd_id != self._etcd_id or kv.mod_revision > revision):
             self._outdated.discard(kv.key)
-        elif is_copy or self._may_be_restored(kv.key):
+        elif is_copy or ((kv.key in self._versions or self._is_origin_unknown) and self.is_doubted):
             self._outdated.add(kv.key)
         self._versions[kv.key] = self._etcd_id, kv.mod_revision
         self._canaries[kv.key] = kv.lease
@@ -157,16 +157,6 @@ class Writers:
             for feed, canaries in parts:
                 if kv.key in canaries:
                     self._renewed(self._part(feed), kv.key, canaries, now)
-
-    def _may_be_restored(self, key: bytes) -> bool:
-        """Whether a canary that is no newer may come from a backup.
-
-        Where only a compaction hides which etcd this is, it counts: writers write canaries once, and no delete would
-        ever be believed again. An etcd that was restored and compacted while its writer lives is taken for the same.
-        """
-        if self._is_origin_unknown:
-            return self.is_doubted
-        return key in self._versions and self._history is History.OTHER
 
     def _is_copy(self, kv: KeyValue) -> bool:
         """Whether another etcd had this version of a key. Leases have random numbers, so none is there twice."""

@@ -44,6 +44,7 @@ class Etcd:
         self.special: dict[bytes, Kv] = {}
         self.gone: dict[int, Absence] = {}
         self.writer_lives = self.writer_is_unaware = False
+        self.is_compacted = False
         self.lease = 0
         self.history = 0
         self.backup: tuple[set[int], dict[bytes, Kv]] = (set(), {})
@@ -77,7 +78,8 @@ class Source:
         now, writers = self.world.now, self.writers
         self.waits = False
         identity = (etcd.id, etcd.history)
-        history = History.NONE if self.known is None else History.SAME if self.known == identity else History.OTHER
+        other = History.UNPROVEN if etcd.is_compacted and self.known == (etcd.id, etcd.history - 1) else History.OTHER
+        history = History.NONE if self.known is None else History.SAME if self.known == identity else other
         self.known = identity
         writers.identified(history, "", [FEED])
         self.due = True
@@ -248,8 +250,9 @@ class World:
         self.source.etcd = None
 
     def compacts(self, etcd: Etcd) -> None:
-        """Why keys are gone is not known any more."""
+        """Why keys are gone is not known any more, nor whether the etcd is that of before."""
         etcd.gone.clear()
+        etcd.is_compacted = True
 
     def backs_up(self, etcd: Etcd) -> None:
         etcd.backup = set(etcd.keys), dict(etcd.special)
@@ -269,6 +272,7 @@ class World:
         self.dies(etcd)
         etcd.history += 1
         etcd.gone.clear()
+        etcd.is_compacted = False
         if self._hears(etcd):
             self.loses()
 
@@ -357,6 +361,7 @@ def play(history: list[tuple[str, ...]]) -> None:
 @example([("connects", 0), ("backs_up", 0), ("create", 0), ("restores", 0), ("connects", 0), ("lives_on", 0)])
 @example([*LOST, ("restores", 0), ("connects", 0)])
 @example([*KEPT, ("empties", 0), ("connects", 0), ("restores", 0), ("connects", 0)])
+@example([*KEPT, ("restores", 0), ("is_unaware", 0), ("compacts", 0), ("connects", 0), ("beats",)])
 @example([("dies", 0), ("create", 0), ("create", 1), ("connects", 1), ("connects", 0)])  # the first key it writes again
 def test_no_delete_is_false_and_every_true_one_is_believed_in_time(history: list[tuple[str, ...]]):
     play(history)
