@@ -195,7 +195,11 @@ def test_rows_for_people_and_for_programs(
     manifests: Path, start: Callable[..., Agent], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("STATEDB_SERVER", start(manifests).address)
+    monkeypatch.setenv("COLUMNS", "40")  # some shells export it, and a pipe is no terminal
     assert "by_address,by_pod_cidr" in told(capsys, "tables")[1].splitlines()[1]
+    with monkeypatch.context() as narrow:
+        narrow.setenv("STATEDB_WIDTH", "60")
+        assert "by_address,by_pod_cidr" not in told(capsys, "tables")[1]
     assert json.loads(told(capsys, "tables", "-o", "json")[1])[0]["rows"] == 2
     row = json.loads(told(capsys, "get", "nodes", "c1", "a", "-o", "json")[1])
     assert (row["key"], row["pod_cidrs"]) == ({"cluster": "c1", "name": "a"}, ["10.244.1.0/24"])
