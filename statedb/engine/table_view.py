@@ -102,7 +102,7 @@ class TableView(Mapping[K, R]):
         """The row, or the default if there is none. Cost: one dict lookup on the newest snapshot."""
         row = self._get(key)
         if self._commit.link is not None:
-            row = self._source.row(key)
+            row = self._source.row(key, row)
         return default if row is None else row
 
     def __getitem__(self, key: K) -> R:
@@ -271,7 +271,7 @@ class TableView(Mapping[K, R]):
             return self._source.watch(table_concern())
         if key is None:
             raise InvalidKey("None is never a key; watch() without a key watches the whole table")
-        return self._source.watch(key_concern(0, [key]))
+        return self._source.watch(key_concern(0, (key,)))
 
     def watch_initializers(self) -> Watch:
         """A watch on initializers only: it trips when one begins or finishes, and not when rows change."""
