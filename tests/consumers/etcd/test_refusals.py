@@ -63,8 +63,9 @@ def test_what_was_denied_is_written_once_it_is_allowed_and_marks_wait_for_it(gua
         assert "must be written first, but cannot be: " in reason
         assert f"{PREFIX}synced/x" not in guarded.names()
         guarded.grant("readwrite", f"{PREFIX}b/")
-        eventually(lambda: writer.health == "OK", "that all is written")
-        assert guarded.names() == {f"{PREFIX}a/x", f"{PREFIX}synced/x", f"{PREFIX}synced/y", *denied}
+        wanted = {f"{PREFIX}a/x", f"{PREFIX}synced/x", f"{PREFIX}synced/y", *denied}
+        eventually(lambda: guarded.names() == wanted, "that all is written")
+        assert writer.health == "OK"
         assert writer.stats().connections == 1
 
 
