@@ -100,7 +100,7 @@ def test_many_snapshots_held_over_many_commits_cost_what_changed_between_them():
 
 
 def test_what_many_dropped_snapshots_leave_does_not_let_the_history_of_an_old_one_grow():
-    """History was shortened after as many commits as there had been snapshots, however many rows each of them changed."""
+    """History was shortened after as many commits as there had been snapshots, however many rows each changed."""
     db = Database(Counters)
     commit_many(db, 0, 20)
     old = db.snapshot()
