@@ -15,7 +15,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 ENGINE_TESTS = ROOT / "tests" / "statedb" / "engine"
-ALWAYS = ("tests/statedb/engine/test_gaps.py", "tests/statedb/engine/test_one_outcome.py")
+ALWAYS = (
+    "tests/statedb/engine/test_gaps.py",
+    "tests/statedb/engine/test_one_outcome.py",
+    "tests/statedb/engine/test_torn_commits.py",
+)
 """They trace the store themselves, so no other tracer sees what they run: their tests are tried on every mutant."""
 QUICK_S = 0.5
 SLOW_S = 5.0
