@@ -180,16 +180,16 @@ def kopf(seen: Seen, server: Server) -> None:
     """An operator of kopf with two indexes."""
     package: Any_ = importlib.import_module("kopf")
 
-    def login(**_: Any) -> Any_:
+    async def login(**_: Any) -> Any_:
         return package.ConnectionInfo(server=server.url, ca_path=server.ca, token=server.token)
 
-    def by_name(name: str, body: Any_, **_: Any) -> Any_:
+    async def by_name(name: str, body: Any_, **_: Any) -> Any_:
         return {name: body}
 
-    def by_node(spec: Any_, body: Any_, **_: Any) -> Any_:
+    async def by_node(spec: Any_, body: Any_, **_: Any) -> Any_:
         return {spec.get("nodeName", ""): body}
 
-    def event(name: str, meta: Any_, by_name: Any_, by_node: Any_, **_: Any) -> None:
+    async def event(name: str, meta: Any_, by_name: Any_, by_node: Any_, **_: Any) -> None:
         seen.by_name = lambda name: list(by_name.get(name, ()))
         seen.by_node = lambda node: list(by_node.get(node, ()))
         seen.pod(name, meta["resourceVersion"])
@@ -198,7 +198,7 @@ def kopf(seen: Seen, server: Server) -> None:
     package.on.login(registry=registry)(login)
     package.on.event("pods", registry=registry)(event)
     for each in (by_name, by_node):
-        package.index("pods", registry=registry)(each)
+        package.index("pods", id=each.__name__, registry=registry)(each)
     settings.posting.enabled = False
     asyncio.run(package.operator(registry=registry, settings=settings, clusterwide=True, standalone=True))
 

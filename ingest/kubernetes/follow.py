@@ -75,6 +75,7 @@ class Follower:
             streams=options.streaming_lists,
             on_first_page=self._report_list_started,
             stopping=stopping,
+            clock=clock,
         )
         self._lineage = Lineage()
         self._position = _Position()
