@@ -16,7 +16,7 @@ from .process import Failed, Follower
 RATES = (100.0, 500.0)
 """Changes a second."""
 
-_WARM = 200
+_WARM = 50
 _RECOVER_S = 60.0
 _SLOW_S = 30.0
 

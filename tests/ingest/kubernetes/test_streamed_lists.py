@@ -143,7 +143,8 @@ def test_streams_are_requested_again_after_a_while_whatever_ended_one(before: Pi
     assert lister.list().watch is None
     now = AGAIN_S - 1
     assert lister.list().watch is None, "in pages, without another request for a stream"
-    for now in (AGAIN_S, AGAIN_S):
+    now = AGAIN_S
+    for _ in range(2):
         assert lister.list().watch is not None
 
 
