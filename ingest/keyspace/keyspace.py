@@ -5,20 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from heapq import nlargest
 from typing import Protocol, TypeVar
 
 from ..belief import Absence, History, No, Verdict, Yes
-from ..etcd import DELETE, Client, Compacted, Header, KeyValue, PermissionDenied, Unavailable, WatchBatch, WatchStream
+from ..etcd import (
+    DELETE,
+    Client,
+    Compacted,
+    Header,
+    KeyValue,
+    PermissionDenied,
+    Unavailable,
+    WatchBatch,
+    WatchEvent,
+    WatchStream,
+)
 from ..events import Bad, Listed, Upsert
 from ..reflect import Reflector
 from .absence import explain
 from .kind import Copy, Kind
-from .lineage import Lineage, fingerprint
+from .lineage import WITNESSES, Fingerprint, Lineage, fingerprint
 from .prefix import Prefix
 
 T = TypeVar("T")
 
-_WITNESSES = 8
+_WHY = {
+    History.OTHER: "the keys that changed last are not there as they were",
+    History.UNPROVEN: "the keys that changed last are no longer there to show it",
+}
 
 
 class Judge(Protocol):
@@ -98,18 +113,8 @@ class Keyspace:
         broken = self.lineage.broken_by(header)
         if broken:
             return History.OTHER, f"{broken}"
-        answers = [self._compare_witness(client, key, revision) for key, revision in self.lineage.witnesses.items()]
-        if History.OTHER in answers:
-            return History.OTHER, "the keys that changed last are not there as they were"
-        if answers and History.SAME not in answers:
-            return History.UNPROVEN, "none of the keys that would show it is left"
-        return History.SAME, ""
-
-    def _compare_witness(self, client: Client, key: bytes, revision: int) -> History:
-        try:
-            return self.lineage.compare_witness(key, client.get(key, revision).kv, now=False)
-        except Compacted:
-            return self.lineage.compare_witness(key, client.get(key).kv, now=True)
+        answer = self.lineage.compare(partial(_look, client))
+        return answer, _WHY.get(answer, "")
 
     def check(self, client: Client, header: Header) -> None:
         """Check that the server is the one that the connection began with. Raises Unavailable."""
@@ -142,7 +147,7 @@ class Keyspace:
             arrived = clock()
             self.check(client, page.header)
             if page.kvs:
-                newest.append(max(page.kvs, key=_mod_revision))
+                newest = nlargest(WITNESSES, (*newest, *page.kvs), key=_mod_revision)
                 leases.update(kv.lease for kv in page.kvs)
             if kind.tables:
                 objects += prefix.read_page(page.kvs)
@@ -160,8 +165,7 @@ class Keyspace:
         if copy is not None:
             self._offer(client, prefix, Listed(copy.feed, copies), revision, copy)
         prefix.known, prefix.listed, prefix.due, prefix.leases = revision, True, False, leases
-        for kv in sorted(newest, key=_mod_revision)[-_WITNESSES:]:
-            self.lineage.witness(kv.key, revision, fingerprint(kv))
+        self.lineage.witness([(kv.key, revision, fingerprint(kv)) for kv in newest])
 
     def _offer(self, client: Client, prefix: Prefix, listed: Listed, revision: int, copy: Copy | None = None) -> None:
         """Decide what becomes of keys that a list lacks, and write the list."""
@@ -250,17 +254,37 @@ class Keyspace:
         self.lineage.observe(prefix.known)
         if events:
             prefix.changes += len(events) - len(deleted)
-            for event in events[-_WITNESSES:]:
-                kv = event.kv
-                is_put = event.type != DELETE
-                prefix.lease = kv.lease if is_put else prefix.lease
-                self.lineage.witness(kv.key, kv.mod_revision, fingerprint(kv) if is_put else None)
+            prefix.lease = next((event.kv.lease for event in reversed(events) if event.type != DELETE), prefix.lease)
+            self.lineage.witness([_version(event) for event in _newest(events)])
 
     def _doubts(self, client: Client, prefix: Prefix, deleted: Sequence[KeyValue]) -> Mapping[bytes, str]:
         """The keys whose deletion is doubted, each with the reason."""
         causes = explain(client, [(kv.key, kv.mod_revision - 1) for kv in deleted], prefix.leases)
         verdicts = {absence: self._judge.verdict(prefix, absence) for absence in set(causes.values())}
         return {key: verdict.reason for key, absence in causes.items() if isinstance(verdict := verdicts[absence], No)}
+
+
+def _look(client: Client, key: bytes, revision: int) -> tuple[KeyValue | None, bool]:
+    """The key at a revision; or if that is compacted, the key of now and True."""
+    try:
+        return client.get(key, revision).kv, False
+    except Compacted:
+        return client.get(key).kv, True
+
+
+def _newest(events: Sequence[WatchEvent]) -> Iterable[WatchEvent]:
+    """The last event of each of the keys that changed last, as many as `Lineage` keeps."""
+    newest: dict[bytes, WatchEvent] = {}
+    for event in reversed(events):
+        newest.setdefault(event.kv.key, event)
+        if len(newest) == WITNESSES:
+            break
+    return newest.values()
+
+
+def _version(event: WatchEvent) -> tuple[bytes, int, Fingerprint]:
+    kv = event.kv
+    return kv.key, kv.mod_revision, None if event.type == DELETE else fingerprint(kv)
 
 
 def _mod_revision(kv: KeyValue) -> int:

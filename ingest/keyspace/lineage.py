@@ -9,6 +9,7 @@ since.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 from zlib import crc32
 
@@ -16,7 +17,8 @@ import msgspec
 
 from ..belief import History
 
-_WITNESSES = 8
+WITNESSES = 8
+"""How many of the keys that changed last are compared after a reconnect."""
 
 
 class Header(Protocol):
@@ -69,9 +71,37 @@ The checksum is the same in every process. None: the key is deleted.
 """
 
 
+Look: TypeAlias = Callable[[bytes, int], tuple[Versioned | None, bool]]
+"""Returns a key as it was at a revision. If that is compacted: as it is now, and True."""
+
+
 def fingerprint(kv: Versioned | None) -> Fingerprint:
     """The fingerprint of a version of a key."""
     return None if kv is None else (kv.mod_revision, kv.create_revision, crc32(kv.value))
+
+
+def _changed_at(revision: int, version: Fingerprint) -> int:
+    """When a witness changed last. A deletion is recorded at its own revision."""
+    return revision if version is None else version[0]
+
+
+def _put(look: Look, key: bytes, revision: int, version: Fingerprint) -> tuple[History, bool]:
+    """What the version of a key says, and whether the key is gone now."""
+    kv, is_compacted = look(key, revision)
+    if is_compacted and (kv is None or kv.mod_revision > revision):
+        return History.UNPROVEN, kv is None
+    return (History.SAME if fingerprint(kv) == version else History.OTHER), False
+
+
+def _deletion(look: Look, key: bytes, revision: int) -> tuple[History, bool]:
+    """What a deletion says. That the key is not there proves nothing: another server may never have had it."""
+    kv, is_compacted = look(key, revision)
+    if kv is not None and kv.mod_revision <= revision:
+        return History.OTHER, False
+    before, is_unknown = (None, True) if is_compacted else look(key, revision - 1)
+    if is_unknown:
+        return History.UNPROVEN, False
+    return (History.OTHER if before is None else History.SAME), False
 
 
 class _Dump(msgspec.Struct, frozen=True):
@@ -139,15 +169,22 @@ class Lineage:
         self._cluster_id, self._revision, self._raft_term = before.etcd, before.revision, before.raft_term
         self._witnesses = {key: (revision, version) for key, revision, version in before.witnesses}
 
-    def compare_witness(self, key: bytes, kv: Versioned | None, *, now: bool) -> History:
-        """Compare a witness with the key ``kv`` at the witness's revision; or ``now``, if that revision is compacted.
+    def compare(self, look: Look) -> History:
+        """Compare the witnesses with the server. The result is SAME as well if there are none.
 
-        The result is NONE if the key has changed since, which proves nothing.
+        A key that has changed since proves nothing. One that is gone may have been deleted since, or been lost with the
+        end of the history: that is UNPROVEN, unless a witness that changed at the same time or later is as it was.
         """
-        revision, expected = self._witnesses[key]
-        if now and (kv is None or kv.mod_revision > revision):
-            return History.NONE
-        return History.SAME if fingerprint(kv) == expected else History.OTHER
+        unchanged = lost = 0
+        for key, (revision, version) in self._witnesses.items():
+            answer, is_gone = _deletion(look, key, revision) if version is None else _put(look, key, revision, version)
+            if answer is History.OTHER:
+                return History.OTHER
+            if answer is History.SAME:
+                unchanged = max(unchanged, _changed_at(revision, version))
+            elif is_gone:
+                lost = max(lost, _changed_at(revision, version))
+        return History.SAME if lost <= unchanged and (unchanged or not self._witnesses) else History.UNPROVEN
 
     def begin(self, header: Header) -> None:
         """Follow this server's history from now on."""
@@ -165,9 +202,12 @@ class Lineage:
         self._revision = max(self._revision, header.revision)
         self._raft_term = max(self._raft_term, header.raft_term)
 
-    def witness(self, key: bytes, revision: int, version: Fingerprint) -> None:
-        """Remember the version of a key at this revision, also a deletion. Only the latest few are kept."""
-        self._witnesses.pop(key, None)
-        self._witnesses[key] = revision, version
-        if len(self._witnesses) > _WITNESSES:
-            del self._witnesses[next(iter(self._witnesses))]
+    def witness(self, keys: Sequence[tuple[bytes, int, Fingerprint]]) -> None:
+        """Remember keys with their versions at a revision, also deletions. The eight that changed last are kept.
+
+        ``keys`` are all that changed, or at least the last eight of them, in any order.
+        """
+        for key, revision, version in keys:
+            self._witnesses[key] = revision, version
+        while len(self._witnesses) > WITNESSES:
+            del self._witnesses[min(self._witnesses, key=lambda key: _changed_at(*self._witnesses[key]))]

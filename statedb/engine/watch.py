@@ -139,6 +139,7 @@ class Registry:
     __slots__ = (
         "_by_kind",
         "_dead",
+        "_died",
         "_held",
         "_initializers",
         "_is_network",
@@ -156,6 +157,7 @@ class Registry:
         """One flag for each index, the primary first: whether its prefixes are networks."""
         self.entries: set[_Entry] = set()
         self._dead: deque[Any] = deque()
+        self._died = self._dead.append  # one object for all watches, which the collector need not look at again
         self._held: dict[Watch, None] = {}
         self._tables: dict[Key, set[_Entry]] = {}
         self._streams: dict[Key, set[_Entry]] = {}
@@ -192,7 +194,7 @@ class Registry:
     def add(self, concern: Concern, sequence: int) -> Watch:
         """A new, registered watch. ``sequence`` is that of the commit it starts from."""
         watch = Watch(self)
-        entry = _Entry(watch, self._dead.append)
+        entry = _Entry(watch, self._died)
         entry.sequence = sequence
         entry.concern = concern
         watch._entry = entry

@@ -27,6 +27,7 @@ from .site import IDENTITY, Site
 
 FLOOD = 10_000
 _DAY_S, _HOUR_S = 86_400.0, 3_600.0
+_LEASE_S = 5.0
 _HALVES = (40, 400, 2_000, 4_000)
 
 
@@ -229,7 +230,10 @@ def clocks(run: Run) -> None:
 
 
 def flood(run: Run) -> None:
-    """Ten thousand updates while the reader, cut off and behind a compaction, lists everything anew."""
+    """Ten thousand updates while the reader, cut off and behind a compaction, lists everything anew.
+
+    Every key has changed by then, so that nothing shows which etcd this is, and what is gone waits for a lease time.
+    """
     site = run.site
     if site.proxies:
         site.cut()
@@ -258,6 +262,8 @@ def flood(run: Run) -> None:
     assert not failure, failure
     run.heal()
     run.converge()
+    if site.backend in ("clustermesh", "etcd"):
+        run.cell.note = f"deletes believed one lease time ({_LEASE_S:.0f} s here) after the heartbeat"
 
 
 def refused(run: Run) -> None:
@@ -525,7 +531,12 @@ FAULTS = (
         why=_MEMBERS,
     ),
     Fault(name="clocks", about="clock jumps", happen=clocks),
-    Fault(name="flood", about="flood of 10 000 updates during a re-list", happen=flood),
+    Fault(
+        name="flood",
+        about="flood of 10 000 updates during a re-list",
+        happen=flood,
+        options={backend: {"lease_time_s": _LEASE_S} for backend in ("clustermesh", "etcd")},
+    ),
     Fault(
         name="never-answers",
         about="a source that never answers",

@@ -1,11 +1,13 @@
 """What tells the etcd we know from one that only stands at its address."""
 
+from itertools import count
 from typing import NamedTuple
 
 import pytest
+from hypothesis import example, given, strategies as st
 
 from ingest.belief import History
-from ingest.keyspace.lineage import Lineage, fingerprint
+from ingest.keyspace.lineage import WITNESSES, Fingerprint, Lineage, fingerprint
 
 
 class Header(NamedTuple):
@@ -24,8 +26,7 @@ class Kv(NamedTuple):
 def known() -> Lineage:
     lineage = Lineage()
     lineage.begin(Header())
-    lineage.witness(b"a", 118, fingerprint(Kv()))
-    lineage.witness(b"b", 119, None)
+    lineage.witness([(b"a", 118, fingerprint(Kv())), (b"b", 119, None)])
     lineage.observe(120)
     lineage.observe(110)
     return lineage
@@ -57,24 +58,147 @@ def test_a_server_is_another_one_when_anything_went_back(header: Header, reason:
         (b"a", Kv(value=b"w"), False, History.OTHER),  # a restored etcd may repeat a revision, with another value
         (b"a", Kv(create_revision=11), False, History.OTHER),
         (b"a", None, False, History.OTHER),
-        (b"b", None, False, History.SAME),
+        (b"b", None, False, History.OTHER),  # it was not there before its deletion
         (b"b", Kv(b"b", mod_revision=50), False, History.OTHER),  # a deletion that a backup does not know of
         (b"a", Kv(), True, History.SAME),
-        (b"a", Kv(mod_revision=200), True, History.NONE),
-        (b"a", None, True, History.NONE),
+        (b"a", Kv(mod_revision=200), True, History.UNPROVEN),
+        (b"a", None, True, History.UNPROVEN),
         (b"a", Kv(mod_revision=90), True, History.OTHER),
+        (b"b", None, True, History.UNPROVEN),
         (b"b", Kv(b"b", mod_revision=50), True, History.OTHER),
     ],
 )
 def test_what_a_witness_says(key: bytes, kv: Kv | None, now: bool, says: History):
-    assert known().compare_witness(key, kv, now=now) is says
+    lineage = Lineage()
+    lineage.begin(Header())
+    lineage.witness([(key, 119, None if key == b"b" else fingerprint(Kv()))])
+    assert lineage.compare(lambda asked, revision: (kv, now)) is says
 
 
-def test_the_latest_few_are_witnesses():
+@pytest.mark.parametrize(("compacted", "says"), [(118, History.SAME), (119, History.UNPROVEN), (120, History.UNPROVEN)])
+def test_a_deletion_is_a_witness_where_the_server_had_the_key_until_then(compacted: int, says: History):
+    lineage = Lineage()
+    lineage.begin(Header())
+    lineage.witness([(b"a", 119, None)])
+    kvs = {118: Kv(), 119: None, 120: None}
+    assert lineage.compare(lambda key, revision: (kvs[max(revision, compacted)], revision < compacted)) is says
+
+
+def test_without_witnesses_there_is_nothing_to_compare():
+    lineage = Lineage()
+    lineage.begin(Header())
+    assert lineage.compare(lambda key, revision: (None, False)) is History.SAME
+
+
+@pytest.mark.parametrize(
+    ("gone", "says"),
+    [
+        (b"0", History.SAME),  # it changed before the other one, and was there when that changed
+        (b"1", History.SAME),  # the same transaction wrote both
+        (b"2", History.UNPROVEN),  # a backup of the moment before has all that is left
+    ],
+)
+def test_a_key_that_is_gone_is_shown_to_be_deleted_only_by_one_that_changed_no_earlier(gone: bytes, says: History):
+    lineage = Lineage()
+    lineage.begin(Header())
+    versions = {b"0": 101, b"1": 102, b"same": 102, b"2": 103}
+    kvs = {key: Kv(key, mod_revision=changed) for key, changed in versions.items()}
+    lineage.witness([(key, 103, fingerprint(kv)) for key, kv in kvs.items()])
+    changed = {key: Kv(key, mod_revision=200) for key in kvs} | {b"same": kvs[b"same"]}
+    del changed[gone]
+    assert lineage.compare(lambda key, revision: (changed.get(key), True)) is says
+
+
+class Server:
+    """An etcd of a few keys, which can be compacted, and restored from a backup of an earlier revision."""
+
+    def __init__(self) -> None:
+        self.revision, self.compacted = 100, 0
+        self.values = count()
+        self.states: dict[int, dict[bytes, Kv]] = {100: {}}
+        self.deleted: dict[bytes, int] = {}
+
+    @property
+    def now(self) -> dict[bytes, Kv]:
+        return self.states[self.revision]
+
+    def write(self, puts: set[bytes], deletes: set[bytes]) -> None:
+        state = {key: kv for key, kv in self.now.items() if key not in deletes}
+        self.revision += 1
+        for key in puts - deletes:
+            created = state[key].create_revision if key in state else self.revision
+            state[key] = Kv(key, b"%d" % next(self.values), self.revision, created)
+        self.states[self.revision] = state
+
+    def restore(self, back: int) -> None:
+        self.revision = max(100, self.revision - back)
+
+    def look(self, key: bytes, revision: int) -> tuple[Kv | None, bool]:
+        is_compacted = revision < self.compacted
+        return self.states[self.revision if is_compacted else revision].get(key), is_compacted
+
+
+KEYS = st.sets(st.sampled_from([b"%d" % number for number in range(12)]), max_size=4)
+WRITES = st.lists(st.tuples(KEYS, KEYS), max_size=12)
+
+
+@given(WRITES, st.booleans(), st.integers(0, 6), WRITES, st.booleans())
+@example([({b"0"}, set()), ({b"1"}, set())], False, 1, [(set(), set())] * 2, True)
+@example(
+    [({b"0"}, set()), ({b"%d" % n for n in range(1, 10)}, set()), ({b"0"}, set())], False, 2, [({b"0"}, set())], True
+)
+def test_a_history_that_counts_as_the_same_has_lost_no_key_that_was_known(
+    before: list[tuple[set[bytes], set[bytes]]],
+    is_listed: bool,
+    back: int,
+    since: list[tuple[set[bytes], set[bytes]]],
+    is_compacted: bool,
+):
+    server, lineage = Server(), Lineage()
+    lineage.begin(Header())
+    for puts, deletes in before:
+        had = server.now
+        server.write(puts, deletes)
+        gone: list[tuple[bytes, int, Fingerprint]] = [
+            (key, server.revision, None) for key in had.keys() - server.now.keys()
+        ]
+        put = [(key, server.revision, fingerprint(server.now[key])) for key in puts - deletes]
+        if not is_listed:
+            lineage.witness([*gone, *put])
+    known, at = server.now, server.revision
+    if is_listed:
+        newest = sorted(known.values(), key=lambda kv: kv.mod_revision)[-WITNESSES:]
+        lineage.witness([(kv.key, at, fingerprint(kv)) for kv in newest])
+    server.restore(back)
+    restored = server.revision
+    was_there = {
+        key
+        for revision in range(100, restored + 1)
+        for key, kv in server.states[revision].items()
+        if known.get(key) == kv
+    }
+    for puts, deletes in since:
+        server.write(puts, deletes)
+        was_there |= {key for key in known if key in puts - deletes}
+    server.compacted = server.revision if is_compacted else 0
+    if server.revision < at or lineage.compare(server.look) is not History.SAME:
+        return
+    missing = known.keys() - server.now.keys()
+    assert missing <= was_there
+
+
+def test_the_keys_that_changed_last_are_witnesses():
     lineage = known()
     for number in range(20):
-        lineage.witness(b"%d" % number, 200 + number, None)
-    assert list(lineage.witnesses.items()) == [(b"%d" % number, 200 + number) for number in range(12, 20)]
+        lineage.witness([(b"%d" % number, 200 + number, None)])
+    assert lineage.witnesses == {b"%d" % number: 200 + number for number in range(12, 20)}
+
+
+def test_a_list_of_keys_that_changed_long_ago_displaces_no_witness():
+    lineage = known()
+    lineage.witness([(b"old %d" % number, 120, fingerprint(Kv(mod_revision=number))) for number in range(20)])
+    assert lineage.witnesses.keys() >= {b"a", b"b"}
+    assert len(lineage.witnesses) == 8
 
 
 def test_a_new_history_forgets_the_old_one():
