@@ -163,7 +163,7 @@ bench-cfp: $(VENV)/.bench kube-apiserver
 bench-watchers: $(VENV)/.bench kube-apiserver
 	$(BIN)/python -m benchmarks.cfp44774.connected --report
 
-# Peers that are installed are measured: $(BIN)/pip install lightkube kr8s kubernetes_asyncio
+# Clients whose package or toolchain is missing are left out, with the reason in the table.
 bench-informers: $(VENV)/.bench kube-apiserver
 	$(BIN)/python -m benchmarks.informers --report
 
