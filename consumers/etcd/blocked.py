@@ -58,8 +58,18 @@ class Blocked:
         self._desired.refuse(operation, reason)
         return True
 
-    def block(self, key: str, reason: str, now: float) -> None:
-        """Block the part of a key, because its deletion, which must come first, was denied."""
+    def blocks(self, key: str, reason: str, now: float) -> bool:
+        """Whether the denied operation of a key was a deletion that must come first. If so, its part is blocked.
+
+        The deletion of a mark blocks nothing. What the mark says becomes true as the keys are written, and until then
+        there is no heartbeat.
+        """
+        if not self._desired.is_deleted_first(key) or self._desired.is_mark(key):
+            return False
+        self._block(key, reason, now)
+        return True
+
+    def _block(self, key: str, reason: str, now: float) -> None:
         part = self._rules.part_of(key)
         tries = self._tries.get(part, 0)
         self._tries[part] = tries + 1

@@ -52,6 +52,7 @@ class Desired:
         self._queue: dict[str, None] = {}
         self._unwritten_marks: set[str] = set()
         self._to_delete_first: set[str] = set()
+        self._undeletable_marks: set[str] = set()
         self._unclaimed: dict[str, set[str]] = {}
         self._refused: dict[str, Refusal] = {}
         self.refusals = 0
@@ -108,10 +109,17 @@ class Desired:
             self.mark_again()
             self.delete_first([key for key in self._marks if key in present])
 
-    def deletes_first(self, present: Present) -> bool:
-        """Whether the etcd has keys that must be deleted before anything else is written."""
+    def misleads(self, present: Present) -> bool:
+        """Whether the etcd has keys that must be deleted first, or a withdrawn mark stays there while keys are missing.
+
+        Cost: O(all keys) while the server refuses to delete a mark.
+        """
         with self.lock:
-            return any(key in present for key in self._to_delete_first)
+            if any(key in present for key in self._to_delete_first):
+                return True
+            if self._undeletable_marks and all(key in present for key in self._values):
+                self._undeletable_marks.clear()
+            return any(key in present for key in self._undeletable_marks)
 
     def delete(self, key: str) -> None:
         """The key should not exist."""
@@ -166,6 +174,7 @@ class Desired:
             self._unwanted.intersection_update(present.names())
             self._unclaimed.clear()
             self._to_delete_first.clear()
+            self._undeletable_marks.clear()
             for key in list(self._refused):
                 self._clear_refusal(key)
             self._queue = dict.fromkeys(sorted([*self._values, *self._unwanted], key=self._rank))
@@ -183,12 +192,15 @@ class Desired:
             self._unwanted = {key for key in self._unwanted if key in present}
 
     def recheck(self, keys: Iterable[str]) -> None:
-        """Queue keys that may differ from what they should be."""
+        """Queue keys that may differ from what they should be. Marks that are queued come after them."""
         with self.lock:
             for key in sorted(keys, key=self._rank):
                 self._queue.setdefault(key)
                 if key in self._marks:
                     self._unwritten_marks.add(key)
+            for mark in [mark for mark in self._unwritten_marks if mark in self._queue]:
+                if mark not in self._to_delete_first:
+                    self._move_to_end(mark)
 
     def delete_first(self, keys: Iterable[str]) -> None:
         """Delete these keys before anything else, then check them. Cost: O(queued keys), if any key is new."""
@@ -208,12 +220,15 @@ class Desired:
             self._to_delete_first -= {key for key in self._to_delete_first if self._part_of(key) == part}
 
     def try_again(self, keys: Iterable[str]) -> None:
-        """Retry refused keys before all others, in the order of their ranks. Cost: O(queued keys)."""
+        """Retry refused keys before all others, in the order of their ranks; marks after all. Cost: O(queued keys)."""
         with self.lock:
             again = sorted(keys, key=self._rank)
             for key in again:
                 self._clear_refusal(key)
-            self._queue = dict.fromkeys([*again, *self._queue])
+            marks = [key for key in again if key in self._marks]
+            self._queue = dict.fromkeys([*(key for key in again if key not in self._marks), *self._queue])
+            for mark in marks:
+                self._move_to_end(mark)
 
     def operation(self, key: str, present: Present, is_good: Callable[[int], bool]) -> Operation | None:
         """The operation that brings the key to its desired state. None if none is needed or possible."""
@@ -278,6 +293,7 @@ class Desired:
                 if value is not None and self._values.get(key) is value and key not in self._to_delete_first:
                     continue  # it has not changed
                 self._unwritten_marks.discard(key)
+                self._undeletable_marks.discard(key)
                 was_to_delete_first = key in self._to_delete_first
                 self._to_delete_first.discard(key)
                 if value is None and not was_to_delete_first:
@@ -286,12 +302,35 @@ class Desired:
                     self._queue[key] = None
 
     def refuse(self, operation: Operation, reason: str) -> None:
-        """Record that the server refused a key. It is retried when its value changes, or on a new connection."""
+        """Record that the server refused a key. It is retried when its value changes, or on a new connection.
+
+        A key whose value has changed since the operation was made stays queued.
+        """
+        key, value, _ = operation
         with self.lock:
-            self._refused[operation.key] = Refusal(operation.value, reason)
-            self.refusals += 1
-            self._to_delete_first.discard(operation.key)
-            self._queue.pop(operation.key, None)
+            if key in self._to_delete_first:
+                self._to_delete_first.discard(key)
+                if key in self._marks:
+                    self._undeletable_marks.add(key)
+            elif self._is_outdated(operation):
+                return
+            before = self._refused.get(key)
+            if before is None or before.reason != reason:
+                self._refused[key] = Refusal(value, reason)
+                self.refusals += 1
+            self._queue.pop(key, None)
+
+    def _is_outdated(self, operation: Operation) -> bool:
+        """Whether something else is desired now than when the operation was made."""
+        key, value, rank = operation
+        if key in self._marks:
+            return rank != LAST
+        return key != self._heartbeat and self._values.get(key) is not value
+
+    def heartbeat_written(self) -> None:
+        """Record that the heartbeat was written."""
+        with self.lock:
+            self._clear_refusal(self._heartbeat)
 
     def _forget(self, key: str) -> None:
         self._values.pop(key, None)

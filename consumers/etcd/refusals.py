@@ -1,7 +1,8 @@
 """Keys that the etcd refuses. A value that is too large is refused until it changes; a missing right may come back.
 
-Keys that were denied are retried: one of them after pauses that double, and once it is written, all of them. A mark
-waits while a denied key of its part is missing in the etcd: to readers of the mark the key would seem deleted.
+Keys that were denied are retried: a few of them after pauses that double, and once one is written, all of them. Rights
+are given for prefixes, so those few are in different folders, and other keys have their turn after the next pause. A
+mark waits while a denied key of its part is missing in the etcd: to readers of the mark the key would seem deleted.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from .rules import Rules
 log = logging.getLogger("statedb.consumers")
 
 
-class WriteDenied(Exception):
-    """The etcd does not allow us to write any key. Give the role of the user write access to these prefixes."""
+_RETRIES_MAX = 10
+"""How many denied keys are retried after a pause."""
 
 
 class Refusals:
@@ -41,13 +42,15 @@ class Refusals:
     def add(self, operation: Operation, reason: str, now: float, *, passes: bool) -> None:
         """Set a refused key aside. ``passes``: it was denied, which may pass while its value stays the same.
 
-        Of keys that are denied together the first is logged as a warning.
+        Of keys that are denied together the first is logged as a warning. A denied heartbeat is not retried here: it is
+        due again soon.
         """
-        level = logging.DEBUG if passes and self._denied else logging.WARNING
-        log.log(level, "key %s is not written: %s", operation.key, reason)
+        key = operation.key
+        is_known = (passes and self._denied) or key in self._desired.refused()
+        log.log(logging.DEBUG if is_known else logging.WARNING, "key %s is not written: %s", key, reason)
         self._desired.refuse(operation, reason)
-        if passes:
-            self._denied[operation.key] = reason
+        if passes and key != self._rules.heartbeat:
+            self._denied[key] = reason
             if self.next_due is None:
                 self._schedule(now)
 
@@ -55,26 +58,30 @@ class Refusals:
         """Whether this writes a mark that has to wait. If so, it is recorded as refused."""
         if not self._denied or operation.rank != LAST:
             return False
-        missing = self._missing(self._rules.part_of(operation.key))
+        missing = self._missing().get(self._rules.part_of(operation.key), "")
         if missing:
             self._marks[operation.key] = None
             self._desired.refuse(operation, f"{missing} must be written first, but cannot be: {self._denied[missing]}")
         return bool(missing)
 
-    def _missing(self, part: str) -> str:
-        refused, present = self._desired.refused(), self._present
+    def _missing(self) -> dict[str, str]:
+        """The parts that have denied keys which the etcd lacks, each with one of them. Cost: O(denied keys)."""
+        refused, present, desired = self._desired.refused(), self._present, self._desired
         missing = [key for key in self._denied if key in refused and key not in present]
-        wanted = (key for key in missing if key in self._desired and not self._desired.is_mark(key))
-        return next((key for key in wanted if self._rules.part_of(key) == part), "")
+        return {self._rules.part_of(key): key for key in missing if key in desired and not desired.is_mark(key)}
 
     def retry_due(self, now: float) -> None:
-        """Retry one denied key if its pause is over, and the marks that no longer have to wait."""
+        """Retry a few denied keys if their pause is over, and the marks that no longer have to wait."""
         if self.next_due is None or now < self.next_due:
             return
         refused = self._desired.refused()
         self._denied = {key: reason for key, reason in self._denied.items() if key in refused}
-        self._retry_marks([mark for mark in self._marks if not self._missing(self._rules.part_of(mark))])
-        self._desired.try_again(list(self._denied)[:1])
+        missing = self._missing()
+        self._retry_marks([mark for mark in self._marks if self._rules.part_of(mark) not in missing])
+        keys = list({key.rpartition("/")[0]: key for key in reversed(self._denied)}.values())[-_RETRIES_MAX:]
+        for key in keys:
+            self._denied[key] = self._denied.pop(key)  # behind those that were not retried
+        self._desired.try_again(keys)
         self._schedule(now)
 
     def _schedule(self, now: float) -> None:

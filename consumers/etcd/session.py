@@ -12,11 +12,12 @@ from .batches import LAST, Operation, batches, halves, ordered
 from .blocked import Blocked
 from .election import Election
 from .options import WriterOptions
-from .pacing import Pace
+from .pacing import Pace, StallTimer
 from .present import Present
-from .refusals import Refusals, WriteDenied
+from .refusals import Refusals
 from .rules import Rules
 from .store import DELETE, Event, Store, beat_value, decode, encode
+from .transactions import Transactions, Written
 from .watching import OwnKeysWatch
 from .writer_state import WriterState
 
@@ -66,9 +67,11 @@ class Session:
         self._report_refusals = report_refusals
         self._clock = clock
         self._now = now
+        self._transactions = Transactions(store, state, self.present, election, clock=clock, now=now)
         self._blocked = Blocked(rules, state.desired, options.retry_min_s, options.retry_max_s)
         self._refusals = Refusals(rules, state.desired, self.present, options.retry_min_s, options.retry_max_s)
         self._pace = Pace(options.writes_per_s)
+        self._misleading = StallTimer()
         self._starts: dict[str, int] = {}
         self._initial_keys_left: set[str] = set()
         self._own_keys: OwnKeysWatch
@@ -85,9 +88,24 @@ class Session:
 
     @property
     def stuck_s(self) -> float:
-        """For how long keys have waited without any being written, if longer than the limit; otherwise 0."""
-        waited_s = max(self._writer_state.stall_timer.waited_s(self._clock()), self._outdated_s())
+        """For how long keys or the heartbeat wait without being written, if longer than the limit; otherwise 0."""
+        now, waiting = self._clock(), self._writer_state.stall_timer
+        waited_s = max(waiting.waited_s(now), self._misleading.waited_s(now), self._outdated_s())
         return waited_s if waited_s > self._options.stuck_s else 0.0
+
+    @property
+    def is_misleading(self) -> bool:
+        """Whether the heartbeat waits until keys are deleted: they tell readers that all others are there."""
+        return self._misleading.waited_s(self._clock()) > 0
+
+    @property
+    def denied(self) -> str:
+        """A key and why it is not written, if it is the heartbeat, or if nothing could be written; otherwise empty."""
+        refused, heartbeat = self._desired.refused(), self._rules.heartbeat
+        key = heartbeat if heartbeat in refused else next(iter(refused), "")
+        if not key or (key != heartbeat and (self._wrote or len(self.present))):
+            return ""
+        return f"{key}: {refused[key].reason}"
 
     def run(self) -> None:
         """Write until stopped. Raises the exception that ends the connection."""
@@ -237,7 +255,9 @@ class Session:
     def _write_heartbeat(self, now: float) -> None:
         """Write the heartbeat, unless the published state is out of date, or keys must be deleted first."""
         self._beat_at = now + 1.0  # unless it is written
-        if not self.stuck_s and now >= self._puts_at and not self._desired.deletes_first(self.present):
+        misleads = self._desired.misleads(self.present)
+        self._misleading.update(misleads, now)
+        if not self.stuck_s and now >= self._puts_at and not misleads:
             self._commit([Operation(self._rules.heartbeat, beat_value(self._now(), self._rules.doubt()))])
             if self._rules.heartbeat in self.present:
                 self._beat_at = now + self._options.heartbeat_s
@@ -252,14 +272,15 @@ class Session:
         if self._pace.wait_s(now) > 0:
             stall_timer.reset(now)
             return
-        written, refusals = 0, self._desired.refusals
+        written = tried = 0
         chosen = self._choose(puts_too=now >= self._puts_at)
         if any(each.rank == LAST for each in chosen):
             self._prepare_mark()
             chosen = self._choose(puts_too=now >= self._puts_at)
         for batch in batches(ordered(chosen), self._keys_max, self._options.batch_bytes_max):
-            if batch[0].rank == LAST and self._desired.refusals != refusals:
+            if batch[0].rank == LAST and written < tried:
                 break  # the marks may have to wait for what was refused just now
+            tried += len(batch)
             done = self._commit(batch)
             if done is None:
                 break
@@ -308,71 +329,44 @@ class Session:
 
         None means that nothing more can be written now. A single refused key is set aside.
         """
-        written, denied, rest = 0, 0, [batch]
+        written, rest = 0, [batch]
         while rest:
             part = rest.pop()
-            refusal, reason = self._commit_part(part)
-            match refusal:
+            outcome = self._transactions.write(part, self._own_keys.commit, self._keys_max)
+            match outcome.refusal:
                 case "":
+                    self._record(part, outcome)
                     written += len(part)
-                case "too many" if (size := max(len(part), len(self._witnesses(part)))) > 1:
-                    self._keys_max = max(1, size // 2)
+                case "too many" if outcome.size > 1:
+                    self._keys_max = outcome.size // 2
                     rest += [list(half) for half in reversed(halves(part)) if half]
                 case "too large" | "denied" if len(part) > 1:
                     rest += [list(half) for half in reversed(halves(part))]
                 case "too large" | "too many" | "denied":
-                    denied += refusal == "denied"
-                    if denied == len(batch) and not self._wrote:
-                        raise WriteDenied(reason)
-                    if self._desired.is_deleted_first(part[0].key):
-                        self._blocked.block(part[0].key, reason, self._clock())
+                    if self._is_blocked(part[0], outcome.reason, passes=outcome.refusal == "denied"):
                         return None
-                    self._initial_keys_left.discard(part[0].key)
-                    self._refusals.add(part[0], reason, self._clock(), passes=refusal == "denied")
                 case _:
-                    self._handle_refusal(refusal, reason, part)
+                    self._handle_refusal(outcome.refusal, outcome.reason, part)
                     return None
         return written
 
-    def _commit_part(self, part: list[Operation]) -> tuple[str, str]:
-        """Write one transaction. Returns the refusal and its reason, both empty on success."""
-        written = [each for each in part if each.value is not None]
-        try:
-            leases = self._leases.assign([each.key for each in written], self.present, self._grant)
-        except Exception as error:
-            if getattr(error, "refusal", "") != "no space":
-                raise
-            return "no space", str(error)  # no lease is granted either
-        values: dict[str, tuple[bytes, int]] = {}
-        for each in written:
-            value = each.value or (self._now() if self._desired.is_mark(each.key) else b"")
-            values[each.key] = value, leases[each.key]
-        puts = [(encode(key), value, lease) for key, (value, lease) in values.items()]
-        fence = None if self._election is None else self._election.fence
-        deletes = [encode(each.key) for each in part if each.value is None]
-        commit = self._own_keys.commit(puts, deletes, fence, self._witnesses(part))
-        if not commit.refusal:
-            self._record(part, values, commit.revision)
-        return commit.refusal, commit.reason
+    def _is_blocked(self, operation: Operation, reason: str, *, passes: bool) -> bool:
+        """Set a refused key aside. Returns True if others must wait for it."""
+        now = self._clock()
+        if self._blocked.blocks(operation.key, reason, now):
+            return True
+        self._initial_keys_left.discard(operation.key)
+        self._refusals.add(operation, reason, now, passes=passes)
+        return False
 
-    def _witnesses(self, part: list[Operation]) -> dict[bytes, int]:
-        """A key of each lease if the part writes a mark, which tells that all keys exist; otherwise none."""
-        if not self._desired.any_mark(part):
-            return {}
-        return {encode(key): lease for lease, key in self.present.witnesses(self._keys_max).items()}
-
-    def _grant(self) -> int:
-        lease = self._store.grant(self._leases.ttl_s)
-        self._leases.granted(lease, self._clock())
-        return lease
-
-    def _record(self, part: list[Operation], values: dict[str, tuple[bytes, int]], revision: int) -> None:
+    def _record(self, part: list[Operation], outcome: Written) -> None:
         """Record a transaction that was written."""
+        values = outcome.values
         self._writer_state.count_transaction([value for value, _ in values.values()], len(part) - len(values))
         if values:
             self.no_space, self._no_space_tries = "", 0
         self._wrote = True
-        self.present.put_all(values, revision)
+        self.present.put_all(values, outcome.revision)
         for each in part:
             if each.value is None:
                 self.present.drop(each.key)
@@ -381,6 +375,8 @@ class Session:
             self._initial_keys_left -= {op.key for op in done if op.value is not None or op.key not in self._desired}
         self._desired.written(done, self.present, self._leases.is_good)
         self._refusals.written([each.key for each in done])
+        if len(done) < len(part):
+            self._desired.heartbeat_written()
 
     def _handle_refusal(self, refusal: str, reason: str, part: list[Operation]) -> None:
         """Handle a refusal of the whole transaction."""
@@ -396,5 +392,8 @@ class Session:
             self._no_space_tries += 1
             for each in part:  # transactions are refused now, even those that only delete (etcd 3.5.1)
                 if each.value is None and self._election is None:
-                    self._store.delete(encode(each.key))
-                    self._record([each], {}, 0)
+                    denied = self._transactions.delete_alone(each.key)
+                    if not denied:
+                        self._record([each], Written())
+                    elif self._is_blocked(each, denied, passes=True):
+                        return

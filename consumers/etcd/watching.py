@@ -1,8 +1,12 @@
 """A thread that watches the keys of a writer, and recognizes the changes that the writer itself has made.
 
-Most changes are the writer's own, and bring nothing new: its transaction has returned their revision already. They are
-dropped on the thread of the watch, and do not wake the writer. A change may arrive before its transaction has returned;
-then it is kept until the writer asks, as it must do before it waits.
+Most changes are puts by the writer itself, and bring nothing new: its transaction has returned their revision already.
+They are dropped on the thread of the watch, and do not wake the writer. A change may arrive before its transaction has
+returned; then it is kept until the writer asks, as it must do before it waits.
+
+Deletions are never dropped. A transaction that finds nothing to delete returns the revision of somebody else's change.
+And where another writer put a key just before we deleted it, the put arrives later than our transaction has returned:
+only the deletion that follows tells that the key is gone.
 
 While the writer writes, the thread reads with pauses, and only once it has seen the writer's last transaction. So it
 does not compete with the writer for the interpreter each time: a change by itself costs 9 percent less processor time.
@@ -15,7 +19,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
-from .store import Changes, Commit, Event, Store, encode
+from .store import DELETE, Changes, Commit, Event, Store, encode
 
 _BATCHES_MAX = 64
 _POLL_S = 1.0
@@ -63,7 +67,7 @@ class OwnKeysWatch:
 
     def commit(
         self,
-        puts: Iterable[tuple[bytes, bytes, int]],
+        puts: Collection[tuple[bytes, bytes, int]],
         deletes: Iterable[bytes],
         fence: tuple[bytes, bytes] | None,
         attached: Mapping[bytes, int],
@@ -72,7 +76,7 @@ class OwnKeysWatch:
         self._committing = True
         try:
             commit = self._store.commit(puts, deletes, fence, attached)
-            if not commit.refusal:
+            if not commit.refusal and puts:
                 if len(self._own_revisions) >= _OWN_REVISIONS_MAX:
                     self._own_revisions.clear()  # the writer compares what arrives of those key by key
                 self._own_revisions.add(commit.revision)
@@ -84,23 +88,23 @@ class OwnKeysWatch:
     def take(self) -> list[Event]:
         """The changes by others since the last call, in ascending revisions. Raises what ended the watch.
 
-        It may include old changes of our own: only the last transactions are known.
+        It includes our own deletions, and may include old puts of our own: only the last transactions are known.
         """
         taken: list[Event] = []
         while self._batches:
             batch = self._batches.popleft()
             if isinstance(batch, Exception):
                 raise batch
-            taken += self._by_others(batch)
+            taken += self._news(batch)
             self._has_room.set()
         return taken
 
-    def _by_others(self, events: Sequence[Event]) -> Sequence[Event]:
-        """The events that do not come from a transaction of ours. Cost: O(1) for events of one transaction."""
+    def _news(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The events that are not puts by ourselves."""
         own, revision = self._own_revisions, events[-1].kv.mod_revision
-        if events[0].kv.mod_revision == revision:
-            return () if revision in own else events
-        return [event for event in events if event.kv.mod_revision not in own]
+        if events[0].kv.mod_revision == revision and revision not in own:
+            return events
+        return [event for event in events if event.type == DELETE or event.kv.mod_revision not in own]
 
     def _run(self) -> None:
         assert self._changes is not None
@@ -109,11 +113,11 @@ class OwnKeysWatch:
                 batch = self._changes.next()
                 if batch is None or not batch.events:
                     continue
-                by_others = self._by_others(batch.events)
-                if by_others:
-                    self._enqueue(by_others)
+                news = self._news(batch.events)
+                if news:
+                    self._enqueue(news)
                 is_behind = batch.events[-1].kv.mod_revision < self._last_own_revision
-                if (not by_others or self._committing) and not is_behind:
+                if (not news or self._committing) and not is_behind:
                     self._closing.wait(_PAUSE_S)
         except Exception as error:  # the writer gets it from `take`
             if not self._closing.is_set():

@@ -204,7 +204,7 @@ class EtcdWriter:
             return False
         if not session.leads:
             return self._leader() != ""
-        return session.complete and not session.stuck_s
+        return session.complete and not session.stuck_s and not session.denied
 
     def wait_ready(self, timeout: float | None = None, *, also: Callable[[], bool] = lambda: True) -> bool:
         """Wait until it is `ready` and ``also`` holds; False after ``timeout`` seconds, or when it has ended."""
@@ -238,9 +238,13 @@ class EtcdWriter:
         waiting, outdated, stuck_s = len(self._desired), self._outdated, session.stuck_s
         if stuck_s:
             why = session.no_space or (outdated[0] if outdated is not None else f"{waiting} keys wait")
+            if session.is_misleading:
+                why = "keys are missing, and a mark that says otherwise cannot be deleted"
             return f"stuck for {stuck_s:.0f} s, the heartbeat has stopped: {why}"
         if session.no_space:
             return f"the database is full; compact it and disarm the alarm: {session.no_space}"
+        if denied := session.denied:
+            return f"failing: {denied}"
         if not session.complete:
             return f"writing, {waiting} keys wait"
         refused, contested = self._desired.refused(), self._writer_state.repairs.contested(self._clock())

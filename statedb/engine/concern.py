@@ -15,15 +15,21 @@ class Concern:
     __slots__ = ("keys", "kind", "matches", "position", "size")
 
     def __init__(
-        self, kind: str, position: int, keys: list[Key], matches: Callable[[Key], bool] | None, size: int = 0
+        self,
+        kind: str,
+        position: int,
+        keys: tuple[Key, ...],
+        matches: Callable[[Key], bool] | None = None,
+        size: int = 0,
     ) -> None:
         """``kind`` is table, stream, initializers, key, prefix or range.
 
-        ``matches`` tests a key of the index at ``position``. ``size`` is the length of a prefix. Raises InvalidKey for
-        unhashable keys: commits look them up, and a commit must not fail because of what a reader watches.
+        ``matches`` tests a key of the index at ``position`` for a prefix or range. ``size`` is the length of a prefix.
+        Raises InvalidKey for unhashable keys: commits look them up, and a commit must not fail because of what a reader
+        watches.
         """
         try:
-            hash(tuple(keys))
+            hash(keys)
         except TypeError as error:
             raise InvalidKey(f"{keys[0]!r} cannot be watched: {error}; keys must be hashable") from None
         self.size = size
@@ -50,9 +56,9 @@ class Concern:
         )
 
     def _is_watched(self, key: Key, before: State | None, after: State) -> bool:
-        matches = self.matches
-        if matches is None:
+        if self.kind == "table":
             return True
+        matches = self.keys.__contains__ if self.matches is None else self.matches
         if self.position == 0:
             return matches(key)
         return any(map(matches, keys_before_and_after(before, after, self.position)))
@@ -60,32 +66,32 @@ class Concern:
 
 def table_concern() -> Concern:
     """Any change of the table, initializers included."""
-    return Concern("table", 0, [None], None)
+    return Concern("table", 0, (None,))
 
 
 def stream_concern() -> Concern:
     """All changes that a change stream delivers, including forced writes of equal rows."""
-    return Concern("stream", 0, [None], None)
+    return Concern("stream", 0, (None,))
 
 
 def initializers_concern() -> Concern:
     """Initializers that begin or finish, and nothing else."""
-    return Concern("initializers", 0, [None], None)
+    return Concern("initializers", 0, (None,))
 
 
-def key_concern(position: int, keys: list[Key]) -> Concern:
+def key_concern(position: int, keys: tuple[Key, ...]) -> Concern:
     """The rows under any of these keys of an index (position 0: the primary)."""
-    return Concern("key", position, keys, keys.__contains__)
+    return Concern("key", position, keys)
 
 
 def prefix_concern(position: int, prefix: Key, matches: Callable[[Key], bool], size: int) -> Concern:
     """The rows under a prefix of an index. ``size`` is the length of key that is compared with the prefix."""
-    return Concern("prefix", position, [prefix], matches, size)
+    return Concern("prefix", position, (prefix,), matches, size)
 
 
 def range_concern(position: int, low: Any, high: Any) -> Concern:
     """The rows with ``low <= key < high`` in an index. None means no bound."""
-    return Concern("range", position, [(low, high)], lambda key: within(key, low, high))
+    return Concern("range", position, ((low, high),), lambda key: within(key, low, high))
 
 
 def within(key: Key, low: Any, high: Any) -> bool:

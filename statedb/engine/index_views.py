@@ -51,15 +51,16 @@ class AnyIndexView(Generic[K, R]):
 
     def _listed(self, key: Key) -> tuple[R, ...]:
         """The rows under a stored key, in primary key order. Raises TransactionClosed."""
-        rows = self._rows_of(self._index.entries.get(key))
+        entry = self._index.entries.get(key)
+        keys = entry.ordered() if type(entry) is Bucket else () if entry is None else (entry,)
+        rows = tuple(map(self._get, keys))
         if self._commit.link is None:
-            return rows
+            return rows  # type: ignore[return-value]  # no link: each key has its row
         source = self._source
         source.check_open()
-        if not source.layers():
-            return rows
-        found = source.listed(self._index, key)
-        return tuple([found[key] for key in sorted(found)])
+        if source.unchanged(self._index, key, keys):
+            return rows  # type: ignore[return-value]
+        return tuple(source.corrected(self._index, key, keys, rows).values())
 
     def _rows_of(self, entry: Any) -> tuple[R, ...]:
         """The newest rows of an index entry, in primary key order. Correct only if the commit has no link."""
@@ -158,7 +159,7 @@ class _OrderedIndexView(AnyIndexView[K, R]):
 
     def watch(self, key: K) -> Watch:
         """A watch on the rows under one index key, which need not exist yet."""
-        return self._source.watch(key_concern(self._index.position, [key]))
+        return self._source.watch(key_concern(self._index.position, (key,)))
 
     def watch_prefix(self, prefix: Any) -> Watch:
         """A watch on the rows under a prefix of the index key."""
@@ -255,7 +256,7 @@ class TextPrefixIndexView(IndexView[T, R]):
         """A watch on every key that is a prefix of this text. It trips when ``longest`` or ``covering`` may differ."""
         check_text(text)
         keys: list[Key] = [text[:size] for size in range(len(text) + 1)]
-        return self._source.watch(key_concern(self._index.position, keys))
+        return self._source.watch(key_concern(self._index.position, tuple(keys)))
 
     def _beginnings(self, text: T) -> list[T]:
         """The prefixes of the text that have a length that keys have or had, the shortest first.

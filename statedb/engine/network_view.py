@@ -95,13 +95,13 @@ class PrefixIndexView(AnyIndexView[N, R]):
 
     def watch(self, network: N) -> Watch:
         """A watch on the rows of exactly this network."""
-        return self._source.watch(key_concern(self._index.position, [self._index.index.normal(network)]))
+        return self._source.watch(key_concern(self._index.position, (self._index.index.normal(network),)))
 
     def watch_longest(self, address: N) -> Watch:
         """A watch on every network that covers this address. It trips when ``longest`` or ``covering`` may differ."""
         packed = self._index.index.normal(address)
         return self._source.watch(
-            key_concern(self._index.position, covering(packed, list(range(length_of(packed) + 1))))
+            key_concern(self._index.position, tuple(covering(packed, list(range(length_of(packed) + 1)))))
         )
 
     def watch_within(self, network: N) -> Watch:

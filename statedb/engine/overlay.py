@@ -79,11 +79,6 @@ class Overlay(StagedKeys):
         """
         self.plan.check_open()
 
-    def row(self, key: Key) -> Row | None:
-        """The row under a primary key, as the transaction sees it."""
-        staged = self.redo.get(key)
-        return self.store.rows.get(key) if staged is None else None if staged[2] else staged[0]
-
     def all_in_order(self) -> list[Row]:
         """All rows in key order, staged ones included: a copy of the committed list with the staged rows put in."""
         rows = self.store.row_list.all()

@@ -74,21 +74,26 @@ class Source:
 
     # -- by primary key --------------------------------------------------------------------------------------
 
-    def row(self, key: Key) -> Row | None:
-        """The row under a primary key."""
-        row = self.store.rows.get(key)
+    def row(self, key: Key, row: Row | None) -> Row | None:
+        """The row under a primary key. ``row`` is the newest one, which the caller has read before."""
         pin = self.pin
+        merged = pin.layers
         # Merging the undo costs memory, and pays only after several reads.
-        if pin.layers is None and pin.traversals < _TRAVERSALS_MAX:
+        if merged is None and pin.traversals < _TRAVERSALS_MAX:
             pin.traversals += 1
             for undo, _, _ in links(pin.commit, None):
                 if key in undo:
                     state = undo[key]
                     return None if state is None or state[2] else state[0]
             return row
-        for layer in self.layers():
-            if key in layer.states:
-                return layer.row(key)
+        # Up to date if no commit follows the one at which they end. Then `layers`, two calls, would take as long again
+        # as the rest of this function.
+        up_to_date = merged is not None and merged[1].commit.link is None
+        for layer in merged[0] if merged is not None and up_to_date else self.layers():
+            states = layer.states
+            if key in states:
+                state = states[key]
+                return None if state is None or state[2] else state[0]
         return row
 
     def entry(self, key: Key) -> Entry[Any] | None:
@@ -153,13 +158,13 @@ class Source:
                 return [found[key] for key in in_order]
             wanted = 2 * len(keys)
 
-    def since(self, revision: int) -> list[tuple[Row, int]]:
-        """The rows written after a revision, each with its own, in revision order. Cost: O(n), there is no revision
-        index.
-        """
+    def with_revisions(self) -> tuple[Iterable[Row], Iterable[int]]:
+        """All rows, and the revision of each, in no order. Cost: O(n)."""
         rows = self.store.rows.copy()
         revisions = self.store.revisions.copy()
         layers = self.layers()
+        if not layers and list(rows) == list(revisions):  # always, and 4 times as fast as a lookup for each row
+            return rows.values(), revisions.values()
         for layer in reversed(layers):
             for key in list(layer.states):
                 state = layer.states[key]
@@ -167,7 +172,13 @@ class Source:
                     rows.pop(key, None)
                 else:
                     rows[key], revisions[key] = state[0], state[1]
-        found = list(zip(rows.values(), map(revisions.__getitem__, rows)))  # each row has one, or is in a layer
+        return rows.values(), map(revisions.__getitem__, rows)  # each row has one, or is in a layer
+
+    def since(self, revision: int) -> list[tuple[Row, int]]:
+        """The rows written after a revision, each with its own, in revision order. Cost: O(n), there is no revision
+        index.
+        """
+        found = list(zip(*self.with_revisions()))
         if revision > 0:
             found = [each for each in found if each[1] > revision]
         found.sort(key=_REVISION)
@@ -186,12 +197,45 @@ class Source:
         return self.listed(index, key)
 
     def listed(self, index: IndexStore, key: Key) -> dict[Key, Row]:
-        """The rows under one index key."""
-        position = index.position
-        return self.resolve(
-            index.primary_keys(key),
-            lambda layer: [k for k in layer.index(position).get(key, ()) if layer.has(k, position, key)],
-        )
+        """The rows under one index key, in primary key order."""
+        keys = index.primary_keys(key)
+        return self.corrected(index, key, keys, map(self.store.rows.get, keys))
+
+    def unchanged(self, index: IndexStore, key: Key, keys: Iterable[Key]) -> bool:
+        """Whether the newest rows under an index key are those of this state. The caller has read both before.
+
+        Half of the time of `corrected`, if it is so.
+        """
+        for layer in self.layers():
+            if layer.index(index.position).get(key) or not layer.states.keys().isdisjoint(keys):
+                return False
+        return True
+
+    def corrected(self, index: IndexStore, key: Key, keys: Iterable[Key], rows: Iterable[Row]) -> dict[Key, Row]:
+        """The rows under one index key, in primary key order.
+
+        ``keys`` and ``rows`` are the newest ones, which the caller has read before. Each row that has changed since is
+        put right in its place, so that nothing is sorted unless a row left the key: 40 rows, of which 10 have changed,
+        take half the time of `resolve`, which collects the changed rows at the end.
+        """
+        found: dict[Key, Row] = dict(zip(keys, rows))
+        layers = self.layers()
+        in_order = True
+        for depth, layer in enumerate(layers):
+            states, older = layer.states, layers[:depth]
+            for primary in found.keys() & states.keys():  # at C speed, over the smaller of the two
+                if older and shadowed(primary, older):
+                    continue
+                if layer.has(primary, index.position, key):
+                    found[primary] = layer.row(primary)
+                else:
+                    del found[primary]
+            for primary in layer.index(index.position).get(key, ()):
+                if primary in found or not layer.has(primary, index.position, key) or shadowed(primary, older):
+                    continue
+                found[primary] = layer.row(primary)
+                in_order = False
+        return found if in_order else {primary: found[primary] for primary in sorted(found)}
 
     def index_keys(
         self, index: IndexStore, low: Any, high: Any, limit: int | None = None, *, reverse: bool = False
@@ -222,11 +266,21 @@ class Source:
         return self.watch(range_concern(position, *edges))
 
     def watch(self, concern: Concern) -> Watch:
-        """A watch on what this view shows. It is registered first, and then tested against the commits since."""
+        """A watch on what this view shows. It is registered first, and then tested against the commits since.
+
+        Most states are the newest, and have no link to test. No change is missed then either:
+
+            this reader                     a commit
+            registers the watch             sets the link
+            finds no link, and returns      changes the rows, swaps the root
+                                            looks in the registry, and trips the watch
+        """
         self.check_open()
         store, pin = self.store, self.pin
         commit = pin.base.commit if isinstance(pin, StagedPin) else pin.commit  # staged rows are not part of it
         watch = store.registry.add(concern, commit.sequence)
+        if commit.link is None:
+            return watch
         head = store.pin  # keeps the pin alive: compaction must not skip its commit, or the walk would pass it
         for undo, redo, following in links(commit, head.commit):
             if concern.matches_change(undo, redo) or (

@@ -18,7 +18,7 @@ from .concern import stream_concern
 from .errors import StreamClosed
 from .head import Head
 from .history import Pin, fold
-from .row_change import Change, as_change, changes_of
+from .row_change import Change, changes_of, insertions_of
 from .schema import K, R
 from .snapshot import Snapshot
 from .source import Source
@@ -253,4 +253,4 @@ class TablesStream(_Stream[TablesBatch]):
 
 
 def _all_rows(store: TableStore, pin: Pin) -> tuple[Change[Any], ...]:
-    return tuple([as_change((row, revision, False, None)) for row, revision in Source(store, pin).since(0)])
+    return insertions_of(*Source(store, pin).with_revisions())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, overload
+from typing import Any, NoReturn, TypeVar, cast, overload
 
 from .concern import initializers_concern, key_concern, prefix_concern, table_concern
 from .errors import InvalidKey, RowNotFound, TransactionClosed
@@ -43,6 +43,25 @@ class _Items(ItemsView[K, R]):
 _WRITES = ("insert", "insert_new", "insert_all", "replace", "modify", "delete", "delete_all", "clear")
 
 
+class _OnlyInWriters:
+    """A writing method that a read-only view does not have: its AttributeError tells how to write.
+
+    Not a ``__getattr__`` of the view: with one, CPython 3.11 specializes no access to any attribute of the class, and
+    a lookup takes 1.6 times as long.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, view: object, kind: type) -> NoReturn:
+        raise AttributeError(
+            f"{kind.__name__} has no attribute {self._name!r}: this view is read-only; "
+            f"write with 'with db.write(T) as txn: txn[T].{self._name}(...)'"
+        )
+
+
 class TableView(Mapping[K, R]):
     """One table at one instant: a mapping from primary key to row, in key order, that never changes.
 
@@ -61,15 +80,6 @@ class TableView(Mapping[K, R]):
     def __repr__(self) -> str:
         """The name, the number of rows and the revision."""
         return f"<{type(self).__name__} {self._source.store.name}: {len(self)} rows at revision {self.revision}>"
-
-    if not TYPE_CHECKING:  # hidden from type checkers, for which these attributes do not exist
-
-        def __getattr__(self, name: str) -> NoReturn:
-            """Raises AttributeError. For a writing method the message tells how to write."""
-            problem = f"{type(self).__name__} has no attribute {name!r}"
-            if name in _WRITES:
-                problem += f": this view is read-only; write with 'with db.write(T) as txn: txn[T].{name}(...)'"
-            raise AttributeError(problem)
 
     def _repr_html_(self) -> str | None:
         """The first rows, for notebooks. None after the end of the transaction."""
@@ -92,7 +102,7 @@ class TableView(Mapping[K, R]):
         """The row, or the default if there is none. Cost: one dict lookup on the newest snapshot."""
         row = self._get(key)
         if self._commit.link is not None:
-            row = self._source.row(key)
+            row = self._source.row(key, row)
         return default if row is None else row
 
     def __getitem__(self, key: K) -> R:
@@ -261,7 +271,7 @@ class TableView(Mapping[K, R]):
             return self._source.watch(table_concern())
         if key is None:
             raise InvalidKey("None is never a key; watch() without a key watches the whole table")
-        return self._source.watch(key_concern(0, [key]))
+        return self._source.watch(key_concern(0, (key,)))
 
     def watch_initializers(self) -> Watch:
         """A watch on initializers only: it trips when one begins or finishes, and not when rows change."""
@@ -275,3 +285,7 @@ class TableView(Mapping[K, R]):
         """A watch on the rows under a key prefix."""
         normal, size = normal_prefix(prefix)
         return self._source.watch(prefix_concern(0, normal, prefix_matcher(prefix), size))
+
+
+for _name in _WRITES:  # after the class, so that type checkers do not know these attributes
+    setattr(TableView, _name, _OnlyInWriters(_name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consumers.etcd.batches import LAST, Operation
 from consumers.etcd.desired import Desired
 from consumers.etcd.present import Present
 from consumers.etcd.repairs import Repairs
@@ -56,3 +57,27 @@ def test_to_delete_nothing_more_first_does_not_touch_the_keys_that_wait():
     desired.delete_first([])
     desired.delete_first(keys[95:])
     assert Counted.hashed <= 5
+
+
+def test_a_mark_that_waits_comes_after_keys_that_are_lost_or_retried():
+    """It was written before them where there were more of them than fit into a transaction."""
+    desired, present = Desired(lambda _: 0, lambda _: False), Present()
+    desired.mark("mark")
+    for key in ("a", "b", "c"):
+        desired.put(key, b"")
+    desired.recheck(["a"])
+    assert desired.waiting()[-1] == "mark"
+    desired.refuse(Operation("mark", b"", LAST), "denied")
+    desired.refuse(Operation("b", desired.operation("b", present, bool).value), "denied")  # type: ignore[union-attr]
+    desired.try_again(["mark", "b"])
+    assert desired.waiting() == ["b", "a", "c", "mark"]
+
+
+def test_a_mark_that_is_to_be_deleted_first_stays_before_keys_that_are_lost():
+    desired, present = Desired(lambda _: 0, lambda _: False), Present()
+    present.put("mark", b"then", lease=1, revision=1)
+    desired.mark("mark")
+    desired.put("a", b"")
+    desired.withdraw_marks(present)
+    desired.recheck(["b"])
+    assert desired.waiting() == ["mark", "a", "b"]

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from consumers.etcd import EtcdWriter, Rules, WriterOptions
 from consumers.etcd.watching import OwnKeysWatch
 from ingest.etcd import Client
 from ingest.etcd.local import LocalEtcd
 
 from ...ingest.clustermesh.publisher import replica
 from ...waiting import WAIT_S, eventually
+from .writing import PREFIX, QUICK, RULES, Interposed, numbered, stands
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,47 @@ def test_a_writer_that_does_not_take_holds_the_watch_up_and_loses_nothing(client
 
         eventually(all_are_there)
         assert taken == [b"my/%d" % number for number in range(200)]
+
+
+def test_what_somebody_else_deletes_together_with_a_key_that_we_delete_is_back(etcd: LocalEtcd):
+    """Our transaction found nothing to delete, and returned the other one's revision, which then counted as ours."""
+    with etcd.client() as other:
+        other.delete_prefix(PREFIX.encode())
+
+        def delete_before_us(_: set[bytes], deletes: set[bytes]) -> None:
+            if deletes:
+                other.write([], [b"my/0", b"my/1"])
+
+        writer = EtcdWriter(lambda: Interposed(etcd.client(), delete_before_us), RULES, WriterOptions(**QUICK))
+        with writer:
+            writer.update(numbered(3))
+            assert writer.wait_ready(WAIT_S)
+            writer.delete("my/0")
+            eventually(lambda: stands(etcd).keys() == {"my/1", "my/2"}, "the key that only the other one deleted")
+
+
+def test_a_key_that_somebody_else_put_just_before_we_deleted_it_is_known_to_be_gone(etcd: LocalEtcd):
+    """The other one's put arrived after our delete had returned. A later put of that value was thought to be there."""
+    with etcd.client() as other:
+        other.delete_prefix(PREFIX.encode())
+        lease = other.grant(3600)  # as good as one of ours
+
+        def put_before_us(_: set[bytes], deletes: set[bytes]) -> None:
+            if deletes:
+                other.put(b"my/0", b"value", lease)
+
+        rules = Rules(prefixes=(PREFIX,), may_delete=lambda _: False)
+        writer = EtcdWriter(lambda: Interposed(etcd.client(), put_before_us), rules, WriterOptions(**QUICK))
+        with writer:
+            writer.update(numbered(2))
+            assert writer.wait_ready(WAIT_S)
+            writer.delete("my/0")
+            eventually(lambda: stands(etcd).keys() == {"my/1"}, "the delete")
+            for number in range(2):  # the watch brings it after what it has brought of my/0
+                other.put(b"my/1", b"theirs %d" % number)
+                eventually(lambda: stands(etcd)["my/1"] == b"1", "the other key")
+            writer.put("my/0", b"value")
+            eventually(lambda: stands(etcd).get("my/0") == b"value", "the value")
 
 
 def test_an_end_of_the_connection_wakes_the_writer(etcd: LocalEtcd):

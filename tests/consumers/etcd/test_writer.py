@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +12,11 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from consumers.etcd import EtcdWriter, Rules, WriterOptions
 from ingest.etcd import Client
-from ingest.etcd.local import LocalEtcd, find_binary
+from ingest.etcd.local import LocalEtcd
 
 from ...ingest.clustermesh.publisher import replica
 from ...waiting import WAIT_S, eventually
-
-PREFIX = "my/"
-RULES = Rules(prefixes=(PREFIX,))
-QUICK = {"retry_min_s": 0.02, "retry_max_s": 0.1}
+from .writing import PREFIX, QUICK, RULES, Writing, empty, fill, numbered, revision, stands
 
 
 @pytest.fixture(scope="module")
@@ -36,51 +31,6 @@ def etcd(shared: LocalEtcd) -> LocalEtcd:
     with shared.client() as client:
         client.delete_prefix(b"")
     return shared
-
-
-def stands(etcd: LocalEtcd) -> dict[str, bytes]:
-    with etcd.client() as client:
-        return {kv.key.decode(): kv.value for page in client.list(PREFIX.encode()) for kv in page.kvs}
-
-
-def revision(etcd: LocalEtcd) -> int:
-    with etcd.client() as client:
-        return client.get(b"x").header.revision
-
-
-class Writing:
-    """A writer of some keys, which can lose its connection and be cut off for good; a context manager."""
-
-    def __init__(self, etcd: LocalEtcd, keys: dict[str, bytes], rules: Rules = RULES, **values: Any) -> None:
-        self.etcd = etcd
-        self.clients: list[Client] = []
-        self.is_cut_off = False
-        self.writer = EtcdWriter(self.connect, rules, WriterOptions(**(QUICK | values)))
-        for key, value in keys.items():
-            self.writer.put(key, value)
-
-    def connect(self) -> Client:
-        if self.is_cut_off:
-            raise OSError("cut off")
-        self.clients.append(self.etcd.client())
-        return self.clients[-1]
-
-    def cut(self) -> None:
-        for client in self.clients[-1:]:
-            client.close()
-
-    def __enter__(self) -> EtcdWriter:
-        self.writer.start()
-        return self.writer
-
-    def __exit__(self, *_: object) -> None:
-        self.writer.stop()
-        assert self.writer.join(10)
-        assert self.writer.crash is None
-
-
-def numbered(count: int) -> dict[str, bytes]:
-    return {f"{PREFIX}{number}": b"%d" % number for number in range(count)}
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------
@@ -152,85 +102,6 @@ def test_what_was_refused_is_not_tried_again_before_it_changes(etcd: LocalEtcd):
         eventually(lambda: writer.health == "OK")
 
 
-class Guarded:
-    """An etcd whose writer may write below some prefixes only. Its rights can be taken and given back."""
-
-    def __init__(self, etcd: LocalEtcd, prefixes: tuple[str, ...]) -> None:
-        self.etcd = etcd
-        for name in ("root", "writer"):
-            etcdctl(etcd, "user", "add", f"{name}:{name}")
-        etcdctl(etcd, "role", "add", "writer")
-        etcdctl(etcd, "user", "grant-role", "writer", "writer")
-        etcdctl(etcd, "user", "grant-role", "root", "root")
-        etcdctl(etcd, "auth", "enable")
-        self.grant("read", PREFIX)
-        for prefix in prefixes:
-            self.grant("readwrite", prefix)
-
-    def grant(self, right: str, prefix: str) -> None:
-        etcdctl(self.etcd, "--user=root:root", "role", "grant-permission", "writer", "--prefix=true", right, prefix)
-
-    def client(self) -> Client:
-        return self.etcd.client(login=("writer", "writer"))
-
-    def names(self) -> set[str]:
-        with self.client() as client:
-            return {kv.key.decode() for page in client.list(PREFIX.encode()) for kv in page.kvs}
-
-
-@pytest.fixture
-def guarded() -> Iterator[Guarded]:
-    with replica() as etcd:
-        etcd.start()
-        yield Guarded(etcd, (f"{PREFIX}a/", f"{PREFIX}b/", f"{PREFIX}synced/"))
-
-
-def part_of(key: str) -> str:
-    return key.split("/")[-1][0]
-
-
-def test_what_was_denied_is_written_once_it_is_allowed_and_marks_wait_for_it(guarded: Guarded):
-    """The right was given back, and nothing was tried again until the connection broke; the mark stood meanwhile."""
-    writer = EtcdWriter(guarded.client, Rules(prefixes=(PREFIX,), part_of=part_of), WriterOptions(**QUICK))
-    with writer:
-        writer.put(f"{PREFIX}a/x", b"")
-        assert writer.wait_ready(WAIT_S)
-        guarded.grant("read", f"{PREFIX}b/")
-        denied = [f"{PREFIX}b/x{number}" for number in range(5)]
-        for key in denied:
-            writer.put(key, b"")
-        writer.mark(f"{PREFIX}synced/x")
-        writer.mark(f"{PREFIX}synced/y")  # of a part of which nothing is denied
-        eventually(lambda: writer.is_written(f"{PREFIX}synced/y"), "the other mark")
-        eventually(lambda: writer.refused().keys() == {*denied, f"{PREFIX}synced/x"}, "that the mark waits")
-        reason = writer.refused()[f"{PREFIX}synced/x"].reason
-        assert reason.startswith(f"{PREFIX}b/x")
-        assert "must be written first, but cannot be: " in reason
-        assert f"{PREFIX}synced/x" not in guarded.names()
-        guarded.grant("readwrite", f"{PREFIX}b/")
-        eventually(lambda: writer.health == "OK", "that all is written")
-        assert guarded.names() == {f"{PREFIX}a/x", f"{PREFIX}synced/x", f"{PREFIX}synced/y", *denied}
-        assert writer.stats().connections == 1
-
-
-def test_marks_do_not_wait_for_denied_keys_that_stand_there_or_are_no_longer_wanted(guarded: Guarded):
-    writer = EtcdWriter(guarded.client, Rules(prefixes=(PREFIX,)), WriterOptions(**QUICK))
-    there, missing = f"{PREFIX}b/there", f"{PREFIX}b/missing"
-    with writer:
-        writer.put(there, b"old")
-        assert writer.wait_ready(WAIT_S)
-        guarded.grant("read", f"{PREFIX}b/")
-        writer.put(there, b"new")
-        writer.mark(f"{PREFIX}synced/1")
-        eventually(lambda: writer.is_written(f"{PREFIX}synced/1"), "the mark beside the old value")
-        eventually(lambda: writer.refused().keys() == {there}, "what is denied")
-        writer.put(missing, b"")
-        writer.mark(f"{PREFIX}synced/2")
-        eventually(lambda: f"{PREFIX}synced/2" in writer.refused(), "that the mark waits")
-        writer.release(missing)
-        eventually(lambda: writer.is_written(f"{PREFIX}synced/2"), "the mark without it")
-
-
 @pytest.mark.parametrize("limits", [("--max-txn-ops=7",), ("--max-request-bytes=3000",)])
 def test_a_server_that_takes_less_gets_less(limits: tuple[str, ...]):
     wanted = {f"{PREFIX}{number}": b"x" * 100 for number in range(300)}
@@ -240,29 +111,6 @@ def test_a_server_that_takes_less_gets_less(limits: tuple[str, ...]):
             assert writer.wait_ready(WAIT_S)
             assert stands(etcd) == wanted
             assert writer.health == "OK"
-
-
-def etcdctl(etcd: LocalEtcd, *arguments: str) -> None:
-    tool = Path(find_binary()).with_name("etcdctl")
-    tool.chmod(0o755)
-    subprocess.run([str(tool), f"--endpoints={etcd.endpoint}", *arguments], check=True, capture_output=True, timeout=30)
-
-
-def fill(etcd: LocalEtcd) -> None:
-    """Until the quota is reached."""
-    with etcd.client() as client:
-        number = 0
-        while not client.commit([(b"other/%d" % number, b"x" * 500_000, 0)]).refusal:
-            number += 1
-
-
-def empty(etcd: LocalEtcd) -> None:
-    """Give the space back and disarm the alarm."""
-    with etcd.client() as client:
-        client.delete_prefix(b"other/")
-        client.compact(client.get(b"x").header.revision)
-    etcdctl(etcd, "defrag")
-    etcdctl(etcd, "alarm", "disarm")
 
 
 def test_a_full_database_stops_the_heartbeat_not_the_leases_nor_the_deletes():

@@ -13,8 +13,10 @@ from statedb.engine import bucket as _bucket
 from statedb.engine.bucket import Bucket
 from statedb.engine.commit import CommitPlan
 from statedb.engine.head import Head
+from statedb.engine.index_views import AnyIndexView
 from statedb.engine.order import Order
 from statedb.engine.row_list import RowList
+from statedb.engine.source import Source
 from statedb.engine.watch import Registry, Watch
 
 from ._helpers import in_a_thread, in_the_gap
@@ -382,3 +384,109 @@ def test_a_watch_on_the_new_state_asked_for_before_the_commit_trips_watches_stay
     assert not asked[0].tripped
     delete(db, "b")
     assert asked[0].tripped
+
+
+# -- old states -------------------------------------------------------------------------------------------------------
+
+
+def change_everything(db: Any) -> None:
+    put(db, Pod("b", "n2"), Pod("c"), Pod("d", "n2"), Pod("e", "n4"))
+    delete(db, "a")
+
+
+@pytest.mark.parametrize(
+    "text", ["pin = self.pin", "merged = pin.layers", "up_to_date =", "for layer in", "states = layer.states"]
+)
+def test_a_row_of_an_old_state_is_right_whatever_is_committed_while_it_is_read(text):
+    db = database(Pod("a"), Pod("b"))
+    view = db.snapshot()[Pods]
+    put(db, Pod("z"))
+    for _ in range(20):
+        assert view.get("a") == Pod("a")
+    assert view._source.pin.layers is not None  # merged, and up to date
+    function = Source.row
+    assert in_the_gap(function, text, lambda: in_a_thread(lambda: change_everything(db)), lambda: view.get("a")) == Pod(
+        "a"
+    )
+    assert view.get("a") == Pod("a")
+
+
+LISTING = [
+    (AnyIndexView._listed, "keys = entry.ordered()"),
+    (AnyIndexView._listed, "rows = tuple"),
+    (AnyIndexView._listed, "if self._commit.link"),
+    (Source.unchanged, "for layer in"),
+    (Source.unchanged, "if layer.index"),
+    (Source.unchanged, "return True"),
+]
+
+
+@pytest.mark.parametrize("gap", LISTING, ids=lambda gap: f"{gap[0].__qualname__}: {gap[1]}")
+def test_a_list_of_an_old_state_is_right_whatever_is_committed_while_it_is_read(gap):
+    db = database(Pod("a"), Pod("b"), Pod("c", "n2"))
+    view = db.snapshot()[Pods.by_node]
+    put(db, Pod("z", "n3"))
+    rows = in_the_gap(*gap, lambda: in_a_thread(lambda: change_everything(db)), lambda: view["n1"])
+    assert names(rows) == ["a", "b"]
+    assert names(view["n1"]) == ["a", "b"]
+    assert names(view["n2"]) == ["c"]
+    assert view["n4"] == ()
+
+
+def test_of_a_row_that_changed_twice_a_list_of_an_old_state_has_the_older_one():
+    db = database(*[Pod(name) for name in "abcdef"])
+    view = db.snapshot()[Pods.by_node]
+    put(db, *[Pod(name, "n2") for name in "abcdef"])
+    assert names(view["n1"]) == list("abcdef")
+    put(db, Pod("b", tags=("new",)))
+    assert view["n1"] == tuple([Pod(name) for name in "abcdef"])
+    assert len(view._source.pin.layers[0]) == 2  # the older one is so much larger that they are not merged
+    assert view["n2"] == ()
+
+
+@pytest.mark.parametrize("text", ["found: dict", "layers = self.layers()", "in_order = True", "return found"])
+def test_a_list_whose_rows_have_changed_is_right_whatever_is_committed_while_it_is_put_right(text):
+    db = database(Pod("a"), Pod("b"), Pod("c"), Pod("d", "n2"))
+    view = db.snapshot()[Pods.by_node]
+    put(db, Pod("b", "n2"), Pod("c", tags=("new",)), Pod("0"))  # one has left, one has changed, one is new
+
+    def between() -> None:
+        put(db, Pod("d"), Pod("b"))
+        delete(db, "a", "c")
+
+    rows = in_the_gap(Source.corrected, text, lambda: in_a_thread(between), lambda: view["n1"])
+    assert rows == (Pod("a"), Pod("b"), Pod("c"))
+    assert view["n1"] == (Pod("a"), Pod("b"), Pod("c"))
+    assert view["n2"] == (Pod("d", "n2"),)
+
+
+@pytest.mark.parametrize("text", ["watch = store.registry.add", "if commit.link is None", "return watch"])
+def test_a_watch_that_is_made_while_its_row_changes_trips(text):
+    db = database(Pod("a"))
+    view = db.snapshot()[Pods]
+    watch = in_the_gap(
+        Source.watch, text, lambda: in_a_thread(lambda: put(db, Pod("a", "n2"))), lambda: view.watch("a")
+    )
+    assert watch.tripped
+
+
+@pytest.mark.parametrize("text", ["revisions = self.store", "layers = self.layers()", "if not layers and"])
+def test_the_first_batch_of_a_stream_is_one_state_whatever_is_committed_while_it_is_made(text):
+    db = database(Pod("a"), Pod("b"))
+    with db.changes(Pods) as stream:
+        batch = in_the_gap(
+            Source.with_revisions, text, lambda: in_a_thread(lambda: change_everything(db)), lambda: stream.next(0)
+        )
+        assert [(change.row.name, change.revision, change.deleted, change.old) for change in batch] == [
+            ("a", 1, False, None),
+            ("b", 2, False, None),
+        ]
+
+
+def test_the_first_batch_is_in_the_order_of_revisions_also_if_rows_were_replaced():
+    db = database(Pod("a"), Pod("b"), Pod("c"))
+    put(db, Pod("a", "n2"))
+    with db.changes(Pods) as stream:
+        batch = stream.next(0)
+        assert batch is not None
+        assert [(change.row.name, change.revision) for change in batch] == [("b", 2), ("c", 3), ("a", 4)]
