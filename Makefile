@@ -11,7 +11,7 @@ help:
 	@echo "              BACKEND=kubernetes for pods and deployments of KUBECONFIG, or of the API server of the tests"
 	@echo "make test     the whole test suite, doctests and README examples included"
 	@echo "make test-lowest    the same with the lowest versions of its dependencies that pyproject.toml allows"
-	@echo "make test-freethreaded   the race of the store without a GIL; says so where there is no such interpreter"
+	@echo "make test-freethreaded   a race and the engine's tests without a GIL; says so where there is no such interpreter"
 	@echo "make mutants  small changes of the core that some test must notice, into docs/mutants.md; some hours"
 	@echo "make check    format, lint, types, import contracts, documentation, then the tests"
 	@echo "make docs     the documentation site, into build/docs; fails at any warning, misspelling or dead link"
@@ -23,7 +23,7 @@ help:
 	@echo "make bench-million  beside the Go original at 1 000 000 rows, written there too; some ten minutes"
 	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
 	@echo "make bench-watchers   the API server with 1 000 agents' watches connected, written there too; 10 minutes, needs Go"
-	@echo "make bench-informers   beside other clients of an API server, written into docs/performance.md; 10 minutes"
+	@echo "make bench-informers   beside other clients of an API server, client-go included, written into docs/performance.md; 40 minutes, needs Go"
 	@echo "make stress   the long forms of the randomised tests"
 	@echo "make faults   every fault at every backend, written into docs/faults.md; some 20 minutes, needs Go once"
 	@echo "make faults-told   what log, metrics and alerts tell of each fault, into docs/monitoring.md; 10 minutes, needs promtool"
@@ -71,6 +71,7 @@ test-lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 # From a distribution that has one, or of the source package of Debian: ./configure --disable-gil && make install.
+# Only wheels of hypothesis, which may be older than ours; msgspec has some from 3.14 on, and a stand-in before that.
 FREETHREADED ?= $(firstword $(foreach name,python3.15t python3.14t python3.13t,$(shell command -v $(name))))
 
 test-freethreaded:
@@ -78,8 +79,11 @@ ifeq ($(FREETHREADED),)
 	@echo "not tested: there is no free-threaded interpreter here (python3.13t or later); name one with FREETHREADED=..."
 else
 	$(FREETHREADED) -m venv build/freethreaded
-	build/freethreaded/bin/pip install --quiet --disable-pip-version-check -c constraints.txt sortedcontainers
-	build/freethreaded/bin/python -m tests.freethreaded
+	build/freethreaded/bin/pip install --quiet --disable-pip-version-check -c constraints.txt attrs pytest pytest-timeout sortedcontainers
+	build/freethreaded/bin/pip install --quiet --disable-pip-version-check --only-binary :all: hypothesis
+	-build/freethreaded/bin/pip install --quiet --disable-pip-version-check --only-binary :all: msgspec
+	build/freethreaded/bin/python -m tests.freethreaded.race
+	build/freethreaded/bin/python -m pytest -p tests.freethreaded.plugin --noconftest tests/statedb/engine
 endif
 
 mutants: $(VENV)/.dev
@@ -159,7 +163,7 @@ bench-cfp: $(VENV)/.bench kube-apiserver
 bench-watchers: $(VENV)/.bench kube-apiserver
 	$(BIN)/python -m benchmarks.cfp44774.connected --report
 
-# Peers that are installed are measured: $(BIN)/pip install lightkube kr8s kubernetes_asyncio
+# Clients whose package or toolchain is missing are left out, with the reason in the table.
 bench-informers: $(VENV)/.bench kube-apiserver
 	$(BIN)/python -m benchmarks.informers --report
 

@@ -6,43 +6,18 @@ toolchain, or the module cannot be had, a line says so, and there are our own ti
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from .golang import Missing, go_program
 from .goours import Ours
 from .gotasks import AT_LEAST, AT_LEAST_MILLION, MILLION, TASKS, Done, Side, Task, Work
 from .harness import LARGE, Figure, Outcome, Size, digest, median, require, rounds, workload
-
-_SOURCE = Path(__file__).parent / "peers_go"
-_PROGRAM = Path(__file__).parent.parent / "build" / "go-peer" / "peer"
-_DOWNLOAD_S = 30.0
-
-
-class Missing(Exception):
-    """What the Go program is made with is not there; the message says what."""
-
-
-def build() -> Path:
-    """The Go program, made anew where its source changed. Raises Missing."""
-    go = shutil.which("go")
-    if go is None:
-        raise Missing("there is no Go toolchain; install it from go.dev")
-    try:
-        subprocess.run([go, "mod", "download"], cwd=_SOURCE, check=True, capture_output=True, timeout=_DOWNLOAD_S)
-    except subprocess.TimeoutExpired:
-        raise Missing(f"github.com/cilium/statedb did not come within {_DOWNLOAD_S:g} s; look at GOPROXY") from None
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip().splitlines() or ["go mod download failed"]
-        raise Missing(f"github.com/cilium/statedb cannot be had: {said[-1]}") from None
-    subprocess.run([go, "build", "-o", str(_PROGRAM), "."], cwd=_SOURCE, check=True)
-    return _PROGRAM
 
 
 class Original:
@@ -71,7 +46,7 @@ class Original:
 def original(work: Work) -> Iterator[Original | None]:
     """The Go program while it runs; None, and a line to standard error, where it cannot be had."""
     try:
-        program = build()
+        program = go_program("peers_go")
     except Missing as error:
         print(f"  no figures of the Go statedb: {error}", file=sys.stderr)
         yield None

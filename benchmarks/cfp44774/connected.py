@@ -6,7 +6,6 @@ in CRD mode each has one for each resource that it needs, in mesh mode for the p
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ import msgspec
 
 from tests.apiserver.server import ApiServer
 
+from ..golang import Missing, go_program
 from ..harness import require, surroundings
 from ..report import with_block
 from .load import Load
@@ -25,9 +25,6 @@ from .mode import say
 from .page import PAGE, cores, table, whole
 from .plan import PODS_OF_A_DEPLOYMENT, Plan
 from .probes import Metrics, difference, taken
-
-_SOURCE = Path(__file__).parents[1] / "watchers_go"
-_PROGRAM = Path(__file__).parents[2] / "build" / "watchers"
 
 _POLICIES = ("/apis/cilium.io/v2/ciliumnetworkpolicies", "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies")
 _OFFLOADED = (
@@ -70,7 +67,10 @@ def main(
     agents: Sequence[int], rate: float, seconds: float, path: str | None, report: bool, source: str | None
 ) -> None:
     """See the help text."""
-    program = build()
+    try:
+        program = go_program("watchers_go")
+    except Missing as error:
+        raise click.ClickException(str(error)) from None
     runs = [("crd", each) for each in agents] + [("mesh", max(agents))] if max(agents) else []
     found = []
     if source is not None:
@@ -87,15 +87,6 @@ def main(
         around = surroundings()
         text = f"{around['cpus']} cores, commit {around['commit']}; `make bench-watchers`.\n\n{said}"
         PAGE.write_text(with_block(PAGE.read_text(), "connected", text))
-
-
-def build() -> Path:
-    """The Go program. Raises ClickException where it cannot be built."""
-    go = shutil.which("go")
-    if go is None:
-        raise click.ClickException("there is no Go toolchain; install it from go.dev")
-    subprocess.run([go, "build", "-o", str(_PROGRAM), "."], cwd=_SOURCE, check=True)
-    return _PROGRAM
 
 
 def run(program: Path, mode: str, agents: int, rate: float, seconds: float) -> Connected:

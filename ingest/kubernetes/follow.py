@@ -75,6 +75,7 @@ class Follower:
             streams=options.streaming_lists,
             on_first_page=self._report_list_started,
             stopping=stopping,
+            clock=clock,
         )
         self._lineage = Lineage()
         self._position = _Position()
@@ -270,15 +271,13 @@ class Follower:
         started = time.perf_counter()
         events, newest, difference = [], position.version, ""
         for item in items:
-            back = self._lineage.difference("", item.version)
             if item.type != "BOOKMARK":
                 events.append(self._event_reader.event(item))
-            elif back:
-                difference = back
-                break
-            if not back:  # only a bookmark says where the server is; the version of an event may be an older one
+            if self._lineage.observe(item.version):
                 newest = item.version or newest
-                self._lineage.observe(newest)
+            elif item.type == "BOOKMARK":  # only it says where the server is; an event may have an older version
+                difference = self._lineage.difference("", item.version)
+                break
         if events:
             self._send(Changes(self.resource, events, newest, time.perf_counter() - started))
         if difference:

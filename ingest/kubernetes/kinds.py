@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from statedb import Database
 from statedb.catalog import Backends, Endpoints, EndpointSlices, Identities, Namespaces, Nodes, Policies, Services
 from statedb.catalog.wire import crds
 
 from .. import objects
 from ..errors import InvalidOptions
 from ..source import AnyTable
+from .options import KubernetesOptions
 from .resource_spec import Resource
 
 TABLES: tuple[AnyTable, ...] = (Nodes, Identities, Endpoints, Services, Backends, Namespaces, Policies)
@@ -85,3 +87,21 @@ def chosen(
     if Backends in tables:
         tables += own
     return tuple([each for each in found if any(table in tables for table in each.tables)]), tables
+
+
+def wanted(
+    db: Database, cluster_name: str, cluster_id: int, options: KubernetesOptions, own: tuple[Resource, ...]
+) -> tuple[tuple[Resource, ...], tuple[AnyTable, ...]]:
+    """The resources to follow and the tables to fill. Raises InvalidOptions."""
+    own_tables = tuple(dict.fromkeys([table for each in own for table in each.tables]))
+    if not reads_catalog(options, own):
+        return own, own_tables
+    copies = EndpointSlices in db.tables
+    found = resources(cluster_name, cluster_id, endpoint_slices=options.endpoint_slices, copies=copies)
+    catalog, tables = chosen(found, options.tables)
+    return (*catalog, *own), (*tables, *own_tables)
+
+
+def reads_catalog(options: KubernetesOptions, own: tuple[Resource, ...]) -> bool:
+    """Whether any of Cilium's resources are read."""
+    return not own or options.tables is not None

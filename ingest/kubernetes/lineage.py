@@ -88,11 +88,15 @@ class Lineage:
         self._uid = uid or self._uid
         self._version = _number(version) or 0
 
-    def observe(self, version: str) -> None:
-        """The history has reached this version."""
+    def observe(self, version: str) -> bool:
+        """The history has reached this version. False if it goes back: `difference` says why."""
         number = _number(version)
-        if number is not None and number > self._version:
-            self._version = number
+        if number is None or number == self._version:
+            return True
+        if number < self._version:
+            return False
+        self._version = number
+        return True
 
 
 def _number(version: str) -> int | None:

@@ -18,6 +18,9 @@ from .watch import Watch
 
 log = logging.getLogger("ingest")
 
+AGAIN_S = 300.0
+"""After a server has refused a stream, or has ended one before the list did, lists are in pages for this long."""
+
 
 class List(msgspec.Struct, frozen=True):
     """All objects, the version of the list, the number of objects without a name, and the seconds of decoding.
@@ -46,6 +49,7 @@ class Lister:
         streams: bool,
         on_first_page: Callable[[], None],
         stopping: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``streams``: whether to request streams. ``on_first_page`` is called when the first part of a list has come.
 
@@ -57,19 +61,22 @@ class Lister:
         self._streams = streams
         self._on_first_page = on_first_page
         self._stopping = stopping
+        self._clock = clock
+        self._streams_at = float("-inf")
+        """When a stream is requested again."""
 
     def list(self) -> List:
         """All objects at one version. Raises ApiError.
 
-        If the server refuses streams, none is requested again. If a stream falls silent or does not end, only this list
-        is requested in pages.
+        If the server refuses streams, or ends one before the list does, lists are in pages for `AGAIN_S`: it may have
+        been about to stop, or may be upgraded. If a stream falls silent or does not end, only this list is in pages.
         """
-        if self._streams:
+        if self._streams and self._clock() >= self._streams_at:
             try:
                 return self._streamed()
             except (Broken, Invalid) as error:
-                self._streams = False
-                log.debug("%s; asking for pages from now on", error)
+                self._streams_at = self._clock() + AGAIN_S
+                log.debug("%s; asking for pages for %.0f s", error, AGAIN_S)
             except (Endless, Silent) as error:
                 log.warning("%s; asking for pages", error)
         try:

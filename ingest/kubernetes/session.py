@@ -18,7 +18,7 @@ from statedb.catalog import Backends, EndpointSlices, Services
 
 from ..belief import No, Verdict, Yes
 from ..errors import InvalidOptions
-from ..events import Bad, Delete, Listed, Upsert
+from ..events import Bad, Listed, Upsert
 from ..figures import SourceStats
 from ..reflect import Feed, Reflector, Timings
 from ..source import AnyTable, describe
@@ -30,7 +30,7 @@ from .credentials import check
 from .errors import Unauthorized
 from .follow import Follower
 from .following import Following
-from .kinds import SERVICES, SLICES, chosen, resources
+from .kinds import SERVICES, SLICES, reads_catalog, wanted
 from .lineage import Origin, read_origin
 from .messages import Changes, Crashed, FullList, Interrupted, Message, Synced, Unserved, WatchEnded
 from .options import KubernetesOptions
@@ -42,6 +42,8 @@ _BATCH_S = 0.05
 _LONGEST_WAIT_S = 1.0
 _ORIGIN_S = 10.0
 _LATE_CHECK_S = 1.0
+_SETTLE_S = 0.25
+"""While changes come, and nothing is withheld, the states of all resources are looked at this often."""
 
 
 class KubernetesSource:
@@ -67,9 +69,9 @@ class KubernetesSource:
         """
         self.cluster = cluster_name
         self._clock = clock
-        self._resources, self.tables = _wanted(db, cluster_name, cluster_id, options, own)
+        self._resources, self.tables = wanted(db, cluster_name, cluster_id, options, own)
         # The two resources that are joined. A user's own resource with such a name is not.
-        self._services, self._slices = (SERVICES, SLICES) if _reads_catalog(options, own) else ("", "")
+        self._services, self._slices = (SERVICES, SLICES) if reads_catalog(options, own) else ("", "")
         self._slice_tables = tuple([table for table in self.tables if table in (Backends, EndpointSlices)])
         self._api = _connected(options)
         self._following = Following(f"kubernetes {cluster_name} requests")
@@ -84,7 +86,9 @@ class KubernetesSource:
         self._state_lock = threading.Lock()
         """Held by the source's thread, except while it waits for the next message."""
         self._accepted: frozenset[str] | None = None
-        self._origin_at = float("-inf")
+        self._origin_at = self._settle_at = float("-inf")
+        self._was_doubted = False
+        """Whether deletes were withheld when the states were looked at last."""
         self._inherits = True
         self._worker = Worker(f"kubernetes {cluster_name}", self._run, self._ended)
 
@@ -162,8 +166,8 @@ class KubernetesSource:
         try:
             self._following.start(self._followers)
             while not self._worker.stopping:
-                self._gather()
-                self._settle()
+                if self._gather() or self._settle_due():
+                    self._settle()
                 self._status.write_if_due()
         finally:
             self.stop()
@@ -193,15 +197,30 @@ class KubernetesSource:
                     if not self._worker.stopping:
                         self._report_states()
 
-    def _gather(self) -> None:
-        """Collect messages until none is waiting or the batch is due, and write them."""
+    def _gather(self) -> bool:
+        """Collect messages until none is waiting or the batch is due, and write them.
+
+        Returns whether a state may have changed: there was no message, or another one than `Changes`.
+        """
         message = self._next(self._idle_s())
         due = self._clock() + _BATCH_S
+        settles = message is None
         while message is not None:
+            settles |= not isinstance(message, Changes)
             self._take(message)
             is_due = self._reflector.due or self._clock() >= due
             message = None if is_due or self._worker.stopping else self._next(0)
         self._flush()
+        return settles
+
+    def _settle_due(self) -> bool:
+        """Whether the states must be looked at after changes alone.
+
+        Not after each one: with many resources that would cost more than the change.
+        """
+        was_doubted, self._was_doubted = self._was_doubted, self._is_any_doubted()
+        is_due = was_doubted or self._was_doubted or self._accepted is not None
+        return is_due or self._clock() >= self._settle_at
 
     def _flush(self) -> None:
         for event in self._join.drain():
@@ -247,11 +266,10 @@ class KubernetesSource:
 
     def _forward(self, message: Changes) -> None:
         name = message.resource.feed
-        take: Callable[[Upsert | Bad | Delete], None] = self._reflector.offer
-        if name == self._services:
-            take = self._join.take_service
-        elif name == self._slices:
-            take = self._join.take_slice
+        if name not in (self._services, self._slices):
+            self._reflector.offer_all(name, message.events)
+            return
+        take = self._join.take_service if name == self._services else self._join.take_slice
         for event in message.events:
             take(event)
 
@@ -285,6 +303,9 @@ class KubernetesSource:
         inherits = self._join.doubts_slices and self._reflector.is_doubted(self._services)
         return bool(self._join.withheld_slices) or inherits
 
+    def _is_any_doubted(self) -> bool:
+        return self._reflector.is_doubted() or self._join.doubts_slices or bool(self._join.withheld_slices)
+
     def _verdict(self, name: str) -> Verdict:
         """The verdict on withheld deletes. Earlier backends may belong to a slice, so both lists count."""
         verdict = self._progress[name].verdict()
@@ -296,6 +317,8 @@ class KubernetesSource:
 
     def _settle(self) -> None:
         """Carry out what the operator accepted, and report the states of the connections."""
+        self._settle_at = self._clock() + _SETTLE_S
+        self._was_doubted = self._is_any_doubted()
         uids = self._accepted
         if uids is not None:
             self._accepted = None  # only where there was something, so that none of another thread is lost
@@ -374,21 +397,3 @@ def _connected(options: KubernetesOptions) -> Api:
         return Api(options, KUBE_SYSTEM)
     except Unauthorized as error:
         raise InvalidOptions(str(error)) from None
-
-
-def _wanted(
-    db: Database, cluster_name: str, cluster_id: int, options: KubernetesOptions, own: tuple[Resource, ...]
-) -> tuple[tuple[Resource, ...], tuple[AnyTable, ...]]:
-    """The resources to follow and the tables to fill. Raises InvalidOptions."""
-    own_tables = tuple(dict.fromkeys([table for each in own for table in each.tables]))
-    if not _reads_catalog(options, own):
-        return own, own_tables
-    copies = EndpointSlices in db.tables
-    found = resources(cluster_name, cluster_id, endpoint_slices=options.endpoint_slices, copies=copies)
-    catalog, tables = chosen(found, options.tables)
-    return (*catalog, *own), (*tables, *own_tables)
-
-
-def _reads_catalog(options: KubernetesOptions, own: tuple[Resource, ...]) -> bool:
-    """Whether any of Cilium's resources are read."""
-    return not own or options.tables is not None

@@ -175,13 +175,13 @@ class Reflector:
 
     def withheld(self, feed: str) -> int:
         """The number of objects of a feed, and of earlier rows, whose deletes are withheld."""
-        orphans = (
-            sum(len(self._orphans(table)) for table in self._feeds[feed].tables) if feed in self._unconfirmed else 0
-        )
-        return len(self._withheld.names(feed)) + orphans
+        tables = self._feeds[feed].tables if feed in self._unconfirmed else ()
+        return len(self._withheld.names(feed)) + sum(len(self._orphans(table)) for table in tables)
 
-    def is_doubted(self, feed: str) -> bool:
-        """Whether a list or a delete of a feed was doubted, and a delete is still withheld because of it."""
+    def is_doubted(self, feed: str | None = None) -> bool:
+        """Whether a list or a delete of a feed, or of any, was doubted, and a delete is still withheld for that."""
+        if feed is None:
+            return bool(self._withheld or self._unconfirmed)
         return feed in self._unconfirmed or bool(self._withheld.names(feed))
 
     def release(self, feed: str | None = None) -> None:
@@ -324,7 +324,7 @@ class Reflector:
 
     def _confirm_lists(self, changes: Changes) -> list[AnyTable]:
         """Confirm lists whose missing objects have all returned. Returns the tables that this initializes."""
-        finished: list[AnyTable] = []
+        finished = list[AnyTable]()
         for name in [name for name in self._unconfirmed if not self._leaves_out(name)]:
             del self._unconfirmed[name]
             finished += self._finished(self._feeds[name])

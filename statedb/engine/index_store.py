@@ -67,7 +67,7 @@ class IndexStore:
         size = len(packed)
         count, steps = self.steps.get(size, _NO_STEPS)
         if count != len(self.lengths):
-            present = tuple(self.lengths)  # lengths are added and never removed
+            present = list(self.lengths)  # added and never removed; ``tuple`` is no atomic copy without the GIL
             steps = steps_of(present, size)
             self.steps[size] = (len(present), steps)
         return nearest(packed, steps, self.entries)

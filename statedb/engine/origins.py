@@ -44,7 +44,8 @@ class Origins:
             alive = {pin: None for weak in list(store.replaced) if (pin := weak()) is not None and pin is not newest}
             for pin in alive:
                 behind = newest.commit.sequence - pin.commit.sequence
-                found.append(HeldState(store.name, pin.commit.revision, behind, tuple(pin.origins or ())))
+                places = tuple((pin.origins or {}).copy())  # ``tuple`` alone is no atomic copy without the GIL
+                found.append(HeldState(store.name, pin.commit.revision, behind, places))
         return tuple(found)
 
 

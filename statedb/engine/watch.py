@@ -13,7 +13,6 @@ Whichever comes second sees the other. The registry refers to watches weakly, an
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 from weakref import ref
@@ -156,8 +155,8 @@ class Registry:
     def __init__(self, networked: list[bool]) -> None:
         """One flag for each index, the primary first: whether its prefixes are networks."""
         self.entries: set[_Entry] = set()
-        self._dead: deque[Any] = deque()
-        self._died = self._dead.append  # one object for all watches, which the collector need not look at again
+        self._dead: dict[Any, None] = {}  # not a deque: without the GIL a copy of one may raise
+        self._died = self._dead.setdefault  # one object for all watches, which the collector need not look at again
         self._held: dict[Watch, None] = {}
         self._tables: dict[Key, set[_Entry]] = {}
         self._streams: dict[Key, set[_Entry]] = {}
@@ -222,10 +221,7 @@ class Registry:
         while dead:
             for entry in list(dead):
                 self._unregister(entry)
-                try:
-                    dead.remove(entry)  # only afterwards: an interrupt must not lose it. O(1), because it is the first
-                except ValueError:  # another thread was faster
-                    pass
+                dead.pop(entry, None)  # only afterwards: an interrupt must not lose it
 
     def _unregister(self, entry: _Entry) -> None:
         self.entries.discard(entry)
@@ -326,7 +322,7 @@ class Registry:
         watch._wakers = []
         self._held.pop(watch, None)
         if watch._entry is not None:
-            self._dead.append(watch._entry)
+            self._dead[watch._entry] = None
             watch._entry = None
 
     def _matching(self, undo: Undo, redo: Redo, pending_changed: bool) -> set[_Entry]:

@@ -40,10 +40,14 @@ def before(mutants: list[tuple[str, Mutant]]) -> Outcomes:
     """What came of these mutants in the last run."""
     found: Outcomes = {}
     for module in dict.fromkeys([module for module, _ in mutants]):
-        results = json.loads((BUILD / f"{module}.json").read_text())["results"]
-        outcome_of = {(result["line"], result["name"]): result["outcome"] for result in results}
-        for where, mutant in mutants:
-            if where == module and (mutant.line, mutant.name) in outcome_of:
+        file = BUILD / f"{module}.json"
+        results = json.loads(file.read_text())["results"] if file.exists() else []
+        outcome_of: dict[tuple[int, str], str] = {}
+        for result in results:  # of several on one line that read the same, one that lives on has all tried again
+            where = result["line"], result["name"]
+            outcome_of[where] = LIVES if outcome_of.get(where) == LIVES else result["outcome"]
+        for of, mutant in mutants:
+            if of == module and (mutant.line, mutant.name) in outcome_of:
                 found[module, mutant.number] = outcome_of[mutant.line, mutant.name]
     return found
 
@@ -87,13 +91,19 @@ def outcomes_of(
     return outcomes
 
 
+def commit() -> str:
+    """The commit that is tested, for the page."""
+    return subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
+
+
 def main() -> int:
     """Measure what the tests cover, then try them on the mutants."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--sample", type=int, metavar="N", help="try N mutants of each module, chosen at random")
     parser.add_argument("--jobs", type=int, default=4, help="more than cores: some mutants only wait")
     parser.add_argument("--quick", action="store_true", help="leave the slow tests out")
-    parser.add_argument("--slow", action="store_true", help="only the slow tests, on what lived on with --quick")
+    parser.add_argument("--slow", action="store_true", help="only the slow tests, on what lived on in the last run")
+    parser.add_argument("--again", action="store_true", help="all tests, on what lived on: when tests were added")
     parser.add_argument("--page", type=Path, help="write the page there, of all modules that were tried")
     parser.add_argument("--keep-covering", action="store_true", help="use what was measured before")
     parser.add_argument("modules", nargs="*", default=list(CORE))
@@ -105,7 +115,7 @@ def main() -> int:
     tests = Covering(covering)
     mutants = chosen(given.modules, given.sample)
     stages = (FIRST, QUICK) if given.quick else (LAST,) if given.slow else (FIRST, QUICK, LAST)
-    outcomes = outcomes_of(mutants, before(mutants) if given.slow else {}, tests, given.jobs, stages)
+    outcomes = outcomes_of(mutants, before(mutants) if given.slow or given.again else {}, tests, given.jobs, stages)
     results = [
         {"module": module, "line": mutant.line, "name": mutant.name, "outcome": outcomes[module, mutant.number]}
         for module, mutant in mutants
@@ -113,7 +123,8 @@ def main() -> int:
     for module in given.modules:
         found = [result for result in results if result["module"] == module]
         there = len(mutants_of((ROOT / "statedb" / "engine" / f"{module}.py").read_text()))
-        (BUILD / f"{module}.json").write_text(json.dumps({"there": there, "results": found}, indent=1))
+        told = {"commit": commit(), "there": there, "results": found}
+        (BUILD / f"{module}.json").write_text(json.dumps(told, indent=1))
     if given.page:
         files = [BUILD / f"{module}.json" for module in CORE]
         given.page.write_text(page([json.loads(file.read_text()) for file in files if file.exists()]))

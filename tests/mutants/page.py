@@ -16,8 +16,8 @@ _HEAD = """# Mutants of the core
 `make mutants` changes one thing at a time in the core of the store (`store.py`, `commit.py`, `watch.py`,
 `streams.py`): a comparison, a condition, a number, a result, an exception handler, or it leaves a statement out.
 Some test must fail then. The quick tests that run the changed line are tried first, then the slow ones, the model and
-the tests that raise at every line among them. Survivors that are judged below are not tried again. This page is made by
-that command.
+the tests that raise at every line among them. Survivors that are judged below are not tried again. A kill of an earlier
+run counts as long as the code is the same: tests are added and not taken away. This page is made by that command.
 """
 
 
@@ -29,12 +29,12 @@ def judgements() -> dict[str, dict[str, str]]:
 def page(runs: list[dict[str, Any]]) -> str:
     """The page as text. Each run is that of one module: its results, and how many mutants there are."""
     judged = judgements()
-    lines = [_HEAD, "| module | tried | mutants | killed | share |", "|---|---|---|---|---|"]
+    lines = [_HEAD, "| module | at commit | tried | mutants | killed | share |", "|---|---|---|---|---|---|"]
     for run in runs:
         tried = "all" if run["there"] == len(run["results"]) else f"a random sample of {run['there']}"
-        lines.append(_row(f"`{run['results'][0]['module']}.py` | {tried}", run["results"]))
+        lines.append(_row(f"`{run['results'][0]['module']}.py` | {run['commit']} | {tried}", run["results"]))
     results = [result for run in runs for result in run["results"]]
-    lines += [_row("all |", results), "", "## Survivors", "", "| where | change | judgement |", "|---|---|---|"]
+    lines += [_row("all | |", results), "", "## Survivors", "", "| where | change | judgement |", "|---|---|---|"]
     for result in results:
         if result["outcome"] == LIVES:
             why = judged.get(result["module"], {}).get(result["name"], "not judged yet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 from ingest import KubernetesOptions, kubernetes
 from ingest.kubernetes import ResourceOptions
 from ingest.kubernetes.follow import Follower
+from ingest.kubernetes.session import KubernetesSource
 from statedb import Database
 from statedb.catalog import Endpoints, Identities, Namespaces, Nodes, Policies
 from statedb.testing.kubernetes import ApiServer
@@ -135,3 +137,33 @@ def test_an_unexpected_error_with_one_resource_ends_the_source_and_is_told(
         rig.until(lambda s: rig.row(s).state == "failed" and "a mistake of ours" in rig.row(s).last_error)
         assert rig.source.join(60)
     assert isinstance(ended.value.__cause__, RuntimeError)
+
+
+def test_a_change_does_not_make_the_source_look_at_all_states(monkeypatch: pytest.MonkeyPatch):
+    done = list[str]()
+    gather, settle = KubernetesSource._gather, KubernetesSource._settle
+
+    def gathered(source: KubernetesSource) -> bool:
+        settles = gather(source)
+        done.append("other" if settles else "changes")
+        return settles
+
+    def settled(source: KubernetesSource) -> None:
+        done.append("settled")
+        settle(source)
+
+    monkeypatch.setattr(KubernetesSource, "_gather", gathered)
+    monkeypatch.setattr(KubernetesSource, "_settle", settled)
+    with ApiServer() as server:
+        db = Database()
+        source = kubernetes.resources(db, "configmaps", options=KubernetesOptions(server=server.url))
+        (maps,) = source.tables
+        assert isinstance(source, KubernetesSource)
+        source._clock = lambda: 0.0  # no state is looked at because of the time
+        with running(source):
+            until(db, lambda s: state(s, "configmaps").state == "synced")
+            for number in range(20):
+                server.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"m-{number}"}})
+                until(db, lambda s, count=number + 1: len(s[maps]) == count)
+    assert done.count("changes") >= 20
+    assert ("changes", "settled") not in itertools.pairwise(done)

@@ -12,12 +12,14 @@ from hypothesis import given, strategies as st
 
 from ingest import KubernetesOptions, kubernetes
 from ingest.kubernetes.client import Client
-from ingest.kubernetes.errors import ApiError, Broken, Endless, Silent, Unavailable
+from ingest.kubernetes.errors import ApiError, Broken, Endless, Invalid, Silent, Unavailable
+from ingest.kubernetes.event_reader import EventReader
 from ingest.kubernetes.follow import Follower
+from ingest.kubernetes.lister import AGAIN_S, Lister
 from ingest.kubernetes.messages import Interrupted, ListStarted, Message
 from ingest.kubernetes.request import Request
 from ingest.kubernetes.resource_spec import Resource
-from ingest.kubernetes.streamed_list import StreamedList
+from ingest.kubernetes.streamed_list import Page, StreamedList
 from ingest.kubernetes.watch import Watch
 from statedb import Database
 from statedb.catalog import Endpoints, Objects
@@ -101,6 +103,49 @@ def test_a_streamed_list_without_an_end_is_an_error(stream: Any, error: type[Api
     _, beginning = listed(stream, limit_s=1.5 if error is Endless else 60.0, clock=lambda: float(next(times)))
     with pytest.raises(error):
         list(beginning.pages())
+
+
+class Changing:
+    """A client of a server that answers requests for streams in turn: with a stream, or by refusing it."""
+
+    def __init__(self, answers: list[Pieces | ApiError]) -> None:
+        self._answers = answers
+
+    def streamed(self, _: Resource) -> StreamedList:
+        answer = self._answers.pop(0)
+        if isinstance(answer, ApiError):
+            raise answer
+        return listed(answer)[1]
+
+    def pages(self, _: Resource) -> Iterator[Page]:
+        yield Page([], "1")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [Pieces([event("ADDED", "a")]), Pieces([event("BOOKMARK", "a")]), Invalid("no streams here"), Broken("no event")],
+    ids=["ended", "another bookmark", "refused", "unreadable"],
+)
+def test_streams_are_requested_again_after_a_while_whatever_ended_one(before: Pieces | ApiError):
+    good = [Pieces([event("BOOKMARK", "5", END)], hangs=True) for _ in range(2)]
+    client: Any = Changing([before, *good])
+    now = 0.0
+    reader = EventReader(RESOURCE, "f")
+    lister = Lister(
+        RESOURCE,
+        client,
+        reader,
+        streams=True,
+        on_first_page=lambda: None,
+        stopping=lambda: False,
+        clock=lambda: now,
+    )
+    assert lister.list().watch is None
+    now = AGAIN_S - 1
+    assert lister.list().watch is None, "in pages, without another request for a stream"
+    now = AGAIN_S
+    for _ in range(2):
+        assert lister.list().watch is not None
 
 
 class Unidentified:

@@ -5,6 +5,8 @@ import threading
 import pytest
 
 from statedb import Database, TableStats
+from statedb.engine import store as _store
+from statedb.engine.history import compact
 
 from .tables import Accounts, Pod, Pods, database, delete, put
 
@@ -177,3 +179,29 @@ def test_without_observation_it_is_known_what_is_held_and_not_where():
     put(db, Pod("b"))
     assert [(held.table, held.commits_behind, held.taken_at) for held in db.held()] == [("pods", 1, ())]
     assert len(snapshot[Pods]) == 1
+
+
+@pytest.mark.parametrize(("held", "expected"), [(False, [4, 8, 12, 16, 20, 24, 28, 32]), (True, [4, 8, 16, 32])])
+def test_history_is_shortened_after_as_many_commits_as_states_were_kept_then(monkeypatch, held, expected):
+    """And not before a fixed number of commits. So with many old snapshots each commit stays cheap."""
+    counts: list[int] = []
+
+    def counting(replaced):
+        counts.append(commits)
+        return compact(replaced)
+
+    monkeypatch.setattr(_store, "_COMPACT_EVERY", 4)
+    monkeypatch.setattr(_store, "compact", counting)
+    db = database()
+    snapshots = []
+    for commits in range(1, 34):
+        if held:
+            snapshots.append(db.snapshot())
+        put(db, Pod("a", f"n{commits}"))
+    assert counts == expected
+
+
+def test_an_empty_table_is_at_revision_0():
+    empty = database().snapshot()[Pods]
+    assert (empty.revision, len(empty)) == (0, 0)
+    assert pods(database()).commits == 0

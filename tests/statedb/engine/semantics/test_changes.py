@@ -102,6 +102,32 @@ def test_a_closed_stream_says_so_and_may_be_closed_again():
     assert list(stream) == []
 
 
+def test_a_with_block_closes_it():
+    db = database(Pod("a"))
+    with db.changes(Pods) as stream:
+        assert not stream.closed
+    assert stream.closed
+
+    async def task() -> bool:
+        async with db.changes(Pods, Accounts) as streams:
+            assert not streams.closed
+        return streams.closed
+
+    assert asyncio.run(task())
+
+
+@pytest.mark.parametrize(
+    ("tables", "named"), [((Pods,), "of table 'pods' is"), ((Pods, Accounts), "of tables 'pods, accounts' is")]
+)
+def test_a_closed_one_reads_nothing_and_names_its_tables(monkeypatch, tables, named):
+    db = database(Pod("a"))
+    stream = db.changes(*tables)
+    stream.close()
+    monkeypatch.setattr(type(stream), "_batch", lambda *_: pytest.fail("it reads"))
+    with pytest.raises(StreamClosed, match=named):
+        stream.next(0)
+
+
 def test_closing_wakes_who_waits():
     db = database()
     stream = db.changes(Pods)

@@ -217,3 +217,31 @@ def test_a_task_waits_for_initializers():
         assert stream.closed
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("tables", [(Pods,), (Pods, Accounts)], ids=["one table", "several"])
+def test_a_stream_tells_only_of_the_last_one_that_is_done(tables):
+    """A batch without changes says that the tables are initialized now, and nothing else."""
+    db = database()
+    tokens = begin(db, "a", "b")
+    with db.changes(*tables) as stream:
+        assert not stream.next(0).initialized
+        finish(db, tokens[0])
+        assert stream.next(0) is None
+        finish(db, tokens[1])
+        batch = stream.next(0)
+        assert (batch.initialized, list(batch.snapshot[Pods])) == (True, [])
+        assert stream.next(0) is None
+
+
+@pytest.mark.parametrize("tables", [(Pods,), (Pods, Accounts)], ids=["one table", "several"])
+def test_a_stream_of_an_initialized_table_tells_nothing_of_a_commit_that_changes_no_row(tables):
+    db = database(Pod("a"))
+    with db.changes(*tables) as stream:
+        assert stream.next(0).initialized
+        tokens = begin(db, "later")
+        assert stream.next(0) is None
+        finish(db, *tokens)
+        assert stream.next(0).initialized
+        put(db, Pod("a"))
+        assert stream.next(0) is None

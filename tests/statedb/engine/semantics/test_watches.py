@@ -168,3 +168,38 @@ def test_dropped_watches_are_forgotten():
     put(db, Pod("a", "n2"))
     db.check()
     assert db.snapshot()[Accounts].watch().wait(0) is False
+
+
+@pytest.mark.parametrize(
+    ("index", "key"),
+    [(Pods.by_node, "n1"), (Pods.by_tag, "red"), (Pods.by_address, "1"), (Pods.by_network, "10.0.0.0/8")],
+    ids=["node", "tag", "address", "network"],
+)
+def test_the_only_watch_of_a_table_sees_rows_come_and_go(index, key):
+    """A commit first checks whether it may concern any watch at all."""
+    here, gone = Pod("a", "n1", ("red",), "1", ("10.0.0.0/8",)), Pod("a", "n2", ("blue",), "2", ("10.1.0.0/16",))
+    db = database(here)
+    leaves = db.snapshot()[index].watch(key)
+    put(db, gone)
+    assert leaves.tripped
+    del leaves
+    comes = db.snapshot()[index].watch(key)
+    put(db, Pod("b", "n3"))
+    assert not comes.tripped
+    put(db, here)
+    assert comes.tripped
+
+
+def test_the_next_watch_makes_the_registry_forget_all_that_were_dropped():
+    db = database(Pod("a"))
+    pods, by_network = db.snapshot()[Pods], db.snapshot()[Pods.by_network]
+    registry = db._stores[Pods].registry
+    asked = [pods.watch(f"x{number}") for number in range(20)]
+    asked += [pods.watch("a"), pods.watch_prefix("a"), pods.watch_range("a", "b"), by_network.watch_longest("10.1.2.3")]
+    kept = pods.watch("a")
+    asked.clear()
+    again = pods.watch("a")
+    places = [*registry._keys, *registry._prefixes, *registry._ranges]
+    assert [len(watching) for place in places for watching in place.values()] == [2]
+    assert db.stats()[0].watches == 2
+    del kept, again

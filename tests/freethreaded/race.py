@@ -1,9 +1,11 @@
-"""The long race of the store on a free-threaded interpreter, where readers and writers run at the same moment.
+"""A race of the store on a free-threaded interpreter, where readers and writers run at the same moment.
 
-    make test-freethreaded
+    python -m tests.freethreaded.race --seconds 300
 
 Needs Python 3.13t or later and ``sortedcontainers``, nothing else: rows are NamedTuples. Writers move rows between
 index keys so that sums and counts stay; readers by key, list, index, prefix, network and range must find them kept.
+Others make watches of every kind and drop them, wait for some, and follow a stream whose folded changes must be the
+snapshot of each batch.
 """
 
 from __future__ import annotations
@@ -81,6 +83,70 @@ def check(snapshot: Snapshot, chance: random.Random) -> int:
     return len(reads)
 
 
+def watch(db: Database, chance: random.Random) -> int:
+    """Watches of every kind, most of them dropped at once. A row that has changed must wake the watch on it."""
+    snapshot = db.snapshot()
+    items, by_tag, by_network = snapshot[Items], snapshot[Items.by_tag], snapshot[Items.by_network]
+    name, tag = item(chance.randrange(ROWS), 0, 0).name, chance.choice(TAGS)
+    mine, other = items.watch(name), items.watch("nobody")
+    asked = [
+        items.watch(),
+        items.watch_prefix(name[:1]),
+        items.watch_range("1-", "3-"),
+        by_tag.watch(tag),
+        by_network.watch_longest("10.1.2.3"),
+        by_network.watch_within("10.0.0.0/8"),
+    ]
+    chance.shuffle(asked)
+    asked[0].wait(chance.random() * 0.001)
+    del asked
+    if db.snapshot()[Items].get(name) != items.get(name):
+        assert mine.wait(60), f"{name} has changed, and its watch does not trip"
+    assert not other.tripped, "a watch on a row that nobody writes has tripped"
+    return 2
+
+
+class Follower:
+    """Folds a stream into a dict, which must be what the snapshot of each batch has."""
+
+    def __init__(self, db: Database) -> None:
+        self.stream = db.changes(Items)
+        self.rows: dict[str, Item] = {}
+
+    def follow(self, _: random.Random) -> int:
+        batch = self.stream.next(timeout=0.1)
+        if batch is None:
+            return 0
+        for change in batch:
+            if change.deleted:
+                del self.rows[change.row.name]
+            else:
+                self.rows[change.row.name] = change.row
+        assert self.rows == dict(batch.snapshot[Items]), "the folded changes are not the snapshot of the batch"
+        return 1
+
+
+def grow(_: random.Random) -> int:
+    """Networks of more and more lengths in a new table: the longest match grows with them, and never shrinks."""
+    db = Database(Items)
+    db.insert(Items, Item("0", "0", "red", "10.0.0.0/8", 0))
+
+    def write() -> None:
+        for length in range(9, 33):
+            db.insert(Items, Item(f"{length}", f"{length}", "red", f"10.0.0.0/{length}", length))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    reads = longest = 0
+    while longest < 32:
+        (row,) = db.snapshot()[Items.by_network].longest("10.0.0.0")
+        assert row.amount >= longest, f"a match of {row.amount} bits after one of {longest}"
+        longest = row.amount
+        reads += 1
+    writer.join()
+    return reads
+
+
 class Race:
     """Threads that take turns until the time is over, or one of them fails."""
 
@@ -128,6 +194,10 @@ def main() -> int:
     for number in range(3):
         race.start(f"reader {number}", lambda chance: check(db.snapshot(), chance))
     race.start("reader of the first snapshot", lambda chance: check(first, chance))
+    for number in range(2):
+        race.start(f"watcher {number}", lambda chance: watch(db, chance))
+    race.start("follower", Follower(db).follow)
+    race.start("growing table", grow)
     begun = time.monotonic()
     race.run(given.seconds)
     if race.failures:

@@ -1,0 +1,168 @@
+"""A commit that is interrupted at one chosen step, and a second time while it is finished after the first.
+
+Few steps, and quick: `test_injection_twice.py` goes through all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from statedb import Database, TransactionClosed
+from statedb.engine import reserve as _reserve
+from statedb.engine.commit import CommitPlan
+from statedb.engine.reserve import Holder
+
+from ._helpers import Interrupted, in_a_thread, in_the_gap
+from .tables import Account, Accounts, Pod, Pods, database, put
+
+FINISH = CommitPlan.finish
+BEFORE_PUBLISHING = "self._publish(parts)"
+BEFORE_RELEASE = "for store in self.reserved:"
+AFTER_RELEASE = "if self._wakers:"
+steps = pytest.mark.parametrize("step", [BEFORE_RELEASE, AFTER_RELEASE], ids=["reserved", "released"])
+
+
+def interrupt() -> None:
+    raise Interrupted
+
+
+class Interrupting:
+    """``CommitPlan.finish``, interrupted so many times in front of one step."""
+
+    def __init__(self, step: str, times: int, first: Callable[[], Any] = interrupt) -> None:
+        self.step = step
+        self.left = [first, *[interrupt] * (times - 1)]
+
+    def __call__(self, plan: CommitPlan) -> None:
+        if self.left:
+            in_the_gap(FINISH, self.step, self.left.pop(0), lambda: FINISH(plan))
+        else:
+            FINISH(plan)
+
+
+def commit_interrupted(monkeypatch: Any, db: Database, broken: Interrupting) -> None:
+    """Commit an account and the pod ``a`` on ``n2``, with these interrupts."""
+    monkeypatch.setattr(CommitPlan, "finish", lambda plan: broken(plan))
+    txn = db.write(Pods, Accounts)
+    txn[Pods].insert(Pod("a", "n2"))
+    txn[Accounts].insert(Account(1, 10))
+    with pytest.raises(Interrupted):
+        txn.commit()
+    assert not broken.left
+
+
+@steps
+def test_a_commit_interrupted_once_is_finished_before_the_interrupt_goes_on(monkeypatch, step):
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("a")
+    commit_interrupted(monkeypatch, db, Interrupting(step, 1))
+    assert watch.tripped
+    assert db.snapshot()[Pods]["a"].node == "n2"
+    assert db.snapshot()[Accounts][1].balance == 10
+    assert [store.unfinished for store in db._stores.values()] == [None, None]
+    in_a_thread(lambda: put(db, Pod("a", "n3")))
+    assert db.snapshot()[Pods]["a"].node == "n3"
+    db.check()
+
+
+@steps
+def test_a_commit_interrupted_twice_is_finished_by_the_next_writer(monkeypatch, step):
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("a")
+    commit_interrupted(monkeypatch, db, Interrupting(step, 2))
+    assert db.snapshot()[Pods]["a"].node == "n2"
+    assert all(store.unfinished for store in db._stores.values())
+    in_a_thread(lambda: put(db, Pod("b")))
+    assert watch.tripped
+    assert [store.unfinished for store in db._stores.values()] == [None, None]
+    assert dict(db.snapshot()[Pods]) == {"a": Pod("a", "n2"), "b": Pod("b")}
+    assert dict(db.snapshot()[Accounts]) == {1: Account(1, 10)}
+    db.check()
+
+
+def test_a_torn_commit_that_does_not_finish_is_kept_until_it_is_visible(monkeypatch):
+    """The next writer is interrupted as well: the one after it finishes the commit."""
+    db = database(Pod("a"))
+    commit_interrupted(monkeypatch, db, Interrupting(BEFORE_PUBLISHING, 2))
+    broken = Interrupting(BEFORE_PUBLISHING, 1)
+    monkeypatch.setattr(CommitPlan, "finish", lambda plan: broken(plan))
+    with pytest.raises(Interrupted):
+        put(db, Pod("b"))
+    assert all(store.unfinished for store in db._stores.values())
+    assert db.snapshot()[Pods]["a"].node == "n1"
+    in_a_thread(lambda: put(db, Pod("b")))
+    assert dict(db.snapshot()[Pods]) == {"a": Pod("a", "n2"), "b": Pod("b")}
+    db.check()
+
+
+def test_a_commit_that_is_finished_again_changes_no_rows_that_another_writer_has_changed_since(monkeypatch):
+    db = database(Pod("a"))
+
+    def another_writer() -> None:
+        monkeypatch.setattr(CommitPlan, "finish", FINISH)
+        in_a_thread(lambda: put(db, Pod("a", "n3")))
+        raise Interrupted
+
+    commit_interrupted(monkeypatch, db, Interrupting(AFTER_RELEASE, 1, another_writer))
+    assert db.snapshot()[Pods]["a"].node == "n3"
+    db.check()
+
+
+def test_a_commit_that_loses_against_an_abort_in_its_midst_says_so():
+    """The other thread has decided, and has not yet written that into the transaction."""
+    db = database(Pod("a"))
+    txn = db.write(Pods)
+    txn[Pods].insert(Pod("a", "n2"))
+    decided, go = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        decided.set()
+        assert go.wait(20)
+
+    other = threading.Thread(target=lambda: in_the_gap(Holder.decide, "self.closed = decided", wait, txn.abort))
+    other.start()
+    assert decided.wait(20)
+    try:
+        with pytest.raises(TransactionClosed, match="already aborted"):
+            txn.commit()
+    finally:
+        go.set()
+        other.join(20)
+    assert db.snapshot()[Pods]["a"].node == "n1"
+    in_a_thread(lambda: put(db, Pod("b")))
+
+
+def test_a_commit_wakes_the_writer_that_waits_for_its_table(monkeypatch):
+    """At once, and not when it looks again after a second."""
+    blocked = threading.Event()
+
+    class Gate:
+        """Tells of the second wait: before the first one nobody has checked the table."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+            self._waits = 0
+            self.release = self._lock.release
+
+        def acquire(self, timeout: float) -> bool:
+            self._waits += 1
+            if self._waits == 2:
+                blocked.set()
+            return self._lock.acquire(timeout=timeout)
+
+    monkeypatch.setattr(_reserve, "Lock", Gate)
+    monkeypatch.setattr(_reserve, "_RECHECK_S", 300.0)
+    db = database(Pod("a"))
+    txn = db.write(Pods)
+    txn[Pods].insert(Pod("b"))
+    other = threading.Thread(target=lambda: put(db, Pod("c")), daemon=True)
+    other.start()
+    assert blocked.wait(20)
+    txn.commit()
+    other.join(60)
+    assert not other.is_alive(), "the other writer still waits for the table"
+    assert list(db.snapshot()[Pods]) == ["a", "b", "c"]
