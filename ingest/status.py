@@ -104,6 +104,7 @@ class Status:
         self._shown: dict[str, set[RejectedKey]] = {}
         self._logged = 0
         self._written = float("-inf")
+        self._origin_now: Callable[[], str] | None = None
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -216,8 +217,31 @@ class Status:
     @property
     def origin(self) -> str:
         """The identity of the server that the earlier rows came from, until they are confirmed; empty if unknown."""
-        origins = {health.origin for health in self._health.values() if health.inherited}
-        return origins.pop() if len(origins) == 1 else ""
+        origins = self.origins
+        return next(iter(origins)) if len(origins) == 1 else ""
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The same for each table with earlier rows. They differ where `exact_origin` is used."""
+        return frozenset(health.origin for health in self._health.values() if health.inherited)
+
+    def exact_origin(self, origin_now: Callable[[], str]) -> None:
+        """Save the origin in each transaction that changes rows, so that the rows in a dump are never newer.
+
+        ``origin_now`` returns one that covers all rows offered so far, or an empty text while it is in doubt.
+        """
+        self._origin_now = origin_now
+
+    def rows_change(self, tables: Iterable[AnyTable]) -> None:
+        """Rows of these tables change in the transaction that is staged next."""
+        if self._origin_now is None:
+            return
+        origin = "" if self.withholds else self._origin_now()
+        for table in tables:
+            health = self._health.get(table.name)
+            if health is not None and health.origin != origin:
+                health.origin = origin
+                self._changed.add(table.name)
 
     def set_origin(self, origin: str) -> None:
         """Save the identity of the server that all rows come from, for a warm start. A dump contains it."""

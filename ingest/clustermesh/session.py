@@ -115,7 +115,7 @@ class ClusterSource(EtcdSource):
             clock=clock,
         )
         self._keyspace = Keyspace((), self._reflector, options.page_limit, self, lambda: self._loop.stopping)
-        self._origin = OriginKeeper(self._status, self._keyspace.lineage, {_WRITERS: self._writers}, clock)
+        self._origin = OriginKeeper(self._status, self._keyspace, {_WRITERS: self._writers}, clock)
         self._requests = _Requests()
         self._connection = Connection()
 

@@ -79,7 +79,7 @@ class FanoutSource(EtcdSource):
         }
         self._watched = {key: each for each in self._evidence.values() for key in (each.heartbeat, each.canary)}
         writers = {each.prefix.name: each.writers for each in self._evidence.values()}
-        self._origin = OriginKeeper(self._status, self._keyspace.lineage, writers, clock)
+        self._origin = OriginKeeper(self._status, self._keyspace, writers, clock)
         self._client: Client | None = None
         self._accepted = False
 

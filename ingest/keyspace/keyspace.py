@@ -128,6 +128,11 @@ class Keyspace:
         prefix = next(iter(self.prefixes), b"a")
         self.check(client, client.get(prefix).header)
 
+    @property
+    def covers_rows(self) -> bool:
+        """Whether ``lineage`` is at least as new as all rows. It is not while something is listed or has to be."""
+        return not any(prefix.due for prefix in self.prefixes.values())
+
     # --- lists --------------------------------------------------------------------------------------------------------
 
     def list(self, client: Client, prefix: Prefix) -> None:
@@ -164,8 +169,8 @@ class Keyspace:
             self._offer(client, prefix, Listed(prefix.feed, objects), revision)
         if copy is not None:
             self._offer(client, prefix, Listed(copy.feed, copies), revision, copy)
-        prefix.known, prefix.listed, prefix.due, prefix.leases = revision, True, False, leases
         self.lineage.witness([(kv.key, revision, fingerprint(kv)) for kv in newest])
+        prefix.known, prefix.listed, prefix.due, prefix.leases = revision, True, False, leases
 
     def _offer(self, client: Client, prefix: Prefix, listed: Listed, revision: int, copy: Copy | None = None) -> None:
         """Decide what becomes of keys that a list lacks, and write the list."""
@@ -236,6 +241,9 @@ class Keyspace:
         split, clock = self._reflector.split, time.perf_counter
         started = clock()
         known, events = prefix.known, batch.events
+        # Before the rows: a dump of them must not be older than what it says of their server.
+        self.lineage.observe(batch.resume - 1)
+        self.lineage.witness([_version(event) for event in _newest(events)])
         if events and events[0].kv.mod_revision <= known:  # a list has come since, and older events would undo it
             events = [event for event in events if event.kv.mod_revision > known]
         copy = prefix.kind.copy
@@ -251,11 +259,9 @@ class Keyspace:
             self._reflector.offer_all(copy.feed, [prefix.copy_event(event, copy, doubts) for event in events])
         split.decode_s += clock() - started
         prefix.known = max(known, batch.resume - 1)
-        self.lineage.observe(prefix.known)
         if events:
             prefix.changes += len(events) - len(deleted)
             prefix.lease = next((event.kv.lease for event in reversed(events) if event.type != DELETE), prefix.lease)
-            self.lineage.witness([_version(event) for event in _newest(events)])
 
     def _doubts(self, client: Client, prefix: Prefix, deleted: Sequence[KeyValue]) -> Mapping[bytes, str]:
         """The keys whose deletion is doubted, each with the reason."""

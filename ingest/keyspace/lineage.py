@@ -134,6 +134,11 @@ class Lineage:
         return self._cluster_id
 
     @property
+    def revision(self) -> int:
+        """The latest revision that is known."""
+        return self._revision
+
+    @property
     def witnesses(self) -> dict[bytes, int]:
         """The keys to compare after a reconnect, each with the revision up to which its prefix was known."""
         return {key: revision for key, (revision, _) in self._witnesses.items()}

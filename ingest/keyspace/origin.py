@@ -1,12 +1,18 @@
-"""What identifies an etcd and its writers, as text beside the rows in a dump, for a warm start with these rows."""
+"""What identifies an etcd and its writers, as text beside the rows in a dump, for a warm start with these rows.
+
+It is written in each transaction that changes rows of a table, into the table's row of ``sources``. If it were older
+than the rows, an etcd that was restored to a moment in between would count as the same, and what it lost would be
+deleted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from ..status import Status
+from .keyspace import Keyspace
 from .lineage import Lineage
 from .writers import Canary, Writers
 
@@ -21,26 +27,24 @@ class _Origin(msgspec.Struct, frozen=True):
 
 
 class OriginKeeper:
-    """Saves it from time to time, and loads it at the start. For the source's thread."""
+    """Saves it, and loads it at the start. For the source's thread."""
 
     def __init__(
-        self, status: Status, lineage: Lineage, writers: Mapping[str, Writers], clock: Callable[[], float]
+        self, status: Status, keyspace: Keyspace, writers: Mapping[str, Writers], clock: Callable[[], float]
     ) -> None:
         """``writers`` have names that stay the same in all processes."""
         self._status = status
-        self._lineage = lineage
+        self._keyspace = keyspace
         self._writers = writers
         self._clock = clock
         self._due_at = float("-inf")
         self._is_settled = False
+        status.exact_origin(self._now)
 
     def load(self) -> None:
         """There are rows of before. If nothing shows where they are from, canaries that stand already prove nothing."""
-        try:
-            origin = msgspec.json.decode(self._status.origin, type=_Origin)
-        except (msgspec.DecodeError, ValueError):  # it is empty, or from another version
-            origin = _Origin("", {})
-        self._lineage.load(origin.lineage)
+        origin = _latest(self._status.origins)
+        self._keyspace.lineage.load(origin.lineage)
         for name, writers in self._writers.items():
             writers.inherit(origin.canaries.get(name))
 
@@ -49,17 +53,43 @@ class OriginKeeper:
         self._is_settled = False
 
     def settle(self, *, is_settled: bool) -> None:
-        """Save it if that is due. ``is_settled``: all is listed, and nothing is withheld or doubted."""
+        """Save it for all tables if that is due. ``is_settled``: all is listed, and nothing is withheld or doubted."""
         self._is_settled = is_settled
         if is_settled and self._clock() >= self._due_at:
             self._save()
 
     def end(self) -> None:
         """The source ends: save what it knows, unless something is in doubt."""
-        if self._is_settled:
+        if self._is_settled and self._keyspace.covers_rows:
             self._save()
 
     def _save(self) -> None:
         self._due_at = self._clock() + _PERIOD_S
+        self._status.set_origin(self._text())
+
+    def _now(self) -> str:
+        """The origin of all rows offered so far; empty if it is in doubt. Then it is saved as soon as that ends."""
+        if self._is_settled and self._keyspace.covers_rows:
+            return self._text()
+        self._due_at = float("-inf")
+        return ""
+
+    def _text(self) -> str:
         canaries = {name: writers.canaries_seen() for name, writers in self._writers.items()}
-        self._status.set_origin(msgspec.json.encode(_Origin(self._lineage.dump(), canaries)).decode())
+        return msgspec.json.encode(_Origin(self._keyspace.lineage.dump(), canaries)).decode()
+
+
+def _latest(texts: Iterable[str]) -> _Origin:
+    """The latest origin of several tables, which covers the rows of all; an empty one unless they are of one etcd."""
+    origins: dict[int, _Origin] = {}
+    etcds: set[int] = set()
+    for text in texts:
+        try:
+            origin = msgspec.json.decode(text, type=_Origin)
+        except (msgspec.DecodeError, ValueError):  # it is empty, or from another version
+            return _Origin("", {})
+        lineage = Lineage()
+        lineage.load(origin.lineage)
+        etcds.add(lineage.cluster_id)
+        origins[lineage.revision] = origin
+    return origins[max(origins)] if len(etcds) == 1 else _Origin("", {})

@@ -14,6 +14,7 @@ from ..etcd import PUT, Client, EtcdError, PermissionDenied, Unauthenticated, Wa
 from ..keyspace.connect import Connector, servers_of
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed
+from ..keyspace.origin import OriginKeeper
 from ..keyspace.prefix import Prefix
 from ..keyspace.session import Session
 from ..keyspace.source import EtcdSource
@@ -24,7 +25,6 @@ from .kinds import HEARTBEAT, Kind, chosen
 from .options import KvstoreOptions
 
 _REFUSALS = (PermissionDenied, Unauthenticated)
-_ORIGIN_S = 10.0
 _DOUBTS = (History.OTHER, History.UNPROVEN)
 
 
@@ -76,13 +76,13 @@ class KvstoreSource(EtcdSource):
         self._history, self._difference = History.NONE, ""
         self._accepted = self._believed = False
         self._relist_at: float | None = None
-        self._origin_at = float("-inf")
+        self._origin = OriginKeeper(self._status, self._keyspace, {}, clock)
 
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""
         self._reflector.begin()
         if self._reflector.has_inherited:
-            self._keyspace.lineage.load(self._status.origin)
+            self._origin.load()
         self._loop.start()
 
     def accept(self) -> None:
@@ -134,6 +134,7 @@ class KvstoreSource(EtcdSource):
         if history is not History.SAME:
             self._keyspace.begin(header)
         self._keyspace.check(client, header)
+        self._origin.connected()
         self._relist_at = None
         return {HEARTBEAT: header.revision + 1}
 
@@ -180,29 +181,21 @@ class KvstoreSource(EtcdSource):
             self._accepted = False  # only where there was something, so that none of another thread is lost
         if not doubtful:
             self._history, self._difference, self._believed = History.SAME, "", False
-            self._save_origin()
         elif isinstance(self._judged(Absence.LISTED_WITHOUT, self._history), Yes):
             for prefix in doubtful:
                 prefix.due = True
+        self._origin.settle(is_settled=not doubtful and self._keyspace.covers_rows)
         self._report("synced", "")
 
     def _doubtful(self) -> list[Prefix]:
         """The prefixes of which something would go if the server were believed."""
         return [each for each in self._keyspace.prefixes.values() if self._reflector.withheld(each.feed)]
 
-    def _save_origin(self) -> None:
-        """Save what identifies this etcd beside its rows, for a warm start with these rows."""
-        if self._clock() >= self._origin_at:
-            self._origin_at = self._clock() + _ORIGIN_S
-            self._status.set_origin(self._keyspace.lineage.dump())
-
     # --- what we say of ourselves -------------------------------------------------------------------------------------
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is None:
-            if self._history is History.SAME:
-                self._origin_at = self._clock()
-                self._save_origin()
+            self._origin.end()
             self._status.release()
         else:
             self._status.fail(failure)

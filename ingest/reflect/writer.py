@@ -75,6 +75,8 @@ class TableWriter:
                 self._write(txn[table], table, change)
             for table in finished:
                 self._initializers.finish(txn[table], table)
+            if touched:
+                self._status.rows_change(touched)
             if self._status.is_waiting:
                 self._status.stage(txn)
         self._initializers.finished(finished)
