@@ -219,3 +219,13 @@ def test_a_forced_write_of_an_equal_row_trips_no_watch_on_what_it_is_listed_unde
     with db.write(Pods) as txn:
         txn[Pods].insert(row, force=True)
     assert [watch.tripped for watch in asked] == [False] * len(asked)
+
+
+def test_a_range_trips_by_a_key_inside_of_it_alone():
+    db = database()
+    inside, outside = db.snapshot()[Pods].watch_range("b", "d"), db.snapshot()[Pods].watch_range("x", "z")
+    put(db, Pod("a"), Pod("d"))
+    assert not inside.tripped
+    put(db, Pod("c"))
+    assert inside.tripped
+    assert not outside.tripped
