@@ -23,7 +23,7 @@ help:
 	@echo "make bench-million  beside the Go original at 1 000 000 rows, written there too; some ten minutes"
 	@echo "make bench-cfp      the benchmark of CFP-44774, written into docs/scale.md; some 15 minutes, needs Go once"
 	@echo "make bench-watchers   the API server with 1 000 agents' watches connected, written there too; 10 minutes, needs Go"
-	@echo "make bench-informers   beside other clients of an API server, written into docs/performance.md; 10 minutes"
+	@echo "make bench-informers   beside other clients of an API server, client-go included, written into docs/performance.md; 40 minutes, needs Go"
 	@echo "make stress   the long forms of the randomised tests"
 	@echo "make faults   every fault at every backend, written into docs/faults.md; some 20 minutes, needs Go once"
 	@echo "make faults-told   what log, metrics and alerts tell of each fault, into docs/monitoring.md; 10 minutes, needs promtool"

@@ -137,13 +137,12 @@ class Derivation(Follower, Generic[K, R]):
 
     def _derive(self, batch: ChangeBatch[Any] | TablesBatch) -> None:
         """Bring the table to the state after the batch; on a retry, to the newest state."""
-        snapshot = batch.snapshot
         if batch is self._batch:
-            snapshot = self._db.snapshot()
+            sources = SourceSnapshot(self._db.snapshot(), self.tables)
         else:
-            self._collect(batch)
+            sources = self._collect(batch)
             self._batch = batch
-        self._write_dirty(SourceSnapshot(snapshot, self.tables))
+        self._write_dirty(sources)
         self._batch = None
 
     def _retry_set_aside(self, seen: Snapshot) -> float | None:
@@ -167,14 +166,15 @@ class Derivation(Follower, Generic[K, R]):
         else:
             self._dirty.update(dict.fromkeys(self._affected_keys(sources, part.table, row)))
 
-    def _collect(self, batch: ChangeBatch[Any] | TablesBatch) -> None:
-        """Record the keys that the changes affect, by the old and by the new rows."""
+    def _collect(self, batch: ChangeBatch[Any] | TablesBatch) -> SourceSnapshot:
+        """Record the keys that the changes affect, by the old and the new rows. Returns the state after the batch."""
         after = SourceSnapshot(batch.snapshot, self.tables)
         if self._before is None:
             self._dirty.update(dict.fromkeys(batch.snapshot[self.target]))  # rows that an earlier derivation left
         for table in self.tables:
             self._collect_table(table, batch[table] if isinstance(batch, TablesBatch) else batch, after)
         self._before = after
+        return after
 
     def _collect_table(self, table: AnyTable, changes: Iterable[Change[Any]], after: SourceSnapshot) -> None:
         before, key_of, dirty = self._before, table.key_of, self._dirty

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -89,10 +89,10 @@ def plain_credentials(options: ApiServerOptions) -> PlainCredentials | None:
             return PlainCredentials(settings)
         return PlainCredentials(settings, _package().pools_of_server(options.server, options.ca_file))
     path = _kubeconfig(options)
-    if _has_proxy() or (path is not None and os.pathsep in path):
+    if path is not None and os.pathsep in path:
         return None
     found = of_pod() if path is None else of_kubeconfig(path, options.context)
-    return None if found is None else PlainCredentials(found)
+    return None if found is None or _has_proxy() else PlainCredentials(found)
 
 
 def package_credentials(options: ApiServerOptions) -> Callable[[], Credentials]:
@@ -112,17 +112,38 @@ def check(options: ApiServerOptions) -> None:
         return
     if options.kubeconfig is not None or options.context is not None:
         raise InvalidOptions("server: give it or kubeconfig, not both")
-    parts = urlsplit(options.server)
-    try:
-        port_is_good = parts.port is None or parts.port > 0
-    except ValueError:
-        port_is_good = False
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_good:
+    if not _is_url(options.server):
         raise InvalidOptions("server: must be a URL like https://10.0.0.1:6443")
+    parts = urlsplit(options.server)
     if parts.username is not None or parts.query or parts.fragment:
         raise InvalidOptions("server: must hold neither user nor query; use token-file")
     if parts.scheme == "http" and options.ca_file is not None:
         raise InvalidOptions("ca-file: server is not https")
+
+
+def check_url(url: str) -> None:
+    """Check the address of a server in a kubeconfig. Raises Unauthorized.
+
+    Without a scheme, a token would be sent unencrypted, even to a server whose authority is known.
+    """
+    if not _is_url(url):
+        raise Unauthorized("kubeconfig: server: must be a URL like https://10.0.0.1:6443")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Check the headers that authenticate. Raises Unauthorized, which quotes nothing of them."""
+    if not all(value.isascii() and value.isprintable() for value in headers.values()):
+        raise Unauthorized("kubeconfig: the token has characters that are not allowed in a header")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port_is_good = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    named = text.startswith(("http://", "https://")) and parts.hostname
+    return bool(named) and port_is_good and text.isprintable() and " " not in text
 
 
 def _is_in_pod() -> bool:

@@ -19,6 +19,8 @@ import msgspec
 import yaml
 from urllib3.util import make_headers
 
+from .errors import Unauthorized
+
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 CONNECTIONS = 32
 """How many idle connections are kept."""
@@ -64,6 +66,7 @@ class _User(msgspec.Struct, rename="kebab"):
     password: _Text = ""
     exec: Any = msgspec.UNSET
     auth_provider: Any = msgspec.UNSET
+    impersonated: Any = msgspec.field(name="as", default=None)
 
 
 class _Context(msgspec.Struct):
@@ -98,7 +101,7 @@ class _Unusual(Exception):
 
 
 def of_kubeconfig(path: str, context: str | None) -> Settings | None:
-    """What a kubeconfig says; None if only the package can tell."""
+    """What a kubeconfig says; None if only the package can tell. Raises Unauthorized if it asks for impersonation."""
     path = os.path.expanduser(path)
     try:
         config = msgspec.convert(yaml.load(Path(path).read_bytes(), Loader=_Parser), _Kubeconfig)
@@ -132,9 +135,15 @@ def _only(named: list[Any], name: str) -> Any:
 
 
 def _settings(cluster: _Cluster, user: _User, folder: str) -> Settings:
+    if user.impersonated:  # the package would ignore it, and use the permissions of the user itself
+        raise Unauthorized(
+            "kubeconfig: the user impersonates another one (as), which is not supported; "
+            "give one with permissions of its own"
+        )
     if any(each is not msgspec.UNSET for each in (user.exec, user.auth_provider, cluster.proxy_url)):
         raise _Unusual
     url = cluster.server.rstrip("/")
+    token_file = None if user.token else _token_file(user, folder)
     with_tls = url.startswith("https")
     return Settings(
         url,
@@ -143,7 +152,8 @@ def _settings(cluster: _Cluster, user: _User, folder: str) -> Settings:
         _file(user.client_key, user.client_key_data, folder) if with_tls else None,
         cluster.tls_server_name or None,
         not cluster.insecure_skip_tls_verify,
-        _authorization(user, folder),
+        None if token_file else _authorization(user),
+        token_file,
     )
 
 
@@ -161,15 +171,20 @@ def _file(path: str, data: str, folder: str) -> str | None:
     return path
 
 
-def _authorization(user: _User, folder: str) -> str | None:
-    """The header of a user. A token in the kubeconfig comes before one in a file, and that before a password."""
-    token = user.token
-    if not token and user.token_file:
-        token = Path(os.path.normpath(os.path.join(folder, user.token_file))).read_text()
-        if not token:
-            raise _Unusual
-    if token:
-        return f"Bearer {token}".strip()
+def _token_file(user: _User, folder: str) -> str | None:
+    """The file with the token of a user. It must hold one now; it may hold another one later."""
+    if not user.token_file:
+        return None
+    path = os.path.normpath(os.path.join(folder, user.token_file))
+    if not Path(path).read_text().strip():
+        raise _Unusual
+    return path
+
+
+def _authorization(user: _User) -> str | None:
+    """The header of a user. A token in the kubeconfig comes before a password."""
+    if user.token:
+        return f"Bearer {user.token}".strip()
     if not user.username or not user.password:
         return None
     return make_headers(basic_auth=f"{user.username}:{user.password}")["authorization"]

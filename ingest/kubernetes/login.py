@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import urllib3
 
-from .credentials import Credentials, PlainCredentials, package_credentials, plain_credentials
+from .credentials import Credentials, PlainCredentials, check_headers, check_url, package_credentials, plain_credentials
 from .errors import Unauthorized
 from .options import ApiServerOptions
 from .plugins import Plugins, PluginTimeout
@@ -72,6 +72,7 @@ class Login:
             try:
                 credentials, generation = self._current(limit_s)
                 headers = self._headers(credentials, limit_s)
+                check_headers(headers)
             except Unauthorized as error:
                 self._failure, self._failed_at = str(error), self._clock()
                 raise
@@ -120,7 +121,9 @@ class Login:
 
     def _read(self, timeout_s: float) -> Credentials:
         plain = plain_credentials(self._options)
-        return plain or self._plugins.run(package_credentials(self._options), timeout_s)
+        read = plain or self._plugins.run(package_credentials(self._options), timeout_s)
+        check_url(read.url)
+        return read
 
     def _headers(self, credentials: Credentials, timeout_s: float) -> dict[str, str]:
         if isinstance(credentials, PlainCredentials):

@@ -25,6 +25,7 @@ from .options import KvstoreOptions
 
 _REFUSALS = (PermissionDenied, Unauthenticated)
 _ORIGIN_S = 10.0
+_DOUBTS = (History.OTHER, History.UNPROVEN)
 
 
 class KvstoreSource(EtcdSource):
@@ -108,7 +109,7 @@ class KvstoreSource(EtcdSource):
 
     def _judged(self, absence: Absence, history: History) -> Verdict:
         writer, detail = WriterActivity.NOT_NEEDED, ""
-        if history in (History.OTHER, History.UNPROVEN):
+        if history in _DOUBTS:
             writer, detail = self._writer.seen(self._clock()), self._difference
         return may_delete(
             Evidence(absence=absence, history=history, writer=writer, accepted=self._believed, detail=detail)
@@ -119,13 +120,15 @@ class KvstoreSource(EtcdSource):
     def identify(self, client: Client) -> Mapping[bytes, int]:
         """Compare this etcd with the one that we knew. If it is another one, list again and withhold deletes."""
         header = allowed(HEARTBEAT, partial(client.get, HEARTBEAT)).header
+        is_shown = bool(self._keyspace.lineage.witnesses)
         history, why = self._keyspace.history(client, header)
-        if history in (History.OTHER, History.UNPROVEN):
-            if self._history in (History.OTHER, History.UNPROVEN):  # else whichever comes next is accepted
+        if history is not History.SAME or not is_shown:  # nothing tells an empty etcd from another one
+            if self._history in _DOUBTS:  # else whichever comes next is accepted
                 self._accepted = False
+            self._believed = False  # that was another server
+        if history in _DOUBTS:
             self._history, self._difference = history, why
             self._writer.restart()
-            self._believed = False  # that was another server
         elif self._history is History.NONE:
             self._history = history
         if history is not History.SAME:

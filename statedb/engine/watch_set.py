@@ -96,7 +96,10 @@ class WatchSet:
         return self._take_tripped()
 
     def _any_tripped(self) -> bool:
-        return any(watch._tripped for watch in self)
+        for watch in list(self._watches):  # noqa: SIM110  # half the time of `any`; each wait asks three times
+            if watch._tripped:
+                return True
+        return False
 
     def _attach(self, waker: Waker) -> None:
         with self._lock:

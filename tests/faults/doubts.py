@@ -18,6 +18,7 @@ def dead_writer(run: Run) -> None:
     """Its writer is dead when the reader connects; then the lease of all keys ends, of heartbeat and canaries too."""
     site = run.site
     assert isinstance(site, EtcdSite)
+    site.until(site.is_right, "what its writer has deleted")  # later it would not be believed of a dead one
     site.stop_reader()
     for server in site.servers:
         site.lend(server)

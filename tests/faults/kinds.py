@@ -257,7 +257,7 @@ def flood(run: Run) -> None:
     thread = threading.Thread(target=update)
     thread.start()
     site.mend()
-    assert over.wait(120)
+    assert over.wait(600), "the updates take too long"
     thread.join()
     assert not failure, failure
     run.heal()

@@ -32,13 +32,14 @@ MINUTES = 20.0
 _SAMPLE_S = 5.0
 _PAUSE_S = (0.5, 3.0)
 _RARE = {"flood": 0.2, "frozen": 0.5}
+_LEASE_S = 5.0
 _SITES: tuple[tuple[type[Site], dict[str, Any]], ...] = (
     (ManifestsSite, {}),
     (KubernetesSite, {"silence_s": 3.0, "request_timeout_s": 3.0}),
     (FakeApiSite, {"silence_s": 3.0, "request_timeout_s": 3.0}),
     (KvstoreSite, {}),
-    (MeshSite, {"replicas": 3}),
-    (FanoutSite, {}),
+    (MeshSite, {"replicas": 3, "lease_time_s": _LEASE_S}),
+    (FanoutSite, {"lease_time_s": _LEASE_S}),
 )
 _WARM_UP = 0.5
 _MEMORY_MAX = 512 * 1024

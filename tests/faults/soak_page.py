@@ -16,7 +16,8 @@ _HEAD = """# Soak
 shared cores); do not edit. Each backend has real servers of its own (the *fake server* does what a real API server does
 not on demand; clustermesh has three replicas) and one thread that mistreats them: it changes some endpoints, picks a
 fault at random, waits until the tables equal the source again, pauses for up to three seconds, and goes on. What the
-faults are stands in `faults.md`.
+faults are stands in `faults.md`. Where nothing is left that shows which etcd it is, deletes wait for `lease-time-s`:
+1 s at kvstore, 5 s at clustermesh and etcd here; by default it is 15 minutes.
 
 The run fails, and writes nothing, where tables do not become equal to their source, a row is deleted that was never
 removed at the source, threads or sockets are left over, or memory grows by more than 512 KB a minute.

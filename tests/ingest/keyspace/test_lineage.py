@@ -1,12 +1,15 @@
 """What tells the etcd we know from one that only stands at its address."""
 
+from heapq import nlargest
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import example, given, strategies as st
 
 from ingest.belief import History
+from ingest.etcd import DELETE, PUT
+from ingest.keyspace.keyspace import _newest, _version
 from ingest.keyspace.lineage import WITNESSES, Fingerprint, Lineage, fingerprint
 
 
@@ -21,6 +24,13 @@ class Kv(NamedTuple):
     value: bytes = b"v"
     mod_revision: int = 115
     create_revision: int = 10
+    version: int = 1
+    lease: int = 0
+
+
+class Event(NamedTuple):
+    type: int
+    kv: Kv
 
 
 def known() -> Lineage:
@@ -130,6 +140,13 @@ class Server:
             state[key] = Kv(key, b"%d" % next(self.values), self.revision, created)
         self.states[self.revision] = state
 
+    def events(self, revision: int) -> list[Event]:
+        """What the transaction at a revision has changed."""
+        before, after = self.states[revision - 1], self.states[revision]
+        puts = [Event(PUT, kv) for key, kv in after.items() if before.get(key) != kv]
+        gone = [Event(DELETE, Kv(key, b"", revision, 0)) for key in before.keys() - after.keys()]
+        return [*puts, *gone]
+
     def restore(self, back: int) -> None:
         self.revision = max(100, self.revision - back)
 
@@ -185,6 +202,84 @@ def test_a_history_that_counts_as_the_same_has_lost_no_key_that_was_known(
         return
     missing = known.keys() - server.now.keys()
     assert missing <= was_there
+
+
+class Reader:
+    """What `Keyspace` tells a lineage: lists and batches of two prefixes, each up to a revision of its own."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.lineage = server, Lineage()
+        self.lineage.begin(Header())
+        self.known = {b"0": 0, b"1": 0}
+
+    def read(self, prefix: bytes) -> None:
+        """List the prefix, or take one batch with all that has changed since."""
+        server, known = self.server, self.known[prefix]
+        if known:
+            events = [event for revision in range(known + 1, server.revision + 1) for event in server.events(revision)]
+            batch: list[Any] = [event for event in events if event.kv.key.startswith(prefix)]
+            self.lineage.witness([_version(event) for event in _newest(batch)])
+        else:
+            kvs = [kv for key, kv in server.now.items() if key.startswith(prefix)]
+            newest = nlargest(WITNESSES, kvs, key=lambda kv: kv.mod_revision)
+            self.lineage.witness([(kv.key, server.revision, fingerprint(kv)) for kv in newest])
+        self.known[prefix] = server.revision
+        self.lineage.observe(server.revision)
+
+    @property
+    def rows(self) -> dict[bytes, Kv]:
+        """What it knows: each prefix as it was when it was read last."""
+        states = self.server.states
+        return {k: kv for each, at in self.known.items() if at for k, kv in states[at].items() if k.startswith(each)}
+
+
+READS = st.sets(st.sampled_from([b"0", b"1"]), max_size=2)
+TWO_PREFIXES = st.sets(st.sampled_from([b"%d%d" % (n % 2, n) for n in range(24)]), max_size=12)
+ROUNDS = st.lists(st.tuples(TWO_PREFIXES, TWO_PREFIXES, READS), max_size=12)
+
+
+NINE = {b"0%d" % (2 * n) for n in range(9)}
+
+
+@given(ROUNDS, st.lists(st.tuples(TWO_PREFIXES, TWO_PREFIXES), max_size=6))
+@example([(set(), set(), {b"0"}), (NINE, set(), {b"0"}), (set(), NINE, {b"0"})], [])
+def test_an_etcd_that_was_only_away_is_the_same_whatever_was_deleted_meanwhile(
+    rounds: list[tuple[set[bytes], set[bytes], set[bytes]]], away: list[tuple[set[bytes], set[bytes]]]
+):
+    server = Server()
+    reader = Reader(server)
+    for puts, deletes, reads in rounds:
+        server.write(puts, deletes)
+        for prefix in reads:
+            reader.read(prefix)
+    for puts, deletes in away:
+        server.write(puts, deletes)
+    assert reader.lineage.compare(server.look) is History.SAME
+
+
+@given(ROUNDS, st.integers(1, 6), st.lists(st.tuples(TWO_PREFIXES, TWO_PREFIXES), max_size=12), st.integers(0, 20))
+@example([({b"00"}, set(), {b"0"}), ({b"02"}, set(), {b"0"})], 1, [({b"11"}, set())] * 2, 20)
+def test_prefixes_that_were_read_at_different_times_lose_no_key_to_a_backup(
+    rounds: list[tuple[set[bytes], set[bytes], set[bytes]]],
+    back: int,
+    since: list[tuple[set[bytes], set[bytes]]],
+    compacted: int,
+):
+    server = Server()
+    reader = Reader(server)
+    for puts, deletes, reads in rounds:
+        server.write(puts, deletes)
+        for prefix in reads:
+            reader.read(prefix)
+    rows, at = reader.rows, max(100, *reader.known.values())
+    server.restore(back)
+    was_there = {key for key, kv in rows.items() if kv.mod_revision <= server.revision}
+    for puts, deletes in since:
+        server.write(puts, deletes)
+        was_there |= puts - deletes
+    server.compacted = min(100 + compacted, server.revision)
+    if server.revision >= at and reader.lineage.compare(server.look) is History.SAME:
+        assert rows.keys() - server.now.keys() <= was_there
 
 
 def test_the_keys_that_changed_last_are_witnesses():

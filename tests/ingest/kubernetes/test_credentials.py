@@ -16,9 +16,11 @@ from hypothesis import example, given, settings, strategies as st
 from kubernetes.config import incluster_config
 
 from ingest import KubernetesOptions
-from ingest.kubernetes import kubeconfig
+from ingest.kubernetes import credentials as ours, kubeconfig
 from ingest.kubernetes.credentials import Credentials, PlainCredentials, package_credentials, plain_credentials
 from ingest.kubernetes.errors import Unauthorized
+from ingest.kubernetes.login import Login
+from ingest.kubernetes.sockets import Sockets
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 TEXT = st.text("abcXYZ019-._~+/= äß", min_size=1, max_size=12)
@@ -36,7 +38,6 @@ USER = {
     "client-key-data": DATA,
     "username": TEXT,
     "password": TEXT,
-    "as": TEXT,
     "auth-provider": st.just({"name": "other"}),
 }
 CLUSTER = {
@@ -216,3 +217,46 @@ kubernetes.resources(Database(), "pods", options=kubernetes.KubernetesOptions(ku
 assert "kubernetes" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("with_package", [False, True])
+@pytest.mark.parametrize(
+    ("user", "cluster", "says"),
+    [
+        ({}, {"server": "10.0.0.1:6443", "certificate-authority": "one.pem"}, "server: must be a URL"),
+        ({}, {"server": "HTTPS://10.0.0.1:6443"}, "server: must be a URL"),
+        ({}, {"server": "ftp://10.0.0.1"}, "server: must be a URL"),
+        ({}, {"server": "https://10.0.0.1:99999999"}, "server: must be a URL"),
+        ({}, {"server": "https://10.0.0.1: "}, "server: must be a URL"),
+        ({"token": "secret\nother: x"}, {}, "the token has characters"),
+        ({"token": "secreté"}, {}, "the token has characters"),
+        ({"as": "bob"}, {}, "impersonates another one"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_work_is_refused_before_the_first_request(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    with_package: bool,
+    user: dict[str, Any],
+    cluster: dict[str, Any],
+    says: str,
+):
+    """A token went unencrypted to a server without a scheme; the others were errors of the connection, forever."""
+    if with_package:
+        monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    (folder / "config").write_text(yaml.safe_dump(usual({"token": "secret", **user}, **cluster)))
+    with pytest.raises(Unauthorized, match=says) as error:
+        Login(KubernetesOptions(kubeconfig=str(folder / "config")), Sockets())
+    assert "secret" not in str(error.value)
+
+
+def test_a_token_file_of_a_kubeconfig_is_read_again_as_that_of_a_pod(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """As client-go does. It was read again only when the server refused it."""
+    monkeypatch.setattr(ours, "_TOKEN_AGE_S", -1.0)
+    (folder / "token").write_text("first\n")
+    (folder / "config").write_text(yaml.safe_dump(usual({"tokenFile": "token"})))
+    plain = plain_credentials(KubernetesOptions(kubeconfig=str(folder / "config")))
+    assert plain is not None
+    assert plain.headers() == {"authorization": "Bearer first"}
+    (folder / "token").write_text("second")
+    assert plain.headers() == {"authorization": "Bearer second"}

@@ -99,6 +99,25 @@ def test_many_snapshots_held_over_many_commits_cost_what_changed_between_them():
     assert sum(1 for _ in commits_from(db, snaps[0][1])) < 50 * 60
 
 
+def test_what_many_dropped_snapshots_leave_does_not_let_the_history_of_an_old_one_grow():
+    """History was shortened after as many commits as there had been snapshots, however many rows each changed."""
+    db = Database(Counters)
+    commit_many(db, 0, 20)
+    old = db.snapshot()
+    many = []
+    for number in range(2000):
+        commit_many(db, number, number + 1)
+        many.append(db.snapshot())
+    many.clear()
+    most = 0
+    for number in range(1500):
+        with db.write(Counters) as txn:
+            txn[Counters].insert_all([(key, number) for key in range(100)])
+        most = max(most, sum(len(commit.link[0]) for commit in commits_from(db, old) if commit.link))
+    assert most < 2 * 2000 + 300 * 100
+    assert [value for _, value in old[Counters].values()] == list(range(10, 20))
+
+
 def commits_from(db: Database, snap: Any) -> Iterator[Any]:
     """The chain of commits from a snapshot's to the newest."""
     commit = snap._pin_of(db._stores[Counters]).commit
