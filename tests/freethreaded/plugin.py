@@ -5,6 +5,7 @@ In place of ``tests/conftest.py``, which needs packages that do not run there.
 
 import importlib.util
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,10 +20,13 @@ settings.register_profile("freethreaded", deadline=None, derandomize=True)
 settings.load_profile("freethreaded")
 
 
-def pytest_ignore_collect(collection_path: object) -> bool | None:
-    """What tests other packages: mypy, and without msgspec its conversions."""
-    left_out = ("test_typing.py",) if MSGSPEC else ("test_typing.py", "test_dump.py")
-    return True if str(collection_path).endswith(left_out) else None
+LEFT_OUT = ("test_typing.py", "test_state_machine.py", *([] if MSGSPEC else ["test_dump.py"]))
+"""Tests of mypy and of msgspec, and the long model test of one thread; a short form of it is in test_operations.py."""
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Also the tests that raise at every line: one thread, most of the time of a run, and nothing without a GIL."""
+    return True if collection_path.name in LEFT_OUT or collection_path.name.startswith("test_injection") else None
 
 
 def pytest_report_header() -> str:

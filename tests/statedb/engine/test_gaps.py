@@ -17,6 +17,7 @@ from statedb.engine.index_views import AnyIndexView
 from statedb.engine.order import Order
 from statedb.engine.row_list import RowList
 from statedb.engine.source import Source
+from statedb.engine.wakers import ThreadWaker
 from statedb.engine.watch import Registry, Watch
 
 from ._helpers import in_a_thread, in_the_gap
@@ -490,3 +491,30 @@ def test_the_first_batch_is_in_the_order_of_revisions_also_if_rows_were_replaced
         batch = stream.next(0)
         assert batch is not None
         assert [(change.row.name, change.revision) for change in batch] == [("b", 2), ("c", 3), ("a", 4)]
+
+
+def test_a_waiter_that_comes_while_the_last_one_leaves_keeps_the_watch_alive():
+    db = database(Pod("a"))
+    watch, registry = db.snapshot()[Pods].watch("a"), db._stores[Pods].registry
+    first, second = ThreadWaker(), ThreadWaker()
+    registry.attach(watch, first)
+    in_the_gap(
+        Registry.detach,
+        "self._held.pop(watch, None)",
+        lambda: in_a_thread(lambda: registry.attach(watch, second)),
+        lambda: registry.detach(watch, first),
+    )
+    assert registry.waiting() == 1
+    registry.detach(watch, second)
+    assert registry.waiting() == 0
+
+
+def test_a_waiter_that_comes_too_late_is_not_waited_for():
+    db = database(Pod("a"))
+    watch, registry = db.snapshot()[Pods].watch("a"), db._stores[Pods].registry
+    first, late = ThreadWaker(), ThreadWaker()
+    registry.attach(watch, first)
+    put(db, Pod("a", "n2"))
+    assert not registry.attach(watch, late)
+    registry.detach(watch, first)
+    assert registry.waiting() == 0

@@ -203,3 +203,29 @@ def test_the_next_watch_makes_the_registry_forget_all_that_were_dropped():
     assert [len(watching) for place in places for watching in place.values()] == [2]
     assert db.stats()[0].watches == 2
     del kept, again
+
+
+def test_a_forced_write_of_an_equal_row_trips_no_watch_on_what_it_is_listed_under():
+    row = Pod("a", tags=("red",), networks=("10.0.0.0/8",))
+    db = database(row)
+    snapshot = db.snapshot()
+    asked = [
+        snapshot[Pods].watch("a"),
+        snapshot[Pods.by_tag].watch("red"),
+        snapshot[Pods.by_tag].watch_prefix("r"),
+        snapshot[Pods.by_network].watch("10.0.0.0/8"),
+        snapshot[Pods.by_network].watch_within("0.0.0.0/0"),
+    ]
+    with db.write(Pods) as txn:
+        txn[Pods].insert(row, force=True)
+    assert [watch.tripped for watch in asked] == [False] * len(asked)
+
+
+def test_a_range_trips_by_a_key_inside_of_it_alone():
+    db = database()
+    inside, outside = db.snapshot()[Pods].watch_range("b", "d"), db.snapshot()[Pods].watch_range("x", "z")
+    put(db, Pod("a"), Pod("d"))
+    assert not inside.tripped
+    put(db, Pod("c"))
+    assert inside.tripped
+    assert not outside.tripped
