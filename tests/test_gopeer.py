@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks import gopeer
+from benchmarks import golang, gopeer
 from benchmarks.__main__ import Report, run
 from benchmarks.harness import SMOKE, WORKLOADS
 
@@ -37,8 +37,8 @@ def test_every_target_belongs_to_a_task():
 @needs_go
 def test_each_task_is_compared_with_the_original():
     try:
-        gopeer.build()
-    except gopeer.Missing as error:
+        golang.go_program("peers_go")
+    except golang.Missing as error:
         pytest.skip(str(error))
     report = compare()
     assert compared(report) == {task.name for task in gopeer.TASKS} - {"wake"} | {"wake, p50", "wake, p99"}
@@ -48,8 +48,8 @@ def test_each_task_is_compared_with_the_original():
 @needs_go
 def test_a_million_rows_are_compared_with_the_original(monkeypatch: pytest.MonkeyPatch):
     try:
-        gopeer.build()
-    except gopeer.Missing as error:
+        golang.go_program("peers_go")
+    except golang.Missing as error:
         pytest.skip(str(error))
     report = run(WORKLOADS["go-million"], SMOKE)
     assert compared(report) == {task.name for task in gopeer.MILLION}
@@ -95,15 +95,15 @@ def test_without_a_toolchain_there_are_our_own_times_and_a_line(
 def test_without_the_module_the_line_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("GOPROXY", "off")
     monkeypatch.setenv("GOMODCACHE", str(tmp_path))
-    with pytest.raises(gopeer.Missing, match=r"cannot be had: .*GOPROXY=off"):
-        gopeer.build()
+    with pytest.raises(golang.Missing, match=r"cannot be had; .*GOPROXY=off"):
+        golang.go_program("peers_go")
 
 
 @needs_go
 def test_a_proxy_that_does_not_answer_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gopeer, "_DOWNLOAD_S", 0.0)
-    with pytest.raises(gopeer.Missing, match="did not come within 0 s"):
-        gopeer.build()
+    monkeypatch.setattr(golang, "_DOWNLOAD_S", 0.0)
+    with pytest.raises(golang.Missing, match="cannot be had; look at GOPROXY: not done after 0 s"):
+        golang.go_program("peers_go")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,6 @@ def test_another_answer_and_none_are_errors(
     answering = f"read input; while read task; do echo '{reply}'; done"
     program.write_text(f"#!/bin/sh\n{answering if reply else 'read input; read task'}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(gopeer, "build", lambda: program)
+    monkeypatch.setattr(gopeer, "go_program", lambda folder: program)
     with pytest.raises(AssertionError, match=complaint):
         compare()
