@@ -230,6 +230,10 @@ def test_a_denied_delete_in_a_full_etcd_costs_only_itself():
         client = etcd.client()
 
         class Denying(Interposed):
+            def commit(self, puts: list[tuple[bytes, bytes, int]], deletes: list[bytes], *arguments: Any) -> Any:
+                """With a put: a transaction that only deletes is refused or not, by the size of the file just then."""
+                return super().commit([*puts, (b"elsewhere", b"", 0)], deletes, *arguments)
+
             def delete(self, key: bytes) -> int:
                 if key == f"{PREFIX}0".encode():
                     raise PermissionDenied("permission denied")
