@@ -76,7 +76,7 @@ def difference(known: Scan, now: Scan) -> str:
     """Why this cannot be the directory that we knew; empty if it can.
 
     A new directory on the same file system is accepted if it has files: replacing the directory is a common way to
-    change all files at once.
+    change all files at once. A mount does that by another ``..data``; one whose files go without that is being deleted.
     """
     if known.atomic and not now.atomic:
         return "its content is no longer mounted there"
@@ -84,6 +84,8 @@ def difference(known: Scan, now: Scan) -> str:
         return "another file system is mounted there"
     if known.generation.inode != now.generation.inode and not now.files:
         return "another directory stands there, and it is empty"
+    if known.atomic and known.generation == now.generation and known.files.keys() - now.files.keys():
+        return "it is being taken apart: files are gone, but ..data is as it was"
     return ""
 
 
@@ -147,7 +149,7 @@ class Directory:
         """One scan; None if the generation changed meanwhile. Raises Outage.
 
         The order matters: a generation is deleted after the link points to the next one. If the link still points to
-        this one after the last file was read, its deletion has not begun.
+        this one after the last file was read, its deletion has not begun, unless all is deleted: see `difference`.
         """
         generation = self._generation()
         base = self._path / generation.link

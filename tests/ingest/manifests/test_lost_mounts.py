@@ -61,6 +61,28 @@ def test_an_unmounted_volume_deletes_nothing_and_what_went_meanwhile_goes_when_i
         assert rig.source.join(10)
 
 
+def test_a_mount_whose_files_are_deleted_one_by_one_deletes_nothing(tmp_path: Path):
+    """Its ..data was still there when its first file was gone: that counted as the truth."""
+    mount = Mount(tmp_path / "m")
+    mount.publish(a=node("a", 1), b=node("b", 2))
+    rig = Rig(mount.path)
+    rig.source.start()
+    try:
+        rig.until(lambda: rig.nodes().keys() == {"a", "b"} and row(rig).state == "synced")
+        (mount.path / "..data" / "a.yaml").unlink()
+        rig.until(lambda: row(rig).withheld_deletes == 1)
+        assert "taken apart" in row(rig).last_error
+        shutil.rmtree(mount.path)
+        mount.path.mkdir()
+        rig.until(lambda: row(rig).withheld_deletes == 2)
+        assert rig.nodes().keys() == {"a", "b"}
+        mount.publish(b=node("b", 2))
+        rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
+    finally:
+        rig.source.stop()
+        assert rig.source.join(10)
+
+
 def test_the_operator_can_accept_that_it_is_gone(tmp_path: Path):
     mount = Mount(tmp_path / "m")
     mount.publish(a=node("a", 1))
