@@ -210,9 +210,12 @@ class Lineage:
     def witness(self, keys: Sequence[tuple[bytes, int, Fingerprint]]) -> None:
         """Remember keys with their versions at a revision, also deletions. The eight that changed last are kept.
 
-        ``keys`` are all that changed, or at least the last eight of them, in any order.
+        ``keys`` are all that changed, or at least the last eight of them, in any order. What is older than the version
+        that is known of a key is passed over: a watch may tell what a list has overtaken.
         """
         for key, revision, version in keys:
-            self._witnesses[key] = revision, version
+            known = self._witnesses.get(key)
+            if known is None or _changed_at(*known) <= _changed_at(revision, version):
+                self._witnesses[key] = revision, version
         while len(self._witnesses) > WITNESSES:
             del self._witnesses[min(self._witnesses, key=lambda key: _changed_at(*self._witnesses[key]))]

@@ -301,3 +301,11 @@ def test_a_new_history_forgets_the_old_one():
     lineage.begin(Header(8, 1, 1))
     assert lineage.broken_by(Header(8, 1, 1)) == ""
     assert lineage.witnesses == {}
+
+
+def test_an_event_that_a_list_has_overtaken_displaces_no_witness():
+    """Else a backup without the newer change would have all that is remembered."""
+    lineage = known()
+    lineage.witness([(b"a", 140, fingerprint(Kv(mod_revision=130)))])
+    lineage.witness([(b"a", 125, fingerprint(Kv(mod_revision=125))), (b"a", 126, None)])
+    assert lineage.witnesses[b"a"] == 140
