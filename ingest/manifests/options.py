@@ -12,6 +12,7 @@ class ManifestsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     ``tables``: the names of the tables to fill, by default all that the backend can fill. ``rescan_s``: the seconds
     between two scans of the directory. ``settle_s``: a file is read when it has not changed for this many seconds.
+    A file that is emptied where it is keeps its objects, because that is how most programs begin to write a file.
     """
 
     directory: Annotated[str, Meta(min_length=1)]

@@ -27,6 +27,7 @@ from .origin import history as history_of, origin_of
 
 _SETTLE_SCANS = 50
 _PROGRESS_S = 1.0
+_EMPTIED = "is empty, as a file is while it is being written; remove it if its objects are to go"
 
 
 class _Stopped(Exception):
@@ -195,7 +196,7 @@ class ManifestsSource:
     def _stable_scan(self) -> Scan | None:
         """A scan in which no file seems to be in the middle of being written; None if asked to stop."""
         scan = self._directory.scan()
-        if scan.atomic or self._published is None:
+        if scan.atomic or (self._published is None and not self._reflector.has_inherited):
             return scan
         for _ in range(_SETTLE_SCANS):
             if scan.files == {name: file.signature for name, file in self._files.items()}:
@@ -227,6 +228,9 @@ class ManifestsSource:
                 parsed = parse(
                     name, content.data, self._kinds, self._options.aliases_max, partial(self._on_progress, name)
                 )
+                if not content.data and _is_in_place(known, signature):
+                    digest = b""  # it is judged again at the next change
+                    parsed = unreadable(name, _EMPTIED)
             else:
                 digest = b""
                 parsed = unreadable(name, content.reason)
@@ -268,6 +272,11 @@ class ManifestsSource:
             before = published.get(name)
             if before is not event and before != event:
                 self._reflector.offer(event)
+
+
+def _is_in_place(known: _File | None, signature: Signature) -> bool:
+    """Whether a file with objects was changed where it is. Another file may have taken its place instead."""
+    return known is not None and bool(known.events) and known.signature[3] == signature[3]
 
 
 def _is_same_directory(before: Generation, now: Generation) -> bool:

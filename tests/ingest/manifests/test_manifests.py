@@ -47,9 +47,9 @@ def documents(*texts: str) -> str:
 class Rig:
     """A source on a directory, and waiting for what the tables show."""
 
-    def __init__(self, directory: Path, **options: object) -> None:
+    def __init__(self, directory: Path, *, db: Database | None = None, **options: object) -> None:
         self.directory = directory
-        self.db = Database(*TABLES)
+        self.db = db or Database(*TABLES)
         values = {"rescan_s": 0.02, "settle_s": 0.01, **options}
         self.source: Source = BACKENDS["manifests"].open(
             self.db,
@@ -89,8 +89,8 @@ class Rig:
 def make() -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
-    def make(directory: Path, *, start: bool = True, **options: object) -> Rig:
-        rig = Rig(directory, **options)
+    def make(directory: Path, *, start: bool = True, db: Database | None = None, **options: object) -> Rig:
+        rig = Rig(directory, db=db, **options)
         rigs.append(rig)
         if start:
             rig.source.start()
@@ -195,6 +195,56 @@ def test_a_file_that_does_not_parse_keeps_its_last_good_objects(tmp_path: Path, 
         rig.until(lambda: rig.rejected() == {})
     rig.write("a.yaml", node("b", 2))
     rig.until(lambda: set(rig.nodes()) == {"b"})
+
+
+def test_a_file_that_is_empty_while_it_is_written_keeps_its_objects(tmp_path: Path, make: Callable[..., Rig]):
+    """Most programs empty a file before they write it, and may be stopped in between for any time."""
+    rig = make(tmp_path)
+    rig.write("a.yaml", node("a"), node("b", 2))
+    rig.until(lambda: set(rig.nodes()) == {"a", "b"})
+    for _ in range(3):
+        with open(tmp_path / "a.yaml", "w") as file:
+            rig.until(lambda: "is empty" in rig.rejected().get("a.yaml", ""))
+            rig.write("b.yaml", node("c", 3))  # whatever else happens there
+            rig.until(lambda: set(rig.nodes()) == {"a", "b", "c"})
+            os.utime(tmp_path / "a.yaml")
+            rig.write("b.yaml")
+            rig.until(lambda: set(rig.nodes()) == {"a", "b"})
+            file.write(documents(node("a"), node("b", 2)))
+        rig.until(lambda: rig.rejected() == {})
+        assert set(rig.nodes()) == {"a", "b"}
+    rig.write("a.yaml")  # another file in its place, which is empty
+    rig.until(lambda: not rig.nodes())
+    rig.write("a.yaml", node("a"))
+    rig.until(lambda: set(rig.nodes()) == {"a"})
+    (tmp_path / "a.yaml").write_bytes(b"")
+    rig.until(lambda: len(rig.rejected()) == 1)
+    (tmp_path / "a.yaml").unlink()
+    rig.until(lambda: not rig.nodes() and rig.rejected() == {})
+
+
+def test_a_file_that_is_written_during_a_warm_start_is_read_once_it_is_still(tmp_path: Path, make: Callable[..., Rig]):
+    first = make(tmp_path)
+    first.write("a.yaml", node("a"), node("b", 2))
+    first.write("b.yaml", node("c", 3))
+    first.until(lambda: set(first.nodes()) == {"a", "b", "c"})
+    first.source.stop()
+    assert first.source.join(10)
+    second = make(tmp_path, start=False, db=first.db)
+    pause, deleted = second.source._worker.pause, []
+    with first.db.changes(Nodes, since=first.db.snapshot()) as changes, open(tmp_path / "a.yaml", "w") as file:
+
+        def finish_writing(seconds: float) -> bool:
+            if not file.closed:
+                file.write(documents(node("a"), node("b", 4)))
+                file.close()
+            return pause(seconds)
+
+        second.source._worker.pause = finish_writing
+        second.source.start()
+        while set(second.nodes().items()) != {("a", "172.18.0.1"), ("b", "172.18.0.4"), ("c", "172.18.0.3")}:
+            deleted += [change.row.key.name for change in changes.next(WAIT_S) if change.deleted]
+    assert not deleted
 
 
 def test_secrets_are_not_shown(tmp_path: Path, make: Callable[..., Rig]):
