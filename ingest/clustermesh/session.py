@@ -35,6 +35,7 @@ from ..etcd import (
 )
 from ..events import Listed, Upsert
 from ..keyspace import judging
+from ..keyspace.acceptance import Acceptance
 from ..keyspace.connect import Connector, Servers
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed, completion
@@ -116,7 +117,8 @@ class ClusterSource(EtcdSource):
         )
         self._keyspace = Keyspace((), self._reflector, options.page_limit, self, lambda: self._loop.stopping)
         self._origin = OriginKeeper(self._status, self._keyspace, {_WRITERS: self._writers}, clock)
-        self._requests = _Requests()
+        self._acceptance = Acceptance()
+        self._leaving = False
         self._connection = Connection()
 
     @property
@@ -133,7 +135,7 @@ class ClusterSource(EtcdSource):
 
     def remove(self) -> None:
         """Ask it to end because the cluster has left: its rows are deleted, and its id is released."""
-        self._requests.remove = True
+        self._leaving = True
         self._loop.stop()
         if self.failure is not None:  # the thread ended before, by a bug, and cannot do it any more
             self._leave()
@@ -141,9 +143,9 @@ class ClusterSource(EtcdSource):
     def accept(self) -> None:
         """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted.
 
-        A third one that answers before that is not believed, and neither is what goes afterwards.
+        Another one that answers before that is not believed, and neither is what goes afterwards.
         """
-        self._requests.accept = True
+        self._acceptance.press()
 
     def reconnect(self, servers: Servers) -> None:
         """Use other servers or other credentials from now on. Rows stay. Raises InvalidOptions."""
@@ -224,12 +226,11 @@ class ClusterSource(EtcdSource):
             and {kind.prefix for kind in plan} != {prefix.name for prefix in prefixes}
         ):
             history, why = History.OTHER, "it keeps its state elsewhere"
-        elif history in (History.OTHER, History.UNPROVEN) and self._writers.is_doubted:
-            self._requests.accept = False  # that was another one
         self._keyspace.replan(plan)
         self._keyspace.begin(header, same=history is History.SAME)
         feeds = [prefix.feed for prefix in self._keyspace.prefixes.values()]
-        self._writers.identified(history, why, feeds, is_shown=is_shown)
+        holds = self._acceptance.identified(history, is_shown=is_shown)
+        self._writers.identified(history, why, feeds, is_accepted=holds)
 
     def _find_lost_canaries(self, client: Client) -> None:
         """Without a config the writer has not begun. Canaries that are missing now count as new when they appear."""
@@ -286,8 +287,7 @@ class ClusterSource(EtcdSource):
     def check(self) -> bool:
         """Whether to keep this connection. Raises Unavailable if the writer is silent."""
         now = self._clock()
-        if self._requests.accept:
-            self._requests.accept = False
+        if self._acceptance.take():
             self._writers.accept()
             for prefix in self._keyspace.prefixes.values():
                 prefix.due = True
@@ -368,7 +368,7 @@ class ClusterSource(EtcdSource):
     def _ended(self, failure: Exception | None) -> None:
         if failure is not None:
             self._status.fail(failure)
-        elif self._requests.remove:
+        elif self._leaving:
             self._leave()
         else:
             self._origin.end()
@@ -378,10 +378,3 @@ class ClusterSource(EtcdSource):
         self._reflector.drain()
         self._admission.leave()
         self._status.forget()
-
-
-class _Requests:
-    """Requests of other threads to the source's thread."""
-
-    accept = False
-    remove = False

@@ -17,6 +17,7 @@ from statedb.catalog.wire import published
 from ..belief import Absence, History, Verdict
 from ..etcd import Client, EtcdError, PermissionDenied, Unauthenticated, WatchBatch, WatchStream
 from ..keyspace import judging
+from ..keyspace.acceptance import Acceptance
 from ..keyspace.connect import Connector, servers_of
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace
@@ -81,7 +82,7 @@ class FanoutSource(EtcdSource):
         writers = {each.prefix.name: each.writers for each in self._evidence.values()}
         self._origin = OriginKeeper(self._status, self._keyspace, writers, clock)
         self._client: Client | None = None
-        self._accepted = False
+        self._acceptance = Acceptance()
 
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""
@@ -93,9 +94,9 @@ class FanoutSource(EtcdSource):
     def accept(self) -> None:
         """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted.
 
-        A third one that answers before that is not believed, and neither is what goes afterwards.
+        Another one that answers before that is not believed, and neither is what goes afterwards.
         """
-        self._accepted = True
+        self._acceptance.press()
 
     # --- evidence -----------------------------------------------------------------------------------------------------
 
@@ -135,16 +136,13 @@ class FanoutSource(EtcdSource):
         header, watched = answers[-1][0], {key: start for _, starts in answers for key, start in starts.items()}
         history, why = self._keyspace.history(client, header)
         is_shown = bool(self._keyspace.lineage.witnesses)
-        if history in (History.OTHER, History.UNPROVEN) and any(
-            each.writers.is_doubted for each in self._evidence.values()
-        ):
-            self._accepted = False  # that was another one
+        holds = self._acceptance.identified(history, is_shown=is_shown)
         self._origin.connected()
         if history is not History.SAME:
             self._keyspace.begin(header)
         self._keyspace.check(client, header)
         for each in self._evidence.values():
-            watched |= each.identified(client, history, why, now, is_shown=is_shown)
+            watched |= each.identified(client, history, why, now, is_accepted=holds)
         return watched
 
     def admit(self, client: Client, stream: WatchStream) -> bool:  # noqa: ARG002 - the protocol's
@@ -168,8 +166,7 @@ class FanoutSource(EtcdSource):
 
     def check(self) -> bool:
         """Carry out what the operator accepted."""
-        if self._accepted:
-            self._accepted = False
+        if self._acceptance.take():
             for each in self._evidence.values():
                 each.writers.accept()
                 each.prefix.due = True

@@ -106,18 +106,17 @@ class Writers:
         else:
             self.heartbeat.beat(etcd_id, heartbeat.mod_revision, now)
 
-    def identified(self, history: History, difference: str, feeds: Iterable[str], *, is_shown: bool = False) -> None:
+    def identified(self, history: History, difference: str, feeds: Iterable[str], *, is_accepted: bool = False) -> None:
         """The server is identified. ``feeds`` will be listed.
 
-        ``is_shown``: keys that are there as they were show that it is the server of the last connection. Only then what
-        the operator accepted holds for it. An empty etcd cannot show that.
+        ``is_accepted``: what the operator accepted of the last server holds for this one, by `Acceptance`.
         """
         resumed = history is History.SAME and self.is_doubted
         if not resumed:  # otherwise it is still the other server, and deletes are still withheld
             self._history, self._difference = history, difference
         if history is not History.SAME:
             self._doubt_losses()
-        if history is not History.SAME or not is_shown:
+        if not is_accepted:
             self._forget_accepted()
         for feed in feeds:
             part = self._part(feed)

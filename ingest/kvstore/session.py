@@ -11,6 +11,7 @@ from statedb import Database
 
 from ..belief import Absence, Evidence, History, Verdict, WriterActivity, WriterWatch, Yes, may_delete
 from ..etcd import PUT, Client, EtcdError, PermissionDenied, Unauthenticated, WatchBatch, WatchStream
+from ..keyspace.acceptance import Acceptance
 from ..keyspace.connect import Connector, servers_of
 from ..keyspace.connection import ConnectionLoop
 from ..keyspace.keyspace import Keyspace, allowed
@@ -74,7 +75,8 @@ class KvstoreSource(EtcdSource):
         self._session = Session(self, self._loop, self._keyspace, self._reflector, self._status, clock)
         self._writer = WriterWatch(options.lease_time_s)
         self._history, self._difference = History.NONE, ""
-        self._accepted = self._believed = False
+        self._acceptance = Acceptance()
+        self._believed = False
         self._relist_at: float | None = None
         self._origin = OriginKeeper(self._status, self._keyspace, {}, clock)
 
@@ -88,9 +90,9 @@ class KvstoreSource(EtcdSource):
     def accept(self) -> None:
         """Trust the etcd that answers now. Withheld deletes are carried out within a second, or when it is back.
 
-        A third one that answers before that is not believed.
+        Another one that answers before that is not believed.
         """
-        self._accepted = True
+        self._acceptance.press()
 
     # --- evidence -----------------------------------------------------------------------------------------------------
 
@@ -122,10 +124,8 @@ class KvstoreSource(EtcdSource):
         header = allowed(HEARTBEAT, partial(client.get, HEARTBEAT)).header
         is_shown = bool(self._keyspace.lineage.witnesses)
         history, why = self._keyspace.history(client, header)
-        if history is not History.SAME or not is_shown:  # nothing tells an empty etcd from another one
-            if self._history in _DOUBTS:  # else whichever comes next is accepted
-                self._accepted = False
-            self._believed = False  # that was another server
+        if not self._acceptance.identified(history, is_shown=is_shown):
+            self._believed = False
         if history in _DOUBTS:
             self._history, self._difference = history, why
             self._writer.restart()
@@ -176,9 +176,7 @@ class KvstoreSource(EtcdSource):
         if self._relist_at is None and self._options.relist_s is not None:  # counted from the end of the lists
             self._relist_at = self._clock() + self._options.relist_s
         doubtful = self._doubtful()
-        self._believed = self._accepted
-        if self._believed:
-            self._accepted = False  # only where there was something, so that none of another thread is lost
+        self._believed = self._acceptance.take()
         if not doubtful:
             self._history, self._difference, self._believed = History.SAME, "", False
         elif isinstance(self._judged(Absence.LISTED_WITHOUT, self._history), Yes):

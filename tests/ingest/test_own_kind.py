@@ -145,6 +145,9 @@ def test_two_sources_fill_one_table_and_each_deletes_only_what_it_owns(etcd: Loc
     ]
     try:
         sources[0].start()
+        with db.changes(Sources) as told:
+            while not (row := db.snapshot()[Sources][SourceKey("a", "pairs")]).withheld_deletes:
+                assert told.next(timeout=30) is not None, row
         sources[0].accept()  # nothing tells from which etcd these rows are
         with db.changes(Pairs) as stream:
             names: set[str] = set()

@@ -266,6 +266,33 @@ def test_an_operator_may_accept_what_is_there(server: LocalEtcd, running: tuple[
         rig.synced()
 
 
+@pytest.mark.parametrize("same_id", [False, True])
+@pytest.mark.parametrize("has_config", [False, True])
+def test_what_is_accepted_of_an_empty_etcd_does_not_hold_for_the_next_one(
+    server: LocalEtcd, running: tuple[Rig, Deletions], has_config: bool, same_id: bool
+):
+    """It was kept until an etcd with a cluster config came, or one with the same id that was as empty."""
+    rig, deletions = running
+    empty(server, same_id=same_id)
+    if has_config:
+        with Publisher(server) as publisher:
+            publisher.configure()
+    rig.until(lambda s: "waiting for cilium/" in rig.row(snapshot=s).last_error)
+    if has_config:
+        rig.until(lambda s: IP_CANARY in rig.row(snapshot=s).last_error)
+    server.kill()
+    rig.until(lambda s: "waiting for" not in rig.row(snapshot=s).last_error)
+    rig.source.accept()
+    empty(server, same_id=same_id)
+    with Publisher(server) as publisher:
+        publisher.configure()
+        publisher.endpoints(range(5))
+        rig.until(lambda s: IP_CANARY in rig.row(snapshot=s).last_error or bool(deletions.now()))
+        assert deletions.now() == set()
+        rig.source.accept()
+        rig.until(lambda s: rig.numbers(s) == set(range(5)))
+
+
 def test_without_canaries_a_replaced_etcd_is_not_believed_before_the_lease_time(server: LocalEtcd):
     with Publisher(server, canaries=False) as publisher:
         publisher.publish(range(20))

@@ -12,6 +12,7 @@ import pytest
 from ingest.belief import History, Yes
 from ingest.etcd import Client, WatchEvent
 from ingest.etcd.local import LocalEtcd
+from ingest.keyspace.acceptance import Acceptance
 from ingest.keyspace.writers import Writers
 from statedb import Database
 from statedb.catalog import SourceKey, SourceRow, Sources
@@ -353,5 +354,6 @@ def test_what_was_accepted_holds_after_a_broken_connection_if_the_etcd_is_shown_
     writers.identified(History.OTHER, "its cluster id", ("pods",))
     writers.accept()
     writers.connected(7, None, 1.0)
-    writers.identified(history, "", ("pods",), is_shown=is_shown)
+    holds_for_it = Acceptance().identified(history, is_shown=is_shown)
+    writers.identified(history, "", ("pods",), is_accepted=holds_for_it)
     assert isinstance(writers.verdict("pods", (), None, 2.0), Yes) is holds

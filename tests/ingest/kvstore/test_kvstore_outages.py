@@ -144,6 +144,23 @@ def test_what_the_operator_accepted_does_not_hold_for_a_third_etcd(own_etcd: Loc
     rig.until(lambda s: len(s[Endpoints]) == 3 and rig.state(s) == "synced")
 
 
+def test_what_is_accepted_while_the_etcd_is_away_does_not_hold_for_another_one(
+    own_etcd: LocalEtcd, running: tuple[Rig, Deletions]
+):
+    rig, deletions = running
+    own_etcd.kill()
+    rig.until(lambda s: rig.state(s) == "stale")
+    rig.source.accept()
+    own_etcd.forget()
+    own_etcd.start()
+    rig.until(lambda s: rig.row(s).withheld_deletes == 20)
+    with own_etcd.client() as client:
+        for number in range(40, 43):  # each comes with a round of its own, which would carry out what was accepted
+            put_endpoints(client, range(number, number + 1))
+            rig.until(lambda s, number=number: ip_of(number) in rig.endpoints(s))
+    assert deletions.now() == set()
+
+
 @pytest.mark.parametrize("has_own_id", [True, False])
 def test_what_is_accepted_during_the_first_list_of_an_etcd_does_not_hold_for_the_next_one(
     own_etcd: LocalEtcd, running: tuple[Rig, Deletions], has_own_id: bool
