@@ -7,21 +7,26 @@ deleted.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from ..status import Status
 from .keyspace import Keyspace
-from .lineage import Lineage
 from .writers import Canary, Writers
 
 _PERIOD_S = 10.0
 
 
 class _Origin(msgspec.Struct, frozen=True):
-    """The form in which it is saved. ``canaries``: those that each of several writers is known by, by its name."""
+    """The form in which it is saved. ``canaries``: those that each of several writers is known by, by its name.
 
+    ``run`` identifies the source that saved it, and ``number`` is higher for what it saved later.
+    """
+
+    run: str
+    number: int
     lineage: str
     canaries: dict[str, list[Canary]]
 
@@ -39,14 +44,15 @@ class OriginKeeper:
         self._clock = clock
         self._due_at = float("-inf")
         self._is_settled = False
+        self._last = _Origin(secrets.token_hex(8), 0, "", {})
         status.exact_origin(self._now)
 
     def load(self) -> None:
         """There are rows of before. If nothing shows where they are from, canaries that stand already prove nothing."""
         origin = _latest(self._status.origins)
-        self._keyspace.lineage.load(origin.lineage)
+        self._keyspace.lineage.load("" if origin is None else origin.lineage)
         for name, writers in self._writers.items():
-            writers.inherit(origin.canaries.get(name))
+            writers.inherit(None if origin is None else origin.canaries.get(name))
 
     def connected(self) -> None:
         """A connection begins, perhaps to another etcd: until all is settled there, nothing new is saved."""
@@ -75,21 +81,23 @@ class OriginKeeper:
         return ""
 
     def _text(self) -> str:
-        canaries = {name: writers.canaries_seen() for name, writers in self._writers.items()}
-        return msgspec.json.encode(_Origin(self._keyspace.lineage.dump(), canaries)).decode()
+        canaries = {name: writers.canaries_known() for name, writers in self._writers.items()}
+        last, lineage = self._last, self._keyspace.lineage.dump()
+        if (last.lineage, last.canaries) != (lineage, canaries):
+            self._last = _Origin(last.run, last.number + 1, lineage, canaries)
+        return msgspec.json.encode(self._last).decode()
 
 
-def _latest(texts: Iterable[str]) -> _Origin:
-    """The latest origin of several tables, which covers the rows of all; an empty one unless they are of one etcd."""
-    origins: dict[int, _Origin] = {}
-    etcds: set[int] = set()
-    for text in texts:
-        try:
-            origin = msgspec.json.decode(text, type=_Origin)
-        except (msgspec.DecodeError, ValueError):  # it is empty, or from another version
-            return _Origin("", {})
-        lineage = Lineage()
-        lineage.load(origin.lineage)
-        etcds.add(lineage.cluster_id)
-        origins[lineage.revision] = origin
-    return origins[max(origins)] if len(etcds) == 1 else _Origin("", {})
+def _latest(texts: Iterable[str]) -> _Origin | None:
+    """The latest origin of several tables; None if it does not cover the rows of all.
+
+    One source saves an origin only when it covers the rows of all of its tables. Nothing follows from that for tables
+    that were filled apart from each other: the etcd of the one may have been restored meanwhile.
+    """
+    try:
+        origins = [msgspec.json.decode(text, type=_Origin) for text in texts]
+    except (msgspec.DecodeError, ValueError):  # one is empty, or from another version
+        return None
+    if len({origin.run for origin in origins}) != 1:
+        return None
+    return max(origins, key=lambda origin: origin.number)

@@ -18,7 +18,7 @@ _Version: TypeAlias = tuple[bytes, int, int, int]
 """A version of a key: the key, the revisions of its creation and of its last change, and its lease."""
 
 Canary: TypeAlias = tuple[bytes, int, int, int, int]
-"""A canary as it was last known: its version, and the etcd's id."""
+"""A canary as it was last known: its version, and the id of the etcd that had it first. Revision 0: it is gone."""
 
 _RENEWAL_SLACK_S = 2.0
 _UNSURE = (1 << 64) - 1
@@ -82,15 +82,18 @@ class Writers:
         self._is_origin_unknown = canaries is None
         for key, created, revision, lease, etcd_id in canaries or ():
             self._versions[key] = etcd_id, revision
-            self._first_seen[key, created, revision, lease] = etcd_id
+            if created:
+                self._first_seen[key, created, revision, lease] = etcd_id
 
-    def canaries_seen(self) -> list[Canary]:
-        """What `inherit` needs in another process."""
-        return [
-            (*version, etcd_id)
-            for version, etcd_id in self._first_seen.items()
-            if self._versions.get(version[0]) == (etcd_id, version[2])
-        ]
+    def canaries_known(self) -> list[Canary]:
+        """What `inherit` needs in another process. Of a canary that is gone, only that it is."""
+        known: dict[bytes, Canary] = {
+            key: (key, 0, revision, 0, etcd_id) for key, (etcd_id, revision) in self._versions.items()
+        }
+        for (key, created, revision, lease), etcd_id in self._first_seen.items():
+            if key in known and self._versions[key][1] == revision:
+                known[key] = key, created, revision, lease, etcd_id
+        return list(known.values())
 
     # --- events -------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from ingest.belief import History, Yes
+from ingest.belief import Absence, History, Yes
 from ingest.keyspace.writers import Writers
 
 FEED, CANARY, HEARTBEAT = "ip", b"canary", b"heartbeat"
@@ -66,6 +66,38 @@ def test_nor_is_it_when_a_replica_was_read_in_between():
     assert not source.believes
     source.now += 900  # by now it has written all of its keys again
     assert source.believes
+
+
+def test_nor_is_one_that_has_the_canary_that_was_lost_before_a_restart():
+    """The dump named only canaries that were there. So that of the backup looked like one of a replica."""
+    source, after = Source(), Source()
+    source.connect(1, History.NONE, Kv(CANARY, 40, lease=7))
+    source.writers.mark_known()
+    source.writers.canary_lost(CANARY)
+    after.writers.inherit(source.writers.canaries_known())
+    after.connect(1, History.OTHER, Kv(CANARY, 40, lease=7))
+    after.beat(7)
+    assert not after.believes
+
+
+def test_nor_is_a_copy_that_was_believed_before_a_restart():
+    source, after = Source(), Source()
+    source.connect(1, History.NONE, Kv(CANARY, 40, lease=7))
+    source.connect(2, History.OTHER, Kv(CANARY, 40, lease=7))
+    source.writers.mark_known()
+    after.writers.inherit(source.writers.canaries_known())
+    after.connect(2, History.OTHER, Kv(CANARY, 40, lease=7))
+    after.beat(7)
+    assert not after.believes
+
+
+def test_a_canary_that_was_lost_before_a_restart_and_is_there_again_counts_as_new():
+    source, after = Source(), Source()
+    source.connect(1, History.NONE, Kv(CANARY, 40, lease=7))
+    source.writers.canary_lost(CANARY)
+    after.writers.inherit(source.writers.canaries_known())
+    after.connect(1, History.SAME, Kv(CANARY, 60, lease=8))
+    assert after.writers.verdict(FEED, (CANARY,), Absence.EXPIRED, after.now) == Yes()
 
 
 def test_a_canary_that_the_writer_of_a_backup_writes_again_counts():
