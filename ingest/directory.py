@@ -85,7 +85,7 @@ def difference(known: Scan, now: Scan) -> str:
     if known.generation.inode != now.generation.inode and not now.files:
         return "another directory stands there, and it is empty"
     if known.atomic and known.generation == now.generation and known.files.keys() - now.files.keys():
-        return "it is being taken apart: files are gone, but ..data is as it was"
+        return "files are gone although its ..data link has not changed: the mount is being deleted"
     return ""
 
 
