@@ -390,3 +390,32 @@ def test_a_heartbeat_that_a_restored_etcd_still_has_proves_nothing(own_etcd: Loc
             put_endpoint(client, ip_of(30))
             rig.until(lambda s: ip_of(30) in rig.endpoints(s))
         assert deletions.now() == set()
+
+
+def test_deletes_that_a_compaction_leaves_unproven_are_carried_out_a_lease_time_after_the_heartbeat(
+    own_etcd: LocalEtcd,
+):
+    """The eight keys that changed last are deleted. A connection that breaks during the wait does not prolong it."""
+    with own_etcd.client() as client, TcpProxy(own_etcd.endpoint) as proxy:
+        put_endpoints(client, range(20))
+        with Rig(proxy.endpoint, lease_time_s=3.0) as rig, Deletions(rig.db) as deletions:
+            rig.until(lambda s: rig.state(s) == "synced" and len(s[Endpoints]) == 20)
+            for number in range(10):
+                client.delete(ip_key(ip_of(number)))
+            rig.until(lambda s: len(s[Endpoints]) == 10)
+            proxy.cut()
+            rig.until(lambda s: rig.state(s) == "stale")
+            client.delete(ip_key(ip_of(10)))
+            client.compact(client.put(b"elsewhere", b"").revision)
+            proxy.open()
+            rig.until(lambda s: "no longer there to show it" in rig.row(s).last_error)
+            assert rig.row().withheld_deletes == 1
+            client.put(HEARTBEAT, b"1")
+            put_endpoint(client, ip_of(30))
+            rig.until(lambda s: ip_of(30) in rig.endpoints(s))
+            proxy.cut()
+            rig.until(lambda s: "withholding" not in rig.row(s).last_error)
+            proxy.open()
+            rig.until(lambda s: rig.state(s) == "synced")
+            assert rig.endpoints() == endpoints_in(client)
+            assert deletions.now() == {ip_of(number) for number in range(11)}
