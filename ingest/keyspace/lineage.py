@@ -18,7 +18,7 @@ import msgspec
 from ..belief import History
 
 WITNESSES = 8
-"""How many of the keys that changed last are compared after a reconnect."""
+"""How many of the keys that changed last are compared after a reconnect, and how many of those that were deleted."""
 
 
 class Header(Protocol):
@@ -208,7 +208,10 @@ class Lineage:
         self._raft_term = max(self._raft_term, header.raft_term)
 
     def witness(self, keys: Sequence[tuple[bytes, int, Fingerprint]]) -> None:
-        """Remember keys with their versions at a revision, also deletions. The eight that changed last are kept.
+        """Remember keys with their versions at a revision. Of those that are there the last eight are kept.
+
+        So are the eight that were deleted last, but in place of none of the others: after a compaction a deletion shows
+        nothing, and it lost no row.
 
         ``keys`` are all that changed, or at least the last eight of them, in any order. What is older than the version
         that is known of a key is passed over: a watch may tell what a list has overtaken.
@@ -217,5 +220,11 @@ class Lineage:
             known = self._witnesses.get(key)
             if known is None or _changed_at(*known) <= _changed_at(revision, version):
                 self._witnesses[key] = revision, version
-        while len(self._witnesses) > WITNESSES:
-            del self._witnesses[min(self._witnesses, key=lambda key: _changed_at(*self._witnesses[key]))]
+        self._keep_newest([key for key, (_, version) in self._witnesses.items() if version is None])
+        self._keep_newest([key for key, (_, version) in self._witnesses.items() if version is not None])
+
+    def _keep_newest(self, keys: list[bytes]) -> None:
+        if len(keys) > WITNESSES:
+            keys.sort(key=lambda key: _changed_at(*self._witnesses[key]))
+            for key in keys[:-WITNESSES]:
+                del self._witnesses[key]

@@ -282,18 +282,38 @@ def test_prefixes_that_were_read_at_different_times_lose_no_key_to_a_backup(
         assert rows.keys() - server.now.keys() <= was_there
 
 
+def test_many_deletions_and_a_compaction_leave_the_same_server_the_same():
+    """The last eight changes were deletions, which show nothing then. All later deletes waited, where no heartbeat is
+    written for ever.
+    """
+    server = Server()
+    reader = Reader(server)
+    keys = [b"0%d" % number for number in range(20)]
+    server.write(set(keys), set())
+    reader.read(b"0")
+    for key in keys[:12]:
+        server.write(set(), {key})
+        reader.read(b"0")
+    server.write(set(), {keys[12]})
+    server.compacted = server.revision
+    assert reader.lineage.compare(server.look) is History.SAME
+    reader.server.write(set(), set(keys))
+    server.compacted = server.revision
+    assert reader.lineage.compare(server.look) is History.UNPROVEN
+
+
 def test_the_keys_that_changed_last_are_witnesses():
     lineage = known()
     for number in range(20):
         lineage.witness([(b"%d" % number, 200 + number, None)])
-    assert lineage.witnesses == {b"%d" % number: 200 + number for number in range(12, 20)}
+    assert lineage.witnesses == {b"a": 118} | {b"%d" % number: 200 + number for number in range(12, 20)}
 
 
 def test_a_list_of_keys_that_changed_long_ago_displaces_no_witness():
     lineage = known()
     lineage.witness([(b"old %d" % number, 120, fingerprint(Kv(mod_revision=number))) for number in range(20)])
     assert lineage.witnesses.keys() >= {b"a", b"b"}
-    assert len(lineage.witnesses) == 8
+    assert len(lineage.witnesses) == 9  # eight that are there, and the deletion
 
 
 def test_a_new_history_forgets_the_old_one():
