@@ -10,7 +10,7 @@ from .networks import Steps, length_of, nearest, steps_of
 from .order import Order
 from .schema import AnyIndex, Keys, PrefixIndex, TextPrefixIndex
 from .shape import KeyShape
-from .states import Key, Redo, Row, State
+from .states import FIRST_KEYS, KEYS, Key, Redo, Row, State
 
 _NO_STEPS: tuple[int, Steps] = (0, ())
 Moves: TypeAlias = dict[Key, State]
@@ -125,9 +125,9 @@ class IndexStore:
 
         A row is removed from a key only if it is still there: with a unique index another row may have replaced it.
         """
-        entries, place = self.entries, self.place
+        entries, at = self.entries, self.position + KEYS
         for primary, state in moves.items():
-            for key in state[3][place]:
+            for key in state[at]:
                 entry = entries.get(key)
                 if type(entry) is Bucket:
                     entry.discard_key(primary)
@@ -138,14 +138,14 @@ class IndexStore:
 
     def enter(self, moves: Moves) -> None:
         """Add rows to index keys, after all removals. Idempotent."""
-        entries, place = self.entries, self.place
+        entries, at = self.entries, self.position + KEYS
         if self.unique:
             for primary, state in moves.items():
-                for key in state[3][place]:
+                for key in state[at]:
                     entries[key] = primary
         else:
             for primary, state in moves.items():
-                for key in state[3][place]:
+                for key in state[at]:
                     entry = entries.setdefault(key, primary)
                     if type(entry) is Bucket:
                         entry.add(primary)
@@ -155,14 +155,14 @@ class IndexStore:
                         entries[key] = bucket_of((entry, primary))
         if self.lengths is not None:
             for state in moves.values():
-                for key in state[3][place]:
+                for key in state[at]:
                     self.lengths[self.length_of(key)] = None
 
     def touch(self, leave: Moves, enter: Moves) -> None:
         """Record for the order which keys may have been added or removed."""
-        place = self.place
+        at = self.position + KEYS
         moved = (*leave.values(), *enter.values())
-        self.order.touch([key for state in moved for key in state[3][place]], self.entries)
+        self.order.touch([key for state in moved for key in state[at]], self.entries)
 
 
 def difference(undo: Moves, redo: Redo) -> tuple[Moves, Moves]:
@@ -179,14 +179,14 @@ def difference(undo: Moves, redo: Redo) -> tuple[Moves, Moves]:
                 enter[key] = state
         elif state[2]:
             leave[key] = before
-        elif before[3] != state[3]:
-            left, entered = _exchanged(before[3], state[3])
-            leave[key] = (before[0], before[1], False, left)
-            enter[key] = (state[0], state[1], False, entered)
+        elif (olds := before[FIRST_KEYS:]) != (news := state[FIRST_KEYS:]):
+            left, entered = _exchanged(olds, news)
+            leave[key] = (before[0], before[1], False, *left)
+            enter[key] = (state[0], state[1], False, *entered)
     return leave, enter
 
 
-def _exchanged(olds: tuple[Keys, ...], news: tuple[Keys, ...]) -> tuple[tuple[Keys, ...], tuple[Keys, ...]]:
+def _exchanged(olds: tuple[Keys, ...], news: tuple[Keys, ...]) -> tuple[list[Keys], list[Keys]]:
     """The keys that a row leaves, and those that it enters, in each index."""
     left: list[Keys] = []
     entered: list[Keys] = []
@@ -200,4 +200,4 @@ def _exchanged(olds: tuple[Keys, ...], news: tuple[Keys, ...]) -> tuple[tuple[Ke
         else:
             left.append(tuple([key for key in old if key not in new]))
             entered.append(tuple([key for key in new if key not in old]))
-    return tuple(left), tuple(entered)
+    return left, entered

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import Any
 
-from .states import Key, Row, State
+from .states import KEYS, Key, Row, State
 
 
 class Layer:
@@ -71,13 +71,13 @@ class Layer:
         for key in keys:
             state = self.states[key]
             if state is not None and not state[2]:
-                for secondary in state[3][position - 1]:
+                for secondary in state[position + KEYS]:
                     index.setdefault(secondary, []).append(key)
 
     def has(self, key: Key, position: int, secondary: Key) -> bool:
         """Whether the row of ``key`` exists, and is under ``secondary`` in the index."""
         state = self.states[key]
-        return state is not None and not state[2] and secondary in state[3][position - 1]
+        return state is not None and not state[2] and secondary in state[position + KEYS]
 
 
 def stacked(layers: tuple[Layer, ...], newest: Layer) -> tuple[Layer, ...]:

@@ -17,7 +17,7 @@ from .row_list import patched
 from .sameness import same
 from .schema import Keys
 from .staged_keys import StagedKeys
-from .states import Key, Redo, Row, State
+from .states import FIRST_KEYS, Key, Redo, Row, State
 from .store import TableStore
 
 REFUSED = (DuplicateKey, InvalidKey, IndexFunctionError)
@@ -113,10 +113,10 @@ class Overlay(StagedKeys):
         try:
             if staged is not None:
                 if not staged[2]:
-                    old_keys = staged[3]
+                    old_keys = staged[FIRST_KEYS:]
             elif old is not None:
                 old_keys = self.keys_of_stored(old)
-                stored = (old, store.revisions[key], False, old_keys)
+                stored = (old, store.revisions[key], False, *old_keys)
             elif type(key) is not self.key_shape.plain and not self.key_shape.fits(key):
                 shapes = self.check_shape(shapes, self.key_shape, key, row)
             if old_keys is None or keys != old_keys:
@@ -126,8 +126,8 @@ class Overlay(StagedKeys):
                             shapes = self.check_shape(shapes, shape, secondary, row)
                 if old is not None or staged is not None:
                     self.moved = True
-                    if stored is not None:
-                        self.check_pure(key, keys, stored[3])
+                    if stored is not None and old_keys is not None:
+                        self.check_pure(key, keys, old_keys)
                 if self.claims is not None:
                     self.claim(key, keys, old_keys)
             else:
@@ -135,7 +135,7 @@ class Overlay(StagedKeys):
             if stored is not None:
                 self.before[key] = stored
             self.revision = revision = self.revision + 1
-            self.redo[key] = (row, revision, False, keys)
+            self.redo[key] = (row, revision, False, *keys)
             if old is None:
                 self.count += 1
             if self.log is not None:
@@ -167,7 +167,7 @@ class Overlay(StagedKeys):
             return False
         try:
             self.revision = revision = self.revision + 1
-            self.redo[key] = (row, revision, False, keys)
+            self.redo[key] = (row, revision, False, *keys)
             self.count += 1
             if self.log is not None:
                 self.log.append(key)
@@ -208,8 +208,7 @@ class Overlay(StagedKeys):
         if claims is None:
             return None
         revisions = range(self.revision + 1, self.revision + 1 + len(rows))
-        index_keys = zip(*cast("list[list[Keys]]", columns)) if columns else repeat(())
-        staged: Redo = dict(zip(keys, zip(rows, revisions, repeat(False), index_keys)))
+        staged: Redo = dict(zip(keys, zip(rows, revisions, repeat(False), *cast("list[list[Keys]]", columns))))
         if len(staged) != len(rows):
             return None
         try:
@@ -242,11 +241,12 @@ class Overlay(StagedKeys):
         for index in moving:
             if index.unique or not index.all_stand(*columns[index.place], keys):
                 return None
-        old_keys = list(zip(*[column for _, column in columns])) if columns else [()] * len(rows)
-        new_keys = list(zip(*[column for column, _ in columns])) if moving else old_keys  # history keeps them once
+        # columns_of returns the old keys where they are equal, so that history keeps them once.
+        new_keys = [column for column, _ in columns]
+        old_keys = [column for _, column in columns]
         revisions = range(self.revision + 1, self.revision + 1 + len(rows))
-        stored = dict(zip(keys, zip(olds, map(store.revisions.__getitem__, keys), repeat(False), old_keys)))
-        staged = dict(zip(keys, zip(rows, revisions, repeat(False), new_keys)))
+        stored = dict(zip(keys, zip(olds, map(store.revisions.__getitem__, keys), repeat(False), *old_keys)))
+        staged = dict(zip(keys, zip(rows, revisions, repeat(False), *new_keys)))
         if len(staged) != len(keys):
             return None
         try:
@@ -263,15 +263,15 @@ class Overlay(StagedKeys):
 
     def stage_deletion(self, key: Key, old: Row, staged: State | None) -> None:
         """Stage the deletion of an existing row."""
-        keys = staged[3] if staged is not None else self.keys_of_stored(old)
+        keys = staged[FIRST_KEYS:] if staged is not None else self.keys_of_stored(old)
         try:
             self.moved = True
             if self.claims is not None:
                 self.claim(key, None, keys)
             if staged is None:
-                self.before[key] = (old, self.store.revisions[key], False, keys)
+                self.before[key] = (old, self.store.revisions[key], False, *keys)
             self.revision = revision = self.revision + 1
-            self.redo[key] = (old, revision, True, keys)
+            self.redo[key] = (old, revision, True, *keys)
             self.count -= 1
             if self.log is not None:
                 self.log.append(key)
@@ -299,4 +299,4 @@ class Overlay(StagedKeys):
         if self.learning:
             self.learn(self.learned())
         if self.claims is not None:
-            self.claims = [self._claimed(store.place) for store in self.store.unique_indexes]
+            self.claims = [self._claimed(store.position) for store in self.store.unique_indexes]

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, Generic, NamedTuple
 
 from .schema import R
-from .states import Redo, Undo
+from .states import FIRST_KEYS, Redo, Undo
 
 _REVISION = itemgetter(1)
 
@@ -38,9 +38,9 @@ def changes_of(undo: Undo, redo: Redo) -> tuple[Change[Any], ...]:
     not exist.
     """
     changes = [
-        as_change((row, revision, deleted, None if (before := undo.get(key)) is None else before[0]))
-        for key, (row, revision, deleted, _) in redo.items()
-        if not deleted or undo.get(key) is not None
+        as_change((*after[:FIRST_KEYS], None if (before := undo.get(key)) is None else before[0]))
+        for key, after in redo.items()
+        if not after[2] or undo.get(key) is not None
     ]
     changes.sort(key=_REVISION)
     return tuple(changes)

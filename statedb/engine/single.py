@@ -51,8 +51,8 @@ def insertion(store: TableStore, row: Row) -> Prepared:
         raise
     except Exception:  # the general path raises it
         return _NOT_HANDLED
-    redo: Redo = {key: (row, revision, False, keys)}
-    undo: Undo = {key: None if old is None else (old, store.revisions[key], False, keys)}
+    redo: Redo = {key: (row, revision, False, *keys)}
+    undo: Undo = {key: None if old is None else (old, store.revisions[key], False, *keys)}
     after = Commit(before.sequence + 1, revision, before.count + (old is None), before.pending)
     return True, (store, base, undo, redo, _NOTHING, redo if old is None else _NOTHING, Pin(after), None), old
 
@@ -71,8 +71,8 @@ def deletion(store: TableStore, key: Key) -> Prepared:
         raise
     except Exception:  # the general path raises it
         return _NOT_HANDLED
-    state = (old, store.revisions[key], False, keys)
-    redo: Redo = {key: (old, revision, True, keys)}
+    state = (old, store.revisions[key], False, *keys)
+    redo: Redo = {key: (old, revision, True, *keys)}
     after = Commit(before.sequence + 1, revision, before.count - 1, before.pending)
     return True, (store, base, {key: state}, redo, {key: state}, _NOTHING, Pin(after), None), old
 

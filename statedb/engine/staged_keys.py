@@ -12,7 +12,7 @@ from .extract import checking_extractor_of
 from .schema import Keys, check_row_type
 from .shape import KeyShape, describe, shape_of
 from .source import Source
-from .states import Key, Redo, Row, State
+from .states import KEYS, Key, Redo, Row, State
 
 _NOT_CLAIMED: Any = object()
 
@@ -67,14 +67,14 @@ class StagedKeys(Source):
         except Exception:
             raise self.index_failure(row) from None
 
-    def _claimed(self, place: int) -> dict[Key, Key | None]:
+    def _claimed(self, position: int) -> dict[Key, Key | None]:
         """The unique keys that staged rows gave up (None) or took."""
         claims: dict[Key, Key | None] = {}
         for before in self.before.values():
-            claims.update(dict.fromkeys(before[3][place]))
+            claims.update(dict.fromkeys(before[position + KEYS]))
         for key, state in self.redo.items():
             if not state[2]:
-                claims.update(dict.fromkeys(state[3][place], key))
+                claims.update(dict.fromkeys(state[position + KEYS], key))
         return claims
 
     # -- checking --------------------------------------------------------------------------------------------
@@ -164,9 +164,8 @@ class StagedKeys(Source):
         shapes: dict[int, Any] = {}
         for known in (self.store.key_shape, *self.store.index_shapes):
             if known.shape is None:
-                place = known.position - 1
                 for key, state in self.redo.items():
-                    keys = () if state[2] else (key,) if place < 0 else state[3][place]
+                    keys = () if state[2] else state[known.position + KEYS] if known.position else (key,)
                     if keys:
                         shapes[known.position] = shape_of(keys[0])
                         break

@@ -138,13 +138,13 @@ class TableStore:
         if old.link is None:
             old.link = (undo, redo, after.commit)
         rows, revisions = self.rows, self.revisions
-        for key, (row, revision, deleted, _) in redo.items():
-            if deleted:
+        for key, state in redo.items():
+            if state[2]:
                 rows.pop(key, None)
                 revisions.pop(key, None)
             else:
-                rows[key] = row
-                revisions[key] = revision
+                rows[key] = state[0]
+                revisions[key] = state[1]
         if enter or leave:
             for store in self.indexes:
                 if leave:

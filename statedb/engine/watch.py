@@ -20,7 +20,7 @@ from weakref import ref
 from .concern import Concern, within
 from .keys import prefix_of
 from .networks import covering
-from .states import Key, Redo, Undo, keys_before_and_after, reaches_streams, really_changed
+from .states import KEYS, Key, Redo, Undo, keys_before_and_after, reaches_streams, really_changed
 from .wakers import TaskWaker, ThreadWaker, Waker, wake_all
 
 
@@ -98,16 +98,16 @@ class _Entry(ref[Watch]):
     sequence: int
 
 
-def _changes_watched_key(watched: dict[Key, set[_Entry]], place: int, undo: Undo, redo: Redo) -> bool:
+def _changes_watched_key(watched: dict[Key, set[_Entry]], position: int, undo: Undo, redo: Redo) -> bool:
     """Whether a row of a commit is or was under a watched index key."""
     for primary, after in redo.items():
-        keys = after[3]
-        for key in keys[place]:
+        keys = after[position + KEYS]
+        for key in keys:
             if key in watched:
                 return True
         before = undo[primary]
-        if before is not None and before[3] != keys:
-            for key in before[3][place]:
+        if before is not None and before[position + KEYS] != keys:
+            for key in before[position + KEYS]:
                 if key in watched:
                     return True
     return False
@@ -174,9 +174,9 @@ class Registry:
             "prefix": self._prefixes,
             "range": self._ranges,
         }
-        # For each secondary index: its place among a row's keys, and the watches of its keys, prefixes and ranges.
+        # For each secondary index: its position, and the watches of its keys, prefixes and ranges.
         self._secondary = [
-            (position - 1, self._keys[position], self._prefixes[position], self._ranges[position])
+            (position, self._keys[position], self._prefixes[position], self._ranges[position])
             for position in range(1, len(networked))
         ]
 
@@ -287,10 +287,10 @@ class Registry:
             for key in redo:
                 if key in watched:
                     return True
-        for place, watched, prefixes, ranges in self._secondary:
+        for position, watched, prefixes, ranges in self._secondary:
             if prefixes or ranges:
                 return True
-            if watched and _changes_watched_key(watched, place, undo, redo):
+            if watched and _changes_watched_key(watched, position, undo, redo):
                 return True
         return bool(self._prefixes[0] or self._ranges[0])
 

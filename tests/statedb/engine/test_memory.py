@@ -13,7 +13,7 @@ import pytest
 from statedb import Database, Table, UniqueIndex, Watch
 from statedb.engine import history as _history
 
-from ._helpers import Host, Hosts, Ports, Scene, fold_into
+from ._helpers import Host, Hosts, Port, Ports, Scene, fold_into
 
 
 class Row(msgspec.Struct, frozen=True, weakref=True):
@@ -328,3 +328,24 @@ def test_many_snapshots_that_are_read_often_share_what_their_layers_may_take(mon
                 assert len(snapshot[Counters].range(limit=3)) == 3
     merged = [pin.layers for pin in (snapshot._pins[Counters] for snapshot in kept) if pin.layers is not None]
     assert 0 < sum(len(layer.states) for layers, _ in merged for layer in layers) <= 500 + 200
+
+
+def test_the_collector_soon_stops_looking_at_what_is_staged_and_at_history():
+    """Otherwise a bulk load fills its oldest generation, and starts one full collection after the other."""
+    db = Database(Ports)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with db.write(Ports) as txn:
+            txn[Ports].insert_all([Port(number, "a") for number in range(4)])
+        with db.write(Ports) as txn:
+            for number in range(4):
+                txn[Ports].insert(Port(number, "a", 1))
+            source = txn[Ports]._source
+            states = [*source.before.values(), *source.redo.values()]
+            gc.collect(0)
+            gc.collect(1)
+            assert not any(map(gc.is_tracked, states))
+    finally:
+        if was_enabled:
+            gc.enable()

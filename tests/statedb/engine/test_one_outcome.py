@@ -92,7 +92,7 @@ def test_no_second_writer_comes_in_while_the_first_commits():
 
     txn = db.write(Ports)
     txn[Ports].insert(Port(1, "a"))
-    in_the_gap(TableStore.apply, "rows[key] = row", lambda: in_a_thread(other), txn.commit)
+    in_the_gap(TableStore.apply, "rows[key] = state[0]", lambda: in_a_thread(other), txn.commit)
     assert held == [True]
     assert db.snapshot()[Ports][1] == Port(1, "a")
 
