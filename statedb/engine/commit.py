@@ -65,7 +65,9 @@ def prepared(staged: Staged) -> Part:
     else:  # include rows that did not exist: merged undo must have every key
         undo = {**_fromkeys(redo), **before}
         enter = {key: state for key, state in redo.items() if key not in before}
-    if staged.moved:
+    if not staged.count:  # no row is left: all that were there leave, and none enters
+        leave, enter = before, _NOTHING
+    elif staged.moved:
         leave, enter = difference(before, redo)
     commit = Commit(base.commit.sequence + 1, staged.revision, staged.count, staged.pending)
     shapes = staged.learned() if staged.learning else None

@@ -90,8 +90,12 @@ class IndexStore:
 
     def known_column_of(self, rows: list[Row], shape: KeyShape) -> list[Keys] | None:
         """The keys of each row, or None if not all have the given type. Raises what the index function raises."""
-        column = self._column(list(map(self.given_of, rows)))
+        column = self.column_of(rows)
         return column if shape.all_fit_in(column) else None
+
+    def column_of(self, rows: list[Row]) -> list[Keys]:
+        """The keys of each row. Raises what the index function raises."""
+        return self._column(list(map(self.given_of, rows)))
 
     def columns_of(self, rows: list[Row], olds: list[Row]) -> tuple[list[Keys], list[Keys]]:
         """The keys of rows, and of those that they replace; the same list twice if no key changes.

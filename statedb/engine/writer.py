@@ -180,6 +180,10 @@ class TableWriter(TableView[K, R]):
         return self._delete_each(list(self))
 
     def _delete_each(self, keys: list[K]) -> int:
+        many = len(keys) > _FEW
+        return n if many and (n := self._source.stage_deletions(keys)) is not None else self._delete_one_by_one(keys)
+
+    def _delete_one_by_one(self, keys: list[K]) -> int:
         staged_before = {key: self._redo.get(key) for key in keys}
         try:
             deleted = [key for key in keys if self.delete(key) is not None]

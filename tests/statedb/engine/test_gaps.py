@@ -17,6 +17,7 @@ from statedb.engine.index_views import AnyIndexView
 from statedb.engine.order import Order
 from statedb.engine.row_list import RowList
 from statedb.engine.source import Source
+from statedb.engine.store import TableStore
 from statedb.engine.wakers import ThreadWaker
 from statedb.engine.watch import Registry, Watch
 
@@ -518,3 +519,60 @@ def test_a_waiter_that_comes_too_late_is_not_waited_for():
     assert not registry.attach(watch, late)
     registry.detach(watch, first)
     assert registry.waiting() == 0
+
+
+# -- a table that becomes empty ---------------------------------------------------------------------------------------
+
+EMPTYING = ["self.rows.clear()", "self.revisions.clear()", "for store in", "store.entries.clear()", "if self.order."]
+
+
+@pytest.mark.parametrize("who", ["another thread", "a finalizer"])
+@pytest.mark.parametrize("text", EMPTYING)
+def test_whoever_reads_while_a_table_is_emptied_sees_all_of_its_rows(text, who):
+    db = database(Pod("a"), Pod("b"), Pod("c", "n2"))
+    old = db.snapshot()
+    list(old[Pods].values())
+    old[Pods.by_node].keys()
+    put(db, Pod("d"))
+    seen: list[Any] = []
+
+    def read() -> None:
+        for snapshot, rows, of_n1 in ((old, "abc", "ab"), (db.snapshot(), "abcd", "abd")):
+            assert names(snapshot[Pods].values()) == list(rows)
+            assert snapshot[Pods].get("a") == Pod("a")
+            assert [entry.revision for entry in snapshot[Pods].entries()] == list(range(1, len(rows) + 1))
+            assert names(snapshot[Pods.by_node]["n1"]) == list(of_n1)
+            assert snapshot[Pods.by_node].keys() == ("n1", "n2")
+            seen.append(snapshot)
+
+    def clear() -> None:
+        with db.write(Pods) as txn:
+            txn[Pods].clear()
+
+    in_the_gap(TableStore._empty, text, read if who == "a finalizer" else lambda: in_a_thread(read), clear)
+    assert len(seen) == 2
+    read_after = db.snapshot()
+    assert list(read_after[Pods].values()) == []
+    assert read_after[Pods.by_node].keys() == ()
+    assert names(old[Pods.by_node]["n1"]) == ["a", "b"]
+    put(db, Pod("b", "n1"))
+    assert names(old[Pods.by_node]["n1"]) == ["a", "b"]
+    assert names(seen[1][Pods].values()) == list("abcd")
+    db.check()
+
+
+@pytest.mark.parametrize("gap", LISTING, ids=lambda gap: f"{gap[0].__qualname__}: {gap[1]}")
+def test_a_list_that_is_read_while_its_table_is_emptied_and_filled_again_is_right(gap):
+    db = database(Pod("a"), Pod("b"), Pod("c", "n2"))
+    view = db.snapshot()[Pods.by_node]
+    put(db, Pod("z", "n3"))
+
+    def between() -> None:
+        with db.write(Pods) as txn:
+            txn[Pods].clear()
+        put(db, Pod("b", "n1", ("again",)), Pod("n", "n1"), Pod("o", "n1"))
+
+    rows = in_the_gap(*gap, lambda: in_a_thread(between), lambda: view["n1"])
+    assert rows == (Pod("a"), Pod("b"))
+    assert view["n1"] == (Pod("a"), Pod("b"))
+    assert names(db.snapshot()[Pods.by_node]["n1"]) == ["b", "n", "o"]

@@ -22,6 +22,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "replace": lambda txn: txn[Hosts].replace(A),
     "modify": lambda txn: txn[Hosts].modify("a", lambda _: A),
     "delete": lambda txn: txn[Hosts].delete("a"),
+    "delete several": lambda txn: txn[Ports].delete_all(list(txn[Ports].values())),
+    "clear": lambda txn: txn[Hosts].clear(),
     "begin an initializer": lambda txn: txn[Hosts].begin_initializer("source"),
 }
 

@@ -76,6 +76,28 @@ def test_clear_deletes_every_row_under_revisions_of_their_own():
     assert len(db.snapshot()[Pods]) == 0
 
 
+def test_the_unique_keys_of_many_deleted_rows_are_free_in_the_same_transaction():
+    pods = [Pod(name, address=f"10.0.0.{number}") for number, name in enumerate("abcde")]
+    db = database(*pods)
+    with db.write(Pods) as txn:
+        assert txn[Pods].delete_all(pods[:4]) == 4
+        with pytest.raises(DuplicateKey):
+            txn[Pods].insert(Pod("f", address="10.0.0.4"))
+        txn[Pods].insert(Pod("f", address="10.0.0.0"))
+        assert list(txn[Pods]) == ["e", "f"]
+    assert db.snapshot()[Pods.by_address]["10.0.0.0"] == Pod("f", address="10.0.0.0")
+    db.check()
+
+
+def test_rows_that_are_named_twice_or_are_not_there_are_deleted_once_or_not_at_all():
+    pods = [Pod(name) for name in "abcde"]
+    db = database(*pods)
+    with db.write(Pods) as txn:
+        assert txn[Pods].delete_all([*pods, *pods, Pod("x")]) == 5
+        assert txn[Pods].revision == 10
+    db.check()
+
+
 def test_compare_and_swap():
     db = database(Pod("a"))
     with db.write(Pods) as txn:
