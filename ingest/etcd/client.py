@@ -65,7 +65,7 @@ class Client:
         keepalive: Keepalive = Keepalive(),  # noqa: B008  # frozen
         locked: bool = False,
     ) -> None:
-        """``login`` is user and password. ``timeout_s`` bounds every request. Raises ValueError for a bad PEM text.
+        """``login`` is user and password. ``timeout_s`` bounds every request.
 
         With ``locked``, the first answer sets the etcd cluster of the connection. An answer from another cluster (one
         address may lead to several), or one without a cluster id, raises OtherCluster.

@@ -30,11 +30,22 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Tls(msgspec.Struct, frozen=True):
-    """PEM texts: the authority of servers (None: those of the system), and the client certificate with its key."""
+    """PEM texts: the authority of servers (None: those of the system), and the client certificate with its key.
+
+    Raises ValueError for what gRPC would misread: it aborts the process when one text of the pair is missing or empty
+    (`Check failed: private_key != nullptr`), and empty authorities mean those of the system to it.
+    """
 
     authorities: bytes | None = None
     certificate: bytes | None = None
     key: bytes | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError; the texts are not repeated."""
+        if b"" in (self.authorities, self.certificate, self.key):
+            raise ValueError("a PEM text is empty")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a certificate and its key belong together: give both or none")
 
 
 class Keepalive(msgspec.Struct, frozen=True):
@@ -59,7 +70,7 @@ def parse_endpoint(text: str) -> Endpoint:
 
 
 def open_channel(endpoint: Endpoint, tls: Tls, keepalive: Keepalive) -> grpc.Channel:
-    """A channel, not yet connected. Raises ValueError if a text is not valid PEM."""
+    """A channel, not yet connected. With texts that are not valid PEM it never connects, and gRPC says no more."""
     target = _target(endpoint)
     options: list[tuple[str, int | str]] = [*_options(keepalive)]
     if endpoint.address:

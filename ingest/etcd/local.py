@@ -15,25 +15,29 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from .client import Client
 from .endpoint import Tls, parse_endpoint
 from .errors import EtcdError, PermissionDenied, Unauthenticated
 
 _START_S = 30.0
+_LOG_LINES = 5
 _PORTS = range(10_000, 32_000)  # below those that Linux and macOS give to outgoing connections
 _BLOCK = 200
 _free: list[int] = []
+_choosing = threading.Lock()
 _claimed: list[int] = []  # descriptors of the lock files of this process: closed, and so released, when it ends
 
 
 class NoEtcd(Exception):
-    """There is no binary of etcd, or it did not start; the message names the remedy."""
+    """There is no binary of etcd, it did not start, or it ended by itself; the message has the remedy or the log."""
 
 
 def find_binary() -> str:
@@ -64,12 +68,24 @@ def free_port() -> int:
     the same time, so that a stopped server keeps its port.
     """
     while True:
-        if not _free:
-            _free.extend(_claim_block())
-        port = _free.pop()
+        with _choosing:
+            if not _free:
+                _free.extend(_claim_block())
+            port = _free.pop()
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def _check_free(url: str) -> None:
+    """Raises NoEtcd if another program listens there."""
+    port = urlsplit(url).port
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as etcd does: old connections may be closing
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise NoEtcd(f"port {port} is taken by another program ({error.strerror}); end it, or start anew") from None
 
 
 def _claim_block() -> range:
@@ -123,10 +139,12 @@ class LocalEtcd:
         self.close()
 
     def close(self) -> None:
-        """Stop it and remove what is temporary."""
-        self.kill()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        """Stop it and remove what is temporary. Raises NoEtcd if it had ended by itself, with the place of its log."""
+        try:
+            self.kill()
+        finally:
+            if self._temporary is not None:
+                self._temporary.cleanup()
 
     def start(self, tls: Tls = Tls(), *, timeout_s: float = _START_S) -> None:  # noqa: B008  # frozen
         """Start it and wait until it answers. Raises NoEtcd with the end of its log if it does not."""
@@ -138,7 +156,13 @@ class LocalEtcd:
         self._arguments += arguments
 
     def launch(self) -> None:
-        """Start it without waiting: a member of a cluster answers only once most of its peers are running."""
+        """Start it without waiting: a member of a cluster answers only once most of its peers are running.
+
+        Raises NoEtcd if another program has taken a port since it was chosen. If that is an etcd too, we would take its
+        answers for ours.
+        """
+        _check_free(self.endpoint)
+        _check_free(self.peer)
         self._directory.mkdir(parents=True, exist_ok=True)
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
@@ -147,24 +171,18 @@ class LocalEtcd:
         """Wait until it answers. Raises NoEtcd with the end of its log if it does not."""
         until = time.monotonic() + timeout_s
         while not self._answers(tls):
-            if self._process is None or self._process.poll() is not None or time.monotonic() > until:
+            if not self.is_running or time.monotonic() > until:
                 self.kill()
                 raise NoEtcd(f"etcd did not start: {self.log_end()}")
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """Kill it, as a power failure would."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
+        """Kill it, as a power failure would. Raises NoEtcd if it had ended by itself."""
+        self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Terminate it and wait until it has ended."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.terminate()
-            process.wait()
+        """Terminate it and wait until it has ended. Raises NoEtcd if it had ended by itself."""
+        self._end(signal.SIGTERM)
 
     def freeze(self) -> None:
         """Suspend it: connections stay open, but nothing is answered. Returns when all of its threads are stopped."""
@@ -195,11 +213,14 @@ class LocalEtcd:
         return Client(parse_endpoint(self.endpoint), tls=tls, login=login, timeout_s=10.0)
 
     def log_end(self) -> str:
-        """The last lines of its log."""
+        """The last lines of its log; where it panicked, those that say why, and not the stacks after them."""
         try:
-            return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
+            lines = self._log.read_text(errors="replace").splitlines()
         except OSError:
             return "there is no log"
+        panics = [number for number, line in enumerate(lines) if line.startswith(("panic: ", "fatal error: ", "SIG"))]
+        end = panics[-1] + 1 if panics else len(lines)
+        return "\n".join(lines[max(0, end - _LOG_LINES) : end])
 
     @property
     def pid(self) -> int:
@@ -234,6 +255,22 @@ class LocalEtcd:
             "--unsafe-no-fsync",  # faster; the data need to survive the process only, not the machine
             *self._arguments,
         ]
+
+    def _end(self, number: signal.Signals) -> None:
+        """A server that ended by itself explains the connections that were refused: its log is kept, and told."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        code = process.poll()
+        if code is None:
+            process.send_signal(number)
+            process.wait()
+            return
+        log = self._log
+        if self._temporary is not None:
+            log = Path(tempfile.mkdtemp(prefix="etcd-ended-")) / log.name
+            shutil.copyfile(self._log, log)
+        raise NoEtcd(f"etcd at {self.endpoint} ended by itself, with code {code}; its log is {log}: {self.log_end()}")
 
     def _signal(self, number: int) -> None:
         if self._process is not None:

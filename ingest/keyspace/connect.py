@@ -207,23 +207,27 @@ def _pems(tls: TlsOptions) -> PemFiles:
 
 
 def _read_tls(pems: PemFiles) -> Tls:
+    """What the files hold, checked. A file that another program is just writing must not be used half-written.
+
+    `ssl` checks files, and not texts, so they are read before and after the check.
+    """
     ca, cert, key = pems.names
     if (pems.cert_file is None) != (pems.key_file is None):
         where, dot, name = cert.rpartition(".")
         raise OSError(
             f"{where + ': ' if dot else ''}{name} and {key.rpartition('.')[2]} belong together: give both or none"
         )
-    tls = Tls(
-        None if pems.ca_file is None else _read(ca, pems.ca_file),
-        None if pems.cert_file is None else _read(cert, pems.cert_file),
-        None if pems.key_file is None else _read(key, pems.key_file),
-    )
+    files = (ca, pems.ca_file), (cert, pems.cert_file), (key, pems.key_file)
+    texts = [None if path is None else _read(option, path) for option, path in files]
     _check(pems)
-    return tls
+    for (option, path), text in zip(files, texts):
+        if path is not None and _read(option, path) != text:
+            raise OSError(f"{option}: {path} changed while it was read; it is read again at the next attempt")
+    return Tls(*texts)
 
 
 def _check(pems: PemFiles) -> None:
-    """Check the contents of the files. gRPC would fail only later, without saying which file is wrong."""
+    """Raises OSError if a file is wrong. gRPC would fail only later, without saying which."""
     ca, cert, key = pems.names
 
     def no_password() -> str:
@@ -235,6 +239,8 @@ def _check(pems: PemFiles) -> None:
             context.load_verify_locations(pems.ca_file)
     except ssl.SSLError as error:
         raise OSError(f"{ca}: {pems.ca_file} holds no certificate: {error.reason}") from None
+    except OSError as error:
+        raise OSError(f"{ca}: {pems.ca_file}: {error.strerror}") from None
     try:
         if pems.cert_file is not None:
             context.load_cert_chain(pems.cert_file, pems.key_file, password=no_password)
@@ -247,6 +253,9 @@ def _check(pems: PemFiles) -> None:
 def _read(option: str, path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read()
+            text = file.read()
     except OSError as error:
         raise OSError(f"{option}: {path}: {error.strerror}") from None
+    if not text:
+        raise OSError(f"{option}: {path} is empty; a program that renews it should rename a complete file over it")
+    return text

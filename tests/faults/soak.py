@@ -12,6 +12,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -140,18 +141,15 @@ def soak(minutes: float, seed: int, kinds: Sequence[tuple[type[Site], dict[str, 
     """Raises AssertionError with the seed where a promise is broken."""
     with tempfile.TemporaryDirectory(prefix="faults-") as temporary:
         sites: list[Site] = []
-        try:
+        with ExitStack() as entered:  # a server that ended by itself is told when its site is left: all are left
             for number, (kind, options) in enumerate(kinds):
                 directory = Path(temporary) / str(number)
                 directory.mkdir()
-                sites.append(kind(directory, **options).__enter__())
+                sites.append(entered.enter_context(kind(directory, **options)))
                 sites[-1].start_reader()
             for site in sites:
                 site.converge("the first list")
             return _mistreated(sites, minutes, seed)
-        finally:
-            for site in sites:
-                site.__exit__()
 
 
 def _mistreated(sites: list[Site], minutes: float, seed: int) -> Soak:
