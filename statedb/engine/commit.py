@@ -13,18 +13,19 @@ torn commit. The next writer of the table detects and finishes it. Readers are c
 
 from __future__ import annotations
 
-from threading import RLock, get_ident
+from threading import get_ident
 from typing import Any, Protocol, TypeAlias, cast
 
 from .errors import TransactionClosed, WrongThread
 from .history import Commit, Initializer, Pin
 from .index_store import Moves, difference
+from .locks import SafeLock
 from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, Holder
 from .states import Redo, State, Undo
 from .store import TableStore
 from .wakers import Waker, wake_all
 
-_TORN = RLock()  # one for all databases: torn commits are rare
+_TORN = SafeLock()  # one for all databases: torn commits are rare
 _NOTHING: Moves = {}
 _fromkeys = dict.fromkeys
 

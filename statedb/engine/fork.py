@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from threading import RLock, get_ident
+from threading import get_ident
 from typing import Any
 from weakref import WeakSet
 
 from . import commit, turn
 from .bucket import Bucket
+from .locks import SafeLock
 from .order import Order
 from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, Reservation
 from .store import TableStore
@@ -30,11 +31,11 @@ def repair_after_fork(head: Any) -> None:
 
 
 def _after_in_child() -> None:
-    commit._TORN = RLock()
+    commit._TORN = SafeLock()
     turn.after_fork()
     for head in list(_HEADS):
-        head._lock = RLock()
-        head._root.lock = RLock()
+        head._lock = SafeLock()
+        head._root.lock = SafeLock()
         for store in list(head._stores.values()):
             for order in _orders_of(store):
                 order.after_fork()

@@ -9,12 +9,12 @@ Transactions and streams use this class. Users see `Database`, which adds the pu
 from __future__ import annotations
 
 import os
-from threading import RLock
 from typing import Any
 
 from .fork import repair_after_fork
 from .history import Pin, Root
 from .invariants import check_stores
+from .locks import SafeLock
 from .origins import Origins
 from .snapshot import Snapshot
 from .store import TableStore
@@ -32,7 +32,7 @@ class Head:
         self._check = os.environ.get("STATEDB_CHECK", "0") not in ("", "0")
         self._origins: Origins | None = None
         self._cached: Snapshot | None = None
-        self._lock = RLock()
+        self._lock = SafeLock()
         repair_after_fork(self)
 
     def snapshot(self) -> Snapshot:

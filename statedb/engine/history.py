@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from itertools import pairwise
-from threading import RLock
 from typing import Any, cast
 from weakref import ref
 
 from .layers import Layer, stacked
+from .locks import SafeLock
 from .states import Redo, Row, Undo
 
 
@@ -135,7 +135,7 @@ class Root:
 
     def __init__(self) -> None:
         """No tables yet."""
-        self.lock = RLock()
+        self.lock = SafeLock()
         self.pins: dict[Any, Pin] = {}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from threading import RLock, get_ident
+from threading import get_ident
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Literal, Self, overload
@@ -14,6 +14,7 @@ from .errors import TableNotOpen
 from .head import Head
 from .history import Pin
 from .index_views import IndexView, TextPrefixIndexView, UniqueIndexView
+from .locks import SafeLock
 from .network_view import PrefixIndexView
 from .overlay import NO_PIN, Overlay
 from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, RELEASER
@@ -22,7 +23,7 @@ from .snapshot import I, Snapshot, view_of
 from .store import TableStore
 from .writer import TableWriter
 
-_TIMES = RLock()
+_TIMES = SafeLock()
 _NO_PINS: dict[Any, Pin] = {}
 _NO_WRITERS: dict[Any, Any] = {}
 _NO_PARTS: list[Any] = []

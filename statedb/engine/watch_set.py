@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator
-from threading import RLock
 from time import monotonic, sleep
 from typing import Any
 
+from .locks import SafeLock
 from .wakers import TaskWaker, ThreadWaker, Waker
 from .watch import Watch
 
@@ -26,7 +26,7 @@ class WatchSet:
         self._watches: dict[Watch, None] = dict.fromkeys(watches)
         self._settle = settle
         self._waker: Waker | None = None
-        self._lock = RLock()
+        self._lock = SafeLock()
 
     def __len__(self) -> int:
         """The number of watches in the set. Tripped ones count until they are returned."""
