@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,15 +24,19 @@ def test_the_snippets_of_the_page_run(
     apiserver.create_namespace("shop")
     rest.create(CRDS, widgets_crd("example.org"))
     create_served(rest, at("shop", "pods"), pod("web-1", labels={"app": "web"}))
-    names: dict[str, object] = {"__name__": "snippet"}
+    names: dict[str, Any] = {"__name__": "snippet"}
+    sources = {}  # several snippets have one of this name; one that went on would be taken for that of a later test
     for found in BLOCK.finditer(PAGE.read_text()):
         exec(compile(found["code"], PAGE.name, "exec"), names)
+        sources[id(names.get("source"))] = names.get("source")
     assert {"shop web-1 None", "there web-1"} <= set(capsys.readouterr().out.splitlines())  # beside other tests' pods
     with running(names["mine"]):
         snapshot = until(names["db"], lambda s: s[names["Images"]])
         assert list(snapshot[names["Images"]]) == [("web-1", "side:2"), ("web-1", "web:1")]
-    names["source"].stop()
-    assert names["source"].join(20)
+    for source in filter(None, sources.values()):
+        source.stop()
+        assert source.join(20)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("kubernetes ")]
     for path in (f"{at('shop', 'pods')}/web-1", f"{CRDS}/widgets.example.org"):
         rest.delete(path)
 
