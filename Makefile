@@ -81,7 +81,7 @@ else
 	$(FREETHREADED) -m venv build/freethreaded
 	build/freethreaded/bin/pip install --quiet --disable-pip-version-check -c constraints.txt attrs pytest pytest-timeout sortedcontainers
 	build/freethreaded/bin/pip install --quiet --disable-pip-version-check --only-binary :all: hypothesis
-	-build/freethreaded/bin/pip install --quiet --disable-pip-version-check --only-binary :all: msgspec
+	-build/freethreaded/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -c constraints.txt msgspec pyyaml
 	build/freethreaded/bin/python -m tests.freethreaded.race
 	build/freethreaded/bin/python -m pytest -p tests.freethreaded.plugin --noconftest tests/statedb/engine
 endif

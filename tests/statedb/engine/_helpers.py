@@ -171,9 +171,26 @@ class Scene:
         self.host_stream.close()
 
 
-def picture_after_the_change() -> dict[str, Any]:
+class Emptying(Scene):
+    """A scene whose change empties both tables, ``ports`` with more rows than are staged one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        hosts = self.before[Hosts]
+        absent = (hosts.watch("d"), hosts.watch_prefix("d"))
+        self.concerned[2:4] = [hosts.watch("b"), hosts.watch_prefix("c")]
+        self.unconcerned[3:] = [*absent, self.before[Ports].watch(3)]
+        self.concerned.append(self.before[Ports].watch(2))
+
+    @staticmethod
+    def change(txn: Any) -> None:
+        txn[Hosts].clear()
+        txn[Ports].clear()
+
+
+def picture_after_the_change(kind: type[Scene] = Scene) -> dict[str, Any]:
     """What a scene shows after an undisturbed commit of its change."""
-    scene = Scene()
+    scene = kind()
     with scene.db.write(Hosts, Ports) as txn:
         scene.change(txn)
     scene.close()

@@ -9,7 +9,18 @@ import pytest
 from statedb import IndexFunctionError
 from statedb.engine import store as _store
 
-from ._helpers import Hosts, Interrupted, Lines, Port, Ports, Scene, lines_of, picture, picture_after_the_change
+from ._helpers import (
+    Emptying,
+    Hosts,
+    Interrupted,
+    Lines,
+    Port,
+    Ports,
+    Scene,
+    lines_of,
+    picture,
+    picture_after_the_change,
+)
 
 ERRORS = (Interrupted, MemoryError)
 both_errors = pytest.mark.parametrize("error", ERRORS)
@@ -23,14 +34,14 @@ def _transactions_may_be_dropped_open():
         yield
 
 
-AFTER = picture_after_the_change()
+AFTER = {kind: picture_after_the_change(kind) for kind in (Scene, Emptying)}
 
 
 def check_whole(scene: Scene, place: str) -> bool:
     """All that must hold after a broken commit; whether it is visible."""
     scene.db.check()
     now = picture(scene.db.snapshot())
-    visible = now == AFTER
+    visible = now == AFTER[type(scene)]
     assert visible or now == scene.before_picture, f"half a commit after an exception at {place}: {now}"
     assert picture(scene.old) == scene.old_picture, place
     tripped = [watch.tripped for watch in scene.concerned]
@@ -109,6 +120,15 @@ def an_abort(scene: Scene) -> Callable[[], Any]:
 def test_a_commit_broken_at_any_line_is_whole_or_not_there(error, every):
     visible = break_everywhere(a_commit, error, every=every)
     assert visible == sorted(visible), "once the first link is published, every exception leaves the commit visible"
+    assert not visible[0]
+    assert visible[-1]
+
+
+@both_errors
+@pytest.mark.parametrize("prepare", [a_commit, a_with_block])
+def test_a_commit_that_empties_its_tables_broken_at_any_line_is_whole_or_not_there(error, prepare):
+    visible = break_everywhere(prepare, error, every=prepare is a_commit, begin=Emptying)
+    assert visible == sorted(visible)
     assert not visible[0]
     assert visible[-1]
 

@@ -10,6 +10,7 @@ from statedb import Database, Table, UniqueIndex
 from statedb.engine.commit import CommitPlan
 
 from ._helpers import (
+    Emptying,
     Host,
     Hosts,
     Interrupted,
@@ -43,9 +44,9 @@ class Torn:
             self.places.append(breaking.broken)
 
 
-def torn(monkeypatch: Any, first: int, second: int) -> tuple[Scene, Torn]:
+def torn(monkeypatch: Any, kind: type[Scene], first: int, second: int) -> tuple[Scene, Torn]:
     """A scene whose commit was broken twice, and how."""
-    scene = Scene()
+    scene = kind()
     txn = scene.db.write(Hosts, Ports)
     scene.change(txn)
     breaking = Torn(first, second)
@@ -57,10 +58,10 @@ def torn(monkeypatch: Any, first: int, second: int) -> tuple[Scene, Torn]:
     return scene, breaking
 
 
-def finish_lines() -> list[int]:
+def finish_lines(kind: type[Scene]) -> list[int]:
     """One occurrence of each line that finishing runs through."""
     lines: list[int] = []
-    scene = Scene()
+    scene = kind()
     txn = scene.db.write(Hosts, Ports)
     scene.change(txn)
     with pytest.MonkeyPatch.context() as patch:
@@ -74,32 +75,32 @@ def finish_lines() -> list[int]:
     return lines
 
 
-LINES = finish_lines()
-
-
-AFTER = picture_after_the_change()
+KINDS = (Scene, Emptying)
+LINES = {kind: finish_lines(kind) for kind in KINDS}
+AFTER = {kind: picture_after_the_change(kind) for kind in KINDS}
 
 
 def check_torn(scene: Scene, places: list[str]) -> None:
     """Readers are right at once; the next writer finds the commit whole, and whoever waited for it is told."""
-    assert picture(scene.db.snapshot()) in (scene.before_picture, AFTER), places
+    assert picture(scene.db.snapshot()) in (scene.before_picture, AFTER[type(scene)]), places
     assert picture(scene.old) == scene.old_picture, places
     assert picture(scene.before) == scene.before_picture, places
 
 
 @pytest.mark.parametrize("second", ["at once", "at the same line", "somewhere"])
 @pytest.mark.parametrize("who", ["another thread", "this thread"])
-def test_a_commit_torn_twice_is_right_for_readers_and_finished_by_the_next_writer(monkeypatch, second, who):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_commit_torn_twice_is_right_for_readers_and_finished_by_the_next_writer(monkeypatch, kind, second, who):
     chance = random.Random(1)
     visible = []
-    for first in LINES:
-        again = {"at once": 0, "at the same line": first, "somewhere": chance.choice(LINES)}[second]
-        scene, breaking = torn(monkeypatch, first, again)
+    for first in LINES[kind]:
+        again = {"at once": 0, "at the same line": first, "somewhere": chance.choice(LINES[kind])}[second]
+        scene, breaking = torn(monkeypatch, kind, first, again)
         check_torn(scene, breaking.places)
 
         def write(scene: Scene = scene) -> None:
             with scene.db.write(Hosts) as txn:
-                visible.append(picture(scene.db.snapshot()) == AFTER)
+                visible.append(picture(scene.db.snapshot()) == AFTER[kind])
                 txn[Hosts].insert(Host("e", "5", ("red",)))
 
         in_a_thread(write) if who == "another thread" else write()

@@ -1,6 +1,7 @@
 """Every misuse is one clear error: its class, its whole message, and that all goes on afterwards."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -314,8 +315,8 @@ class Things(Table[Any, Thing], name="things"):
             "index 'primary': the key 1 is int, but the others are str; all keys of an index must have one type",
         ),
         (Thing("b", ("x", 1)), "the key ('x', 1) is tuple[str, int], but the others are tuple[str]"),
-        (Thing("b", ["x"]), "index 'by_other': unhashable type: 'list'; keys must be hashable and ordered"),
-        (Thing(["b"]), "index 'primary': unhashable type: 'list'; keys must be hashable"),
+        (Thing("b", ["x"]), "index 'by_other': ...unhashable type: 'list'...; keys must be hashable and ordered"),
+        (Thing(["b"]), "index 'primary': ...unhashable type: 'list'...; keys must be hashable"),
         (Thing("b", frozenset("x")), "index 'by_other': frozenset has no total order; use a sorted tuple"),
         (Thing("b", 1j), "'<' not supported between instances of 'complex' and 'complex'; keys must be hashable"),
         (
@@ -333,7 +334,8 @@ def test_keys_that_cannot_be_compared(row: Thing, reason: str) -> None:
         for _ in range(2):
             message = told(InvalidKey, lambda: txn[Things].insert(row))
             assert message.startswith("table 'things', index ")
-            assert reason in message
+            # the dots stand for words of the interpreter, which some versions of it add
+            assert re.search(".*".join([re.escape(part) for part in reason.split("...")]), message)
             assert message.endswith(f"row {row!r}")
         txn[Things].insert(Thing("c", ("y",)))
     assert list(db.snapshot()[Things]) == ["a", "c"]
