@@ -17,24 +17,26 @@ NAMES = ("ca", "cert", "key")
 
 @contextmanager
 def reading_in_turn(path: Path, contents: Sequence[bytes]) -> Iterator[None]:
-    """Each opening of the file finds the next content. The file is a named pipe, replaced while it is being read."""
+    """Each opening of the file finds the next content, and then what it held before.
+
+    It is a named pipe, which is replaced while it is being read.
+    """
+    whole = path.read_bytes()
 
     def serve() -> None:
-        os.mkfifo(path)
-        made.set()
-        for content in contents:
+        for number, content in enumerate(contents, start=1):
             with path.open("wb") as reader:  # waits for one
-                path.rename(path.with_suffix(".read"))
-                os.mkfifo(path)
+                path.unlink()
+                if number < len(contents):
+                    os.mkfifo(path)
+                else:
+                    path.write_bytes(whole)
                 reader.write(content)
-        path.unlink()
-        path.write_bytes(contents[-1])
 
     path.unlink()
-    made = threading.Event()
+    os.mkfifo(path)
     server = threading.Thread(target=serve, daemon=True)
     server.start()
-    assert made.wait(10)
     yield
     server.join(10)
     assert not server.is_alive(), "not all was read"
@@ -69,8 +71,8 @@ def test_a_file_that_is_empty_when_it_is_read_is_named(files: dict[str, Path], n
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_read_half_written_is_not_used(files: dict[str, Path], name: str):
-    connecting, whole = connector(files), files[name].read_bytes()
-    with reading_in_turn(files[name], [whole[:100], whole, whole]):
+    connecting, half = connector(files), files[name].read_bytes()[:100]
+    with reading_in_turn(files[name], [half]):
         with pytest.raises(Unavailable, match=f"tls.{name}-file: .* changed while it was read"):
             connecting.connect()
     connecting.connect().close()
@@ -78,11 +80,10 @@ def test_what_was_read_half_written_is_not_used(files: dict[str, Path], name: st
 
 def test_what_was_read_empty_and_is_complete_a_moment_later_is_not_used(files: dict[str, Path]):
     """Without this, the check passes and gRPC gets half a pair: `Check failed: private_key != nullptr`, SIGABRT."""
-    connecting, whole = connector(files), files["key"].read_bytes()
+    connecting = connector(files)
     with reading_in_turn(files["key"], [b""]):
         with pytest.raises(Unavailable, match=r"tls.key-file: .* is empty"):
             connecting.connect()
-    files["key"].write_bytes(whole)
     connecting.connect().close()
 
 
