@@ -229,8 +229,8 @@ def _shorten(start: Commit, end: Commit) -> None:
 
     With sizes in geometric order each change costs amortised O(log n), even if one old snapshot of a large table is
     held over millions of commits. Sizes are sums of links, so a row that changed twice counts twice until the next
-    call. First it is decided what goes together, and then each row is
-    copied once: beside an idle stream, that takes 0.8 of the time of merging link by link.
+    call. It is decided first which links go together, and then each row is copied once: beside an idle stream, that
+    takes 0.8 of the time of merging link by link.
     """
     groups: list[tuple[int, list[tuple[Commit, Undo, Redo]]]] = []
     commit = start
