@@ -29,6 +29,8 @@ ROWS = 8
 TAGS = ("blue", "green", "red")
 RING = ("10.0.0.0/8", "10.0.0.0/12", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3/32")
 NUMBERS = list(range(ROWS))
+ALWAYS = ("threads", "finalizers", "commits")
+"""What a race of any length has; a short one may end before a handler's turn, or before an abort."""
 
 
 class Row(NamedTuple):
@@ -214,7 +216,7 @@ class Long:
             self.kept = [*self.kept[-4:], self.db.snapshot()]
         snapshot = self.db.snapshot() if chance.random() < 0.6 else chance.choice(self.kept)
         self.count("threads", check(snapshot, chance))
-        if self.reads >= self.wanted:
+        if self.reads >= self.wanted and all(self.counts[who] for who in ALWAYS):
             self.over.set()
         if time.monotonic() >= self.end:  # looked at by every reader: the main thread may be long in its finalizers
             self.over.set()
@@ -231,13 +233,13 @@ class Long:
 
     def run(self, seconds: float) -> None:
         self.end = time.monotonic() + seconds
+        for _ in range(3):
+            Garbage(self)  # before the threads: these may have read everything before this one has its next turn
         for number in range(2):
             self.start(f"writer {number}", self.write)
             self.start(f"aborter {number}", self.abort)
         for number in range(3):
             self.start(f"reader {number}", self.read)
-        for _ in range(3):
-            Garbage(self)
         chance = random.Random(0)
         while not self.over.is_set():
             self.read(chance)  # in the main thread, which the handler interrupts
