@@ -71,7 +71,7 @@ def perform(step: Step, txn: Any) -> Any:
             case "delete":
                 return writer.delete(key)
             case "delete from":
-                return writer.delete_all([*writer.range(key), step.row])
+                return writer.delete_all(writer.range(key))
             case "insert new":
                 return writer.insert_new(step.row)
             case "delete at":

@@ -38,7 +38,13 @@ from statedb import (
     WatchSet,
     load,
 )
-from statedb.engine import bucket as _bucket, order as _order, row_list as _row_list, store as _store
+from statedb.engine import (
+    bucket as _bucket,
+    order as _order,
+    row_list as _row_list,
+    store as _store,
+    writer as _writer,
+)
 from statedb.engine.history import StagedPin
 from statedb.engine.keys import fields_of
 from statedb.testing import (
@@ -469,6 +475,53 @@ class EngineAgainstModel(RuleBasedStateMachine):
             rows = data.draw(st.lists(ROWS[table], max_size=6), "rows")
             assert inserted(self.txn[table], rows) == inserted(self.staged[table], rows)
 
+    @rule(
+        table=st.sampled_from(TABLES),
+        first=st.lists(steps(ROWS), max_size=2),
+        how=st.sampled_from(["clear", "all", "all twice", "and others", "some"]),
+        then=st.sampled_from(
+            [(), ("fill",), ("commit",), ("fill", "commit"), ("commit", "fill", "commit"), ("fill", "abort")]
+        ),
+        following=st.booleans(),
+        data=st.data(),
+    )
+    def empty_a_table(
+        self,
+        table: AnyTable,
+        first: list[Step],
+        how: str,
+        then: tuple[str, ...],
+        following: bool,
+        data: st.DataObject,
+    ) -> None:
+        """And fill it again, in the same transaction or the next one, or not at all."""
+        if table not in self.opened():
+            return
+        for step in first:
+            if step.table is table:
+                self.do(step)
+        rows = data.draw(st.lists(ROWS[table], max_size=6), "rows")
+        there = list(self.staged[table].values())[::-1]
+        given = {"all": there, "all twice": there * 2, "and others": there + rows, "some": there[::2]}.get(how)
+        counts = [
+            writer.clear() if given is None else writer.delete_all(given)
+            for writer in (self.txn[table], self.staged[table])
+        ]
+        assert counts[0] == counts[1]
+        self.read_what_is_staged()
+        for step in then:
+            if step == "commit":
+                self.end()
+                self.kept_snapshots_read_as_they_did()
+                self.read_all_streams(following)
+            elif step == "abort":
+                self.abort(by_exception=following)
+            else:
+                if self.txn is None:
+                    self.begin((table,))
+                assert inserted(self.txn[table], rows) == inserted(self.staged[table], rows)
+                self.read_what_is_staged()
+
     @rule(number=numbers, kind=st.sampled_from(["insert", "force", "force", "replace", "replace at", "modify"]))
     def write_an_equal_row(self, number: int, kind: Any) -> None:
         for table in self.opened():
@@ -753,7 +806,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
 
 class HurriedEngineAgainstModel(EngineAgainstModel):
-    """With all thresholds so low that history is compacted and orders are brought up to date all the time.
+    """With all thresholds so low that history is compacted and orders are brought up to date all the time, and that
+    the rows of a call are staged together however few they are.
 
     Not checked after every step: that sorts the orders, and leaves them nothing to bring up to date.
     """
@@ -770,6 +824,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_row_list, "_REBUILD_SHARE", 0)
     monkeypatch.setattr(_row_list, "_FEW", 0)
     monkeypatch.setattr(_bucket, "_LARGE", 1)
+    monkeypatch.setattr(_writer, "_FEW", 0)
 
 
 def _run(machine: type[EngineAgainstModel], examples: int) -> None:

@@ -66,14 +66,43 @@ def test_delete_needs_only_the_key_and_gives_the_stored_row():
         assert txn[Pods].revision == 2
 
 
-def test_clear_deletes_every_row_under_revisions_of_their_own():
-    db = database(Pod("a"), Pod("b"), Pod("c"))
+@pytest.mark.parametrize("size", [3, 5], ids=["few rows", "many rows"])
+def test_clear_deletes_every_row_under_revisions_of_their_own(size):
+    pods = [Pod(name) for name in "abcde"[:size]]
+    db = database(*pods)
     with db.changes(Pods) as stream:
         stream.next()
         with db.write(Pods) as txn:
-            txn[Pods].clear()
-        assert [(change.deleted, change.revision) for change in stream.next()] == [(True, 4), (True, 5), (True, 6)]
+            assert txn[Pods].clear() == size
+        changes = [(change.row, change.deleted, change.revision) for change in stream.next()]
+        assert changes == [(pod, True, size + 1 + place) for place, pod in enumerate(pods)]
     assert len(db.snapshot()[Pods]) == 0
+
+
+@pytest.mark.parametrize("before", ["replaced", "deleted", "inserted"])
+def test_many_rows_are_deleted_of_which_one_was_written_before_in_the_same_transaction(before):
+    pods = [Pod(name) for name in "abcde"]
+    db = database(*pods)
+    with db.changes(Pods) as stream:
+        stream.next()
+        with db.write(Pods) as txn:
+            if before == "deleted":
+                txn[Pods].delete("c")
+            else:
+                txn[Pods].insert(Pod("c" if before == "replaced" else "x", "n2"))
+            assert names(txn[Pods.by_node]["n2"]) == {"replaced": ["c"], "deleted": [], "inserted": ["x"]}[before]
+            deleted = 4 if before == "deleted" else 5
+            assert txn[Pods].delete_all(pods[::-1]) == deleted
+            assert txn[Pods].revision == 6 + deleted
+            assert len(txn[Pods]) == (before == "inserted")
+            assert names(txn[Pods.by_node]["n1"]) == []
+        changes = stream.next()
+        assert sorted(names([change.row for change in changes if change.deleted])) == list("abcde")
+        assert [change.old for change in changes if change.deleted] == [
+            pods["abcde".index(change.row.name)] for change in changes if change.deleted
+        ]
+    assert names(db.snapshot()[Pods].values()) == (["x"] if before == "inserted" else [])
+    db.check()
 
 
 def test_the_unique_keys_of_many_deleted_rows_are_free_in_the_same_transaction():
@@ -89,12 +118,14 @@ def test_the_unique_keys_of_many_deleted_rows_are_free_in_the_same_transaction()
     db.check()
 
 
-def test_rows_that_are_named_twice_or_are_not_there_are_deleted_once_or_not_at_all():
-    pods = [Pod(name) for name in "abcde"]
-    db = database(*pods)
+@pytest.mark.parametrize("named", ["aabcde", "abcdeabcde", "abcdex", "abxcda"])
+def test_rows_that_are_named_twice_or_are_not_there_are_deleted_once_or_not_at_all(named):
+    db = database(*[Pod(name) for name in "abcde"])
+    deleted = len(set(named) - {"x"})
     with db.write(Pods) as txn:
-        assert txn[Pods].delete_all([*pods, *pods, Pod("x")]) == 5
-        assert txn[Pods].revision == 10
+        assert txn[Pods].delete_all([Pod(name) for name in named]) == deleted
+        assert txn[Pods].revision == 5 + deleted
+        assert len(txn[Pods]) == 5 - deleted
     db.check()
 
 
