@@ -114,7 +114,8 @@ class TableWriter(TableView[K, R]):
                     break
                 learning = False
         except BaseException:
-            source.unstage(staged_before)
+            new = [key for key, state in self._redo.items() if state[1] > revision]  # those of stage_all too
+            source.unstage({**dict.fromkeys(new), **staged_before})
             raise
         return source.revision - revision
 

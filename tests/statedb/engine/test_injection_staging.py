@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from statedb import DuplicateKey
+from statedb import Database, DuplicateKey
 
 from ._helpers import Host, Hosts, Interrupted, Lines, Port, Ports, Scene, lines_of, picture
 
@@ -85,3 +85,38 @@ def test_a_broken_call_leaves_the_transaction_as_before(call, staged, read_befor
         assert scene.host_rows == dict(scene.db.snapshot()[Hosts])
         scene.close()
     assert complete.count(True) <= 1, "only where nothing is left but to return"
+
+
+@pytest.mark.parametrize("staged", [False, True], ids=["", "staged before"])
+def test_the_first_rows_of_a_table_are_all_staged_or_none_where_the_call_is_broken(staged):
+    """The first row tells the types of the keys; then the others are staged together."""
+
+    def opened() -> Any:
+        txn = Database(Ports).write(Ports)
+        if staged:  # and gone again, so that no type is known
+            txn[Ports].insert(Port(1, "c"))
+            txn[Ports].delete(1)
+        return txn
+
+    def insert(txn: Any) -> Any:
+        return txn[Ports].insert_all([Port(number, "ab"[number % 2]) for number in range(6)])
+
+    def state(txn: Any) -> Any:
+        ports = txn[Ports]
+        return dict(ports._source.redo), ports.revision, len(ports), ports.range(), txn[Ports.by_host]["b"]
+
+    for _ in range(2):  # the first time something is remembered about the types
+        txn = opened()
+        before = state(txn)
+        lines = lines_of(lambda txn=txn: insert(txn))
+        done = state(txn)
+        txn.abort()
+    for line in lines:
+        txn = opened()
+        assert state(txn) == before
+        breaking = Lines(line)
+        with pytest.raises(Interrupted):
+            breaking.run(lambda txn=txn: insert(txn))
+        left = state(txn)
+        txn.abort()
+        assert left in (before, done), breaking.broken
