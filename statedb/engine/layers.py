@@ -19,8 +19,9 @@ class Layer:
     __slots__ = ("_done", "_indexes", "_log", "_ordered", "states")
 
     def __init__(self, states: dict[Key, State | None], log: list[Key] | None = None) -> None:
-        """``log`` has the key of every change of ``states``, for a layer that grows. Such a layer is for one thread
-        only.
+        """``log`` has the key of every row that was put into ``states``, for a layer that grows.
+
+        Such a layer is for one thread only.
         """
         self.states = states
         self._log = log

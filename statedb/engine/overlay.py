@@ -273,8 +273,6 @@ class Overlay(StagedKeys):
             self.revision = revision = self.revision + 1
             self.redo[key] = (old, revision, True, *keys)
             self.count -= 1
-            if self.log is not None:
-                self.log.append(key)
         except BaseException:
             self.unstage({key: staged})
             self.plan.check_open()
@@ -312,8 +310,6 @@ class Overlay(StagedKeys):
             self.count -= len(keys)
             for taken, free in zip(self.claims or (), released):
                 taken.update(free)
-            if self.log is not None:
-                self.log += keys
         except BaseException:
             self.unstage(dict.fromkeys(keys))
             raise
