@@ -15,7 +15,7 @@ from threading import get_ident
 from typing import Any
 from weakref import WeakSet
 
-from . import commit, turn
+from . import commit, turn, watch_set
 from .bucket import Bucket
 from .locks import SafeLock
 from .order import Order
@@ -33,6 +33,7 @@ def repair_after_fork(head: Any) -> None:
 def _after_in_child() -> None:
     commit._TORN = SafeLock()
     turn.after_fork()
+    watch_set.after_fork()
     for head in list(_HEADS):
         head._lock = SafeLock()
         head._root.lock = SafeLock()
@@ -40,6 +41,10 @@ def _after_in_child() -> None:
             for order in _orders_of(store):
                 order.after_fork()
             store.row_list.after_fork()
+            for weak in list(store.streams):
+                stream = weak()
+                if stream is not None:
+                    stream.after_fork()
             _end_orphaned(store.reservation)
 
 

@@ -47,7 +47,8 @@ class _Stream(Generic[B]):
         self._stores = stores
         self._pins: tuple[Pin, ...] | None = None if since is None else tuple(map(since._pin_of, stores))
         self._waiting: tuple[Watch, ...] = ()
-        self._reading: dict[str, object] = {}
+        self._reading: dict[str, tuple[object, ...]] = {}
+        """The thread of the reader; for a task also an object that tells it from others of that thread."""
         self._closed = False
 
     def __repr__(self) -> str:
@@ -93,7 +94,7 @@ class _Stream(Generic[B]):
         task is reading it.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        reader = get_ident()
+        reader = (get_ident(),)
         try:
             self._begin_reading(reader)
             while True:
@@ -110,7 +111,7 @@ class _Stream(Generic[B]):
         finally:
             self._end_reading(reader)
 
-    def _begin_reading(self, reader: object) -> None:
+    def _begin_reading(self, reader: tuple[object, ...]) -> None:
         """Admit one reader: two would get the same batch, or wait on each other's watches.
 
         ``dict.setdefault`` is one atomic step that also records the reader, so an interrupt after it loses nothing. A
@@ -122,9 +123,16 @@ class _Stream(Generic[B]):
                 "open a stream for each reader with db.changes(...)"
             )
 
-    def _end_reading(self, reader: object) -> None:
+    def _end_reading(self, reader: tuple[object, ...]) -> None:
         if self._reading.get(_READER) == reader:
             self._reading.clear()
+
+    def after_fork(self) -> None:
+        """In a child process: the other threads of the parent do not read any more."""
+        reader = self._reading.get(_READER)
+        if reader is not None and reader[0] != get_ident():
+            self._reading.clear()
+            self._waiting = ()
 
     def __iter__(self) -> Iterator[B]:
         """The batches, until the stream is closed."""
@@ -143,7 +151,7 @@ class _Stream(Generic[B]):
 
     async def __anext__(self) -> B:
         """The next batch; the iteration ends when the stream is closed."""
-        reader = object()
+        reader = (get_ident(), object())
         try:
             self._begin_reading(reader)
             while True:

@@ -14,7 +14,6 @@ from .errors import TableNotOpen
 from .head import Head
 from .history import Pin
 from .index_views import IndexView, TextPrefixIndexView, UniqueIndexView
-from .locks import SafeLock
 from .network_view import PrefixIndexView
 from .overlay import NO_PIN, Overlay
 from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, RELEASER
@@ -23,7 +22,6 @@ from .snapshot import I, Snapshot, view_of
 from .store import TableStore
 from .writer import TableWriter
 
-_TIMES = SafeLock()
 _NO_PINS: dict[Any, Pin] = {}
 _NO_WRITERS: dict[Any, Any] = {}
 _NO_PARTS: list[Any] = []
@@ -255,7 +253,7 @@ class ObservedTransaction(WriteTransaction):
         begun = perf_counter()
         super()._commit()
         seconds = perf_counter() - begun
-        with _TIMES:
+        with self._head._lock:
             for store in self._plan.reserved:
                 store.commits_timed += 1
                 store.commits_s += seconds

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator
+from threading import get_ident
 from time import monotonic, sleep
 from typing import Any
+from weakref import WeakSet
 
 from .locks import SafeLock
 from .wakers import TaskWaker, ThreadWaker, Waker
@@ -19,14 +21,16 @@ class WatchSet:
     while another one waits. Only one thread or task may wait at a time.
     """
 
-    __slots__ = ("_lock", "_settle", "_waker", "_watches")
+    __slots__ = ("__weakref__", "_lock", "_settle", "_thread", "_waker", "_watches")
 
     def __init__(self, *watches: Watch, settle: float = 0.0) -> None:
         """A set of these watches."""
         self._watches: dict[Watch, None] = dict.fromkeys(watches)
         self._settle = settle
         self._waker: Waker | None = None
+        self._thread = 0  # of the waiter
         self._lock = SafeLock()
+        _SETS.add(self)
 
     def __len__(self) -> int:
         """The number of watches in the set. Tripped ones count until they are returned."""
@@ -105,6 +109,7 @@ class WatchSet:
         with self._lock:
             if self._waker is not None:
                 raise RuntimeError("another thread or task waits on this WatchSet; make one for each waiter")
+            self._thread = get_ident()
             self._waker = waker
             for watch in list(self._watches):
                 watch._registry.attach(watch, waker)
@@ -122,3 +127,14 @@ class WatchSet:
             for watch in tripped:
                 self._watches.pop(watch, None)
             return tripped
+
+
+_SETS: WeakSet[WatchSet] = WeakSet()
+
+
+def after_fork() -> None:
+    """In a child process: the other threads of the parent do not wait any more, and hold no lock."""
+    for each in list(_SETS):
+        each._lock = SafeLock()
+        if each._thread != get_ident():
+            each._waker = None

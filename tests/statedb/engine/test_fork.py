@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import traceback
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from statedb import Database
+from statedb import ChangeStream, Database, WatchSet
 from statedb.engine.commit import CommitPlan
 from statedb.engine.store import TableStore
+from statedb.engine.transaction import ObservedTransaction
+from statedb.engine.wakers import ThreadWaker
 
 from ._helpers import in_the_gap
 from .tables import Account, Accounts, Pod, Pods, database, names, put
@@ -151,4 +154,59 @@ def test_a_reader_that_held_an_order_does_not_lock_it_in_the_child(read):
         db.check()
 
     with Stopped(sort):
+        in_a_child(look)
+
+
+@pytest.mark.parametrize("text", ["store.commits_timed += 1", "store.commits_s += seconds"])
+def test_a_thread_that_was_counting_the_time_of_its_commit_keeps_no_commit_of_the_child_out(text):
+    db = database(Pod("a"))
+    db.observe()
+
+    def write(stop: Callable[[], None]) -> None:
+        in_the_gap(ObservedTransaction._commit, text, stop, lambda: put(db, Pod("b")))
+
+    with Stopped(write):
+        in_a_child(partial(check_all, db, ["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("function", "text"), [(WatchSet._attach, "self._waker = waker"), (ThreadWaker.wait, "if timeout is None:")]
+)
+def test_a_set_of_watches_on_which_a_thread_waited_can_be_waited_on_in_the_child(function, text):
+    db = database(Pod("a"))
+    watches = WatchSet(db.snapshot()[Pods].watch("b"))
+
+    def wait(stop: Callable[[], None]) -> None:
+        in_the_gap(function, text, stop, lambda: watches.wait(timeout=60))
+
+    def look() -> None:
+        (watch,) = watches
+        watches.add(db.snapshot()[Pods].watch("c"))
+        assert not watches.wait(timeout=0)
+        put(db, Pod("b"))
+        assert watches.wait(timeout=30) == {watch}
+
+    with Stopped(wait):
+        in_a_child(look)
+        put(db, Pod("b"))
+
+
+@pytest.mark.parametrize("task", [False, True], ids=["thread", "task"])
+def test_a_stream_that_was_being_read_can_be_read_in_the_child(task):
+    db = database(Pod("a"))
+
+    def read(stop: Callable[[], None]) -> None:
+        take = (lambda: asyncio.run(anext(stream))) if task else stream.next
+        in_the_gap(ChangeStream._take, "snapshot = self._head.snapshot()", stop, take)
+
+    def look() -> None:
+        batch = stream.next(timeout=0)
+        assert batch is not None
+        assert names([change.row for change in batch]) == ["a"]
+        put(db, Pod("b"))
+        batch = stream.next(timeout=30)
+        assert batch is not None
+        assert names([change.row for change in batch]) == ["b"]
+
+    with db.changes(Pods) as stream, Stopped(read):
         in_a_child(look)
