@@ -44,7 +44,7 @@ def _after_in_child() -> None:
             for weak in list(store.streams):
                 stream = weak()
                 if stream is not None:
-                    stream.after_fork()
+                    stream._after_fork()
             _end_orphaned(store.reservation)
 
 

@@ -127,7 +127,7 @@ class _Stream(Generic[B]):
         if self._reading.get(_READER) == reader:
             self._reading.clear()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a child process: the other threads of the parent do not read any more."""
         reader = self._reading.get(_READER)
         if reader is not None and reader[0] != get_ident():
