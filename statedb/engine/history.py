@@ -228,9 +228,9 @@ def _shorten(start: Commit, end: Commit) -> None:
     """Merge neighbouring links until each is more than twice as large as the next.
 
     With sizes in geometric order each change costs amortised O(log n), even if one old snapshot of a large table is
-    held over millions of commits. Sizes are sums of links, so a row that changed twice counts twice until the next
-    call. It is decided first which links go together, and then each row is copied once: beside an idle stream, that
-    takes 0.8 of the time of merging link by link.
+    held over millions of commits. The links that go together are chosen first, so that each row is copied only once:
+    beside an idle stream, that takes 0.8 of the time of merging link by link. The size of a group is the sum of its
+    links, so a row that changed in two of them counts twice until the next call.
     """
     groups: list[tuple[int, list[tuple[Commit, Undo, Redo]]]] = []
     commit = start

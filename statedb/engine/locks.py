@@ -1,20 +1,19 @@
-"""The lock of the engine. An interrupt at any step, such as Ctrl-C, leaves it either free or in the hands of its block.
+"""The lock of the engine. An interrupt such as Ctrl-C leaves it either free, or held by the ``with`` block.
 
-The interpreter looks for signals behind every call, and a handler may raise there. Up to Python 3.13 an RLock has no
-such place: ``with lock:`` takes it in one instruction, behind which the block begins. From 3.14 on the block begins one
-step too late:
+The interpreter looks for signals after every call of a C function, and a signal handler may raise. Up to Python 3.13,
+``with lock:`` takes an RLock in one instruction, and the block begins right after it. From 3.14 on there is a gap:
 
     LOAD_SPECIAL __enter__
-    CALL            takes the lock, then looks for signals: an exception here is not yet in the block,
-    POP_TOP         where the block begins
+    CALL            takes the lock, then looks for signals; if a handler raises here,
+    POP_TOP         the block has not begun, and nobody calls __exit__
 
-so nobody calls ``__exit__``, and the lock stays taken for good. There ``__enter__`` is written in Python:
+The lock would stay taken forever. So from 3.14 on, ``__enter__`` is written in Python:
 
-- An exception behind ``acquire`` is inside its ``try``, which gives the lock back.
-- Its return looks for no signals, so the block begins right behind it.
-- ``__exit__`` stays in C: written in Python it would look for signals before it gives the lock back.
+- If a handler raises after ``acquire``, that is inside the ``try``, which releases the lock.
+- A return from a Python function looks for no signals, so the block begins right after it.
+- ``__exit__`` stays in C. A Python function would look for signals before it releases the lock.
 
-A program that replaces the interpreter's frame evaluator (PEP 523) has no such guarantee.
+There is no such guarantee in a program that replaces the interpreter's frame evaluator (PEP 523).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if sys.version_info >= (3, 14):
     from _thread import RLock as _RLock  # the class; `threading.RLock` is a function
 
     class SafeLock(_RLock):
-        """An RLock for ``with`` alone."""
+        """An RLock. Use it only in a ``with`` statement."""
 
         __slots__ = ()
 

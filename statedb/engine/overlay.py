@@ -131,7 +131,7 @@ class Overlay(StagedKeys):
                 if self.claims is not None:
                     self.claim(key, keys, old_keys)
             else:
-                keys = old_keys  # so that history stores the tuple once
+                keys = old_keys  # so that history stores these tuples once
             if stored is not None:
                 self.before[key] = stored
             self.revision = revision = self.revision + 1
@@ -307,9 +307,9 @@ class Overlay(StagedKeys):
             self.before.update(stored)
             self.redo.update(staged)
             self.revision += len(keys)
-            self.count -= len(keys)
             for taken, free in zip(self.claims or (), released):
                 taken.update(free)
+            self.count -= len(keys)  # last, because a commit empties the table if the count is 0
         except BaseException:
             self.unstage(dict.fromkeys(keys))
             raise

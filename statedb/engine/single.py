@@ -46,7 +46,7 @@ def insertion(store: TableStore, row: Row) -> Prepared:
             old_keys = store.keys_of(old)
             if store.keys_of(row) != old_keys:
                 return _NOT_HANDLED
-            keys = old_keys  # so that history stores the tuple once
+            keys = old_keys  # so that history stores these tuples once
     except MemoryError:
         raise
     except Exception:  # the general path raises it

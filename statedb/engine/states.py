@@ -9,11 +9,11 @@ from .sameness import same
 Row: TypeAlias = Any  # rows and keys have the user's types; the public classes are typed
 Key: TypeAlias = Any
 State: TypeAlias = tuple[Any, ...]
-"""One row at one moment: (row, revision, deleted, its keys in each secondary index).
+"""One row at one moment: (row, revision, deleted, *keys), with one tuple of keys for each secondary index.
 
-The keys are not in a tuple of their own. The collector stops looking at a tuple of plain values one collection after it
-has stopped looking at the tuples inside of it. With one more level each state survived into the oldest generation, and
-a transaction of a million rows started thirty full collections: replacing them took three times as long.
+These tuples are not inside another tuple. The garbage collector stops looking at a tuple of plain values one collection
+after it has stopped looking at the tuples in it. With one more level, each state survived into the oldest generation,
+and a transaction of a million rows started thirty full collections: replacing them took three times as long.
 """
 KEYS = 2
 """``state[position + KEYS]`` are the keys of the index at this position, which is 1 for the first secondary index."""

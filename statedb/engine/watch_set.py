@@ -28,7 +28,7 @@ class WatchSet:
         self._watches: dict[Watch, None] = dict.fromkeys(watches)
         self._settle = settle
         self._waker: Waker | None = None
-        self._thread = 0  # of the waiter
+        self._thread = 0  # the last one that waited
         self._lock = SafeLock()
         _SETS.add(self)
 
