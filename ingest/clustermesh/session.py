@@ -143,7 +143,7 @@ class ClusterSource(EtcdSource):
     def accept(self) -> None:
         """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted.
 
-        Another one that answers before that is not believed, and neither is what goes afterwards.
+        This is done within a second, on this connection only. What goes afterwards is judged as ever.
         """
         self._acceptance.press()
 
@@ -229,8 +229,8 @@ class ClusterSource(EtcdSource):
         self._keyspace.replan(plan)
         self._keyspace.begin(header, same=history is History.SAME)
         feeds = [prefix.feed for prefix in self._keyspace.prefixes.values()]
-        holds = self._acceptance.identified(history, is_shown=is_shown)
-        self._writers.identified(history, why, feeds, is_accepted=holds)
+        self._acceptance.connected()
+        self._writers.identified(history, why, feeds, is_shown=is_shown)
 
     def _find_lost_canaries(self, client: Client) -> None:
         """Without a config the writer has not begun. Canaries that are missing now count as new when they appear."""

@@ -37,10 +37,10 @@ class TableEvidence:
         return found.header, {self.heartbeat: found.header.revision + 1}
 
     def identified(
-        self, client: Client, history: History, difference: str, now: float, *, is_accepted: bool
+        self, client: Client, history: History, difference: str, now: float, *, is_shown: bool
     ) -> Mapping[bytes, int]:
         """Read the canary, once the server is known. Returns the revision from which to watch the key."""
-        self.writers.identified(history, difference, (self.prefix.feed,), is_accepted=is_accepted)
+        self.writers.identified(history, difference, (self.prefix.feed,), is_shown=is_shown)
         found = allowed(self.canary, partial(client.get, self.canary))
         if found.kv is not None:  # counted after `identified`, which forgets what was seen before
             self.writers.canary_found(found.kv, now, self._parts, written=False)

@@ -94,7 +94,7 @@ class FanoutSource(EtcdSource):
     def accept(self) -> None:
         """Trust the etcd that answers now, even without canaries: rows of keys that it does not have are deleted.
 
-        Another one that answers before that is not believed, and neither is what goes afterwards.
+        This is done within a second, on this connection only. What goes afterwards is judged as ever.
         """
         self._acceptance.press()
 
@@ -136,13 +136,13 @@ class FanoutSource(EtcdSource):
         header, watched = answers[-1][0], {key: start for _, starts in answers for key, start in starts.items()}
         history, why = self._keyspace.history(client, header)
         is_shown = bool(self._keyspace.lineage.witnesses)
-        holds = self._acceptance.identified(history, is_shown=is_shown)
+        self._acceptance.connected()
         self._origin.connected()
         if history is not History.SAME:
             self._keyspace.begin(header)
         self._keyspace.check(client, header)
         for each in self._evidence.values():
-            watched |= each.identified(client, history, why, now, is_accepted=holds)
+            watched |= each.identified(client, history, why, now, is_shown=is_shown)
         return watched
 
     def admit(self, client: Client, stream: WatchStream) -> bool:  # noqa: ARG002 - the protocol's

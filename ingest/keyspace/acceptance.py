@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ..belief import History
-
 
 class Acceptance:
     """For the source's thread, except `press`."""
@@ -13,19 +11,15 @@ class Acceptance:
         self._pressed = False
 
     def press(self) -> None:
-        """The operator accepts what the etcd holds that answered last. May be called from any thread."""
+        """The operator accepts what the etcd holds that answers now. May be called from any thread."""
         self._pressed = True
 
-    def identified(self, history: History, *, is_shown: bool) -> bool:
-        """A server answers. Returns whether what was accepted of the last one holds for it.
+    def connected(self) -> None:
+        """A connection begins. What was accepted before it is void, even if it is to the same etcd.
 
-        It holds only where keys that are as they were show that it is the same server. An empty etcd cannot show that,
-        and of one that nobody has seen yet nothing can be accepted.
+        Keys may have gone while we were away, which the operator could not see.
         """
-        holds = history is History.SAME and is_shown
-        if not holds:
-            self._pressed = False
-        return holds
+        self._pressed = False
 
     def take(self) -> bool:
         """Whether anything was accepted since the last call."""

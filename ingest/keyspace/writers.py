@@ -69,7 +69,7 @@ class Writers:
         self._leases: dict[int, _LeaseSeen] = {}
         self._connected_at = 0.0
         self._waives_canaries = False
-        self._lost_since: set[bytes] = set()
+        self._known_since: set[bytes] = set()
         self._lost_here: set[bytes] = set()
         self._outdated: set[bytes] = set()
         self._first_seen: dict[_Version, int] = {}
@@ -109,18 +109,22 @@ class Writers:
         else:
             self.heartbeat.beat(etcd_id, heartbeat.mod_revision, now)
 
-    def identified(self, history: History, difference: str, feeds: Iterable[str], *, is_accepted: bool = False) -> None:
+    def identified(self, history: History, difference: str, feeds: Iterable[str], *, is_shown: bool = False) -> None:
         """The server is identified. ``feeds`` will be listed.
 
-        ``is_accepted``: what the operator accepted of the last server holds for this one, by `Acceptance`.
+        ``is_shown``: keys that are as they were show that it is the last one; an empty etcd cannot show that. Only then
+        a list that the operator accepted without some canaries, and that has come, is enough for this connection too.
         """
         resumed = history is History.SAME and self.is_doubted
         if not resumed:  # otherwise it is still the other server, and deletes are still withheld
             self._history, self._difference = history, difference
         if history is not History.SAME:
             self._doubt_losses()
-        if not is_accepted:
-            self._forget_accepted()
+        is_interrupted = any(part.accepted for part in self._parts.values())
+        if history is not History.SAME or not is_shown or is_interrupted:
+            self._waives_canaries = False
+        for part in self._parts.values():
+            part.accepted = False
         for feed in feeds:
             part = self._part(feed)
             if history is not History.SAME:  # its list is new evidence; reasons from another etcd no longer count
@@ -155,6 +159,7 @@ class Writers:
             self._outdated.add(kv.key)
         self._versions[kv.key] = self._etcd_id, kv.mod_revision
         self._canaries[kv.key] = kv.lease
+        self._known_since.add(kv.key)
         if etcd_id == self._etcd_id and revision < kv.mod_revision:
             for feed, canaries in parts:
                 if kv.key in canaries:
@@ -178,7 +183,7 @@ class Writers:
         """A canary is gone: its writer is away or has not finished. If it reappears, it counts as a new one."""
         self._canaries.pop(key, None)
         self._versions[key] = self._etcd_id, 0
-        self._lost_since.add(key)
+        self._known_since.add(key)
         self._lost_here.add(key)
 
     def _doubt_losses(self) -> None:
@@ -205,12 +210,7 @@ class Writers:
         self._waives_canaries = True
         for part in self._parts.values():
             part.accepted = True
-        self._lost_since.clear()
-
-    def _forget_accepted(self) -> None:
-        self._waives_canaries = False
-        for part in self._parts.values():
-            part.accepted = False
+        self._known_since = set(self._canaries)
 
     def listed(self, feed: str) -> None:
         """The feed was listed: what the operator accepted has been carried out."""
@@ -248,9 +248,11 @@ class Writers:
     # --- conclusions --------------------------------------------------------------------------------------------------
 
     def needed(self, canaries: Iterable[bytes]) -> list[bytes]:
-        """The canaries without which no list is complete: all, unless the operator accepted the etcd without some."""
-        known = self._canaries.keys() | self._lost_since
-        return [canary for canary in canaries if not self._waives_canaries or canary in known]
+        """The canaries without which no list is complete: all but those that the operator accepted to be missing.
+
+        One that has been there since is needed as ever.
+        """
+        return [canary for canary in canaries if not self._waives_canaries or canary in self._known_since]
 
     def missing(self, canaries: Iterable[bytes]) -> list[bytes]:
         """Those of the needed canaries that are missing."""

@@ -88,10 +88,7 @@ class KvstoreSource(EtcdSource):
         self._loop.start()
 
     def accept(self) -> None:
-        """Trust the etcd that answers now. Withheld deletes are carried out within a second, or when it is back.
-
-        Another one that answers before that is not believed.
-        """
+        """Trust the etcd that answers now. Withheld deletes go within a second; none go if it is away."""
         self._acceptance.press()
 
     # --- evidence -----------------------------------------------------------------------------------------------------
@@ -122,10 +119,9 @@ class KvstoreSource(EtcdSource):
     def identify(self, client: Client) -> Mapping[bytes, int]:
         """Compare this etcd with the one that we knew. If it is another one, list again and withhold deletes."""
         header = allowed(HEARTBEAT, partial(client.get, HEARTBEAT)).header
-        is_shown = bool(self._keyspace.lineage.witnesses)
         history, why = self._keyspace.history(client, header)
-        if not self._acceptance.identified(history, is_shown=is_shown):
-            self._believed = False
+        self._acceptance.connected()
+        self._believed = False
         if history in _DOUBTS:
             self._history, self._difference = history, why
             self._writer.restart()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ import pytest
 from ingest.belief import History, Yes
 from ingest.etcd import Client, WatchEvent
 from ingest.etcd.local import LocalEtcd
-from ingest.keyspace.acceptance import Acceptance
 from ingest.keyspace.writers import Writers
 from statedb import Database
 from statedb.catalog import SourceKey, SourceRow, Sources
@@ -228,9 +228,9 @@ def test_a_canary_is_away_while_what_went_with_a_lease_is_missing(server: LocalE
             before = client.get(CANARY).kv
             publisher._writer._session._on_event = lambda _: None  # type: ignore[union-attr,method-assign]  # it has not heard yet
             client.revoke(row.lease)
+            assert client.get(CANARY).kv is not None
             publisher._writer._session._renew_at = 0.0  # type: ignore[union-attr]
             publisher._writer._writer_state.wake.set()
-            assert client.get(CANARY).kv is not None
             seen = history(client, before.mod_revision + 1, lambda seen: len(seen.get(CANARY, ())) > 1)
         (_, gone), (back_at, back) = seen[CANARY]
         assert (gone, back) == (1, 0)
@@ -341,19 +341,46 @@ def test_what_was_accepted_is_done_with_one_list_of_each_feed():
     assert not may_go("maps")
 
 
+def accepting(*canaries: bytes) -> Writers:
+    """The writers of an etcd that replaced another one, which the operator has just accepted."""
+    writers = Writers(heartbeat_timeout_s=60.0, lease_time_s=60.0)
+    writers.connected(7, None, 0.0)
+    writers.identified(History.OTHER, "its cluster id", ("pods",))
+    assert list(canaries) == writers.missing(canaries)
+    writers.accept()
+    assert writers.missing(canaries) == []
+    return writers
+
+
+def test_a_list_that_was_accepted_and_has_not_come_is_void_on_the_next_connection():
+    """Keys may have gone in between: they were deleted, whatever had become of their writer."""
+    writers = accepting(CANARY)
+    writers.connected(7, None, 1.0)
+    writers.identified(History.SAME, "", ("pods",), is_shown=True)
+    assert not isinstance(writers.verdict("pods", (), None, 2.0), Yes)
+    assert writers.missing((CANARY,)) == [CANARY], "who has not been listed without it is not believed without it"
+
+
 @pytest.mark.parametrize(
     ("history", "is_shown", "holds"),
     [(History.SAME, True, True), (History.SAME, False, False), (History.UNPROVEN, True, False)],
 )
-def test_what_was_accepted_holds_after_a_broken_connection_if_the_etcd_is_shown_to_be_the_same(
+def test_an_etcd_that_was_listed_without_its_canary_needs_none_if_it_is_shown_to_be_the_same(
     history: History, is_shown: bool, holds: bool
 ):
-    """It was lost where the connection broke before the list."""
-    writers = Writers(heartbeat_timeout_s=60.0, lease_time_s=60.0)
-    writers.connected(7, None, 0.0)
-    writers.identified(History.OTHER, "its cluster id", ("pods",))
-    writers.accept()
+    writers = accepting(CANARY)
+    writers.listed("pods")
     writers.connected(7, None, 1.0)
-    holds_for_it = Acceptance().identified(history, is_shown=is_shown)
-    writers.identified(history, "", ("pods",), is_accepted=holds_for_it)
-    assert isinstance(writers.verdict("pods", (), None, 2.0), Yes) is holds
+    writers.identified(history, "", ("pods",), is_shown=is_shown)
+    assert (writers.missing((CANARY,)) == []) is holds
+
+
+def test_a_canary_that_was_accepted_to_be_missing_is_needed_once_it_has_been_there():
+    """It went while we were away, and the etcd counted as complete without it."""
+    writers = accepting(CANARY)
+    writers.listed("pods")
+    canary = SimpleNamespace(key=CANARY, create_revision=10, mod_revision=10, lease=3)
+    writers.canary_found(canary, 1.0, (("pods", (CANARY,)),), written=True)
+    writers.connected(7, None, 2.0)
+    writers.identified(History.SAME, "", ("pods",), is_shown=True)
+    assert writers.missing((CANARY,)) == [CANARY]

@@ -321,6 +321,22 @@ def test_what_is_accepted_while_the_etcd_is_away_does_not_hold_for_another_one(s
         assert reader.names() == {"a"}
 
 
+def test_what_is_accepted_while_the_etcd_is_away_does_not_hold_for_what_goes_meanwhile(server: LocalEtcd):
+    """It was the same etcd that came back, but the leases of the writer had ended."""
+    db = Database(PODS)
+    insert(db, pod("a"))
+    with TcpProxy(server.endpoint) as proxy, Reader(proxy.endpoint) as reader:
+        with writer(db, server):
+            reader.has("a")
+        proxy.cut()
+        reader.until(lambda s: reader.row(s).state == "stale")
+        reader.source.accept()
+        end_leases(server)
+        proxy.mend()
+        reader.until(lambda s: "waiting" in reader.row(s).last_error or not reader.names(s))
+        assert reader.deleted == set()
+
+
 def test_the_reader_of_one_table_judges_likewise(server: LocalEtcd):
     db, copy = Database(PODS), Database()
     insert(db, pod("a"))

@@ -196,6 +196,34 @@ def test_what_is_accepted_during_the_first_list_of_an_etcd_does_not_hold_for_the
     assert deletions.now() == set()
 
 
+def test_what_is_accepted_is_void_where_the_connection_breaks_during_its_list(
+    own_etcd: LocalEtcd, running: tuple[Rig, Deletions]
+):
+    rig, deletions = running
+    own_etcd.kill()
+    own_etcd.forget()
+    own_etcd.start()
+    rig.until(lambda s: rig.row(s).withheld_deletes == 20)
+    judged, broken = rig.source.list_verdict, []
+
+    def breaks_once(*each):
+        if rig.source._believed and not broken:
+            broken.append(each)
+            own_etcd.kill()
+            own_etcd.forget()
+            own_etcd.start()
+            raise Unavailable("the connection broke during the list")
+        return judged(*each)
+
+    rig.source.list_verdict = breaks_once
+    rig.source.accept()
+    rig.until(lambda _: broken)
+    with own_etcd.client() as client:
+        put_endpoints(client, range(40, 41))
+    rig.until(lambda s: ip_of(40) in rig.endpoints(s))
+    assert deletions.now() == set()
+
+
 def test_one_lease_time_after_the_heartbeat_silence_counts(own_etcd: LocalEtcd):
     with own_etcd.client() as client:
         put_endpoints(client, range(20))
