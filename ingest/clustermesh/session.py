@@ -288,6 +288,7 @@ class ClusterSource(EtcdSource):
         """Whether to keep this connection. Raises Unavailable if the writer is silent."""
         now = self._clock()
         if self._acceptance.take():
+            self._reflector.accept()
             self._writers.accept()
             for prefix in self._keyspace.prefixes.values():
                 prefix.due = True

@@ -167,6 +167,7 @@ class FanoutSource(EtcdSource):
     def check(self) -> bool:
         """Carry out what the operator accepted."""
         if self._acceptance.take():
+            self._reflector.accept()
             for each in self._evidence.values():
                 each.writers.accept()
                 each.prefix.due = True

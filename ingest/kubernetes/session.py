@@ -319,11 +319,11 @@ class KubernetesSource:
         """Carry out what the operator accepted, and report the states of the connections."""
         self._settle_at = self._clock() + _SETTLE_S
         self._was_doubted = self._is_any_doubted()
-        uids = self._accepted
-        if uids is not None:
+        if (uids := self._accepted) is not None:
             self._accepted = None  # only where there was something, so that none of another thread is lost
             for progress in self._progress.values():
                 progress.accept(uids)
+            self._reflector.accept()
         for name, progress in self._progress.items():
             if name in (self._services, self._slices) and not self._join.is_ready:
                 continue  # which objects its list lacks is known only after the join
@@ -334,8 +334,9 @@ class KubernetesSource:
         if self._clock() >= self._origin_at:
             self._keep_origin()
         for of_slices in self._slice_tables:
-            doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else ""
-            self._status.hold_back(of_slices, self._join.withheld_slices, doubt)
+            kept, why = self._reflector.kept(of_slices)
+            doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else why
+            self._status.hold_back(of_slices, self._join.withheld_slices + kept, doubt)
         self._report_states()
 
     def _report_states(self) -> None:

@@ -173,6 +173,8 @@ class KvstoreSource(EtcdSource):
             self._relist_at = self._clock() + self._options.relist_s
         doubtful = self._doubtful()
         self._believed = self._acceptance.take()
+        if self._believed:
+            self._reflector.accept()
         if not doubtful:
             self._history, self._difference, self._believed = History.SAME, "", False
         elif isinstance(self._judged(Absence.LISTED_WITHOUT, self._history), Yes):

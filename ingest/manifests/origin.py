@@ -11,18 +11,24 @@ from collections.abc import Mapping
 import msgspec
 
 from ..belief import History
-from ..directory import Generation, Scan, difference
+from ..directory import Generation, Scan, Signature, difference
 
 _WITNESSES = 8
+_ANY: Signature = (0, 0, 0, 0)
 
 
 class _Origin(msgspec.Struct, frozen=True):
-    """``files``: digests of those that have not changed for the longest time."""
+    """``files``: digests of those that have not changed for the longest time.
+
+    Of a mounted directory also the generation, and the ``names`` of all of its files.
+    """
 
     device: int
     inode: int
     mounted: bool
     files: dict[str, str]
+    link: str = ""
+    names: tuple[str, ...] = ()
 
 
 def origin_of(scan: Scan, digests: Mapping[str, bytes]) -> str:
@@ -30,7 +36,9 @@ def origin_of(scan: Scan, digests: Mapping[str, bytes]) -> str:
     oldest = sorted(scan.files, key=lambda name: scan.files[name])[:_WITNESSES]
     found = {name: digests[name].hex() for name in sorted(oldest) if digests.get(name)}
     generation = scan.generation
-    return msgspec.json.encode(_Origin(generation.device, generation.inode, scan.atomic, found)).decode()
+    names = tuple(scan.files) if scan.atomic else ()
+    origin = _Origin(generation.device, generation.inode, scan.atomic, found, generation.link, names)
+    return msgspec.json.encode(origin).decode()
 
 
 def history(kept: str, scan: Scan, digests: Mapping[str, bytes]) -> tuple[History, str]:
@@ -41,12 +49,13 @@ def history(kept: str, scan: Scan, digests: Mapping[str, bytes]) -> tuple[Histor
         return History.UNPROVEN, "it is not known which directory the earlier rows came from"
     found = {name: digest.hex() for name, digest in digests.items()}
     if any(found.get(name) == digest for name, digest in origin.files.items()):
-        generation = Generation(scan.generation.device, scan.generation.inode, _link(origin))
+        generation, but = Generation(scan.generation.device, scan.generation.inode, _link(origin)), ""
     else:
         generation = Generation(origin.device, origin.inode, _link(origin))
-    why = difference(Scan(scan.base, {}, generation), scan)
-    return (History.OTHER, f"{why}, and all of its files differ from the earlier ones") if why else (History.SAME, "")
+        but = ", and all of its files differ from the earlier ones"
+    why = difference(Scan(scan.base, dict.fromkeys(origin.names, _ANY), generation), scan)
+    return (History.OTHER, why + but) if why else (History.SAME, "")
 
 
 def _link(origin: _Origin) -> str:
-    return "..data" if origin.mounted else ""
+    return origin.link or ("..data" if origin.mounted else "")

@@ -180,6 +180,8 @@ class ManifestsSource:
         if accepted:
             self._accepted = False  # only where there was something, so that none of another thread is lost
             accepted = self._doubted is None or _is_same_directory(self._doubted, scan.generation)
+            if accepted:
+                self._reflector.accept()
         history, why = History.NONE, ""
         if self._last_scan is not None:
             why = difference(self._last_scan, scan)
@@ -228,7 +230,7 @@ class ManifestsSource:
                 parsed = parse(
                     name, content.data, self._kinds, self._options.aliases_max, partial(self._on_progress, name)
                 )
-                if not content.data and _is_in_place(known, signature):
+                if not content.data and not scan.atomic and self._may_be_unwritten(known, signature):
                     digest = b""  # it is judged again at the next change
                     parsed = unreadable(name, _EMPTIED)
             else:
@@ -236,6 +238,15 @@ class ManifestsSource:
                 parsed = unreadable(name, content.reason)
             files[name] = _File(signature, digest, racy, _with_last_good(parsed, known))
         return files
+
+    def _may_be_unwritten(self, known: _File | None, signature: Signature) -> bool:
+        """Whether an empty file may be one with objects that is just being written, because it was changed where it is.
+
+        Another file may have taken its place instead. At the first look rows of before may be of its objects.
+        """
+        if known is None:
+            return self._published is None and self._reflector.has_inherited
+        return bool(known.events) and known.signature[3] == signature[3]
 
     def _on_progress(self, file: str, progress: str) -> None:
         """Report the progress of reading a file, every second. Raises _Stopped."""
@@ -272,11 +283,6 @@ class ManifestsSource:
             before = published.get(name)
             if before is not event and before != event:
                 self._reflector.offer(event)
-
-
-def _is_in_place(known: _File | None, signature: Signature) -> bool:
-    """Whether a file with objects was changed where it is. Another file may have taken its place instead."""
-    return known is not None and bool(known.events) and known.signature[3] == signature[3]
 
 
 def _is_same_directory(before: Generation, now: Generation) -> bool:

@@ -4,6 +4,7 @@
     batch         events that are written together
     claims        which object holds which key of a table, and which objects wait for it
     withheld      objects whose deletes are withheld
+    inherited     rows of before, until the first lists have come
     ownership     which rows of a table belong to a source
     initializers  the initializers of a source's tables
     writer        one transaction with rows, rejected objects and the state of the source

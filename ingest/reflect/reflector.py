@@ -23,6 +23,7 @@ from ..status import Status
 from .batch import Batch
 from .claims import Claims, Preference
 from .feed import Feed, Timings
+from .inherited import Inherited
 from .initializers import Initializers
 from .ownership import Owns, owned, owns_all_rows
 from .visibility import Visibility
@@ -76,7 +77,7 @@ class Reflector:
             each: Claims(key_function(each), partial(self._current_row, each), preferences.get(each)) for each in tables
         }
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
-        self._inherited: dict[AnyTable, list[Any]] = {}
+        self._inherited = Inherited(feeds, self._claims, status)
         self._initializers = Initializers(db, cluster)
         self._batch = Batch(clock, batch_s, batch_rows)
         self._withheld = Withheld()
@@ -109,13 +110,13 @@ class Reflector:
             for table in self._claims:
                 self._initializers.begin(txn[table], table, self._name, register=self._with_initializers)
                 before = owned(txn[table], table, self._cluster, self._owns)
-                self._inherited[table] = [table.key_of(row) for row in before]
-        self._status.inherit([table for table, keys in self._inherited.items() if keys])
+                self._inherited.begin(table, [table.key_of(row) for row in before])
+        self._status.inherit([table for table in self._claims if self._inherited.orphans(table)])
 
     @property
     def has_inherited(self) -> bool:
         """Whether there are earlier rows that no full list has confirmed yet, and that a first list could delete."""
-        return any(self._inherited.values())
+        return bool(self._inherited)
 
     def offer(self, event: Event) -> None:
         """Add an event to the batch. A list is written at once, before the waiting events of other feeds."""
@@ -163,6 +164,7 @@ class Reflector:
             self._claim(event, changes)
         self._settle(changes)
         finished = [*finished, *self._confirm_lists(changes)]
+        self._inherited.settle(changes)
         self._doubt(changes)
         self._count(changes)
         self.split.claims_s += time.perf_counter() - started
@@ -195,8 +197,18 @@ class Reflector:
                 del self._unconfirmed[each]
                 finished += self._finished(self._feeds[each])
         for table in finished:
-            self._delete_orphans(table, changes.setdefault(table, {}))
+            self._inherited.finish(table, changes.setdefault(table, {}))
         self._flush(changes, finished)
+
+    def kept(self, table: AnyTable) -> tuple[int, str]:
+        """The number of rows of before that are kept, because objects that cannot be read may have them; and why."""
+        return self._inherited.kept(table)
+
+    def accept(self) -> None:
+        """The operator accepts that rows of before go, although they may be of objects that cannot be read."""
+        changes: Changes = {}
+        self._inherited.accept(changes)
+        self._flush(changes, ())
 
     def drain(self) -> None:
         """Delete all rows of this cluster in one transaction, because it has left."""
@@ -211,7 +223,8 @@ class Reflector:
             for name in self._status.rejected(feed.name):
                 self._status.heal(feed.name, name)
         for table in self._claims:
-            self._delete_orphans(table, changes[table])
+            self._inherited.finish(table, changes[table])
+        self._inherited.accept(changes)
         self._count(changes)
         self._writer.commit(changes, ())
 
@@ -300,11 +313,12 @@ class Reflector:
         self._unconfirmed.pop(feed.name, None)
         if not listed.full:
             self._unconfirmed[feed.name] = listed.doubt
+        self._reject_anew(feed.name, listed.objects)
         finished = self._finished(feed) if listed.full else []
         for table in finished:
-            self._delete_orphans(table, changes[table])
+            self._inherited.finish(table, changes[table])
         finished += self._confirm_lists(changes)
-        self._reject_anew(feed.name, listed.objects)
+        self._inherited.settle(changes)
         for table in feed.tables:
             self._status.relisted(table)
         self._count(changes)
@@ -329,16 +343,12 @@ class Reflector:
             del self._unconfirmed[name]
             finished += self._finished(self._feeds[name])
         for table in finished:
-            self._delete_orphans(table, changes.setdefault(table, {}))
+            self._inherited.finish(table, changes.setdefault(table, {}))
         return finished
 
     def _leaves_out(self, feed: str) -> bool:
         """Whether the list of a feed lacks an object, or an earlier row that may be of this feed."""
-        return bool(self._withheld.names(feed)) or any(
-            key not in self._claims[table]
-            for table in self._feeds[feed].tables
-            for key in self._inherited.get(table, ())
-        )
+        return bool(self._withheld.names(feed)) or any(map(self._inherited.orphans, self._feeds[feed].tables))
 
     def _finished(self, feed: Feed) -> list[AnyTable]:
         """The tables for which this was the last missing list, each once."""
@@ -348,18 +358,7 @@ class Reflector:
 
     def _orphans(self, table: AnyTable) -> Sequence[Any]:
         """Keys of earlier rows that no object claims, after all lists have come and some of them are doubted."""
-        if table not in self._inherited or not self._unlisted[table] <= self._unconfirmed.keys():
-            return ()
-        claims = self._claims[table]
-        self._inherited[table] = orphans = [key for key in self._inherited[table] if key not in claims]
-        return orphans
-
-    def _delete_orphans(self, table: AnyTable, changes: dict[Any, Any]) -> None:
-        """Delete orphans: rows of an earlier source that no object claims."""
-        claims = self._claims[table]
-        for key in self._inherited.pop(table, ()):
-            if key not in claims and key not in changes:
-                changes[key] = None
+        return self._inherited.orphans(table) if self._unlisted[table] <= self._unconfirmed.keys() else ()
 
     # --- refused rows and counts --------------------------------------------------------------------------------------
 

@@ -119,10 +119,10 @@ class Deletions:
 class Rig:
     """A running source; a context manager. Waiting is by watches of the tables, never by time."""
 
-    def __init__(self, endpoint_url: str | tuple[str, ...], **options: object) -> None:
+    def __init__(self, endpoint_url: str | tuple[str, ...], *, db: Database | None = None, **options: object) -> None:
         urls = (endpoint_url,) if isinstance(endpoint_url, str) else endpoint_url
         values = {"retry_min_s": 0.02, "retry_max_s": 0.2, "request_timeout_s": 5.0, **options}
-        self.db = Database(*TABLES)
+        self.db = db or Database(*TABLES)
         self.source: Source = open_kvstore(self.db, CLUSTER, 1, KvstoreOptions(endpoints=urls, **values))  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:

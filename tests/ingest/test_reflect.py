@@ -497,6 +497,68 @@ def test_rows_of_before_that_a_doubtful_list_leaves_out_are_withheld():
     assert db.snapshot()[Things].initialized, "it leaves nothing out: nobody has to vouch for it"
 
 
+def bad_beside_rows_of_before() -> Rig:
+    """Rows of before, and first lists with objects that cannot be read: one of them may be that of the row "gone"."""
+    db = Database(Things, Parts, Sources, Rejected)
+    with db.write(Things, Parts) as txn:
+        txn[Things].insert_all([thing("a"), thing("gone")])
+        txn[Parts].insert(part("gone"))
+    rig = Rig(THINGS, BOTH, db=db)
+    rig.status.report("synced")
+    rig.say(Listed("both", [Bad("both", "b", "torn")]), Listed("things", [up("a", thing("a"))]))
+    assert rig.things() == {"a": 0, "gone": 0}
+    assert db.snapshot()[Things].initialized
+    row = db.snapshot()[Sources][SourceKey("c", "things")]
+    assert (row.state, row.withheld_deletes) == ("stale", 1)
+    assert row.last_error == (
+        "withholding 1 deletes: rows of before, perhaps of objects that cannot be read; table 'rejected' names these"
+    )
+    assert not rig.reflector.has_inherited, "the server has said all that it has"
+    return rig
+
+
+@pytest.mark.parametrize(
+    ("cure", "left"),
+    [
+        ([Upsert("both", "b", (thing("gone", 1), part("gone", 1)))], {"a": 0, "gone": 1}),
+        ([Upsert("both", "b", (thing("other"),))], {"a": 0, "other": 0}),
+        ([Delete("both", "b")], {"a": 0}),
+        ([Listed("both", [])], {"a": 0}),
+        ([Listed("both", [Bad("both", "b", "torn in another way")]), Delete("both", "b")], {"a": 0}),
+    ],
+)
+def test_a_row_of_before_stays_as_long_as_it_may_be_of_an_object_that_cannot_be_read(
+    cure: list[Event], left: dict[str, int]
+):
+    """It was deleted, and the source was synced. Without the restart the object would have kept it."""
+    rig = bad_beside_rows_of_before()
+    rig.say(up("c", thing("c")), Bad("both", "b", "torn"), Delete("things", "c"))
+    assert rig.things() == {"a": 0, "gone": 0}
+    rig.say(*cure)
+    assert rig.things() == left
+    assert rig.parts() == ({"gone": 1} if "gone" in left else {})
+    rows = rig.db.snapshot()[Sources].values()
+    assert [(row.state, row.withheld_deletes) for row in rows] == [("synced", 0), ("synced", 0)]
+
+
+@pytest.mark.parametrize("end", [Reflector.accept, Reflector.drain])
+def test_a_row_of_before_that_may_be_of_an_unreadable_object_goes_where_it_is_accepted(end: Callable[..., None]):
+    rig = bad_beside_rows_of_before()
+    end(rig.reflector)
+    assert rig.things() == ({"a": 0} if end is Reflector.accept else {})
+    assert rig.parts() == {}
+    assert rig.db.snapshot()[Sources][SourceKey("c", "things")].withheld_deletes == 0
+
+
+def test_an_unreadable_object_that_has_rows_keeps_no_others():
+    db = Database(Things, Parts, Sources, Rejected)
+    with db.write(Things) as txn:
+        txn[Things].insert_all([thing("a"), thing("gone")])
+    rig = Rig(THINGS, BOTH, db=db)
+    rig.say(Listed("things", [up("a", thing("a"))]), Bad("things", "a", "torn"), Listed("both", []))
+    assert rig.things() == {"a": 0}
+
+
 def test_a_doubtful_first_list_finishes_its_table_when_it_is_believed():
     db = Database(Things, Parts, Sources, Rejected)
     with db.write(Things) as txn:

@@ -12,6 +12,7 @@ from ingest.kubernetes import open as open_kubernetes
 from statedb import Database
 from statedb.catalog import Backends, Endpoints, Services, SourceKey, Sources
 
+from ...waiting import eventually
 from ..kube_fake import PATHS, FakeApi
 from ..kube_rig import KubeRig, cep, endpoint_slice, service
 from ..kvstore_rig import CLUSTER, Deletions
@@ -61,6 +62,29 @@ def test_what_went_meanwhile_on_the_same_server_goes_with_the_first_list(api: Fa
         assert rig.endpoints(snapshot).keys() == {"10.0.0.2"}
         assert not snapshot[Backends]
         assert len(snapshot[Services]) == 1
+
+
+@pytest.mark.parametrize("is_accepted", [False, True])
+def test_rows_of_before_stay_while_objects_cannot_be_read(api: FakeApi, is_accepted: bool):
+    before = filled(api)
+    api.put({**cep("10.0.0.1"), "status": 7})
+    api.put({**endpoint_slice("web-1", "web", []), "endpoints": 7})
+    with again(before, api) as rig, Deletions(rig.db) as deletions:
+        told = "withholding 1 deletes: rows of before, perhaps of objects that cannot be read"
+        rig.until(lambda s: all(told in rig.of(name, s).last_error for name in ("endpoints", "backends")))
+        settle, settled = rig.source._settle, []
+        rig.source._settle = lambda: settle() or settled.append(1)  # type: ignore[method-assign]
+        eventually(lambda: len(settled) > 1)
+        assert told in rig.of("backends").last_error
+        assert rig.db.snapshot()[Endpoints].initialized
+        assert deletions.now() == set()
+        if is_accepted:
+            rig.source.accept()
+        else:
+            api.put(cep("10.0.0.1"))
+            api.put(endpoint_slice("web-1", "web", []))
+        rig.until(lambda s: all(rig.of(name, s).state == "synced" for name in TABLES) and not s[Backends])
+        assert deletions.now() == ({"10.0.0.1"} if is_accepted else set())
 
 
 def emptied(api: FakeApi) -> str:

@@ -224,6 +224,27 @@ def test_what_is_accepted_is_void_where_the_connection_breaks_during_its_list(
     assert deletions.now() == set()
 
 
+def test_a_row_of_before_stays_while_its_key_cannot_be_read(own_etcd: LocalEtcd):
+    """A source that does not end keeps it. After a restart it was deleted, and the source was synced."""
+    with own_etcd.client() as client:
+        put_endpoints(client, range(3))
+        with Rig(own_etcd.endpoint) as before:
+            before.until(lambda s: len(s[Endpoints]) == 3 and before.state(s) == "synced" and before.row(s).origin)
+        client.put(ip_key(ip_of(1)), b"{broken")
+        client.delete(ip_key(ip_of(2)))
+        with Rig(own_etcd.endpoint, db=before.db) as rig, Deletions(rig.db) as deletions:
+            told = rig.until(lambda s: rig.row(s).withheld_deletes == 2)
+            assert (rig.state(told), told[Endpoints].initialized) == ("stale", True)
+            lists = rig.row(told).relists
+            put_endpoint(client, ip_of(3))
+            rig.until(lambda s: ip_of(3) in rig.endpoints(s))
+            assert rig.row().relists == lists, "it is of no use to list again"
+            assert deletions.now() == set()
+            put_endpoint(client, ip_of(1))
+            rig.until(lambda s: rig.state(s) == "synced")
+            assert rig.endpoints().keys() == {ip_of(0), ip_of(1), ip_of(3)}
+
+
 def test_one_lease_time_after_the_heartbeat_silence_counts(own_etcd: LocalEtcd):
     with own_etcd.client() as client:
         put_endpoints(client, range(20))

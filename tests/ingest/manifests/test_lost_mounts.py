@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -19,12 +20,10 @@ class Mount:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._count = 0
         path.mkdir()
 
     def publish(self, **files: str) -> None:
-        self._count += 1
-        generation = self.path / f"..{self._count}"
+        generation = self.path / f"..{uuid4()}"  # a name that no earlier one had, as kubelet's
         generation.mkdir()
         for name, text in files.items():
             (generation / f"{name}.yaml").write_text(text)
@@ -78,6 +77,29 @@ def test_a_mount_whose_files_are_deleted_one_by_one_deletes_nothing(tmp_path: Pa
         assert rig.nodes().keys() == {"a", "b"}
         mount.publish(b=node("b", 2))
         rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
+    finally:
+        rig.source.stop()
+        assert rig.source.join(10)
+
+
+def test_an_empty_file_of_a_mount_is_the_truth_whatever_its_inode(tmp_path: Path):
+    """Files of a mount are never written where they are, but an inode may be used again."""
+    mount = Mount(tmp_path / "m")
+    mount.publish(a=node("a", 1), b=node("b", 2))
+    rig = Rig(mount.path)
+    rig.source.start()
+    try:
+        rig.until(lambda: rig.nodes().keys() == {"a", "b"} and row(rig).state == "synced")
+        os.link(mount.path / "..data" / "a.yaml", tmp_path / "a")
+        next_one = mount.path / "..next"
+        next_one.mkdir()
+        (next_one / "b.yaml").write_text(node("b", 2))
+        os.link(tmp_path / "a", next_one / "a.yaml")
+        (mount.path / "..tmp").symlink_to(next_one.name)
+        os.replace(mount.path / "..tmp", mount.path / "..data")
+        os.truncate(tmp_path / "a", 0)
+        rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
+        assert rig.rejected() == {}
     finally:
         rig.source.stop()
         assert rig.source.join(10)

@@ -77,6 +77,43 @@ def test_nothing_goes_where_the_directory_is_no_longer_mounted(mount: Mount, bef
         rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
 
 
+def test_nothing_goes_where_the_mount_is_half_deleted(mount: Mount, before: Rig):
+    (mount.path / "..data" / "a.yaml").unlink()
+    with running(again(before)) as rig:
+        rig.until(lambda: row(rig).withheld_deletes == 1 and "the mount is being deleted" in row(rig).last_error)
+        assert rig.nodes().keys() == {"a", "b"}
+        mount.publish(b=node("b", 2))
+        rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
+
+
+BROKEN = ["", "apiVersion: [", "apiVersion: cilium.io/v2\nkind: CiliumNode\nmetadata: {name: a}\nspec: 7\n", "a: 1\n"]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+@pytest.mark.parametrize("cure", ["written", "removed", "accepted"])
+def test_nothing_goes_that_may_be_in_a_file_that_cannot_be_read(tmp_path: Path, text: str, cure: str):
+    """A source that does not end keeps these objects. After a restart they were deleted, and the source was synced."""
+    first = Rig(tmp_path)
+    first.write("a.yaml", node("a", 1))
+    first.write("b.yaml", node("b", 2))
+    with running(first):
+        first.until(lambda: first.nodes().keys() == {"a", "b"} and row(first).state == "synced")
+    (tmp_path / "a.yaml").write_text(text)
+    with running(again(first)) as rig:
+        rig.until(lambda: row(rig).withheld_deletes == 1 and "table 'rejected' names" in row(rig).last_error)
+        assert (rig.nodes().keys(), row(rig).state) == ({"a", "b"}, "stale")
+        assert len(rig.rejected()) == 1
+        if cure == "written":
+            rig.write("a.yaml", node("a", 1), node("c", 3))
+        elif cure == "removed":
+            (tmp_path / "a.yaml").unlink()
+        else:
+            rig.source.accept()
+        expected = {"b"} | ({"a", "c"} if cure == "written" else set())
+        rig.until(lambda: rig.nodes().keys() == expected and row(rig).state == "synced")
+        assert bool(rig.rejected()) is (cure == "accepted")
+
+
 def test_rows_of_which_nobody_knows_the_directory_stay_until_accepted(mount: Mount, before: Rig):
     with before.db.write(Sources) as txn:
         for each in list(txn[Sources].values()):
@@ -110,6 +147,8 @@ BEFORE = origin_of(scan(1, 1, "..1", "a", "b"), digests(a="1", b="2"))
         (scan(1, 7, "..2"), {}, History.OTHER),
         (scan(1, 1, "", "a"), digests(a="1"), History.OTHER),  # a copy below the mount
         (scan(1, 1, ""), {}, History.OTHER),
+        (scan(1, 1, "..1", "a"), digests(a="1"), History.OTHER),  # half deleted
+        (scan(1, 1, "..1", "a", "b"), digests(a="1", b="2"), History.SAME),
     ],
 )
 def test_which_directory_the_rows_are_from(now: Scan, files: dict[str, bytes], judged: History):
