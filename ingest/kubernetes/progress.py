@@ -103,8 +103,9 @@ class Progress:
         return self.state, self.error
 
     def accept(self, uids: frozenset[str]) -> None:
-        """The operator believes the servers with these UIDs; none: whichever answers next. No other one after that."""
-        self.accepted, self._accepted_uids = True, uids
+        """The operator believes the servers with these UIDs; none: the one that answered last, if it is in doubt."""
+        is_in_doubt = self._history in _DOUBTS or self.is_unserved or self._unnamed > 0
+        self.accepted, self._accepted_uids = bool(uids) or is_in_doubt, uids
 
     @property
     def doubted_uid(self) -> str:

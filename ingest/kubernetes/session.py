@@ -142,9 +142,9 @@ class KubernetesSource:
         return self._worker.join(timeout)
 
     def accept(self) -> None:
-        """Trust the server that answers now. Withheld deletes are carried out within a second, or once it answers.
+        """Trust the server that answered last. Withheld deletes are carried out within a second, or once it answers.
 
-        A third server that answers before that is not believed.
+        Another server that answers before that is not believed.
         """
         self._accepted = frozenset(filter(None, [progress.doubted_uid for progress in self._progress.values()]))
 

@@ -116,7 +116,7 @@ class ManifestsSource:
     def accept(self) -> None:
         """Trust the present directory: withheld deletes are carried out at the next scan.
 
-        A third one that stands there by then is not believed.
+        Another one that stands there by then is not believed, and while none does nothing is accepted.
         """
         self._accepted = True
 
@@ -176,12 +176,9 @@ class ManifestsSource:
 
     def _verdict(self, scan: Scan, events: dict[str, Upsert | Bad]) -> Verdict:
         """Whether missing objects may be deleted. If none is missing, the identity of the directory does not matter."""
-        accepted = self._accepted
-        if accepted:
+        pressed = self._accepted
+        if pressed:
             self._accepted = False  # only where there was something, so that none of another thread is lost
-            accepted = self._doubted is None or _is_same_directory(self._doubted, scan.generation)
-            if accepted:
-                self._reflector.accept()
         history, why = History.NONE, ""
         if self._last_scan is not None:
             why = difference(self._last_scan, scan)
@@ -190,6 +187,10 @@ class ManifestsSource:
             history = History.OTHER if why else History.SAME
         elif self._reflector.has_inherited:
             history, why = history_of(self._origin, scan, self._digests())
+        is_seen = self._doubted is not None and _is_same_directory(self._doubted, scan.generation)
+        accepted = pressed and is_seen
+        if pressed and (is_seen or not why):
+            self._reflector.accept()
         return may_delete(Evidence(absence=Absence.LISTED_WITHOUT, history=history, accepted=accepted, detail=why))
 
     def _digests(self) -> dict[str, bytes]:

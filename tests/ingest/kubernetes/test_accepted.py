@@ -74,11 +74,13 @@ def test_a_resource_that_has_not_yet_been_listed_there_follows():
     assert isinstance(other.verdict(), No)
 
 
-def test_a_server_may_be_accepted_before_it_answers():
-    each = progress(listed("a", History.NONE), Synced(CEPS), CUT)
+@pytest.mark.parametrize("before", [(), (listed("a", History.NONE), Synced(CEPS), CUT)])
+def test_a_server_that_has_not_answered_yet_cannot_be_accepted(before: tuple[Message, ...]):
+    """What was accepted while the server was away held for whichever came next."""
+    each = progress(*before)
     each.accept(frozenset())
     each.apply(listed("b", History.OTHER), 0.0)
-    assert isinstance(each.verdict(), Yes)
+    assert isinstance(each.verdict(), No)
 
 
 def test_a_server_that_is_lost_as_soon_as_it_is_believed():

@@ -145,6 +145,27 @@ def test_a_third_folder_that_stands_there_by_then_is_not_accepted(tmp_path: Path
         assert rig.source.join(10)
 
 
+def test_what_is_accepted_while_no_folder_stands_there_does_not_hold_for_the_next_one(tmp_path: Path):
+    """Nothing was withheld, and whatever came next was believed."""
+    mount = Mount(tmp_path / "m")
+    mount.publish(a=node("a", 1))
+    rig = Rig(mount.path)
+    rig.source.start()
+    try:
+        rig.until(lambda: rig.nodes().keys() == {"a"} and row(rig).state == "synced")
+        os.rename(mount.path, tmp_path / "away")
+        rig.until(lambda: row(rig).state == "stale")
+        rig.source.accept()
+        mount.path.mkdir()
+        rig.until(lambda: row(rig).withheld_deletes == 1 or not rig.nodes())
+        assert rig.nodes().keys() == {"a"}
+        rig.source.accept()
+        rig.until(lambda: rig.nodes() == {} and row(rig).state == "synced")
+    finally:
+        rig.source.stop()
+        assert rig.source.join(10)
+
+
 def test_a_plain_folder_that_is_emptied_is_the_truth_and_an_empty_one_in_its_place_is_not(tmp_path: Path):
     folder = tmp_path / "m"
     folder.mkdir()
