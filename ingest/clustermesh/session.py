@@ -117,7 +117,7 @@ class ClusterSource(EtcdSource):
         )
         self._keyspace = Keyspace((), self._reflector, options.page_limit, self, lambda: self._loop.stopping)
         self._origin = OriginKeeper(self._status, self._keyspace, {_WRITERS: self._writers}, clock)
-        self._acceptance = Acceptance()
+        self._acceptance = Acceptance(f"{self.backend}/{self.cluster}")
         self._leaving = False
         self._connection = Connection()
 

@@ -82,7 +82,7 @@ class FanoutSource(EtcdSource):
         writers = {each.prefix.name: each.writers for each in self._evidence.values()}
         self._origin = OriginKeeper(self._status, self._keyspace, writers, clock)
         self._client: Client | None = None
-        self._acceptance = Acceptance()
+        self._acceptance = Acceptance(f"{self.backend}/{cluster}")
 
     def start(self) -> None:
         """Claim the tables and begin to connect. Raises OwnedElsewhere."""

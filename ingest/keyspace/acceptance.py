@@ -1,13 +1,18 @@
-"""What an operator has accepted of an etcd, until the source carries it out. Pure."""
+"""What an operator has accepted of an etcd, until the source carries it out."""
 
 from __future__ import annotations
+
+import logging
+
+_log = logging.getLogger("ingest")
 
 
 class Acceptance:
     """For the source's thread, except `press`."""
 
-    def __init__(self) -> None:
-        """Nothing is accepted."""
+    def __init__(self, source: str) -> None:
+        """Nothing is accepted. ``source`` is its name in the log: ``BACKEND/CLUSTER``."""
+        self._source = source
         self._pressed = False
 
     def press(self) -> None:
@@ -19,7 +24,11 @@ class Acceptance:
 
         Keys may have gone while we were away, which the operator could not see.
         """
-        self._pressed = False
+        if self._pressed:
+            self._pressed = False
+            _log.warning(
+                "%s: what was accepted before this connection counts for nothing; accept it again", self._source
+            )
 
     def take(self) -> bool:
         """Whether anything was accepted since the last call."""

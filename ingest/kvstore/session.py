@@ -75,7 +75,7 @@ class KvstoreSource(EtcdSource):
         self._session = Session(self, self._loop, self._keyspace, self._reflector, self._status, clock)
         self._writer = WriterWatch(options.lease_time_s)
         self._history, self._difference = History.NONE, ""
-        self._acceptance = Acceptance()
+        self._acceptance = Acceptance(f"{self.backend}/{cluster_name}")
         self._believed = False
         self._relist_at: float | None = None
         self._origin = OriginKeeper(self._status, self._keyspace, {}, clock)
@@ -88,7 +88,7 @@ class KvstoreSource(EtcdSource):
         self._loop.start()
 
     def accept(self) -> None:
-        """Trust the etcd that answers now. Withheld deletes go within a second; none go if it is away."""
+        """Trust the etcd that answers now: withheld deletes go within a second. While it is away, accept nothing."""
         self._acceptance.press()
 
     # --- evidence -----------------------------------------------------------------------------------------------------

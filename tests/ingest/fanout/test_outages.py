@@ -321,7 +321,9 @@ def test_what_is_accepted_while_the_etcd_is_away_does_not_hold_for_another_one(s
         assert reader.names() == {"a"}
 
 
-def test_what_is_accepted_while_the_etcd_is_away_does_not_hold_for_what_goes_meanwhile(server: LocalEtcd):
+def test_what_is_accepted_while_the_etcd_is_away_does_not_hold_for_what_goes_meanwhile(
+    server: LocalEtcd, caplog: pytest.LogCaptureFixture
+):
     """It was the same etcd that came back, but the leases of the writer had ended."""
     db = Database(PODS)
     insert(db, pod("a"))
@@ -335,6 +337,8 @@ def test_what_is_accepted_while_the_etcd_is_away_does_not_hold_for_what_goes_mea
         proxy.mend()
         reader.until(lambda s: "waiting" in reader.row(s).last_error or not reader.names(s))
         assert reader.deleted == set()
+    told = "what was accepted before this connection counts for nothing; accept it again"
+    assert [each for each in caplog.messages if told in each] == [f"etcd/{reader.source.cluster}: {told}"]
 
 
 def test_the_reader_of_one_table_judges_likewise(server: LocalEtcd):
