@@ -30,11 +30,11 @@ PROMISED = {
 }
 
 
-# The workloads beside the Go original build it first: minutes of compiling where the Go cache is empty.
-SLOW = [pytest.param(name, marks=pytest.mark.timeout(900)) if name.startswith("go") else name for name in WORKLOADS]
+OF_THEIR_OWN = {"go", "go-million", "peers"}
+"""Workloads that run in `test_gopeer` and `test_peers`."""
 
 
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("name", sorted(WORKLOADS.keys() - OF_THEIR_OWN))
 def test_it_runs_and_checks_its_result(name: str):
     report = run(WORKLOADS[name], SMOKE)
     assert report.figures
