@@ -42,7 +42,7 @@ def kubernetes(_: Path, late: Late) -> None:
 
 def etcd(_: Path, late: Late) -> None:
     late.accept = methodcaller("press")
-    type("Kind", (Acceptance,), {"_pressed": late})().take()
+    type("Kind", (Acceptance,), {"_pressed": late})("etcd/c").take()
 
 
 def manifests(directory: Path, late: Late) -> None:

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from statedb import Database, WatchSet
@@ -96,18 +96,26 @@ def play_every_step() -> None:
         perform_alone(Step(Hosts, kind, Host("a", "1")), db)
 
 
-@pytest.mark.timeout(600)
-def test_every_operation_is_in_the_state_machine_or_in_a_race(used: set[tuple[type[Any], str]]) -> None:
+def missing(used: set[tuple[type[Any], str]]) -> set[str]:
+    return {f"{kind.__name__}.{name}" for kind in CLASSES for name in operations(kind) if (kind, name) not in used}
+
+
+def run_machine(number: int) -> None:
+    """A few histories of the state machine, others for each number and the same each time."""
     chosen = settings(
-        max_examples=4,
+        max_examples=2,
         stateful_step_count=30,
-        derandomize=True,
+        derandomize=False,
         deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(EngineAgainstModel, settings=chosen)
+    run_state_machine_as_test(seed(number)(type("Machine", (EngineAgainstModel,), {})), settings=chosen)
+
+
+@pytest.mark.timeout(600)
+def test_every_operation_is_in_the_state_machine_or_in_a_race(used: set[tuple[type[Any], str]]) -> None:
     play_every_step()
     test_race.race(0.5)
     db, chance = test_race.filled(), Random(0)
@@ -117,7 +125,10 @@ def test_every_operation_is_in_the_state_machine_or_in_a_race(used: set[tuple[ty
         test_race.transfer(db, chance)
         test_race.turn_the_ring(db, chance)
     test_race.check_dump(db)
-    missing = {f"{kind.__name__}.{name}" for kind in CLASSES for name in operations(kind) if (kind, name) not in used}
-    assert missing == set(ELSEWHERE)
+    for number in range(10):  # the machine chooses its steps by chance, so that a few histories may lack a rare one
+        if missing(used) == set(ELSEWHERE):
+            break
+        run_machine(number)
+    assert missing(used) == set(ELSEWHERE)
     for operation, file in ELSEWHERE.items():
         assert f".{operation.rpartition('.')[2]}(" in Path(__file__).with_name(file).read_text(), operation
