@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,6 +36,16 @@ class Mount:
             shutil.rmtree(before)
 
 
+@contextmanager
+def running(rig: Rig) -> Iterator[Rig]:
+    rig.source.start()
+    try:
+        yield rig
+    finally:
+        rig.source.stop()
+        assert rig.source.join(10)
+
+
 def row(rig: Rig) -> SourceRow:
     return rig.db.snapshot()[Sources][SourceKey("c1", "nodes")]
 
@@ -42,8 +54,7 @@ def test_an_unmounted_volume_deletes_nothing_and_what_went_meanwhile_goes_when_i
     mount = Mount(tmp_path / "m")
     mount.publish(a=node("a", 1), b=node("b", 2))
     rig = Rig(mount.path)
-    rig.source.start()
-    try:
+    with running(rig):
         rig.until(lambda: rig.nodes().keys() == {"a", "b"} and row(rig).state == "synced")
         os.rename(mount.path, tmp_path / "away")
         mount.path.mkdir()  # an unmount leaves the folder that it was mounted on
@@ -55,9 +66,6 @@ def test_an_unmounted_volume_deletes_nothing_and_what_went_meanwhile_goes_when_i
         os.rename(tmp_path / "away", mount.path)
         mount.publish(b=node("b", 2))
         rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
-    finally:
-        rig.source.stop()
-        assert rig.source.join(10)
 
 
 def test_a_mount_whose_files_are_deleted_one_by_one_deletes_nothing(tmp_path: Path):
@@ -65,8 +73,7 @@ def test_a_mount_whose_files_are_deleted_one_by_one_deletes_nothing(tmp_path: Pa
     mount = Mount(tmp_path / "m")
     mount.publish(a=node("a", 1), b=node("b", 2))
     rig = Rig(mount.path)
-    rig.source.start()
-    try:
+    with running(rig):
         rig.until(lambda: rig.nodes().keys() == {"a", "b"} and row(rig).state == "synced")
         (mount.path / "..data" / "a.yaml").unlink()
         rig.until(lambda: row(rig).withheld_deletes == 1)
@@ -77,9 +84,6 @@ def test_a_mount_whose_files_are_deleted_one_by_one_deletes_nothing(tmp_path: Pa
         assert rig.nodes().keys() == {"a", "b"}
         mount.publish(b=node("b", 2))
         rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
-    finally:
-        rig.source.stop()
-        assert rig.source.join(10)
 
 
 def test_an_empty_file_of_a_mount_is_the_truth_whatever_its_inode(tmp_path: Path):
@@ -87,8 +91,7 @@ def test_an_empty_file_of_a_mount_is_the_truth_whatever_its_inode(tmp_path: Path
     mount = Mount(tmp_path / "m")
     mount.publish(a=node("a", 1), b=node("b", 2))
     rig = Rig(mount.path)
-    rig.source.start()
-    try:
+    with running(rig):
         rig.until(lambda: rig.nodes().keys() == {"a", "b"} and row(rig).state == "synced")
         os.link(mount.path / "..data" / "a.yaml", tmp_path / "a")
         next_one = mount.path / "..next"
@@ -100,34 +103,26 @@ def test_an_empty_file_of_a_mount_is_the_truth_whatever_its_inode(tmp_path: Path
         os.truncate(tmp_path / "a", 0)
         rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
         assert rig.rejected() == {}
-    finally:
-        rig.source.stop()
-        assert rig.source.join(10)
 
 
 def test_the_operator_can_accept_that_it_is_gone(tmp_path: Path):
     mount = Mount(tmp_path / "m")
     mount.publish(a=node("a", 1))
     rig = Rig(mount.path)
-    rig.source.start()
-    try:
+    with running(rig):
         rig.until(lambda: rig.nodes().keys() == {"a"} and row(rig).state == "synced")
         shutil.rmtree(mount.path)
         mount.path.mkdir()
         rig.until(lambda: row(rig).withheld_deletes == 1)
         rig.source.accept()
         rig.until(lambda: rig.nodes() == {} and row(rig).state == "synced")
-    finally:
-        rig.source.stop()
-        assert rig.source.join(10)
 
 
 def test_a_third_folder_that_stands_there_by_then_is_not_accepted(tmp_path: Path):
     mount = Mount(tmp_path / "m")
     mount.publish(a=node("a", 1), b=node("b", 1))
     rig = Rig(mount.path)
-    rig.source.start()
-    try:
+    with running(rig):
         rig.until(lambda: rig.nodes().keys() == {"a", "b"} and row(rig).state == "synced")
         os.rename(mount.path, tmp_path / "first")
         mount.path.mkdir()
@@ -140,9 +135,6 @@ def test_a_third_folder_that_stands_there_by_then_is_not_accepted(tmp_path: Path
         rig.until(lambda: row(rig).withheld_deletes == 2)
         rig.source.accept()
         rig.until(lambda: rig.nodes() == {} and row(rig).state == "synced")
-    finally:
-        rig.source.stop()
-        assert rig.source.join(10)
 
 
 def test_what_is_accepted_while_no_folder_stands_there_does_not_hold_for_the_next_one(tmp_path: Path):
@@ -150,8 +142,7 @@ def test_what_is_accepted_while_no_folder_stands_there_does_not_hold_for_the_nex
     mount = Mount(tmp_path / "m")
     mount.publish(a=node("a", 1))
     rig = Rig(mount.path)
-    rig.source.start()
-    try:
+    with running(rig):
         rig.until(lambda: rig.nodes().keys() == {"a"} and row(rig).state == "synced")
         os.rename(mount.path, tmp_path / "away")
         rig.until(lambda: row(rig).state == "stale")
@@ -161,9 +152,6 @@ def test_what_is_accepted_while_no_folder_stands_there_does_not_hold_for_the_nex
         assert rig.nodes().keys() == {"a"}
         rig.source.accept()
         rig.until(lambda: rig.nodes() == {} and row(rig).state == "synced")
-    finally:
-        rig.source.stop()
-        assert rig.source.join(10)
 
 
 def test_a_plain_folder_that_is_emptied_is_the_truth_and_an_empty_one_in_its_place_is_not(tmp_path: Path):
@@ -171,8 +159,7 @@ def test_a_plain_folder_that_is_emptied_is_the_truth_and_an_empty_one_in_its_pla
     folder.mkdir()
     (folder / "a.yaml").write_text(node("a", 1))
     rig = Rig(folder)
-    rig.source.start()
-    try:
+    with running(rig):
         rig.until(lambda: rig.nodes().keys() == {"a"} and row(rig).state == "synced")
         os.rename(folder, tmp_path / "old")
         folder.mkdir()
@@ -182,9 +169,6 @@ def test_a_plain_folder_that_is_emptied_is_the_truth_and_an_empty_one_in_its_pla
         rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
         (folder / "b.yaml").unlink()
         rig.until(lambda: rig.nodes() == {})
-    finally:
-        rig.source.stop()
-        assert rig.source.join(10)
 
 
 def scan(device: int = 1, inode: int = 1, link: str = "", files: tuple[str, ...] = ()) -> Scan:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,18 +16,8 @@ from ingest.directory import Generation, Scan
 from ingest.manifests.origin import history, origin_of
 from statedb.catalog import Nodes, Sources
 
-from .test_lost_mounts import Mount, row
+from .test_lost_mounts import Mount, row, running
 from .test_manifests import Rig, node
-
-
-@contextmanager
-def running(rig: Rig) -> Iterator[Rig]:
-    rig.source.start()
-    try:
-        yield rig
-    finally:
-        rig.source.stop()
-        assert rig.source.join(10)
 
 
 def again(rig: Rig) -> Rig:
