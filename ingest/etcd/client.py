@@ -14,7 +14,7 @@ from typing import Any, Self
 import grpc
 
 from .endpoint import Endpoint, Keepalive, Tls, open_channel
-from .errors import Closed, EtcdError, OtherCluster, TooLarge, is_stale_login, translated
+from .errors import Closed, Compacted, EtcdError, FutureRevision, OtherCluster, TooLarge, is_stale_login, translated
 from .messages import CLASSES
 from .ranges import range_end
 from .types import Answer, Commit, Header, KeyValue, Lease, Page
@@ -82,7 +82,7 @@ class Client:
         self._lock_cluster = locked
         self._cluster_id = 0
         self._channel = open_channel(endpoint, tls, keepalive)
-        self._calls = {name: self._unary(service, name) for name, service in _METHODS.items()}
+        self._calls: Mapping[str, Any] = {name: self._unary(service, name) for name, service in _METHODS.items()}
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -116,14 +116,20 @@ class Client:
         return Answer(response.header, response.kvs[0] if response.kvs else None)
 
     def get_many(self, keys: Sequence[tuple[bytes, int]]) -> Sequence[KeyValue | None]:
-        """Several keys, each at a revision of its own, without values; at most 128, the server's limit.
+        """Several keys, each at a revision of its own, without values. All requests are sent at once.
 
-        Raises Compacted or FutureRevision if any of the revisions is not available.
+        None for a key that was not there, and for one whose revision is compacted or has not come yet.
         """
-        read, operation = CLASSES["RangeRequest"], CLASSES["RequestOp"]
-        reads = [operation(request_range=read(key=key, revision=revision, keys_only=True)) for key, revision in keys]
-        found = [each.response_range.kvs for each in self._call("Txn", success=reads).responses]
-        return [kvs[0] if kvs else None for kvs in found]
+        # No transaction: etcd before 3.5.5 crashes if one that only reads is cancelled (etcd-io/etcd issue 14110).
+        read = CLASSES["RangeRequest"]
+        answers = self._call_all("Range", [read(key=key, revision=at, keys_only=True) for key, at in keys])
+        found: list[KeyValue | None] = []
+        for answer in answers:
+            if isinstance(answer, EtcdError) and not isinstance(answer, (Compacted, FutureRevision)):
+                raise answer
+            kvs = () if isinstance(answer, EtcdError) else answer.kvs
+            found.append(kvs[0] if kvs else None)
+        return found
 
     def list(self, prefix: bytes, page_limit: int = 1000, revision: int = 0) -> Iterator[Page]:
         """All keys under a prefix, in order, at the revision of the first page (or an older one given).
@@ -307,14 +313,14 @@ class Client:
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
-    def _unary(self, service: str, name: str) -> Callable[..., Any]:
+    def _unary(self, service: str, name: str) -> Any:
+        """A method of one request (Any: gRPC has no types)."""
         message = _MESSAGE_OF.get(name, name)
-        call: Callable[..., Any] = self._channel.unary_unary(
+        return self._channel.unary_unary(
             f"/etcdserverpb.{service}/{name}",
             request_serializer=CLASSES[message + "Request"].SerializeToString,
             response_deserializer=CLASSES[message + "Response"].FromString,
         )
-        return call
 
     def _stream(self, service: str, name: str, *, raw: bool = False) -> Callable[..., Any]:
         """A method that streams in both directions. With ``raw`` its answers are bytes that are not decoded yet."""
@@ -326,25 +332,44 @@ class Client:
         return call
 
     def _call(self, name: str, /, **fields: Any) -> Any:
-        """One request (Any: protobuf messages). A login that has expired is renewed, once."""
-        request = CLASSES[_MESSAGE_OF.get(name, name) + "Request"](**fields)
-        call = self._calls[name]
+        """One request (Any: protobuf messages)."""
+        [answer] = self._call_all(name, [CLASSES[_MESSAGE_OF.get(name, name) + "Request"](**fields)])
+        if isinstance(answer, EtcdError):
+            raise answer
+        return answer
+
+    def _call_all(self, name: str, requests: Sequence[Any]) -> Sequence[Any]:
+        """Several requests at once: for each one its answer, or its error. A login that has expired is renewed, once.
+
+        They count as one for `on_answer`.
+        """
         started = time.perf_counter()
+        answers = self._at_once(name, requests)
+        if self._login is not None and any(
+            isinstance(each, grpc.RpcError) and is_stale_login(each) for each in answers
+        ):
+            self._relogin()
+            answers = self._at_once(name, requests)
+        answers = [self._translated(each) if isinstance(each, grpc.RpcError) else each for each in answers]
+        headers = [each.header for each in answers if not isinstance(each, EtcdError)]
+        if headers:
+            self.on_answer(time.perf_counter() - started)
+        for header in headers:
+            self._check_cluster(header)
+        return answers
+
+    def _at_once(self, name: str, requests: Sequence[Any]) -> Sequence[Any]:
+        """For each request its answer, or gRPC's error. Raises Closed."""
+        call, metadata = self._calls[name], self._metadata()
         try:
-            try:
-                response = call(request, timeout=self._timeout_s, metadata=self._metadata())
-            except grpc.RpcError as error:
-                if self._login is None or not is_stale_login(error):
-                    raise
-                self._relogin()
-                response = call(request, timeout=self._timeout_s, metadata=self._metadata())
+            if len(requests) == 1:
+                return [call(requests[0], timeout=self._timeout_s, metadata=metadata)]
+            waiting = [call.future(each, timeout=self._timeout_s, metadata=metadata) for each in requests]
         except grpc.RpcError as error:
-            raise self._translated(error) from None
+            return [error]
         except ValueError:  # what gRPC says of a channel that was closed
             raise Closed(f"{self.endpoint}: the client is closed") from None
-        self.on_answer(time.perf_counter() - started)
-        self._check_cluster(response.header)
-        return response
+        return [each.exception() or each.result() for each in waiting]
 
     def _check_cluster(self, header: Header) -> None:
         """Raises OtherCluster if the answer is not from the etcd cluster that the connection is locked to."""

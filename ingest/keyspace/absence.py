@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..belief import Absence
-from ..etcd import Client, Compacted, FutureRevision, PermissionDenied
+from ..etcd import Client, PermissionDenied
 
 _KEYS_PER_REQUEST = 100
 _LEASES_MAX = 100
@@ -45,17 +45,8 @@ def _of_any(client: Client, leases: Collection[int], ended: dict[int, Absence]) 
 
 def _leases(client: Client, keys: Sequence[tuple[bytes, int]]) -> Mapping[bytes, int | None]:
     """The lease of each key; None where it is no longer known."""
-    try:
-        kvs = client.get_many(keys)
-    except (Compacted, FutureRevision):
-        return _one_by_one(client, keys) if len(keys) > 1 else dict.fromkeys(dict(keys))
+    kvs = client.get_many(keys)
     return {key: None if kv is None else kv.lease for (key, _), kv in zip(keys, kvs, strict=True)}
-
-
-def _one_by_one(client: Client, keys: Sequence[tuple[bytes, int]]) -> dict[bytes, int | None]:
-    """Query the keys in halves, because one compacted revision fails the whole request."""
-    half = len(keys) // 2
-    return {**_leases(client, keys[:half]), **_leases(client, keys[half:])}
 
 
 def _of_lease(client: Client, lease: int, ended: dict[int, Absence]) -> Absence:

@@ -1,5 +1,7 @@
 """The client's calls against a real server."""
 
+import threading
+
 import pytest
 
 from ingest.etcd import Client, Closed, Compacted, EtcdError, FutureRevision, Unavailable, parse_endpoint, range_end
@@ -121,6 +123,41 @@ def test_a_closed_client_says_so(etcd: LocalEtcd):
         client.get(b"a")
     with pytest.raises(Closed):
         client.watch({b"a": 1})
+
+
+def test_many_keys_are_read_each_at_its_revision(client: Client):
+    first = client.put(b"a", b"1", client.grant(60)).revision
+    second = client.put(b"a", b"2").revision
+    kvs = client.get_many([(b"a", first), (b"a", second), (b"b", second), (b"a", second + 1000)])
+    assert [kv and kv.mod_revision for kv in kvs] == [first, second, None, None]
+    assert kvs[0] is not None
+    assert kvs[0].lease
+    client.compact(second)
+    assert [kv and kv.mod_revision for kv in client.get_many([(b"a", first), (b"a", second)])] == [None, second]
+    assert client.get_many([]) == []
+
+
+def test_a_server_survives_that_reads_of_many_keys_are_broken_off(own_etcd: LocalEtcd):
+    """etcd 3.5.1 crashed when a transaction that only reads was cancelled, as a client that is closed does."""
+    with own_etcd.client() as other:
+        revision = other.put_many([(b"%03d" % number, b"") for number in range(100)]).revision
+        keys = [(b"%03d" % number, revision) for number in range(100)]
+
+        def close_after(client: Client, reads: int) -> None:
+            for _ in range(reads):
+                other.get(b"000")
+            client.close()
+
+        for attempt in range(60):
+            client = own_etcd.client()
+            client.get(b"000")
+            closer = threading.Thread(target=close_after, args=(client, attempt % 20))
+            closer.start()
+            with pytest.raises(Closed):
+                while True:
+                    client.get_many(keys)
+            closer.join()
+    assert own_etcd.is_running
 
 
 @pytest.mark.parametrize(
