@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 WAIT_S = 60.0
+AT_ONCE_S = 10.0
+"""Enough for what happens at once, also where all processors are taken. Requests of the product time out later."""
 
 
 def eventually(holds: Callable[[], Any], what: str = "it", *, pause_s: float = 0.02) -> None:

@@ -15,41 +15,11 @@ import grpc
 
 from .endpoint import Endpoint, Keepalive, Tls, open_channel
 from .errors import Closed, Compacted, EtcdError, FutureRevision, OtherCluster, TooLarge, is_stale_login, translated
-from .messages import CLASSES
+from .messages import CLASSES, METHODS, name_of_message
 from .ranges import range_end
 from .types import Answer, Commit, Header, KeyValue, Lease, Page
 from .users import Right, ensure
 from .watch import WatchStream
-
-_METHODS = {
-    "Range": "KV",
-    "Put": "KV",
-    "DeleteRange": "KV",
-    "Txn": "KV",
-    "Compact": "KV",
-    "LeaseGrant": "Lease",
-    "LeaseRevoke": "Lease",
-    "LeaseTimeToLive": "Lease",
-    "Authenticate": "Auth",
-    "AuthEnable": "Auth",
-    "UserAdd": "Auth",
-    "UserGet": "Auth",
-    "UserList": "Auth",
-    "UserDelete": "Auth",
-    "UserGrantRole": "Auth",
-    "UserRevokeRole": "Auth",
-    "RoleAdd": "Auth",
-    "RoleGet": "Auth",
-    "RoleList": "Auth",
-    "RoleGrantPermission": "Auth",
-    "RoleRevokePermission": "Auth",
-    "Status": "Maintenance",
-}
-"""The unary methods that we call, and their services."""
-
-_MESSAGE_OF = {"Compact": "Compaction"} | {
-    name: f"Auth{name}" for name in _METHODS if name.startswith(("User", "Role"))
-}
 
 
 class Client:
@@ -82,7 +52,7 @@ class Client:
         self._lock_cluster = locked
         self._cluster_id = 0
         self._channel = open_channel(endpoint, tls, keepalive)
-        self._calls: Mapping[str, Any] = {name: self._unary(service, name) for name, service in _METHODS.items()}
+        self._calls: Mapping[str, Any] = {name: self._unary(service, name) for name, service in METHODS.items()}
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -315,7 +285,7 @@ class Client:
 
     def _unary(self, service: str, name: str) -> Any:
         """A method of one request (Any: gRPC has no types)."""
-        message = _MESSAGE_OF.get(name, name)
+        message = name_of_message(name)
         return self._channel.unary_unary(
             f"/etcdserverpb.{service}/{name}",
             request_serializer=CLASSES[message + "Request"].SerializeToString,
@@ -333,7 +303,7 @@ class Client:
 
     def _call(self, name: str, /, **fields: Any) -> Any:
         """One request (Any: protobuf messages)."""
-        [answer] = self._call_all(name, [CLASSES[_MESSAGE_OF.get(name, name) + "Request"](**fields)])
+        [answer] = self._call_all(name, [CLASSES[name_of_message(name) + "Request"](**fields)])
         if isinstance(answer, EtcdError):
             raise answer
         return answer

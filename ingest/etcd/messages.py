@@ -122,3 +122,36 @@ def _classes() -> dict[str, Any]:
 
 CLASSES: dict[str, Any] = _classes()
 """The classes by name (Any: made at run time; what leaves the client is typed by the protocols of ``types``)."""
+
+METHODS = {
+    "Range": "KV",
+    "Put": "KV",
+    "DeleteRange": "KV",
+    "Txn": "KV",
+    "Compact": "KV",
+    "LeaseGrant": "Lease",
+    "LeaseRevoke": "Lease",
+    "LeaseTimeToLive": "Lease",
+    "Authenticate": "Auth",
+    "AuthEnable": "Auth",
+    "UserAdd": "Auth",
+    "UserGet": "Auth",
+    "UserList": "Auth",
+    "UserDelete": "Auth",
+    "UserGrantRole": "Auth",
+    "UserRevokeRole": "Auth",
+    "RoleAdd": "Auth",
+    "RoleGet": "Auth",
+    "RoleList": "Auth",
+    "RoleGrantPermission": "Auth",
+    "RoleRevokePermission": "Auth",
+    "Status": "Maintenance",
+}
+"""The unary methods that we call, and their services."""
+
+
+def name_of_message(method: str) -> str:
+    """How the messages of a unary method begin."""
+    if method.startswith(("User", "Role")):
+        return f"Auth{method}"
+    return "Compaction" if method == "Compact" else method

@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 from hypothesis import given, strategies as st
 
+import statedb.agent.http.server as server_of_agent
 from statedb.agent.address import Address
 from statedb.agent.http.accepting import Acceptor
 from statedb.agent.http.connections import Connection, Connections
@@ -113,7 +114,11 @@ def serving() -> Iterator[tuple[Server, dict[str, int], Callable[[str], socket.s
         await send({"type": "http.response.start", "status": 200, "headers": [(b"Content-Length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    server = Server(Address("127.0.0.1", 0), app)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            server_of_agent, "_KEEPALIVE_S", WAIT_S
+        )  # a busy machine may need longer than 5 s for all of them
+        server = Server(Address("127.0.0.1", 0), app)
     server.begin()
 
     def open_connection(path: str) -> socket.socket:

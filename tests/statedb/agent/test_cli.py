@@ -22,7 +22,7 @@ import yaml
 from statedb.agent.cli.main import _status
 from statedb.agent.process.agent import Agent
 
-from ...waiting import eventually
+from ...waiting import AT_ONCE_S, eventually
 from .conftest import WAIT_S, config_text, node, put
 
 COMMAND = [sys.executable, "-m", "statedb"]
@@ -82,7 +82,7 @@ def test_run_serves_until_a_signal_and_stops_at_once(manifests: Path, tmp_path: 
         began = time.monotonic()
         process.send_signal(number)
         assert process.wait(WAIT_S) == 0
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < AT_ONCE_S
         assert process.stdout.read() == "stopped\n"
         assert_calm(process.stderr.read())
 
@@ -94,7 +94,7 @@ def test_run_stops_also_while_nothing_could_be_synced(tmp_path: Path):
         assert process.stdout.readline() == f"serving on unix:{tmp_path / 's.sock'}\n"
         assert statedb("--server", f"unix:{tmp_path / 's.sock'}", "tables").returncode == 0
         process.send_signal(signal.SIGTERM)
-        assert process.wait(2) == 0
+        assert process.wait(AT_ONCE_S) == 0
     assert not (tmp_path / "s.sock").exists()
 
 
@@ -335,7 +335,7 @@ def test_run_with_an_etcd_that_takes_connections_and_says_nothing_stops_at_once_
             connection, _ = silent.accept()
             with connection:
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(2) == 0
+                assert process.wait(AT_ONCE_S) == 0
             assert_calm(process.stderr.read())
 
 

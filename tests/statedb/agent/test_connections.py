@@ -20,6 +20,7 @@ from statedb.agent.http.guard import body_refusal, cross_site_refusal, rebinding
 from statedb.agent.http.limits import Limits
 from statedb.catalog import Identities, Identity, IdentityKey, Nodes
 
+from ...waiting import AT_ONCE_S
 from .conftest import WAIT_S
 from .test_http import Lines, request
 
@@ -56,7 +57,7 @@ def test_silent_and_slow_clients_hold_nobody_up(manifests: Path, start: Start, c
             if number % 2:
                 client.sendall(b"GET /livez HTTP/1.1\r\nX: ")
         latencies = sorted(latency_s(agent, "/livez") for _ in range(20))
-        assert latencies[10] < 0.1
+        assert latencies[10] < 1.0
         assert request(agent, "/tables/nodes")[0] == 200
 
 
@@ -198,10 +199,10 @@ def test_many_streams_are_open_at_once(manifests: Path, start: Start, count: int
             latency_s(agent, "/livez")  # answered at all, while every stream has the change to send
             for each in streams:
                 each.until(f'"name":"n{n}"'.encode())
-        assert sorted(latency_s(agent, "/livez") for _ in range(20))[10] < 0.1
+        assert sorted(latency_s(agent, "/livez") for _ in range(20))[10] < 1.0
         began = time.monotonic()
         assert agent.stop()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < AT_ONCE_S
         for each in streams:
             each.until(b"0\r\n\r\n")  # an end in good order
 
@@ -215,7 +216,7 @@ def request_status(agent: Agent, path: str, method: str = "GET") -> int:
     return status
 
 
-def test_an_agent_with_open_streams_and_silent_clients_stops_within_two_seconds(manifests: Path, start: Start):
+def test_an_agent_with_open_streams_and_silent_clients_stops_at_once(manifests: Path, start: Start):
     agent = start(manifests)
     streams = [Lines(agent, "/changes/nodes") for _ in range(20)]
     for each in streams:
@@ -225,7 +226,7 @@ def test_an_agent_with_open_streams_and_silent_clients_stops_within_two_seconds(
             stack.enter_context(connected(agent))
         began = time.monotonic()
         assert agent.stop()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < AT_ONCE_S
     for each in streams:
         assert each.response.read() == b""  # an end in good order
         each.close()
