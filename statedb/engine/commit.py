@@ -26,6 +26,10 @@ from .store import TableStore
 from .wakers import Waker, wake_all
 
 _TORN = SafeLock()  # one for all databases: torn commits are rare
+_TRIPPING: dict[CommitPlan, int] = {}
+"""Visible commits that may still have watches to trip, each with the thread that does it. A child process trips the
+watches of those whose thread is not there: their tables are free already.
+"""
 _NOTHING: Moves = {}
 _fromkeys = dict.fromkeys
 
@@ -131,17 +135,26 @@ class CommitPlan(Holder):
         parts = self.parts
         if self.pins is None and parts:
             self._publish(parts)
-        for store in self.reserved:
-            reservation = store.reservation  # release() inlined
-            if reservation.holder.get(HOLDER) is self:
-                del reservation.holder[HOLDER]
-            if reservation.waiting:
-                reservation.release(self)
+        watched = False
         for part in parts:
-            if part[0].registry.entries:  # the next step costs 2 microseconds: skip it if nobody watches
-                _trip(part, self._wakers)
-        if self._wakers:
-            wake_all(self._wakers)
+            if part[0].registry.entries:  # tripping costs 2 microseconds: skip it if nobody watches
+                watched = True
+                _TRIPPING[self] = get_ident()
+        try:
+            for store in self.reserved:
+                reservation = store.reservation  # release() inlined
+                if reservation.holder.get(HOLDER) is self:
+                    del reservation.holder[HOLDER]
+                if reservation.waiting:
+                    reservation.release(self)
+            if watched:
+                for part in parts:
+                    _trip(part, self._wakers)
+            if self._wakers:
+                wake_all(self._wakers)
+        finally:
+            if _TRIPPING:  # also after an attempt that an exception broke right here
+                _TRIPPING.pop(self, None)
 
     def _publish(self, parts: list[Part]) -> None:
         """Change the newest state, and swap the root.

@@ -1,8 +1,9 @@
 """Repairs databases in a child process after ``os.fork()``.
 
 The child has the databases as they were, and none of the other threads. Those threads may have held tables and locks,
-or may have been in the middle of a commit, and nothing in the child continues them. They are ended here: a decided
-commit is finished, any other transaction is aborted, and locks are free again.
+or may have been in the middle of a commit, and nothing in the child continues them. The same is true of all tasks but
+the one that forks. They are ended here: a decided commit is finished and trips its watches, any other transaction is
+aborted, and locks are free again. The forking thread goes on with what it was doing, and keeps what it holds.
 
 Streams and watches work, but only commits of the child wake them. What the parent writes later is not visible.
 """
@@ -15,11 +16,10 @@ from threading import get_ident
 from typing import Any
 from weakref import WeakSet
 
-from . import commit, turn, watch_set
+from . import commit, locks, turn, watch_set
 from .bucket import Bucket
-from .locks import SafeLock
 from .order import Order
-from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, Reservation
+from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, RELEASER, Reservation
 from .store import TableStore
 
 _HEADS: WeakSet[Any] = WeakSet()
@@ -31,12 +31,13 @@ def repair_after_fork(head: Any) -> None:
 
 
 def _after_in_child() -> None:
-    commit._TORN = SafeLock()
+    commit._TORN = locks.after_fork(commit._TORN)
     turn.after_fork()
     watch_set.after_fork()
+    plans = {plan: None for plan, thread in list(commit._TRIPPING.items()) if thread != get_ident()}
     for head in list(_HEADS):
-        head._lock = SafeLock()
-        head._root.lock = SafeLock()
+        head._lock = locks.after_fork(head._lock)
+        head._root.lock = locks.after_fork(head._root.lock)
         for store in list(head._stores.values()):
             for order in _orders_of(store):
                 order.after_fork()
@@ -45,7 +46,15 @@ def _after_in_child() -> None:
                 stream = weak()
                 if stream is not None:
                     stream._after_fork()
-            _end_orphaned(store.reservation)
+            plan = _orphaned_commit(store.reservation)
+            if plan is not None:
+                plans[plan] = None
+    for plan in plans:  # if one cannot be finished now, the next writer of its tables finishes it
+        plan.torn = plan.finish_torn
+        for part in plan.parts:
+            part[0].unfinished = plan.finish_torn
+    for plan in plans:
+        plan.finish_torn()
 
 
 def _orders_of(store: TableStore) -> Iterable[Order]:
@@ -57,19 +66,29 @@ def _orders_of(store: TableStore) -> Iterable[Order]:
                 yield entry.order
 
 
-def _end_orphaned(reservation: Reservation) -> None:
-    """End the transaction that holds a table if its thread does not exist in this process."""
+def _orphaned_commit(reservation: Reservation) -> Any:
+    """The commit that holds a table, if its thread does not exist in this process. Other transactions are aborted."""
     reservation.waiting.clear()
     holder: Any = reservation.holder.get(HOLDER)
-    if holder is None or holder.thread == get_ident():
-        return
-    if holder.outcome.setdefault(DECISION, ABORTED) is COMMITTED:
-        holder.torn = holder.finish_torn  # the next writer finishes the commit first
-        for part in holder.parts:
-            part[0].unfinished = holder.finish_torn
-    else:
-        holder.closed = ABORTED
-        reservation.release(holder)
+    if holder is None:
+        return None
+    outcome = holder.outcome
+    if outcome.get(DECISION) != ABORTED and _goes_on(holder):
+        return None
+    if RELEASER in outcome and outcome[RELEASER][0] == get_ident():
+        return None  # this thread is about to free the table
+    if outcome.setdefault(DECISION, ABORTED) is COMMITTED:
+        return holder
+    holder.closed = ABORTED
+    reservation.release(holder)
+    return None
+
+
+def _goes_on(holder: Any) -> bool:
+    """Whether the thread of a transaction is the one that forked; for one of a task, whether that task did it."""
+    if holder.thread != get_ident():
+        return False
+    return holder.task is None or getattr(holder.task.get_coro(), "cr_running", True)
 
 
 os.register_at_fork(after_in_child=_after_in_child)

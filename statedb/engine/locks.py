@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import sys
 from threading import RLock
+from typing import Any
 
 if sys.version_info >= (3, 14):
     from _thread import RLock as _RLock  # the class; `threading.RLock` is a function
@@ -42,3 +43,10 @@ if sys.version_info >= (3, 14):
 
 else:
     SafeLock = RLock
+
+
+def after_fork(lock: Any) -> Any:
+    """In a child process: the same lock if the forking thread holds it, because that thread goes on. Otherwise a new
+    one: a thread that is not there may hold the old one.
+    """
+    return lock if lock._is_owned() else SafeLock()

@@ -122,7 +122,7 @@ class Order:
 
         It has removed the sorted list, so the next reader sorts all keys.
         """
-        self._turn = Turn()
+        self._turn.after_fork()
 
     def check(self) -> None:
         """Raise AssertionError if the order is not that of the dict. For tests, while nobody writes."""

@@ -144,7 +144,7 @@ class RowList:
 
         It has removed the list, so the next reader sorts all rows.
         """
-        self._turn = Turn()
+        self._turn.after_fork()
 
     def check(self) -> None:
         """Raise AssertionError if the list does not match the rows. For tests, while nobody writes."""

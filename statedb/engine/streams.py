@@ -128,9 +128,9 @@ class _Stream(Generic[B]):
             self._reading.clear()
 
     def _after_fork(self) -> None:
-        """In a child process: the other threads of the parent do not read any more."""
+        """In a child process: the other threads of the parent, and all tasks, do not read any more."""
         reader = self._reading.get(_READER)
-        if reader is not None and reader[0] != get_ident():
+        if reader is not None and reader != (get_ident(),):
             self._reading.clear()
             self._waiting = ()
 

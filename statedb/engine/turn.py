@@ -79,6 +79,13 @@ class Turn:
             for waker in list(self._waiting):
                 waker.wake()
 
+    def after_fork(self) -> None:
+        """In a child process: end the turn of a thread that is not there. A turn of the forking thread goes on."""
+        taken = self._taken.get(_TAKEN)
+        if taken is not None and taken[0] != get_ident():
+            self._taken.clear()
+        self._waiting.clear()
+
 
 def after_fork() -> None:
     """In a child process: the other threads of the parent do not continue."""

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 from typing import Any
 from weakref import WeakSet
 
+from . import locks
 from .locks import SafeLock
 from .wakers import TaskWaker, ThreadWaker, Waker
 from .watch import Watch
@@ -133,8 +134,8 @@ _SETS: WeakSet[WatchSet] = WeakSet()
 
 
 def after_fork() -> None:
-    """In a child process: the other threads of the parent do not wait any more, and hold no lock."""
+    """In a child process: the other threads of the parent, and all tasks, do not wait any more, and hold no lock."""
     for each in list(_SETS):
-        each._lock = SafeLock()
-        if each._thread != get_ident():
+        each._lock = locks.after_fork(each._lock)
+        if each._thread != get_ident() or isinstance(each._waker, TaskWaker):
             each._waker = None

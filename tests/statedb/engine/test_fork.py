@@ -14,28 +14,44 @@ from typing import Any
 import pytest
 
 from statedb import ChangeStream, Database, WatchSet
+from statedb.engine import commit
 from statedb.engine.commit import CommitPlan
+from statedb.engine.reserve import Holder, Reservation
 from statedb.engine.store import TableStore
-from statedb.engine.transaction import ObservedTransaction
+from statedb.engine.transaction import ObservedTransaction, WriteTransaction
 from statedb.engine.wakers import ThreadWaker
 
-from ._helpers import in_the_gap
+from ._helpers import in_a_thread, in_the_gap
 from .tables import Account, Accounts, Pod, Pods, database, names, put
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
-def in_a_child(action: Callable[[], Any]) -> None:
-    """Run something in a child process; AssertionError where it raises, or does not end."""
+def fork() -> int:
+    """As ``os.fork``. The child ends after a minute, whatever it waits for."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of what this file is about
         child = os.fork()
     if not child:
+        guard = threading.Timer(60, os._exit, (2,))
+        guard.daemon = True
+        guard.start()
+    return child
+
+
+def go_on_in_a_child() -> None:
+    """Fork, return in the child, and end this process as the child ends. Use it only within ``in_a_child``."""
+    child = fork()
+    if child:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def in_a_child(action: Callable[[], Any]) -> None:
+    """Run something in a child process; AssertionError where it raises, or does not end."""
+    child = fork()
+    if not child:
         code = 1
         try:
-            guard = threading.Timer(60, os._exit, (2,))
-            guard.daemon = True
-            guard.start()
             action()
             code = 0
         except BaseException:
@@ -125,6 +141,122 @@ def test_a_commit_that_was_half_done_is_finished_in_the_child(function, text, ex
     assert names(db.snapshot()[Pods].values()) == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (CommitPlan._publish, "if root.pins is seen:"),
+        (CommitPlan.finish, "reservation = store.reservation"),
+        (CommitPlan.finish, "_trip(part, self._wakers)"),
+        (CommitPlan.finish, "if self._wakers:"),
+    ],
+)
+def test_a_watch_that_the_thread_of_a_commit_did_not_trip_any_more_trips_in_the_child(function, text):
+    """Also where the tables are free already, and the child never writes them."""
+    db = database(Pod("a"))
+    concerned, unconcerned = db.snapshot()[Pods].watch("b"), db.snapshot()[Pods].watch("c")
+
+    def write(stop: Callable[[], None]) -> None:
+        in_the_gap(function, text, stop, lambda: put(db, Pod("b")))
+
+    def look() -> None:
+        assert concerned.wait(timeout=0)
+        assert not unconcerned.tripped
+        check_all(db, ["a", "b"])
+        assert not commit._TRIPPING
+
+    with Stopped(write):
+        in_a_child(look)
+    assert concerned.tripped
+    assert not commit._TRIPPING
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (Holder.decide, "self.closed = decided"),
+        (Holder.decide, "return decided"),
+        (WriteTransaction._release_tables, "for writer in list"),
+        (WriteTransaction._release_tables, "store.reservation.release(plan)"),
+    ],
+)
+def test_the_tables_of_a_transaction_that_another_thread_was_aborting_are_free_in_the_child(function, text):
+    db = database(Pod("a"))
+    txn = db.write(Pods, Accounts)
+    txn[Pods].insert(Pod("b"))
+
+    def abort(stop: Callable[[], None]) -> None:
+        in_the_gap(function, text, stop, txn.abort)
+
+    def look() -> None:
+        with db.write(Pods, Accounts, timeout=30):
+            pass
+        check_all(db, ["a"])
+
+    with Stopped(abort):
+        in_a_child(look)
+    with db.write(Pods, Accounts, timeout=30):
+        pass
+
+
+@pytest.mark.parametrize("text", ["if not plan.decide", "for store in plan.reserved"])
+def test_a_thread_that_forks_while_it_aborts_goes_on_in_the_child(text):
+    def run() -> None:
+        db = database(Pod("a"))
+        txn = db.write(Pods, Accounts)
+        in_the_gap(WriteTransaction._release_tables, text, go_on_in_a_child, txn.abort)
+        check_all(db, ["a"])
+
+    in_a_child(run)
+
+
+@pytest.mark.parametrize("text", ["if self.holder.get(HOLDER) is holder:", "del self.holder[HOLDER]"])
+def test_a_thread_that_forks_while_it_frees_a_table_goes_on_in_the_child(text):
+    def run() -> None:
+        db = database(Pod("a"))
+        txn = db.write(Pods)
+        in_the_gap(Reservation.release, text, go_on_in_a_child, txn.abort)
+        check_all(db, ["a"])
+
+    in_a_child(run)
+
+
+def test_a_transaction_of_the_thread_that_forks_goes_on_in_the_child_and_in_its_child():
+    def run() -> None:
+        db = database(Pod("a"))
+        with db.write(Pods) as txn:
+            go_on_in_a_child()
+            txn[Pods].insert(Pod("b"))
+            go_on_in_a_child()
+            txn[Pods].insert(Pod("c"))
+        check_all(db, ["a", "b", "c"])
+
+    in_a_child(run)
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "act", "lock"),
+    [
+        (WatchSet.add, "for watch in watches", lambda db, watches: watches.add(), lambda db, watches: watches._lock),
+        (Database.register, "if table in", lambda db, _: db.register(Pods), lambda db, _: db._lock),
+        (CommitPlan._publish, "if root.pins is", lambda db, _: put(db, Pod("b")), lambda db, _: db._root.lock),
+        (CommitPlan.finish_torn, "self.finish()", lambda *_: CommitPlan(()).finish_torn(), lambda *_: commit._TORN),
+    ],
+    ids=["watch set", "database", "root", "torn commits"],
+)
+def test_a_lock_that_the_thread_that_forks_holds_stays_its_own_in_the_child(function, text, act, lock):
+    def run() -> None:
+        db, watches = database(Pod("a")), WatchSet()
+
+        def handle() -> None:
+            go_on_in_a_child()
+            assert not in_a_thread(lambda: lock(db, watches).acquire(blocking=False))
+
+        in_the_gap(function, text, handle, lambda: act(db, watches))
+        assert in_a_thread(lambda: lock(db, watches).acquire(blocking=False))
+
+    in_a_child(run)
+
+
 class Slow(str):
     """A key whose comparison stops."""
 
@@ -155,6 +287,26 @@ def test_a_reader_that_held_an_order_does_not_lock_it_in_the_child(read):
 
     with Stopped(sort):
         in_a_child(look)
+
+
+@pytest.mark.parametrize("read", [lambda pods: pods.values(), lambda pods: pods.range("a", "d")], ids=["list", "order"])
+def test_a_reader_that_forks_while_it_holds_an_order_goes_on_in_the_child(read):
+    """What is read meanwhile, in the handler that forked, is no order for later reads."""
+
+    def run() -> None:
+        db = database(Pod(Slow("b")), Pod(Slow("a")))
+
+        def handle() -> None:
+            go_on_in_a_child()
+            put(db, Pod(Slow("c")))
+            assert names(read(db.snapshot()[Pods])) == ["a", "b", "c"]
+
+        Slow.stop = handle
+        assert names(read(db.snapshot()[Pods])) == ["a", "b"]
+        assert names(read(db.snapshot()[Pods])) == ["a", "b", "c"]
+        db.check()
+
+    in_a_child(run)
 
 
 @pytest.mark.parametrize("text", ["store.commits_timed += 1", "store.commits_s += seconds"])
@@ -210,3 +362,56 @@ def test_a_stream_that_was_being_read_can_be_read_in_the_child(task):
 
     with db.changes(Pods) as stream, Stopped(read):
         in_a_child(look)
+
+
+@pytest.mark.parametrize("waits", ["stream", "set", "transaction"])
+def test_a_task_of_the_thread_that_forks_keeps_nothing_in_the_child(waits):
+    """No task goes on there: the event loop of the parent does not run."""
+    db = database(Pod("a"))
+    watches = WatchSet(db.snapshot()[Pods].watch("b"))
+
+    async def write() -> None:
+        async with db.write_async(Pods, Accounts) as txn:
+            txn[Pods].insert(Pod("c"))
+            await asyncio.Event().wait()
+
+    def look() -> None:
+        if waits == "set":
+            assert not watches.wait(timeout=0)
+        elif waits == "stream":
+            assert stream.next(timeout=0) is None
+        check_all(db, ["a"])
+
+    async def wait() -> None:
+        await watches
+
+    async def run() -> None:
+        task = asyncio.ensure_future({"stream": stream.__anext__, "set": wait, "transaction": write}[waits]())
+        while not (db.stats()[0].waiting_watches or db.stats()[0].writer):
+            await asyncio.sleep(0)
+        in_a_child(look)
+        task.cancel()
+        await asyncio.wait([task])
+
+    with db.changes(Pods, since=db.snapshot()) as stream:
+        asyncio.run(run())
+
+
+def test_a_task_that_forks_in_its_transaction_goes_on_with_it_in_the_child():
+    db = database(Pod("a"))
+
+    async def insert(txn: Any) -> None:
+        txn[Pods].insert(Pod("b"))
+        in_a_child(partial(goes_on, txn))
+
+    def goes_on(txn: Any) -> None:
+        txn[Pods].insert(Pod("c"))
+        txn.commit()
+        check_all(db, ["a", "b", "c"])
+
+    async def run() -> None:
+        async with db.write_async(Pods) as txn:
+            await insert(txn)
+
+    asyncio.run(run())
+    assert names(db.snapshot()[Pods].values()) == ["a", "b"]
