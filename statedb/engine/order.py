@@ -67,7 +67,15 @@ class Order:
         """
         mine: Token = [get_ident()]
         try:
-            found = _slice(self._fresh(), low, high, limit, reverse) if self._turn.take(mine) else None
+            found: list[Any] | None = None
+            if self._turn.take(mine):
+                ordered, touched = self._fresh()
+                try:
+                    found = _slice(ordered, low, high, limit, reverse)
+                except TypeError:  # a bound has another type than the keys; no position is half computed
+                    self._keep(ordered, touched)
+                    raise
+                self._keep(ordered, touched)
             self._turn.give_back(mine)
         finally:
             self._turn.give_back(mine)  # an exception may have interrupted the first call
@@ -77,27 +85,35 @@ class Order:
         """The key at a position in order, from 0. Raises IndexError after the last. Cost: O(log n)."""
         mine: Token = [get_ident()]
         try:
-            found = [self._fresh()[position]] if self._turn.take(mine) else None
+            found: list[Any] | None = None
+            if self._turn.take(mine):
+                ordered, touched = self._fresh()
+                found = ordered[position : position + 1]
+                self._keep(ordered, touched)
             self._turn.give_back(mine)
         finally:
             self._turn.give_back(mine)  # an exception may have interrupted the first call
         return SortedList(self._copied())[position] if found is None else found[0]
 
-    def _fresh(self) -> Any:
-        """The sorted list, with every key that was recorded until now."""
+    def _fresh(self) -> tuple[Any, deque[list[Any]]]:
+        """The sorted list, with every key that was recorded until now, and the record. Read it, then call ``_keep``."""
         touched = self.touched
         if touched is None:
             self._sorted = None
             self._touched_keys = 0
             touched = self.touched = deque()  # first record changes, then copy, so that no change is missed
-        ordered, self._sorted = self._sorted, None  # dropped if this raises: a partly updated list would be corrupt
+        # Dropped until it was read: an exception would leave half of an update, or half of the positions that a
+        # SortedList computes when it is read.
+        ordered, self._sorted = self._sorted, None
         if ordered is None:
             touched.clear()
             ordered = SortedList(self._copied())
         ordered = self._drained(ordered, touched)
+        return ordered, touched
+
+    def _keep(self, ordered: Any, touched: deque[list[Any]]) -> None:
         if self.touched is touched:  # otherwise a writer has dropped it meanwhile
             self._sorted = ordered
-        return ordered
 
     def _drained(self, ordered: Any, touched: deque[list[Any]]) -> Any:
         changed: dict[Any, None] = {}
@@ -129,7 +145,8 @@ class Order:
         mine: Token = [get_ident()]
         try:
             if self._turn.take(mine) and self.touched is not None and self._sorted is not None:
-                ordered = self._fresh()
+                ordered, touched = self._fresh()
+                self._keep(ordered, touched)
                 ordered._check()
                 assert list(ordered) == sorted(self._keys), f"order {list(ordered)!r} does not match the keys"
         finally:

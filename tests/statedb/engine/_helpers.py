@@ -225,14 +225,16 @@ class Interrupted(BaseException):
 
 
 class Lines:
-    """Counts the lines of the engine that an action runs through; raises in front of the one numbered ``at``, from 0.
+    """Counts the lines of the engine, or of the file ``of``, that an action runs through; raises in front of the one
+    numbered ``at``, from 0.
 
     Left out is the step from a ``with`` block's body to its exit: there the interpreter checks for nothing, so no
     exception can arise. Left out is also ``__del__``, whose exceptions the interpreter swallows.
     """
 
-    def __init__(self, at: int = -1, error: type[BaseException] = Interrupted) -> None:
+    def __init__(self, at: int = -1, error: type[BaseException] = Interrupted, of: str = ENGINE) -> None:
         self.seen = 0
+        self._of = of
         self.places: list[tuple[str, int]] = []
         self.broken = ""
         self._next = at
@@ -249,7 +251,7 @@ class Lines:
 
     def _call(self, frame: FrameType, event: str, _: Any) -> Any:
         code = frame.f_code
-        return self._line if code.co_filename.startswith(ENGINE) and code.co_name != "__del__" else None
+        return self._line if code.co_filename.startswith(self._of) and code.co_name != "__del__" else None
 
     def _line(self, frame: FrameType, event: str, _: Any) -> Any:
         if event == "line" and not _leaves_a_with(frame.f_code, frame.f_lasti):
@@ -280,9 +282,9 @@ def _with_exits(code: CodeType) -> frozenset[int]:
     return frozenset([steps[at].offset for at in exits])
 
 
-def lines_of(action: Callable[[], Any], *, every: bool = True) -> list[int]:
+def lines_of(action: Callable[[], Any], *, every: bool = True, of: str = ENGINE) -> list[int]:
     """The places that an action offers to ``Lines``; or only the last time of each line of code."""
-    counting = Lines()
+    counting = Lines(of=of)
     counting.run(action)
     return (
         list(range(counting.seen))

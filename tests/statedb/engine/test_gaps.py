@@ -122,7 +122,7 @@ FRESH = [
     (RowList._fresh, "ordered = patched"),
     (RowList._fresh, "if self.touched is touched"),
     (Order._fresh, "if ordered is None"),
-    (Order._fresh, "if self.touched is touched"),
+    (Order._keep, "if self.touched is touched"),
     (Order._drained, "if not changed"),
     (Order._drained, "for key in changed"),
 ]

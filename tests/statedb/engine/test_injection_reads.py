@@ -4,11 +4,23 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sortedcontainers import sortedlist
 
-from statedb import Snapshot
+from statedb import Database, InvalidKey, Snapshot
 from statedb.engine import turn
 
-from ._helpers import Hosts, Interrupted, Lines, Ports, Scene, fold_into, lines_of, picture, picture_after_the_change
+from ._helpers import (
+    Hosts,
+    Interrupted,
+    Lines,
+    Port,
+    Ports,
+    Scene,
+    fold_into,
+    lines_of,
+    picture,
+    picture_after_the_change,
+)
 
 READS: dict[str, Callable[[Any], Any]] = {
     "get": lambda state: state[Hosts].get("a"),
@@ -203,4 +215,44 @@ def test_a_broken_wait_leaves_the_watch_working(line_error):
     commit_the_change(scene)
     assert all(watch.wait(0) for watch in scene.concerned)
     assert scene.db._stores[Hosts].registry.waiting() == 0
+    scene.close()
+
+
+LARGE = [Port(number, "a") for number in range(5000)]
+"""So many keys that a SortedList has several lists, and computes positions when it is first asked for one."""
+
+
+@pytest.mark.parametrize("read", [lambda ports: ports.range(2000, 4500, limit=3), lambda ports: ports.key_at(4000)])
+def test_a_large_order_broken_at_any_line_of_its_sorted_list_is_right_afterwards(read):
+    def ordered() -> Database:
+        db = Database(Ports)
+        with db.write(Ports) as txn:
+            txn[Ports].insert_all(LARGE)
+        db.snapshot()[Ports].range(0, 1)
+        with db.write(Ports) as txn:  # so few that they are sorted into the list
+            for number in (10, 3000, 4000):
+                txn[Ports].delete(number)
+        return db
+
+    db = ordered()
+    lines = lines_of(lambda: read(db.snapshot()[Ports]), of=sortedlist.__file__)
+    expected = read(db.snapshot()[Ports])
+    for line in lines[-40:]:
+        db = ordered()
+        breaking = Lines(line, of=sortedlist.__file__)
+        with pytest.raises(Interrupted):
+            breaking.run(lambda db=db: read(db.snapshot()[Ports]))
+        assert read(db.snapshot()[Ports]) == expected, breaking.broken
+        db.check()
+
+
+def test_a_bound_of_another_type_does_not_cost_the_order():
+    scene = Scene()
+    hosts = scene.before[Hosts]
+    assert len(hosts.range(limit=9)) == 3
+    order = scene.db._stores[Hosts].order
+    kept = order._sorted
+    with pytest.raises(InvalidKey):
+        hosts.range(1, limit=9)
+    assert order._sorted is kept is not None
     scene.close()
