@@ -39,6 +39,7 @@ class Overlay(StagedKeys):
         "pending",
         "plan",
         "revision",
+        "undoing",
     )
 
     def __init__(self, store: TableStore, pin: Pin, plan: CommitPlan) -> None:
@@ -52,6 +53,7 @@ class Overlay(StagedKeys):
         self.revision = commit.revision
         self.count = commit.count
         self.pending = commit.pending
+        self.undoing = 0  # how many calls are being undone, or could not be undone
         self.moved = False  # whether a row leaves an index key; otherwise index keys need no comparison
         self.reset()
         self.layer: Layer | None = None  # made by the first read that needs one, then updated from the log
@@ -145,6 +147,7 @@ class Overlay(StagedKeys):
         except REFUSED:
             raise
         except BaseException:
+            self.undoing += 1
             self.unstage({key: staged})
             self.plan.check_open()  # aborted by another thread: the next writer may have changed the rows already
             raise
@@ -172,6 +175,7 @@ class Overlay(StagedKeys):
             if self.log is not None:
                 self.log.append(key)
         except BaseException:
+            self.undoing += 1
             self.unstage({key: None})
             raise
         return True
@@ -220,6 +224,7 @@ class Overlay(StagedKeys):
             if self.log is not None:
                 self.log += keys
         except BaseException:
+            self.undoing += 1
             self.unstage(dict.fromkeys(keys))
             raise
         return len(rows)
@@ -257,6 +262,7 @@ class Overlay(StagedKeys):
             if self.log is not None:
                 self.log += keys
         except BaseException:
+            self.undoing += 1
             self.unstage(dict.fromkeys(keys))
             raise
         return len(rows)
@@ -274,6 +280,7 @@ class Overlay(StagedKeys):
             self.redo[key] = (old, revision, True, *keys)
             self.count -= 1
         except BaseException:
+            self.undoing += 1
             self.unstage({key: staged})
             self.plan.check_open()
             raise
@@ -307,10 +314,11 @@ class Overlay(StagedKeys):
             self.before.update(stored)
             self.redo.update(staged)
             self.revision += len(keys)
+            self.count -= len(keys)
             for taken, free in zip(self.claims or (), released):
                 taken.update(free)
-            self.count -= len(keys)  # last, because a commit empties the table if the count is 0
         except BaseException:
+            self.undoing += 1
             self.unstage(dict.fromkeys(keys))
             raise
         return len(keys)
@@ -318,7 +326,8 @@ class Overlay(StagedKeys):
     def unstage(self, staged: dict[Key, State | None]) -> None:
         """Restore what was staged for these keys before a call that failed or was interrupted (Ctrl-C, MemoryError).
 
-        Cost: O(staged rows).
+        The caller increments ``undoing`` before anything else, and this decrements it at its end. If a second exception
+        comes in between, it is not known what is staged, and the transaction cannot be committed. Cost: O(staged rows).
         """
         before, redo = self.before, self.redo
         for key, state in staged.items():
@@ -335,3 +344,4 @@ class Overlay(StagedKeys):
             self.learn(self.learned())
         if self.claims is not None:
             self.claims = [self._claimed(store.position) for store in self.store.unique_indexes]
+        self.undoing -= 1

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from .commit import CommitPlan, prepared
-from .errors import TableNotOpen
+from .errors import TableNotOpen, TransactionClosed
 from .head import Head
 from .history import Pin
 from .index_views import IndexView, TextPrefixIndexView, UniqueIndexView
@@ -173,6 +173,11 @@ class WriteTransaction:
         try:
             for writer in list(self._writers.values()):
                 source = writer._source
+                if source.undoing:
+                    raise TransactionClosed(
+                        f"the transaction on {plan.tables} is aborted: an exception broke the undoing of a call that "
+                        "had raised, so what it staged is not known; open a new one with db.write(...)"
+                    )
                 if source.redo or source.pending != source.pin.commit.pending:
                     plan.parts.append(prepared(source))
                 source.pin = NO_PIN

@@ -114,6 +114,7 @@ class TableWriter(TableView[K, R]):
                     break
                 learning = False
         except BaseException:
+            source.undoing += 1
             new = [key for key, state in self._redo.items() if state[1] > revision]  # those of stage_all too
             source.unstage({**dict.fromkeys(new), **staged_before})
             raise
@@ -189,6 +190,7 @@ class TableWriter(TableView[K, R]):
         try:
             deleted = [key for key in keys if self.delete(key) is not None]
         except BaseException:
+            self._source.undoing += 1
             self._source.unstage(staged_before)
             raise
         return len(deleted)

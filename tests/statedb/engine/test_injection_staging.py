@@ -1,11 +1,13 @@
 """An exception at every line of staging: the transaction is as it was before the call, and usable."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from statedb import Database, DuplicateKey
+from statedb import Database, DuplicateKey, TransactionClosed
+from statedb.engine.overlay import Overlay
 
 from ._helpers import Host, Hosts, Interrupted, Lines, Port, Ports, Scene, lines_of, picture
 
@@ -120,3 +122,44 @@ def test_the_first_rows_of_a_table_are_all_staged_or_none_where_the_call_is_brok
         left = state(txn)
         txn.abort()
         assert left in (before, done), breaking.broken
+
+
+@pytest.mark.parametrize("staged", [False, True], ids=["", "staged before"])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_call_whose_undoing_is_broken_too_commits_nothing_that_is_not_whole(monkeypatch, call, staged):
+    """Ctrl-C twice, or no memory for the undoing either: the caller goes on and commits."""
+    unstage = Overlay.unstage
+    chance = random.Random(2)
+    scene, txn = opened(staged, True)
+    lines = lines_of(lambda: call(txn), every=False)
+    txn.abort()
+    scene.close()
+    refused = []
+    for line in lines:
+        scene, txn = opened(staged, True)
+        places: list[str] = []
+
+        def broken(overlay: Overlay, rows: Any, places: list[str] = places) -> None:
+            breaking = Lines(chance.randrange(9))
+            try:
+                breaking.run(lambda: unstage(overlay, rows))
+            finally:
+                places.append(breaking.broken)
+
+        monkeypatch.setattr(Overlay, "unstage", broken)
+        with pytest.raises(Interrupted):
+            Lines(line).run(lambda txn=txn: call(txn))
+        monkeypatch.undo()
+        try:
+            txn.commit()
+        except TransactionClosed:
+            refused.append(line)
+        assert bool(refused and refused[-1] == line) == any(places)
+        scene.db.check()
+        assert picture(scene.old) == scene.old_picture, places
+        assert picture(scene.before) == scene.before_picture, places
+        scene.fold()
+        assert scene.host_rows == dict(scene.db.snapshot()[Hosts]), places
+        scene.write_from_another_thread()
+        scene.close()
+    assert refused or call is CALLS["begin an initializer"]
