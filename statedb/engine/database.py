@@ -85,7 +85,7 @@ class Database(Head):
                 return
             if any(other.name == table.name for other in self._root.pins):
                 raise InvalidTable(f"another table is already registered as {table.name!r}; names are unique")
-            store = TableStore(table, self._root)
+            store = self._stores.get(table) or TableStore(table, self._root)  # the one of an interrupted call, if any
             self._stores = {**self._stores, table: store}
             first = store.first_pin()
             while True:  # as in a commit: nothing is called under the root's lock

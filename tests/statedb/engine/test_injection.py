@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from statedb import IndexFunctionError
-from statedb.engine import store as _store
+from statedb import Database, IndexFunctionError, UnknownTable
+from statedb.engine import commit as _commit, store as _store
 
 from ._helpers import (
     Emptying,
@@ -54,6 +55,7 @@ def check_whole(scene: Scene, place: str) -> bool:
 
 def check_goes_on(scene: Scene, place: str) -> None:
     """The tables are free, and the next commit reads, folds and wakes like any other."""
+    assert not _commit._TRIPPING, place
     watch = scene.db.snapshot()[Hosts].watch("e")
     scene.write_from_another_thread()
     assert watch.tripped, place
@@ -191,6 +193,22 @@ def test_a_row_written_alone_and_broken_at_any_line_is_there_or_not(error, write
         scene.close()
     assert outcomes == sorted(outcomes)
     assert outcomes[-1]
+
+
+def test_a_registration_broken_at_any_line_can_be_repeated():
+    for line in lines_of(lambda: Database().register(Ports)):
+        db = Database()
+        breaking = Lines(line)
+        with pytest.raises(Interrupted):
+            breaking.run(lambda db=db: db.register(Ports))
+        with suppress(UnknownTable):
+            db.write(Ports).abort()  # the database remembers what it found for these tables
+        db.register(Ports)
+        with db.write(Ports) as txn:
+            txn[Ports].insert(Port(1, "a"))
+        db.insert(Ports, Port(2, "a"))
+        assert dict(db.snapshot()[Ports]) == {number: Port(number, "a") for number in (1, 2)}, breaking.broken
+        db.check()
 
 
 @both_errors
