@@ -67,15 +67,7 @@ class Order:
         """
         mine: Token = [get_ident()]
         try:
-            found: list[Any] | None = None
-            if self._turn.take(mine):
-                ordered, touched = self._fresh()
-                try:
-                    found = _slice(ordered, low, high, limit, reverse)
-                except TypeError:  # a bound has another type than the keys; no position is half computed
-                    self._keep(ordered, touched)
-                    raise
-                self._keep(ordered, touched)
+            found = self._updated(low, high, limit, reverse) if self._turn.take(mine) else None
             self._turn.give_back(mine)
         finally:
             self._turn.give_back(mine)  # an exception may have interrupted the first call
@@ -94,6 +86,17 @@ class Order:
         finally:
             self._turn.give_back(mine)  # an exception may have interrupted the first call
         return SortedList(self._copied())[position] if found is None else found[0]
+
+    def _updated(self, low: Any, high: Any, limit: int | None, reverse: bool) -> list[Any]:
+        """As `between`, for the call that has the turn."""
+        ordered, touched = self._fresh()
+        try:
+            found = _slice(ordered, low, high, limit, reverse)
+        except TypeError:  # a bound has another type than the keys; no position is half computed
+            self._keep(ordered, touched)
+            raise
+        self._keep(ordered, touched)
+        return found
 
     def _fresh(self) -> tuple[Any, deque[list[Any]]]:
         """The sorted list, with every key that was recorded until now, and the record. Read it, then call ``_keep``."""

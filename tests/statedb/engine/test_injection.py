@@ -196,7 +196,8 @@ def test_a_row_written_alone_and_broken_at_any_line_is_there_or_not(error, write
 
 
 def test_a_registration_broken_at_any_line_can_be_repeated():
-    for line in lines_of(lambda: Database().register(Ports)):
+    counted = Database()
+    for line in lines_of(lambda: counted.register(Ports)):
         db = Database()
         breaking = Lines(line)
         with pytest.raises(Interrupted):
