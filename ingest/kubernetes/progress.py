@@ -141,7 +141,8 @@ class Progress:
         self._unnamed = snapshot.unnamed
 
     def _is_another(self, snapshot: FullList) -> bool:
-        """Whether a list is of another server than the one that the operator accepted."""
+        """Whether a list is of another server than the one that the operator accepted, or of one restored since."""
+        is_doubted_anew = self._history in _DOUBTS and snapshot.history in _DOUBTS
         if self._accepted_uids and snapshot.uid:
-            return snapshot.uid not in self._accepted_uids
-        return self._history in _DOUBTS and snapshot.history in _DOUBTS
+            return snapshot.uid not in self._accepted_uids or (is_doubted_anew and snapshot.uid == self.uid)
+        return is_doubted_anew

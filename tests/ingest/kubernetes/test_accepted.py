@@ -63,6 +63,15 @@ def test_the_accepted_server_is_believed_when_it_answers_again():
     assert isinstance(each.verdict(), Yes)
 
 
+def test_a_server_that_is_restored_once_more_before_it_answers_again_is_not_believed():
+    """Its UID is the one that was accepted, but it has lost more since."""
+    each = doubted("a")
+    each.apply(CUT, 0.0)
+    each.accept(frozenset({"a"}))
+    each.apply(listed("a", History.OTHER), 0.0)
+    assert isinstance(each.verdict(), No)
+
+
 def test_a_resource_that_has_not_yet_been_listed_there_follows():
     each = progress(listed("a", History.NONE), Synced(CEPS), CUT)
     each.accept(frozenset({"b"}))  # the server that other resources are from
