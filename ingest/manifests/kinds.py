@@ -74,6 +74,11 @@ def kinds(cluster: str, cluster_id: int, *, copies: bool = False) -> Kinds:
     }
 
 
+def is_slice(event: Upsert | Bad) -> bool:
+    """Whether an object is a slice, whose rows belong to its service."""
+    return isinstance(event, Upsert) and bool(event.rows) and type(event.rows[0]) in _OF_SLICES
+
+
 def join_services(events: Mapping[str, Upsert | Bad], good: Mapping[str, Upsert]) -> dict[str, Upsert | Bad]:
     """Move the backends in the events from the rows of the slices to the rows of their service.
 
@@ -95,7 +100,7 @@ def join_services(events: Mapping[str, Upsert | Bad], good: Mapping[str, Upsert]
                 own = [first, *crds.join(first, slices.get(first.key, ()))]
                 own += copies.get(first.key, ()) if first.shared else ()
                 event = Upsert(event.feed, name, PartlyRead.of(own, faults_of(event.rows)), event.table)
-            elif type(first) in _OF_SLICES:
+            elif is_slice(event):
                 event = Upsert(event.feed, name, PartlyRead.of((), faults_of(event.rows)), event.table)
         joined[name] = event
     return joined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,7 @@ import msgspec
 from statedb import Database
 from statedb.catalog import Backends, EndpointSlices
 
-from ..belief import Absence, Evidence, History, No, Verdict, may_delete
+from ..belief import Absence, Evidence, History, No, Verdict, Yes, may_delete
 from ..directory import Directory, Generation, Outage, Read, Scan, Signature, difference
 from ..errors import InvalidOptions
 from ..events import Bad, Delete, Listed, Upsert
@@ -21,13 +22,15 @@ from ..source import AnyTable, describe
 from ..status import ANY_TABLE, State, Status
 from ..worker import Worker
 from .files import FEED, Parsed, parse, unreadable
-from .kinds import TABLES, join_services, kinds
+from .kinds import TABLES, is_slice, join_services, kinds
 from .options import ManifestsOptions
-from .origin import history as history_of, origin_of
+from .origin import history as history_of, origin_of, printable
 
 _SETTLE_SCANS = 50
 _PROGRESS_S = 1.0
 _EMPTIED = "is empty, as a file is while it is being written; remove it if its objects are to go"
+
+_log = logging.getLogger("ingest")
 
 
 class _Stopped(Exception):
@@ -70,6 +73,9 @@ class ManifestsSource:
         self._files: dict[str, _File] = {}
         self._events: dict[str, Upsert | Bad] = {}
         self._good: dict[str, Upsert] = {}
+        self._slice_tables = tuple([table for table in self.tables if table in (Backends, EndpointSlices)])
+        self._lost: dict[str, Upsert] = {}
+        """Slices that are missing while the directory is doubted. They have no rows of their own to be withheld."""
         self._joined: dict[str, Upsert | Bad] = {}
         self._published: dict[str, Upsert | Bad] | None = None
         self._last_scan: Scan | None = None
@@ -128,11 +134,22 @@ class ManifestsSource:
                 return
             except Outage as outage:
                 self._status.figures.failures += 1
+                self._void_acceptance()
                 self._status.report("connecting" if self._published is None else "stale", str(outage))
             self._status.write_if_due()
             due_in = self._status.due_in()
             rescan_s = self._options.rescan_s
             self._worker.pause(rescan_s if due_in is None else min(rescan_s, due_in))
+
+    def _void_acceptance(self) -> None:
+        """No directory stands there: what was accepted before is not for the next one."""
+        if self._accepted:
+            self._accepted = False
+            _log.warning(
+                "%s/%s: what was accepted before this outage counts for nothing; accept it again",
+                self.backend,
+                self.cluster,
+            )
 
     def _ended(self, failure: Exception | None) -> None:
         if failure is None:
@@ -151,9 +168,11 @@ class ManifestsSource:
             return  # a file or the generation disappeared meanwhile: the next scan decides
         if self._published is None:
             self._status.report("syncing")
-        self._join(files)
-        self._publish(self._joined, self._verdict(scan, self._events))
-        if not self._reflector.is_doubted(FEED):
+        is_changed = self._take(files)
+        verdict = self._verdict(scan, self._events)
+        self._join(verdict, is_changed=is_changed)
+        self._publish(self._joined, verdict)
+        if not (self._reflector.is_doubted(FEED) or self._lost):
             if scan != self._last_scan:
                 self._status.set_origin(origin_of(scan, self._digests()))
             self._last_scan, self._is_doubtful = scan, False
@@ -161,18 +180,32 @@ class ManifestsSource:
         self._status.figures.record_contact()
         self._status.report("synced")
 
-    def _join(self, files: dict[str, _File]) -> None:
-        """Join the objects of all files, if any file has changed."""
+    def _take(self, files: dict[str, _File]) -> bool:
+        """Collect the objects of all files, if any file has changed. Returns whether one has."""
         before = [(name, file.events) for name, file in self._files.items()]
         self._files = files
         if len(before) == len(files) and all(
             name == known and file.events is events
             for (known, events), (name, file) in zip(before, files.items(), strict=True)
         ):
-            return
+            return False
         self._events = events = {name: event for file in files.values() for name, event in file.events.items()}
+        if self._slice_tables:
+            known = {**self._lost, **self._good}
+            self._lost = {name: e for name, e in known.items() if name not in events and is_slice(e)}
         self._good = {**{name: e for name, e in self._good.items() if name in events}, **_upserts(events)}
-        self._joined = join_services(events, self._good)
+        return True
+
+    def _join(self, verdict: Verdict, *, is_changed: bool) -> None:
+        """Join services with their slices, if either may have changed. Missing slices count while they are doubted."""
+        if isinstance(verdict, Yes):
+            is_changed |= bool(self._lost)
+            self._lost = {}
+        for table in self._slice_tables:
+            self._status.hold_back(table, len(self._lost), verdict.reason if isinstance(verdict, No) else "")
+        if is_changed:
+            joined = join_services({**self._lost, **self._events}, self._good)
+            self._joined = {name: event for name, event in joined.items() if name in self._events}
 
     def _verdict(self, scan: Scan, events: dict[str, Upsert | Bad]) -> Verdict:
         """Whether missing objects may be deleted. If none is missing, the identity of the directory does not matter."""
@@ -182,7 +215,7 @@ class ManifestsSource:
         history, why = History.NONE, ""
         if self._last_scan is not None:
             why = difference(self._last_scan, scan)
-            if why and not self._reflector.names(FEED) - events.keys():
+            if why and not (self._lost or self._reflector.names(FEED) - events.keys()):
                 why = ""
             history = History.OTHER if why else History.SAME
         elif self._reflector.has_inherited:
@@ -220,7 +253,7 @@ class ManifestsSource:
                 files[name] = known
                 continue
             racy = self._directory.is_racy(signature)
-            content = self._directory.read(scan, name)
+            content, shown = self._directory.read(scan, name), printable(name)
             if content is None:
                 return None
             if isinstance(content, Read):
@@ -229,24 +262,24 @@ class ManifestsSource:
                     continue
                 digest = content.digest
                 parsed = parse(
-                    name, content.data, self._kinds, self._options.aliases_max, partial(self._on_progress, name)
+                    shown, content.data, self._kinds, self._options.aliases_max, partial(self._on_progress, shown)
                 )
                 if not content.data and not scan.atomic and self._may_be_unwritten(known, signature):
                     digest = b""  # it is judged again at the next change
-                    parsed = unreadable(name, _EMPTIED)
+                    parsed = unreadable(shown, _EMPTIED)
             else:
                 digest = b""
-                parsed = unreadable(name, content.reason)
+                parsed = unreadable(shown, content.reason)
             files[name] = _File(signature, digest, racy, _with_last_good(parsed, known))
         return files
 
     def _may_be_unwritten(self, known: _File | None, signature: Signature) -> bool:
         """Whether an empty file may be one with objects that is just being written, because it was changed where it is.
 
-        Another file may have taken its place instead. At the first look rows of before may be of its objects.
+        Another file may have taken its place instead. Rows of before may be in it until the directory is believed.
         """
         if known is None:
-            return self._published is None and self._reflector.has_inherited
+            return self._reflector.has_inherited
         return bool(known.events) and known.signature[3] == signature[3]
 
     def _on_progress(self, file: str, progress: str) -> None:
@@ -298,7 +331,7 @@ def _with_last_good(parsed: Parsed, known: _File | None) -> dict[str, Upsert | B
     """The events of a file. Earlier objects that may be in unreadable parts of it keep their last event."""
     if parsed.whole or known is None:
         return parsed.events
-    kept = {name: e for name, e in known.events.items() if isinstance(e, Upsert) or e.table != ANY_TABLE}
+    kept = {name: e for name, e in known.events.items() if e.table != ANY_TABLE}
     return {**kept, **parsed.events}
 
 

@@ -12,8 +12,9 @@ from uuid import uuid4
 import pytest
 
 from ingest.directory import Directory, Generation, Scan, difference
-from statedb.catalog import SourceKey, SourceRow, Sources
+from statedb.catalog import Backends, SourceKey, SourceRow, Sources
 
+from ...waiting import eventually
 from .test_manifests import Rig, node
 
 
@@ -86,6 +87,45 @@ def test_a_mount_whose_files_are_deleted_one_by_one_deletes_nothing(tmp_path: Pa
         rig.until(lambda: rig.nodes().keys() == {"b"} and row(rig).state == "synced")
 
 
+SERVICE = """\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {clusterIP: 10.9.0.1, clusterIPs: [10.9.0.1], ports: [{name: http, port: 80, protocol: TCP}]}
+"""
+SLICE = """\
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 80, protocol: TCP}]
+endpoints: [{addresses: [10.0.0.1], conditions: {ready: true}}]
+"""
+
+
+@pytest.mark.parametrize("is_accepted", [False, True])
+def test_a_slice_that_goes_first_while_its_mount_is_deleted_keeps_its_backends(tmp_path: Path, is_accepted: bool):
+    """A slice has no rows of its own, so nothing seemed to be missing."""
+    mount = Mount(tmp_path / "m")
+    mount.publish(service=SERVICE, slice=SLICE)
+    rig = Rig(mount.path)
+
+    def of_backends() -> SourceRow:
+        return rig.db.snapshot()[Sources][SourceKey("c1", "backends")]
+
+    with running(rig):
+        rig.until(lambda: len(rig.db.snapshot()[Backends]) == 1 and of_backends().state == "synced")
+        (mount.path / "..data" / "slice.yaml").unlink()
+        rig.until(lambda: of_backends().withheld_deletes == 1 or not rig.db.snapshot()[Backends])
+        assert len(rig.db.snapshot()[Backends]) == 1
+        assert "the mount is being deleted" in of_backends().last_error
+        if is_accepted:
+            rig.source.accept()
+        else:
+            mount.publish(service=SERVICE)
+        rig.until(lambda: not rig.db.snapshot()[Backends] and of_backends().state == "synced")
+
+
 def test_an_empty_file_of_a_mount_is_the_truth_whatever_its_inode(tmp_path: Path):
     """Files of a mount are never written where they are, but an inode may be used again."""
     mount = Mount(tmp_path / "m")
@@ -152,6 +192,27 @@ def test_what_is_accepted_while_no_folder_stands_there_does_not_hold_for_the_nex
         assert rig.nodes().keys() == {"a"}
         rig.source.accept()
         rig.until(lambda: rig.nodes() == {} and row(rig).state == "synced")
+
+
+def test_what_is_accepted_while_the_folder_in_doubt_is_away_is_void(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """It could come back with less than what the operator had seen, or another one with its inode."""
+    mount = Mount(tmp_path / "m")
+    mount.publish(a=node("a", 1))
+    rig = Rig(mount.path)
+    with running(rig):
+        rig.until(lambda: rig.nodes().keys() == {"a"} and row(rig).state == "synced")
+        os.rename(mount.path, tmp_path / "before")
+        mount.path.mkdir()
+        rig.until(lambda: row(rig).withheld_deletes == 1)
+        os.rename(mount.path, tmp_path / "away")
+        rig.until(lambda: "No such file" in row(rig).last_error)
+        rig.source.accept()
+        eventually(lambda: not rig.source._accepted)  # type: ignore[attr-defined]
+        os.rename(tmp_path / "away", mount.path)
+        rig.until(lambda: (row(rig).withheld_deletes == 1 and "mounted" in row(rig).last_error) or not rig.nodes())
+        assert rig.nodes().keys() == {"a"}
+    told = "manifests/c1: what was accepted before this outage counts for nothing; accept it again"
+    assert caplog.messages.count(told) == 1
 
 
 def test_a_plain_folder_that_is_emptied_is_the_truth_and_an_empty_one_in_its_place_is_not(tmp_path: Path):

@@ -302,6 +302,15 @@ def test_an_object_twice_in_one_file_counts_once_and_is_shown(tmp_path: Path, ma
     assert list(rig.rejected()) == ["a.yaml:CiliumNode/n (again)"]
 
 
+def test_a_file_whose_name_is_not_utf8_is_read(tmp_path: Path, make: Callable[..., Rig]):
+    """The source ended by an error as soon as it saved which directory its rows are from."""
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.yaml")).write_text(documents(node("n", 1), "kind: {"))
+    rig = make(tmp_path)
+    rig.until(lambda: len(rig.rejected()) == 1 and rig.state().state == "synced")
+    assert rig.nodes() == {"n": "172.18.0.1"}
+    assert next(iter(rig.rejected())).startswith("\\xff.yaml:")
+
+
 def test_a_configmap_swap_is_taken_up_as_one_change(tmp_path: Path, make: Callable[..., Rig]):
     def generation(name: str, **files: str) -> None:
         (tmp_path / name).mkdir()
