@@ -40,8 +40,7 @@ class _Health:
     __slots__ = (
         "doubt",
         "error",
-        "held_back",
-        "held_doubt",
+        "held",
         "inherited",
         "origin",
         "relists",
@@ -60,15 +59,18 @@ class _Health:
         self.rows = 0
         self.withheld = 0
         self.doubt = ""
-        self.held_back = 0
-        self.held_doubt = ""
+        self.held: dict[str, tuple[int, str]] = {"objects": (0, ""), "rows of before": (0, "")}
         self.relists = 0
         self.inherited = False
         self.origin = ""
 
+    @property
+    def withheld_deletes(self) -> int:
+        return self.withheld + sum([count for count, _ in self.held.values()])
+
     def derived(self) -> tuple[State, str]:
-        doubt = self.doubt or self.held_doubt
-        return derived(self.state, self.error, self.withheld + self.held_back, doubt, inherited=self.inherited)
+        doubt = next(filter(None, [self.doubt, *[doubt for _, doubt in self.held.values()]]), "")
+        return derived(self.state, self.error, self.withheld_deletes, doubt, inherited=self.inherited)
 
 
 class Status:
@@ -154,7 +156,7 @@ class Status:
         self._forget_rejections()
         for health in self._health.values():
             health.inherited = False
-            health.withheld = health.held_back = 0
+            health.withheld, health.held = 0, dict.fromkeys(health.held, (0, ""))
         self.report("absent", "stopped")
         self.write()
 
@@ -207,11 +209,14 @@ class Status:
             health.rows, health.withheld, health.doubt = rows, withheld, doubt
             self._changed.add(table.name)
 
-    def hold_back(self, table: AnyTable, objects: int, doubt: str = "") -> None:
-        """The number of further objects that the source itself keeps, besides those of `count`, with the reason."""
+    def hold_back(self, table: AnyTable, count: int, doubt: str = "", *, kind: str = "objects") -> None:
+        """The number of further objects that the source itself keeps, besides those of `count`, with the reason.
+
+        Or of ``rows of before``, which are another ``kind``: each is counted apart.
+        """
         health = self._health[table.name]
-        if (health.held_back, health.held_doubt) != (objects, doubt):
-            health.held_back, health.held_doubt = objects, doubt
+        if health.held[kind] != (count, doubt):
+            health.held[kind] = count, doubt
             self._changed.add(table.name)
 
     @property
@@ -281,9 +286,9 @@ class Status:
             if row is not None:
                 self._withdraw(row)
 
-    def rejected(self, feed: str) -> tuple[str, ...]:
-        """The rejected objects of a feed."""
-        return tuple(self._rejected.get(feed, ()))
+    def rejected(self, feed: str) -> Collection[str]:
+        """The rejected objects of a feed, as they are now. Cost: O(1)."""
+        return self._rejected.get(feed, {}).keys()
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -294,7 +299,7 @@ class Status:
 
     @property
     def withholds(self) -> bool:
-        """Whether deletes are withheld, according to `count` and `hold_back`."""
+        """Whether deletes are withheld, according to `count`."""
         return any(health.withheld for health in self._health.values())
 
     def due_in(self) -> float | None:
@@ -350,7 +355,7 @@ class Status:
             since=health.since,
             last_error=error,
             rows=health.rows,
-            withheld_deletes=health.withheld + health.held_back,
+            withheld_deletes=health.withheld_deletes,
             relists=health.relists,
             origin=health.origin,
         )
@@ -385,15 +390,4 @@ def declare_absent(db: Database, cluster: str, tables: Iterable[AnyTable]) -> No
         for table in tables:
             key = SourceKey(cluster, table.name)
             if key not in txn[Sources]:
-                txn[Sources].insert(
-                    SourceRow(
-                        key=key,
-                        backend="",
-                        state="absent",
-                        since=now,
-                        last_error="",
-                        rows=0,
-                        withheld_deletes=0,
-                        relists=0,
-                    )
-                )
+                txn[Sources].insert(SourceRow(key=key, backend="", state="absent", since=now))

@@ -7,7 +7,7 @@ changes. Faults of a slice belong to an object with the slice's name, which has 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -44,8 +44,13 @@ class ServiceJoin:
 
     @property
     def withheld_slices(self) -> int:
-        """The number of slices whose deletes are withheld."""
-        return len(self._doubtful_slices)
+        """The number of slices with backends whose deletes are withheld."""
+        return len(self._doubtful_slices & self._service_of.keys())
+
+    @property
+    def withholds_slices(self) -> bool:
+        """Whether the delete of any slice is withheld, perhaps of one that cannot be read."""
+        return bool(self._doubtful_slices)
 
     @property
     def doubts_slices(self) -> bool:
@@ -117,14 +122,20 @@ class ServiceJoin:
 
     # --- slices -------------------------------------------------------------------------------------------------------
 
-    def list_slices(self, objects: Sequence[Upsert | Bad], *, full: bool, doubt: str = "") -> None:
-        """A list of all EndpointSlices; ``doubt`` as for `list_services`."""
+    def list_slices(
+        self, objects: Sequence[Upsert | Bad], *, full: bool, doubt: str = "", unread: Collection[str] = ()
+    ) -> None:
+        """A list of all EndpointSlices; ``doubt`` as for `list_services`.
+
+        Earlier rows may be of slices that are ``unread``: they count as slices, although nothing is known of them.
+        """
         self._doubt_of_slices = "" if full else doubt
-        missing = self._service_of.keys() - {event.object for event in objects}
-        self._doubtful_slices = set() if full else set(missing)
+        known = self._service_of.keys() | self._bad_slices.keys() & unread
+        missing = known - {event.object for event in objects}
+        self._doubtful_slices = set() if full else missing
         for name in missing if full else ():
             self._drop_slice(name)
-        healed = set(self._bad_slices)
+        healed = set(self._bad_slices) - self._doubtful_slices
         for event in objects:
             healed.discard(event.object)
             self._take_slice(event)
@@ -144,6 +155,7 @@ class ServiceJoin:
         """Believe the list: the slices that it lacks are gone."""
         for name in self._doubtful_slices:
             self._drop_slice(name)
+            self._heal_slice(name)
         self._doubtful_slices = set()
         self._doubt_of_slices = ""
 
@@ -162,17 +174,18 @@ class ServiceJoin:
         service = self._name_of(rows[0].service) if rows else ""
         before = self._service_of.get(name)
         packed = _pack(rows)
-        if before is not None:
-            if before == service and self._slices[service][name] == packed:
-                return
-            self._drop_slice(name)
+        if before is not None and before == service and self._slices[service][name] == packed:
+            return
+        self._drop_slice(name)
         if rows:
             self._service_of[name] = service
             self._slices.setdefault(service, {})[name] = packed
             self._changed[service] = None
 
     def _drop_slice(self, name: str) -> None:
-        service = self._service_of.pop(name)
+        service = self._service_of.pop(name, None)
+        if service is None:
+            return
         slices = self._slices[service]
         del slices[name]
         if not slices:

@@ -279,7 +279,8 @@ class KubernetesSource:
         if name == self._services:
             self._join.list_services(objects, full=full, doubt=doubt)
         elif name == self._slices:
-            self._join.list_slices(objects, full=full, doubt=doubt)
+            unread = self._reflector.unread(self._services)
+            self._join.list_slices(objects, full=full, doubt=doubt, unread=unread)
             for table in self._slice_tables:
                 self._status.relisted(table)
         else:
@@ -301,10 +302,10 @@ class KubernetesSource:
         if name != self._slices:
             return self._reflector.is_doubted(name)
         inherits = self._join.doubts_slices and self._reflector.is_doubted(self._services)
-        return bool(self._join.withheld_slices) or inherits
+        return self._join.withholds_slices or inherits
 
     def _is_any_doubted(self) -> bool:
-        return self._reflector.is_doubted() or self._join.doubts_slices or bool(self._join.withheld_slices)
+        return self._reflector.is_doubted() or self._join.doubts_slices or self._join.withholds_slices
 
     def _verdict(self, name: str) -> Verdict:
         """The verdict on withheld deletes. Earlier backends may belong to a slice, so both lists count."""
@@ -334,9 +335,8 @@ class KubernetesSource:
         if self._clock() >= self._origin_at:
             self._keep_origin()
         for of_slices in self._slice_tables:
-            kept, why = self._reflector.kept(of_slices)
-            doubt = _reason(self._progress[self._slices].verdict()) if self._join.withheld_slices else why
-            self._status.hold_back(of_slices, self._join.withheld_slices + kept, doubt)
+            doubt = _reason(self._progress[self._slices].verdict()) if self._join.withholds_slices else ""
+            self._status.hold_back(of_slices, self._join.withheld_slices, doubt)
         self._report_states()
 
     def _report_states(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from statedb.catalog.wire import WireError
+from statedb.catalog.wire import PartlyRead, WireError
 
 from ..events import Bad, Upsert, excerpt
 from ..status import ANY_TABLE
@@ -158,8 +158,8 @@ class _Reader:
 
     def _add(self, event: Upsert | Bad) -> None:
         if event.object in self.events:
-            error = "stands twice in this file; the first one counts"
-            event = Bad(FEED, f"{event.object} (again)", error, "", ANY_TABLE)
+            fault = "stands twice in this file; the first one counts"  # it can be read, and has no rows
+            event = Upsert(FEED, f"{event.object} (again)", PartlyRead.of((), (fault,)), ANY_TABLE)
         self.events[event.object] = event
 
     def _reject(self, error: str, *, is_template: bool = False) -> None:

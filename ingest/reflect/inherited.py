@@ -2,90 +2,103 @@
 
 Nobody knows which object an earlier row came from. A row that no object of the first lists claims is gone, unless one
 of these objects cannot be read: the row may be of that one, so it is kept. It goes when all objects can be read or are
-gone, or when the operator accepts that.
+gone, or when the operator accepts that. An object that cannot be read is gone only where the server is believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from ..events import Delete, Upsert
 from ..source import AnyTable
 from ..status import Status
-from .claims import Claims
 from .feed import Feed
 
 _UNREAD = "rows of before, perhaps of objects that cannot be read; table 'rejected' names these"
 
 
 class Inherited:
-    """The keys of these rows, by table (Any: keys of any table)."""
+    """The keys of these rows, by table, and the objects that they may be of (Any: keys of any table)."""
 
-    def __init__(self, feeds: Collection[Feed], claims: Mapping[AnyTable, Claims[Any, Any]], status: Status) -> None:
+    def __init__(self, feeds: Collection[Feed], status: Status) -> None:
         """There are none."""
-        self._feeds = feeds
-        self._claims = claims
+        self._tables = {feed.name: feed.tables for feed in feeds}
         self._status = status
-        self._keys: dict[AnyTable, Sequence[Any]] = {}
-        self._kept: dict[AnyTable, Sequence[Any]] = {}
+        self._keys: dict[AnyTable, dict[Any, None]] = {}
+        self._kept: dict[AnyTable, dict[Any, None]] = {}
+        self._unread: dict[str, set[str]] = {feed.name: set() for feed in feeds}
 
     def __bool__(self) -> bool:
-        """Whether there are rows that no full list has confirmed yet, and that a first list could delete."""
+        """Whether there are rows that no object has claimed yet, and that a first list could delete."""
         return any(self._keys.values())
 
-    def __contains__(self, table: AnyTable) -> bool:
-        """Whether the first lists of the table have not come yet, whether it had rows or not."""
-        return table in self._keys
-
-    def begin(self, table: AnyTable, keys: Sequence[Any]) -> None:
+    def begin(self, table: AnyTable, keys: Iterable[Any]) -> None:
         """The table had rows with these keys."""
-        self._keys[table] = keys
+        self._keys[table] = dict.fromkeys(keys)
 
-    def orphans(self, table: AnyTable) -> Sequence[Any]:
+    def orphans(self, table: AnyTable) -> Collection[Any]:
         """Keys that no object has claimed yet. Empty once the first lists have come."""
-        if not self._keys.get(table):
-            return ()
-        self._keys[table] = orphans = self._unclaimed(table, self._keys[table])
-        return orphans
+        return self._keys.get(table, ())
 
-    def finish(self, table: AnyTable, changes: dict[Any, Any]) -> None:
-        """The first lists of the table have come: delete its orphans, or keep them."""
-        keys = self._keys.pop(table, ())
-        if keys:
-            self._kept[table] = keys
-            self._settle(table, changes)
+    # --- objects that cannot be read ----------------------------------------------------------------------------------
 
-    def settle(self, changes: dict[AnyTable, dict[Any, Any]]) -> None:
-        """Delete the rows that need not be kept any more. Cheap if there are none."""
-        for table in tuple(self._kept):
-            self._settle(table, changes.setdefault(table, {}))
+    def unread(self, feed: str) -> Collection[str]:
+        """The objects of the feed that cannot be read, and that rows of before may be of."""
+        return self._unread[feed] if self._unread[feed] and self._has_rows(feed) else ()
 
-    def accept(self, changes: dict[AnyTable, dict[Any, Any]]) -> None:
-        """Delete all rows that are kept."""
-        for table in tuple(self._kept):
-            self._settle(table, changes.setdefault(table, {}), accepted=True)
+    def reject(self, feed: str, name: str) -> None:
+        """An object that has no rows cannot be read. Ignored where there are no rows of before that it may have."""
+        if self._has_rows(feed):
+            self._unread[feed].add(name)
 
-    def kept(self, table: AnyTable) -> tuple[int, str]:
-        """The number of rows that are kept, and why."""
-        count = len(self._kept.get(table, ()))
-        return count, _UNREAD if count else ""
+    def listed(self, feed: str, left: Collection[str]) -> None:
+        """The feed was listed. Its objects can be read or are gone, except for those that are ``left``."""
+        self._unread[feed].intersection_update(left)
 
-    def _settle(self, table: AnyTable, changes: dict[Any, Any], *, accepted: bool = False) -> None:
-        self._kept[table] = orphans = self._unclaimed(table, self._kept[table])
-        if accepted or not orphans or not self._has_unread(table):
-            del self._kept[table]
-            changes.update(dict.fromkeys([key for key in orphans if key not in changes]))
-        self._status.hold_back(table, *self.kept(table))
+    def _has_rows(self, feed: str) -> bool:
+        return any(self._keys.get(table) or self._kept.get(table) for table in self._tables[feed])
 
-    def _unclaimed(self, table: AnyTable, keys: Iterable[Any]) -> Sequence[Any]:
-        claims = self._claims[table]
-        return [key for key in keys if key not in claims]
+    # --- rows ---------------------------------------------------------------------------------------------------------
+
+    def written(self, events: Iterable[Upsert | Delete], changes: Mapping[AnyTable, Mapping[Any, Any]]) -> None:
+        """These events, and perhaps a list, were claimed. A row that changes is no longer one of before.
+
+        Cost: O(changes), however many rows there are.
+        """
+        if any(self._unread.values()):
+            for event in events:
+                self._unread[event.feed].discard(event.object)
+        for table, change in changes.items():
+            for keys in (self._keys.get(table), self._kept.get(table)):
+                if keys:
+                    for key in change:
+                        keys.pop(key, None)
+
+    def finish(self, tables: Iterable[AnyTable]) -> list[AnyTable]:
+        """The lists of the tables have come. Returns those for which these are the first ones, with rows or without.
+
+        `settle` deletes their orphans, unless they must be kept.
+        """
+        first = [table for table in tables if table in self._keys]
+        for table in first:
+            if keys := self._keys.pop(table):
+                self._kept[table] = keys
+        return first
+
+    def settle(self, changes: dict[AnyTable, dict[Any, Any]], *, accepted: bool = False) -> None:
+        """Delete the rows that need not be kept any more, or all that are kept if the operator has ``accepted`` it."""
+        for table, keys in tuple(self._kept.items()):
+            if accepted or not keys or not self._has_unread(table):
+                del self._kept[table]
+                changes.setdefault(table, {}).update(keys)
+            kept = len(self._kept.get(table, ()))
+            self._status.hold_back(table, kept, _UNREAD if kept else "", kind="rows of before")
+
+    def keeps(self, table: AnyTable, feed: str, names: Collection[str]) -> bool:
+        """Whether rows of the table are kept that may be of one of these objects of the feed."""
+        is_kept = bool(self._kept.get(table)) and table in self._tables[feed]
+        return is_kept and not self._unread[feed].isdisjoint(names)
 
     def _has_unread(self, table: AnyTable) -> bool:
-        """Whether an object that may have rows in the table cannot be read, and nothing is known of it."""
-        return any(
-            not any(name in self._claims[each].names(feed.name) for each in feed.tables)
-            for feed in self._feeds
-            if table in feed.tables
-            for name in self._status.rejected(feed.name)
-        )
+        return any(self._unread[feed] for feed, tables in self._tables.items() if table in tables)

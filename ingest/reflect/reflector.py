@@ -8,7 +8,7 @@ table. A bad object is recorded and keeps its last good rows, and the other obje
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, assert_never
 
@@ -77,7 +77,7 @@ class Reflector:
             each: Claims(key_function(each), partial(self._current_row, each), preferences.get(each)) for each in tables
         }
         self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
-        self._inherited = Inherited(feeds, self._claims, status)
+        self._inherited = Inherited(feeds, status)
         self._initializers = Initializers(db, cluster)
         self._batch = Batch(clock, batch_s, batch_rows)
         self._withheld = Withheld()
@@ -160,10 +160,12 @@ class Reflector:
         started = time.perf_counter()
         self._status.figures.events += len(self._batch)
         self._status.figures.record_contact()
-        for event in self._batch.take():
+        events = self._batch.take()
+        for event in events:
             self._claim(event, changes)
+        self._inherited.written(events, changes)
         self._settle(changes)
-        finished = [*finished, *self._confirm_lists(changes)]
+        finished = [*finished, *self._confirm_lists()]
         self._inherited.settle(changes)
         self._doubt(changes)
         self._count(changes)
@@ -172,8 +174,8 @@ class Reflector:
         self._writer.retry()
 
     def names(self, feed: str) -> set[str]:
-        """The objects of a feed that have rows, or wait for a key."""
-        return set().union(*(self._claims[table].names(feed) for table in self._feeds[feed].tables))
+        """The objects of a feed that have rows, or wait for a key, or cannot be read and may have rows of before."""
+        return set(self._inherited.unread(feed)).union(*(self._claims[t].names(feed) for t in self._feeds[feed].tables))
 
     def withheld(self, feed: str) -> int:
         """The number of objects of a feed, and of earlier rows, whose deletes are withheld."""
@@ -189,25 +191,23 @@ class Reflector:
     def release(self, feed: str | None = None) -> None:
         """Carry out the withheld deletes of one feed or all, because the server is believed after all."""
         finished: list[AnyTable] = []
-        changes: Changes = {}
         for each in tuple(self._feeds) if feed is None else (feed,):
             for name in self._withheld.release(each):
                 self._batch.add(Delete(each, name))
+                self._status.heal(each, name)
             if each in self._unconfirmed:  # its list counts as complete now
                 del self._unconfirmed[each]
                 finished += self._finished(self._feeds[each])
-        for table in finished:
-            self._inherited.finish(table, changes.setdefault(table, {}))
-        self._flush(changes, finished)
+        self._flush({}, finished)
 
-    def kept(self, table: AnyTable) -> tuple[int, str]:
-        """The number of rows of before that are kept, because objects that cannot be read may have them; and why."""
-        return self._inherited.kept(table)
+    def unread(self, feed: str) -> Collection[str]:
+        """The objects of a feed that cannot be read, and that rows of before may be of."""
+        return self._inherited.unread(feed)
 
     def accept(self) -> None:
         """The operator accepts that rows of before go, although they may be of objects that cannot be read."""
         changes: Changes = {}
-        self._inherited.accept(changes)
+        self._inherited.settle(changes, accepted=True)
         self._flush(changes, ())
 
     def drain(self) -> None:
@@ -220,11 +220,10 @@ class Reflector:
             for table in feed.tables:
                 for name in tuple(self._claims[table].names(feed.name)):
                     self._claims[table].withdraw(feed.name, name, changes[table])
-            for name in self._status.rejected(feed.name):
+            for name in tuple(self._status.rejected(feed.name)):
                 self._status.heal(feed.name, name)
-        for table in self._claims:
-            self._inherited.finish(table, changes[table])
-        self._inherited.accept(changes)
+        self._inherited.finish(self._claims)
+        self._inherited.settle(changes, accepted=True)
         self._count(changes)
         self._writer.commit(changes, ())
 
@@ -255,11 +254,14 @@ class Reflector:
 
     def _withhold(self, event: Delete) -> None:
         """Withhold the delete of a known object."""
-        if self._batch.has(event.feed, event.object) or any(
-            event.object in self._claims[table].names(event.feed) for table in self._feeds[event.feed].tables
-        ):
+        feed, name = event.feed, event.object
+        if self._batch.has(feed, name) or self._is_claiming(feed, name) or name in self._inherited.unread(feed):
             self._withheld.add(event.feed, event.object, event.doubt)
             self._doubted.add(event.feed)
+
+    def _is_claiming(self, feed: str, name: str) -> bool:
+        """Whether the object has rows, or waits for a key."""
+        return any(name in self._claims[table].names(feed) for table in self._feeds[feed].tables)
 
     def _confirm(self, feed: str, name: str) -> None:
         """The server has sent this object again: its delete is no longer withheld. Cheap if nothing is withheld."""
@@ -280,6 +282,8 @@ class Reflector:
         self._confirm(event.feed, event.object)
         table = event.table or self._feeds[event.feed].tables[0].name
         self._status.reject(event.feed, table, event.object, event.error, event.excerpt)
+        if not self._is_claiming(event.feed, event.object):
+            self._inherited.reject(event.feed, event.object)
 
     def _doubt(self, changes: Changes) -> None:
         """Let withheld objects yield their keys to others, in feeds where that changed since the last commit."""
@@ -295,8 +299,9 @@ class Reflector:
         started = time.perf_counter()
         feed = self._feeds[listed.feed]
         changes: Changes = {table: {} for table in feed.tables}
-        bad = [event for event in listed.objects if isinstance(event, Bad)]
-        for event in self._batch.drop_feed(feed.name, {event.object for event in bad}):
+        bad = {event.object for event in listed.objects if isinstance(event, Bad)}
+        overtaken = self._batch.drop_feed(feed.name, bad)
+        for event in overtaken:
             self._claim(event, changes)
         missing = self.names(feed.name) - {event.object for event in listed.objects}
         gone = missing if listed.full else missing & listed.gone
@@ -308,6 +313,8 @@ class Reflector:
             claims = self._claims[table]
             without = {name: () for name in claims.names(feed.name) if name in said and name not in rows}
             claims.relist(feed.name, gone, [*without.items(), *rows.items()], changes[table])
+        self._inherited.written(overtaken, changes)
+        self._inherited.listed(feed.name, bad | (missing - gone))
         self._settle(changes)
         self._doubt(changes)
         self._unconfirmed.pop(feed.name, None)
@@ -315,9 +322,7 @@ class Reflector:
             self._unconfirmed[feed.name] = listed.doubt
         self._reject_anew(feed.name, listed.objects)
         finished = self._finished(feed) if listed.full else []
-        for table in finished:
-            self._inherited.finish(table, changes[table])
-        finished += self._confirm_lists(changes)
+        finished += self._confirm_lists()
         self._inherited.settle(changes)
         for table in feed.tables:
             self._status.relisted(table)
@@ -326,9 +331,9 @@ class Reflector:
         self._writer.commit(changes, finished)
 
     def _reject_anew(self, feed: str, objects: Sequence[Upsert | Bad]) -> None:
-        """Report which objects of the feed cannot be decoded, wholly or in part. The others are healed."""
+        """Report which objects of the feed cannot be decoded, wholly or in part. Others are healed, if not withheld."""
         faulty = [event for event in objects if isinstance(event, Bad) or faults_of(event.rows)]
-        for name in set(self._status.rejected(feed)) - {event.object for event in faulty}:
+        for name in {*self._status.rejected(feed)} - {event.object for event in faulty} - {*self._withheld.names(feed)}:
             self._status.heal(feed, name)
         for event in faulty:
             if isinstance(event, Bad):
@@ -336,14 +341,12 @@ class Reflector:
             else:
                 self._heal(event)
 
-    def _confirm_lists(self, changes: Changes) -> list[AnyTable]:
+    def _confirm_lists(self) -> list[AnyTable]:
         """Confirm lists whose missing objects have all returned. Returns the tables that this initializes."""
         finished = list[AnyTable]()
         for name in [name for name in self._unconfirmed if not self._leaves_out(name)]:
             del self._unconfirmed[name]
             finished += self._finished(self._feeds[name])
-        for table in finished:
-            self._inherited.finish(table, changes.setdefault(table, {}))
         return finished
 
     def _leaves_out(self, feed: str) -> bool:
@@ -354,17 +357,16 @@ class Reflector:
         """The tables for which this was the last missing list, each once."""
         for table in feed.tables:
             self._unlisted[table].discard(feed.name)
-        return [table for table in feed.tables if not self._unlisted[table] and table in self._inherited]
+        return self._inherited.finish([table for table in feed.tables if not self._unlisted[table]])
 
-    def _orphans(self, table: AnyTable) -> Sequence[Any]:
+    def _orphans(self, table: AnyTable) -> Collection[Any]:
         """Keys of earlier rows that no object claims, after all lists have come and some of them are doubted."""
         return self._inherited.orphans(table) if self._unlisted[table] <= self._unconfirmed.keys() else ()
 
     # --- refused rows and counts --------------------------------------------------------------------------------------
 
     def _refused(self, table: AnyTable, row: Any, error: Exception) -> None:
-        found = self._object_of(table, table.key_of(row))
-        if found is not None:
+        if (found := self._object_of(table, table.key_of(row))) is not None:
             self._status.reject(found[0], table.name, found[1], str(error), excerpt(repr(row)))
 
     def _current_row(self, table: AnyTable, key: Any) -> Any:
@@ -373,8 +375,7 @@ class Reflector:
         return self._db.snapshot()[table].get(key) if refused is None else refused
 
     def _accepted(self, table: AnyTable, key: Any) -> None:
-        found = self._object_of(table, key)
-        if found is not None:
+        if (found := self._object_of(table, key)) is not None:
             self._status.heal(*found)
 
     def _object_of(self, table: AnyTable, key: Any) -> tuple[str, str] | None:
@@ -390,9 +391,10 @@ class Reflector:
             claims = self._claims[table]
             count, doubt = 0, ""
             for feed in withheld.feeds():
-                of_table = sum(claims.holds(feed, name) for name in withheld.names(feed))
+                names = withheld.names(feed)
+                of_table = sum(claims.holds(feed, name) for name in names)
                 count += of_table
-                doubt = withheld.reason(feed) if of_table else doubt
+                doubt = withheld.reason(feed) if of_table or self._inherited.keeps(table, feed, names) else doubt
             if self._unconfirmed and (orphans := len(self._orphans(table))):
                 count, doubt = count + orphans, doubt or next(iter(self._unconfirmed.values()))
             self._status.count(table, len(claims), count, doubt)

@@ -60,8 +60,9 @@ class TableWriter:
             self._commit({table: {} for table in self._refused}, ())
 
     def commit(self, changes: Changes, finished: Collection[AnyTable]) -> None:
-        """Commit one transaction over the tables that change; none if nothing changes."""
-        touched = {table: change for table, change in changes.items() if change or table in finished}
+        """Commit one transaction over the tables that change or are finished; none if there are none."""
+        touched = {table: change for table, change in changes.items() if change}
+        touched.update({table: {} for table in finished if table not in touched})
         self._commit(touched, finished)
 
     def _commit(self, touched: Changes, finished: Collection[AnyTable]) -> None:

@@ -1,6 +1,6 @@
 """Events into tables: owned, quiet, converging, no false deletes, initialized; folded tables equal a fresh one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -407,6 +407,27 @@ def test_a_bad_object_in_a_list_does_not_swallow_what_was_said_of_it_before(befo
     rig.say(before, Listed("things", [Bad("things", "a", "torn")]))
     assert rig.things() == ({"a": 2} if isinstance(before, Upsert) and before.rows else {})
     assert rig.rejected() == {"a": "torn"}
+
+
+class Looked(dict[str, Any]):
+    """Rejected objects that count how often all of them are looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.looks += 1
+        return super().__iter__()
+
+
+def test_an_event_does_not_look_at_all_rejected_objects():
+    """It copied the names of all of them."""
+    rig = Rig(THINGS)
+    rig.say(Bad("things", "a", "torn"))
+    looked = rig.status._rejected["things"] = Looked(rig.status._rejected["things"])
+    rig.reflector.offer_all("things", [up("b", thing("b")), up("c", thing("c"))])
+    rig.say()
+    assert rig.things() == {"b": 0, "c": 0}
+    assert looked.looks == 0
 
 
 # --- withheld, and refused --------------------------------------------------------------------------------------------

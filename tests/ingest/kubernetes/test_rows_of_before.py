@@ -87,6 +87,22 @@ def test_rows_of_before_stay_while_objects_cannot_be_read(api: FakeApi, is_accep
         assert deletions.now() == ({"10.0.0.1"} if is_accepted else set())
 
 
+def test_a_slice_that_cannot_be_read_is_gone_only_where_the_server_is_believed(api: FakeApi):
+    """A list that was not believed healed it, and the backends that it may have went with that."""
+    before = filled(api)
+    api.put({**endpoint_slice("web-1", "web", []), "endpoints": 7})
+    with again(before, api) as rig:
+        rig.until(lambda s: rig.of("backends", s).withheld_deletes == 1)
+        api.replace()
+        api.put(service("web"))
+        eventually(lambda: rig.source._join.withholds_slices or not rig.db.snapshot()[Backends])
+        rig.until(lambda s: rig.of("services", s).state == "synced" and "UID" in rig.of("backends", s).last_error)
+        assert len(rig.db.snapshot()[Backends]) == 1
+        assert rig.of("backends").withheld_deletes == 1
+        rig.source.accept()
+        rig.until(lambda s: all(rig.of(name, s).state == "synced" for name in TABLES) and not s[Backends])
+
+
 def emptied(api: FakeApi) -> str:
     api.replace(revision=5_000)
     return "the UID uid-1"

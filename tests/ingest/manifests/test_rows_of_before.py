@@ -102,6 +102,51 @@ def test_nothing_goes_that_may_be_in_a_file_that_cannot_be_read(tmp_path: Path, 
         assert bool(rig.rejected()) is (cure == "accepted")
 
 
+def test_nothing_goes_that_may_be_in_an_unreadable_file_of_a_lost_mount(mount: Mount, before: Rig):
+    """No object with rows was missing, so the empty folder counted as the mount."""
+    mount.publish(a="apiVersion: [")
+    with running(again(before)) as rig:
+        rig.until(lambda: row(rig).withheld_deletes == 2 and "table 'rejected' names" in row(rig).last_error)
+        os.rename(mount.path, mount.path.with_name("away"))
+        mount.path.mkdir()
+        rig.until(lambda: not rig.nodes() or "no longer mounted" in row(rig).last_error)
+        assert rig.nodes().keys() == {"a", "b"}
+        rig.source.accept()
+        rig.until(lambda: not rig.nodes() and row(rig).state == "synced" and not rig.rejected())
+
+
+def test_an_object_that_stands_twice_in_a_file_keeps_no_rows_of_before(tmp_path: Path):
+    """It can be read. The row of a file that was removed stayed until somebody accepted that."""
+    first = Rig(tmp_path)
+    first.write("a.yaml", node("a", 1), node("a", 1))
+    first.write("b.yaml", node("b", 2))
+    with running(first):
+        first.until(lambda: first.nodes().keys() == {"a", "b"} and row(first).state == "synced")
+    (tmp_path / "b.yaml").unlink()
+    with running(again(first)) as rig:
+        rig.until(lambda: row(rig).state == "synced" or "rejected" in row(rig).last_error)
+        assert (rig.nodes().keys(), row(rig).state) == ({"a"}, "synced")
+        assert list(rig.rejected()) == ["a.yaml:CiliumNode/a (again)"]
+
+
+def test_an_empty_file_in_a_directory_that_was_doubted_at_the_first_look_may_be_unwritten(tmp_path: Path):
+    first = Rig(tmp_path / "m")
+    first.directory.mkdir()
+    first.write("a.yaml", node("a", 1))
+    first.write("b.yaml", node("b", 2))
+    with running(first):
+        first.until(lambda: first.nodes().keys() == {"a", "b"} and row(first).state == "synced")
+    os.rename(first.directory, tmp_path / "away")
+    first.directory.mkdir()
+    with running(again(first)) as rig:
+        rig.until(lambda: row(rig).withheld_deletes == 2)
+        (tmp_path / "away" / "b.yaml").write_text("")
+        rig.directory.rmdir()
+        os.rename(tmp_path / "away", rig.directory)
+        rig.until(lambda: row(rig).state == "synced" or "table 'rejected' names" in row(rig).last_error)
+        assert rig.nodes().keys() == {"a", "b"}
+
+
 def test_rows_of_which_nobody_knows_the_directory_stay_until_accepted(mount: Mount, before: Rig):
     with before.db.write(Sources) as txn:
         for each in list(txn[Sources].values()):
