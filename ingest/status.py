@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -32,6 +32,9 @@ _log = logging.getLogger("ingest")
 
 _sole_owners: WeakKeyDictionary[Database, dict[str, str]] = WeakKeyDictionary()
 """By table, the cluster whose source owns all rows of the table. The source may have ended."""
+
+
+_NONE_HELD: Mapping[str, tuple[int, str]] = {"objects": (0, ""), "rows of before": (0, "")}
 
 
 class _Health:
@@ -59,7 +62,7 @@ class _Health:
         self.rows = 0
         self.withheld = 0
         self.doubt = ""
-        self.held: dict[str, tuple[int, str]] = {"objects": (0, ""), "rows of before": (0, "")}
+        self.held = dict(_NONE_HELD)
         self.relists = 0
         self.inherited = False
         self.origin = ""
@@ -156,7 +159,7 @@ class Status:
         self._forget_rejections()
         for health in self._health.values():
             health.inherited = False
-            health.withheld, health.held = 0, dict.fromkeys(health.held, (0, ""))
+            health.withheld, health.held = 0, dict(_NONE_HELD)
         self.report("absent", "stopped")
         self.write()
 
