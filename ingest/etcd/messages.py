@@ -1,9 +1,9 @@
-"""The messages of etcd's API that we use, as classes of the protobuf runtime.
+"""The messages of etcd's API that we use, as classes of the protobuf runtime, and the methods that take them.
 
 Declared here by field number from etcd's documented API (etcd-io/etcd api/etcdserverpb/rpc.proto, api/mvccpb/kv.proto),
 in a descriptor pool of our own: generated modules of other packages in the same process share the global pool and
 refuse a second definition, and are tied to one major version of the runtime besides. Fields that we never read are
-left out, which protobuf allows.
+left out, which protobuf allows. So are reads in a transaction, because they can crash a server: see `Client.get_many`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,11 @@ _MESSAGES: dict[str, str] = {
     "PutResponse": "1 header ResponseHeader, 2 prev_kv KeyValue",
     "DeleteRangeRequest": "1 key bytes, 2 range_end bytes, 3 prev_kv bool",
     "DeleteRangeResponse": "1 header ResponseHeader, 2 deleted int64, 3 prev_kvs KeyValue*",
-    "RequestOp": "1 request_range RangeRequest|, 2 request_put PutRequest|, 3 request_delete_range DeleteRangeRequest|",
-    "ResponseOp": "1 response_range RangeResponse|, 2 response_put PutResponse|, "
-    "3 response_delete_range DeleteRangeResponse|",
+    "RequestOp": "2 request_put PutRequest|, 3 request_delete_range DeleteRangeRequest|",
     "Compare": "1 result int32, 2 target int32, 3 key bytes, 4 version int64|, 5 create_revision int64|, "
     "6 mod_revision int64|, 7 value bytes|, 8 lease int64|",
     "TxnRequest": "1 compare Compare*, 2 success RequestOp*, 3 failure RequestOp*",
-    "TxnResponse": "1 header ResponseHeader, 2 succeeded bool, 3 responses ResponseOp*",
+    "TxnResponse": "1 header ResponseHeader, 2 succeeded bool",
     "CompactionRequest": "1 revision int64, 2 physical bool",
     "CompactionResponse": "1 header ResponseHeader",
     "WatchCreateRequest": "1 key bytes, 2 range_end bytes, 3 start_revision int64, 4 progress_notify bool, "
