@@ -25,8 +25,11 @@ _IDENTITIES = Feed("identities", (Identities,))
 _IPS = Feed("ip", (Endpoints,))
 _SLICES = Feed("endpointslices", (Backends,))
 _SERVICES = Feed("services", (Services, Backends), mixed=True)
+_SERVICES_BESIDE_SLICES = Feed("services beside slices", (Services,))
+"""The same keys as `_SERVICES`, read without backends. A feed of its own: the backends that a service had in the other
+form must not go because the service is there in this one."""
 
-FEEDS = (_NODES, _IDENTITIES, _IPS, _SLICES, _SERVICES)
+FEEDS = (_NODES, _IDENTITIES, _IPS, _SLICES, _SERVICES, _SERVICES_BESIDE_SLICES)
 """The cluster announces the prefix of each feed, and whether it uses it."""
 
 _EXPORTS = Feed("serviceexports", ())  # they are copied and not decoded
@@ -89,15 +92,14 @@ def uses_endpoint_slices(layout: Layout, config: ClusterConfig) -> bool:
 def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
     """The prefixes to read, in the order in which they are listed. Feeds that the cluster does not use are missing.
 
-    Where backends come from slices, slices are listed before services, so that no backend is deleted when the cluster
-    changes the form. A mirror has both forms, and the exports of services, if they are announced.
+    A mirror has both forms of services, and their exports, if they are announced.
     """
     cluster, own = layout.cluster, f"{layout.cluster}/"
     slices = uses_endpoint_slices(layout, config)
 
-    def kind(feed: Feed, prefix: str, below: str, decode: _Decode) -> Kind:
+    def kind(feed: Feed, prefix: str, below: str, decode: _Decode, copy: str = "") -> Kind:
         canaries = (keys.synced(cluster, prefix).encode(),) if config.synced_canaries else ()
-        copied = copy_of(cluster, feed.name) if layout.mirror else None
+        copied = copy_of(cluster, copy or feed.name) if layout.mirror else None
         return Kind(f"{prefix}/{below}", feed.tables, decode, feed.mixed, feed.name, canaries, copied)
 
     def place(prefix: str) -> str:
@@ -115,12 +117,9 @@ def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
         found.append(kind(Feed(_SLICES.name, ()), place(keys.ENDPOINT_SLICES), own, _nothing))
     if config.endpoint_slices != ENDPOINT_SLICES_ONLY:
         decode = _services(layout, config.id, backends=not slices)
-        service = kind(_SERVICES, place(keys.SERVICES), own, decode)
-        if slices:
-            service = msgspec.structs.replace(
-                service, tables=(Services,), canaries=(*found[-1].canaries, *service.canaries)
-            )
-        found.append(service)
+        feed = _SERVICES_BESIDE_SLICES if slices else _SERVICES
+        service = kind(feed, place(keys.SERVICES), own, decode, _SERVICES.name)
+        found.append(msgspec.structs.replace(service, suffix=" (beside slices)") if slices else service)
     if layout.mirror and config.service_exports_enabled:
         found.append(kind(_EXPORTS, place(keys.SERVICE_EXPORTS), own, _nothing))
     return tuple(found)

@@ -38,7 +38,7 @@ from ..keyspace import judging
 from ..keyspace.acceptance import Acceptance
 from ..keyspace.connect import Connector, Servers
 from ..keyspace.connection import ConnectionLoop
-from ..keyspace.keyspace import Keyspace, allowed, completion
+from ..keyspace.keyspace import Keyspace, allowed
 from ..keyspace.kind import check_names, chosen
 from ..keyspace.origin import OriginKeeper
 from ..keyspace.prefix import Prefix
@@ -51,19 +51,9 @@ from ..status import State, Status
 from .admission import Admission, IncompatibleCluster
 from .connection import Connection
 from .ids import ClusterIds
-from .kinds import (
-    COPIES,
-    HEARTBEAT,
-    MIRROR_CONFIG,
-    MIRROR_FEEDS,
-    TABLES,
-    Layout,
-    copy_of,
-    feeds_of,
-    kinds,
-    mirrored_config,
-)
+from .kinds import HEARTBEAT, MIRROR_CONFIG, TABLES, Layout, feeds_of, kinds, mirrored_config
 from .options import ClusterMeshOptions, RemoteClustersOptions, config_wait_s
+from .unannounced import Unannounced
 
 _LONGEST_WAIT_S = 1.0
 _WRITERS = "heartbeat"
@@ -101,6 +91,7 @@ class ClusterSource(EtcdSource):
             db, self.cluster, self.backend, feeds_of(layout, self.tables), self._status, with_initializers=ids is None
         )
         self._admission = Admission(layout, own_id, ids)
+        self._unannounced = Unannounced(layout, self.tables, self._reflector)
         self._writers = Writers(options.heartbeat_timeout_s, options.lease_time_s)
         self._loop = ConnectionLoop(
             f"clustermesh {self.cluster}",
@@ -159,6 +150,8 @@ class ClusterSource(EtcdSource):
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
         """Whether rows of keys that a list lacks may be deleted. The canaries must exist at the list's revision."""
+        if prefix is self._unannounced.prefix and self._unannounced.is_withdrawn:
+            return self.verdict(prefix, Absence.DELETED)
         client, inherited = self._connection.client, self._reflector.has_inherited
         return judging.list_verdict(self._writers, prefix, client, revision, self._clock(), has_inherited=inherited)
 
@@ -220,6 +213,7 @@ class ClusterSource(EtcdSource):
         is_shown = bool(self._keyspace.lineage.witnesses)
         prefixes = self._keyspace.prefixes.values()
         self._origin.connected()
+        self._unannounced.plan(plan, is_withdrawn=history is History.SAME and not self._writers.is_doubted)
         if (
             history is History.SAME
             and prefixes
@@ -228,7 +222,7 @@ class ClusterSource(EtcdSource):
             history, why = History.OTHER, "it keeps its state elsewhere"
         self._keyspace.replan(plan)
         self._keyspace.begin(header, same=history is History.SAME)
-        feeds = [prefix.feed for prefix in self._keyspace.prefixes.values()]
+        feeds = [prefix.feed for prefix in self._all_prefixes]
         self._acceptance.connected()
         self._writers.identified(history, why, feeds, is_shown=is_shown)
 
@@ -270,19 +264,17 @@ class ClusterSource(EtcdSource):
         self._writers.canary_found(event.kv, self._clock(), self._parts(), written=True)
 
     def _parts(self) -> list[tuple[str, tuple[bytes, ...]]]:
-        return [(prefix.feed, prefix.kind.canaries) for prefix in self._keyspace.prefixes.values()]
+        return [(prefix.feed, prefix.kind.canaries) for prefix in self._all_prefixes]
 
     def may_list(self, prefix: Prefix) -> bool:
         """Whether the prefix's canaries are there."""
         return not self._writers.missing(prefix.kind.canaries)
 
     def listed(self, prefixes: Iterable[Prefix]) -> None:
-        """Check canaries again. When everything is listed, clear the feeds that the cluster does not announce."""
+        """Check canaries again."""
         for prefix in prefixes:
             self._writers.listed(prefix.feed)
             prefix.due = not self.may_list(prefix)
-        if not any(prefix.due for prefix in self._keyspace.prefixes.values()):
-            self._clear_unannounced()
 
     def check(self) -> bool:
         """Whether to keep this connection. Raises Unavailable if the writer is silent."""
@@ -290,7 +282,7 @@ class ClusterSource(EtcdSource):
         if self._acceptance.take():
             self._reflector.accept()
             self._writers.accept()
-            for prefix in self._keyspace.prefixes.values():
+            for prefix in self._all_prefixes:
                 prefix.due = True
         heartbeat = self._writers.heartbeat
         if heartbeat.is_silent(now) and now - self._connection.since > heartbeat.timeout_s:
@@ -302,26 +294,15 @@ class ClusterSource(EtcdSource):
         """The seconds until certificates are checked, a heartbeat is late, or a writer has caught up."""
         return (self._options.renewal_s, self._writers.heartbeat.timeout_s, *self._writers.due_in(self._clock()))
 
-    def _clear_unannounced(self) -> None:
-        """Clear the feeds that this cluster does not announce, once those that replace them are listed."""
-        kinds_used = [prefix.kind for prefix in self._keyspace.prefixes.values()]
-        used = {kind.feed for kind in kinds_used if kind.tables}
-        used |= {kind.copy.feed for kind in kinds_used if kind.copy is not None}
-        for feed in feeds_of(self._layout, self.tables):
-            if feed.name not in used and feed not in MIRROR_FEEDS:
-                self._reflector.offer(Listed(feed.name, ()))
-        for name in COPIES if self._layout.mirror else ():
-            copy = copy_of(self.cluster, name)  # a mesh cache has a completion mark for it as well
-            if copy.feed not in used:
-                self._reflector.offer(Listed(copy.feed, completion(copy)))
-
     # --- reports ------------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
         """Judge withheld deletes again, and report. A list carries them out, for events may still be on their way."""
         now = self._clock()
-        prefixes = tuple(self._keyspace.prefixes.values())
-        if not any(prefix.due for prefix in prefixes):
+        prefixes = self._all_prefixes
+        if not any(prefix.due for prefix in self._keyspace.prefixes.values()):
+            if self._unannounced.prefix.due:
+                self._clear_unannounced()
             self._loop.mark_healthy()
         doubtful = [prefix for prefix in prefixes if self._withheld(prefix)]
         looked_at = [(self._writers, prefix) for prefix in doubtful or prefixes[:1]]
@@ -331,7 +312,19 @@ class ClusterSource(EtcdSource):
         self._origin.settle(is_settled=is_listed and not doubtful and not self._writers.is_doubted)
         self._report(prefixes, now)
 
+    def _clear_unannounced(self) -> None:
+        """Clear the feeds that this cluster does not announce. Those that replace them are listed by now."""
+        self._unannounced.clear(self._connection.client, self._keyspace, self._admission.raw)
+        self._writers.listed(self._unannounced.prefix.feed)
+
+    @property
+    def _all_prefixes(self) -> tuple[Prefix, ...]:
+        """The prefixes, and the one that stands for all feeds that are not announced."""
+        return (*self._keyspace.prefixes.values(), self._unannounced.prefix)
+
     def _withheld(self, prefix: Prefix) -> int:
+        if prefix is self._unannounced.prefix:
+            return self._unannounced.withheld
         copy = prefix.kind.copy
         of_rows = self._reflector.withheld(prefix.feed) if prefix.kind.tables else 0
         return of_rows + (0 if copy is None else self._reflector.withheld(copy.feed))

@@ -166,14 +166,14 @@ class Keyspace:
                 return
         split.client_s += clock() - started
         if kind.tables:
-            self._offer(client, prefix, Listed(prefix.feed, objects), revision)
+            self.replace(client, prefix, Listed(prefix.feed, objects), revision)
         if copy is not None:
-            self._offer(client, prefix, Listed(copy.feed, copies), revision, copy)
+            self.replace(client, prefix, Listed(copy.feed, copies), revision, copy)
         self.lineage.witness([(kv.key, revision, fingerprint(kv)) for kv in newest])
         prefix.known, prefix.listed, prefix.due, prefix.leases = revision, True, False, leases
 
-    def _offer(self, client: Client, prefix: Prefix, listed: Listed, revision: int, copy: Copy | None = None) -> None:
-        """Decide what becomes of keys that a list lacks, and write the list."""
+    def replace(self, client: Client, prefix: Prefix, listed: Listed, revision: int, copy: Copy | None = None) -> None:
+        """Decide what becomes of keys that a list of this revision lacks, and write the list. Raises EtcdError."""
         missing = self._reflector.names(listed.feed) - {event.object for event in listed.objects}
         if copy is not None:
             missing.discard(copy.feed)

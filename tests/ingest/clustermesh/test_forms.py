@@ -1,0 +1,147 @@
+"""Services come in two forms, with backends or beside endpoint slices. The cluster config says in which.
+
+A config is kept by a dead writer's etcd like everything else there: no row goes because one says that the other form,
+in which the row came, is not used.
+"""
+
+import pytest
+from msgspec import structs
+
+from ingest.etcd.local import LocalEtcd
+from statedb import Snapshot
+from statedb.catalog import Backends, Mirror, Services
+from statedb.catalog.wire import endpoint_slices
+from statedb.catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig
+
+from ...statedb.catalog.test_endpoint_slices import ECHO
+from ..kvstore_rig import Deletions
+from .publisher import LITERALS, Publisher, Rig, beating
+
+SERVICE = "cilium/state/services/v1/cluster3/test/echo"
+OTHER_SERVICE = "cilium/state/services/v1/cluster3/test/other"
+SLICE = "cilium/state/endpointslices/v1/cluster3/test/echo-kvlm2"
+LOST = "10.244.1.9"
+
+
+def config(form: str) -> ClusterConfig:
+    return ClusterConfig(3, True, max_connected_clusters=255, endpoint_slices=form)
+
+
+def publish(publisher: Publisher, form: str, *, whole: bool, exports: bool = False) -> None:
+    """A cluster with two services and three backends; without ``whole``, one of each."""
+    ips = ("10.244.1.1", LOST) if whole else ("10.244.1.1",)
+    endpoints = tuple(structs.replace(ECHO.endpoints[0], addresses=(ip,)) for ip in ips)
+    backends = ",".join(f'"{ip}":{{"http":{{"Protocol":"TCP","Port":8080}}}}' for ip in ips)
+    value = LITERALS[SERVICE].replace(
+        b'"10.244.1.1":{"http":{"Protocol":"TCP","Port":8080}}',
+        backends.encode() if form != ENDPOINT_SLICES_ONLY else b"",
+    )
+    publisher.beat()
+    publisher.configure(structs.replace(config(form), service_exports_enabled=exports))
+    if form != SERVICES_ONLY:
+        publisher.put((SLICE, endpoint_slices.encode(structs.replace(ECHO, endpoints=endpoints))))
+    if form != ENDPOINT_SLICES_ONLY:
+        publisher.put((SERVICE, value))
+        if whole:
+            publisher.put((OTHER_SERVICE, value.replace(b'"name":"echo"', b'"name":"other"')))
+    publisher.sync()
+
+
+def shown(rig: Rig) -> tuple[set[str], set[tuple[str, str]]]:
+    snapshot = rig.db.snapshot()
+    backends = {(row.key.service, row.key.ip) for row in snapshot[Backends].values()}
+    return {row.key.name for row in snapshot[Services].values()}, backends
+
+
+def withholds(rig: Rig, *tables: str) -> None:
+    """Wait until these tables are told to be stale, because nobody vouches for the server."""
+    error = ("withholding", "it has not acted since")
+    for table in tables:
+        rig.until(lambda s, table=table: all(part in rig.row(table, snapshot=s).last_error for part in error))
+
+
+FORMS = [
+    (ENDPOINT_SLICES_ONLY, SERVICES_ONLY, False),
+    (SERVICES_ONLY, ENDPOINT_SLICES_ONLY, False),
+    (BOTH, ENDPOINT_SLICES_ONLY, False),
+    (SERVICES_ONLY, BOTH, True),
+    (BOTH, SERVICES_ONLY, True),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "prefers"), FORMS)
+def test_a_replica_of_the_other_form_deletes_nothing_until_its_writer_acts(
+    server: LocalEtcd, other_server: LocalEtcd, before: str, after: str, prefers: bool
+):
+    """Fail-over to a replica whose writer died long ago, before a half of the cluster was there."""
+    other_server.kill()
+    with (
+        Publisher(server) as living,
+        beating(living),
+        Rig(server.endpoint, other_server.endpoint, heartbeat_timeout_s=600.0, prefer_endpoint_slices=prefers) as rig,
+        Deletions(rig.db, Backends) as backends,
+        Deletions(rig.db, Services, lambda key: key.name) as services,
+    ):
+        publish(living, before, whole=True)
+        rig.synced()
+        there = shown(rig)
+        assert any(ip == LOST for _, ip in there[1])
+        other_server.start()
+        with Publisher(other_server) as writer:
+            publish(writer, after, whole=False)
+            server.kill()
+            withholds(rig, *(["backends"] if before == ENDPOINT_SLICES_ONLY else ["backends", "services"]))
+            names = set() if after == ENDPOINT_SLICES_ONLY else {"echo"}
+            assert shown(rig) == (there[0] | names, there[1])
+            assert (backends.now(), services.now()) == (set(), set())
+            writer.beat()
+            publish(writer, after, whole=False)
+            rig.synced()
+            assert shown(rig) == (names, {("echo", "10.244.1.1")})
+        server.start()
+
+
+def test_an_operator_may_believe_a_replica_of_the_other_form(server: LocalEtcd, other_server: LocalEtcd):
+    other_server.kill()
+    with (
+        Publisher(server) as living,
+        Rig(server.endpoint, other_server.endpoint, heartbeat_timeout_s=600.0) as rig,
+    ):
+        publish(living, ENDPOINT_SLICES_ONLY, whole=True)
+        rig.synced()
+        other_server.start()
+        with Publisher(other_server) as writer:
+            publish(writer, SERVICES_ONLY, whole=False)
+        server.kill()
+        withholds(rig, "backends")
+        rig.source.accept()
+        rig.synced()
+        assert shown(rig) == ({"echo"}, {("echo", "10.244.1.1")})
+        server.start()
+
+
+def test_copies_that_a_dead_writer_does_not_announce_stay(server: LocalEtcd, other_server: LocalEtcd):
+    exported = "cilium/cache/serviceexports/v1/cluster3/test/echo"
+
+    def copied(snapshot: Snapshot) -> bool:
+        return any(row.key.name == exported for row in snapshot[Mirror].values())
+
+    other_server.kill()
+    with (
+        Publisher(server) as living,
+        Rig(server.endpoint, other_server.endpoint, heartbeat_timeout_s=600.0, mirror=True) as rig,
+    ):
+        living.put((exported.replace("cache", "state"), b"{}"))
+        publish(living, BOTH, whole=True, exports=True)
+        rig.until(copied)
+        rig.synced()
+        other_server.start()
+        with Publisher(other_server) as writer:
+            publish(writer, BOTH, whole=True)
+            server.kill()
+            withholds(rig, "mirror")
+            assert copied(rig.db.snapshot())
+            publish(writer, BOTH, whole=True)
+            rig.until(lambda s: not copied(s))
+            rig.synced()
+        server.start()
