@@ -79,7 +79,10 @@ class Keyspace:
     # --- the server ---------------------------------------------------------------------------------------------------
 
     def replan(self, kinds: Iterable[Kind]) -> None:
-        """Use other prefixes or decoders from now on. What is known of a feed with the same prefix is kept."""
+        """Use other prefixes or decoders from now on. What is known of a feed with the same prefix is kept.
+
+        A prefix with rows was listed, if not on the last server: it was left out there, or was read into another feed.
+        """
         before = {prefix.feed: prefix for prefix in self.prefixes.values()}
         self.prefixes = {prefix.key: prefix for prefix in map(Prefix, kinds)}
         for prefix in self.prefixes.values():
@@ -87,6 +90,7 @@ class Keyspace:
             if known is not None:
                 prefix.listed = known.listed
                 prefix.known = known.known if known.key == prefix.key else 0
+            prefix.listed = prefix.listed or any(map(self._reflector.names, prefix.kind.feeds))
 
     def forget(self) -> None:
         """Forget everything, as if nothing had been listed."""

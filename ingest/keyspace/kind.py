@@ -44,6 +44,12 @@ class Kind(msgspec.Struct, frozen=True):
     suffix: str = ""
 
     @property
+    def feeds(self) -> tuple[str, ...]:
+        """The feeds in the reflector that a list of the prefix replaces."""
+        of_rows = (self.feed or self.prefix,) if self.tables else ()
+        return of_rows if self.copy is None else (*of_rows, self.copy.feed)
+
+    @property
     def fills(self) -> tuple[AnyTable, ...]:
         """All tables that depend on the prefix."""
         return self.tables if self.copy is None else (*self.tables, self.copy.table)

@@ -145,3 +145,54 @@ def test_copies_that_a_dead_writer_does_not_announce_stay(server: LocalEtcd, oth
             rig.until(lambda s: not copied(s))
             rig.synced()
         server.start()
+
+
+def fails_over_to_the_dead(source: LocalEtcd, other: LocalEtcd, form: str) -> None:
+    """``other`` holds half of the cluster, from a writer that has died, and answers in place of ``source``."""
+    other.forget()
+    other.start()
+    with Publisher(other) as writer:
+        publish(writer, form, whole=False)
+    source.kill()
+
+
+def test_forms_forth_and_back_delete_nothing(server: LocalEtcd, other_server: LocalEtcd):
+    """What was not announced on the server in between has rows all the same when it is listed again."""
+    other_server.kill()
+    with (
+        Publisher(server) as living,
+        Rig(server.endpoint, other_server.endpoint, heartbeat_timeout_s=600.0) as rig,
+        Deletions(rig.db, Backends) as backends,
+        Deletions(rig.db, Services, lambda key: key.name) as services,
+    ):
+        publish(living, SERVICES_ONLY, whole=True)
+        rig.synced()
+        there = shown(rig)
+        fails_over_to_the_dead(server, other_server, ENDPOINT_SLICES_ONLY)
+        withholds(rig, "backends", "services")
+        fails_over_to_the_dead(other_server, server, SERVICES_ONLY)
+        withholds(rig, "backends", "services")
+        assert shown(rig) == there
+        assert (backends.now(), services.now()) == (set(), set())
+        other_server.start()
+
+
+def test_copies_of_services_stay_when_the_form_of_the_services_changes(server: LocalEtcd, other_server: LocalEtcd):
+    other_server.kill()
+    with (
+        Publisher(server) as living,
+        Rig(
+            server.endpoint,
+            other_server.endpoint,
+            heartbeat_timeout_s=600.0,
+            mirror=True,
+            prefer_endpoint_slices=True,
+        ) as rig,
+        Deletions(rig.db, Mirror, lambda key: key.name) as copies,
+    ):
+        publish(living, SERVICES_ONLY, whole=True)
+        rig.synced()
+        fails_over_to_the_dead(server, other_server, BOTH)
+        withholds(rig, "mirror", "services")
+        assert copies.now() == set()
+        server.start()
