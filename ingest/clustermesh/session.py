@@ -180,6 +180,7 @@ class ClusterSource(EtcdSource):
         if moved:
             self._reflector.drain()
             self._keyspace.forget()
+            self._unannounced.forget()
         if self._layout.mirror:
             row = mirrored_config(self._layout, self._admission.raw or b"")
             self._reflector.offer(Listed(MIRROR_CONFIG.name, [Upsert(MIRROR_CONFIG.name, row.key.name, (row,))]))
@@ -271,10 +272,11 @@ class ClusterSource(EtcdSource):
         return not self._writers.missing(prefix.kind.canaries)
 
     def listed(self, prefixes: Iterable[Prefix]) -> None:
-        """Check canaries again."""
+        """Check canaries again, and let tables be initialized that now wait for nothing else."""
         for prefix in prefixes:
             self._writers.listed(prefix.feed)
             prefix.due = not self.may_list(prefix)
+        self._unannounced.finish_idle(self._keyspace.prefixes.values())
 
     def check(self) -> bool:
         """Whether to keep this connection. Raises Unavailable if the writer is silent."""
@@ -304,18 +306,21 @@ class ClusterSource(EtcdSource):
             if self._unannounced.prefix.due:
                 self._clear_unannounced()
             self._loop.mark_healthy()
+        reported = prefixes if self._unannounced.prefix.due else prefixes[:-1]
         doubtful = [prefix for prefix in prefixes if self._withheld(prefix)]
         looked_at = [(self._writers, prefix) for prefix in doubtful or prefixes[:1]]
         self._connection.leases.check(self._connection.client, looked_at, now)
         judging.settle(self._writers, prefixes, self._withheld, now)
         is_listed = not any(prefix.due for prefix in prefixes)
         self._origin.settle(is_settled=is_listed and not doubtful and not self._writers.is_doubted)
-        self._report(prefixes, now)
+        self._report(reported, now)
 
     def _clear_unannounced(self) -> None:
         """Clear the feeds that this cluster does not announce. Those that replace them are listed by now."""
-        self._unannounced.clear(self._connection.client, self._keyspace, self._admission.raw)
-        self._writers.listed(self._unannounced.prefix.feed)
+        feed, config = self._unannounced.prefix.feed, self._admission.raw
+        accepted = self._writers.is_accepted(feed)
+        self._unannounced.clear(self._connection.client, self._keyspace, config, accepted=accepted)
+        self._writers.listed(feed)
 
     @property
     def _all_prefixes(self) -> tuple[Prefix, ...]:
@@ -325,9 +330,7 @@ class ClusterSource(EtcdSource):
     def _withheld(self, prefix: Prefix) -> int:
         if prefix is self._unannounced.prefix:
             return self._unannounced.withheld
-        copy = prefix.kind.copy
-        of_rows = self._reflector.withheld(prefix.feed) if prefix.kind.tables else 0
-        return of_rows + (0 if copy is None else self._reflector.withheld(copy.feed))
+        return sum(map(self._reflector.withheld, prefix.kind.feeds))
 
     def _report(self, prefixes: Sequence[Prefix], now: float) -> None:
         worst: dict[AnyTable, tuple[State, str]] = dict.fromkeys(self.tables, ("synced", ""))
@@ -342,7 +345,7 @@ class ClusterSource(EtcdSource):
         missing = judging.missing_canary(self._writers, prefix)
         if missing:
             return "stale" if prefix.listed else "syncing", missing
-        if self._admission.is_lost:
+        if self._admission.is_lost or prefix is self._unannounced.prefix:  # which was not cleared without its config
             return "stale", f"its writer is away: {self._admission.key} is gone"
         return ("stale", self._writers.describe_silence(now)) if self._writers.is_silent(now) else ("synced", "")
 
@@ -351,7 +354,7 @@ class ClusterSource(EtcdSource):
 
     def _report_unavailable(self, error: str, *, refused: bool = False) -> None:
         """Report an outage: listed tables are stale, and the others are still connecting."""
-        listed = {table for prefix in self._keyspace.prefixes.values() if prefix.listed for table in prefix.kind.fills}
+        listed = {table for prefix in self._all_prefixes if prefix.listed for table in prefix.kind.fills}
         known = [table for table in self.tables if table in listed]
         unknown = [table for table in self.tables if table not in listed]
         if known:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+import msgspec
 
 from ..etcd import Client
 from ..events import Listed
@@ -25,55 +27,72 @@ class Unannounced:
 
     def __init__(self, layout: Layout, tables: tuple[AnyTable, ...], reflector: Reflector) -> None:
         """There are none yet."""
-        self._layout = layout
-        self._tables = tables
+        feeds = {feed.name: feed.tables for feed in feeds_of(layout, tables)}
+        copies = [copy_of(layout.cluster, name) for name in COPIES] if layout.mirror else []
+        of_mirror = {feed.name for feed in MIRROR_FEEDS}
+        self._tables = feeds
+        self._feeds = [*((feed, None) for feed in feeds if feed not in of_mirror), *((c.feed, c) for c in copies)]
         self._reflector = reflector
         self._empty: list[tuple[str, Copy | None]] = []
         self._finished: set[str] = set()
         self.prefix = Prefix(Kind(layout.config_key.decode(), (), lambda *_: (), feed=_NAME))
-        """Stands for all of them. ``due``: they must be cleared, once all other prefixes are listed."""
+        """Stands for all of them. ``due``: they must be cleared, once all other prefixes are listed. ``listed``: they
+        have been, or they have rows of another etcd."""
         self.is_withdrawn = False
         """Whether it was on this very etcd that they were announced before. Then somebody has withdrawn them."""
+
+    def forget(self) -> None:
+        """All rows are gone, as if these feeds had never been cleared."""
+        self.prefix.listed = False
 
     def plan(self, kinds: Iterable[Kind], *, is_withdrawn: bool) -> None:
         """The cluster announces these kinds."""
         kinds = tuple(kinds)
         used = {kind.feed for kind in kinds if kind.tables} | {kind.copy.feed for kind in kinds if kind.copy}
-        copies = [copy_of(self._layout.cluster, name) for name in COPIES] if self._layout.mirror else []
-        feeds = [feed.name for feed in feeds_of(self._layout, self._tables) if feed not in MIRROR_FEEDS]
-        empty = [*((feed, None) for feed in feeds), *((copy.feed, copy) for copy in copies)]
-        self._empty = [(feed, copy) for feed, copy in empty if feed not in used]
+        self._empty = [(feed, copy) for feed, copy in self._feeds if feed not in used]
+        self._finished -= used
         canaries = tuple(dict.fromkeys(canary for kind in kinds for canary in kind.canaries))
-        self.prefix = Prefix(Kind(self.prefix.name, (), lambda *_: (), feed=_NAME, canaries=canaries))
-        self.prefix.listed = True
+        was_listed = self.prefix.listed or any(self._reflector.names(feed) for feed, _ in self._empty)
+        self.prefix = Prefix(Kind(self.prefix.name, self._fills(), lambda *_: (), feed=_NAME, canaries=canaries))
+        self.prefix.listed = was_listed
         self.is_withdrawn = is_withdrawn
-        self._finish_idle({table for kind in kinds for table in kind.tables})
 
-    def _finish_idle(self, filled: set[AnyTable]) -> None:
-        """Tables do not wait for a feed without rows. Rows of before are judged with the feeds that fill the table."""
-        feeds = {feed.name: feed for feed in feeds_of(self._layout, self._tables)}
+    def _fills(self) -> tuple[AnyTable, ...]:
+        return tuple(dict.fromkeys(table for feed, _ in self._empty for table in self._tables[feed]))
+
+    def finish_idle(self, prefixes: Collection[Prefix]) -> None:
+        """Some of these prefixes were listed. Their tables do not wait for feeds without rows.
+
+        That holds only where no list of the table is doubted: rows of before may be of any of its feeds.
+        """
+        is_doubted = self._reflector.is_doubted
+        waiting = {table for each in prefixes if each.due or is_doubted(each.feed) for table in each.kind.tables}
+        filled = {table for each in prefixes for table in each.kind.tables} - waiting
         for feed, copy in tuple(self._empty):
-            is_filled = not self._reflector.has_inherited or filled >= set(feeds[feed].tables)
-            if copy is None and is_filled and not self._reflector.names(feed):
+            pending = {other for other, _ in self._empty if other != feed} - self._finished
+            held = filled.union(*(self._tables[other] for other in pending))
+            if copy is None and held >= set(self._tables[feed]) and not self._reflector.names(feed):
                 if feed not in self._finished:
                     self._reflector.offer(Listed(feed, ()))
                     self._finished.add(feed)
                 self._empty.remove((feed, copy))
+        self.prefix.kind = msgspec.structs.replace(self.prefix.kind, tables=self._fills())
 
     @property
     def withheld(self) -> int:
         """The number of objects of these feeds whose deletes are withheld."""
         return sum(self._reflector.withheld(feed) for feed, _ in self._empty)
 
-    def clear(self, client: Client, keyspace: Keyspace, config: bytes | None) -> None:
+    def clear(self, client: Client, keyspace: Keyspace, config: bytes | None, *, accepted: bool) -> None:
         """Clear these feeds, or withhold that. Does nothing if ``config`` is not in the etcd any more.
 
-        A mesh cache has a completion mark for these feeds as well. Raises EtcdError.
+        ``accepted``: the operator believes an etcd that has none as well. A mesh cache has a completion mark for these
+        feeds as well. Raises EtcdError.
         """
         found = client.get(self.prefix.key)
         keyspace.check(client, found.header)
-        if found.kv is None or found.kv.value != config:
+        if not accepted if found.kv is None else found.kv.value != config:
             return
         for feed, copy in self._empty:
             keyspace.replace(client, self.prefix, Listed(feed, ()), found.header.revision, copy)
-        self.prefix.due = False
+        self.prefix.due, self.prefix.listed = False, True

@@ -212,6 +212,10 @@ class Writers:
             part.accepted = True
         self._known_since = set(self._canaries)
 
+    def is_accepted(self, feed: str) -> bool:
+        """Whether the next list of the feed is believed because the operator said so."""
+        return self._part(feed).accepted
+
     def listed(self, feed: str) -> None:
         """The feed was listed: what the operator accepted has been carried out."""
         self._part(feed).accepted = False

@@ -9,13 +9,13 @@ from msgspec import structs
 
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot
-from statedb.catalog import Backends, Mirror, Services
+from statedb.catalog import Backends, Mirror, Rejected, Services
 from statedb.catalog.wire import endpoint_slices
 from statedb.catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig
 
 from ...statedb.catalog.test_endpoint_slices import ECHO
 from ..kvstore_rig import Deletions
-from .publisher import LITERALS, Publisher, Rig, beating
+from .publisher import CANARIES, CONFIG_KEY, LITERALS, Publisher, Rig, beating
 
 SERVICE = "cilium/state/services/v1/cluster3/test/echo"
 OTHER_SERVICE = "cilium/state/services/v1/cluster3/test/other"
@@ -147,12 +147,13 @@ def test_copies_that_a_dead_writer_does_not_announce_stay(server: LocalEtcd, oth
         server.start()
 
 
-def fails_over_to_the_dead(source: LocalEtcd, other: LocalEtcd, form: str) -> None:
+def fails_over_to_the_dead(source: LocalEtcd, other: LocalEtcd, form: str, *, without: str = "") -> None:
     """``other`` holds half of the cluster, from a writer that has died, and answers in place of ``source``."""
     other.forget()
     other.start()
     with Publisher(other) as writer:
         publish(writer, form, whole=False)
+        writer.delete(*filter(None, [without]))
     source.kill()
 
 
@@ -195,4 +196,73 @@ def test_copies_of_services_stay_when_the_form_of_the_services_changes(server: L
         fails_over_to_the_dead(server, other_server, BOTH)
         withholds(rig, "mirror", "services")
         assert copies.now() == set()
+        server.start()
+
+
+def test_a_table_is_not_synced_while_its_server_is_not_judged(server: LocalEtcd, other_server: LocalEtcd):
+    """No prefix of the other server fills the services of the first one. It waits for a canary, then goes."""
+    slices = next(canary for canary in CANARIES if "endpointslices" in canary)
+    other_server.kill()
+    with (
+        Publisher(server) as living,
+        Rig(server.endpoint, other_server.endpoint, heartbeat_timeout_s=600.0) as rig,
+    ):
+        publish(living, SERVICES_ONLY, whole=True)
+        rig.synced()
+        fails_over_to_the_dead(server, other_server, ENDPOINT_SLICES_ONLY, without=slices)
+        snapshot = rig.until(lambda s: slices in rig.row("backends", snapshot=s).last_error)
+        assert rig.row("nodes", snapshot=snapshot).state == "synced"
+        told = rig.row("services", snapshot=snapshot)
+        assert (told.state, told.last_error) == ("stale", f"waiting for {slices}: not all of it is there yet")
+        assert shown(rig)[0] == {"echo", "other"}
+        other_server.kill()
+        rig.until(lambda s: "connection" in rig.row("services", snapshot=s).last_error)
+        assert rig.row("services").state == "stale"
+        server.start()
+
+
+def test_what_is_accepted_holds_for_the_other_form_too_when_the_config_is_gone(
+    server: LocalEtcd, other_server: LocalEtcd
+):
+    other_server.kill()
+    with (
+        Publisher(server) as living,
+        Rig(server.endpoint, other_server.endpoint, heartbeat_timeout_s=600.0) as rig,
+    ):
+        publish(living, SERVICES_ONLY, whole=True)
+        rig.synced()
+        fails_over_to_the_dead(server, other_server, ENDPOINT_SLICES_ONLY)
+        withholds(rig, "backends", "services")
+        with Publisher(other_server) as leftover:
+            leftover.delete(CONFIG_KEY)
+        rig.until(lambda s: "is gone" in rig.row("nodes", snapshot=s).last_error)
+        rig.source.accept()
+        rig.until(lambda _: shown(rig) == (set(), {("echo", "10.244.1.1")}))
+        server.start()
+
+
+def test_a_rejected_service_is_told_no_more_when_its_form_is_withdrawn(server: LocalEtcd):
+    """Even where it was withdrawn once before, when there was nothing in that form."""
+    with Publisher(server) as publisher, Rig(server.endpoint) as rig:
+        publish(publisher, ENDPOINT_SLICES_ONLY, whole=False)
+        rig.synced()
+        publisher.put((SERVICE, b"no service"))
+        publisher.configure(config(SERVICES_ONLY))
+        rig.until(lambda s: [row.key.object for row in s[Rejected].values()] == [SERVICE])
+        publisher.configure(config(ENDPOINT_SLICES_ONLY))
+        rig.until(lambda s: not s[Rejected])
+        rig.synced()
+
+
+def test_a_copy_of_what_nobody_ever_announced_is_complete(server: LocalEtcd, other_server: LocalEtcd):
+    """A first server never had its canaries. The second one is complete, and nothing is withheld there."""
+    other_server.kill()
+    with Publisher(server) as living:
+        publish(living, SERVICES_ONLY, whole=False)
+        living.delete(CANARIES[0])
+    with Rig(server.endpoint, other_server.endpoint, heartbeat_timeout_s=600.0, mirror=True) as rig:
+        rig.until(lambda s: CANARIES[0] in rig.row("mirror", snapshot=s).last_error and bool(s[Services]))
+        fails_over_to_the_dead(server, other_server, SERVICES_ONLY)
+        complete = {canary.replace("cilium/state", "cilium/cache") for canary in CANARIES}
+        rig.until(lambda s: complete <= {row.key.name for row in s[Mirror].values()})
         server.start()

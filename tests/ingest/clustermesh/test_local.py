@@ -4,7 +4,7 @@ from ingest import ClusterMeshOptions
 from ingest.clustermesh import open as open_clustermesh
 from ingest.etcd.local import LocalEtcd
 from statedb.catalog import Backends, Endpoints, Identities, Nodes, Services
-from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
+from statedb.catalog.wire.cluster_configs import ENDPOINT_SLICES_ONLY, ClusterConfig, encode
 
 from ..clusters import CLUSTER
 from .publisher import CANARIES, Publisher, Tables
@@ -37,6 +37,18 @@ def test_tables_are_initialized_by_the_first_list_after_the_canary(server: Local
         local.until(lambda s: local.row("nodes", CLUSTER, s).state == "synced")
         assert local.db.wait_initialized(Nodes, Identities, Services, timeout=10)
         assert not local.db.snapshot()[Endpoints].initialized
+        publisher.put((SYNCED[-1], b"now"))
+        assert local.db.wait_initialized(*CARRIED, timeout=10)
+
+
+def test_a_table_that_nothing_fills_is_initialized_when_all_else_is_listed(server: LocalEtcd):
+    """A config may be that of a writer which died before it had written anything. It is no list of no services."""
+    slices = encode(ClusterConfig(1, True, max_connected_clusters=255, endpoint_slices=ENDPOINT_SLICES_ONLY))
+    with Publisher(server) as publisher, Local(server.endpoint) as local:
+        publisher.put((CONFIG_KEY, slices), *[(canary, b"now") for canary in SYNCED[:-1]])
+        assert local.db.wait_initialized(Nodes, Identities, Backends, timeout=10)
+        assert not local.db.snapshot()[Services].initialized
+        assert local.row("services", CLUSTER).state != "synced"
         publisher.put((SYNCED[-1], b"now"))
         assert local.db.wait_initialized(*CARRIED, timeout=10)
 
