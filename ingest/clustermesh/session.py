@@ -91,7 +91,7 @@ class ClusterSource(EtcdSource):
             db, self.cluster, self.backend, feeds_of(layout, self.tables), self._status, with_initializers=ids is None
         )
         self._admission = Admission(layout, own_id, ids)
-        self._unannounced = Unannounced(layout, self.tables, self._reflector)
+        self._unannounced = Unannounced(db, layout, self.tables, self._reflector, self._status)
         self._writers = Writers(options.heartbeat_timeout_s, options.lease_time_s)
         self._loop = ConnectionLoop(
             f"clustermesh {self.cluster}",
@@ -303,6 +303,7 @@ class ClusterSource(EtcdSource):
         now = self._clock()
         prefixes = self._all_prefixes
         if not any(prefix.due for prefix in self._keyspace.prefixes.values()):
+            self._unannounced.recheck()
             if self._unannounced.prefix.due:
                 self._clear_unannounced()
             self._loop.mark_healthy()

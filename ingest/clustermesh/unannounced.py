@@ -6,14 +6,18 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from statedb import Database
+from statedb.catalog import Services
+
 from ..etcd import Client
-from ..events import Listed
+from ..events import Listed, Upsert
 from ..keyspace.keyspace import Keyspace
 from ..keyspace.kind import Copy, Kind
 from ..keyspace.prefix import Prefix
 from ..reflect import Reflector
 from ..source import AnyTable
-from .kinds import COPIES, MIRROR_FEEDS, Layout, copy_of, feeds_of
+from ..status import Status
+from .kinds import COPIES, MIRROR_FEEDS, Layout, copy_of, feeds_of, in_other_form, service_key
 
 _NAME = "unannounced"
 
@@ -23,10 +27,18 @@ class Unannounced:
 
     A config tells which feeds there are, and a dead writer leaves its config behind. So these feeds are judged like a
     list that is empty: as one prefix, which needs the canaries of all others.
+
+    A service is there in both forms. If it cannot be read in the one that is announced, the list has its last good row
+    of the other form, without the backends.
     """
 
-    def __init__(self, layout: Layout, tables: tuple[AnyTable, ...], reflector: Reflector) -> None:
+    def __init__(
+        self, db: Database, layout: Layout, tables: tuple[AnyTable, ...], reflector: Reflector, status: Status
+    ) -> None:
         """There are none yet."""
+        self._db = db
+        self._cluster = layout.cluster
+        self._status = status
         feeds = {feed.name: feed.tables for feed in feeds_of(layout, tables)}
         copies = [copy_of(layout.cluster, name) for name in COPIES] if layout.mirror else []
         of_mirror = {feed.name for feed in MIRROR_FEEDS}
@@ -35,6 +47,7 @@ class Unannounced:
         self._reflector = reflector
         self._empty: list[tuple[str, Copy | None]] = []
         self._finished: set[str] = set()
+        self._unread: set[tuple[str, str]] = set()
         self.prefix = Prefix(Kind(layout.config_key.decode(), (), lambda *_: (), feed=_NAME))
         """Stands for all of them. ``due``: they must be cleared, once all other prefixes are listed. ``listed``: they
         have been, or they have rows of another etcd."""
@@ -93,6 +106,30 @@ class Unannounced:
         keyspace.check(client, found.header)
         if not accepted if found.kv is None else found.kv.value != config:
             return
+        self._unread.clear()
         for feed, copy in self._empty:
-            keyspace.replace(client, self.prefix, Listed(feed, ()), found.header.revision, copy)
+            kept = self._last_good(feed)
+            keyspace.replace(client, self.prefix, Listed(feed, ()), found.header.revision, copy, kept)
         self.prefix.due, self.prefix.listed = False, True
+
+    def _last_good(self, feed: str) -> list[Upsert]:
+        """The services of this feed that cannot be read in the other form, which is announced."""
+        found: list[Upsert] = []
+        other, _ = in_other_form(feed, "")
+        if Services not in self._tables[feed] or not self._status.rejected(other):
+            return found
+        view = self._db.snapshot()[Services]
+        for name in self._reflector.names(feed):
+            of_other = in_other_form(feed, name)
+            row = view.get(service_key(self._cluster, name)) if self._is_unread(*of_other) else None
+            if row is not None:
+                found.append(Upsert(feed, name, (row,)))
+                self._unread.add(of_other)
+        return found
+
+    def recheck(self) -> None:
+        """Clear them again if a service can be read by now, or is gone."""
+        self.prefix.due = self.prefix.due or not all(self._is_unread(*each) for each in self._unread)
+
+    def _is_unread(self, feed: str, name: str) -> bool:
+        return name in self._status.rejected(feed) and not self._reflector.is_claiming(feed, name)

@@ -177,6 +177,10 @@ class Reflector:
         """The objects of a feed that have rows, or wait for a key, or cannot be read and may have rows of before."""
         return set(self._inherited.unread(feed)).union(*(self._claims[t].names(feed) for t in self._feeds[feed].tables))
 
+    def is_claiming(self, feed: str, name: str) -> bool:
+        """Whether the object has rows, or waits for a key."""
+        return any(name in self._claims[table].names(feed) for table in self._feeds[feed].tables)
+
     def withheld(self, feed: str) -> int:
         """The number of objects of a feed, and of earlier rows, whose deletes are withheld."""
         tables = self._feeds[feed].tables if feed in self._unconfirmed else ()
@@ -255,13 +259,9 @@ class Reflector:
     def _withhold(self, event: Delete) -> None:
         """Withhold the delete of a known object."""
         feed, name = event.feed, event.object
-        if self._batch.has(feed, name) or self._is_claiming(feed, name) or name in self._inherited.unread(feed):
+        if self._batch.has(feed, name) or self.is_claiming(feed, name) or name in self._inherited.unread(feed):
             self._withheld.add(event.feed, event.object, event.doubt)
             self._doubted.add(event.feed)
-
-    def _is_claiming(self, feed: str, name: str) -> bool:
-        """Whether the object has rows, or waits for a key."""
-        return any(name in self._claims[table].names(feed) for table in self._feeds[feed].tables)
 
     def _confirm(self, feed: str, name: str) -> None:
         """The server has sent this object again: its delete is no longer withheld. Cheap if nothing is withheld."""
@@ -282,7 +282,7 @@ class Reflector:
         self._confirm(event.feed, event.object)
         table = event.table or self._feeds[event.feed].tables[0].name
         self._status.reject(event.feed, table, event.object, event.error, event.excerpt)
-        if not self._is_claiming(event.feed, event.object):
+        if not self.is_claiming(event.feed, event.object):
             self._inherited.reject(event.feed, event.object)
 
     def _doubt(self, changes: Changes) -> None:

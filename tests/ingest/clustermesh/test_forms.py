@@ -147,13 +147,14 @@ def test_copies_that_a_dead_writer_does_not_announce_stay(server: LocalEtcd, oth
         server.start()
 
 
-def fails_over_to_the_dead(source: LocalEtcd, other: LocalEtcd, form: str, *, without: str = "") -> None:
+def fails_over_to_the_dead(source: LocalEtcd, other: LocalEtcd, form: str, *, without: str = "", bad: str = "") -> None:
     """``other`` holds half of the cluster, from a writer that has died, and answers in place of ``source``."""
     other.forget()
     other.start()
     with Publisher(other) as writer:
         publish(writer, form, whole=False)
         writer.delete(*filter(None, [without]))
+        writer.put(*[(key, b"no service") for key in filter(None, [bad])])
     source.kill()
 
 
@@ -163,18 +164,19 @@ def test_forms_forth_and_back_delete_nothing(server: LocalEtcd, other_server: Lo
     with (
         Publisher(server) as living,
         Rig(server.endpoint, other_server.endpoint, heartbeat_timeout_s=600.0) as rig,
-        Deletions(rig.db, Backends) as backends,
+        Deletions(rig.db, Backends, lambda key: f"{key.service} {key.ip}") as backends,
         Deletions(rig.db, Services, lambda key: key.name) as services,
     ):
         publish(living, SERVICES_ONLY, whole=True)
         rig.synced()
-        there = shown(rig)
+        names, there = shown(rig)
         fails_over_to_the_dead(server, other_server, ENDPOINT_SLICES_ONLY)
         withholds(rig, "backends", "services")
         fails_over_to_the_dead(other_server, server, SERVICES_ONLY)
+        rig.until(lambda _: ("echo", LOST) not in shown(rig)[1])  # which the service itself says that is there
         withholds(rig, "backends", "services")
-        assert shown(rig) == there
-        assert (backends.now(), services.now()) == (set(), set())
+        assert shown(rig) == (names, there - {("echo", LOST)})
+        assert (backends.now(), services.now()) == ({f"echo {LOST}"}, set())
         other_server.start()
 
 
@@ -216,7 +218,7 @@ def test_a_table_is_not_synced_while_its_server_is_not_judged(server: LocalEtcd,
         assert (told.state, told.last_error) == ("stale", f"waiting for {slices}: not all of it is there yet")
         assert shown(rig)[0] == {"echo", "other"}
         other_server.kill()
-        rig.until(lambda s: "connection" in rig.row("services", snapshot=s).last_error)
+        rig.until(lambda s: rig.row("services", snapshot=s).last_error.startswith("http"))
         assert rig.row("services").state == "stale"
         server.start()
 
@@ -265,4 +267,50 @@ def test_a_copy_of_what_nobody_ever_announced_is_complete(server: LocalEtcd, oth
         fails_over_to_the_dead(server, other_server, SERVICES_ONLY)
         complete = {canary.replace("cilium/state", "cilium/cache") for canary in CANARIES}
         rig.until(lambda s: complete <= {row.key.name for row in s[Mirror].values()})
+        server.start()
+
+
+@pytest.mark.parametrize(("before", "after"), [(SERVICES_ONLY, BOTH), (BOTH, SERVICES_ONLY)])
+def test_a_service_that_cannot_be_read_keeps_its_row_in_the_other_form(server: LocalEtcd, before: str, after: str):
+    """Until it can be read, or is gone. It is the same key in both forms; only its backends stand elsewhere."""
+    with Publisher(server) as publisher, Rig(server.endpoint, prefer_endpoint_slices=True) as rig, beating(publisher):
+        publish(publisher, before, whole=True)
+        rig.synced()
+        for key in (SERVICE, OTHER_SERVICE):
+            publisher.put((key, b"no service"))
+        rig.until(lambda s: len(s[Rejected]) == 2)
+        publisher.put((SLICE, endpoint_slices.encode(ECHO)))
+        publisher.configure(config(after))
+        rig.until(lambda s: {row.key.object.endswith(")") for row in s[Rejected].values()} == {after == BOTH})
+        rig.synced()
+        assert shown(rig)[0] == {"echo", "other"}
+        publisher.put((SERVICE, LITERALS[SERVICE].replace(b"10.96.50.104", b"10.96.50.105")))
+        publisher.delete(OTHER_SERVICE)
+        rig.until(lambda s: [row.frontends[0].ip for row in s[Services].values()] == ["10.96.50.105"])
+        rig.until(lambda s: not s[Rejected])
+        rig.synced()
+
+
+def test_a_service_that_a_doubted_server_has_in_bad_form_keeps_all_of_its_rows(
+    server: LocalEtcd, other_server: LocalEtcd
+):
+    """Until that server is believed. Then its backends are those of the slices there."""
+    other_server.kill()
+    with (
+        Publisher(server) as living,
+        Rig(server.endpoint, other_server.endpoint, heartbeat_timeout_s=600.0, prefer_endpoint_slices=True) as rig,
+        Deletions(rig.db, Backends) as backends,
+    ):
+        publish(living, SERVICES_ONLY, whole=True)
+        rig.synced()
+        there = shown(rig)
+        fails_over_to_the_dead(server, other_server, BOTH, bad=SERVICE)
+        withholds(rig, "backends", "services")
+        assert shown(rig) == there
+        assert backends.now() == set()
+        with Publisher(other_server) as writer, beating(writer):
+            writer.sync()
+            rig.synced()
+            assert shown(rig) == ({"echo"}, {("echo", "10.244.1.1")})
+            assert len(rig.db.snapshot()[Rejected]) == 1
         server.start()
