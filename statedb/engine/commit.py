@@ -7,8 +7,9 @@
 5. Trip watches and wake waiters.
 
 All steps after a link are idempotent and are rolled *forward*: after any exception, Ctrl-C and MemoryError included,
-they are run again to the end before the exception continues. A second exception at the wrong place can still leave a
-torn commit. The next writer of the table detects and finishes it. Readers are correct at every point.
+they are run again to the end before the exception continues. A second exception can still leave a torn commit: it may
+come right after the first, because the interpreter runs the handlers of two pending signals one after the other. The
+next writer of the table detects and finishes it. Readers are correct at every point.
 """
 
 from __future__ import annotations
@@ -125,8 +126,9 @@ class CommitPlan(Holder):
     def finish(self) -> None:
         """Decide to commit, and do all steps that are still to be done.
 
-        If it raises after the decision, call it again before anything else. Raises TransactionClosed if an abort was
-        decided first; then nothing was done.
+        If it raises after the decision, call it again before anything else. If that raises too, set ``torn`` to
+        `finish_torn` before any call, and then call `leave_torn`. Raises TransactionClosed if an abort was decided
+        first; then nothing was done.
         """
         if self.outcome.setdefault(DECISION, COMMITTED) is not COMMITTED:  # decide() inlined
             self.closed = ABORTED
@@ -140,21 +142,19 @@ class CommitPlan(Holder):
             if part[0].registry.entries:  # tripping costs 2 microseconds: skip it if nobody watches
                 watched = True
                 _TRIPPING[self] = get_ident()
-        try:
-            for store in self.reserved:
-                reservation = store.reservation  # release() inlined
-                if reservation.holder.get(HOLDER) is self:
-                    del reservation.holder[HOLDER]
-                if reservation.waiting:
-                    reservation.release(self)
-            if watched:
-                for part in parts:
-                    _trip(part, self._wakers)
-            if self._wakers:
-                wake_all(self._wakers)
-        finally:
-            if _TRIPPING:  # also after an attempt that an exception broke right here
-                _TRIPPING.pop(self, None)
+        for store in self.reserved:
+            reservation = store.reservation  # release() inlined
+            if reservation.holder.get(HOLDER) is self:
+                del reservation.holder[HOLDER]
+            if reservation.waiting:
+                reservation.release(self)
+        if watched:
+            for part in parts:
+                _trip(part, self._wakers)
+        if self._wakers:
+            wake_all(self._wakers)
+        if _TRIPPING:  # only now: after an exception it stays named until the next attempt, or until `leave_torn`
+            _TRIPPING.pop(self, None)
 
     def _publish(self, parts: list[Part]) -> None:
         """Change the newest state, and swap the root.
@@ -179,27 +179,29 @@ class CommitPlan(Holder):
                     root.pins = pins
                     self.pins = pins
 
-    def finish_again(self) -> None:
-        """``finish``, after an exception has interrupted it.
+    def leave_torn(self) -> None:
+        """Have the tables refer to a commit that exceptions have interrupted twice. ``torn`` is set already.
 
-        If another exception interrupts it, the tables refer to the plan from then on. Tables that are still reserved
-        stay reserved, and whoever wants one finishes the commit first.
+        Tables that are still reserved stay reserved, and whoever wants one finishes the commit first.
         """
-        try:
-            self.finish()
-        except BaseException:
-            self.torn = self.finish_torn
+        if self.outcome.get(DECISION) is COMMITTED:
             for part in self.parts:
                 part[0].unfinished = self.finish_torn
-            raise
+        _TRIPPING.pop(self, None)
 
     def finish_torn(self) -> None:
-        """``finish``, called by the next writers of the tables, one after the other.
+        """``finish``, called by the next writers of the tables, one after the other. Releases the tables if the
+        transaction was not committed.
 
         If the commit is visible already, it is tried once only: a row whose comparison always raises must not lock its
         table.
         """
         with _TORN:
+            if self.outcome.setdefault(DECISION, ABORTED) is not COMMITTED:
+                self.closed = ABORTED
+                for store in self.reserved:
+                    store.reservation.release(self)
+                return
             try:
                 self.finish()
             finally:
@@ -207,3 +209,4 @@ class CommitPlan(Holder):
                     for part in self.parts:
                         if part[0].unfinished == self.finish_torn:
                             part[0].unfinished = None
+                    _TRIPPING.pop(self, None)

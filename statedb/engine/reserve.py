@@ -50,7 +50,7 @@ class Holder:
         self.closed: str = ""
         """A copy of the outcome for checks on hot paths; empty while the transaction is open."""
         self.torn: Callable[[], None] | None = None
-        """Finishes its commit and releases its tables, if exceptions kept it from doing so itself."""
+        """Finishes its commit, or releases its tables, if exceptions kept it from doing so itself."""
 
     def decide(self, how: str) -> bool:
         """Commit or abort: the first decision wins, from any thread. Idempotent.

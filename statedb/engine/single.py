@@ -100,8 +100,13 @@ def write_one(store: TableStore, prepare: Any, what: Any, owner: object | None) 
             plan.finish()
         return done, old
     except BaseException:
-        if plan.outcome.get(DECISION) is COMMITTED:
-            plan.finish_again()
-        else:
-            store.reservation.release(plan)  # idempotent
+        try:
+            if plan.outcome.get(DECISION) is COMMITTED:
+                plan.finish()
+            else:
+                store.reservation.release(plan)  # idempotent
+        except BaseException:
+            plan.torn = plan.finish_torn
+            plan.leave_torn()
+            raise
         raise

@@ -186,8 +186,14 @@ class WriteTransaction:
                 if plan.pins is None:
                     plan.pins = self._head._root.pins
             except BaseException:
-                if plan.outcome.get(DECISION) is COMMITTED:
-                    plan.finish_again()  # roll forward: all steps after the first link are idempotent
+                try:
+                    if plan.outcome.get(DECISION) is COMMITTED:
+                        plan.finish()  # roll forward: all steps after the first link are idempotent
+                except BaseException:
+                    if DECISION in plan.outcome and plan.outcome[DECISION] is COMMITTED:  # no call, so no third one
+                        plan.torn = plan.finish_torn
+                        plan.leave_torn()
+                    raise
                 raise
         finally:
             if not plan.closed:
@@ -204,11 +210,19 @@ class WriteTransaction:
         May be called from any thread. If another thread commits at the same time, one of the two wins: see
         ``Holder.decide``.
         """
-        call = [get_ident()]
+        plan, call = self._plan, [get_ident()]
         try:
             self._release_tables(call)
         except BaseException:
-            self._release_tables(call)  # an interrupt must not leave a table reserved by a closed transaction
+            try:
+                self._release_tables(call)  # an interrupt must not leave a table reserved by a closed transaction
+            except BaseException:
+                outcome = plan.outcome
+                if DECISION in outcome and outcome[DECISION] == ABORTED:  # nothing is called, so no third one comes
+                    if RELEASER in outcome and outcome[RELEASER] is call:
+                        del outcome[RELEASER]
+                    plan.torn = self.abort  # the next writer does it
+                raise
             raise
 
     def _release_tables(self, call: list[int]) -> None:

@@ -21,7 +21,7 @@ from statedb.engine.store import TableStore
 from statedb.engine.transaction import ObservedTransaction, WriteTransaction
 from statedb.engine.wakers import ThreadWaker
 
-from ._helpers import in_a_thread, in_the_gap
+from ._helpers import Interrupted, in_a_thread, in_the_gap
 from .tables import Account, Accounts, Pod, Pods, database, names, put
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -170,6 +170,34 @@ def test_a_watch_that_the_thread_of_a_commit_did_not_trip_any_more_trips_in_the_
     assert not commit._TRIPPING
 
 
+def test_a_watch_trips_in_the_child_of_a_fork_between_an_exception_in_a_commit_and_its_next_attempt(monkeypatch):
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("b")
+    finish = CommitPlan.finish
+
+    def write(stop: Callable[[], None]) -> None:
+        def again(plan: CommitPlan) -> None:
+            stop()
+            finish(plan)
+
+        def interrupt() -> None:
+            monkeypatch.setattr(CommitPlan, "finish", again)
+            raise Interrupted
+
+        with pytest.raises(Interrupted):
+            in_the_gap(finish, "_trip(part, self._wakers)", interrupt, lambda: put(db, Pod("b")))
+
+    def look() -> None:
+        assert watch.wait(timeout=0)
+        check_all(db, ["a", "b"])
+
+    with Stopped(write):
+        monkeypatch.undo()
+        in_a_child(look)
+    assert watch.tripped
+    assert not commit._TRIPPING
+
+
 @pytest.mark.parametrize(
     ("function", "text"),
     [
@@ -239,7 +267,12 @@ def test_a_transaction_of_the_thread_that_forks_goes_on_in_the_child_and_in_its_
         (WatchSet.add, "for watch in watches", lambda db, watches: watches.add(), lambda db, watches: watches._lock),
         (Database.register, "if table in", lambda db, _: db.register(Pods), lambda db, _: db._lock),
         (CommitPlan._publish, "if root.pins is", lambda db, _: put(db, Pod("b")), lambda db, _: db._root.lock),
-        (CommitPlan.finish_torn, "self.finish()", lambda *_: CommitPlan(()).finish_torn(), lambda *_: commit._TORN),
+        (
+            CommitPlan.finish_torn,
+            "self.closed = ABORTED",
+            lambda *_: CommitPlan(()).finish_torn(),
+            lambda *_: commit._TORN,
+        ),
     ],
     ids=["watch set", "database", "root", "torn commits"],
 )

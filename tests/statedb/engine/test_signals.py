@@ -1,5 +1,6 @@
 """Ctrl-C in the middle of a commit: a real SIGINT with the default handler, in the main thread."""
 
+import ctypes
 import dis
 import functools
 import gc
@@ -13,8 +14,20 @@ from typing import Any
 import pytest
 
 from statedb import WatchSet
+from statedb.engine import commit
 
-from ._helpers import ENGINE, Hosts, Ports, Scene, in_a_thread, picture, picture_after_the_change
+from ._helpers import (
+    ENGINE,
+    Hosts,
+    Lines,
+    Port,
+    Ports,
+    Scene,
+    in_a_thread,
+    lines_of,
+    picture,
+    picture_after_the_change,
+)
 
 _CONDITION = threading.__file__
 _CHECKS = ("CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD")
@@ -233,6 +246,82 @@ def test_ctrl_c_at_every_step_of_taking_a_lock_leaves_it_free():
         in_a_thread(watches.add)
         step += 1
     assert step > 2
+
+
+# -- two at once ------------------------------------------------------------------------------------------------------
+
+BOTH = {signal.SIGINT, signal.SIGUSR1}
+
+
+class AtOnce(BaseException):
+    """Lets both signals in, which were held back. The interpreter runs one handler, which raises, and the other one at
+    the next place where it looks for signals. The functions of the module ``signal`` would look themselves."""
+
+    def __init__(self) -> None:
+        ctypes.CDLL(None).pthread_sigmask(signal.SIG_SETMASK, ctypes.create_string_buffer(128), None)
+
+
+def through_both(action: Callable[[], Any], line: int) -> str:
+    """Run something with both signals at a line; where that was."""
+    breaking = Lines(line, error=AtOnce)
+    left = [breaking.run]
+    signal.pthread_sigmask(signal.SIG_BLOCK, BOTH)
+    for each in BOTH:
+        signal.pthread_kill(threading.get_ident(), each)
+    for _ in range(4):
+        try:
+            while left:
+                left.pop()(action)
+        except KeyboardInterrupt:
+            pass
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BOTH)
+    return breaking.broken
+
+
+def a_commit(scene: Scene) -> Callable[[], Any]:
+    txn = scene.db.write(Hosts, Ports)
+    scene.change(txn)
+    return txn.commit
+
+
+def an_abort(scene: Scene) -> Callable[[], Any]:
+    txn = scene.db.write(Hosts, Ports)
+    scene.change(txn)
+    return txn.abort
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        a_commit,
+        an_abort,
+        lambda scene: lambda: scene.db.insert(Ports, Port(1, "b", amount=5)),
+        lambda scene: lambda: scene.db.delete(Ports, 1),
+    ],
+    ids=["commit", "abort", "insert", "delete"],
+)
+def test_two_signals_at_once_leave_no_table_that_nobody_can_write(monkeypatch, prepare):
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    for _ in range(2):  # the first time something is remembered about the type of the rows
+        scene = Scene()
+        lines = lines_of(prepare(scene), every=False)
+        after = picture(scene.db.snapshot())
+        scene.close()
+    for line in lines:
+        scene = Scene()
+        watch = scene.before[Ports].watch()
+        place = through_both(prepare(scene), line)
+        in_a_thread(lambda scene=scene: scene.db.write(Hosts, Ports, timeout=5).abort())
+        now = picture(scene.db.snapshot())
+        assert now in (scene.before_picture, after), place
+        assert watch.tripped == (now != scene.before_picture), place
+        assert picture(scene.old) == scene.old_picture, place
+        assert not commit._TRIPPING, place
+        scene.db.check()
+        scene.write_from_another_thread()
+        scene.close()
+    signal.signal(signal.SIGUSR1, before)
 
 
 # -- when it comes from outside ---------------------------------------------------------------------------------------

@@ -5,9 +5,11 @@ Few steps, and quick: `test_injection_twice.py` goes through all of them.
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -82,6 +84,18 @@ def test_a_commit_interrupted_twice_is_finished_by_the_next_writer(monkeypatch, 
     assert dict(db.snapshot()[Pods]) == {"a": Pod("a", "n2"), "b": Pod("b")}
     assert dict(db.snapshot()[Accounts]) == {1: Account(1, 10)}
     db.check()
+
+
+@steps
+def test_a_torn_commit_keeps_no_database_that_nobody_has(monkeypatch, step):
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("a")
+    commit_interrupted(monkeypatch, db, Interrupting(step, 2))
+    monkeypatch.undo()
+    newest = ref(db._stores[Pods].pin)
+    del db, watch
+    gc.collect()
+    assert newest() is None
 
 
 def test_a_torn_commit_that_does_not_finish_is_kept_until_it_is_visible(monkeypatch):
