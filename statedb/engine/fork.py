@@ -31,10 +31,22 @@ def repair_after_fork(head: Any) -> None:
 
 
 def _after_in_child() -> None:
+    plans: dict[Any, None] = {}
+    try:
+        _repair(plans)
+    except BaseException:  # Ctrl-C reaches the child too. Python only reports what is raised here, and goes on.
+        _repair(plans)
+        raise
+
+
+def _repair(plans: dict[Any, None]) -> None:
+    """Repair all databases. Idempotent. ``plans`` collects the commits to finish: an interrupted attempt may have freed
+    their tables already.
+    """
     commit._TORN = locks.after_fork(commit._TORN)
     turn.after_fork()
     watch_set.after_fork()
-    plans = {plan: None for plan, thread in list(commit._TRIPPING.items()) if thread != get_ident()}
+    plans.update({plan: None for plan, thread in list(commit._TRIPPING.items()) if thread != get_ident()})
     for head in list(_HEADS):
         head._lock = locks.after_fork(head._lock)
         head._root.lock = locks.after_fork(head._root.lock)
@@ -51,8 +63,7 @@ def _after_in_child() -> None:
                 plans[plan] = None
     for plan in plans:  # if one cannot be finished now, the next writer of its tables finishes it
         plan.torn = plan.finish_torn
-        for part in plan.parts:
-            part[0].unfinished = plan.finish_torn
+        plan.leave_torn()
     for plan in plans:
         plan.finish_torn()
 

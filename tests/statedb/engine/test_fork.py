@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import traceback
 import warnings
@@ -21,7 +22,7 @@ from statedb.engine.store import TableStore
 from statedb.engine.transaction import ObservedTransaction, WriteTransaction
 from statedb.engine.wakers import ThreadWaker
 
-from ._helpers import Interrupted, in_a_thread, in_the_gap
+from ._helpers import Interrupted, Lines, in_a_thread, in_the_gap
 from .tables import Account, Accounts, Pod, Pods, database, names, put
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -46,9 +47,11 @@ def go_on_in_a_child() -> None:
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
-def in_a_child(action: Callable[[], Any]) -> None:
-    """Run something in a child process; AssertionError where it raises, or does not end."""
-    child = fork()
+def in_a_child(action: Callable[[], Any], traced: Lines | None = None) -> None:
+    """Run something in a child process, forked while the engine's lines are traced; AssertionError where it raises, or
+    does not end.
+    """
+    child = fork() if traced is None else traced.run(fork)
     if not child:
         code = 1
         try:
@@ -196,6 +199,53 @@ def test_a_watch_trips_in_the_child_of_a_fork_between_an_exception_in_a_commit_a
         in_a_child(look)
     assert watch.tripped
     assert not commit._TRIPPING
+
+
+def hold(stop: Callable[[], None], db: Database) -> None:
+    with db.write(Pods, Accounts) as txn:
+        txn[Pods].insert(Pod("b"))
+        stop()
+
+
+@pytest.mark.parametrize(
+    ("write", "expected"),
+    [
+        (hold, ["a"]),
+        *[
+            (lambda stop, db, gap=gap: in_the_gap(*gap, stop, lambda: put(db, Pod("b"))), ["a", "b"])
+            for gap in (
+                (TableStore.apply, "self.replaced.append"),
+                (CommitPlan._publish, "if root.pins is seen:"),
+                (CommitPlan.finish, "_trip(part, self._wakers)"),
+            )
+        ],
+    ],
+    ids=["open", "half done", "with the lock", "without its tables"],
+)
+@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.stress)])
+def test_an_exception_in_the_repair_keeps_nothing_of_a_thread_that_is_not_there(monkeypatch, stride, write, expected):
+    """Ctrl-C goes to the child as well; Python only reports what is raised there."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("b")
+
+    def look(breaking: Lines) -> None:
+        assert breaking.broken
+        assert watch.wait(timeout=0) == ("b" in expected), breaking.broken
+        check_all(db, expected)
+        assert not commit._TRIPPING, breaking.broken
+
+    with Stopped(lambda stop: write(stop, db)):
+        reading, writing = os.pipe()
+        counting = Lines()
+        in_a_child(lambda: os.write(writing, str(counting.seen).encode()), counting)
+        lines = int(os.read(reading, 99))
+        os.close(reading)
+        os.close(writing)
+        assert lines > 50
+        for at in range(2, lines, stride):  # the first two lines are in front of its `try`
+            breaking = Lines(at)
+            in_a_child(partial(look, breaking), breaking)
 
 
 @pytest.mark.parametrize(
