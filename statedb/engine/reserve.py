@@ -153,8 +153,9 @@ class Reservation:
                     raise self.timed_out(current)
                 gate.acquire(timeout=left)
             self._waited(begun)
-        finally:
             self._stop_waiting(gate)
+        finally:
+            self._stop_waiting(gate)  # an exception may have interrupted the first call
 
     async def take_in_task(self, holder: Holder, deadline: float | None) -> None:
         """`take` for a task: the event loop runs while it waits. Also waits for transactions of other tasks of this

@@ -1,5 +1,6 @@
 """An exception at every line of the engine: what is committed is whole, what is not is not there, and life goes on."""
 
+import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -7,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from statedb import Database, IndexFunctionError, UnknownTable
-from statedb.engine import commit as _commit, store as _store
+from statedb import Database, IndexFunctionError, UnknownTable, WriteTransaction
+from statedb.engine import commit as _commit, reserve as _reserve, store as _store
 
 from ._helpers import (
     Emptying,
@@ -18,6 +19,7 @@ from ._helpers import (
     Port,
     Ports,
     Scene,
+    in_a_thread,
     lines_of,
     picture,
     picture_after_the_change,
@@ -210,6 +212,42 @@ def test_a_registration_broken_at_any_line_can_be_repeated():
         db.insert(Ports, Port(2, "a"))
         assert dict(db.snapshot()[Ports]) == {number: Port(number, "a") for number in (1, 2)}, breaking.broken
         db.check()
+
+
+def test_a_wait_for_a_table_broken_at_any_line_leaves_nobody_to_be_woken_in_its_place(monkeypatch):
+    """A release wakes the first who waits. One that is not there would be that for good."""
+    holding: list[WriteTransaction] = []
+
+    class Gate:
+        """The table is freed as soon as somebody waits for it."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+            self.release = self._lock.release
+
+        def acquire(self, timeout: float) -> bool:
+            holding.pop().abort()
+            return self._lock.acquire(timeout=timeout)
+
+    def begin() -> Scene:
+        scene = Scene()
+        holding[:] = [in_a_thread(lambda: scene.db.write(Hosts))]
+        return scene
+
+    monkeypatch.setattr(_reserve, "Lock", Gate)
+    scene = begin()
+    lines = lines_of(lambda: scene.db.write(Hosts).abort(), of=_reserve.__file__)
+    scene.close()
+    for line in lines:
+        scene = begin()
+        breaking = Lines(line, of=_reserve.__file__)
+        with pytest.raises(Interrupted):
+            breaking.run(lambda scene=scene: scene.db.write(Hosts).abort())
+        assert not scene.db._stores[Hosts].reservation.waiting, breaking.broken
+        for txn in holding:
+            txn.abort()
+        scene.write_from_another_thread()
+        scene.close()
 
 
 @both_errors
