@@ -81,7 +81,7 @@ def _orphaned_commit(reservation: Reservation) -> Any:
     """The commit that holds a table, if its thread does not exist in this process. Other transactions are aborted."""
     reservation.waiting.clear()
     holder: Any = reservation.holder.get(HOLDER)
-    if holder is None:
+    if holder is None or holder.torn is not None:  # torn: the next writer ends it, or this thread is doing so
         return None
     outcome = holder.outcome
     if outcome.get(DECISION) != ABORTED and _goes_on(holder):

@@ -298,6 +298,28 @@ def test_a_thread_that_forks_while_it_frees_a_table_goes_on_in_the_child(text):
     in_a_child(run)
 
 
+@pytest.mark.parametrize("text", ["if reservation.holder.get(HOLDER) is self", "del reservation.holder[HOLDER]"])
+def test_a_thread_that_forks_while_it_finishes_the_torn_commit_of_another_goes_on_in_the_child(monkeypatch, text):
+    finish = CommitPlan.finish
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    def broken(plan: CommitPlan) -> None:
+        in_the_gap(finish, "for store in self.reserved", interrupt, lambda: finish(plan))
+
+    def run() -> None:
+        db = database(Pod("a"))
+        monkeypatch.setattr(CommitPlan, "finish", broken)
+        with pytest.raises(Interrupted):
+            in_a_thread(lambda: put(db, Pod("b")))
+        monkeypatch.undo()
+        in_the_gap(finish, text, go_on_in_a_child, lambda: put(db, Pod("c")))
+        check_all(db, ["a", "b", "c"])
+
+    in_a_child(run)
+
+
 def test_a_transaction_of_the_thread_that_forks_goes_on_in_the_child_and_in_its_child():
     def run() -> None:
         db = database(Pod("a"))
