@@ -83,6 +83,7 @@ class Unannounced:
         filled = {table for each in prefixes for table in each.kind.tables} - waiting
         for feed, copy in tuple(self._empty):
             pending = {other for other, _ in self._empty if other != feed} - self._finished
+            # A table that several of these feeds fill waits for the last of them alone.
             held = filled.union(*(self._tables[other] for other in pending))
             if copy is None and held >= set(self._tables[feed]) and not self._reflector.names(feed):
                 if feed not in self._finished:
@@ -97,14 +98,15 @@ class Unannounced:
         return sum(self._reflector.withheld(feed) for feed, _ in self._empty)
 
     def clear(self, client: Client, keyspace: Keyspace, config: bytes | None, *, accepted: bool) -> None:
-        """Clear these feeds, or withhold that. Does nothing if ``config`` is not in the etcd any more.
+        """Clear these feeds, or withhold that. Does nothing if the etcd has another config than this one, or none.
 
-        ``accepted``: the operator believes an etcd that has none as well. A mesh cache has a completion mark for these
-        feeds as well. Raises EtcdError.
+        ``accepted``: the operator has accepted the etcd, also without a config. A mesh cache has a completion mark for
+        these feeds as well. Raises EtcdError.
         """
         found = client.get(self.prefix.key)
         keyspace.check(client, found.header)
-        if not accepted if found.kv is None else found.kv.value != config:
+        is_believed = accepted if found.kv is None else found.kv.value == config
+        if not is_believed:
             return
         self._unread.clear()
         for feed, copy in self._empty:
