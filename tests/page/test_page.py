@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Route, TimeoutError as PageTimeout
 
 from statedb import Database
 from statedb.agent.http.page.files import HEADERS
@@ -25,6 +25,17 @@ _SEEN = """() => [...document.querySelectorAll('.grid-body .grid-row:not([hidden
     .sort((one, other) => one.ariaRowIndex - other.ariaRowIndex)
     .map(row => [Number(row.ariaRowIndex) - 2, row.children[0].textContent, row.children[1].textContent])"""
 _AS_EXPECTED = f"wanted => JSON.stringify(({_SEEN})().slice(0, wanted.length)) === JSON.stringify(wanted)"
+_SCROLLED_ELSEWHERE = """async total => {
+    const grid = statedb.page.grid;
+    grid.setRows({ total, loaded: true, at: () => undefined, show: () => {} });
+    while (document.querySelector('.grid').getAttribute('aria-rowcount') !== String(total + 1))
+        await new Promise(requestAnimationFrame);
+    const last = Math.max(0, total - grid._visible);
+    const some = Array.from({ length: Math.min(400, last) }, (_, place) => Math.floor(place * last / 400));
+    const wrong = some.filter(position => { grid._scrollTo(position); return grid._first !== position; });
+    grid._scrollTo(last);  // the last row is drawn then; half of the first one may be above
+    return grid._first + grid._visible + 2 < total ? [...wrong, last] : wrong;
+}"""
 _FIRST = "#row-0:not(.loading) .grid-cell"
 _ROWS = 15
 """How many visible rows are compared."""
@@ -42,7 +53,11 @@ def expected(db: Database, first: int = 0) -> list[list[object]]:
 
 
 def until_seen(page: Page, wanted: list[list[object]]) -> None:
-    page.wait_for_function(_AS_EXPECTED, arg=wanted)
+    try:
+        page.wait_for_function(_AS_EXPECTED, arg=wanted)
+    except PageTimeout:
+        assert page.evaluate(_SEEN)[: len(wanted)] == wanted
+        raise
 
 
 def scroll_to(page: Page, db: Database, share: float) -> int:
@@ -70,6 +85,16 @@ def test_what_is_seen_equals_the_table_under_churn_and_after_it(page: Page, star
         first = scroll_to(page, agent.db, share)
         until_seen(page, expected(agent.db, first))
     assert page.locator(".grid").get_attribute("aria-rowcount") == str(len(agent.db.snapshot()[Endpoints]) + 1)
+
+
+def test_a_grid_stays_where_the_reader_scrolled_to_whatever_its_number_of_rows(page: Page, start: Callable[..., Agent]):
+    """A position was computed by way of the height of all rows, and could be rounded to the row before."""
+    agent = start()
+    write(agent.db, endpoint(1))
+    open_table(page, agent)
+    until_seen(page, expected(agent.db))
+    for total in (1, 14, 15, *range(300, 340), 249_999, 250_000, 300_001, 1_000_000, 7_654_321):
+        assert page.evaluate(_SCROLLED_ELSEWHERE, total) == [], f"of {total} rows"
 
 
 def test_a_row_that_changes_lights_up_and_its_history_is_kept(page: Page, start: Callable[..., Agent]):

@@ -70,16 +70,24 @@ export class Grid {
     return Math.max(1, Math.floor((this.element.clientHeight - ROW_PX) / ROW_PX));
   }
 
-  /** The first visible position. A very long table is scrolled in larger steps. */
+  /** The last position that can be the first visible one. */
+  get _firstMax() {
+    return Math.max(0, this.rows.total - this._visible);
+  }
+
+  /** Pixels of scrolling for each row. A very long table is scrolled in larger steps. */
+  get _step() {
+    if (this._height < HEIGHT_MAX_PX) return ROW_PX; // not divided: the quotient could be rounded to less than a row
+    return (this._height + ROW_PX - this.element.clientHeight) / this._firstMax; // the head takes a row's height
+  }
+
+  /** The first visible position. */
   get _first() {
-    const [room, rows] = [this._height - this._visible * ROW_PX, this.rows.total - this._visible];
-    if (room <= 0 || rows <= 0) return 0;
-    return Math.min(rows, Math.floor((this.element.scrollTop / room) * rows));
+    return Math.min(this._firstMax, Math.floor(this.element.scrollTop / this._step));
   }
 
   _scrollTo(first) {
-    const [room, rows] = [this._height - this._visible * ROW_PX, this.rows.total - this._visible];
-    if (rows > 0) this.element.scrollTop = (Math.min(Math.max(0, first), rows) / rows) * room;
+    this.element.scrollTop = Math.ceil(Math.min(Math.max(0, first), this._firstMax) * this._step); // whole pixels
   }
 
   _soon() {
