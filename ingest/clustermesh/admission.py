@@ -25,6 +25,8 @@ class Admission:
         self._admitted: ClusterConfig | None = None
         self.raw: bytes | None = None
         """The present or latest config in this etcd; None if there was never one."""
+        self.revision = 0
+        """The revision at which the config was last written."""
         self.is_lost = False
         """Whether the config disappeared while we were connected, because its writer is away."""
 
@@ -35,7 +37,7 @@ class Admission:
 
     def read(self, kv: KeyValue | None) -> None:
         """Take the config that a new connection has read."""
-        self.raw = None if kv is None else kv.value
+        self.raw, self.revision = (None, 0) if kv is None else (kv.value, kv.mod_revision)
         self.is_lost = False
 
     def on_events(self, batch: WatchBatch) -> bool:
@@ -45,7 +47,7 @@ class Admission:
             self.is_lost = event.type != PUT
             if event.type == PUT:
                 changed |= self.raw is not None and event.kv.value != self.raw
-                self.raw = event.kv.value
+                self.raw, self.revision = event.kv.value, event.kv.mod_revision
         return changed
 
     def admit(self) -> tuple[ClusterConfig, bool]:

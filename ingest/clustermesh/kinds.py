@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from statedb.catalog import Backends, Endpoints, Identities, Mirror, Mirrored, MirrorKey, Nodes, ServiceKey, Services
+from statedb.catalog import Backends, Endpoints, Identities, Mirror, Mirrored, MirrorKey, Nodes, Services
 from statedb.catalog.wire import WireError, endpoint_slices, identities, ips, keys, nodes, services
 from statedb.catalog.wire.cluster_configs import ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig
 
@@ -28,7 +28,6 @@ _SERVICES = Feed("services", (Services, Backends), mixed=True)
 _SERVICES_BESIDE_SLICES = Feed("services beside slices", (Services,))
 """The same keys as `_SERVICES`, read without backends. A feed of its own: the backends that a service had in the other
 form must not go because the service is there in this one."""
-_SUFFIX = " (beside slices)"
 
 FEEDS = (_NODES, _IDENTITIES, _IPS, _SLICES, _SERVICES, _SERVICES_BESIDE_SLICES)
 """The cluster announces the prefix of each feed, and whether it uses it."""
@@ -119,30 +118,10 @@ def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
     if config.endpoint_slices != ENDPOINT_SLICES_ONLY:
         decode = _services(layout, config.id, backends=not slices)
         feed = _SERVICES_BESIDE_SLICES if slices else _SERVICES
-        service = kind(feed, place(keys.SERVICES), own, decode, _SERVICES.name)
-        found.append(msgspec.structs.replace(service, suffix=_SUFFIX) if slices else service)
+        found.append(kind(feed, place(keys.SERVICES), own, decode, _SERVICES.name))
     if layout.mirror and config.service_exports_enabled:
         found.append(kind(_EXPORTS, place(keys.SERVICE_EXPORTS), own, _nothing))
     return tuple(found)
-
-
-def in_other_form(feed: str, name: str) -> tuple[str, str]:
-    """The feed of the other form of services, and the name that this service has there. Empty for another feed.
-
-    >>> in_other_form("services", "cilium/state/services/v1/c2/ns/s")
-    ('services beside slices', 'cilium/state/services/v1/c2/ns/s (beside slices)')
-    """
-    if feed == _SERVICES.name:
-        return _SERVICES_BESIDE_SLICES.name, name + _SUFFIX
-    if feed == _SERVICES_BESIDE_SLICES.name:
-        return _SERVICES.name, name.removesuffix(_SUFFIX)
-    return "", ""
-
-
-def service_key(cluster: str, name: str) -> ServiceKey:
-    """The key of the row of a service with this name, in either form."""
-    *_, namespace, service = name.removesuffix(_SUFFIX).split("/")
-    return ServiceKey(cluster, namespace, service)
 
 
 def copy_of(cluster: str, feed: str) -> Copy:

@@ -91,7 +91,7 @@ class ClusterSource(EtcdSource):
             db, self.cluster, self.backend, feeds_of(layout, self.tables), self._status, with_initializers=ids is None
         )
         self._admission = Admission(layout, own_id, ids)
-        self._unannounced = Unannounced(db, layout, self.tables, self._reflector, self._status)
+        self._unannounced = Unannounced(layout, self.tables, self._reflector)
         self._writers = Writers(options.heartbeat_timeout_s, options.lease_time_s)
         self._loop = ConnectionLoop(
             f"clustermesh {self.cluster}",
@@ -150,8 +150,6 @@ class ClusterSource(EtcdSource):
 
     def list_verdict(self, prefix: Prefix, revision: int) -> Verdict:
         """Whether rows of keys that a list lacks may be deleted. The canaries must exist at the list's revision."""
-        if prefix is self._unannounced.prefix and self._unannounced.is_withdrawn:
-            return self.verdict(prefix, Absence.DELETED)
         client, inherited = self._connection.client, self._reflector.has_inherited
         return judging.list_verdict(self._writers, prefix, client, revision, self._clock(), has_inherited=inherited)
 
@@ -184,9 +182,9 @@ class ClusterSource(EtcdSource):
         if self._layout.mirror:
             row = mirrored_config(self._layout, self._admission.raw or b"")
             self._reflector.offer(Listed(MIRROR_CONFIG.name, [Upsert(MIRROR_CONFIG.name, row.key.name, (row,))]))
-        self._check_history(client, config)
+        is_moved = self._check_history(client, config)
         if config.synced_canaries:
-            self._watch_canaries(client, stream)
+            self._watch_canaries(client, stream, is_moved=is_moved)
         return True
 
     def _await_config(self, client: Client, stream: WatchStream) -> None:
@@ -205,8 +203,8 @@ class ClusterSource(EtcdSource):
             if batch is not None:
                 self.on_other(batch)
 
-    def _check_history(self, client: Client, config: ClusterConfig) -> None:
-        """Compare this etcd, and its prefixes, with the ones that we knew."""
+    def _check_history(self, client: Client, config: ClusterConfig) -> bool:
+        """Compare this etcd with the one that we knew. Returns whether it is that one, but has other prefixes now."""
         names = [table.name for table in self.tables]
         plan = chosen(kinds(self._layout, config), tuple(names))
         header = client.get(HEARTBEAT).header
@@ -214,18 +212,18 @@ class ClusterSource(EtcdSource):
         is_shown = bool(self._keyspace.lineage.witnesses)
         prefixes = self._keyspace.prefixes.values()
         self._origin.connected()
-        self._unannounced.plan(plan, is_withdrawn=history is History.SAME and not self._writers.is_doubted)
-        if (
-            history is History.SAME
-            and prefixes
-            and {kind.prefix for kind in plan} != {prefix.name for prefix in prefixes}
-        ):
+        read = {prefix.name for prefix in prefixes}
+        is_known = history is History.SAME and not self._writers.is_doubted
+        self._unannounced.plan(plan, read=read if is_known else ())
+        is_moved = history is History.SAME and bool(read) and not read.issuperset(kind.prefix for kind in plan)
+        if is_moved:
             history, why = History.OTHER, "it keeps its state elsewhere"
         self._keyspace.replan(plan)
         self._keyspace.begin(header, same=history is History.SAME)
         feeds = [prefix.feed for prefix in self._all_prefixes]
         self._acceptance.connected()
         self._writers.identified(history, why, feeds, is_shown=is_shown)
+        return is_moved
 
     def _find_lost_canaries(self, client: Client) -> None:
         """Without a config the writer has not begun. Canaries that are missing now count as new when they appear."""
@@ -235,12 +233,14 @@ class ClusterSource(EtcdSource):
         prefix = self._layout.synced_prefix
         return allowed(prefix, lambda: list(client.list(prefix, self._options.page_limit)))
 
-    def _watch_canaries(self, client: Client, stream: WatchStream) -> None:
+    def _watch_canaries(self, client: Client, stream: WatchStream, *, is_moved: bool) -> None:
+        """``is_moved``: the config announces other prefixes, and a canary that is newer tells that they are written."""
         prefix = self._layout.synced_prefix
         revision = 0
         for page in self._canary_pages(client):
             for kv in page.kvs:
-                self._writers.canary_found(kv, self._clock(), self._parts(), written=False)
+                is_new = is_moved and kv.mod_revision > self._admission.revision
+                self._writers.canary_found(kv, self._clock(), self._parts(), written=is_new)
             revision = page.revision
         stream.add(prefix, revision + 1)
 
@@ -303,18 +303,17 @@ class ClusterSource(EtcdSource):
         now = self._clock()
         prefixes = self._all_prefixes
         if not any(prefix.due for prefix in self._keyspace.prefixes.values()):
-            self._unannounced.recheck()
             if self._unannounced.prefix.due:
                 self._clear_unannounced()
             self._loop.mark_healthy()
-        reported = prefixes if self._unannounced.prefix.due else prefixes[:-1]
+        is_cleared = not self._unannounced.prefix.due
         doubtful = [prefix for prefix in prefixes if self._withheld(prefix)]
         looked_at = [(self._writers, prefix) for prefix in doubtful or prefixes[:1]]
         self._connection.leases.check(self._connection.client, looked_at, now)
         judging.settle(self._writers, prefixes, self._withheld, now)
         is_listed = not any(prefix.due for prefix in prefixes)
         self._origin.settle(is_settled=is_listed and not doubtful and not self._writers.is_doubted)
-        self._report(reported, now)
+        self._report(prefixes, now, is_cleared=is_cleared)
 
     def _clear_unannounced(self) -> None:
         """Clear the feeds that this cluster does not announce. Those that replace them are listed by now."""
@@ -333,20 +332,22 @@ class ClusterSource(EtcdSource):
             return self._unannounced.withheld
         return sum(map(self._reflector.withheld, prefix.kind.feeds))
 
-    def _report(self, prefixes: Sequence[Prefix], now: float) -> None:
+    def _report(self, prefixes: Sequence[Prefix], now: float, *, is_cleared: bool) -> None:
         worst: dict[AnyTable, tuple[State, str]] = dict.fromkeys(self.tables, ("synced", ""))
         for prefix in prefixes:
-            judged = self._state(prefix, now)
+            judged = self._state(prefix, now, is_cleared=is_cleared)
             for table in prefix.kind.fills:
                 worst[table] = max(worst[table], judged, key=lambda each: _BEST_FIRST.index(each[0]))
         for table, (state, error) in worst.items():
             self._status.report(state, error or self._connection.warning, (table,))
 
-    def _state(self, prefix: Prefix, now: float) -> tuple[State, str]:
-        missing = judging.missing_canary(self._writers, prefix)
+    def _state(self, prefix: Prefix, now: float, *, is_cleared: bool) -> tuple[State, str]:
+        is_waiting = prefix is self._unannounced.prefix and not is_cleared
+        awaited = self._all_prefixes if is_waiting else (prefix,)
+        missing = next(filter(None, [judging.missing_canary(self._writers, each) for each in awaited]), "")
         if missing:
             return "stale" if prefix.listed else "syncing", missing
-        if self._admission.is_lost or prefix is self._unannounced.prefix:  # which was not cleared without its config
+        if self._admission.is_lost or is_waiting:  # nothing is cleared without the config
             return "stale", f"its writer is away: {self._admission.key} is gone"
         return ("stale", self._writers.describe_silence(now)) if self._writers.is_silent(now) else ("synced", "")
 

@@ -6,18 +6,14 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from statedb import Database
-from statedb.catalog import Services
-
 from ..etcd import Client
-from ..events import Listed, Upsert
+from ..events import Listed
 from ..keyspace.keyspace import Keyspace
 from ..keyspace.kind import Copy, Kind
 from ..keyspace.prefix import Prefix
 from ..reflect import Reflector
 from ..source import AnyTable
-from ..status import Status
-from .kinds import COPIES, MIRROR_FEEDS, Layout, copy_of, feeds_of, in_other_form, service_key
+from .kinds import COPIES, MIRROR_FEEDS, Layout, copy_of, feeds_of
 
 _NAME = "unannounced"
 
@@ -25,56 +21,51 @@ _NAME = "unannounced"
 class Unannounced:
     """These feeds of one source. For one thread at a time.
 
-    A config tells which feeds there are, and a dead writer leaves its config behind. So these feeds are judged like a
-    list that is empty: as one prefix, which needs the canaries of all others.
-
-    A service is there in both forms. If it cannot be read in the one that is announced, the list has its last good row
-    of the other form, without the backends.
+    A config tells which feeds there are, and a dead writer leaves its config behind. So the rows that such a feed had
+    become rows of before, and its keys count as a list that is empty. All these lists are judged as one prefix.
     """
 
-    def __init__(
-        self, db: Database, layout: Layout, tables: tuple[AnyTable, ...], reflector: Reflector, status: Status
-    ) -> None:
+    def __init__(self, layout: Layout, tables: tuple[AnyTable, ...], reflector: Reflector) -> None:
         """There are none yet."""
-        self._db = db
-        self._cluster = layout.cluster
-        self._status = status
-        feeds = {feed.name: feed.tables for feed in feeds_of(layout, tables)}
-        copies = [copy_of(layout.cluster, name) for name in COPIES] if layout.mirror else []
+        self._tables = {feed.name: feed.tables for feed in feeds_of(layout, tables)}
         of_mirror = {feed.name for feed in MIRROR_FEEDS}
-        self._tables = feeds
-        self._feeds = [*((feed, None) for feed in feeds if feed not in of_mirror), *((c.feed, c) for c in copies)]
+        copies = [copy_of(layout.cluster, name) for name in COPIES] if layout.mirror else []
+        self._feeds: tuple[tuple[str, Copy | None], ...] = (
+            *((feed, None) for feed in self._tables if feed not in of_mirror),
+            *((copy.feed, copy) for copy in copies),
+        )
         self._reflector = reflector
         self._empty: list[tuple[str, Copy | None]] = []
-        self._finished: set[str] = set()
-        self._unread: set[tuple[str, str]] = set()
         self.prefix = Prefix(Kind(layout.config_key.decode(), (), lambda *_: (), feed=_NAME))
         """Stands for all of them. ``due``: they must be cleared, once all other prefixes are listed. ``listed``: they
         have been, or they have rows of another etcd."""
-        self.is_withdrawn = False
-        """Whether it was on this very etcd that they were announced before. Then somebody has withdrawn them."""
 
     def forget(self) -> None:
         """All rows are gone, as if these feeds had never been cleared."""
         self.prefix.listed = False
 
-    def plan(self, kinds: Iterable[Kind], *, is_withdrawn: bool) -> None:
-        """The cluster announces these kinds."""
+    def plan(self, kinds: Iterable[Kind], *, read: Collection[str]) -> None:
+        """The cluster announces these kinds. ``read``: the prefixes that were read from this very etcd already.
+
+        To clear these feeds needs the canaries of all other prefixes: what replaces their rows must be there.
+        """
         kinds = tuple(kinds)
         used = {kind.feed for kind in kinds if kind.tables} | {kind.copy.feed for kind in kinds if kind.copy}
         self._empty = [(feed, copy) for feed, copy in self._feeds if feed not in used]
-        self._finished -= used
-        canaries = tuple(dict.fromkeys(canary for kind in kinds for canary in kind.canaries))
+        canaries = [canary for kind in kinds if kind.prefix not in read for canary in kind.canaries]
         was_listed = self.prefix.listed or any(self._reflector.names(feed) for feed, _ in self._empty)
-        self.prefix = Prefix(Kind(self.prefix.name, self._fills(), lambda *_: (), feed=_NAME, canaries=canaries))
+        for feed, copy in self._empty:
+            if copy is None and self._reflector.names(feed):
+                self._reflector.disown(feed)
+        kind = Kind(self.prefix.name, self._fills(), lambda *_: (), feed=_NAME, canaries=tuple(dict.fromkeys(canaries)))
+        self.prefix = Prefix(kind)
         self.prefix.listed = was_listed
-        self.is_withdrawn = is_withdrawn
 
     def _fills(self) -> tuple[AnyTable, ...]:
         return tuple(dict.fromkeys(table for feed, _ in self._empty for table in self._tables[feed]))
 
     def finish_idle(self, prefixes: Collection[Prefix]) -> None:
-        """Some of these prefixes were listed. Their tables do not wait for feeds without rows.
+        """Some of these prefixes were listed. Their tables do not wait for feeds that are not announced.
 
         That holds only where no list of the table is doubted: rows of before may be of any of its feeds.
         """
@@ -82,13 +73,11 @@ class Unannounced:
         waiting = {table for each in prefixes if each.due or is_doubted(each.feed) for table in each.kind.tables}
         filled = {table for each in prefixes for table in each.kind.tables} - waiting
         for feed, copy in tuple(self._empty):
-            pending = {other for other, _ in self._empty if other != feed} - self._finished
             # A table that several of these feeds fill waits for the last of them alone.
-            held = filled.union(*(self._tables[other] for other in pending))
-            if copy is None and held >= set(self._tables[feed]) and not self._reflector.names(feed):
-                if feed not in self._finished:
+            held = filled.union(*(self._tables[other] for other, _ in self._empty if other != feed))
+            if copy is None and held >= set(self._tables[feed]):
+                if self._reflector.awaits(feed):
                     self._reflector.offer(Listed(feed, ()))
-                    self._finished.add(feed)
                 self._empty.remove((feed, copy))
         self.prefix.kind = msgspec.structs.replace(self.prefix.kind, tables=self._fills())
 
@@ -108,30 +97,6 @@ class Unannounced:
         is_believed = accepted if found.kv is None else found.kv.value == config
         if not is_believed:
             return
-        self._unread.clear()
         for feed, copy in self._empty:
-            kept = self._last_good(feed)
-            keyspace.replace(client, self.prefix, Listed(feed, ()), found.header.revision, copy, kept)
+            keyspace.replace(client, self.prefix, Listed(feed, ()), found.header.revision, copy)
         self.prefix.due, self.prefix.listed = False, True
-
-    def _last_good(self, feed: str) -> list[Upsert]:
-        """The services of this feed that cannot be read in the other form, which is announced."""
-        found: list[Upsert] = []
-        other, _ = in_other_form(feed, "")
-        if Services not in self._tables[feed] or not self._status.rejected(other):
-            return found
-        view = self._db.snapshot()[Services]
-        for name in self._reflector.names(feed):
-            of_other = in_other_form(feed, name)
-            row = view.get(service_key(self._cluster, name)) if self._is_unread(*of_other) else None
-            if row is not None:
-                found.append(Upsert(feed, name, (row,)))
-                self._unread.add(of_other)
-        return found
-
-    def recheck(self) -> None:
-        """Clear them again if a service can be read by now, or is gone."""
-        self.prefix.due = self.prefix.due or not all(self._is_unread(*each) for each in self._unread)
-
-    def _is_unread(self, feed: str, name: str) -> bool:
-        return name in self._status.rejected(feed) and not self._reflector.is_claiming(feed, name)

@@ -176,23 +176,12 @@ class Keyspace:
         self.lineage.witness([(kv.key, revision, fingerprint(kv)) for kv in newest])
         prefix.known, prefix.listed, prefix.due, prefix.leases = revision, True, False, leases
 
-    def replace(
-        self,
-        client: Client,
-        prefix: Prefix,
-        listed: Listed,
-        revision: int,
-        copy: Copy | None = None,
-        if_full: Sequence[Upsert] = (),
-    ) -> None:
-        """Decide what becomes of keys that a list of this revision lacks, and write the list. Raises EtcdError.
-
-        Objects of ``if_full`` belong to the list where it is believed. Else they stay as they are.
-        """
-        missing = self._reflector.names(listed.feed) - {event.object for event in (*listed.objects, *if_full)}
+    def replace(self, client: Client, prefix: Prefix, listed: Listed, revision: int, copy: Copy | None = None) -> None:
+        """Decide what becomes of keys that a list of this revision lacks, and write the list. Raises EtcdError."""
+        missing = self._reflector.names(listed.feed) - {event.object for event in listed.objects}
         if copy is not None:
             missing.discard(copy.feed)
-        if (missing or if_full or self._reflector.has_inherited) and self.lineage.known:
+        if (missing or self._reflector.has_inherited) and self.lineage.known:
             self._recheck_server(client, prefix)
         verdict = self._judge.list_verdict(prefix, revision)
         full = isinstance(verdict, Yes)
@@ -202,7 +191,7 @@ class Keyspace:
         gone = frozenset(name for name, doubt in doubts.items() if not doubt)
         reason = next(filter(None, doubts.values()), "" if full else _doubt(verdict))
         complete = () if copy is None else completion(copy)
-        objects = [*listed.objects, *((*if_full, *complete) if full else ())]
+        objects = [*listed.objects, *(complete if full else ())]
         believed = full and len(gone) == len(missing)
         self._reflector.offer(Listed(listed.feed, objects, believed, reason, gone))
 

@@ -30,8 +30,7 @@ class Kind(msgspec.Struct, frozen=True):
     With ``mixed`` the rows are of several types, and rows of tables that are not among ``tables`` are dropped. ``feed``
     is the name of the feed in the reflector, by default the prefix; one feed may have different prefixes on different
     servers. ``canaries`` are keys whose presence shows that a server has all keys of the prefix. Without ``tables``
-    nothing is decoded, and only ``copy`` is filled. Objects are named by their keys, followed by ``suffix``. It tells
-    objects of two feeds apart that read the same keys into the same table.
+    nothing is decoded, and only ``copy`` is filled. Objects are named by their keys.
     """
 
     prefix: str
@@ -41,7 +40,6 @@ class Kind(msgspec.Struct, frozen=True):
     feed: str = ""
     canaries: tuple[bytes, ...] = ()
     copy: Copy | None = None
-    suffix: str = ""
 
     @property
     def feeds(self) -> tuple[str, ...]:

@@ -31,11 +31,10 @@ class Prefix:
         self.changes = 0
         self.lease = 0
         self.leases: set[int] = set()
-        self._suffix = kind.suffix
 
     def key_of(self, name: str, copy: Copy | None = None) -> bytes:
         """The key of an object of this prefix, or of its copy."""
-        text = name.removesuffix(self._suffix) if copy is None else name.removeprefix(f"{copy.feed} ")
+        text = name if copy is None else name.removeprefix(f"{copy.feed} ")
         try:
             return text.encode()
         except UnicodeEncodeError:
@@ -45,11 +44,11 @@ class Prefix:
         """Decode a key and its value."""
         try:
             name = key.decode()
-            return Upsert(self.feed, name + self._suffix, self.kind.decode(name[len(self.name) :], value))
+            return Upsert(self.feed, name, self.kind.decode(name[len(self.name) :], value))
         except WireError as error:
-            return Bad(self.feed, key.decode() + self._suffix, str(error), excerpt(value))
+            return Bad(self.feed, key.decode(), str(error), excerpt(value))
         except UnicodeDecodeError:
-            return Bad(self.feed, _text(key) + self._suffix, "the key is not UTF-8", excerpt(value))
+            return Bad(self.feed, _text(key), "the key is not UTF-8", excerpt(value))
 
     def read_page(self, kvs: Iterable[KeyValue]) -> list[Upsert | Bad]:
         """Decode the keys of a list."""
@@ -75,7 +74,7 @@ class Prefix:
         """Decode an event. ``doubts``: the keys whose deletion is doubted, with the reasons."""
         kv = event.kv
         if event.type == DELETE:
-            return Delete(self.feed, _text(kv.key) + self._suffix, doubts.get(kv.key, "") if doubts else "")
+            return Delete(self.feed, _text(kv.key), doubts.get(kv.key, "") if doubts else "")
         return self.read(kv.key, kv.value)
 
 

@@ -119,6 +119,14 @@ class Claims(Generic[K, R]):
         for key in self._keys.get(feed, {}).pop(name, ()):
             self._release(key, name, changes)
 
+    def leave(self, feed: str, changes: dict[K, R | None]) -> list[K]:
+        """Remove all objects of a feed. The rows that no other object claims stay: returns their keys. O(its rows)."""
+        left: dict[K, R | None] = {}
+        for name in tuple(self.names(feed)):
+            self.withdraw(feed, name, left)
+        changes.update({key: row for key, row in left.items() if row is not None})
+        return [key for key, row in left.items() if row is None]
+
     def relist(
         self,
         feed: str,

@@ -1,8 +1,9 @@
-"""Rows of before: those of an earlier source or of a warm start, until the lists of this source have come. Pure.
+"""Rows of before: of an earlier source, of a warm start, or of feeds that are not read any more. Pure.
 
-Nobody knows which object an earlier row came from. A row that no object of the first lists claims is gone, unless one
-of these objects cannot be read: the row may be of that one, so it is kept. It goes when all objects can be read or are
-gone, or when the operator accepts that. An object that cannot be read is gone only where the server is believed.
+They are that until the lists of this source have come. Nobody knows which object an earlier row came from. A row that
+no object of the first lists claims is gone, unless one of these objects cannot be read: the row may be of that one, so
+it is kept. It goes when all objects can be read or are gone, or when the operator accepts that. An object that cannot
+be read is gone only where the server is believed.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ class Inherited:
     def begin(self, table: AnyTable, keys: Iterable[Any]) -> None:
         """The table had rows with these keys."""
         self._keys[table] = dict.fromkeys(keys)
+
+    def add(self, table: AnyTable, keys: Iterable[Any]) -> None:
+        """Rows with these keys belong to no object any more. The lists of the table must come once more.
+
+        Those that were kept must be confirmed again too: who kept them may be of a feed that is not read any more.
+        """
+        self._keys[table] = {**self._kept.pop(table, {}), **self._keys.get(table, {}), **dict.fromkeys(keys)}
+        self._tell(table)
 
     def orphans(self, table: AnyTable) -> Collection[Any]:
         """Keys that no object has claimed yet. Empty once the first lists have come."""
@@ -83,7 +92,7 @@ class Inherited:
         first = [table for table in tables if table in self._keys]
         for table in first:
             if keys := self._keys.pop(table):
-                self._kept[table] = keys
+                self._kept.setdefault(table, {}).update(keys)
         return first
 
     def settle(self, changes: dict[AnyTable, dict[Any, Any]], *, accepted: bool = False) -> None:
@@ -92,8 +101,11 @@ class Inherited:
             if accepted or not keys or not self._has_unread(table):
                 del self._kept[table]
                 changes.setdefault(table, {}).update(keys)
-            kept = len(self._kept.get(table, ()))
-            self._status.hold_back(table, kept, _UNREAD if kept else "", kind="rows of before")
+            self._tell(table)
+
+    def _tell(self, table: AnyTable) -> None:
+        kept = len(self._kept.get(table, ()))
+        self._status.hold_back(table, kept, _UNREAD if kept else "", kind="rows of before")
 
     def keeps(self, table: AnyTable, feed: str, names: Collection[str]) -> bool:
         """Whether rows of the table are kept that may be of one of these objects of the feed."""

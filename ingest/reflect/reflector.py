@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, assert_never
 
 from statedb import Database
@@ -18,14 +17,16 @@ from statedb.catalog.backends import takes_traffic_first
 from statedb.catalog.wire import faults_of
 
 from ..events import Bad, Delete, Event, Listed, Upsert, excerpt
-from ..source import AnyTable, key_function
+from ..source import AnyTable
 from ..status import Status
 from .batch import Batch
-from .claims import Claims, Preference
+from .claims import Preference
 from .feed import Feed, Timings
 from .inherited import Inherited
 from .initializers import Initializers
+from .lists import Lists
 from .ownership import Owns, owned, owns_all_rows
+from .table_claims import TableClaims
 from .visibility import Visibility
 from .withheld import Withheld
 from .writer import Changes, TableWriter
@@ -69,23 +70,19 @@ class Reflector:
         self._status = status
         self._owns = owns
         self._with_initializers = with_initializers
-        tables = dict.fromkeys(table for feed in feeds for table in feed.tables)
         self._visibility = Visibility()
         place = self._visibility.place
         preferences: Mapping[AnyTable, Preference[Any]] = {Backends: takes_traffic_first, Endpoints: place}
-        self._claims: dict[AnyTable, Claims[Any, Any]] = {
-            each: Claims(key_function(each), partial(self._current_row, each), preferences.get(each)) for each in tables
-        }
-        self._unlisted = {table: {f.name for f in feeds if table in f.tables} for table in tables}
+        self._claims = TableClaims(self._feeds, self._current_row, preferences)
+        self._lists = Lists(feeds)
         self._inherited = Inherited(feeds, status)
         self._initializers = Initializers(db, cluster)
         self._batch = Batch(clock, batch_s, batch_rows)
         self._withheld = Withheld()
         self._doubted: set[str] = set()
-        self._unconfirmed: dict[str, str] = {}
         self._writer = TableWriter(db, status, self._initializers, self.split, self._refused, self._accepted, clock)
         if with_initializers:
-            self._promise([table for table in tables if not status.is_filled(table)])
+            self._promise([table for table in self._claims if not status.is_filled(table)])
 
     @property
     def tables(self) -> tuple[AnyTable, ...]:
@@ -162,7 +159,7 @@ class Reflector:
         self._status.figures.record_contact()
         events = self._batch.take()
         for event in events:
-            self._claim(event, changes)
+            self._claims.write(event, changes)
         self._inherited.written(events, changes)
         self._settle(changes)
         finished = [*finished, *self._confirm_lists()]
@@ -175,22 +172,22 @@ class Reflector:
 
     def names(self, feed: str) -> set[str]:
         """The objects of a feed that have rows, or wait for a key, or cannot be read and may have rows of before."""
-        return set(self._inherited.unread(feed)).union(*(self._claims[t].names(feed) for t in self._feeds[feed].tables))
+        return {*self._inherited.unread(feed), *self._claims.names(feed)}
 
     def is_claiming(self, feed: str, name: str) -> bool:
         """Whether the object has rows, or waits for a key."""
-        return any(name in self._claims[table].names(feed) for table in self._feeds[feed].tables)
+        return self._claims.is_claiming(feed, name)
 
     def withheld(self, feed: str) -> int:
         """The number of objects of a feed, and of earlier rows, whose deletes are withheld."""
-        tables = self._feeds[feed].tables if feed in self._unconfirmed else ()
+        tables = self._feeds[feed].tables if feed in self._lists.doubts else ()
         return len(self._withheld.names(feed)) + sum(len(self._orphans(table)) for table in tables)
 
     def is_doubted(self, feed: str | None = None) -> bool:
         """Whether a list or a delete of a feed, or of any, was doubted, and a delete is still withheld for that."""
         if feed is None:
-            return bool(self._withheld or self._unconfirmed)
-        return feed in self._unconfirmed or bool(self._withheld.names(feed))
+            return bool(self._withheld or self._lists.doubts)
+        return feed in self._lists.doubts or bool(self._withheld.names(feed))
 
     def release(self, feed: str | None = None) -> None:
         """Carry out the withheld deletes of one feed or all, because the server is believed after all."""
@@ -199,9 +196,8 @@ class Reflector:
             for name in self._withheld.release(each):
                 self._batch.add(Delete(each, name))
                 self._status.heal(each, name)
-            if each in self._unconfirmed:  # its list counts as complete now
-                del self._unconfirmed[each]
-                finished += self._finished(self._feeds[each])
+            if each in self._lists.doubts:  # its list counts as complete now
+                finished += self._finished(each)
         self._flush({}, finished)
 
     def unread(self, feed: str) -> Collection[str]:
@@ -214,11 +210,36 @@ class Reflector:
         self._inherited.settle(changes, accepted=True)
         self._flush(changes, ())
 
+    def disown(self, feed: str) -> None:
+        """The source does not read this feed any more. Its rows are rows of before now.
+
+        They go when a full list of each feed of their tables has come, which for this one is an empty list.
+        """
+        self.flush()
+        changes: Changes = {}
+        for table in self._feeds[feed].tables:
+            keys = self._claims[table].leave(feed, changes.setdefault(table, {}))
+            self._inherited.add(table, keys)
+            self._lists.restart(table)
+            if self._inherited.orphans(table):
+                self._status.inherit([table])
+        for name in tuple(self._status.rejected(feed)):
+            self._status.heal(feed, name)
+        self._withheld.replace(feed, (), "")
+        self._lists.forget(feed)
+        self._inherited.listed(feed, ())
+        self._count(self._claims)
+        self._writer.commit(changes, ())
+
+    def awaits(self, feed: str) -> bool:
+        """Whether a table of this feed waits for its list."""
+        return self._lists.awaits(feed)
+
     def drain(self) -> None:
         """Delete all rows of this cluster in one transaction, because it has left."""
         self._batch.take()
         self._withheld.clear()
-        self._unconfirmed.clear()
+        self._lists.forget_all()
         changes: Changes = {table: {} for table in self._claims}
         for feed in self._feeds.values():
             for table in feed.tables:
@@ -232,24 +253,6 @@ class Reflector:
         self._writer.commit(changes, ())
 
     # --- events -------------------------------------------------------------------------------------------------------
-
-    def _claim(self, event: Upsert | Delete, changes: Changes) -> None:
-        feed, name = self._feeds[event.feed], event.object
-        if isinstance(event, Delete):
-            for table in feed.tables:
-                self._claims[table].withdraw(feed.name, name, changes.setdefault(table, {}))
-        elif feed.mixed:
-            self._claim_mixed(feed, event, changes)
-        else:
-            table = feed.tables[0]
-            self._claims[table].claim(feed.name, name, event.rows, changes.setdefault(table, {}))
-
-    def _claim_mixed(self, feed: Feed, event: Upsert, changes: Changes) -> None:
-        for table in feed.tables:
-            rows = feed.rows_of(event.rows, table)
-            claims = self._claims[table]
-            if rows or event.object in claims.names(feed.name):
-                claims.claim(feed.name, event.object, rows, changes.setdefault(table, {}))
 
     def _settle(self, changes: Changes) -> None:
         """Apply changed namespaces, which decide which of two pods holds an address that both claim."""
@@ -302,7 +305,7 @@ class Reflector:
         bad = {event.object for event in listed.objects if isinstance(event, Bad)}
         overtaken = self._batch.drop_feed(feed.name, bad)
         for event in overtaken:
-            self._claim(event, changes)
+            self._claims.write(event, changes)
         missing = self.names(feed.name) - {event.object for event in listed.objects}
         gone = missing if listed.full else missing & listed.gone
         self._withheld.replace(feed.name, missing - gone, listed.doubt)
@@ -317,11 +320,10 @@ class Reflector:
         self._inherited.listed(feed.name, bad | (missing - gone))
         self._settle(changes)
         self._doubt(changes)
-        self._unconfirmed.pop(feed.name, None)
         if not listed.full:
-            self._unconfirmed[feed.name] = listed.doubt
+            self._lists.doubt(feed.name, listed.doubt)
         self._reject_anew(feed.name, listed.objects)
-        finished = self._finished(feed) if listed.full else []
+        finished = self._finished(feed.name) if listed.full else []
         finished += self._confirm_lists()
         self._inherited.settle(changes)
         for table in feed.tables:
@@ -344,29 +346,26 @@ class Reflector:
     def _confirm_lists(self) -> list[AnyTable]:
         """Confirm lists whose missing objects have all returned. Returns the tables that this initializes."""
         finished = list[AnyTable]()
-        for name in [name for name in self._unconfirmed if not self._leaves_out(name)]:
-            del self._unconfirmed[name]
-            finished += self._finished(self._feeds[name])
+        for name in [name for name in self._lists.doubts if not self._leaves_out(name)]:
+            finished += self._finished(name)
         return finished
 
     def _leaves_out(self, feed: str) -> bool:
         """Whether the list of a feed lacks an object, or an earlier row that may be of this feed."""
         return bool(self._withheld.names(feed)) or any(map(self._inherited.orphans, self._feeds[feed].tables))
 
-    def _finished(self, feed: Feed) -> list[AnyTable]:
+    def _finished(self, feed: str) -> list[AnyTable]:
         """The tables for which this was the last missing list, each once."""
-        for table in feed.tables:
-            self._unlisted[table].discard(feed.name)
-        return self._inherited.finish([table for table in feed.tables if not self._unlisted[table]])
+        return self._inherited.finish(self._lists.complete(feed))
 
     def _orphans(self, table: AnyTable) -> Collection[Any]:
         """Keys of earlier rows that no object claims, after all lists have come and some of them are doubted."""
-        return self._inherited.orphans(table) if self._unlisted[table] <= self._unconfirmed.keys() else ()
+        return self._inherited.orphans(table) if self._lists.have_come(table) else ()
 
     # --- refused rows and counts --------------------------------------------------------------------------------------
 
     def _refused(self, table: AnyTable, row: Any, error: Exception) -> None:
-        if (found := self._object_of(table, table.key_of(row))) is not None:
+        if (found := self._claims.object_of(table, table.key_of(row))) is not None:
             self._status.reject(found[0], table.name, found[1], str(error), excerpt(repr(row)))
 
     def _current_row(self, table: AnyTable, key: Any) -> Any:
@@ -375,14 +374,8 @@ class Reflector:
         return self._db.snapshot()[table].get(key) if refused is None else refused
 
     def _accepted(self, table: AnyTable, key: Any) -> None:
-        if (found := self._object_of(table, key)) is not None:
+        if (found := self._claims.object_of(table, key)) is not None:
             self._status.heal(*found)
-
-    def _object_of(self, table: AnyTable, key: Any) -> tuple[str, str] | None:
-        """The feed and the object whose row has this key, or should have it."""
-        claims = self._claims[table]
-        name = claims.holder(key)
-        return None if name is None else (next(feed for feed in self._feeds if name in claims.names(feed)), name)
 
     def _count(self, changes: Iterable[AnyTable]) -> None:
         """Report the rows and the withheld deletes of the tables that change; of all while any delete is withheld."""
@@ -395,6 +388,6 @@ class Reflector:
                 of_table = sum(claims.holds(feed, name) for name in names)
                 count += of_table
                 doubt = withheld.reason(feed) if of_table or self._inherited.keeps(table, feed, names) else doubt
-            if self._unconfirmed and (orphans := len(self._orphans(table))):
-                count, doubt = count + orphans, doubt or next(iter(self._unconfirmed.values()))
+            if self._lists.doubts and (orphans := len(self._orphans(table))):
+                count, doubt = count + orphans, doubt or next(iter(self._lists.doubts.values()))
             self._status.count(table, len(claims), count, doubt)

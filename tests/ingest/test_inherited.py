@@ -153,6 +153,7 @@ _steps = st.one_of(
         st.booleans(),
     ),
     st.sampled_from(["flush", "release", "accept"]),
+    st.sampled_from(sorted(FEEDS)).map(lambda feed: ("disown", feed)),
 )
 
 
@@ -163,10 +164,11 @@ class Model:
         self.rows: dict[str, set[Any]] = {name: set() for name in OF}
         self.unread: set[str] = set()
         self.doubted: set[str] = set()
-        self.listed: set[str] = set()
+        self.listed: set[tuple[str, type]] = set()
         self.unconfirmed: set[str] = set()
         self.waiting: dict[str, Upsert | Delete] = {}
         self.before = {(type(row), row.key) for row in BEFORE}
+        self.disowned: set[tuple[type, Key]] = set()
 
     def offer(self, event: Event) -> None:
         if isinstance(event, Listed):
@@ -208,9 +210,29 @@ class Model:
                 self.reject(each.object)
             else:
                 self.write(each)
-        (self.listed if event.full else self.unconfirmed).add(event.feed)
-        self.unconfirmed -= {event.feed} if event.full else set()
+        if event.full:
+            self.complete(event.feed)
+        else:
+            self.unconfirmed.add(event.feed)
         self.settle()
+
+    def complete(self, feed: str) -> None:
+        self.listed |= {(feed, kind) for kind in FEEDS[feed]}
+        self.unconfirmed.discard(feed)
+
+    def disown(self, feed: str) -> None:
+        """Rows that no object of another feed has are rows of before, and all lists of their tables must come."""
+        self.flush()
+        of_feed = {name for name in OF if OF[name] == feed}
+        left = set().union(*(self.rows[name] for name in of_feed))
+        self.rows.update({name: set() for name in of_feed})
+        orphans = left - set().union(*self.rows.values())
+        self.before |= orphans
+        self.disowned |= orphans
+        self.unread -= of_feed
+        self.doubted -= of_feed
+        self.unconfirmed.discard(feed)
+        self.listed = {(each, kind) for each, kind in self.listed if kind not in FEEDS[feed]}
 
     def flush(self) -> None:
         for event in self.waiting.values():
@@ -222,8 +244,8 @@ class Model:
         for name in self.doubted:
             self.waiting[name] = Delete(OF[name], name)
         self.doubted.clear()
-        self.listed |= self.unconfirmed
-        self.unconfirmed.clear()
+        for feed in tuple(self.unconfirmed):
+            self.complete(feed)
         self.flush()
 
     def accept(self) -> None:
@@ -231,7 +253,7 @@ class Model:
         self.before = {(kind, key) for kind, key in self.before if not self.is_finished(kind)}
 
     def is_finished(self, kind: type) -> bool:
-        return all(feed in self.listed for feed, kinds in FEEDS.items() if kind in kinds)
+        return all((feed, kind) in self.listed for feed, kinds in FEEDS.items() if kind in kinds)
 
     def settle(self) -> None:
         """A row of before goes when all have been listed, and it can be of no object."""
@@ -249,6 +271,18 @@ class Model:
         "release",
     ]
 )
+@example(
+    [
+        Listed("both", []),
+        Listed("things", [Bad("things", "a", "torn")]),
+        ("disown", "things"),
+        Listed("things", [Bad("things", "b", "torn")]),
+        Listed("both", [Upsert("both", "c", (thing("x"),))]),
+        ("disown", "both"),
+        Listed("both", [], False, "another server"),
+        Listed("both", []),
+    ]
+)
 @given(st.lists(_steps, max_size=20))
 @settings(max_examples=300)
 def test_rows_of_before_are_those_that_a_model_keeps(history: list[Any]):
@@ -259,9 +293,10 @@ def test_rows_of_before_are_those_that_a_model_keeps(history: list[Any]):
     rig, model = Rig(THINGS, BOTH, db=db), Model()
     rig.status.report("synced")
     for step in history:
-        if isinstance(step, str):
-            getattr(rig.reflector, step)()
-            getattr(model, step)()
+        if isinstance(step, str | tuple):
+            call, *arguments = (step,) if isinstance(step, str) else step
+            getattr(rig.reflector, call)(*arguments)
+            getattr(model, call)(*arguments)
         else:
             rig.reflector.offer(step)
             model.offer(step)
@@ -273,7 +308,7 @@ def test_rows_of_before_are_those_that_a_model_keeps(history: list[Any]):
         }
         claimed = set().union(*model.rows.values())
         assert found.keys() == claimed | model.before
-        assert {place for place, row in found.items() if row.value == 9} >= model.before
+        assert {place for place, row in found.items() if row.value == 9} >= model.before - model.disowned
         for table, kind in ((Things, Thing), (Parts, Part)):
             kept = {key for of, key in model.before if of is kind} if model.is_finished(kind) else set[Key]()
             shown = snapshot[Sources][SourceKey("c", table.name)]

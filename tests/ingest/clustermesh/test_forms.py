@@ -9,13 +9,13 @@ from msgspec import structs
 
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot
-from statedb.catalog import Backends, Mirror, Rejected, Services
+from statedb.catalog import Backends, Mirror, Nodes, Rejected, Services
 from statedb.catalog.wire import endpoint_slices
 from statedb.catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig
 
 from ...statedb.catalog.test_endpoint_slices import ECHO
 from ..kvstore_rig import Deletions
-from .publisher import CANARIES, CONFIG_KEY, LITERALS, Publisher, Rig, beating
+from .publisher import CANARIES, CONFIG_KEY, LITERALS, WAIT_S, Publisher, Rig, beating, servers
 
 SERVICE = "cilium/state/services/v1/cluster3/test/echo"
 OTHER_SERVICE = "cilium/state/services/v1/cluster3/test/other"
@@ -53,11 +53,31 @@ def shown(rig: Rig) -> tuple[set[str], set[tuple[str, str]]]:
     return {row.key.name for row in snapshot[Services].values()}, backends
 
 
-def withholds(rig: Rig, *tables: str) -> None:
-    """Wait until these tables are told to be stale, because nobody vouches for the server."""
-    error = ("withholding", "it has not acted since")
+def withholds(rig: Rig, *tables: str, after: str = "") -> str:
+    """Wait until these tables are told to be stale, because nobody vouches for the server. Returns the last error.
+
+    ``after``: that error as it was for the server before.
+    """
+
+    def told(snapshot: Snapshot, table: str) -> bool:
+        error = rig.row(table, snapshot=snapshot).last_error
+        return "withholding" in error and "it has not acted since" in error and error != after
+
     for table in tables:
-        rig.until(lambda s, table=table: all(part in rig.row(table, snapshot=s).last_error for part in error))
+        rig.until(lambda s, table=table: told(s, table))
+    return rig.row(tables[-1]).last_error
+
+
+def keeps(rig: Rig, *tables: str) -> None:
+    """Wait until exactly these tables are told to keep rows, because objects cannot be read."""
+    names = {"services", "backends"}
+
+    def told(snapshot: Snapshot) -> bool:
+        rows = {name: rig.row(name, snapshot=snapshot) for name in names}
+        keeping = {name for name in names if "cannot be read" in rows[name].last_error}
+        return keeping == set(tables) and all(rows[name].state == "synced" for name in names - keeping)
+
+    rig.until(told, f"{tables} keep rows")
 
 
 FORMS = [
@@ -169,14 +189,13 @@ def test_forms_forth_and_back_delete_nothing(server: LocalEtcd, other_server: Lo
     ):
         publish(living, SERVICES_ONLY, whole=True)
         rig.synced()
-        names, there = shown(rig)
+        there = shown(rig)
         fails_over_to_the_dead(server, other_server, ENDPOINT_SLICES_ONLY)
-        withholds(rig, "backends", "services")
+        told = withholds(rig, "backends", "services")
         fails_over_to_the_dead(other_server, server, SERVICES_ONLY)
-        rig.until(lambda _: ("echo", LOST) not in shown(rig)[1])  # which the service itself says that is there
-        withholds(rig, "backends", "services")
-        assert shown(rig) == (names, there - {("echo", LOST)})
-        assert (backends.now(), services.now()) == ({f"echo {LOST}"}, set())
+        withholds(rig, "backends", "services", after=told)
+        assert shown(rig) == there
+        assert (backends.now(), services.now()) == (set(), set())
         other_server.start()
 
 
@@ -271,19 +290,24 @@ def test_a_copy_of_what_nobody_ever_announced_is_complete(server: LocalEtcd, oth
 
 
 @pytest.mark.parametrize(("before", "after"), [(SERVICES_ONLY, BOTH), (BOTH, SERVICES_ONLY)])
-def test_a_service_that_cannot_be_read_keeps_its_row_in_the_other_form(server: LocalEtcd, before: str, after: str):
-    """Until it can be read, or is gone. It is the same key in both forms; only its backends stand elsewhere."""
-    with Publisher(server) as publisher, Rig(server.endpoint, prefer_endpoint_slices=True) as rig, beating(publisher):
+def test_a_service_that_cannot_be_read_keeps_its_rows_when_the_form_changes(server: LocalEtcd, before: str, after: str):
+    """Its backends too, where the unreadable object should have them. Until it can be read, or is gone."""
+    with (
+        Publisher(server) as publisher,
+        Rig(server.endpoint, prefer_endpoint_slices=True) as rig,
+        beating(publisher),
+    ):
         publish(publisher, before, whole=True)
         rig.synced()
+        there = shown(rig)
         for key in (SERVICE, OTHER_SERVICE):
             publisher.put((key, b"no service"))
         rig.until(lambda s: len(s[Rejected]) == 2)
         publisher.put((SLICE, endpoint_slices.encode(ECHO)))
         publisher.configure(config(after))
-        rig.until(lambda s: {row.key.object.endswith(")") for row in s[Rejected].values()} == {after == BOTH})
-        rig.synced()
-        assert shown(rig)[0] == {"echo", "other"}
+        publisher.sync()
+        keeps(rig, "services", *(["backends"] if after == SERVICES_ONLY else []))
+        assert shown(rig) == (there[0], {("echo", "10.244.1.1"), ("echo", "10.244.1.2")})
         publisher.put((SERVICE, LITERALS[SERVICE].replace(b"10.96.50.104", b"10.96.50.105")))
         publisher.delete(OTHER_SERVICE)
         rig.until(lambda s: [row.frontends[0].ip for row in s[Services].values()] == ["10.96.50.105"])
@@ -310,7 +334,122 @@ def test_a_service_that_a_doubted_server_has_in_bad_form_keeps_all_of_its_rows(
         assert backends.now() == set()
         with Publisher(other_server) as writer, beating(writer):
             writer.sync()
+            keeps(rig, "services")
+            assert shown(rig) == (there[0], {("echo", "10.244.1.1")})
+            writer.delete(SERVICE)
             rig.synced()
-            assert shown(rig) == ({"echo"}, {("echo", "10.244.1.1")})
-            assert len(rig.db.snapshot()[Rejected]) == 1
+            assert shown(rig)[0] == set()
         server.start()
+
+
+CHANGES = [
+    (ENDPOINT_SLICES_ONLY, SERVICES_ONLY, False),
+    (ENDPOINT_SLICES_ONLY, BOTH, False),
+    (SERVICES_ONLY, ENDPOINT_SLICES_ONLY, False),
+    (SERVICES_ONLY, BOTH, True),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "prefers"), CHANGES)
+def test_the_canary_of_a_form_from_before_it_was_announced_says_nothing(
+    server: LocalEtcd, before: str, after: str, prefers: bool
+):
+    """A mesh cache marks a prefix that a cluster does not have as complete. Then the cluster announces it."""
+    with (
+        Publisher(server) as publisher,
+        beating(publisher),
+        Rig(server.endpoint, prefer_endpoint_slices=prefers) as rig,
+        Deletions(rig.db, Backends) as backends,
+    ):
+        publish(publisher, before, whole=True)  # with all canaries
+        rig.synced()
+        there = shown(rig)
+        publisher.configure(config(after))
+        rig.until(lambda s: rig.row("backends", snapshot=s).last_error.endswith("it keeps its state elsewhere"))
+        assert shown(rig)[1] == there[1]
+        assert backends.now() == set()
+        publish(publisher, after, whole=False)
+        rig.synced()
+        assert shown(rig)[1] == {("echo", "10.244.1.1")}
+
+
+def test_a_lease_that_ends_takes_no_row_of_a_service_that_cannot_be_read(server: LocalEtcd):
+    """The service came in the other form. That it was unreadable in this one was no evidence that it was gone."""
+    with (
+        Publisher(server) as publisher,
+        beating(publisher),
+        Rig(server.endpoint, prefer_endpoint_slices=True) as rig,
+        Deletions(rig.db, Services, lambda key: key.name) as services,
+    ):
+        publish(publisher, SERVICES_ONLY, whole=True)
+        rig.synced()
+        dead = publisher.client.grant(600)
+        publisher.client.put_many([(SERVICE.encode(), b"no service")], dead)
+        rig.until(lambda s: len(s[Rejected]) == 1)
+        publisher.put((SLICE, endpoint_slices.encode(ECHO)))
+        publisher.configure(config(BOTH))
+        publisher.sync()
+        keeps(rig, "services")
+        publisher.client.revoke(dead)
+        rig.until(lambda s: "its lease ended" in rig.row("services", snapshot=s).last_error)
+        relists = rig.row("nodes").relists
+        rig.source.reconnect(servers(server.endpoint))
+        rig.until(lambda s: rig.row("nodes", snapshot=s).relists > relists)
+        rig.until(lambda s: "lease ended" in rig.row("services", snapshot=s).last_error)
+        assert services.now() == set()
+        assert "echo" in shown(rig)[0]
+        publisher.sync()
+        rig.synced()
+        assert shown(rig)[0] == {"other"}
+
+
+def test_a_slice_that_cannot_be_read_keeps_the_backends_of_the_other_form(server: LocalEtcd):
+    with (
+        Publisher(server) as publisher,
+        beating(publisher),
+        Rig(server.endpoint) as rig,
+        Deletions(rig.db, Backends) as backends,
+    ):
+        publish(publisher, SERVICES_ONLY, whole=True)
+        rig.synced()
+        there = shown(rig)[1]
+        publisher.put((SLICE, b"no slice"))
+        publisher.configure(config(ENDPOINT_SLICES_ONLY))
+        publisher.sync()
+        keeps(rig, "backends")
+        assert shown(rig)[1] == there
+        assert backends.now() == set()
+        publish(publisher, ENDPOINT_SLICES_ONLY, whole=False)
+        rig.synced()
+        assert shown(rig) == (set(), {("echo", "10.244.1.1")})
+
+
+def test_a_table_that_only_unannounced_feeds_fill_is_stale_when_its_writer_is_away(server: LocalEtcd):
+    with Publisher(server) as publisher, Rig(server.endpoint) as rig:
+        publish(publisher, ENDPOINT_SLICES_ONLY, whole=False)
+        rig.synced()
+        publisher.delete(CONFIG_KEY)
+        rig.until(lambda s: "is gone" in rig.row("services", snapshot=s).last_error)
+        assert rig.row("services").state == "stale"
+
+
+def test_canaries_that_came_with_the_config_of_another_form_count(server: LocalEtcd):
+    """The connection that learned of the new config has seen them already. They are newer than that config."""
+    canaries = b"cilium/synced/cluster3/"
+    with Publisher(server) as publisher, beating(publisher), Rig(server.endpoint) as rig:
+        publish(publisher, SERVICES_ONLY, whole=True)
+        rig.synced()
+        publisher.put((SLICE, endpoint_slices.encode(ECHO)))
+        with (
+            publisher.client.watch({canaries: publisher.client.get(canaries).header.revision + 1}) as others,
+            rig.db.write(Nodes),  # the source waits, and reads all that follows at once
+        ):
+            publisher.put(*[item for item in LITERALS.items() if "/nodes/" in item[0]])
+            publisher.configure(config(ENDPOINT_SLICES_ONLY))
+            publisher.sync()
+            seen = 0
+            while seen < len(CANARIES):
+                batch = others.next(WAIT_S)
+                seen += len(batch.events) if batch is not None else 0
+        rig.until(lambda s: not s[Services])
+        rig.synced()

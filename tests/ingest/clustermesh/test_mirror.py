@@ -111,7 +111,8 @@ def test_a_form_that_is_announced_no_more_goes(server: LocalEtcd):
         with Rig(server.endpoint, mirror=True) as rig:
             rig.until(lambda s: cached(SLICE[0]) in mirror(s))
             publisher.configure(config(SERVICES_ONLY))
-            rig.until(lambda s: cached(SLICE[0]) not in mirror(s))
+            with beating(publisher):
+                rig.until(lambda s: cached(SLICE[0]) not in mirror(s))
             rig.until(lambda s: set(mirror(s)) >= SYNCED)
 
 

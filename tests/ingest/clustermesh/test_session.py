@@ -21,7 +21,19 @@ from statedb.catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, Clu
 
 from ...statedb.catalog.test_endpoint_slices import ECHO
 from ..kvstore_rig import Deletions
-from .publisher import CANARIES, CLUSTER, CONFIG_KEY, IDENTITY, IP_CANARY, LITERALS, Publisher, Rig, cached, ip_entry
+from .publisher import (
+    CANARIES,
+    CLUSTER,
+    CONFIG_KEY,
+    IDENTITY,
+    IP_CANARY,
+    LITERALS,
+    Publisher,
+    Rig,
+    beating,
+    cached,
+    ip_entry,
+)
 
 SLICE_KEY = "cilium/state/endpointslices/v1/cluster3/test/echo-kvlm2"
 
@@ -249,15 +261,22 @@ def test_backends_come_from_endpoint_slices_where_they_are_preferred(server: Loc
 
 
 def test_a_change_of_the_announced_form_takes_no_backend_away(server: LocalEtcd):
-    with Publisher(server) as publisher, Rig(server.endpoint) as rig, Deletions(rig.db, Backends) as deletions:
+    with (
+        Publisher(server) as publisher,
+        Rig(server.endpoint) as rig,
+        Deletions(rig.db, Backends) as deletions,
+        beating(publisher),
+    ):
         publisher.put(*LITERALS.items())
         publisher.put((SLICE_KEY, endpoint_slices.encode(structs.replace(ECHO, endpoints=ECHO.endpoints[:1]))))
         publisher.publish()
         rig.synced()
         publisher.configure(ClusterConfig(3, True, max_connected_clusters=255, endpoint_slices=ENDPOINT_SLICES_ONLY))
+        publisher.sync()
         snapshot = rig.until(lambda s: [row.node for row in s[Backends].values()] == ["nodeport-worker"])
         rig.until(lambda s: not s[Services])
         publisher.configure(ClusterConfig(3, True, max_connected_clusters=255, endpoint_slices=BOTH))
+        publisher.sync()
         snapshot = rig.until(lambda s: [row.node for row in s[Backends].values()] == [""])
         assert len(snapshot[Services]) == 1
         assert deletions.now() == set()
