@@ -306,13 +306,19 @@ class Registry:
         self._sweep()
 
     def trip_now(self, watch: Watch) -> None:
-        """Trip a watch, whatever has changed."""
-        wakers: list[Waker] = []
+        """Trip a watch, whatever has changed. Wakes its waiters again if it has tripped already."""
         try:
-            self._trip(watch, wakers)
-        finally:
-            wake_all(wakers)
+            self._trip_and_wake(watch)
+        except BaseException:
+            self._trip_and_wake(watch)
+            raise
         self._sweep()
+
+    def _trip_and_wake(self, watch: Watch) -> None:
+        """Idempotent. The wakers stay with the watch until they are woken, so an exception loses none of them."""
+        watch._tripped = True  # first the flag, then the wakers: see attach
+        wake_all(list(watch._wakers))
+        self._trip(watch, [])
 
     def _trip(self, watch: Watch | None, wakers: list[Waker]) -> None:
         if watch is None:
