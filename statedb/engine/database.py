@@ -171,10 +171,14 @@ class Database(Head):
         if not tables:
             raise ValueError("name at least one table to own, as in db.own(Services, name='source kvstore')")
         owner = Owner(name, tables, (self.write, self.write_async, self._disown))
-        with self.write(*tables):
-            for table in tables:
-                self._stores[table].owner = owner
-        return owner
+        try:
+            with self.write(*tables):
+                for table in tables:
+                    self._stores[table].owner = owner
+            return owner
+        except BaseException:  # nobody has the owner, so nobody else can release it
+            owner._released = True  # no call comes before this, so a second exception does not prevent it
+            raise
 
     def _disown(self, owner: Owner) -> None:
         for table in owner.tables:

@@ -19,7 +19,7 @@ class Owner:
     does not.
     """
 
-    __slots__ = ("_release", "_write", "_write_async", "name", "tables")
+    __slots__ = ("_release", "_released", "_write", "_write_async", "name", "tables")
 
     def __init__(self, name: str, tables: tuple[AnyTable, ...], ways: tuple[Callable[..., Any], ...]) -> None:
         """Made by ``Database.own``."""
@@ -27,6 +27,7 @@ class Owner:
         """The name of the owner, for messages."""
         self.tables = tables
         """The tables that it owns, or owned before ``release``."""
+        self._released = False
         self._write, self._write_async, self._release = ways
 
     def __repr__(self) -> str:
@@ -49,6 +50,7 @@ class Owner:
 
     def release(self) -> None:
         """Give up the tables, so that others may write them again. Idempotent."""
+        self._released = True
         self._release(self)
 
     def __enter__(self) -> Self:

@@ -102,7 +102,7 @@ class TableStore:
     def check_owner(self, owner: object | None) -> None:
         """Raise TableOwned if the table has another owner."""
         own = self.owner
-        if own is not None and own is not owner:
+        if own is not None and own is not owner and not own._released:
             raise TableOwned(
                 f"only the owner of table {self.name!r}, {own.name!r}, may write it; "
                 "read it, or write it through that owner"

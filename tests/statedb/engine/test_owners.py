@@ -9,7 +9,7 @@ import pytest
 from statedb import Database, NestedWrite, TableOwned, UnknownTable, WriteTimeout
 from statedb.engine.reserve import Reservation
 
-from ._helpers import Host, Hosts, Port, Ports, in_a_thread, in_the_gap
+from ._helpers import Host, Hosts, Interrupted, Lines, Port, Ports, in_a_thread, in_the_gap, lines_of
 
 
 def test_an_owned_table_is_written_by_its_owner_alone():
@@ -41,6 +41,21 @@ def test_an_owner_gives_its_tables_back():
     with pytest.raises(TableOwned, match="second"):
         first.write()
     second.write().abort()
+
+
+@pytest.mark.filterwarnings("ignore:a write transaction on .* was dropped while open:ResourceWarning")
+def test_tables_that_an_exception_kept_from_being_owned_can_be_written_and_owned():
+    """The caller has no owner that could release them."""
+    first = Database(Hosts, Ports)
+    for line in lines_of(lambda: first.own(Hosts, Ports, name="first")):
+        db = Database(Hosts, Ports)
+        breaking = Lines(line)
+        with pytest.raises(Interrupted):
+            breaking.run(lambda db=db: db.own(Hosts, Ports, name="first"))
+        in_a_thread(lambda db=db: db.write(Hosts, Ports, timeout=5).abort())
+        db.own(Ports, Hosts, name="second").write().abort()
+        with pytest.raises(TableOwned, match="second"):
+            db.write(Hosts)
 
 
 def test_an_owner_waits_for_another_table_that_nobody_owns():

@@ -297,8 +297,9 @@ def an_abort(scene: Scene) -> Callable[[], Any]:
         an_abort,
         lambda scene: lambda: scene.db.insert(Ports, Port(1, "b", amount=5)),
         lambda scene: lambda: scene.db.delete(Ports, 1),
+        lambda scene: lambda: scene.db.own(Hosts, Ports, name="source"),
     ],
-    ids=["commit", "abort", "insert", "delete"],
+    ids=["commit", "abort", "insert", "delete", "own"],
 )
 def test_two_signals_at_once_leave_no_table_that_nobody_can_write(monkeypatch, prepare):
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
