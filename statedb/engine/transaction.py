@@ -7,7 +7,7 @@ import warnings
 from threading import get_ident
 from time import monotonic, perf_counter
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, NoReturn, Self, overload
 
 from .commit import CommitPlan, prepared
 from .errors import TableNotOpen, TransactionClosed
@@ -171,13 +171,12 @@ class WriteTransaction:
     def _commit(self) -> None:
         plan = self._plan
         try:
+            if plan.parts:  # of a call that two exceptions broke, the second one in its `abort`
+                self._refuse_broken()
             for writer in list(self._writers.values()):
                 source = writer._source
-                if source.undoing:
-                    raise TransactionClosed(
-                        f"the transaction on {plan.tables} is aborted: an exception broke the undoing of a call that "
-                        "had raised, so what it staged is not known; open a new one with db.write(...)"
-                    )
+                if source.undoing or source.pin is NO_PIN:
+                    self._refuse_broken()
                 if source.redo or source.pending != source.pin.commit.pending:
                     plan.parts.append(prepared(source))
                 source.pin = NO_PIN
@@ -203,6 +202,13 @@ class WriteTransaction:
             self._pins = _NO_PINS
             if plan.torn is None:
                 plan.parts = _NO_PARTS
+
+    def _refuse_broken(self) -> NoReturn:
+        self._plan.check_open()  # another thread may have aborted it meanwhile
+        raise TransactionClosed(
+            f"the transaction on {self._plan.tables} is aborted: an exception broke an earlier commit(), or the "
+            "undoing of a call that had raised, so what is staged is not known; open a new one with db.write(...)"
+        )
 
     def abort(self) -> None:
         """Discard the writes and release the tables. Does nothing if the transaction is closed.

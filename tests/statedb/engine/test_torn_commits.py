@@ -16,7 +16,9 @@ import pytest
 from statedb import Database, TransactionClosed
 from statedb.engine import reserve as _reserve
 from statedb.engine.commit import CommitPlan
+from statedb.engine.overlay import NO_PIN
 from statedb.engine.reserve import Holder
+from statedb.engine.transaction import WriteTransaction
 
 from ._helpers import Interrupted, in_a_thread, in_the_gap
 from .tables import Account, Accounts, Pod, Pods, database, put
@@ -123,6 +125,39 @@ def test_a_commit_that_is_finished_again_changes_no_rows_that_another_writer_has
 
     commit_interrupted(monkeypatch, db, Interrupting(AFTER_RELEASE, 1, another_writer))
     assert db.snapshot()[Pods]["a"].node == "n3"
+    db.check()
+
+
+@pytest.mark.parametrize(
+    ("text", "stage"),
+    [
+        ("source.pin = NO_PIN", lambda txn: txn[Accounts].insert(Account(1))),
+        ("plan.finish()", lambda txn: txn[Accounts].insert(Account(1))),
+        ("plan.finish()", lambda txn: txn[Accounts].get(1)),
+    ],
+    ids=["first part", "all parts", "no part"],
+)
+def test_a_commit_broken_twice_while_it_is_prepared_cannot_be_repeated(monkeypatch, text, stage):
+    """The second exception comes in front of the first step of its abort."""
+    db = database(Pod("a"))
+    with db.write(Accounts) as txn:
+        txn[Accounts].begin_initializer("source")
+    before = db.snapshot()
+    txn = db.write(Pods, Accounts)
+    stage(txn)
+    if text == "source.pin = NO_PIN":
+        txn[Pods].insert(Pod("a", "n2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(WriteTransaction, "abort", lambda _: interrupt())
+        with pytest.raises(Interrupted):
+            in_the_gap(WriteTransaction._commit, text, interrupt, txn.commit)
+    with pytest.raises(TransactionClosed, match="an exception broke an earlier commit"):
+        txn.commit()
+    assert db.snapshot()._pins == before._pins
+    assert NO_PIN.commit.link is None
+    in_a_thread(lambda: put(db, Pod("b")))
+    assert dict(db.snapshot()[Pods]) == {"a": Pod("a"), "b": Pod("b")}
+    assert dict(db.snapshot()[Accounts]) == {}
     db.check()
 
 
