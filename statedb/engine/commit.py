@@ -21,7 +21,7 @@ from .errors import TransactionClosed, WrongThread
 from .history import Commit, Initializer, Pin
 from .index_store import Moves, difference
 from .locks import SafeLock
-from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, Holder
+from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, RELEASER, Holder
 from .states import Redo, State, Undo
 from .store import TableStore
 from .wakers import Waker, wake_all
@@ -186,7 +186,7 @@ class CommitPlan(Holder):
         """
         if self.outcome.get(DECISION) is COMMITTED:
             for part in self.parts:
-                part[0].unfinished = self.finish_torn
+                part[0].unfinished = self
         _TRIPPING.pop(self, None)
 
     def finish_torn(self) -> None:
@@ -197,16 +197,23 @@ class CommitPlan(Holder):
         table.
         """
         with _TORN:
-            if self.outcome.setdefault(DECISION, ABORTED) is not COMMITTED:
-                self.closed = ABORTED
-                for store in self.reserved:
-                    store.reservation.release(self)
+            outcome = self.outcome
+            if RELEASER in outcome:  # a handler interrupts this thread: the commit is visible, and its table is free
                 return
+            freeing = [get_ident()]
             try:
+                outcome[RELEASER] = freeing
+                if outcome.setdefault(DECISION, ABORTED) is not COMMITTED:
+                    self.closed = ABORTED
+                    for store in self.reserved:
+                        store.reservation.release(self)
+                    return
                 self.finish()
             finally:
+                if RELEASER in outcome and outcome[RELEASER] is freeing:  # nothing is called, so it is not kept
+                    del outcome[RELEASER]
                 if self.pins is not None:
                     for part in self.parts:
-                        if part[0].unfinished == self.finish_torn:
+                        if part[0].unfinished is self:
                             part[0].unfinished = None
                     _TRIPPING.pop(self, None)

@@ -45,7 +45,8 @@ class Holder:
         self.outcome: dict[str, Any] = {}
         """Its one outcome under ``DECISION``, once it is decided: see `decide`.
 
-        Under ``RELEASER``, the call of ``abort`` that releases the tables: a list with its thread.
+        Under ``RELEASER``, the call that releases the tables of an aborted transaction, or finishes a torn commit: a
+        list with its thread.
         """
         self.closed: str = ""
         """A copy of the outcome for checks on hot paths; empty while the transaction is open."""
@@ -103,10 +104,7 @@ class Reservation:
         ``deadline`` is on the monotonic clock; raises WriteTimeout after it. Callers on hot paths do the first atomic
         step on ``holder`` themselves.
         """
-        current = self.holder.setdefault(HOLDER, holder)
-        if current is not holder:
-            if current.torn is None:
-                self.refuse_nested(current, holder)
+        if self.holder.setdefault(HOLDER, holder) is not holder:
             self._wait(holder, deadline)
 
     def release(self, holder: Holder) -> None:
@@ -121,16 +119,27 @@ class Reservation:
         if self.waiting:
             self._open_next_gate()
 
-    def refuse_nested(self, current: Holder, holder: Holder) -> None:
-        """Raise NestedWrite if the holder of the table cannot continue before the one that waits for it."""
+    def finish_torn(self, current: Holder, holder: Holder) -> bool:
+        """Finish what exceptions kept the holder of the table from finishing. False if the table must be waited for.
+
+        Raises NestedWrite if the holder cannot continue before the one that waits for it.
+        """
         freeing = current.outcome.get(RELEASER)
-        if freeing is not None and freeing[0] != holder.thread:
-            return  # aborted: another thread is about to free the table
-        if current.thread == holder.thread and (holder.task is None or holder.task is current.task):
+        if freeing is not None:
+            if freeing[0] == holder.thread:
+                raise NestedWrite(
+                    f"table {self._name!r} is being freed by a call of this same thread, which this one interrupts; "
+                    "write it after that call, and not in a signal handler or finalizer"
+                )
+        elif current.torn is not None:
+            current.torn()
+            return True
+        elif current.thread == holder.thread and (holder.task is None or holder.task is current.task):
             raise NestedWrite(
                 f"table {self._name!r} is being written by an open transaction of this same thread "
                 f"(on {current.tables}); commit or abort it first, or name all tables in one db.write(...)"
             )
+        return False
 
     def timed_out(self, current: Holder) -> WriteTimeout:
         """The error for a wait that took too long."""
@@ -145,8 +154,7 @@ class Reservation:
         try:
             self.waiting[gate] = None  # add the gate before the check: a release in between opens it
             while (current := self.holder.setdefault(HOLDER, holder)) is not holder:
-                if current.torn is not None:
-                    current.torn()
+                if self.finish_torn(current, holder):
                     continue
                 left = _RECHECK_S if deadline is None else min(_RECHECK_S, deadline - monotonic())
                 if left <= 0:
@@ -164,10 +172,8 @@ class Reservation:
         begun = 0.0
         while (current := self.holder.setdefault(HOLDER, holder)) is not holder:
             begun = begun or monotonic()
-            if current.torn is not None:
-                current.torn()
+            if self.finish_torn(current, holder):
                 continue
-            self.refuse_nested(current, holder)
             gate = _TaskGate()
             self.waiting[gate] = None  # add the gate before the check, as above
             try:

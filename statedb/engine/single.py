@@ -91,7 +91,7 @@ def write_one(store: TableStore, prepare: Any, what: Any, owner: object | None) 
         if store.owner is not None:
             store.check_owner(owner)
         if store.unfinished is not None:
-            store.unfinished()
+            store.unfinished.finish_torn()
         done, part, old = prepare(store, what)
         if part is None:
             store.reservation.release(plan)

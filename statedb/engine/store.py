@@ -89,7 +89,8 @@ class TableStore:
         self.registry = Registry([False, *[isinstance(index, PrefixIndex) for index in declared]])
         self.owner: Any = None
         """The only one who may write the table, compared by identity; it has a name. None if everybody may."""
-        self.unfinished: Callable[[], None] | None = None  # finishes a torn commit, if there is one
+        self.unfinished: Any = None
+        """The torn commit (a `CommitPlan`) that the next writer finishes, if there is one."""
         self.streams: dict[ref[Any], None] = {}
         self.commits_timed = 0
         self.commits_s = 0.0

@@ -58,7 +58,7 @@ class WriteTransaction:
                 if store.owner is not None:
                     store.check_owner(owner)
                 if store.unfinished is not None:
-                    store.unfinished()
+                    store.unfinished.finish_torn()
             self._pins = head._root.pins  # after the last table is reserved
         except BaseException:
             self.abort()
@@ -80,7 +80,7 @@ class WriteTransaction:
                 await store.reservation.take_in_task(plan, deadline)
                 store.check_owner(owner)
                 if store.unfinished is not None:
-                    store.unfinished()
+                    store.unfinished.finish_torn()
             txn._pins = head._root.pins  # after the last table is reserved
         except BaseException:
             txn.abort()

@@ -13,11 +13,12 @@ from weakref import ref
 
 import pytest
 
-from statedb import Database, TransactionClosed
+from statedb import Database, NestedWrite, TransactionClosed
 from statedb.engine import reserve as _reserve
 from statedb.engine.commit import CommitPlan
 from statedb.engine.overlay import NO_PIN
-from statedb.engine.reserve import Holder
+from statedb.engine.reserve import ABORTED, Holder
+from statedb.engine.store import TableStore
 from statedb.engine.transaction import WriteTransaction
 
 from ._helpers import Interrupted, in_a_thread, in_the_gap
@@ -159,6 +160,105 @@ def test_a_commit_broken_twice_while_it_is_prepared_cannot_be_repeated(monkeypat
     assert dict(db.snapshot()[Pods]) == {"a": Pod("a"), "b": Pod("b")}
     assert dict(db.snapshot()[Accounts]) == {}
     db.check()
+
+
+# -- code that interrupts the thread that finishes it, and writes -------------------------------------------------------
+
+
+def interrupted_while_finishing(
+    monkeypatch: Any, db: Database, gap: tuple[Any, str], handle: Callable[[], Any]
+) -> None:
+    """A commit that is torn before it is visible. The next writer, of the pod ``z``, is interrupted at a gap."""
+    commit_interrupted(monkeypatch, db, Interrupting(BEFORE_PUBLISHING, 2))
+    monkeypatch.undo()
+    in_a_thread(lambda: in_the_gap(*gap, handle, lambda: put(db, Pod("z"))))
+    assert [store.unfinished for store in db._stores.values()] == [None, None]
+    db.check()
+    assert dict(db.snapshot()[Accounts]) == {1: Account(1, 10)}
+    in_a_thread(lambda: db.write(Pods, Accounts, timeout=0).abort())
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (TableStore.apply, "rows[key] = state[0]"),
+        (CommitPlan._publish, "if root.pins is seen:"),
+        (FINISH, "if reservation.holder.get(HOLDER) is self:"),
+        (FINISH, "del reservation.holder[HOLDER]"),
+    ],
+)
+def test_a_handler_cannot_write_a_table_whose_torn_commit_its_thread_is_finishing(monkeypatch, function, text):
+    """Otherwise the interrupted call would go on, and put older rows over those of the handler."""
+    db = database(Pod("a"))
+
+    def handle() -> None:
+        with pytest.raises(NestedWrite, match="this same thread, which this one interrupts"):
+            put(db, Pod("a", "n3"))
+        with pytest.raises(NestedWrite):
+            db.insert(Pods, Pod("a", "n3"))
+        assert db.snapshot()[Pods]["a"].node in ("n1", "n2")
+
+    interrupted_while_finishing(monkeypatch, db, (function, text), handle)
+    assert dict(db.snapshot()[Pods]) == {"a": Pod("a", "n2"), "z": Pod("z")}
+
+
+def test_a_handler_writes_the_tables_that_are_free_while_its_thread_finishes_a_torn_commit(monkeypatch):
+    db = database(Pod("a"))
+
+    def handle() -> None:
+        put(db, Pod("a", "n3"))
+        with pytest.raises(NestedWrite):
+            db.insert(Accounts, Account(1, 20))
+
+    interrupted_while_finishing(monkeypatch, db, (FINISH, "if reservation.waiting:"), handle)
+    assert dict(db.snapshot()[Pods]) == {"a": Pod("a", "n3"), "z": Pod("z")}
+
+
+def test_a_handler_writes_while_its_thread_trips_the_watches_of_a_torn_commit(monkeypatch):
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("a")
+    interrupted_while_finishing(
+        monkeypatch, db, (FINISH, "_trip(part, self._wakers)"), lambda: put(db, Pod("a", "n3"), Pod("b"))
+    )
+    assert watch.tripped
+    assert dict(db.snapshot()[Pods]) == {"a": Pod("a", "n3"), "b": Pod("b"), "z": Pod("z")}
+
+
+def broken_abort(monkeypatch: Any, db: Database) -> None:
+    """An abort that is broken twice: the next writer has to do it."""
+    txn = db.write(Pods, Accounts)
+    txn[Pods].insert(Pod("a", "n2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(WriteTransaction, "_release_tables", broken_release)
+        with pytest.raises(Interrupted):
+            txn.abort()
+
+
+def broken_release(txn: WriteTransaction, call: list[int]) -> None:
+    assert txn._plan.decide(ABORTED)
+    raise Interrupted
+
+
+@pytest.mark.parametrize("whose", ["another thread's", "broken"])
+def test_a_handler_cannot_write_a_table_that_its_thread_is_freeing(monkeypatch, whose):
+    """It would wait for the call that it interrupts."""
+    db = database(Pod("a"))
+
+    def handle() -> None:
+        with pytest.raises(NestedWrite, match="this same thread, which this one interrupts"):
+            put(db, Pod("a", "n3"))
+
+    def free(action: Callable[[], Any]) -> None:
+        in_a_thread(lambda: in_the_gap(WriteTransaction._release_tables, "for store in plan.reserved:", handle, action))
+
+    if whose == "broken":
+        broken_abort(monkeypatch, db)
+        free(lambda: put(db, Pod("b")))
+    else:
+        free(db.write(Pods, Accounts).abort)
+        put(db, Pod("b"))
+    assert dict(db.snapshot()[Pods]) == {"a": Pod("a"), "b": Pod("b")}
+    in_a_thread(lambda: db.write(Pods, Accounts, timeout=0).abort())
 
 
 def test_a_commit_that_loses_against_an_abort_in_its_midst_says_so():
