@@ -61,7 +61,10 @@ def _repair(plans: dict[Any, None]) -> None:
             plan = _orphaned_commit(store.reservation)
             if plan is not None:
                 plans[plan] = None
+            if store.unfinished is not None:
+                _forget_releaser(store.unfinished)
     for plan in plans:  # if one cannot be finished now, the next writer of its tables finishes it
+        _forget_releaser(plan)
         plan.torn = plan.finish_torn
         plan.leave_torn()
     for plan in plans:
@@ -81,18 +84,28 @@ def _orphaned_commit(reservation: Reservation) -> Any:
     """The commit that holds a table, if its thread does not exist in this process. Other transactions are aborted."""
     reservation.waiting.clear()
     holder: Any = reservation.holder.get(HOLDER)
-    if holder is None or holder.torn is not None:  # torn: the next writer ends it, or this thread is doing so
+    if holder is None:
+        return None
+    _forget_releaser(holder)
+    if holder.torn is not None:  # the next writer ends it, or this thread is doing so
         return None
     outcome = holder.outcome
     if outcome.get(DECISION) != ABORTED and _goes_on(holder):
         return None
-    if RELEASER in outcome and outcome[RELEASER][0] == get_ident():
+    if RELEASER in outcome:
         return None  # this thread is about to free the table
     if outcome.setdefault(DECISION, ABORTED) is COMMITTED:
         return holder
     holder.closed = ABORTED
     reservation.release(holder)
     return None
+
+
+def _forget_releaser(plan: Any) -> None:
+    """Have the next writer free the tables of a transaction if a thread that is not there was doing so."""
+    outcome = plan.outcome
+    if RELEASER in outcome and outcome[RELEASER][0] != get_ident():
+        del outcome[RELEASER]
 
 
 def _goes_on(holder: Any) -> bool:

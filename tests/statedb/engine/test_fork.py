@@ -17,7 +17,7 @@ import pytest
 from statedb import ChangeStream, Database, WatchSet
 from statedb.engine import commit
 from statedb.engine.commit import CommitPlan
-from statedb.engine.reserve import Holder, Reservation
+from statedb.engine.reserve import ABORTED, Holder, Reservation
 from statedb.engine.store import TableStore
 from statedb.engine.transaction import ObservedTransaction, WriteTransaction
 from statedb.engine.wakers import ThreadWaker
@@ -296,6 +296,69 @@ def test_a_thread_that_forks_while_it_frees_a_table_goes_on_in_the_child(text):
         check_all(db, ["a"])
 
     in_a_child(run)
+
+
+@pytest.mark.parametrize("text", ["for writer in list", "store.reservation.release(plan)"])
+def test_tables_that_another_thread_was_freeing_after_a_broken_abort_are_free_in_the_child(monkeypatch, text):
+    db = database(Pod("a"))
+    txn = db.write(Pods, Accounts)
+    txn[Pods].insert(Pod("b"))
+
+    def broken(txn: WriteTransaction, _: list[int]) -> None:
+        txn._plan.decide(ABORTED)
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WriteTransaction, "_release_tables", broken)
+        with pytest.raises(Interrupted):
+            txn.abort()
+
+    def write(stop: Callable[[], None]) -> None:
+        in_the_gap(WriteTransaction._release_tables, text, stop, lambda: put(db, Pod("c")))
+
+    def look() -> None:
+        with db.write(Accounts, Pods):
+            pass
+        check_all(db, ["a"])
+
+    with Stopped(write):
+        in_a_child(look)
+    assert names(db.snapshot()[Pods].values()) == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    "text", ["self._publish(parts)", "del reservation.holder[HOLDER]", "_trip(part, self._wakers)"]
+)
+def test_a_torn_commit_that_another_thread_was_finishing_is_finished_in_the_child(monkeypatch, text):
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("b")
+    finish = CommitPlan.finish
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    def broken(plan: CommitPlan) -> None:
+        in_the_gap(finish, "self._publish(parts)", interrupt, lambda: finish(plan))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CommitPlan, "finish", broken)
+        with pytest.raises(Interrupted):
+            put(db, Pod("b"))
+
+    def write(stop: Callable[[], None]) -> None:
+        in_the_gap(finish, text, stop, lambda: put(db, Pod("c")))
+
+    def look() -> None:
+        with db.write(Pods):
+            pass
+        assert watch.tripped
+        check_all(db, ["a", "b"])
+        assert [store.unfinished for store in db._stores.values()] == [None, None]
+        assert not commit._TRIPPING
+
+    with Stopped(write):
+        in_a_child(look)
+    assert names(db.snapshot()[Pods].values()) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("text", ["if reservation.holder.get(HOLDER) is self", "del reservation.holder[HOLDER]"])

@@ -162,7 +162,7 @@ def test_a_commit_broken_twice_while_it_is_prepared_cannot_be_repeated(monkeypat
     db.check()
 
 
-# -- code that interrupts the thread that finishes it, and writes -------------------------------------------------------
+# -- code that interrupts the thread that finishes it, and writes ------------------------------------------------------
 
 
 def interrupted_while_finishing(
