@@ -193,14 +193,14 @@ class CommitPlan(Holder):
         """``finish``, called by the next writers of the tables, one after the other. Releases the tables if the
         transaction was not committed.
 
-        If the commit is visible already, it is tried once only: a row whose comparison always raises must not lock its
-        table.
+        If the commit is visible already, an Exception ends it too: a row whose comparison always raises must not lock
+        its table. After an interrupt, such as Ctrl-C, the next writer tries again.
         """
         with _TORN:
             outcome = self.outcome
             if RELEASER in outcome:  # a handler interrupts this thread: the commit is visible, and its table is free
                 return
-            freeing = [get_ident()]
+            freeing, tried = [get_ident()], False
             try:
                 outcome[RELEASER] = freeing
                 if outcome.setdefault(DECISION, ABORTED) is not COMMITTED:
@@ -209,11 +209,15 @@ class CommitPlan(Holder):
                         store.reservation.release(self)
                     return
                 self.finish()
+                tried = True
+            except Exception:
+                tried = True
+                raise
             finally:
                 if RELEASER in outcome and outcome[RELEASER] is freeing:  # nothing is called, so it is not kept
                     del outcome[RELEASER]
-                if self.pins is not None:
+                if tried and self.pins is not None:
                     for part in self.parts:
                         if part[0].unfinished is self:
                             part[0].unfinished = None
-                    _TRIPPING.pop(self, None)
+                _TRIPPING.pop(self, None)

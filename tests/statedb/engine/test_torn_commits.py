@@ -14,7 +14,7 @@ from weakref import ref
 import pytest
 
 from statedb import Database, NestedWrite, TransactionClosed
-from statedb.engine import reserve as _reserve
+from statedb.engine import commit, reserve as _reserve
 from statedb.engine.commit import CommitPlan
 from statedb.engine.overlay import NO_PIN
 from statedb.engine.reserve import ABORTED, Holder
@@ -126,6 +126,28 @@ def test_a_commit_that_is_finished_again_changes_no_rows_that_another_writer_has
 
     commit_interrupted(monkeypatch, db, Interrupting(AFTER_RELEASE, 1, another_writer))
     assert db.snapshot()[Pods]["a"].node == "n3"
+    db.check()
+
+
+@pytest.mark.parametrize(("error", "again"), [(Interrupted, True), (ArithmeticError, False)])
+def test_an_interrupt_while_a_torn_commit_trips_watches_leaves_that_to_the_next_writer(monkeypatch, error, again):
+    """An error that is no interrupt may come each time, and must not lock the table."""
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("a")
+
+    def broken() -> None:
+        raise error
+
+    commit_interrupted(monkeypatch, db, Interrupting(BEFORE_RELEASE, 2))
+    monkeypatch.undo()
+    assert not watch.tripped
+    with pytest.raises(error):
+        in_the_gap(FINISH, "_trip(part, self._wakers)", broken, lambda: put(db, Pod("b")))
+    assert not commit._TRIPPING
+    put(db, Pod("c"))
+    assert watch.tripped == again
+    assert [store.unfinished for store in db._stores.values()] == [None, None]
+    assert list(db.snapshot()[Pods]) == ["a", "c"]
     db.check()
 
 
