@@ -48,20 +48,21 @@ class WatchSet:
     def add(self, *watches: Watch) -> None:
         """Add watches. A waiting thread or task waits for them too. Watches that are already in the set are ignored."""
         with self._lock:
+            waker = self._waker  # read once: a waiter gives it up without the lock
             for watch in watches:
-                if watch in self._watches:
-                    continue
                 self._watches[watch] = None
-                if self._waker is not None and not watch._registry.attach(watch, self._waker):
-                    self._waker.wake()
+                # An earlier call may have been interrupted before it attached the waker.
+                if waker is not None and waker not in watch._wakers and not watch._registry.attach(watch, waker):
+                    waker.wake()
 
     def discard(self, *watches: Watch) -> None:
         """Remove watches. Those that are not in the set are ignored."""
         with self._lock:
+            waker = self._waker
             for watch in watches:
                 self._watches.pop(watch, None)
-                if self._waker is not None:
-                    watch._registry.detach(watch, self._waker)
+                if waker is not None:
+                    watch._registry.detach(watch, waker)
 
     def clear(self) -> None:
         """Remove all watches. A waiter goes on waiting for watches that are added later."""
@@ -80,6 +81,8 @@ class WatchSet:
                 if not self._any_tripped() and not waker.wait(None if deadline is None else deadline - monotonic()):
                     break
             finally:
+                if self._waker is waker:  # no call comes before this, so an exception cannot leave the waker here
+                    self._waker = None
                 self._detach(waker)
         if self._settle and self._any_tripped():
             left = self._settle if deadline is None else min(self._settle, deadline - monotonic())
@@ -95,6 +98,8 @@ class WatchSet:
                 if not self._any_tripped():
                     yield from waker.future.__await__()
             finally:
+                if self._waker is waker:  # no call comes before this, so an exception cannot leave the waker here
+                    self._waker = None
                 self._detach(waker)
         if self._settle and self._any_tripped():
             yield from asyncio.sleep(self._settle).__await__()
@@ -117,8 +122,6 @@ class WatchSet:
 
     def _detach(self, waker: Waker) -> None:
         with self._lock:
-            if self._waker is waker:
-                self._waker = None
             for watch in list(self._watches):
                 watch._registry.detach(watch, waker)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from statedb import Watch
+from statedb import Watch, WatchSet
 from statedb.engine import watch as _watch
 from statedb.engine.wakers import ThreadWaker, wake_all
 
-from ._helpers import Interrupted, Lines, lines_of
-from .tables import Pod, Pods, database
+from ...waiting import eventually
+from ._helpers import Interrupted, Lines, in_a_thread, lines_of
+from .tables import Pod, Pods, database, put
 
 
 def waited_on() -> tuple[Watch, ThreadWaker]:
@@ -54,3 +57,50 @@ def test_a_watch_that_is_tripped_again_wakes_whom_exceptions_kept_from_being_wok
     if times == 2:
         watch.trip()
     assert waker.wait(0)
+
+
+def test_a_set_of_watches_whose_wait_was_broken_twice_can_be_waited_on_by_any_thread(monkeypatch):
+    """The second exception comes in front of the first step of giving the waker up."""
+    db = database(Pod("a"))
+    watch = db.snapshot()[Pods].watch("a")
+    watches = WatchSet(watch)
+
+    def interrupt(*_: Any) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WatchSet, "_detach", interrupt)
+        patch.setattr(ThreadWaker, "wait", interrupt)
+        with pytest.raises(Interrupted):
+            watches.wait()
+    assert in_a_thread(lambda: watches.wait(timeout=0)) == set()
+    put(db, Pod("a", "n2"))
+    assert watches.wait(timeout=0) == {watch}
+
+
+def test_a_watch_whose_adding_was_interrupted_can_be_added_again(monkeypatch):
+    """A thread waits on the set all the while."""
+    db = database(Pod("a"))
+    idle, watch = db.snapshot()[Pods].watch("z"), db.snapshot()[Pods].watch("a")
+    watches = WatchSet(idle)
+    answers: list[set[Watch]] = []
+    waiter = threading.Thread(target=lambda: answers.append(watches.wait(timeout=60)), daemon=True)
+    waiter.start()
+    eventually(idle._registry.waiting)
+
+    def add_interrupted(line: int) -> bool:
+        breaking = Lines(line)
+        with suppress(Interrupted):
+            breaking.run(lambda: watches.add(watch))
+        return bool(breaking.broken)
+
+    line = 0
+    while watch not in watches:
+        assert add_interrupted(line)
+        line += 1
+    watches.add(watch)
+    watches.add(watch)
+    assert len(watch._wakers) == 1
+    put(db, Pod("a", "n2"))
+    waiter.join(20)
+    assert answers == [{watch}]
