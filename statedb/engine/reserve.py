@@ -77,10 +77,18 @@ class Holder:
 class _TaskGate(TaskWaker):
     """The gate of a waiting task."""
 
-    __slots__ = ()
+    __slots__ = ("opened",)
+
+    def __init__(self) -> None:
+        """Closed until ``release``."""
+        super().__init__()
+        self.opened = False
 
     def release(self) -> None:
-        """Resume the task."""
+        """Resume the task. Raises RuntimeError the second time."""
+        if self.opened:
+            raise RuntimeError("the gate is open already")
+        self.opened = True
         self.wake()
 
 
@@ -198,8 +206,9 @@ class Reservation:
             self._open_next_gate()
 
     def _open_next_gate(self) -> None:
-        for gate in list(self.waiting)[:1]:
+        for gate in list(self.waiting):
             try:
                 gate.release()
-            except RuntimeError:
-                pass  # already open
+                return
+            except RuntimeError:  # already open. If exceptions kept its waiter from removing it, it stays so.
+                pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextlib import suppress
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from statedb import Watch, WatchSet
-from statedb.engine import watch as _watch
+from statedb.engine import reserve, watch as _watch
+from statedb.engine.reserve import Reservation
 from statedb.engine.wakers import ThreadWaker, wake_all
 
 from ...waiting import eventually
@@ -104,3 +106,43 @@ def test_a_watch_whose_adding_was_interrupted_can_be_added_again(monkeypatch):
     put(db, Pod("a", "n2"))
     waiter.join(20)
     assert answers == [{watch}]
+
+
+@pytest.mark.parametrize("gone", ["a thread", "a task"])
+@pytest.mark.parametrize("waits", ["a thread", "a task"])
+def test_whoever_waits_for_a_table_is_woken_though_exceptions_kept_an_earlier_waiter_from_leaving(
+    monkeypatch, gone, waits
+):
+    """Its gate stays the first. It is opened once, and no later release ends with it."""
+
+    def write(timeout: float) -> None:
+        db.write(Pods, timeout=timeout).abort()
+
+    async def write_in_task(timeout: float) -> None:
+        async with db.write_async(Pods, timeout=timeout):
+            pass
+
+    def wait(who: str, timeout: float) -> None:
+        write(timeout) if who == "a thread" else asyncio.run(write_in_task(timeout))
+
+    def interrupt(*_: Any) -> None:
+        raise Interrupted
+
+    db = database(Pod("a"))
+    reservation = db._stores[Pods].reservation
+    txn = db.write(Pods)
+    with monkeypatch.context() as patch:
+        patch.setattr(Reservation, "_stop_waiting", interrupt)
+        with pytest.raises(Interrupted):
+            in_a_thread(lambda: wait(gone, 0.01))
+    assert len(reservation.waiting) == 1
+    monkeypatch.setattr(reserve, "_RECHECK_S", 300.0)
+    txn.abort()  # opens the gate of the one that is gone
+    for _ in range(2):
+        txn = db.write(Pods)
+        waiter = threading.Thread(target=wait, args=(waits, 300.0), daemon=True)
+        waiter.start()
+        eventually(lambda: len(reservation.waiting) == 2)
+        txn.abort()
+        waiter.join(20)
+        assert not waiter.is_alive(), "still waits for the table"
