@@ -23,6 +23,9 @@ from .reserve import ABORTED, COMMITTED, DECISION, HOLDER, RELEASER, Reservation
 from .store import TableStore
 
 _HEADS: WeakSet[Any] = WeakSet()
+_plans: dict[Any, None] = {}
+"""The commits to finish. An interrupted attempt may have freed their tables already."""
+_repaired = False
 
 
 def repair_after_fork(head: Any) -> None:
@@ -31,22 +34,28 @@ def repair_after_fork(head: Any) -> None:
 
 
 def _after_in_child() -> None:
-    plans: dict[Any, None] = {}
+    global _repaired
+    _repair()
+    _repaired = True
+
+
+def _again_in_child() -> None:
+    """Ctrl-C reaches the child too. Python only reports what is raised in the first call, and goes on with this one."""
+    global _repaired
     try:
-        _repair(plans)
-    except BaseException:  # Ctrl-C reaches the child too. Python only reports what is raised here, and goes on.
-        _repair(plans)
-        raise
+        if not _repaired:
+            _repair()
+    finally:
+        _repaired = False  # for the children of this process
+        _plans.clear()
 
 
-def _repair(plans: dict[Any, None]) -> None:
-    """Repair all databases. Idempotent. ``plans`` collects the commits to finish: an interrupted attempt may have freed
-    their tables already.
-    """
+def _repair() -> None:
+    """Repair all databases. Idempotent."""
     commit._TORN = locks.after_fork(commit._TORN)
     turn.after_fork()
     watch_set.after_fork()
-    plans.update({plan: None for plan, thread in list(commit._TRIPPING.items()) if thread != get_ident()})
+    _plans.update({plan: None for plan, thread in list(commit._TRIPPING.items()) if thread != get_ident()})
     for head in list(_HEADS):
         head._lock = locks.after_fork(head._lock)
         head._root.lock = locks.after_fork(head._root.lock)
@@ -60,14 +69,14 @@ def _repair(plans: dict[Any, None]) -> None:
                     stream._after_fork()
             plan = _orphaned_commit(store.reservation)
             if plan is not None:
-                plans[plan] = None
+                _plans[plan] = None
             if store.unfinished is not None:
                 _forget_releaser(store.unfinished)
-    for plan in plans:  # if one cannot be finished now, the next writer of its tables finishes it
+    for plan in list(_plans):  # if one cannot be finished now, the next writer of its tables finishes it
         _forget_releaser(plan)
         plan.torn = plan.finish_torn
         plan.leave_torn()
-    for plan in plans:
+    for plan in list(_plans):
         plan.finish_torn()
 
 
@@ -116,3 +125,4 @@ def _goes_on(holder: Any) -> bool:
 
 
 os.register_at_fork(after_in_child=_after_in_child)
+os.register_at_fork(after_in_child=_again_in_child)
