@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sized
 from functools import partial
-from threading import get_ident
 from typing import Any
 
 from sortedcontainers import SortedList
 
-from .turn import Token, Turn
+from .turn import Turn
 
 _REBUILD_SHARE = 8
 _KEPT_MIN = 4096
@@ -65,26 +64,12 @@ class Order:
 
         Cost: O(log n + result) once the order is up to date.
         """
-        mine: Token = [get_ident()]
-        try:
-            found = self._updated(low, high, limit, reverse) if self._turn.take(mine) else None
-            self._turn.give_back(mine)
-        finally:
-            self._turn.give_back(mine)  # an exception may have interrupted the first call
+        found = self._turn.run(self._updated, low, high, limit, reverse)
         return _slice(SortedList(self._copied()), low, high, limit, reverse) if found is None else found
 
     def at(self, position: int) -> Any:
         """The key at a position in order, from 0. Raises IndexError after the last. Cost: O(log n)."""
-        mine: Token = [get_ident()]
-        try:
-            found: list[Any] | None = None
-            if self._turn.take(mine):
-                ordered, touched = self._fresh()
-                found = ordered[position : position + 1]
-                self._keep(ordered, touched)
-            self._turn.give_back(mine)
-        finally:
-            self._turn.give_back(mine)  # an exception may have interrupted the first call
+        found = self._turn.run(self._updated_at, position)
         return SortedList(self._copied())[position] if found is None else found[0]
 
     def _updated(self, low: Any, high: Any, limit: int | None, reverse: bool) -> list[Any]:
@@ -95,6 +80,12 @@ class Order:
         except TypeError:  # a bound has another type than the keys; no position is half computed
             self._keep(ordered, touched)
             raise
+        self._keep(ordered, touched)
+        return found
+
+    def _updated_at(self, position: int) -> list[Any]:
+        ordered, touched = self._fresh()
+        found: list[Any] = ordered[position : position + 1]
         self._keep(ordered, touched)
         return found
 
@@ -145,15 +136,14 @@ class Order:
 
     def check(self) -> None:
         """Raise AssertionError if the order is not that of the dict. For tests, while nobody writes."""
-        mine: Token = [get_ident()]
-        try:
-            if self._turn.take(mine) and self.touched is not None and self._sorted is not None:
-                ordered, touched = self._fresh()
-                self._keep(ordered, touched)
-                ordered._check()
-                assert list(ordered) == sorted(self._keys), f"order {list(ordered)!r} does not match the keys"
-        finally:
-            self._turn.give_back(mine)
+        self._turn.run(self._check)
+
+    def _check(self) -> None:
+        if self.touched is not None and self._sorted is not None:
+            ordered, touched = self._fresh()
+            self._keep(ordered, touched)
+            ordered._check()
+            assert list(ordered) == sorted(self._keys), f"order {list(ordered)!r} does not match the keys"
 
 
 def _slice(ordered: Any, low: Any, high: Any, limit: int | None, reverse: bool) -> list[Any]:

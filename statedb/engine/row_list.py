@@ -5,10 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Mapping
-from threading import get_ident
 from typing import Any
 
-from .turn import Token, Turn
+from .turn import Turn
 
 _REBUILD_SHARE = 8
 _FEW = 256
@@ -89,12 +88,7 @@ class RowList:
             ordered = self._list  # in this order, and without the turn: see `between`
             if ordered is not None:
                 return ordered
-        mine: Token = [get_ident()]
-        try:
-            found = self._fresh() if self._turn.take(mine) else None
-            self._turn.give_back(mine)
-        finally:
-            self._turn.give_back(mine)  # an exception may have interrupted the first call
+        found = self._turn.run(self._fresh)
         return sorted(self._rows.copy().values(), key=self._key_of) if found is None else found
 
     def _fresh(self) -> list[Any]:

@@ -15,8 +15,10 @@ copy, which takes longer and gives the same result.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
+from typing import Any, TypeVar
 
 from .wakers import ThreadWaker
 
@@ -24,6 +26,7 @@ _TAKEN = "taken"
 _WAIT_S = 1.0
 """About as long as it takes to sort a million rows; to wait longer would save nothing."""
 
+T = TypeVar("T")
 Token = list[int]
 """Identifies one call, by identity. It holds the number of its thread."""
 _inside: dict[int, Token] = {}
@@ -31,16 +34,7 @@ _inside: dict[int, Token] = {}
 
 
 class Turn:
-    """At most one call at a time has the turn. Each step is atomic, so an interrupt leaves it either taken or free.
-
-    mine: Token = [get_ident()]
-    try:
-        found = ... if turn.take(mine) else None  # update the list
-        turn.give_back(mine)
-    finally:
-        turn.give_back(mine)  # again, because an exception may have interrupted the first call
-    return ... if found is None else found  # sort a copy
-    """
+    """At most one call at a time has the turn. Each step is atomic, so an interrupt leaves it either taken or free."""
 
     __slots__ = ("_taken", "_waiting")
 
@@ -49,7 +43,26 @@ class Turn:
         self._taken: dict[str, Token] = {}
         self._waiting: dict[ThreadWaker, None] = {}
 
-    def take(self, mine: Token) -> bool:
+    def run(self, update: Callable[..., T], *arguments: Any) -> T | None:
+        """What ``update`` returns, which runs with the turn; None if this call does not get it."""
+        mine: Token = [get_ident()]
+        try:
+            found = update(*arguments) if self._take(mine) else None
+            self._give_back(mine)
+            return found
+        except BaseException:  # nothing is called until the call has ended, so no second exception prevents that
+            try:
+                if self._taken[_TAKEN] is mine:
+                    del self._taken[_TAKEN]
+            except KeyError:
+                pass
+            if mine[0] in _inside and _inside[mine[0]] is mine:
+                del _inside[mine[0]]
+            if self._waiting:
+                self._wake()
+            raise
+
+    def _take(self, mine: Token) -> bool:
         """Whether this call gets the turn. It waits only if it does not interrupt another call of its thread."""
         is_outermost = _inside.setdefault(mine[0], mine) is mine
         if self._taken.setdefault(_TAKEN, mine) is mine:
@@ -69,15 +82,18 @@ class Turn:
         finally:
             self._waiting.pop(waker, None)
 
-    def give_back(self, mine: Token) -> None:
-        """End a call, whether it got the turn or not. Idempotent."""
+    def _give_back(self, mine: Token) -> None:
+        """End a call, whether it got the turn or not."""
         if self._taken.get(_TAKEN) is mine:
             del self._taken[_TAKEN]
         if _inside.get(mine[0]) is mine:
             del _inside[mine[0]]
         if self._waiting:
-            for waker in list(self._waiting):
-                waker.wake()
+            self._wake()
+
+    def _wake(self) -> None:
+        for waker in list(self._waiting):
+            waker.wake()
 
     def after_fork(self) -> None:
         """In a child process: end the turn of a thread that is not there. A turn of the forking thread goes on."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from statedb import WatchSet
-from statedb.engine import commit
+from statedb import Database, WatchSet
+from statedb.engine import commit, turn
 
 from ._helpers import (
     ENGINE,
@@ -322,6 +322,35 @@ def test_two_signals_at_once_leave_no_table_that_nobody_can_write(monkeypatch, p
         scene.db.check()
         scene.write_from_another_thread()
         scene.close()
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda ports: list(ports.values()), lambda ports: ports.range(1, 4), lambda ports: ports.key_at(2)],
+    ids=["list", "order", "position"],
+)
+def test_two_signals_at_once_leave_no_reader_with_the_turn(read):
+    """Every later reader of the order would wait for it for a second, and then sort a copy."""
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+
+    def ports() -> Any:
+        db = Database(Ports)
+        with db.write(Ports) as txn:
+            txn[Ports].insert_all([Port(number, "a") for number in range(6)])
+        return db.snapshot()[Ports]
+
+    view = ports()
+    lines = lines_of(lambda: read(view))
+    expected = read(view)
+    for line in lines:
+        view = ports()
+        store = view._source.store
+        place = through_both(lambda view=view: read(view), line)
+        assert not turn._inside, place
+        assert not store.order._turn._taken, place
+        assert not store.row_list._turn._taken, place
+        assert read(view) == expected, place
     signal.signal(signal.SIGUSR1, before)
 
 
