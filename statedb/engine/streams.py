@@ -109,7 +109,11 @@ class _Stream(Generic[B]):
                 finally:
                     self._waiting = ()
         finally:
-            self._end_reading(reader)
+            try:  # nothing is called, so no exception keeps the reader
+                if self._reading[_READER] == reader:
+                    del self._reading[_READER]
+            except KeyError:
+                pass
 
     def _begin_reading(self, reader: tuple[object, ...]) -> None:
         """Admit one reader: two would get the same batch, or wait on each other's watches.
@@ -122,10 +126,6 @@ class _Stream(Generic[B]):
                 f"another thread or task is reading this change stream of {self._names()}; "
                 "open a stream for each reader with db.changes(...)"
             )
-
-    def _end_reading(self, reader: tuple[object, ...]) -> None:
-        if self._reading.get(_READER) == reader:
-            self._reading.clear()
 
     def _after_fork(self) -> None:
         """In a child process: the other threads of the parent, and all tasks, do not read any more."""
@@ -169,7 +169,11 @@ class _Stream(Generic[B]):
         except StreamClosed:
             raise StopAsyncIteration from None
         finally:
-            self._end_reading(reader)
+            try:  # nothing is called, so no exception keeps the reader
+                if self._reading[_READER] == reader:
+                    del self._reading[_READER]
+            except KeyError:
+                pass
 
     def _watch(self) -> tuple[Watch, ...]:
         """Watches, one of which trips when there may be a batch, or when the stream is closed."""

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
@@ -66,15 +67,20 @@ def check_whole(scene: Scene) -> bool:
 # -- where the interpreter looks for signals --------------------------------------------------------------------------
 
 
+def sigint() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
 class TracedSteps:
     """Sends the signal right behind the steps at which Python 3.11 looks for one: calls, entries, jumps back.
 
     The functions of ``threading`` count as well: a Condition is written in Python.
     """
 
-    def __init__(self, at: int = -1) -> None:
+    def __init__(self, at: int = -1, send: Callable[[], Any] = sigint) -> None:
         self.seen = 0
         self._at = at
+        self._send = send
         self._due: dict[int, bool] = {}
         self._names: dict[int, dict[int, str]] = {}
 
@@ -99,7 +105,7 @@ class TracedSteps:
             due = self._due.pop(id(frame), False)
             if due:
                 if self.seen == self._at:
-                    signal.raise_signal(signal.SIGINT)
+                    self._send()
                 self.seen += 1
             if self._name(frame.f_code, frame.f_lasti) in _CHECKS:
                 self._due[id(frame)] = True
@@ -121,9 +127,10 @@ class MonitoredSteps:
     behind the call it would come too late: on 3.14 a ``with`` block begins there, but not at the call of ``__enter__``.
     """
 
-    def __init__(self, at: int = -1) -> None:
+    def __init__(self, at: int = -1, send: Callable[[], Any] = sigint) -> None:
         self.seen = 0
         self._at = at
+        self._send = send
         self._thread = threading.get_ident()
 
     def run(self, action: Callable[[], Any]) -> Any:
@@ -149,7 +156,7 @@ class MonitoredSteps:
         if threading.get_ident() == self._thread and code.co_name != "__del__":
             self.seen += 1
             if self.seen - 1 == self._at:
-                signal.raise_signal(signal.SIGINT)
+                self._send()
 
 
 @functools.cache
@@ -264,7 +271,13 @@ class AtOnce(BaseException):
 def through_both(action: Callable[[], Any], line: int) -> str:
     """Run something with both signals at a line; where that was."""
     breaking = Lines(line, error=AtOnce)
-    left = [breaking.run]
+    with_both(action, breaking.run)
+    return breaking.broken
+
+
+def with_both(action: Callable[[], Any], run: Callable[[Callable[[], Any]], Any]) -> None:
+    """Run something in a way that lets both signals in."""
+    left = [run]
     signal.pthread_sigmask(signal.SIG_BLOCK, BOTH)
     for each in BOTH:
         signal.pthread_kill(threading.get_ident(), each)
@@ -272,10 +285,9 @@ def through_both(action: Callable[[], Any], line: int) -> str:
         try:
             while left:
                 left.pop()(action)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, BOTH)
         except KeyboardInterrupt:
             pass
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, BOTH)
-    return breaking.broken
 
 
 def a_commit(scene: Scene) -> Callable[[], Any]:
@@ -351,6 +363,29 @@ def test_two_signals_at_once_leave_no_reader_with_the_turn(read):
         assert not store.order._turn._taken, place
         assert not store.row_list._turn._taken, place
         assert read(view) == expected, place
+    signal.signal(signal.SIGUSR1, before)
+
+
+def next_in_task(stream: Any) -> None:
+    """Runs the task by hand, up to the batch that is there already."""
+    with suppress(StopIteration):
+        stream.__anext__().send(None)
+
+
+@pytest.mark.parametrize("read", [lambda stream: stream.next(timeout=0), next_in_task], ids=["thread", "task"])
+def test_two_signals_at_once_leave_no_reader_of_a_stream(read):
+    """Every reader in another thread would be refused."""
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    db = Database(Ports)
+    db.insert(Ports, Port(1, "a"))
+    for _ in range(2):  # the first time the snapshot is made
+        counting, stream = Steps(), db.changes(Ports)
+        counting.run(lambda stream=stream: read(stream))
+    for step in range(counting.seen):
+        stream = db.changes(Ports)
+        with_both(lambda stream=stream: read(stream), Steps(step, AtOnce).run)
+        assert not stream._reading, step
+        in_a_thread(lambda stream=stream: stream.next(timeout=0))
     signal.signal(signal.SIGUSR1, before)
 
 
