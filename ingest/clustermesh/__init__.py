@@ -3,6 +3,7 @@
     options kinds     the configuration; the prefixes and their decoders
     ids               which cluster has which id
     session           the connection to one cluster
+    mirror_config     the config of a cluster in the table `Mirror`
     files remotes     a directory with a file for each remote cluster
 
 Opening a source needs the extra ``statedb[etcd]``.

@@ -9,7 +9,7 @@ import msgspec
 
 from statedb.catalog import Backends, Endpoints, Identities, Mirror, Mirrored, MirrorKey, Nodes, Services
 from statedb.catalog.wire import WireError, endpoint_slices, identities, ips, keys, nodes, services
-from statedb.catalog.wire.cluster_configs import ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig
+from statedb.catalog.wire.cluster_configs import ENDPOINT_SLICES_ONLY, ClusterConfig, announces
 
 from ..keyspace.kind import Copy, Kind
 from ..reflect import Feed
@@ -84,7 +84,7 @@ def feeds_of(layout: Layout, tables: tuple[AnyTable, ...]) -> tuple[Feed, ...]:
 
 def uses_endpoint_slices(layout: Layout, config: ClusterConfig) -> bool:
     """Whether backends come from endpoint slices. They never come from two places."""
-    if config.endpoint_slices == SERVICES_ONLY:
+    if not announces(config, keys.ENDPOINT_SLICES):
         return False
     return layout.prefer_endpoint_slices or config.endpoint_slices == ENDPOINT_SLICES_ONLY
 
@@ -113,13 +113,13 @@ def kinds(layout: Layout, config: ClusterConfig) -> tuple[Kind, ...]:
     ]
     if slices:
         found.append(kind(_SLICES, place(keys.ENDPOINT_SLICES), own, _slices(cluster, config.id)))
-    elif layout.mirror and config.endpoint_slices != SERVICES_ONLY:
+    elif layout.mirror and announces(config, keys.ENDPOINT_SLICES):
         found.append(kind(Feed(_SLICES.name, ()), place(keys.ENDPOINT_SLICES), own, _nothing))
-    if config.endpoint_slices != ENDPOINT_SLICES_ONLY:
+    if announces(config, keys.SERVICES):
         decode = _services(layout, config.id, backends=not slices)
         feed = _SERVICES_BESIDE_SLICES if slices else _SERVICES
         found.append(kind(feed, place(keys.SERVICES), own, decode, _SERVICES.name))
-    if layout.mirror and config.service_exports_enabled:
+    if layout.mirror and announces(config, keys.SERVICE_EXPORTS):
         found.append(kind(_EXPORTS, place(keys.SERVICE_EXPORTS), own, _nothing))
     return tuple(found)
 

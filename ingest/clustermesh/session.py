@@ -33,7 +33,6 @@ from ..etcd import (
     WatchEvent,
     WatchStream,
 )
-from ..events import Listed, Upsert
 from ..keyspace import judging
 from ..keyspace.acceptance import Acceptance
 from ..keyspace.connect import Connector, Servers
@@ -51,7 +50,8 @@ from ..status import State, Status
 from .admission import Admission, IncompatibleCluster
 from .connection import Connection
 from .ids import ClusterIds
-from .kinds import HEARTBEAT, MIRROR_CONFIG, TABLES, Layout, feeds_of, kinds, mirrored_config
+from .kinds import HEARTBEAT, TABLES, Layout, feeds_of, kinds
+from .mirror_config import write_config
 from .options import ClusterMeshOptions, RemoteClustersOptions, config_wait_s
 from .unannounced import Unannounced
 
@@ -83,6 +83,7 @@ class ClusterSource(EtcdSource):
         names = check_names(self.backend, TABLES, tables)
         self.cluster = layout.cluster
         self.tables = (*(table for table in TABLES if table.name in names), *((Mirror,) if layout.mirror else ()))
+        self._db = db
         self._layout = layout
         self._options = options
         self._clock = clock
@@ -180,8 +181,7 @@ class ClusterSource(EtcdSource):
             self._keyspace.forget()
             self._unannounced.forget()
         if self._layout.mirror:
-            row = mirrored_config(self._layout, self._admission.raw or b"")
-            self._reflector.offer(Listed(MIRROR_CONFIG.name, [Upsert(MIRROR_CONFIG.name, row.key.name, (row,))]))
+            write_config(self._db, self._layout, self._reflector, self._admission.raw or b"")
         is_moved = self._check_history(client, config)
         if config.synced_canaries:
             self._watch_canaries(client, stream, is_moved=is_moved)

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from . import _gojson
+from . import _gojson, keys
 from ._errors import WireError
 
 SERVICES_ONLY = ""
@@ -93,6 +93,19 @@ def encode(config: ClusterConfig) -> bytes:
         config.endpoint_slices,
     )
     return _gojson.encode(_Written(config.id, capabilities))
+
+
+def announces(config: ClusterConfig, prefix: str) -> bool:
+    """Whether the cluster publishes the keys of this prefix of its state.
+
+    >>> announces(ClusterConfig(3), keys.SERVICES), announces(ClusterConfig(3), keys.ENDPOINT_SLICES)
+    (True, False)
+    """
+    if prefix == keys.SERVICES:
+        return config.endpoint_slices != ENDPOINT_SLICES_ONLY
+    if prefix == keys.ENDPOINT_SLICES:
+        return config.endpoint_slices != SERVICES_ONLY
+    return prefix != keys.SERVICE_EXPORTS or bool(config.service_exports_enabled)
 
 
 def why_incompatible(config: ClusterConfig, max_clusters: int) -> str:

@@ -1,5 +1,11 @@
 """The table of raw values: byte for byte what the cluster keeps, by the keys of a cache; nothing where it is off."""
 
+import contextlib
+
+import pytest
+
+from ingest.clustermesh.factory import remote
+from ingest.clustermesh.ids import ClusterIds
 from ingest.clustermesh.kinds import MIRROR_FEEDS
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot
@@ -7,10 +13,25 @@ from statedb.catalog import Endpoints, Mirror, MirrorKey, Rejected
 from statedb.catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig, encode
 
 from ..kvstore_rig import Deletions
-from .publisher import CANARIES, CLUSTER, CONFIG, CONFIG_KEY, LITERALS, Publisher, Rig, beating, cached, ip_entry
+from .publisher import (
+    CANARIES,
+    CLUSTER,
+    CONFIG,
+    CONFIG_KEY,
+    LITERALS,
+    Publisher,
+    Rig,
+    beating,
+    cached,
+    ip_entry,
+    options,
+    servers,
+)
 
 SLICE = ("cilium/state/endpointslices/v1/cluster3/test/echo-1", b"\x28\xb5\x2f\xfd not a slice")
 EXPORT = ("cilium/state/serviceexports/v1/cluster3/test/echo", b'{"name": "echo"}')
+ECHO = "cilium/state/services/v1/cluster3/test/echo"
+SERVICES = next(canary for canary in CANARIES if "services" in canary)
 SYNCED = {canary.replace("cilium/state", "cilium/cache") for canary in CANARIES}
 
 
@@ -114,6 +135,33 @@ def test_a_form_that_is_announced_no_more_goes(server: LocalEtcd):
             with beating(publisher):
                 rig.until(lambda s: cached(SLICE[0]) not in mirror(s))
             rig.until(lambda s: set(mirror(s)) >= SYNCED)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_copy_that_begins_to_be_announced_is_not_complete_before_its_list_is_believed(
+    server: LocalEtcd, restarts: bool
+):
+    """It was complete, because there was nothing. With ``restarts`` a new source has the rows of an earlier one."""
+    complete = SERVICES.replace("cilium/state", "cilium/cache")
+    with Publisher(server) as publisher:
+        publish(publisher, config(ENDPOINT_SLICES_ONLY))
+        publisher.delete(SERVICES)
+        with contextlib.ExitStack() as sources:
+            rig = sources.enter_context(Rig(server.endpoint, mirror=True))
+            rig.until(lambda s: complete in mirror(s))
+            if restarts:
+                sources.close()
+                rig.source = remote(rig.db, CLUSTER, servers(server.endpoint), options(), ClusterIds(1), mirror=True)
+            publisher.configure(config(BOTH))
+            if restarts:
+                sources.enter_context(rig)
+            snapshot = rig.until(lambda s: b"services-and-endpointslices" in mirror(s)[CONFIG_KEY])
+            assert complete not in mirror(snapshot)
+            rig.until(lambda s: SERVICES in rig.row("mirror", snapshot=s).last_error, "its complaint")
+            assert complete not in mirror(rig.db.snapshot())
+            publisher.sync()
+            rig.until(lambda s: complete in mirror(s))
+            assert cached(ECHO) in mirror(rig.db.snapshot())
 
 
 def test_a_cache_is_copied_like_its_source(server: LocalEtcd, other_server: LocalEtcd):
