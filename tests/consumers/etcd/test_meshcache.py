@@ -5,15 +5,13 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import pytest
 
-from consumers.etcd.meshcache import MeshCache, MeshCacheOptions, open_meshcache
-from ingest.clustermesh.remotes import RemoteClusters
+from consumers.etcd.meshcache import MeshCacheOptions, open_meshcache
 from ingest.etcd import Client, parse_endpoint
 from ingest.etcd.local import LocalEtcd, find_binary
 from ingest.keyspace.connect import Servers, UserPassword
@@ -40,72 +38,18 @@ from ...ingest.clustermesh.publisher import (
     LITERALS,
     Publisher,
     Rig,
-    Tables,
     cached,
     ip_entry,
-    options,
     replica,
 )
 from ...ingest.kvstore_rig import Deletions
 from ...waiting import WAIT_S, eventually
+from .caching import Cacher
 from .etcds import held
 
 DATA = (Nodes, Identities, Endpoints, Services, Backends)
 SYNCED = {canary.replace("cilium/state", "cilium/cache") for canary in CANARIES}
 SLICE = ("cilium/state/endpointslices/v1/cluster3/test/echo-1", b"\x28\xb5\x2f\xfd not a slice")
-
-
-@pytest.fixture
-def origin() -> Iterator[LocalEtcd]:
-    with replica() as etcd:
-        etcd.start()
-        yield etcd
-
-
-@pytest.fixture
-def cache() -> Iterator[LocalEtcd]:
-    with replica() as etcd:
-        etcd.start()
-        yield etcd
-
-
-class Cacher(Tables):
-    """A directory of remote clusters and the cache that is written from it; a context manager."""
-
-    def __init__(self, directory: Path, cache: LocalEtcd, login: tuple[str, str] | None = None, **values: Any) -> None:
-        super().__init__()
-        self.directory = directory
-        directory.mkdir(exist_ok=True)
-        remote = options()
-        chosen = {field: getattr(remote, field) for field in remote.__struct_fields__} | {"directory": str(directory)}
-        self.remotes = RemoteClusters(self.db, "cluster1", 1, type(remote)(**chosen), mirror=True)
-        self.endpoint = parse_endpoint(cache.endpoint)
-        self.login = login
-        defaults = {"heartbeat_s": 0.2, "retry_min_s": 0.02, "retry_max_s": 0.2, "grace_s": 0.0}
-        self.cache: MeshCache = open_meshcache(self.db, self.connect, MeshCacheOptions(**(defaults | values)))
-
-    def connect(self) -> Client:
-        return Client(self.endpoint, login=self.login, timeout_s=5.0)
-
-    def names(self, cluster: str, etcd: LocalEtcd) -> Self:
-        """Name a cluster in the directory."""
-        temporary = self.directory / f".{cluster}"
-        temporary.write_text(f"endpoints: ['{etcd.endpoint}']\n")
-        temporary.replace(self.directory / cluster)
-        return self
-
-    def __enter__(self) -> Self:
-        self.remotes.start()
-        self.cache.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cache.stop()
-        self.remotes.stop()
-        assert self.cache.join(10)
-        assert self.remotes.join(10)
-        assert self.cache.crash is None
-        assert self.remotes.failure is None
 
 
 def data(etcd: LocalEtcd) -> dict[str, bytes]:
