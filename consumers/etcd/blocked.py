@@ -30,6 +30,7 @@ class Blocked:
         self._reasons: dict[str, str] = {}
         self._due: dict[str, float] = {}
         self._set_aside: dict[str, dict[str, None]] = {}
+        self._required: set[str] = set()  # the keys to be deleted first because of another one
 
     @property
     def may_block(self) -> bool:
@@ -44,6 +45,7 @@ class Blocked:
         first = [key for key in before if not self._desired.is_deleted_first(key)]
         if first:
             self._desired.delete_first(first)
+            self._required = {*first, *(key for key in self._required if key in present)}
         return bool(first)
 
     def sets_aside(self, operation: Operation) -> bool:
@@ -61,10 +63,12 @@ class Blocked:
     def blocks(self, key: str, reason: str, now: float) -> bool:
         """Whether the denied operation of a key was a deletion that must come first. If so, its part is blocked.
 
-        The deletion of a mark blocks nothing. What the mark says becomes true as the keys are written, and until then
-        there is no heartbeat.
+        The deletion of a mark blocks nothing, unless it must come before another key. What the mark says becomes true
+        as the keys are written, and until then there is no heartbeat.
         """
-        if not self._desired.is_deleted_first(key) or self._desired.is_mark(key):
+        if not self._desired.is_deleted_first(key):
+            return False
+        if self._desired.is_mark(key) and key not in self._required:
             return False
         self._block(key, reason, now)
         return True

@@ -35,17 +35,19 @@ class Desired:
         may_delete: Callable[[str], bool],
         heartbeat: str = "",
         part_of: Callable[[str], str] = lambda _: "",
+        reviewed_after: Callable[[str], bool] | None = None,
     ) -> None:
         """``rank`` orders keys that are written together; ``may_delete`` decides about unclaimed keys in the etcd.
 
         ``heartbeat`` is the key that the writer maintains itself. It is ignored here. ``part_of``
-        names the keys that are reviewed together.
+        names the keys that are reviewed together, also when a key is written that ``reviewed_after`` returns True for.
         """
         self.lock = threading.RLock()
         self._rank = rank
         self._heartbeat = heartbeat
         self._may_delete = may_delete
         self._part_of = part_of
+        self._reviewed_after = reviewed_after
         self._values: dict[str, bytes] = {}
         self._marks: dict[str, None] = {}
         self._unwanted: set[str] = set()
@@ -199,8 +201,7 @@ class Desired:
                 if key in self._marks:
                     self._unwritten_marks.add(key)
             for mark in [mark for mark in self._unwritten_marks if mark in self._queue]:
-                if mark not in self._to_delete_first:
-                    self._move_to_end(mark)
+                self._move_to_end(mark)
 
     def delete_first(self, keys: Iterable[str]) -> None:
         """Delete these keys before anything else, then check them. Cost: O(queued keys), if any key is new."""
@@ -220,13 +221,17 @@ class Desired:
             self._to_delete_first -= {key for key in self._to_delete_first if self._part_of(key) == part}
 
     def try_again(self, keys: Iterable[str]) -> None:
-        """Retry refused keys before all others, in the order of their ranks; marks after all. Cost: O(queued keys)."""
+        """Retry refused keys before all others, in the order of their ranks; marks after all. Cost: O(queued keys).
+
+        Only keys that are to be deleted first stay before them.
+        """
         with self.lock:
             again = sorted(keys, key=self._rank)
             for key in again:
                 self._clear_refusal(key)
             marks = [key for key in again if key in self._marks]
-            self._queue = dict.fromkeys([*(key for key in again if key not in self._marks), *self._queue])
+            first = [key for key in self._queue if key in self._to_delete_first] if self._to_delete_first else []
+            self._queue = dict.fromkeys([*first, *(key for key in again if key not in self._marks), *self._queue])
             for mark in marks:
                 self._move_to_end(mark)
 
@@ -290,6 +295,8 @@ class Desired:
                 self._queue.pop(key, None)
                 if self._refused:
                     self._clear_refusal(key)
+                if value is not None and self._reviewed_after is not None and self._reviewed_after(key):
+                    self.review(self._part_of(key))
                 if value is not None and self._values.get(key) is value and key not in self._to_delete_first:
                     continue  # it has not changed
                 self._unwritten_marks.discard(key)
@@ -344,5 +351,7 @@ class Desired:
             self.refusals += 1
 
     def _move_to_end(self, key: str) -> None:
-        self._queue.pop(key, None)
+        """Queue a key behind all others. One that is to be deleted first keeps its place."""
+        if key not in self._to_delete_first:
+            self._queue.pop(key, None)
         self._queue[key] = None

@@ -2,6 +2,7 @@
 
     options    the options in a configuration
     names      the keys of a cache: their cluster and their write order
+    promises   what a canary promises together with a config
     worker     follows the table `Mirror` and tells an `EtcdWriter` what the etcd should hold
 
 Values are copied byte for byte (kvstoremesh of cilium/cilium, pkg/clustermesh/kvstoremesh).

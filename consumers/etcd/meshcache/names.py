@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from statedb.catalog.wire import WireError, cluster_configs, keys
 
 KINDS = (
@@ -14,6 +16,7 @@ KINDS = (
 )
 """The prefixes of a cache. The name of a cluster follows."""
 
+_IN_STATE = {keys.state_to_cache(kind): kind for kind in (keys.SERVICES, keys.ENDPOINT_SLICES, keys.SERVICE_EXPORTS)}
 
 _CONFIGS = f"{keys.CLUSTER_CONFIG}/"
 _CANARIES = f"{keys.SYNCED}/"
@@ -28,6 +31,19 @@ def config_name(cluster: str) -> str:
 def canaries(cluster: str) -> tuple[str, ...]:
     """The canaries of a cluster: keys that tell that its copy is complete."""
     return tuple(keys.synced(cluster, kind) for kind in KINDS)
+
+
+def announced(config: bytes) -> frozenset[str]:
+    """The prefixes of a cache that a cluster config announces. Empty if it cannot be decoded.
+
+    >>> keys.state_to_cache(keys.ENDPOINT_SLICES) in announced(b'{"id":3,"capabilities":{}}')
+    False
+    """
+    try:
+        decoded = cluster_configs.decode(config)
+    except WireError:
+        return frozenset()
+    return frozenset([kind for kind in KINDS if cluster_configs.announces(decoded, _IN_STATE.get(kind, kind))])
 
 
 def is_config(name: str) -> bool:
@@ -49,6 +65,12 @@ def cluster_of(name: str) -> str:
     """The cluster in a key of a cache: a config, a canary, or data."""
     parts = name.split("/")
     return parts[4] if name.startswith(_CACHE) else parts[2]
+
+
+def cached_config(value: bytes) -> bytes:
+    """The config of a cluster in the form that a cache publishes."""
+    config = cluster_configs.decode(value)
+    return cluster_configs.encode(msgspec.structs.replace(config, synced_canaries=True, cached=True))
 
 
 def owner(name: str, value: bytes) -> str:

@@ -12,8 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-import msgspec
-
 from consumers.running.follower import Failure, Follower
 from statedb import Change, ChangeBatch, Database, Snapshot
 from statedb.catalog import Mirror, Mirrored, MirrorKey, Rejected, SourceKey, Sources
@@ -26,8 +24,9 @@ from ..store import Connect
 from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
 from ..writer import EtcdWriter
-from .names import canaries, cluster_of, config_name, is_config, owner, rank
+from .names import cached_config, canaries, cluster_of, config_name, is_config, owner, rank
 from .options import MeshCacheOptions
+from .promises import unproven_canaries
 
 log = logging.getLogger("statedb.consumers")
 
@@ -56,9 +55,9 @@ class MeshCache(TablesToEtcd):
         self._began = 0.0
         self._was_complete = False
         self._snapshot: Snapshot = db.snapshot()
-        self._marked: set[str] = set()
         self._departures = Departures(db, options.grace_s, clock)
         self._configured: frozenset[str] | None = None
+        self._configs: dict[str, bytes] = {}  # the configs in the mirror that the writer knows
         self._ids: dict[str, int] = {}  # for the writer's thread
         self._unwritten = UnwrittenRows(db, self.name, wall)
         self._writer = EtcdWriter(
@@ -68,6 +67,7 @@ class MeshCache(TablesToEtcd):
                 is_own=lambda name, value: owner(name, value) != "",
                 may_delete=self._may_delete,
                 part_of=cluster_of,
+                reviewed_after=is_config,
                 rank=rank,
                 delete_first=self._keys_to_delete_first,
                 heartbeat=keys.HEARTBEAT,
@@ -114,12 +114,18 @@ class MeshCache(TablesToEtcd):
     # --- following the table ------------------------------------------------------------------------------------------
 
     def _apply(self, batch: ChangeBatch[Mirrored]) -> None:
-        """Tell the writer which keys have changed: configs first, then data, then canaries."""
+        """Tell the writer which keys have changed: configs first, then data, then canaries.
+
+        A canary that was withdrawn and is there again comes after the new data, even if it waits to be written already.
+        It is released first, because the writer goes on meanwhile.
+        """
         self._snapshot = batch.snapshot
         by_rank: tuple[list[Change[Mirrored]], ...] = ([], [], [])
         for change in batch:
             by_rank[rank(change.row.key.name)].append(change)
         configs, data, marks = by_rank
+        for change in marks:
+            self._writer.release(change.row.key.name)
         for change in configs:
             self._apply_config(change)
         for change in data:
@@ -127,25 +133,20 @@ class MeshCache(TablesToEtcd):
                 self._writer.release(change.row.key.name)
         self._writer.update({change.row.key.name: change.row.value for change in data if not change.deleted})
         for change in marks:
-            self._apply_canary(change)
+            if not change.deleted:
+                self._writer.mark(change.row.key.name)
         for cluster in {change.row.key.cluster for change in (*configs, *marks)}:
             self._writer.review(cluster)
 
     def _apply_config(self, change: Change[Mirrored]) -> None:
+        cluster, name = change.row.key.cluster, change.row.key.name
         if change.deleted:
-            self._writer.release(change.row.key.name)
-        else:
-            self._departures.arrived(change.row.key.cluster)
-            self._writer.put(change.row.key.name, _cached(change.row.value))
-
-    def _apply_canary(self, change: Change[Mirrored]) -> None:
-        name = change.row.key.name
-        if change.deleted:
-            self._marked.discard(name)
+            self._configs.pop(cluster, None)
             self._writer.release(name)
-        elif name not in self._marked:
-            self._marked.add(name)
-            self._writer.mark(name)
+        else:
+            self._departures.arrived(cluster)
+            self._writer.put(name, cached_config(change.row.value))
+            self._configs[cluster] = change.row.value
 
     def _maintain(self, _: Snapshot) -> float | None:
         """Review the keys that may be deleted now: sources have changed, or the grace period of a cluster has ended."""
@@ -180,10 +181,15 @@ class MeshCache(TablesToEtcd):
     # --- on the writer's thread ---------------------------------------------------------------------------------------
 
     def _may_delete(self, name: str) -> bool:
-        """Whether a key that is in the etcd but not in the mirror may be deleted."""
-        cluster = cluster_of(name)
-        if self._is_mirrored(cluster):
-            return rank(name) == 1 and MirrorKey(cluster, keys.synced(cluster, name)) in self._snapshot[Mirror]
+        """Whether a key that is in the etcd but not in the mirror may be deleted.
+
+        The mirror may lack a key because its config no longer announces it. So this config must be in the etcd first.
+        """
+        cluster, mirror = cluster_of(name), self._snapshot[Mirror]
+        config = mirror.get(MirrorKey(cluster, config_name(cluster)))
+        if config is not None:
+            is_known = self._configs.get(cluster) == config.value and self._writer.is_written(config.key.name)
+            return is_known and rank(name) == 1 and MirrorKey(cluster, keys.synced(cluster, name)) in mirror
         may, is_new = self._departures.may_delete(cluster, at_once=is_config(name))
         if is_new:
             log.info("meshcache: cluster %s has left; its keys are deleted in %g s", cluster, self._options.grace_s)
@@ -193,18 +199,26 @@ class MeshCache(TablesToEtcd):
     def _keys_to_delete_first(self, name: str, value: bytes, present: Present) -> Iterable[str]:
         """The keys to delete before this one is put.
 
-        A cluster with a new id is a new cluster, and its old keys go first.
-        The present config has the old id only if an earlier process of ours wrote it. Later it may have been changed
-        by others.
+        A cluster with a new id is a new cluster, and its old keys go first. Otherwise these are the canaries that a
+        config would make false.
         """
         if not is_config(name):
             return ()
+        of_another_id = self._keys_of_another_id(name, value, present)
+        return of_another_id or unproven_canaries(name, value, present, self._snapshot)
+
+    def _keys_of_another_id(self, name: str, value: bytes, present: Present) -> list[str]:
+        """The keys of the cluster, if they belong to another id than the one in this config.
+
+        The present config has the old id only if an earlier process of ours wrote it. Later it may have been changed
+        by others.
+        """
         cluster, its_id, entry = cluster_of(name), _id_in(value), present.get(name)
         before = self._ids.get(cluster) or (0 if entry is None else _id_in(entry.value))
         others = [each for each in present.names() if each != name and _is_of(each, cluster)]
         if before in (0, its_id) or not others:
             self._ids[cluster] = its_id
-            return ()
+            return []
         return others
 
     def _on_refusals(self, refused: dict[str, Refusal]) -> None:
@@ -292,9 +306,3 @@ def _id_in(config: bytes) -> int:
 
 def _is_of(name: str, cluster: str) -> bool:
     return name != keys.HEARTBEAT and cluster_of(name) == cluster
-
-
-def _cached(value: bytes) -> bytes:
-    """The config of a cluster in the form that a cache publishes."""
-    config = cluster_configs.decode(value)
-    return cluster_configs.encode(msgspec.structs.replace(config, synced_canaries=True, cached=True))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any, Self
 
 from consumers.etcd.meshcache import MeshCache, MeshCacheOptions, open_meshcache
 from ingest.clustermesh.remotes import RemoteClusters
 from ingest.etcd import Client, parse_endpoint
-from ingest.etcd.local import LocalEtcd
+from ingest.etcd.local import LocalEtcd, find_binary
 
 from ...ingest.clustermesh.publisher import Tables, options
+
+MESHCACHE = ("meshcache", "meshcache-secret")
+ROOT = ("root", "root-secret")
+BELOW = ("cilium/.heartbeat", "cilium/cluster-config/", "cilium/synced/")
 
 
 class Cacher(Tables):
@@ -50,3 +55,22 @@ class Cacher(Tables):
         assert self.remotes.join(10)
         assert self.cache.crash is None
         assert self.remotes.failure is None
+
+
+def etcdctl(etcd: LocalEtcd, *arguments: str) -> None:
+    tool = Path(find_binary()).with_name("etcdctl")
+    tool.chmod(0o755)
+    command = [str(tool), f"--endpoints={etcd.endpoint}", *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
+def guard(etcd: LocalEtcd, user: str, prefixes: tuple[str, ...]) -> None:
+    """A user who may read and write below prefixes, and root; from now on nobody else."""
+    for name in ("root", user):
+        etcdctl(etcd, "user", "add", f"{name}:{name}-secret")
+    etcdctl(etcd, "role", "add", user)
+    for prefix in prefixes:
+        etcdctl(etcd, "role", "grant-permission", user, "--prefix=true", "readwrite", prefix)
+    etcdctl(etcd, "user", "grant-role", user, user)
+    etcdctl(etcd, "user", "grant-role", "root", "root")
+    etcdctl(etcd, "auth", "enable")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from consumers.etcd import Rules
 from consumers.etcd.batches import LAST, Operation
+from consumers.etcd.blocked import Blocked
 from consumers.etcd.desired import Desired
 from consumers.etcd.present import Present
 from consumers.etcd.repairs import Repairs
@@ -81,3 +85,41 @@ def test_a_mark_that_is_to_be_deleted_first_stays_before_keys_that_are_lost():
     desired.withdraw_marks(present)
     desired.recheck(["b"])
     assert desired.waiting() == ["mark", "a", "b"]
+
+
+def test_a_mark_that_is_to_be_deleted_first_stays_before_other_keys_when_it_is_marked_again():
+    desired, present = Desired(lambda _: 0, lambda _: False), Present()
+    present.put("mark", b"then", lease=1, revision=1)
+    desired.put("a", b"")
+    desired.delete_first(["mark"])
+    desired.mark("mark")
+    assert desired.waiting() == ["mark", "a"]
+    assert desired.operation("mark", present, bool) == Operation("mark", None, 0)
+
+
+def test_keys_that_are_to_be_deleted_first_stay_before_those_that_are_retried():
+    desired, present = Desired(lambda _: 0, lambda _: False), Present()
+    present.put("x", b"", lease=1, revision=1)
+    for key in ("a", "b"):
+        desired.put(key, b"")
+    desired.refuse(Operation("b", desired.operation("b", present, bool).value), "denied")  # type: ignore[union-attr]
+    desired.delete_first(["x"])
+    desired.try_again(["b"])
+    assert desired.waiting() == ["x", "b", "a"]
+
+
+@pytest.mark.parametrize("is_required", [False, True])
+def test_a_mark_that_cannot_be_deleted_holds_up_its_part_only_if_another_key_requires_it(is_required: bool):
+    first = {"config": ["mark"]} if is_required else {}
+    rules = Rules(prefixes=("",), delete_first=lambda key, _, present: [k for k in first.get(key, []) if k in present])
+    desired, present = Desired(lambda _: 0, lambda _: False), Present()
+    blocked = Blocked(rules, desired, 1.0, 1.0)
+    present.put("mark", b"then", lease=1, revision=1)
+    desired.put("config", b"")
+    desired.mark("mark")
+    config = desired.operation("config", present, bool)
+    assert config is not None
+    assert blocked.must_wait(config, present) == is_required
+    desired.delete_first(["mark"])
+    assert blocked.blocks("mark", "denied", 0.0) == is_required
+    assert blocked.sets_aside(config) == is_required

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from consumers.etcd.meshcache import MeshCacheOptions, open_meshcache
 from ingest.etcd import Client, parse_endpoint
-from ingest.etcd.local import LocalEtcd, find_binary
+from ingest.etcd.local import LocalEtcd
 from ingest.keyspace.connect import Servers, UserPassword
 from statedb import Database, Snapshot
 from statedb.catalog import (
@@ -44,7 +43,7 @@ from ...ingest.clustermesh.publisher import (
 )
 from ...ingest.kvstore_rig import Deletions
 from ...waiting import WAIT_S, eventually
-from .caching import Cacher
+from .caching import BELOW, MESHCACHE, ROOT, Cacher, etcdctl, guard
 from .etcds import held
 
 DATA = (Nodes, Identities, Endpoints, Services, Backends)
@@ -318,29 +317,7 @@ def test_it_stops_at_once_where_nobody_answers(origin: LocalEtcd, cache: LocalEt
 # --- the publisher's etcd and the cache are two -----------------------------------------------------------------------
 
 
-def etcdctl(etcd: LocalEtcd, *arguments: str) -> None:
-    tool = Path(find_binary()).with_name("etcdctl")
-    tool.chmod(0o755)
-    command = [str(tool), f"--endpoints={etcd.endpoint}", *arguments]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
-
-
-def guard(etcd: LocalEtcd, user: str, prefixes: tuple[str, ...]) -> None:
-    """A user who may read and write below prefixes, and root; from now on nobody else."""
-    for name in ("root", user):
-        etcdctl(etcd, "user", "add", f"{name}:{name}-secret")
-    etcdctl(etcd, "role", "add", user)
-    for prefix in prefixes:
-        etcdctl(etcd, "role", "grant-permission", user, "--prefix=true", "readwrite", prefix)
-    etcdctl(etcd, "user", "grant-role", user, user)
-    etcdctl(etcd, "user", "grant-role", "root", "root")
-    etcdctl(etcd, "auth", "enable")
-
-
 PUBLISHER = ("publisher", "publisher-secret")
-MESHCACHE = ("meshcache", "meshcache-secret")
-ROOT = ("root", "root-secret")
-BELOW = ("cilium/.heartbeat", "cilium/cluster-config/", "cilium/synced/")
 
 
 def test_keys_of_another_id_that_may_not_be_deleted_hold_up_their_cluster_alone(
