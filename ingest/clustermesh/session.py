@@ -19,7 +19,7 @@ from statedb import Database
 from statedb.catalog import Mirror
 from statedb.catalog.wire.cluster_configs import ClusterConfig
 
-from ..belief import Absence, History, Verdict
+from ..belief import Absence, History, Verdict, Yes
 from ..etcd import (
     DELETE,
     PUT,
@@ -51,7 +51,7 @@ from .admission import Admission, IncompatibleCluster
 from .connection import Connection
 from .ids import ClusterIds
 from .kinds import HEARTBEAT, TABLES, Layout, feeds_of, kinds
-from .mirror_config import write_config
+from .mirror_config import MirrorConfig
 from .options import ClusterMeshOptions, RemoteClustersOptions, config_wait_s
 from .unannounced import Unannounced
 
@@ -83,7 +83,6 @@ class ClusterSource(EtcdSource):
         names = check_names(self.backend, TABLES, tables)
         self.cluster = layout.cluster
         self.tables = (*(table for table in TABLES if table.name in names), *((Mirror,) if layout.mirror else ()))
-        self._db = db
         self._layout = layout
         self._options = options
         self._clock = clock
@@ -92,6 +91,7 @@ class ClusterSource(EtcdSource):
             db, self.cluster, self.backend, feeds_of(layout, self.tables), self._status, with_initializers=ids is None
         )
         self._admission = Admission(layout, own_id, ids)
+        self._mirror_config = MirrorConfig(db, layout, self._reflector)
         self._unannounced = Unannounced(layout, self.tables, self._reflector)
         self._writers = Writers(options.heartbeat_timeout_s, options.lease_time_s)
         self._loop = ConnectionLoop(
@@ -180,8 +180,7 @@ class ClusterSource(EtcdSource):
             self._reflector.drain()
             self._keyspace.forget()
             self._unannounced.forget()
-        if self._layout.mirror:
-            write_config(self._db, self._layout, self._reflector, self._admission.raw or b"")
+        self._mirror_config.admit(self._admission.raw or b"")
         is_moved = self._check_history(client, config)
         if config.synced_canaries:
             self._watch_canaries(client, stream, is_moved=is_moved)
@@ -319,6 +318,11 @@ class ClusterSource(EtcdSource):
         """Clear the feeds that this cluster does not announce. Those that replace them are listed by now."""
         feed, config = self._unannounced.prefix.feed, self._admission.raw
         accepted = self._writers.is_accepted(feed)
+        if self._mirror_config.is_withheld:
+            found = self._connection.client.get(self._layout.config_key)
+            verdict = self.list_verdict(self._unannounced.prefix, found.header.revision)
+            if isinstance(verdict, Yes) and (accepted or (found.kv is not None and found.kv.value == config)):
+                self._mirror_config.write()  # before the copies are cleared, which would seem to be announced still
         self._unannounced.clear(self._connection.client, self._keyspace, config, accepted=accepted)
         self._writers.listed(feed)
 
@@ -329,7 +333,7 @@ class ClusterSource(EtcdSource):
 
     def _withheld(self, prefix: Prefix) -> int:
         if prefix is self._unannounced.prefix:
-            return self._unannounced.withheld
+            return self._unannounced.withheld + self._mirror_config.is_withheld
         return sum(map(self._reflector.withheld, prefix.kind.feeds))
 
     def _report(self, prefixes: Sequence[Prefix], now: float, *, is_cleared: bool) -> None:

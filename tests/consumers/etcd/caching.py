@@ -36,10 +36,10 @@ class Cacher(Tables):
     def connect(self) -> Client:
         return Client(self.endpoint, login=self.login, timeout_s=5.0)
 
-    def names(self, cluster: str, etcd: LocalEtcd) -> Self:
+    def names(self, cluster: str, *etcds: LocalEtcd) -> Self:
         """Name a cluster in the directory."""
         temporary = self.directory / f".{cluster}"
-        temporary.write_text(f"endpoints: ['{etcd.endpoint}']\n")
+        temporary.write_text(f"endpoints: {[etcd.endpoint for etcd in etcds]}\n")
         temporary.replace(self.directory / cluster)
         return self
 

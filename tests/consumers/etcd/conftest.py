@@ -18,6 +18,14 @@ def origin() -> Iterator[LocalEtcd]:
 
 
 @pytest.fixture
+def other_origin() -> Iterator[LocalEtcd]:
+    """Another etcd of the same cluster, which does not know of the first, running, empty."""
+    with replica() as etcd:
+        etcd.start()
+        yield etcd
+
+
+@pytest.fixture
 def cache() -> Iterator[LocalEtcd]:
     """The etcd of a cache, running, empty."""
     with replica() as etcd:

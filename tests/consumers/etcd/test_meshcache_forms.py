@@ -31,6 +31,7 @@ from statedb.catalog.wire.cluster_configs import (
 )
 
 from ...ingest.clustermesh.publisher import CANARIES, CLUSTER, CONFIG_KEY, LITERALS, Publisher, Rig, beating, cached
+from ...ingest.clustermesh.test_forms import publish, shown
 from ...ingest.kvstore_rig import Deletions
 from ...statedb.catalog.test_endpoint_slices import ECHO
 from ...waiting import WAIT_S, eventually
@@ -147,8 +148,12 @@ def test_a_prefix_that_begins_to_be_announced_is_not_complete_before_it_is_copie
             assert cacher.cache.wait_ready(WAIT_S)
             assert synced(new) in held(cache)  # complete, because there is nothing
             publisher.configure(after)
-            eventually(lambda: announced_by(cache) == after, "the new config")
+            if (
+                after.endpoint_slices != SERVICES_ONLY
+            ):  # then the slices are not withdrawn before the services are listed
+                eventually(lambda: announced_by(cache) == after, "the new config")
             finish(publisher, new)
+            eventually(lambda: announced_by(cache) == after, "the new config")
             eventually(lambda: held(cache).keys() >= {synced(new), *map(cached, new)}, "all keys")
     assert false_canaries(cache, new, forms, exports=bool(after.service_exports_enabled)) == 0
 
@@ -236,6 +241,38 @@ def test_keys_that_are_announced_no_more_go_after_the_config_says_so(
                 cacher.until(lambda s: gone.isdisjoint(row.key.name for row in s[Mirror].values()), "the copy")
             eventually(lambda: gone.isdisjoint(held(cache)), "the end of the services")
     assert false_canaries(cache, SERVICES, WITH_SERVICES) == 0
+
+
+def test_a_replica_of_a_dead_writer_withdraws_nothing_from_the_readers_of_a_cache(
+    origin: LocalEtcd, other_origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path
+):
+    """Its config is from before services were announced, and is not believed before its writer acts."""
+    other_origin.kill()
+    with (
+        Publisher(origin) as living,
+        beating(living),
+        Cacher(tmp_path, cache).names(CLUSTER, origin, other_origin) as cacher,
+        Rig(cache.endpoint) as reader,
+        Deletions(reader.db, Backends, lambda key: key.ip) as backends,
+        Deletions(reader.db, Services, lambda key: key.name) as services,
+    ):
+        publish(living, BOTH, whole=True)
+        reader.until(lambda s: len(s[Services]) == 2)
+        reader.synced()
+        other_origin.start()
+        with Publisher(other_origin) as writer:
+            publish(writer, ENDPOINT_SLICES_ONLY, whole=False)
+            origin.kill()
+            cacher.until(lambda s: "withholding" in cacher.row("mirror", snapshot=s).last_error)
+            beats = {held(cache)["cilium/.heartbeat"]}
+            eventually(lambda: len(beats.union({held(cache)["cilium/.heartbeat"]})) > 1, "what was to be written")
+            assert announced_by(cache).endpoint_slices == BOTH
+            assert (backends.now(), services.now()) == (set(), set())
+            writer.beat()
+            publish(writer, ENDPOINT_SLICES_ONLY, whole=False)
+            eventually(lambda: announced_by(cache).endpoint_slices == ENDPOINT_SLICES_ONLY, "the new config")
+            reader.until(lambda _: shown(reader) == (set(), {("echo", "10.244.1.1")}))
+        origin.start()
 
 
 def test_a_config_waits_where_a_canary_that_it_would_make_false_may_not_be_deleted(
