@@ -124,19 +124,31 @@ class MeshCache(TablesToEtcd):
         for change in batch:
             by_rank[rank(change.row.key.name)].append(change)
         configs, data, marks = by_rank
-        for change in marks:
-            self._writer.release(change.row.key.name)
+        complete = self._to_mark(configs, marks)
+        for name in {*complete, *(change.row.key.name for change in marks)}:
+            self._writer.release(name)
         for change in configs:
             self._apply_config(change)
         for change in data:
             if change.deleted:
                 self._writer.release(change.row.key.name)
         self._writer.update({change.row.key.name: change.row.value for change in data if not change.deleted})
-        for change in marks:
-            if not change.deleted:
-                self._writer.mark(change.row.key.name)
+        for name in complete:
+            self._writer.mark(name)
         for cluster in {change.row.key.cluster for change in (*configs, *marks)}:
             self._writer.review(cluster)
+
+    def _to_mark(self, configs: list[Change[Mirrored]], marks: list[Change[Mirrored]]) -> list[str]:
+        """The canaries to write: new ones, and all of a cluster with a new config.
+
+        A reader believes a canary only if it is newer than the config that announces the prefix.
+        """
+        mirror = self._snapshot[Mirror]
+        of_configs = [
+            MirrorKey(each.row.key.cluster, name) for each in configs for name in canaries(each.row.key.cluster)
+        ]
+        found = dict.fromkeys([*of_configs, *(change.row.key for change in marks)])
+        return [key.name for key in found if key in mirror]
 
     def _apply_config(self, change: Change[Mirrored]) -> None:
         cluster, name = change.row.key.cluster, change.row.key.name
