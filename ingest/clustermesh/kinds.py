@@ -32,6 +32,9 @@ form must not go because the service is there in this one."""
 FEEDS = (_NODES, _IDENTITIES, _IPS, _SLICES, _SERVICES, _SERVICES_BESIDE_SLICES)
 """The cluster announces the prefix of each feed, and whether it uses it."""
 
+SERVICE_FEEDS = (_SLICES.name, _SERVICES.name, _SERVICES_BESIDE_SLICES.name)
+"""The feeds of the two forms of services."""
+
 _EXPORTS = Feed("serviceexports", ())  # they are copied and not decoded
 
 COPIES = {

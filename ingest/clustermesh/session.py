@@ -181,9 +181,9 @@ class ClusterSource(EtcdSource):
             self._keyspace.forget()
             self._unannounced.forget()
         self._mirror_config.admit(self._admission.raw or b"")
-        is_moved = self._check_history(client, config)
+        self._check_history(client, config)
         if config.synced_canaries:
-            self._watch_canaries(client, stream, is_moved=is_moved)
+            self._watch_canaries(client, stream)
         return True
 
     def _await_config(self, client: Client, stream: WatchStream) -> None:
@@ -202,27 +202,24 @@ class ClusterSource(EtcdSource):
             if batch is not None:
                 self.on_other(batch)
 
-    def _check_history(self, client: Client, config: ClusterConfig) -> bool:
-        """Compare this etcd with the one that we knew. Returns whether it is that one, but has other prefixes now."""
+    def _check_history(self, client: Client, config: ClusterConfig) -> None:
+        """Compare this etcd, and its prefixes, with the ones that we knew."""
         names = [table.name for table in self.tables]
         plan = chosen(kinds(self._layout, config), tuple(names))
         header = client.get(HEARTBEAT).header
         history, why = self._keyspace.history(client, header)
         is_shown = bool(self._keyspace.lineage.witnesses)
-        prefixes = self._keyspace.prefixes.values()
+        before = {prefix.feed: prefix.name for prefix in self._keyspace.prefixes.values()}
         self._origin.connected()
-        read = {prefix.name for prefix in prefixes}
-        is_known = history is History.SAME and not self._writers.is_doubted
-        self._unannounced.plan(plan, read=read if is_known else ())
-        is_moved = history is History.SAME and bool(read) and not read.issuperset(kind.prefix for kind in plan)
-        if is_moved:
+        self._unannounced.plan(plan, before=before)
+        if history is History.SAME and any(before.get(kind.feed, kind.prefix) != kind.prefix for kind in plan):
             history, why = History.OTHER, "it keeps its state elsewhere"
         self._keyspace.replan(plan)
         self._keyspace.begin(header, same=history is History.SAME)
         feeds = [prefix.feed for prefix in self._all_prefixes]
         self._acceptance.connected()
         self._writers.identified(history, why, feeds, is_shown=is_shown)
-        return is_moved
+        self._unannounced.require_newer(self._writers, self._keyspace.prefixes.values(), self._admission.revision)
 
     def _find_lost_canaries(self, client: Client) -> None:
         """Without a config the writer has not begun. Canaries that are missing now count as new when they appear."""
@@ -232,14 +229,12 @@ class ClusterSource(EtcdSource):
         prefix = self._layout.synced_prefix
         return allowed(prefix, lambda: list(client.list(prefix, self._options.page_limit)))
 
-    def _watch_canaries(self, client: Client, stream: WatchStream, *, is_moved: bool) -> None:
-        """``is_moved``: the config announces other prefixes, and a canary that is newer tells that they are written."""
+    def _watch_canaries(self, client: Client, stream: WatchStream) -> None:
         prefix = self._layout.synced_prefix
         revision = 0
         for page in self._canary_pages(client):
             for kv in page.kvs:
-                is_new = is_moved and kv.mod_revision > self._admission.revision
-                self._writers.canary_found(kv, self._clock(), self._parts(), written=is_new)
+                self._writers.canary_found(kv, self._clock(), self._parts(), written=False)
             revision = page.revision
         stream.add(prefix, revision + 1)
 
@@ -307,6 +302,9 @@ class ClusterSource(EtcdSource):
             self._loop.mark_healthy()
         is_cleared = not self._unannounced.prefix.due
         doubtful = [prefix for prefix in prefixes if self._withheld(prefix)]
+        for prefix in prefixes:
+            if not prefix.due and prefix not in doubtful:
+                self._unannounced.proven(self._writers, prefix)
         looked_at = [(self._writers, prefix) for prefix in doubtful or prefixes[:1]]
         self._connection.leases.check(self._connection.client, looked_at, now)
         judging.settle(self._writers, prefixes, self._withheld, now)

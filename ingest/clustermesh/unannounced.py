@@ -11,9 +11,10 @@ from ..events import Listed
 from ..keyspace.keyspace import Keyspace
 from ..keyspace.kind import Copy, Kind
 from ..keyspace.prefix import Prefix
+from ..keyspace.writers import Writers
 from ..reflect import Reflector
 from ..source import AnyTable
-from .kinds import COPIES, MIRROR_FEEDS, Layout, copy_of, feeds_of
+from .kinds import COPIES, MIRROR_FEEDS, SERVICE_FEEDS, Layout, copy_of, feeds_of
 
 _NAME = "unannounced"
 
@@ -36,6 +37,7 @@ class Unannounced:
         )
         self._reflector = reflector
         self._empty: list[tuple[str, Copy | None]] = []
+        self._unproven: set[str] = set()
         self.prefix = Prefix(Kind(layout.config_key.decode(), (), lambda *_: (), feed=_NAME))
         """Stands for all of them. ``due``: they must be cleared, once all other prefixes are listed. ``listed``: they
         have been, or they have rows of another etcd."""
@@ -44,22 +46,41 @@ class Unannounced:
         """All rows are gone, as if these feeds had never been cleared."""
         self.prefix.listed = False
 
-    def plan(self, kinds: Iterable[Kind], *, read: Collection[str]) -> None:
-        """The cluster announces these kinds. ``read``: the prefixes that were read from this very etcd already.
+    def plan(self, kinds: Iterable[Kind], *, before: Collection[str]) -> None:
+        """The cluster announces these kinds. ``before``: the feeds that it announced until now, on any etcd.
 
-        To clear these feeds needs the canaries of all other prefixes: what replaces their rows must be there.
+        To clear the others needs the canaries of all prefixes: what replaces their rows must be there.
         """
         kinds = tuple(kinds)
         used = {kind.feed for kind in kinds if kind.tables} | {kind.copy.feed for kind in kinds if kind.copy}
         self._empty = [(feed, copy) for feed, copy in self._feeds if feed not in used]
-        canaries = [canary for kind in kinds if kind.prefix not in read for canary in kind.canaries]
+        canaries = tuple(dict.fromkeys(canary for kind in kinds for canary in kind.canaries))
         was_listed = self.prefix.listed or any(self._reflector.names(feed) for feed, _ in self._empty)
         for feed, copy in self._empty:
-            if copy is None and self._reflector.names(feed):
+            if copy is None and self._reflector.has_any(feed):
                 self._reflector.disown(feed)
-        kind = Kind(self.prefix.name, self._fills(), lambda *_: (), feed=_NAME, canaries=tuple(dict.fromkeys(canaries)))
-        self.prefix = Prefix(kind)
+        self.prefix = Prefix(Kind(self.prefix.name, self._fills(), lambda *_: (), feed=_NAME, canaries=canaries))
         self.prefix.listed = was_listed
+        self._unproven.update(kind.feed for kind in kinds if kind.feed not in before)
+
+    def require_newer(self, writers: Writers, prefixes: Collection[Prefix], revision: int) -> None:
+        """A canary that is older than the config, which has this revision, may be of another form.
+
+        So it does not count for prefixes that were not announced before, nor where rows of before are at stake.
+        """
+        for prefix in prefixes:
+            if prefix.feed in self._unproven or self._reflector.has_orphans(prefix.kind.tables):
+                self._unproven.add(prefix.feed)
+                writers.require_newer(prefix.feed, prefix.kind.canaries, revision)
+        if self._reflector.has_orphans(self.prefix.kind.tables):
+            of_services = [canary for each in prefixes if each.feed in SERVICE_FEEDS for canary in each.kind.canaries]
+            writers.require_newer(self.prefix.feed, of_services, revision)
+
+    def proven(self, writers: Writers, prefix: Prefix) -> None:
+        """All of this prefix is listed and believed."""
+        if not self._reflector.has_orphans(prefix.kind.tables):
+            self._unproven.discard(prefix.feed)
+            writers.require_newer(prefix.feed, ())
 
     def _fills(self) -> tuple[AnyTable, ...]:
         return tuple(dict.fromkeys(table for feed, _ in self._empty for table in self._tables[feed]))
@@ -73,13 +94,16 @@ class Unannounced:
         waiting = {table for each in prefixes if each.due or is_doubted(each.feed) for table in each.kind.tables}
         filled = {table for each in prefixes for table in each.kind.tables} - waiting
         for feed, copy in tuple(self._empty):
-            # A table that several of these feeds fill waits for the last of them alone.
-            held = filled.union(*(self._tables[other] for other, _ in self._empty if other != feed))
-            if copy is None and held >= set(self._tables[feed]):
-                if self._reflector.awaits(feed):
+            others = [other for other, _ in self._empty if other != feed]
+            if copy is None and all(table in filled or self._waits(table, others) for table in self._tables[feed]):
+                if any(self._reflector.awaits(feed, table) for table in self._tables[feed]):
                     self._reflector.offer(Listed(feed, ()))
                 self._empty.remove((feed, copy))
         self.prefix.kind = msgspec.structs.replace(self.prefix.kind, tables=self._fills())
+
+    def _waits(self, table: AnyTable, feeds: Iterable[str]) -> bool:
+        """Whether the table waits for another one of these feeds: the last one of them is judged."""
+        return any(table in self._tables[feed] and self._reflector.awaits(feed, table) for feed in feeds)
 
     @property
     def withheld(self) -> int:

@@ -29,7 +29,7 @@ _COPIES_MAX = 1000
 class _Part:
     """What the writer of one feed has done since the last doubt began."""
 
-    __slots__ = ("absence", "accepted", "changes", "renewed", "watch")
+    __slots__ = ("absence", "accepted", "announced_at", "changes", "newer", "renewed", "watch")
 
     def __init__(self, lease_time_s: float) -> None:
         self.watch = WriterWatch(lease_time_s)
@@ -37,6 +37,8 @@ class _Part:
         self.absence = Absence.LISTED_WITHOUT
         self.accepted = False
         self.changes = 0
+        self.newer: tuple[bytes, ...] = ()
+        self.announced_at = 0
 
     def restart(self) -> None:
         self.watch.restart()
@@ -216,6 +218,11 @@ class Writers:
         """Whether the next list of the feed is believed because the operator said so."""
         return self._part(feed).accepted
 
+    def require_newer(self, feed: str, canaries: Iterable[bytes], revision: int = 0) -> None:
+        """These canaries say nothing of the feed if they are older than this revision, at which it was announced."""
+        part = self._part(feed)
+        part.newer, part.announced_at = tuple(canaries), revision
+
     def listed(self, feed: str) -> None:
         """The feed was listed: what the operator accepted has been carried out."""
         self._part(feed).accepted = False
@@ -223,10 +230,9 @@ class Writers:
     def observe_writes(self, feed: str, changes: int, lease: int, now: float) -> None:
         """The number of keys of a feed that were written so far, and the lease of the last one."""
         part = self._part(feed)
-        if changes != part.changes:
-            part.changes = changes
-            if self._vouches(lease):
-                part.watch.acted(now)
+        if changes > part.changes and self._vouches(lease):
+            part.watch.acted(now)
+        part.changes = changes  # a prefix that is read anew counts from 0
 
     def start_doubt(self, feed: str, absence: Absence) -> None:
         """A key of the feed expired, or is gone for an unknown reason: earlier signs of life no longer count."""
@@ -273,12 +279,14 @@ class Writers:
     ) -> Verdict:
         """Whether rows of keys that are gone for this reason may be deleted; without ``absence``, the withheld ones."""
         part = self._part(feed)
-        state = Canaries.NOT_USED if not canaries else Canaries.PRESENT
+        state, detail = Canaries.NOT_USED if not canaries else Canaries.PRESENT, self._difference
         gone = self.missing(canaries)
         if gone:
-            state = Canaries.MISSING
+            state, detail = Canaries.MISSING, _text(gone[0])
         elif not self._outdated.isdisjoint(canaries):
             state = Canaries.OUTDATED
+        elif older := [each for each in part.newer if self._revision(each) < part.announced_at]:
+            state, detail = Canaries.OUTDATED, f"the cluster config is newer than {_text(older[0])}"
         silent = self.is_silent(now)
         return may_delete(
             Evidence(
@@ -287,7 +295,7 @@ class Writers:
                 writer=part.watch.seen(now, silent=silent),
                 canaries=state,
                 accepted=part.accepted and absence is None,
-                detail=gone[0].decode("utf-8", "backslashreplace") if gone else self._difference,
+                detail=detail,
             )
         )
 
@@ -333,6 +341,10 @@ class Writers:
         """The seconds until each writer counts as caught up."""
         return [part.watch.due_in(now) for part in self._parts.values()]
 
+    def _revision(self, canary: bytes) -> int:
+        """The revision at which a canary was last written; that of one that is not needed does not matter."""
+        return self._versions[canary][1] if canary in self._canaries else _UNSURE
+
     def _part(self, feed: str) -> _Part:
         part = self._parts.get(feed)
         if part is None:
@@ -347,3 +359,7 @@ class Writers:
         """
         leases = set(self._canaries.values())
         return not leases or 0 in leases or lease in leases
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "backslashreplace")

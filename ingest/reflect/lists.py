@@ -26,9 +26,9 @@ class Lists:
         """The feeds whose last list was doubted, each with the reason."""
         return self._doubts
 
-    def awaits(self, feed: str) -> bool:
-        """Whether a table of this feed waits for its full list."""
-        return any(feed in self._unlisted[table] for table in self._tables[feed])
+    def awaits(self, feed: str, table: AnyTable) -> bool:
+        """Whether the table waits for the full list of this feed."""
+        return feed in self._unlisted[table]
 
     def restart(self, table: AnyTable) -> None:
         """Full lists of all feeds of the table must come once more."""

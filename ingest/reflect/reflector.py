@@ -174,6 +174,10 @@ class Reflector:
         """The objects of a feed that have rows, or wait for a key, or cannot be read and may have rows of before."""
         return {*self._inherited.unread(feed), *self._claims.names(feed)}
 
+    def has_any(self, feed: str) -> bool:
+        """Whether anything is known of the feed: an object, or one that was rejected."""
+        return bool(self.names(feed) or self._status.rejected(feed))
+
     def is_claiming(self, feed: str, name: str) -> bool:
         """Whether the object has rows, or waits for a key."""
         return self._claims.is_claiming(feed, name)
@@ -211,10 +215,7 @@ class Reflector:
         self._flush(changes, ())
 
     def disown(self, feed: str) -> None:
-        """The source does not read this feed any more. Its rows are rows of before now.
-
-        They go when a full list of each feed of their tables has come, which for this one is an empty list.
-        """
+        """Read this feed no more. Its rows are rows of before: they go when all lists of their tables have come."""
         self.flush()
         changes: Changes = {}
         for table in self._feeds[feed].tables:
@@ -231,9 +232,13 @@ class Reflector:
         self._count(self._claims)
         self._writer.commit(changes, ())
 
-    def awaits(self, feed: str) -> bool:
-        """Whether a table of this feed waits for its list."""
-        return self._lists.awaits(feed)
+    def awaits(self, feed: str, table: AnyTable) -> bool:
+        """Whether the table waits for a full list of this feed."""
+        return self._lists.awaits(feed, table)
+
+    def has_orphans(self, tables: Iterable[AnyTable]) -> bool:
+        """Whether these tables have rows of before that no full list has confirmed yet."""
+        return any(map(self._inherited.orphans, tables))
 
     def drain(self) -> None:
         """Delete all rows of this cluster in one transaction, because it has left."""

@@ -9,13 +9,13 @@ from msgspec import structs
 
 from ingest.etcd.local import LocalEtcd
 from statedb import Snapshot
-from statedb.catalog import Backends, Mirror, Nodes, Rejected, Services
+from statedb.catalog import Backends, Mirror, Rejected, Services
 from statedb.catalog.wire import endpoint_slices
 from statedb.catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, SERVICES_ONLY, ClusterConfig
 
 from ...statedb.catalog.test_endpoint_slices import ECHO
 from ..kvstore_rig import Deletions
-from .publisher import CANARIES, CLUSTER, CONFIG_KEY, LITERALS, WAIT_S, Publisher, Rig, beating, servers
+from .publisher import CANARIES, CLUSTER, CONFIG_KEY, LITERALS, Publisher, Rig, beating
 
 SERVICE = "cilium/state/services/v1/cluster3/test/echo"
 OTHER_SERVICE = "cilium/state/services/v1/cluster3/test/other"
@@ -341,116 +341,3 @@ def test_a_service_that_a_doubted_server_has_in_bad_form_keeps_all_of_its_rows(
             rig.synced()
             assert shown(rig)[0] == set()
         server.start()
-
-
-CHANGES = [
-    (ENDPOINT_SLICES_ONLY, SERVICES_ONLY, False),
-    (ENDPOINT_SLICES_ONLY, BOTH, False),
-    (SERVICES_ONLY, ENDPOINT_SLICES_ONLY, False),
-    (SERVICES_ONLY, BOTH, True),
-]
-
-
-@pytest.mark.parametrize(("before", "after", "prefers"), CHANGES)
-def test_the_canary_of_a_form_from_before_it_was_announced_says_nothing(
-    server: LocalEtcd, before: str, after: str, prefers: bool
-):
-    """A mesh cache marks a prefix that a cluster does not have as complete. Then the cluster announces it."""
-    with (
-        Publisher(server) as publisher,
-        beating(publisher),
-        Rig(server.endpoint, prefer_endpoint_slices=prefers) as rig,
-        Deletions(rig.db, Backends) as backends,
-    ):
-        publish(publisher, before, whole=True)  # with all canaries
-        rig.synced()
-        there = shown(rig)
-        publisher.configure(config(after))
-        rig.until(lambda s: rig.row("backends", snapshot=s).last_error.endswith("it keeps its state elsewhere"))
-        assert shown(rig)[1] == there[1]
-        assert backends.now() == set()
-        publish(publisher, after, whole=False)
-        rig.synced()
-        assert shown(rig)[1] == {("echo", "10.244.1.1")}
-
-
-def test_a_lease_that_ends_takes_no_row_of_a_service_that_cannot_be_read(server: LocalEtcd):
-    """The service came in the other form. That it was unreadable in this one was no evidence that it was gone."""
-    with (
-        Publisher(server) as publisher,
-        beating(publisher),
-        Rig(server.endpoint, prefer_endpoint_slices=True) as rig,
-        Deletions(rig.db, Services, lambda key: key.name) as services,
-    ):
-        publish(publisher, SERVICES_ONLY, whole=True)
-        rig.synced()
-        dead = publisher.client.grant(600)
-        publisher.client.put_many([(SERVICE.encode(), b"no service")], dead)
-        rig.until(lambda s: len(s[Rejected]) == 1)
-        publisher.put((SLICE, endpoint_slices.encode(ECHO)))
-        publisher.configure(config(BOTH))
-        publisher.sync()
-        keeps(rig, "services")
-        publisher.client.revoke(dead)
-        rig.until(lambda s: "its lease ended" in rig.row("services", snapshot=s).last_error)
-        relists = rig.row("nodes").relists
-        rig.source.reconnect(servers(server.endpoint))
-        rig.until(lambda s: rig.row("nodes", snapshot=s).relists > relists)
-        rig.until(lambda s: "lease ended" in rig.row("services", snapshot=s).last_error)
-        assert services.now() == set()
-        assert "echo" in shown(rig)[0]
-        publisher.sync()
-        rig.synced()
-        assert shown(rig)[0] == {"other"}
-
-
-def test_a_slice_that_cannot_be_read_keeps_the_backends_of_the_other_form(server: LocalEtcd):
-    with (
-        Publisher(server) as publisher,
-        beating(publisher),
-        Rig(server.endpoint) as rig,
-        Deletions(rig.db, Backends) as backends,
-    ):
-        publish(publisher, SERVICES_ONLY, whole=True)
-        rig.synced()
-        there = shown(rig)[1]
-        publisher.put((SLICE, b"no slice"))
-        publisher.configure(config(ENDPOINT_SLICES_ONLY))
-        publisher.sync()
-        keeps(rig, "backends")
-        assert shown(rig)[1] == there
-        assert backends.now() == set()
-        publish(publisher, ENDPOINT_SLICES_ONLY, whole=False)
-        rig.synced()
-        assert shown(rig) == (set(), {("echo", "10.244.1.1")})
-
-
-def test_a_table_that_only_unannounced_feeds_fill_is_stale_when_its_writer_is_away(server: LocalEtcd):
-    with Publisher(server) as publisher, Rig(server.endpoint) as rig:
-        publish(publisher, ENDPOINT_SLICES_ONLY, whole=False)
-        rig.synced()
-        publisher.delete(CONFIG_KEY)
-        rig.until(lambda s: "is gone" in rig.row("services", snapshot=s).last_error)
-        assert rig.row("services").state == "stale"
-
-
-def test_canaries_that_came_with_the_config_of_another_form_count(server: LocalEtcd):
-    """The connection that learned of the new config has seen them already. They are newer than that config."""
-    canaries = b"cilium/synced/cluster3/"
-    with Publisher(server) as publisher, beating(publisher), Rig(server.endpoint) as rig:
-        publish(publisher, SERVICES_ONLY, whole=True)
-        rig.synced()
-        publisher.put((SLICE, endpoint_slices.encode(ECHO)))
-        with (
-            publisher.client.watch({canaries: publisher.client.get(canaries).header.revision + 1}) as others,
-            rig.db.write(Nodes),  # the source waits, and reads all that follows at once
-        ):
-            publisher.put(*[item for item in LITERALS.items() if "/nodes/" in item[0]])
-            publisher.configure(config(ENDPOINT_SLICES_ONLY))
-            publisher.sync()
-            seen = 0
-            while seen < len(CANARIES):
-                batch = others.next(WAIT_S)
-                seen += len(batch.events) if batch is not None else 0
-        rig.until(lambda s: not s[Services])
-        rig.synced()

@@ -106,3 +106,18 @@ def test_a_canary_that_the_writer_of_a_backup_writes_again_counts():
     source.connect(2, History.OTHER, Kv(CANARY, 40, lease=7))
     source.writers.canary_found(Kv(CANARY, 60, lease=7), source.now, [(FEED, (CANARY,))], written=True)
     assert source.believes
+
+
+def test_a_prefix_that_is_read_anew_is_no_sign_of_life():
+    """Its count of writes begins at 0 again. That differed from the last count, and counted as a write."""
+    writers = Writers(heartbeat_timeout_s=60, lease_time_s=900)
+    writers.connected(1, None, 0.0)
+    writers.identified(History.NONE, "", [FEED])
+    writers.observe_writes(FEED, 5, 0, 1.0)
+    writers.mark_known()
+    writers.connected(2, None, 2.0)
+    writers.identified(History.OTHER, "it is another one", [FEED])
+    writers.observe_writes(FEED, 0, 0, 3.0)
+    assert not isinstance(writers.verdict(FEED, (), None, 2000.0), Yes)
+    writers.observe_writes(FEED, 1, 0, 4.0)
+    assert isinstance(writers.verdict(FEED, (), None, 2000.0), Yes)
