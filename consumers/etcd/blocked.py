@@ -41,11 +41,12 @@ class Blocked:
         """Whether other keys must be deleted before this one is put. If so, they are queued first."""
         if operation.value is None or self._rules.delete_first is None:
             return False
-        before = self._rules.delete_first(operation.key, operation.value, present)
+        before = list(self._rules.delete_first(operation.key, operation.value, present))
+        if before:  # some may be queued first already, for another reason
+            self._required = {*before, *(key for key in self._required if key in present)}
         first = [key for key in before if not self._desired.is_deleted_first(key)]
         if first:
             self._desired.delete_first(first)
-            self._required = {*first, *(key for key in self._required if key in present)}
         return bool(first)
 
     def sets_aside(self, operation: Operation) -> bool:

@@ -332,7 +332,8 @@ class ClusterSource(EtcdSource):
     def _withheld(self, prefix: Prefix) -> int:
         if prefix is self._unannounced.prefix:
             return self._unannounced.withheld + self._mirror_config.is_withheld
-        return sum(map(self._reflector.withheld, prefix.kind.feeds))
+        is_incomplete = prefix.listed and not self._unannounced.is_complete(prefix.kind.copy)
+        return sum(map(self._reflector.withheld, prefix.kind.feeds)) + is_incomplete
 
     def _report(self, prefixes: Sequence[Prefix], now: float, *, is_cleared: bool) -> None:
         worst: dict[AnyTable, tuple[State, str]] = dict.fromkeys(self.tables, ("synced", ""))

@@ -72,9 +72,9 @@ class Unannounced:
             if prefix.feed in self._unproven or self._reflector.has_orphans(prefix.kind.tables):
                 self._unproven.add(prefix.feed)
                 writers.require_newer(prefix.feed, prefix.kind.canaries, revision)
-        if self._reflector.has_orphans(self.prefix.kind.tables):
-            of_services = [canary for each in prefixes if each.feed in SERVICE_FEEDS for canary in each.kind.canaries]
-            writers.require_newer(self.prefix.feed, of_services, revision)
+        is_at_stake = self._reflector.has_orphans(self.prefix.kind.tables)
+        of_services = [canary for each in prefixes if each.feed in SERVICE_FEEDS for canary in each.kind.canaries]
+        writers.require_newer(self.prefix.feed, of_services if is_at_stake else (), revision)
 
     def proven(self, writers: Writers, prefix: Prefix) -> None:
         """All of this prefix is listed and believed."""
@@ -107,8 +107,13 @@ class Unannounced:
 
     @property
     def withheld(self) -> int:
-        """The number of objects of these feeds whose deletes are withheld."""
-        return sum(self._reflector.withheld(feed) for feed, _ in self._empty)
+        """The number of objects of these feeds whose deletes are withheld, and of copies that are not complete yet."""
+        incomplete = [copy for _, copy in self._empty if self.prefix.listed and not self.is_complete(copy)]
+        return sum(self._reflector.withheld(feed) for feed, _ in self._empty) + len(incomplete)
+
+    def is_complete(self, copy: Copy | None) -> bool:
+        """Whether there is no copy, or one that has been listed and believed."""
+        return copy is None or self._reflector.is_claiming(copy.feed, copy.feed)
 
     def clear(self, client: Client, keyspace: Keyspace, config: bytes | None, *, accepted: bool) -> None:
         """Clear these feeds, or withhold that. Does nothing if the etcd has another config than this one, or none.

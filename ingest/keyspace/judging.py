@@ -30,7 +30,8 @@ def list_verdict(
     missing = missing_canary(writers, prefix)
     if missing and not prefix.listed:
         raise Unavailable(f"{client.endpoint}: {missing}")
-    history = None if prefix.listed or has_inherited else History.NONE
+    is_first = not (prefix.listed or has_inherited or writers.is_older(prefix.feed))
+    history = History.NONE if is_first else None
     return writers.verdict(prefix.feed, canaries, None, now, history=history)
 
 

@@ -219,9 +219,21 @@ class Writers:
         return self._part(feed).accepted
 
     def require_newer(self, feed: str, canaries: Iterable[bytes], revision: int = 0) -> None:
-        """These canaries say nothing of the feed if they are older than this revision, at which it was announced."""
+        """These canaries say nothing of the feed if they are older than this revision, at which it was announced.
+
+        Neither does what its writer did before, under another config.
+        """
         part = self._part(feed)
-        part.newer, part.announced_at = tuple(canaries), revision
+        part.newer = tuple(canaries)
+        if part.newer and revision != part.announced_at:
+            part.announced_at, part.absence = revision, Absence.LISTED_WITHOUT
+            part.restart()
+
+    def is_older(self, feed: str) -> str:
+        """A canary of the feed that says nothing of it; empty if there is none."""
+        part = self._part(feed)
+        older = [each for each in part.newer if self._revision(each) < part.announced_at]
+        return _text(older[0]) if older else ""
 
     def listed(self, feed: str) -> None:
         """The feed was listed: what the operator accepted has been carried out."""
@@ -285,8 +297,8 @@ class Writers:
             state, detail = Canaries.MISSING, _text(gone[0])
         elif not self._outdated.isdisjoint(canaries):
             state = Canaries.OUTDATED
-        elif older := [each for each in part.newer if self._revision(each) < part.announced_at]:
-            state, detail = Canaries.OUTDATED, f"the cluster config is newer than {_text(older[0])}"
+        elif older := self.is_older(feed):
+            state, detail = Canaries.OUTDATED, f"the cluster config is newer than {older}"
         silent = self.is_silent(now)
         return may_delete(
             Evidence(

@@ -223,10 +223,11 @@ class MeshCache(TablesToEtcd):
         """The keys of the cluster, if they belong to another id than the one in this config.
 
         The present config has the old id only if an earlier process of ours wrote it. Later it may have been changed
-        by others.
+        by others. If it has the new id, the old keys are gone: it was put after that.
         """
         cluster, its_id, entry = cluster_of(name), _id_in(value), present.get(name)
-        before = self._ids.get(cluster) or (0 if entry is None else _id_in(entry.value))
+        present_id = 0 if entry is None else _id_in(entry.value)
+        before = its_id if present_id == its_id else self._ids.get(cluster) or present_id
         others = [each for each in present.names() if each != name and _is_of(each, cluster)]
         if before in (0, its_id) or not others:
             self._ids[cluster] = its_id

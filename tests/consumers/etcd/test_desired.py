@@ -108,6 +108,21 @@ def test_keys_that_are_to_be_deleted_first_stay_before_those_that_are_retried():
     assert desired.waiting() == ["x", "b", "a"]
 
 
+def test_a_mark_that_was_to_be_deleted_first_already_holds_up_the_key_that_requires_it():
+    rules = Rules(prefixes=("",), delete_first=lambda key, _, present: ["mark"] if key == "config" else [])
+    desired, present = Desired(lambda _: 0, lambda _: False), Present()
+    blocked = Blocked(rules, desired, 1.0, 1.0)
+    present.put("mark", b"then", lease=1, revision=1)
+    desired.put("config", b"")
+    desired.mark("mark")
+    desired.delete_first(["mark"])
+    config = desired.operation("config", present, bool)
+    assert config is not None
+    assert not blocked.must_wait(config, present)
+    assert blocked.blocks("mark", "denied", 0.0)
+    assert blocked.sets_aside(config)
+
+
 @pytest.mark.parametrize("is_required", [False, True])
 def test_a_mark_that_cannot_be_deleted_holds_up_its_part_only_if_another_key_requires_it(is_required: bool):
     first = {"config": ["mark"]} if is_required else {}

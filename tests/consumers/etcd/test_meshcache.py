@@ -216,6 +216,14 @@ def test_another_id_is_another_cluster(origin: LocalEtcd, cache: LocalEtcd, tmp_
             pages = [*client.list(b"cilium/cache/", revision=config.mod_revision)]
             pages += client.list(b"cilium/synced/", revision=config.mod_revision)
         assert not any(page.kvs for page in pages)  # when it said so, nothing of the other one was left
+        with cache.client() as client, Publisher(origin) as publisher:
+            (key,) = entry
+            created = client.get(key.encode()).kv
+            publisher.configure(ClusterConfig(4, True, max_connected_clusters=255, service_exports_enabled=True))
+            publisher.sync()
+            eventually(lambda: decode(held(cache).get(CONFIG_KEY, b"{}")).service_exports_enabled)
+            eventually(lambda: set(held(cache)) >= {*SYNCED, key})
+            assert client.get(key.encode()).kv == created  # the next config of the same id deletes nothing
 
 
 def test_an_emptied_cache_is_filled_again(origin: LocalEtcd, cache: LocalEtcd, tmp_path: Path):

@@ -237,6 +237,7 @@ def test_keys_that_are_announced_no_more_go_after_the_config_says_so(
             assert cacher.cache.wait_ready(WAIT_S)
             with outage(cache, cacher):
                 publisher.configure(config(ENDPOINT_SLICES_ONLY))
+                finish(publisher, SLICES)
                 gone = set(map(cached, SERVICES))
                 cacher.until(lambda s: gone.isdisjoint(row.key.name for row in s[Mirror].values()), "the copy")
             eventually(lambda: gone.isdisjoint(held(cache)), "the end of the services")

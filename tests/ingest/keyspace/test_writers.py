@@ -121,3 +121,20 @@ def test_a_prefix_that_is_read_anew_is_no_sign_of_life():
     assert not isinstance(writers.verdict(FEED, (), None, 2000.0), Yes)
     writers.observe_writes(FEED, 1, 0, 4.0)
     assert isinstance(writers.verdict(FEED, (), None, 2000.0), Yes)
+
+
+def test_signs_of_life_from_before_a_config_say_nothing_of_the_form_that_it_announces():
+    """A doubt of a form that was not announced any more went on, and its writer had caught up long before."""
+    source = Source()
+    source.connect(1, History.NONE, Kv(CANARY, 40, lease=7))
+    source.writers.mark_known()
+    source.writers.start_doubt(FEED, Absence.EXPIRED)
+    source.beat(7)
+    source.now += 1000
+    assert source.believes
+    source.connect(1, History.SAME, Kv(CANARY, 40, lease=7))
+    source.writers.require_newer(FEED, (CANARY,), 50)
+    source.beat(7)
+    assert not source.believes
+    source.writers.canary_found(Kv(CANARY, 51, lease=7), source.now, [(FEED, (CANARY,))], written=True)
+    assert source.believes
