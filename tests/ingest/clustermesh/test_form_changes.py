@@ -145,7 +145,8 @@ def test_a_form_that_is_not_announced_any_more_goes_though_the_heartbeat_is_anot
             publish(publisher, BOTH, whole=True)
             rig.synced()
             publisher.configure(config(ENDPOINT_SLICES_ONLY))
-            publisher.sync()
+            rig.until(lambda s: NEWER in rig.row("services", snapshot=s).last_error)
+            publisher.sync()  # what it wrote on the connection before would be no sign of life on this one
             rig.until(lambda s: not s[Services])
             rig.synced()
 
