@@ -30,7 +30,7 @@ def list_verdict(
     missing = missing_canary(writers, prefix)
     if missing and not prefix.listed:
         raise Unavailable(f"{client.endpoint}: {missing}")
-    is_first = not (prefix.listed or has_inherited or writers.is_older(prefix.feed))
+    is_first = not (prefix.listed or has_inherited or writers.older_canary(prefix.feed))
     history = History.NONE if is_first else None
     return writers.verdict(prefix.feed, canaries, None, now, history=history)
 

@@ -229,7 +229,7 @@ class Writers:
             part.announced_at, part.absence = revision, Absence.LISTED_WITHOUT
             part.restart()
 
-    def is_older(self, feed: str) -> str:
+    def older_canary(self, feed: str) -> str:
         """A canary of the feed that says nothing of it; empty if there is none."""
         part = self._part(feed)
         older = [each for each in part.newer if self._revision(each) < part.announced_at]
@@ -297,7 +297,7 @@ class Writers:
             state, detail = Canaries.MISSING, _text(gone[0])
         elif not self._outdated.isdisjoint(canaries):
             state = Canaries.OUTDATED
-        elif older := self.is_older(feed):
+        elif older := self.older_canary(feed):
             state, detail = Canaries.OUTDATED, f"the cluster config is newer than {older}"
         silent = self.is_silent(now)
         return may_delete(

@@ -8,7 +8,8 @@ import pytest
 from ingest.clustermesh.factory import remote
 from ingest.clustermesh.ids import ClusterIds
 from ingest.etcd.local import LocalEtcd
-from statedb.catalog import Backends, Nodes, Rejected, Services
+from statedb import Snapshot
+from statedb.catalog import Backends, Mirror, Nodes, Rejected, Services
 from statedb.catalog.wire import endpoint_slices
 from statedb.catalog.wire.cluster_configs import BOTH, ENDPOINT_SLICES_ONLY, SERVICES_ONLY
 
@@ -253,3 +254,24 @@ def test_a_rejected_service_without_rows_is_told_as_long_as_its_form_is_announce
         else:
             keeps(rig, "backends")
             assert [row.key.object for row in rig.db.snapshot()[Rejected].values()] == [SERVICE]
+
+
+def test_a_copy_that_begins_to_be_announced_is_complete_once_its_canary_is_newer(server: LocalEtcd):
+    """Not before, though there are no rows to lose; and then in any case, though its list lacks nothing."""
+    complete = "cilium/synced/cluster3/cilium/cache/endpointslices/v1"
+
+    def is_complete(snapshot: Snapshot) -> bool:
+        return any(row.key.name == complete for row in snapshot[Mirror].values())
+
+    with Publisher(server) as publisher, beating(publisher), Rig(server.endpoint, mirror=True) as rig:
+        publish(publisher, SERVICES_ONLY, whole=True)
+        rig.synced()
+        assert is_complete(rig.db.snapshot())  # there is nothing to copy
+        relists = rig.row("services").relists
+        publisher.configure(config(BOTH))
+        snapshot = rig.until(lambda s: rig.row("services", snapshot=s).relists > relists)  # which come after the slices
+        assert not is_complete(snapshot)
+        publisher.put((SLICE, endpoint_slices.encode(ECHO)))
+        publisher.sync()
+        rig.until(is_complete)
+        rig.synced()
