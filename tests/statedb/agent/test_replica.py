@@ -29,6 +29,7 @@ from statedb.catalog import Identities, Node, NodeKey, Nodes
 from statedb.testing import Host, Hosts, Slot, SlotKey, Slots, check_invariants, fold, histories, play
 
 from ...tcp_proxy import TcpProxy
+from ...waiting import AT_ONCE_S
 from .conftest import WAIT_S, identity, node, put, until_no_connection
 
 QUICK = {"retry_min_s": 0.01, "retry_max_s": 0.05}
@@ -416,7 +417,7 @@ def test_a_silent_agent_is_left_at_once_and_given_up_after_a_while():
     with answering(None) as server:
         replica = Replica(Remote(server), Nodes)
         replica.start()
-        assert replica.close()
+        assert replica.close(AT_ONCE_S)
 
 
 def test_closing_does_not_wait_for_a_connection_that_nobody_takes():
@@ -429,7 +430,7 @@ def test_closing_does_not_wait_for_a_connection_that_nobody_takes():
             filler.connect_ex(listener.getsockname())
         replica = Replica(Remote(f"127.0.0.1:{listener.getsockname()[1]}"), Nodes)
         replica.start()
-        assert replica.close()
+        assert replica.close(AT_ONCE_S)
         assert not replica.status["nodes"].connected
         for filler in fillers:
             filler.close()
@@ -440,7 +441,7 @@ def test_closing_does_not_wait_for_the_next_try(tmp_path: Path):
         Remote(f"unix:{tmp_path}/none.sock"), Nodes, options=ReplicaOptions(retry_min_s=60, retry_max_s=60)
     ) as replica:
         until(replica, lambda snapshot: "there is no such socket" in snapshot[Links]["nodes"].last_error)
-        assert replica.close()
+        assert replica.close(AT_ONCE_S)
 
 
 def test_rows_stay_when_the_replica_is_closed():
@@ -448,9 +449,10 @@ def test_rows_stay_when_the_replica_is_closed():
         home.insert(Node(NodeKey("c", "a")))
         with home.replica() as replica:
             assert replica.db.wait_initialized(timeout=WAIT_S)
+            assert replica.close(AT_ONCE_S)
         link = replica.status["nodes"]
         assert (link.connected, link.last_error, names(replica)) == (False, "", ["a"])
-        assert replica.close()
+        assert replica.close()  # again
         until_no_connection(home.server)
         with pytest.raises(RuntimeError, match="threads can only be started once"):
             replica.start()
