@@ -35,19 +35,19 @@ class Desired:
         may_delete: Callable[[str], bool],
         heartbeat: str = "",
         part_of: Callable[[str], str] = lambda _: "",
-        reviewed_after: Callable[[str], bool] | None = None,
+        describes_part: Callable[[str], bool] | None = None,
     ) -> None:
         """``rank`` orders keys that are written together; ``may_delete`` decides about unclaimed keys in the etcd.
 
         ``heartbeat`` is the key that the writer maintains itself. It is ignored here. ``part_of``
-        names the keys that are reviewed together, also when a key is written that ``reviewed_after`` returns True for.
+        names the part of a key. ``describes_part``: whether all other keys of the part depend on this one.
         """
         self.lock = threading.RLock()
         self._rank = rank
         self._heartbeat = heartbeat
         self._may_delete = may_delete
         self._part_of = part_of
-        self._reviewed_after = reviewed_after
+        self._describes_part = describes_part
         self._values: dict[str, bytes] = {}
         self._marks: dict[str, None] = {}
         self._unwanted: set[str] = set()
@@ -160,9 +160,15 @@ class Desired:
             return dict(self._refused)
 
     def is_written(self, key: str, present: Present) -> bool:
-        """Whether a wanted key is in the etcd as it should be, as far as is known."""
+        """Whether a wanted key is in the etcd with its value, as far as is known.
+
+        A key that another writer has changed may not be queued yet, because its repair waits.
+        """
         with self.lock:
-            return key in self and key in present and key not in self._queue and key not in self._refused
+            entry = present.get(key)
+            if entry is None or key in self._queue or key in self._refused:
+                return False
+            return key in self._marks or entry.value == self._values.get(key)
 
     # --- for the writer -----------------------------------------------------------------------------------------------
 
@@ -283,20 +289,25 @@ class Desired:
     def dequeue(self, key: str) -> None:
         """Remove a key from the queue: it needs no operation."""
         with self.lock:
-            self._queue.pop(key, None)
+            if key in self._queue:
+                del self._queue[key]
+                if self._describes_part is not None and self._describes_part(key):
+                    self.review(self._part_of(key))
 
     def written(self, operations: Iterable[Operation], present: Present, is_good: Callable[[int], bool]) -> None:
         """Record that the operations were done; ``present`` already includes them. Keys that have changed meanwhile
-        stay queued.
+        stay queued. After a key that describes its part, the marks of the part are written again: readers do not
+        believe older ones.
         """
         with self.lock:
+            described: set[str] = set()
             for operation in operations:
                 key, value, _ = operation
                 self._queue.pop(key, None)
                 if self._refused:
                     self._clear_refusal(key)
-                if value is not None and self._reviewed_after is not None and self._reviewed_after(key):
-                    self.review(self._part_of(key))
+                if value is not None and self._describes_part is not None and self._describes_part(key):
+                    described.add(self._part_of(key))
                 if value is not None and self._values.get(key) is value and key not in self._to_delete_first:
                     continue  # it has not changed
                 self._unwritten_marks.discard(key)
@@ -307,6 +318,11 @@ class Desired:
                     self._unwanted.discard(key)
                 if self.operation(key, present, is_good) is not None:
                     self._queue[key] = None
+            for part in described:
+                self.review(part)
+            if described:
+                for mark in [mark for mark in self._marks if self._part_of(mark) in described]:
+                    self.mark(mark)
 
     def refuse(self, operation: Operation, reason: str) -> None:
         """Record that the server refused a key. It is retried when its value changes, or on a new connection.

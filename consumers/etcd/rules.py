@@ -33,8 +33,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     ``is_own(key, value)``: whether a key in the etcd belongs to the writer. All other keys are left alone.
     ``may_delete(key)``: whether an own key may be deleted that was neither put nor deleted. If None, such keys are
     deleted once `EtcdWriter.delete_others` has been called. ``part_of(key)``: the part that a key belongs to;
-    `EtcdWriter.review` can be called for one part. ``reviewed_after(key)``: whether ``may_delete`` depends on this key,
-    so that it is asked again about the part of the key when the key has been written.
+    `EtcdWriter.review` can be called for one part. ``describes_part(key)``: whether all other keys of the part depend
+    on this one. When it has been written, or needs no write, ``may_delete`` is asked again about the part. When it has
+    been written, the marks of the part are written again.
 
     ``rank(key)``: the order of keys that are written together. Lower ranks are put first and deleted last, and no
     transaction has keys of two ranks. ``delete_first(key, value, present)``: keys to delete before this one is put.
@@ -50,7 +51,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     is_own: Callable[[str, bytes], bool] = _everything
     may_delete: Callable[[str], bool] | None = None
     part_of: Callable[[str], str] = _all_in_one
-    reviewed_after: Callable[[str], bool] | None = None
+    describes_part: Callable[[str], bool] | None = None
     rank: Callable[[str], int] = _equal
     delete_first: Callable[[str, bytes, Present], Iterable[str]] | None = None
     heartbeat: str = ""

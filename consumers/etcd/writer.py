@@ -78,7 +78,7 @@ class EtcdWriter:
         self._jitter = jitter
         self._identity = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         may_delete = rules.may_delete or (lambda _: self._may_delete_others)
-        self._desired = Desired(rules.rank, may_delete, rules.heartbeat, rules.part_of, rules.reviewed_after)
+        self._desired = Desired(rules.rank, may_delete, rules.heartbeat, rules.part_of, rules.describes_part)
         self._writer_state = WriterState(options, self._desired, jitter)
         self._may_delete_others = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

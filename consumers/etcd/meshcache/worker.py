@@ -67,7 +67,7 @@ class MeshCache(TablesToEtcd):
                 is_own=lambda name, value: owner(name, value) != "",
                 may_delete=self._may_delete,
                 part_of=cluster_of,
-                reviewed_after=is_config,
+                describes_part=is_config,
                 rank=rank,
                 delete_first=self._keys_to_delete_first,
                 heartbeat=keys.HEARTBEAT,
@@ -139,9 +139,10 @@ class MeshCache(TablesToEtcd):
             self._writer.review(cluster)
 
     def _to_mark(self, configs: list[Change[Mirrored]], marks: list[Change[Mirrored]]) -> list[str]:
-        """The canaries to write: new ones, and all of a cluster with a new config.
+        """The canaries to write: new ones, and all of a cluster with a new config, so that they come after its data.
 
-        A reader believes a canary only if it is newer than the config that announces the prefix.
+        A reader believes a canary only if it is newer than the config that announces the prefix. The writer sees to
+        that, because only it knows when the config is written.
         """
         mirror = self._snapshot[Mirror]
         of_configs = [

@@ -1,0 +1,157 @@
+"""Another config stands in the cache than the one that the mirror has: changed by others, denied, or on its way.
+
+What the cache deletes and calls complete depends on the config that readers see.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Self
+
+import pytest
+
+from consumers.etcd.meshcache import MeshCache, MeshCacheOptions
+from consumers.etcd.meshcache.names import cached_config, canaries, config_name
+from ingest.etcd.local import LocalEtcd
+from statedb import Database
+from statedb.catalog import TABLES, Mirror, Mirrored, MirrorKey
+from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
+
+from ...waiting import WAIT_S, eventually
+from .caching import BELOW, MESHCACHE, ROOT, etcdctl, guard
+from .etcds import held
+from .writing import Interposed
+
+CLUSTER = "c3"
+CONFIG = config_name(CLUSTER)
+CANARIES = canaries(CLUSTER)
+KEY = f"cilium/cache/ip/v1/{CLUSTER}/10.3.0.1"
+FIRST, SECOND = (encode(ClusterConfig(3, True, max_connected_clusters=most)) for most in (255, 511))
+
+
+class Copied:
+    """A mesh cache of one cluster, which is complete. Its clock can be turned. A context manager."""
+
+    def __init__(self, connect: Any, **options: Any) -> None:
+        self.db = Database(*TABLES, Mirror)
+        self.ahead_s = 0.0
+        defaults = {"heartbeat_s": 0.1, "retry_min_s": 0.02, "retry_max_s": 0.1, "lease_time_s": 3600.0}
+        self.cache = MeshCache(
+            self.db,
+            connect,
+            MeshCacheOptions(**(defaults | options)),
+            clock=lambda: time.monotonic() + self.ahead_s,
+        )
+        self.write({CONFIG: FIRST, KEY: b"1"} | dict.fromkeys(CANARIES, b""))
+
+    def write(self, rows: dict[str, bytes]) -> None:
+        with self.db.write(Mirror) as txn:
+            txn[Mirror].insert_all([Mirrored(MirrorKey(CLUSTER, name), value) for name, value in rows.items()])
+
+    def delete(self, name: str) -> None:
+        with self.db.write(Mirror) as txn:
+            txn[Mirror].delete(MirrorKey(CLUSTER, name))
+
+    def follow(self) -> None:
+        """Wait until the writer knows the mirror."""
+        assert self.cache._follower.wait_applied(timeout=WAIT_S)
+
+    def settle(self) -> None:
+        """Wait until the writer has looked at all that it knows."""
+        self.follow()
+        eventually(lambda: not self.cache.queue_size, "the end of the queue")
+
+    def __enter__(self) -> Self:
+        self.cache.start()
+        eventually(lambda: self.cache._writer.ready, "the copy")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cache.stop()
+        assert self.cache.join(10)
+        assert self.cache.crash is None
+
+
+def overwrite(etcd: LocalEtcd, key: str, value: bytes) -> None:
+    with etcd.client() as client:
+        client.put(key.encode(), value)
+
+
+def are_newer(etcd: LocalEtcd, login: tuple[str, str] | None = None) -> bool:
+    """Whether all canaries are there and newer than the config, as readers require."""
+    with etcd.client(login=login) as client:
+        config, *of_canaries = [client.get(name.encode()).kv for name in (CONFIG, *CANARIES)]
+    return config is not None and all(kv is not None and kv.mod_revision > config.mod_revision for kv in of_canaries)
+
+
+def test_no_key_goes_while_the_config_of_a_stranger_stands_there(cache: LocalEtcd):
+    """Readers see that config. The repair waits, because the config has been changed before."""
+    with Copied(cache.client, repair_min_s=3000.0, repair_max_s=3000.0) as copied:
+        repairs = copied.cache._writer._writer_state.repairs
+        overwrite(cache, CONFIG, b"{}")
+        eventually(lambda: held(cache)[CONFIG] == cached_config(FIRST), "the first repair")
+        overwrite(cache, CONFIG, b"{}")
+        eventually(lambda: repairs.next_due is not None, "the second repair")
+        copied.delete(KEY)
+        copied.settle()
+        assert held(cache)[CONFIG] == b"{}"
+        assert KEY in held(cache)
+        copied.ahead_s = 3000.0
+        eventually(lambda: held(cache)[CONFIG] == cached_config(FIRST), "the config")
+        eventually(lambda: KEY not in held(cache), "the delete")
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_canaries_are_written_again_after_a_config_that_is_repaired(cache: LocalEtcd, is_deleted: bool):
+    with Copied(cache.client, repair_min_s=0.01, repair_max_s=0.02) as copied, cache.client() as client:
+        assert are_newer(cache)
+        for count in (1, 2):
+            if is_deleted:
+                client.delete(CONFIG.encode())
+            else:
+                client.put(CONFIG.encode(), b"{}")
+            eventually(lambda: copied.cache._writer.stats().repairs >= count, "that it is seen")  # noqa: B023
+            eventually(lambda: held(cache).get(CONFIG) == cached_config(FIRST), "the config")
+            eventually(lambda: are_newer(cache), "newer canaries")
+
+
+def test_canaries_are_written_again_after_a_config_that_was_denied(cache: LocalEtcd):
+    guard(cache, MESHCACHE[0], (*BELOW, "cilium/cache/"))
+
+    def grant(right: str) -> None:
+        root = "--user=root:root-secret"
+        etcdctl(cache, root, "role", "grant-permission", MESHCACHE[0], "--prefix=true", right, "cilium/cluster-config/")
+
+    with Copied(lambda: cache.client(login=MESHCACHE)) as copied:
+        grant("read")
+        copied.write({CONFIG: SECOND})
+        eventually(lambda: CONFIG in copied.cache._writer.refused(), "that the config is denied")
+        eventually(lambda: all(map(copied.cache._writer.is_written, CANARIES)), "the canaries without it")
+        grant("readwrite")
+        eventually(lambda: held(cache, ROOT)[CONFIG] == cached_config(SECOND), "the config")
+        eventually(lambda: are_newer(cache, ROOT), "newer canaries")
+
+
+def test_a_key_that_waits_for_a_config_goes_when_that_config_needs_no_write(cache: LocalEtcd):
+    """The config changes and changes back while the writer is busy; the key is looked at in between."""
+    is_held, may_go_on = threading.Event(), threading.Event()
+
+    def before_commit(puts: set[bytes], _: set[bytes]) -> None:
+        if b"cilium/cache/nodes/v1/c3/n" in puts:
+            is_held.set()
+            assert may_go_on.wait(WAIT_S)
+
+    with Copied(lambda: Interposed(cache.client(), before_commit)) as copied:
+        try:
+            copied.write({"cilium/cache/nodes/v1/c3/n": b""})
+            assert is_held.wait(WAIT_S)
+            copied.delete(KEY)
+            copied.follow()
+            for config in (SECOND, FIRST):
+                copied.write({CONFIG: config})
+                copied.follow()
+        finally:
+            may_go_on.set()
+        eventually(lambda: KEY not in held(cache), "the delete")
+        assert held(cache)[CONFIG] == cached_config(FIRST)
