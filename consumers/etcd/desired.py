@@ -54,7 +54,7 @@ class Desired:
         self._queue: dict[str, None] = {}
         self._unwritten_marks: set[str] = set()
         self._to_delete_first: set[str] = set()
-        self._undeletable_marks: set[str] = set()
+        self._withdrawn_marks: set[str] = set()
         self._unclaimed: dict[str, set[str]] = {}
         self._refused: dict[str, Refusal] = {}
         self.refusals = 0
@@ -109,19 +109,23 @@ class Desired:
         """Keys are missing: delete the marks before anything is written, and write them again after all keys."""
         with self.lock:
             self.mark_again()
-            self.delete_first([key for key in self._marks if key in present])
+            there = [key for key in self._marks if key in present]
+            self._withdrawn_marks.update(there)
+            self.delete_first(there)
 
     def misleads(self, present: Present) -> bool:
         """Whether the etcd has keys that must be deleted first, or a withdrawn mark stays there while keys are missing.
 
-        Cost: O(all keys) while the server refuses to delete a mark.
+        Cost: O(all keys) while a withdrawn mark stays there, because it or what comes before it may not be deleted.
         """
         with self.lock:
             if any(key in present for key in self._to_delete_first):
                 return True
-            if self._undeletable_marks and all(key in present for key in self._values):
-                self._undeletable_marks.clear()
-            return any(key in present for key in self._undeletable_marks)
+            if not any(key in present for key in self._withdrawn_marks):
+                return False
+            if all(key in present for key in self._values):
+                self._withdrawn_marks.clear()
+            return bool(self._withdrawn_marks)
 
     def delete(self, key: str) -> None:
         """The key should not exist."""
@@ -182,7 +186,7 @@ class Desired:
             self._unwanted.intersection_update(present.names())
             self._unclaimed.clear()
             self._to_delete_first.clear()
-            self._undeletable_marks.clear()
+            self._withdrawn_marks.clear()
             for key in list(self._refused):
                 self._clear_refusal(key)
             self._queue = dict.fromkeys(sorted([*self._values, *self._unwanted], key=self._rank))
@@ -222,7 +226,9 @@ class Desired:
                 self._queue.setdefault(key)
 
     def stop_deleting_first(self, part: str) -> None:
-        """Treat the keys of a part like any other. Cost: O(keys to delete first)."""
+        """Treat the keys of a part like any other. Withdrawn marks still count as misleading. Cost: O(keys to delete
+        first).
+        """
         with self.lock:
             self._to_delete_first -= {key for key in self._to_delete_first if self._part_of(key) == part}
 
@@ -311,7 +317,7 @@ class Desired:
                 if value is not None and self._values.get(key) is value and key not in self._to_delete_first:
                     continue  # it has not changed
                 self._unwritten_marks.discard(key)
-                self._undeletable_marks.discard(key)
+                self._withdrawn_marks.discard(key)
                 was_to_delete_first = key in self._to_delete_first
                 self._to_delete_first.discard(key)
                 if value is None and not was_to_delete_first:
@@ -333,8 +339,6 @@ class Desired:
         with self.lock:
             if key in self._to_delete_first:
                 self._to_delete_first.discard(key)
-                if key in self._marks:
-                    self._undeletable_marks.add(key)
             elif self._is_outdated(operation):
                 return
             before = self._refused.get(key)

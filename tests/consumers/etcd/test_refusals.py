@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -218,6 +219,44 @@ def test_no_heartbeat_vouches_for_a_mark_that_cannot_be_deleted_while_keys_are_m
         assert guarded.names() == {*keys, mark}
         guarded.grant("readwrite", f"{PREFIX}synced/")
         eventually(lambda: writer.health == "OK", "that all is well")
+
+
+def test_no_heartbeat_vouches_for_a_withdrawn_mark_whose_part_waits_for_another_denied_delete(guarded: Guarded):
+    """The part waits for the deletion of one mark, and the writer no longer thought of the other one."""
+    for prefix in ("beat", f"{PREFIX}config"):
+        guarded.grant("readwrite", prefix)
+    config, key, required, other = (f"{PREFIX}{name}" for name in ("config", "a/x", "synced/required", "synced/other"))
+    rules = msgspec.structs.replace(
+        BEATING,
+        rank=lambda name: 2 if name == required else int("/synced/" in name),
+        delete_first=lambda name, _, present: [required] if name == config and required in present else [],
+    )
+
+    def begin(value: bytes) -> EtcdWriter:
+        writer = EtcdWriter(guarded.client, rules, WriterOptions(**QUICK, heartbeat_s=0.05, stuck_s=0.3))
+        writer.update({config: value, key: b""})
+        for mark in (required, other):
+            writer.mark(mark)
+        return writer
+
+    with begin(b"1") as writer:
+        assert writer.wait_ready(WAIT_S)
+    guarded.grant("read", f"{PREFIX}synced/")
+    root = guarded.root
+    root.delete(key.encode())
+    beat = root.get(b"beat").kv
+    with begin(b"2") as writer:
+        eventually(lambda: "must be deleted first" in getattr(writer.refused().get(key), "reason", ""), "the block")
+        for _ in range(2):  # the second begins when the first has been tried
+            writer.beat()
+            eventually(lambda: not writer._writer_state.beat.is_set(), "that the heartbeat is tried")
+        assert root.get(b"beat").kv == beat
+        eventually(lambda: writer.health.startswith("stuck for "), "that the heartbeat waits")
+        assert "a mark that says otherwise cannot be deleted" in writer.health
+        guarded.grant("readwrite", f"{PREFIX}synced/")
+        eventually(lambda: writer.health == "OK", "that all is well")
+        assert guarded.names() == {config, key, required, other}
+        eventually(lambda: root.get(b"beat").kv != beat, "the heartbeat")
 
 
 # --- a full etcd, and values that change ------------------------------------------------------------------------------
