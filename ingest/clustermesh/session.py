@@ -330,10 +330,21 @@ class ClusterSource(EtcdSource):
         return (*self._keyspace.prefixes.values(), self._unannounced.prefix)
 
     def _withheld(self, prefix: Prefix) -> int:
+        feeds = self._unannounced.feeds if prefix is self._unannounced.prefix else prefix.kind.feeds
+        return sum(map(self._reflector.withheld, feeds)) + self._kept_from_mirror(prefix)
+
+    def _kept_from_mirror(self, prefix: Prefix) -> int:
+        """What the mirror lacks though the prefix is listed: the config, and that copies are complete."""
         if prefix is self._unannounced.prefix:
-            return self._unannounced.withheld + self._mirror_config.is_withheld
-        is_incomplete = prefix.listed and not self._unannounced.is_complete(prefix.kind.copy)
-        return sum(map(self._reflector.withheld, prefix.kind.feeds)) + is_incomplete
+            return self._unannounced.incomplete + self._mirror_config.is_withheld
+        return int(prefix.listed and not self._unannounced.is_complete(prefix.kind.copy))
+
+    def _hold_back_mirror(self, prefixes: Sequence[Prefix], now: float) -> None:
+        """Tell what is kept from the mirror, besides the deletes, which the reflector counts."""
+        kept = {prefix: count for prefix in prefixes if (count := self._kept_from_mirror(prefix))}
+        verdicts = [self._writers.verdict(each.feed, each.kind.canaries, None, now) for each in kept]
+        doubt = next((each.reason for each in verdicts if not isinstance(each, Yes)), "")
+        self._status.hold_back(Mirror, sum(kept.values()), doubt)
 
     def _report(self, prefixes: Sequence[Prefix], now: float, *, is_cleared: bool) -> None:
         worst: dict[AnyTable, tuple[State, str]] = dict.fromkeys(self.tables, ("synced", ""))
@@ -341,6 +352,8 @@ class ClusterSource(EtcdSource):
             judged = self._state(prefix, now, is_cleared=is_cleared)
             for table in prefix.kind.fills:
                 worst[table] = max(worst[table], judged, key=lambda each: _BEST_FIRST.index(each[0]))
+        if self._layout.mirror:
+            self._hold_back_mirror(prefixes, now)
         for table, (state, error) in worst.items():
             self._status.report(state, error or self._connection.warning, (table,))
 

@@ -106,10 +106,14 @@ class Unannounced:
         return any(table in self._tables[feed] and self._reflector.awaits(feed, table) for feed in feeds)
 
     @property
-    def withheld(self) -> int:
-        """The number of objects of these feeds whose deletes are withheld, and of copies that are not complete yet."""
-        incomplete = [copy for _, copy in self._empty if self.prefix.listed and not self.is_complete(copy)]
-        return sum(self._reflector.withheld(feed) for feed, _ in self._empty) + len(incomplete)
+    def feeds(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(feed for feed, _ in self._empty)
+
+    @property
+    def incomplete(self) -> int:
+        """The number of copies of these feeds that are not complete yet."""
+        return sum(self.prefix.listed and not self.is_complete(copy) for _, copy in self._empty)
 
     def is_complete(self, copy: Copy | None) -> bool:
         """Whether there is no copy, or one that has been listed and believed."""

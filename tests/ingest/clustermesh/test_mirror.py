@@ -164,6 +164,25 @@ def test_a_copy_that_begins_to_be_announced_is_not_complete_before_its_list_is_b
             assert cached(ECHO) in mirror(rig.db.snapshot())
 
 
+def test_a_mirror_with_a_copy_that_is_not_believed_to_be_complete_is_not_synced(server: LocalEtcd):
+    """The canary is older than the config that announces the prefix. The prefix is empty, so no delete is withheld."""
+    complete = next(canary for canary in SYNCED if "serviceexports" in canary)
+    with Publisher(server) as publisher, Rig(server.endpoint, mirror=True) as rig:
+        publish(publisher, config(exports=False))
+        publisher.delete(EXPORT[0])
+        rig.until(lambda s: rig.row("mirror", snapshot=s).state == "synced" and complete in mirror(s))
+        publisher.configure(config(exports=True))
+        rig.until(lambda s: mirror(s)[CONFIG_KEY] == encode(config(exports=True)), "the config")
+        rig.until(lambda s: "it has not acted" in rig.row("mirror", snapshot=s).last_error, "the new connection")
+        publisher.beat()
+        publisher.put(*LITERALS.items(), *[(each, b"again") for each in CANARIES if "serviceexports" not in each])
+        snapshot = rig.until(lambda s: "is newer than" in rig.row("mirror", snapshot=s).last_error, "why it waits")
+        assert rig.row("mirror", snapshot=snapshot).state == "stale"
+        assert complete not in mirror(snapshot)
+        publisher.sync()
+        rig.until(lambda s: rig.row("mirror", snapshot=s).state == "synced" and complete in mirror(s))
+
+
 def test_a_cache_is_copied_like_its_source(server: LocalEtcd, other_server: LocalEtcd):
     with Publisher(server) as publisher, Publisher(other_server) as copier:
         publish(publisher)
