@@ -293,11 +293,14 @@ class Desired:
         return key in self._to_delete_first
 
     def dequeue(self, key: str) -> None:
-        """Remove a key from the queue: it needs no operation."""
+        """Remove a key from the queue: it needs no operation.
+
+        An unclaimed key reviews nothing: the review would queue it again, for ever.
+        """
         with self.lock:
             if key in self._queue:
                 del self._queue[key]
-                if self._describes_part is not None and self._describes_part(key):
+                if key in self._values and self._describes_part is not None and self._describes_part(key):
                     self.review(self._part_of(key))
 
     def written(self, operations: Iterable[Operation], present: Present, is_good: Callable[[int], bool]) -> None:

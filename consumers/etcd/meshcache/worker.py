@@ -194,15 +194,18 @@ class MeshCache(TablesToEtcd):
     # --- on the writer's thread ---------------------------------------------------------------------------------------
 
     def _may_delete(self, name: str) -> bool:
-        """Whether a key that is in the etcd but not in the mirror may be deleted.
+        """Whether a key that is in the etcd and that the writer should not put may be deleted.
 
-        The mirror may lack a key because its config no longer announces it. So this config must be in the etcd first.
+        The mirror may have the key: the writer learns of its rows a moment later. The mirror may lack a key because its
+        config no longer announces it. So this config must be in the etcd first.
         """
         cluster, mirror = cluster_of(name), self._snapshot[Mirror]
         config = mirror.get(MirrorKey(cluster, config_name(cluster)))
         if config is not None:
+            if rank(name) != 1 or MirrorKey(cluster, name) in mirror:
+                return False
             is_known = self._configs.get(cluster) == config.value and self._writer.is_written(config.key.name)
-            return is_known and rank(name) == 1 and MirrorKey(cluster, keys.synced(cluster, name)) in mirror
+            return is_known and MirrorKey(cluster, keys.synced(cluster, name)) in mirror
         may, is_new = self._departures.may_delete(cluster, at_once=is_config(name))
         if is_new:
             log.info("meshcache: cluster %s has left; its keys are deleted in %g s", cluster, self._options.grace_s)
@@ -223,11 +226,11 @@ class MeshCache(TablesToEtcd):
     def _keys_of_another_id(self, name: str, value: bytes, present: Present) -> list[str]:
         """The keys of the cluster, if they belong to another id than the one in this config.
 
-        The present config has the old id only if an earlier process of ours wrote it. Later it may have been changed
-        by others. If it has the new id, the old keys are gone: it was put after that.
+        The present config has the old id only if an earlier process of ours wrote it. The config of another writer
+        says nothing. If it has the new id, the old keys are gone: it was put after that.
         """
         cluster, its_id, entry = cluster_of(name), _id_in(value), present.get(name)
-        present_id = 0 if entry is None else _id_in(entry.value)
+        present_id = _id_in(entry.value) if entry is not None and owner(name, entry.value) else 0
         before = its_id if present_id == its_id else self._ids.get(cluster) or present_id
         others = [each for each in present.names() if each != name and _is_of(each, cluster)]
         if before in (0, its_id) or not others:

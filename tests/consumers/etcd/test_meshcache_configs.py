@@ -16,6 +16,7 @@ from consumers.etcd.meshcache.names import cached_config, canaries, config_name
 from ingest.etcd.local import LocalEtcd
 from statedb import Database
 from statedb.catalog import TABLES, Mirror, Mirrored, MirrorKey
+from statedb.catalog.wire import keys
 from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
 
 from ...waiting import WAIT_S, eventually
@@ -155,3 +156,37 @@ def test_a_key_that_waits_for_a_config_goes_when_that_config_needs_no_write(cach
             may_go_on.set()
         eventually(lambda: KEY not in held(cache), "the delete")
         assert held(cache)[CONFIG] == cached_config(FIRST)
+
+
+def test_a_new_process_rests_while_a_cluster_of_before_does_not_answer(cache: LocalEtcd):
+    """Its config is nobody's yet. To look at it again because it was looked at would never end."""
+    with Copied(cache.client):
+        before = held(cache)
+    anew = MeshCache(Database(*TABLES, Mirror), cache.client, MeshCacheOptions(heartbeat_s=0.1, lease_time_s=3600.0))
+    anew.start()
+    try:
+        eventually(lambda: anew._writer.ready and not anew.queue_size, "the end of the queue")
+        assert held(cache).keys() >= before.keys() - {keys.HEARTBEAT}
+    finally:
+        anew.stop()
+        assert anew.join(10)
+
+
+def test_a_key_that_the_mirror_has_may_not_go_though_the_writer_does_not_know_it_yet(cache: LocalEtcd):
+    """The snapshot is there before the writer is told of its rows."""
+    with Copied(cache.client) as copied:
+        copied.settle()
+        assert not copied.cache._may_delete(KEY)
+        assert copied.cache._may_delete(f"{KEY}9")
+
+
+def test_the_id_in_a_config_of_a_stranger_says_nothing_to_a_new_process(cache: LocalEtcd):
+    """A config with another id would make all keys of the cluster those of another cluster."""
+    with Copied(cache.client), cache.client() as client:
+        created = client.get(KEY.encode()).kv.create_revision
+    overwrite(cache, CONFIG, b'{"id":9}')
+    with Copied(cache.client) as anew, cache.client() as client:
+        anew.settle()
+        eventually(lambda: held(cache)[CONFIG] == cached_config(FIRST), "the config")
+        assert client.get(KEY.encode()).kv.create_revision == created
+        assert anew.cache.stats().deletes == 0
