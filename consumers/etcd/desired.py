@@ -51,6 +51,7 @@ class Desired:
         self._values: dict[str, bytes] = {}
         self._marks: dict[str, None] = {}
         self._unwanted: set[str] = set()
+        self._released: set[str] = set()
         self._queue: dict[str, None] = {}
         self._unwritten_marks: set[str] = set()
         self._to_delete_first: set[str] = set()
@@ -82,6 +83,7 @@ class Desired:
                     if values.get(key) == value:
                         continue
                     self._unwanted.discard(key)
+                    self._released.discard(key)
                     if self._refused:
                         self._clear_refusal(key)
                     values[key] = value
@@ -94,6 +96,7 @@ class Desired:
         with self.lock:
             self._values.pop(key, None)
             self._unwanted.discard(key)
+            self._released.discard(key)
             self._clear_refusal(key)
             self._marks[key] = None
             self._unwritten_marks.add(key)
@@ -136,7 +139,12 @@ class Desired:
         with self.lock:
             self._forget(key)
             self._unwanted.discard(key)
+            self._released.add(key)
             self._queue.setdefault(key)
+
+    def is_released(self, key: str) -> bool:
+        """Whether the key is unclaimed because of `release`, and has been in the etcd since, on one connection."""
+        return key in self._released
 
     def review(self, part: str | None = None) -> bool:
         """Ask ``may_delete`` again about the unclaimed keys in the etcd, of one part or all. False if there are none.
@@ -184,6 +192,7 @@ class Desired:
         """
         with self.lock:
             self._unwanted.intersection_update(present.names())
+            self._released.clear()  # another process may have put them again
             self._unclaimed.clear()
             self._to_delete_first.clear()
             self._withdrawn_marks.clear()
@@ -201,6 +210,7 @@ class Desired:
         """Another process writes: do nothing until the next `load`."""
         with self.lock:
             self._queue.clear()
+            self._released.clear()
             self._unwanted = {key for key in self._unwanted if key in present}
 
     def recheck(self, keys: Iterable[str]) -> None:
@@ -264,10 +274,13 @@ class Desired:
             return None if key in self._refused else Operation(key, b"", LAST)
         elif entry is None:
             self._unwanted.discard(key)
+            self._released.discard(key)
             return None
-        elif key not in self._unwanted and not self._may_delete(key):
-            self._unclaimed.setdefault(self._part_of(key), set()).add(key)
-            return None
+        elif key not in self._unwanted:
+            with self.lock:  # so that no review comes in between
+                if not self._may_delete(key):
+                    self._unclaimed.setdefault(self._part_of(key), set()).add(key)
+                    return None
         return None if key in self._refused else Operation(key, value, self._rank(key))
 
     def waiting(self) -> list[str]:

@@ -222,6 +222,10 @@ class EtcdWriter:
         session = self._session
         return session is not None and self._desired.is_written(key, session.present)
 
+    def is_released(self, key: str) -> bool:
+        """Whether the key was released while it was in the etcd, and nothing was heard of it since but `review`."""
+        return self._desired.is_released(key)
+
     @property
     def health(self) -> str:
         """The state in one line. It begins with OK while all is well."""

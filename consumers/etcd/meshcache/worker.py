@@ -24,6 +24,7 @@ from ..store import Connect
 from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
 from ..writer import EtcdWriter
+from .doubts import Doubts
 from .names import cached_config, canaries, cluster_of, config_name, is_config, owner, rank
 from .options import MeshCacheOptions
 from .promises import unproven_canaries
@@ -56,6 +57,7 @@ class MeshCache(TablesToEtcd):
         self._was_complete = False
         self._snapshot: Snapshot = db.snapshot()
         self._departures = Departures(db, options.grace_s, clock)
+        self._doubts = Doubts(db)
         self._configured: frozenset[str] | None = None
         self._configs: dict[str, bytes] = {}  # the configs in the mirror that the writer knows
         self._ids: dict[str, int] = {}  # for the writer's thread
@@ -161,8 +163,10 @@ class MeshCache(TablesToEtcd):
             self._writer.put(name, cached_config(change.row.value))
             self._configs[cluster] = change.row.value
 
-    def _maintain(self, _: Snapshot) -> float | None:
+    def _maintain(self, applied: Snapshot) -> float | None:
         """Review the keys that may be deleted now: sources have changed, or the grace period of a cluster has ended."""
+        for cluster in self._doubts.settled(applied):
+            self._writer.review(cluster)
         configured = self._departures.configured()
         if configured != self._configured:
             self._configured = configured
@@ -197,7 +201,8 @@ class MeshCache(TablesToEtcd):
         """Whether a key that is in the etcd and that the writer should not put may be deleted.
 
         The mirror may have the key: the writer learns of its rows a moment later. The mirror may lack a key because its
-        config no longer announces it. So this config must be in the etcd first.
+        config no longer announces it. So this config must be in the etcd first. And another process may have copied the
+        key, which this one has not seen because its source is not synced.
         """
         cluster, mirror = cluster_of(name), self._snapshot[Mirror]
         config = mirror.get(MirrorKey(cluster, config_name(cluster)))
@@ -205,7 +210,8 @@ class MeshCache(TablesToEtcd):
             if rank(name) != 1 or MirrorKey(cluster, name) in mirror:
                 return False
             is_known = self._configs.get(cluster) == config.value and self._writer.is_written(config.key.name)
-            return is_known and MirrorKey(cluster, keys.synced(cluster, name)) in mirror
+            is_complete = is_known and MirrorKey(cluster, keys.synced(cluster, name)) in mirror
+            return is_complete and (self._writer.is_released(name) or cluster not in self._doubts)
         may, is_new = self._departures.may_delete(cluster, at_once=is_config(name))
         if is_new:
             log.info("meshcache: cluster %s has left; its keys are deleted in %g s", cluster, self._options.grace_s)

@@ -1,0 +1,69 @@
+"""A mesh cache of one cluster whose mirror a test writes, and strangers who write beside it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Self
+
+from consumers.etcd.meshcache import MeshCache, MeshCacheOptions
+from consumers.etcd.meshcache.names import canaries, config_name
+from ingest.etcd.local import LocalEtcd
+from statedb import Database
+from statedb.catalog import TABLES, Mirror, Mirrored, MirrorKey
+from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
+
+from ...waiting import WAIT_S, eventually
+
+CLUSTER = "c3"
+CONFIG = config_name(CLUSTER)
+CANARIES = canaries(CLUSTER)
+KEY = f"cilium/cache/ip/v1/{CLUSTER}/10.3.0.1"
+FIRST, SECOND = (encode(ClusterConfig(3, True, max_connected_clusters=most)) for most in (255, 511))
+
+
+class Copied:
+    """A mesh cache of one cluster, which is complete. Its clock can be turned. A context manager."""
+
+    def __init__(self, connect: Any, **options: Any) -> None:
+        self.db = Database(*TABLES, Mirror)
+        self.ahead_s = 0.0
+        defaults = {"heartbeat_s": 0.1, "retry_min_s": 0.02, "retry_max_s": 0.1, "lease_time_s": 3600.0}
+        self.cache = MeshCache(
+            self.db,
+            connect,
+            MeshCacheOptions(**(defaults | options)),
+            clock=lambda: time.monotonic() + self.ahead_s,
+        )
+        self.write({CONFIG: FIRST, KEY: b"1"} | dict.fromkeys(CANARIES, b""))
+
+    def write(self, rows: dict[str, bytes]) -> None:
+        with self.db.write(Mirror) as txn:
+            txn[Mirror].insert_all([Mirrored(MirrorKey(CLUSTER, name), value) for name, value in rows.items()])
+
+    def delete(self, name: str) -> None:
+        with self.db.write(Mirror) as txn:
+            txn[Mirror].delete(MirrorKey(CLUSTER, name))
+
+    def follow(self) -> None:
+        """Wait until the writer knows the mirror."""
+        assert self.cache._follower.wait_applied(timeout=WAIT_S)
+
+    def settle(self) -> None:
+        """Wait until the writer has looked at all that it knows."""
+        self.follow()
+        eventually(lambda: not self.cache.queue_size, "the end of the queue")
+
+    def __enter__(self) -> Self:
+        self.cache.start()
+        eventually(lambda: self.cache._writer.ready, "the copy")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cache.stop()
+        assert self.cache.join(10)
+        assert self.cache.crash is None
+
+
+def overwrite(etcd: LocalEtcd, key: str, value: bytes) -> None:
+    with etcd.client() as client:
+        client.put(key.encode(), value)
