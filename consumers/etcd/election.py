@@ -35,6 +35,8 @@ class Election:
         self._thread = threading.Thread(target=self._run, name="etcd writer election", daemon=True)
         self.leads = False
         """Whether this process is the leader, as far as it knows."""
+        self.term = 0
+        """How often it has become the leader. Another process may have led between two terms."""
         self.leader = ""
         """The identity of the last known leader."""
 
@@ -83,6 +85,7 @@ class Election:
             self._lease = 0
         kv = self._store.get(self._key).kv
         if kv is None:
+            self.leads = False  # another process may have led since the last look, and ended
             if not self._lease:
                 self._lease = self._store.grant(self._time_s)
             created = self._store.create(self._key, self._identity, self._lease)
@@ -96,5 +99,6 @@ class Election:
 
     def _set_leads(self, leads: bool) -> None:
         if leads != self.leads:
+            self.term += leads  # before the next line: who sees that this process leads must see the new term
             self.leads = leads
             self._wake.set()

@@ -22,6 +22,10 @@ def _none() -> str:
     return ""
 
 
+def _nothing() -> None:
+    pass
+
+
 def _equal(_: str) -> int:
     return 0
 
@@ -43,6 +47,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     ``heartbeat``: a key to which the time is written while the writer is healthy; none if empty. ``doubt()``: why the
     keys may be out of date, or empty; it is written after the time, for readers.
 
+    ``begins()`` is called when the writer begins: on each connection, and whenever it becomes the leader again.
     ``prepare(store)`` is called on each new connection, before anything is read; an exception ends the connection.
     ``periodic(store)`` is called then too, and again after the number of seconds that it returns.
     """
@@ -56,5 +61,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     delete_first: Callable[[str, bytes, Present], Iterable[str]] | None = None
     heartbeat: str = ""
     doubt: Callable[[], str] = _none
+    begins: Callable[[], None] = _nothing
     prepare: Callable[[Store], None] | None = None
     periodic: Callable[[Store], float] | None = None

@@ -75,7 +75,7 @@ class Session:
         self._starts: dict[str, int] = {}
         self._initial_keys_left: set[str] = set()
         self._own_keys: OwnKeysWatch
-        self._was_leading = False
+        self._term = -1
         self._wrote = False
         self._keys_max = options.batch_keys_max
         self._no_space_tries = 0
@@ -134,16 +134,16 @@ class Session:
                     changes = self._own_keys.take()
 
     def _lead(self) -> None:
-        if not self._was_leading:
-            self._was_leading = True
+        term = 0 if self._election is None else self._election.term
+        if term != self._term:
+            self._term = term
+            self._rules.begins()
             self._desired.load(self.present)  # another process may have led until now
             self._initial_keys_left = set(self._desired.waiting())
             self._renew_at = 0.0
         self._run_due()
         self._write()
         self._report_refusals()
-        if not self.leads:
-            self._was_leading = False
 
     def _idle_s(self) -> float:
         """How long to wait unless something wakes the thread."""

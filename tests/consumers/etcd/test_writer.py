@@ -266,44 +266,6 @@ def test_keys_under_a_lease_that_is_too_short_or_none_get_one_of_ours(etcd: Loca
             assert client.renew(leases.pop()) == 60
 
 
-# --- one of several writes --------------------------------------------------------------------------------------------
-
-
-def test_of_several_one_leads_and_another_takes_over_within_five_seconds(etcd: LocalEtcd):
-    one = Writing(etcd, {f"{PREFIX}a": b"1"}, leader_election=True)
-    two = Writing(etcd, {f"{PREFIX}a": b"2"}, leader_election=True)
-    with one as first:
-        assert first.wait_ready(WAIT_S)
-        with two as second:
-            assert second.wait_ready(WAIT_S)
-            assert second.health.startswith("OK, standing by: ")
-            assert stands(etcd) == {f"{PREFIX}a": b"1"}
-            one.is_cut_off = True  # it dies, and nobody revokes its lease
-            one.cut()
-            begun = time.monotonic()
-            eventually(lambda: stands(etcd) == {f"{PREFIX}a": b"2"}, "the other one's value")
-            assert time.monotonic() - begun < 5
-            one.is_cut_off = False
-            eventually(lambda: first.health.startswith("OK, standing by: "), "the old leader")
-            first.put(f"{PREFIX}a", b"3")
-            second.put(f"{PREFIX}b", b"2")
-            eventually(lambda: f"{PREFIX}b" in stands(etcd))
-            assert stands(etcd)[f"{PREFIX}a"] == b"2"
-        begun = time.monotonic()
-        eventually(lambda: stands(etcd)[f"{PREFIX}a"] == b"3", "the first one's value")
-        assert time.monotonic() - begun < 2  # the second one resigned
-
-
-def test_a_leader_that_was_replaced_without_knowing_it_cannot_write(etcd: LocalEtcd):
-    writing = Writing(etcd, {f"{PREFIX}a": b"1"}, leader_election=True, leader_time_s=60)
-    with writing as writer, etcd.client() as client:
-        assert writer.wait_ready(WAIT_S)
-        client.put(b"statedb/leader/etcd writer", b"another")
-        writer.put(f"{PREFIX}a", b"2")
-        eventually(lambda: writer.health == "OK, standing by: another leads")
-        assert stands(etcd)[f"{PREFIX}a"] == b"1"
-
-
 # --- whose keys -------------------------------------------------------------------------------------------------------
 
 
