@@ -51,7 +51,7 @@ class Desired:
         self._values: dict[str, bytes] = {}
         self._marks: dict[str, None] = {}
         self._unwanted: set[str] = set()
-        self._released: set[str] = set()
+        self._known_gone: set[str] = set()
         self._queue: dict[str, None] = {}
         self._unwritten_marks: set[str] = set()
         self._to_delete_first: set[str] = set()
@@ -83,7 +83,7 @@ class Desired:
                     if values.get(key) == value:
                         continue
                     self._unwanted.discard(key)
-                    self._released.discard(key)
+                    self._known_gone.discard(key)
                     if self._refused:
                         self._clear_refusal(key)
                     values[key] = value
@@ -96,7 +96,7 @@ class Desired:
         with self.lock:
             self._values.pop(key, None)
             self._unwanted.discard(key)
-            self._released.discard(key)
+            self._known_gone.discard(key)
             self._clear_refusal(key)
             self._marks[key] = None
             self._unwritten_marks.add(key)
@@ -134,17 +134,17 @@ class Desired:
         """The key should not exist."""
         self.update({key: None})
 
-    def release(self, key: str) -> None:
-        """The key is unclaimed from now on."""
+    def release(self, key: str, *, is_gone: bool = False) -> None:
+        """The key is unclaimed from now on. ``is_gone``: what it stands for is known to be gone."""
         with self.lock:
             self._forget(key)
             self._unwanted.discard(key)
-            self._released.add(key)
+            (self._known_gone.add if is_gone else self._known_gone.discard)(key)
             self._queue.setdefault(key)
 
-    def is_released(self, key: str) -> bool:
-        """Whether the key is unclaimed because of `release`, and has been in the etcd since, on one connection."""
-        return key in self._released
+    def is_known_gone(self, key: str) -> bool:
+        """Whether `release` said so. The key has been unclaimed and in the etcd since, in one term of this writer."""
+        return key in self._known_gone
 
     def review(self, part: str | None = None) -> bool:
         """Ask ``may_delete`` again about the unclaimed keys in the etcd, of one part or all. False if there are none.
@@ -192,7 +192,7 @@ class Desired:
         """
         with self.lock:
             self._unwanted.intersection_update(present.names())
-            self._released.clear()  # another process may have put them again
+            self._known_gone.clear()  # another process may have put them again
             self._unclaimed.clear()
             self._to_delete_first.clear()
             self._withdrawn_marks.clear()
@@ -210,7 +210,7 @@ class Desired:
         """Another process writes: do nothing until the next `load`."""
         with self.lock:
             self._queue.clear()
-            self._released.clear()
+            self._known_gone.clear()
             self._unwanted = {key for key in self._unwanted if key in present}
 
     def recheck(self, keys: Iterable[str]) -> None:
@@ -274,7 +274,7 @@ class Desired:
             return None if key in self._refused else Operation(key, b"", LAST)
         elif entry is None:
             self._unwanted.discard(key)
-            self._released.discard(key)
+            self._known_gone.discard(key)
             return None
         elif key not in self._unwanted:
             with self.lock:  # so that no review comes in between

@@ -122,9 +122,12 @@ class EtcdWriter:
         """Declare that the key should not exist. Raises ValueError for a key outside of the prefixes."""
         self.update({key: None})
 
-    def release(self, key: str) -> None:
-        """Undo `put`, `mark` or `delete`. If the key exists, the rules' ``may_delete`` decides about it."""
-        self._desired.release(key)
+    def release(self, key: str, *, is_gone: bool = False) -> None:
+        """Undo `put`, `mark` or `delete`. If the key exists, the rules' ``may_delete`` decides about it.
+
+        ``is_gone``: the owner knows that what the key stands for is gone; see `is_known_gone`.
+        """
+        self._desired.release(key, is_gone=is_gone)
         self._writer_state.wake.set()
 
     def review(self, part: str | None = None) -> None:
@@ -222,9 +225,9 @@ class EtcdWriter:
         session = self._session
         return session is not None and self._desired.is_written(key, session.present)
 
-    def is_released(self, key: str) -> bool:
-        """Whether the key was released while it was in the etcd, and nothing was heard of it since but `review`."""
-        return self._desired.is_released(key)
+    def is_known_gone(self, key: str) -> bool:
+        """Whether `release` said that it is gone while it was in the etcd, and only `review` was called since."""
+        return self._desired.is_known_gone(key)
 
     @property
     def health(self) -> str:

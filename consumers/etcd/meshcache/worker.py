@@ -57,7 +57,7 @@ class MeshCache(TablesToEtcd):
         self._was_complete = False
         self._snapshot: Snapshot = db.snapshot()
         self._departures = Departures(db, options.grace_s, clock)
-        self._doubts = Doubts(db)
+        self._doubts = Doubts(db, options.grace_s, clock, lambda: self._follower.wake())
         self._configured: frozenset[str] | None = None
         self._configs: dict[str, bytes] = {}  # the configs in the mirror that the writer knows
         self._ids: dict[str, int] = {}  # for the writer's thread
@@ -73,6 +73,7 @@ class MeshCache(TablesToEtcd):
                 rank=rank,
                 delete_first=self._keys_to_delete_first,
                 heartbeat=keys.HEARTBEAT,
+                begins=self._doubts.begin,
             ),
             options,
             name=self.name,
@@ -119,7 +120,8 @@ class MeshCache(TablesToEtcd):
         """Tell the writer which keys have changed: configs first, then data, then canaries.
 
         A canary that was withdrawn and is there again comes after the new data, even if it waits to be written already.
-        It is released first, because the writer goes on meanwhile.
+        It is released first, because the writer goes on meanwhile. Keys that go together with their config were not
+        deleted: their source was removed, or is another cluster now.
         """
         self._snapshot = batch.snapshot
         by_rank: tuple[list[Change[Mirrored]], ...] = ([], [], [])
@@ -133,7 +135,7 @@ class MeshCache(TablesToEtcd):
             self._apply_config(change)
         for change in data:
             if change.deleted:
-                self._writer.release(change.row.key.name)
+                self._writer.release(change.row.key.name, is_gone=self._is_mirrored(change.row.key.cluster))
         self._writer.update({change.row.key.name: change.row.value for change in data if not change.deleted})
         for name in complete:
             self._writer.mark(name)
@@ -173,7 +175,8 @@ class MeshCache(TablesToEtcd):
             self._writer.review()
         for cluster in self._departures.expired():
             self._writer.review(cluster)
-        return self._departures.due_in()
+        due = [seconds for seconds in (self._departures.due_in(), self._doubts.due_in()) if seconds is not None]
+        return min(due, default=None)
 
     def _is_mirrored(self, cluster: str) -> bool:
         return MirrorKey(cluster, config_name(cluster)) in self._snapshot[Mirror]
@@ -202,7 +205,7 @@ class MeshCache(TablesToEtcd):
 
         The mirror may have the key: the writer learns of its rows a moment later. The mirror may lack a key because its
         config no longer announces it. So this config must be in the etcd first. And another process may have copied the
-        key, which this one has not seen because its source is not synced.
+        key, which this one has not seen because its source is in doubt.
         """
         cluster, mirror = cluster_of(name), self._snapshot[Mirror]
         config = mirror.get(MirrorKey(cluster, config_name(cluster)))
@@ -211,7 +214,7 @@ class MeshCache(TablesToEtcd):
                 return False
             is_known = self._configs.get(cluster) == config.value and self._writer.is_written(config.key.name)
             is_complete = is_known and MirrorKey(cluster, keys.synced(cluster, name)) in mirror
-            return is_complete and (self._writer.is_released(name) or cluster not in self._doubts)
+            return is_complete and (self._writer.is_known_gone(name) or cluster not in self._doubts)
         may, is_new = self._departures.may_delete(cluster, at_once=is_config(name))
         if is_new:
             log.info("meshcache: cluster %s has left; its keys are deleted in %g s", cluster, self._options.grace_s)
@@ -269,11 +272,16 @@ class Departures:
         self._due.pop(cluster, None)
 
     def may_delete(self, cluster: str, *, at_once: bool) -> tuple[bool, bool]:
-        """Whether keys of a cluster outside the mirror may be deleted, and whether its departure is new."""
-        if cluster not in self._seen:
-            configured = self.configured()
-            if configured is None or cluster in configured:
-                return False, False
+        """Whether keys of a cluster outside the mirror may be deleted, and whether its departure is new.
+
+        A configured cluster has not left, even if it was drained. It may be connecting anew.
+        """
+        configured = self.configured()
+        if configured is not None and cluster in configured:
+            self._due.pop(cluster, None)
+            return False, False
+        if configured is None and cluster not in self._seen:
+            return False, False
         now = self._clock()
         is_new = cluster not in self._due
         due = self._due.setdefault(cluster, now + self._grace_s)
