@@ -2,6 +2,8 @@
 
     options    the options in a configuration
     names      the keys of a cache: their cluster and their write order
+    departures when the keys of clusters that have left go
+    doubts     clusters of which another process may know more
     promises   what a canary promises together with a config
     worker     follows the table `Mirror` and tells an `EtcdWriter` what the etcd should hold
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 from consumers.running.follower import Failure, Follower
 from statedb import Change, ChangeBatch, Database, Snapshot
-from statedb.catalog import Mirror, Mirrored, MirrorKey, Rejected, SourceKey, Sources
+from statedb.catalog import Mirror, Mirrored, MirrorKey, Rejected, Sources
 from statedb.catalog.wire import WireError, cluster_configs, keys
 
 from ..desired import Refusal
@@ -24,6 +24,7 @@ from ..store import Connect
 from ..tables_to_etcd import TablesToEtcd
 from ..unwritten import UnwrittenRows
 from ..writer import EtcdWriter
+from .departures import DIRECTORY, Departures
 from .doubts import Doubts
 from .names import cached_config, canaries, cluster_of, config_name, is_config, owner, rank
 from .options import MeshCacheOptions
@@ -31,7 +32,6 @@ from .promises import unproven_canaries
 
 log = logging.getLogger("statedb.consumers")
 
-_DIRECTORY = SourceKey("*", "*")
 _PREFIXES = (f"{keys.CACHE}/", f"{keys.CLUSTER_CONFIG}/", f"{keys.SYNCED}/")
 
 
@@ -58,7 +58,6 @@ class MeshCache(TablesToEtcd):
         self._snapshot: Snapshot = db.snapshot()
         self._departures = Departures(db, options.grace_s, clock)
         self._doubts = Doubts(db, options.grace_s, clock, lambda: self._follower.wake())
-        self._configured: frozenset[str] | None = None
         self._configs: dict[str, bytes] = {}  # the configs in the mirror that the writer knows
         self._ids: dict[str, int] = {}  # for the writer's thread
         self._unwritten = UnwrittenRows(db, self.name, wall)
@@ -73,7 +72,7 @@ class MeshCache(TablesToEtcd):
                 rank=rank,
                 delete_first=self._keys_to_delete_first,
                 heartbeat=keys.HEARTBEAT,
-                begins=self._doubts.begin,
+                begins=self._doubts.begin if options.leader_election else lambda: None,  # else nobody wrote before it
             ),
             options,
             name=self.name,
@@ -121,7 +120,7 @@ class MeshCache(TablesToEtcd):
 
         A canary that was withdrawn and is there again comes after the new data, even if it waits to be written already.
         It is released first, because the writer goes on meanwhile. Keys that go together with their config were not
-        deleted: their source was removed, or is another cluster now.
+        deleted: their source was removed. It may be back, and the same config with it.
         """
         self._snapshot = batch.snapshot
         by_rank: tuple[list[Change[Mirrored]], ...] = ([], [], [])
@@ -133,9 +132,10 @@ class MeshCache(TablesToEtcd):
             self._writer.release(name)
         for change in configs:
             self._apply_config(change)
+        drained = {each.row.key.cluster for each in configs if each.deleted or self._is_known(each.row)}
         for change in data:
             if change.deleted:
-                self._writer.release(change.row.key.name, is_gone=self._is_mirrored(change.row.key.cluster))
+                self._writer.release(change.row.key.name, is_gone=change.row.key.cluster not in drained)
         self._writer.update({change.row.key.name: change.row.value for change in data if not change.deleted})
         for name in complete:
             self._writer.mark(name)
@@ -169,14 +169,15 @@ class MeshCache(TablesToEtcd):
         """Review the keys that may be deleted now: sources have changed, or the grace period of a cluster has ended."""
         for cluster in self._doubts.settled(applied):
             self._writer.review(cluster)
-        configured = self._departures.configured()
-        if configured != self._configured:
-            self._configured = configured
+        if self._departures.changed():
             self._writer.review()
         for cluster in self._departures.expired():
             self._writer.review(cluster)
         due = [seconds for seconds in (self._departures.due_in(), self._doubts.due_in()) if seconds is not None]
         return min(due, default=None)
+
+    def _is_known(self, config: Mirrored) -> bool:
+        return self._configs.get(config.key.cluster) == config.value
 
     def _is_mirrored(self, cluster: str) -> bool:
         return MirrorKey(cluster, config_name(cluster)) in self._snapshot[Mirror]
@@ -185,7 +186,7 @@ class MeshCache(TablesToEtcd):
         """Whether every configured cluster is written, or need not be waited for."""
         sources = self._db.snapshot()[Sources]
         waited_s = self._clock() - self._began
-        return _DIRECTORY in sources and all(
+        return DIRECTORY in sources and all(
             all(self._writer.is_written(name) for name in canaries(row.key.cluster))
             or waited_s > self._options.sync_wait_s
             or (waited_s > self._options.connect_wait_s and not self._is_mirrored(row.key.cluster))
@@ -212,7 +213,7 @@ class MeshCache(TablesToEtcd):
         if config is not None:
             if rank(name) != 1 or MirrorKey(cluster, name) in mirror:
                 return False
-            is_known = self._configs.get(cluster) == config.value and self._writer.is_written(config.key.name)
+            is_known = self._is_known(config) and self._writer.is_written(config.key.name)
             is_complete = is_known and MirrorKey(cluster, keys.synced(cluster, name)) in mirror
             return is_complete and (self._writer.is_known_gone(name) or cluster not in self._doubts)
         may, is_new = self._departures.may_delete(cluster, at_once=is_config(name))
@@ -251,64 +252,6 @@ class MeshCache(TablesToEtcd):
         self._unwritten.replace({name: refusal.reason for name, refusal in refused.items()})
 
 
-class Departures:
-    """Clusters that have left the mirror, and when their keys may be deleted.
-
-    `arrived` and `due_in` are for the follower's thread, `may_delete` for the writer's.
-    """
-
-    def __init__(self, db: Database, grace_s: float, clock: Callable[[], float]) -> None:
-        """``grace_s``: how long the keys of a cluster stay after it has left."""
-        self._db = db
-        self._grace_s = grace_s
-        self._clock = clock
-        self._seen: set[str] = set()
-        self._due: dict[str, float] = {}
-        self._found: tuple[tuple[int, int], frozenset[str] | None] = ((-1, -1), None)
-
-    def arrived(self, cluster: str) -> None:
-        """The cluster is in the mirror."""
-        self._seen.add(cluster)
-        self._due.pop(cluster, None)
-
-    def may_delete(self, cluster: str, *, at_once: bool) -> tuple[bool, bool]:
-        """Whether keys of a cluster outside the mirror may be deleted, and whether its departure is new.
-
-        A configured cluster has not left, even if it was drained. It may be connecting anew.
-        """
-        configured = self.configured()
-        if configured is not None and cluster in configured:
-            self._due.pop(cluster, None)
-            return False, False
-        if configured is None and cluster not in self._seen:
-            return False, False
-        now = self._clock()
-        is_new = cluster not in self._due
-        due = self._due.setdefault(cluster, now + self._grace_s)
-        return at_once or now >= due, is_new
-
-    def due_in(self) -> float | None:
-        """Seconds until the keys of the next cluster may be deleted; None if no cluster has left."""
-        now = self._clock()
-        left = [due - now for due in list(self._due.values()) if due > now]
-        return min(left) if left else None
-
-    def expired(self) -> list[str]:
-        """The clusters that have left and whose grace period is over."""
-        now = self._clock()
-        return [cluster for cluster, due in list(self._due.items()) if due <= now]
-
-    def configured(self) -> frozenset[str] | None:
-        """The configured clusters; None if unknown. May be called from any thread. Cost: O(1) while no source has
-        changed.
-        """
-        snapshot = self._db.snapshot()
-        moment = snapshot[Sources].revision, snapshot[Rejected].revision
-        if self._found[0] != moment:
-            self._found = moment, _configured(snapshot)
-        return self._found[1]
-
-
 def open_meshcache(db: Database, connect: Connect, options: MeshCacheOptions = MeshCacheOptions()) -> MeshCache:  # noqa: B008
     """A mesh cache that keeps the etcd behind ``connect`` equal to the table `Mirror`; not yet started.
 
@@ -316,15 +259,6 @@ def open_meshcache(db: Database, connect: Connect, options: MeshCacheOptions = M
     so that they fill `Mirror`.
     """
     return MeshCache(db, connect, options)
-
-
-def _configured(snapshot: Snapshot) -> frozenset[str] | None:
-    directory = snapshot[Sources].get(_DIRECTORY)
-    if directory is None or directory.state != "synced":
-        return None
-    if any(row.key.cluster == _DIRECTORY.cluster for row in snapshot[Rejected].values()):
-        return None
-    return frozenset([row.key.cluster for row in snapshot[Sources].values()])
 
 
 def _id_in(config: bytes) -> int:

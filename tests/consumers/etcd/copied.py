@@ -9,7 +9,18 @@ from consumers.etcd.meshcache import MeshCache, MeshCacheOptions
 from consumers.etcd.meshcache.names import canaries, config_name
 from ingest.etcd.local import LocalEtcd
 from statedb import Database
-from statedb.catalog import TABLES, Mirror, Mirrored, MirrorKey, SourceKey, SourceRow, Sources
+from statedb.catalog import (
+    TABLES,
+    Mirror,
+    Mirrored,
+    MirrorKey,
+    Rejected,
+    RejectedKey,
+    RejectedRow,
+    SourceKey,
+    SourceRow,
+    Sources,
+)
 from statedb.catalog.wire.cluster_configs import ClusterConfig, encode
 
 from ...waiting import WAIT_S, eventually
@@ -60,6 +71,18 @@ class Copied:
         """Write the state of the source, and wait until it is noted."""
         self.report(state)
         eventually(lambda: self.cache._doubts._applied.get(CLUSTER) == self.db.snapshot()[Sources][SOURCE], "the note")
+
+    def configure(self) -> None:
+        """The directory is read, and has no file."""
+        with self.db.write(Sources, Rejected) as txn:
+            txn[Sources].clear()
+            txn[Rejected].clear()
+            txn[Sources].insert(SourceRow(SourceKey("*", "*"), "remote-clusters", "synced"))
+
+    def reject(self, cluster: str) -> None:
+        """The file of a cluster is bad."""
+        with self.db.write(Rejected) as txn:
+            txn[Rejected].insert(RejectedRow(RejectedKey("*", "*", f"/a/directory/{cluster}"), "it is bad", "", 0.0))
 
     def turn(self, seconds: float) -> None:
         """Turn the clock ahead, and let the cache look at it."""

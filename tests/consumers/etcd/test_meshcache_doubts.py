@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from consumers.etcd.meshcache import MeshCacheOptions
+from consumers.etcd.meshcache.departures import Departures
 from consumers.etcd.meshcache.doubts import Doubts
 from consumers.etcd.meshcache.names import cached_config
 from ingest.etcd.local import LocalEtcd
-from statedb import Database
-from statedb.catalog import Mirror, SourceKey, SourceRow, Sources
+from statedb import Database, Snapshot
+from statedb.catalog import Mirror, Rejected, Sources
 
 from ...waiting import eventually
 from .copied import CANARIES, CLUSTER, CONFIG, FIRST, KEY, SOURCE, Copied, overwrite, report
@@ -168,25 +169,84 @@ def test_keys_that_were_drained_are_not_known_to_be_gone(cache: LocalEtcd):
         eventually(lambda: LATER not in held(cache), "the delete")
 
 
-def test_a_configured_cluster_has_not_left_however_long_it_does_not_answer(cache: LocalEtcd):
+def test_keys_that_were_drained_and_are_back_in_one_batch_are_not_known_to_be_gone(cache: LocalEtcd):
+    with Copied(cache.client) as copied:
+        copied.note("synced")
+        copied.turn(GRACE_S)
+        copied.write({LATER: b"2"})
+        copied.settle()
+        desired = copied.cache._writer._desired
+        with desired.lock:
+            copied.write({f"{KEY}8": b"3"})
+            eventually(lambda: f"{KEY}8" in names(copied.cache._snapshot), "that the follower waits for the lock")
+            copied.drain()
+            copied.report("connecting", since=1.0)
+            copied.write({CONFIG: FIRST, KEY: b"1"} | dict.fromkeys(CANARIES, b""))
+            copied.report("synced", since=2.0)
+        copied.settle()
+        eventually(lambda: {*CANARIES, CONFIG} <= set(held(cache)), "the copy")
+        copied.settle()
+        assert LATER in held(cache)
+        copied.turn(GRACE_S + 1)
+        eventually(lambda: LATER not in held(cache), "the delete")
+
+
+def names(snapshot: Snapshot) -> set[str]:
+    return {row.key.name for row in snapshot[Mirror].values()}
+
+
+@pytest.mark.parametrize("how", ["a source", "a source, and another file is bad", "a bad file"])
+def test_a_configured_cluster_has_not_left_however_long_it_does_not_answer(cache: LocalEtcd, how: str):
     with Copied(cache.client) as copied:
         left = copied.cache._departures._due
-        with copied.db.write(Sources) as txn:
-            txn[Sources].insert(SourceRow(SourceKey("*", "*"), "remote-clusters", "synced"))
+        copied.configure()
         copied.drain()  # its file is removed
         eventually(lambda: CONFIG not in held(cache) and CLUSTER in left, "the end of the config")
         copied.turn(GRACE_S / 2)
-        copied.note("connecting")  # it is back, and does not answer
+        if how != "a bad file":
+            copied.note("connecting")  # it is back, and does not answer
+            eventually(lambda: CLUSTER not in left, "that it is back")
+        if how != "a source":
+            copied.reject("c9" if "another" in how else CLUSTER)
         eventually(lambda: CLUSTER not in left, "that it is back")
         copied.turn(GRACE_S)
         copied.cache._writer.review()
         copied.settle()
+        copied.turn(GRACE_S + 1)
+        copied.cache._writer.review()
+        copied.settle()
         assert set(held(cache)) >= {KEY, *CANARIES}
-        with copied.db.write(Sources) as txn:
-            txn[Sources].delete(SOURCE)
+        copied.configure()
         eventually(lambda: CLUSTER in left, "that it has left")
         copied.turn(GRACE_S + 1)
         eventually(lambda: KEY not in held(cache), "the end of the rest")
+
+
+def test_the_grace_begins_anew_when_a_cluster_was_back_while_nobody_asked():
+    db, now = Database(Sources, Mirror, Rejected), [0.0]
+    departures = Departures(db, GRACE_S, lambda: now[0])
+    departures.arrived(CLUSTER)
+    assert departures.may_delete(CLUSTER, at_once=False) == (False, True)
+    report(db, "connecting")
+    assert departures.changed()
+    assert not departures.changed()
+    with db.write(Sources) as txn:
+        txn[Sources].delete(SOURCE)
+    now[0] = GRACE_S + 1
+    assert departures.changed()
+    assert departures.may_delete(CLUSTER, at_once=False) == (False, True)
+    assert departures.due_in() == GRACE_S
+
+
+def test_a_writer_without_rivals_does_not_wait_after_an_outage_of_its_etcd(cache: LocalEtcd):
+    with Copied(cache.client) as copied:
+        copied.note("synced")
+        copied.turn(GRACE_S + 1)
+        cache.kill()
+        eventually(lambda: copied.cache.health.startswith("failing"), "its complaint")
+        copied.delete(KEY)
+        cache.start()
+        eventually(lambda: KEY not in held(cache), "the delete")
 
 
 def test_rows_that_are_not_applied_yet_are_in_doubt():
