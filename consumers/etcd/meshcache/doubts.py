@@ -13,19 +13,19 @@ class Doubts:
     """The clusters whose source of the mirror is in doubt.
 
     A source is in doubt until it has been synced for ``settle_s`` seconds without a break, of which all rows have been
-    applied, and until this process has been writing for as long. By then the source knows that its server is there, and
+    applied, and as many have passed since `begin`. By then the source knows that its server is there, and
     has read what was known to a process that wrote before. A cluster without a source is never in doubt. `settled` and
     `due_in` are for the follower's thread, the rest for any.
     """
 
     def __init__(
-        self, db: Database, settle_s: float, clock: Callable[[], float], wake: Callable[[], None] = lambda: None
+        self, db: Database, settle_s: float, clock: Callable[[], float], found: Callable[[str], None] = lambda _: None
     ) -> None:
-        """Nothing is applied yet. ``wake`` is called when a cluster is found in doubt: `due_in` may have changed."""
+        """Nothing is applied yet. ``found`` is called with a cluster that is newly in doubt: `due_in` may change."""
         self._db = db
         self._settle_s = settle_s
         self._clock = clock
-        self._wake = wake
+        self._found = found
         self._began = -math.inf
         self._applied: dict[str, SourceRow] = {}
         self._synced_at: dict[str, float] = {}
@@ -42,7 +42,7 @@ class Doubts:
             return False
         if cluster not in self._asked:
             self._asked.add(cluster)
-            self._wake()  # after it was noted
+            self._found(cluster)  # after it was noted
         return True
 
     def settled(self, applied: Snapshot) -> list[str]:

@@ -57,7 +57,7 @@ class MeshCache(TablesToEtcd):
         self._was_complete = False
         self._snapshot: Snapshot = db.snapshot()
         self._departures = Departures(db, options.grace_s, clock)
-        self._doubts = Doubts(db, options.grace_s, clock, lambda: self._follower.wake())
+        self._doubts = Doubts(db, options.grace_s, clock, self._on_doubt)
         self._configs: dict[str, bytes] = {}  # the configs in the mirror that the writer knows
         self._ids: dict[str, int] = {}  # for the writer's thread
         self._unwritten = UnwrittenRows(db, self.name, wall)
@@ -221,6 +221,11 @@ class MeshCache(TablesToEtcd):
             log.info("meshcache: cluster %s has left; its keys are deleted in %g s", cluster, self._options.grace_s)
             self._follower.wake()
         return may
+
+    def _on_doubt(self, cluster: str) -> None:
+        message = "meshcache: the cache has keys that cluster %s lacks; they stay until its source was synced for %g s"
+        log.info(message, cluster, self._options.grace_s)
+        self._follower.wake()
 
     def _keys_to_delete_first(self, name: str, value: bytes, present: Present) -> Iterable[str]:
         """The keys to delete before this one is put.

@@ -48,7 +48,7 @@ def test_a_leader_that_was_replaced_without_knowing_it_cannot_write(cache: Local
 
 
 def test_a_leader_that_led_before_reads_anew_what_it_should_write(cache: LocalEtcd):
-    """What was put while it stood by must not be lost, nor what was released."""
+    """What was put while it stood by must not be lost, nor what was deleted."""
     key = b"statedb/leader/etcd writer"
     writing = Writing(cache, {f"{PREFIX}a": b"1"}, leader_election=True, leader_time_s=60)
     with writing as writer, cache.client() as client:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from consumers.etcd.meshcache import MeshCacheOptions
-from consumers.etcd.meshcache.departures import Departures
 from consumers.etcd.meshcache.doubts import Doubts
 from consumers.etcd.meshcache.names import cached_config
 from ingest.etcd.local import LocalEtcd
 from statedb import Database, Snapshot
-from statedb.catalog import Mirror, Rejected, Sources
+from statedb.catalog import Mirror, Sources
 
 from ...waiting import eventually
-from .copied import CANARIES, CLUSTER, CONFIG, FIRST, KEY, SOURCE, Copied, overwrite, report
+from .copied import CANARIES, CLUSTER, CONFIG, FIRST, KEY, Copied, overwrite, report
 from .etcds import held
 
 LATER = f"{KEY}9"
@@ -142,12 +143,13 @@ def test_a_new_leader_waits_too_though_its_source_has_been_synced_for_long(cache
         eventually(lambda: LATER not in held(cache), "the delete")
 
 
-def test_what_waits_goes_by_itself_when_its_time_has_come(cache: LocalEtcd):
+def test_what_waits_is_told_and_goes_by_itself(cache: LocalEtcd, caplog: pytest.LogCaptureFixture):
     overwrite(cache, LATER, b"2")
     copied = Copied(cache.client, grace_s=0.5)
     copied.report("synced")
-    with copied:
+    with caplog.at_level(logging.INFO, "statedb.consumers"), copied:
         eventually(lambda: LATER not in held(cache), "the delete")
+    assert [each for each in caplog.messages if "they stay until its source was synced for 0.5 s" in each]
 
 
 def test_keys_that_were_drained_are_not_known_to_be_gone(cache: LocalEtcd):
@@ -195,49 +197,6 @@ def names(snapshot: Snapshot) -> set[str]:
     return {row.key.name for row in snapshot[Mirror].values()}
 
 
-@pytest.mark.parametrize("how", ["a source", "a source, and another file is bad", "a bad file"])
-def test_a_configured_cluster_has_not_left_however_long_it_does_not_answer(cache: LocalEtcd, how: str):
-    with Copied(cache.client) as copied:
-        left = copied.cache._departures._due
-        copied.configure()
-        copied.drain()  # its file is removed
-        eventually(lambda: CONFIG not in held(cache) and CLUSTER in left, "the end of the config")
-        copied.turn(GRACE_S / 2)
-        if how != "a bad file":
-            copied.note("connecting")  # it is back, and does not answer
-            eventually(lambda: CLUSTER not in left, "that it is back")
-        if how != "a source":
-            copied.reject("c9" if "another" in how else CLUSTER)
-        eventually(lambda: CLUSTER not in left, "that it is back")
-        copied.turn(GRACE_S)
-        copied.cache._writer.review()
-        copied.settle()
-        copied.turn(GRACE_S + 1)
-        copied.cache._writer.review()
-        copied.settle()
-        assert set(held(cache)) >= {KEY, *CANARIES}
-        copied.configure()
-        eventually(lambda: CLUSTER in left, "that it has left")
-        copied.turn(GRACE_S + 1)
-        eventually(lambda: KEY not in held(cache), "the end of the rest")
-
-
-def test_the_grace_begins_anew_when_a_cluster_was_back_while_nobody_asked():
-    db, now = Database(Sources, Mirror, Rejected), [0.0]
-    departures = Departures(db, GRACE_S, lambda: now[0])
-    departures.arrived(CLUSTER)
-    assert departures.may_delete(CLUSTER, at_once=False) == (False, True)
-    report(db, "connecting")
-    assert departures.changed()
-    assert not departures.changed()
-    with db.write(Sources) as txn:
-        txn[Sources].delete(SOURCE)
-    now[0] = GRACE_S + 1
-    assert departures.changed()
-    assert departures.may_delete(CLUSTER, at_once=False) == (False, True)
-    assert departures.due_in() == GRACE_S
-
-
 def test_a_writer_without_rivals_does_not_wait_after_an_outage_of_its_etcd(cache: LocalEtcd):
     with Copied(cache.client) as copied:
         copied.note("synced")
@@ -265,8 +224,8 @@ def test_rows_that_are_not_applied_yet_are_in_doubt():
 
 
 def test_a_doubt_counts_from_when_this_process_began_to_write():
-    db, now, woken = Database(Sources, Mirror), [1000.0], []
-    doubts = Doubts(db, 60.0, lambda: now[0], lambda: woken.append(now[0]))
+    db, now, found = Database(Sources, Mirror), [1000.0], []
+    doubts = Doubts(db, 60.0, lambda: now[0], found.append)
     report(db, "synced")
     doubts.settled(db.snapshot())
     assert doubts.due_in() is None
@@ -275,7 +234,7 @@ def test_a_doubt_counts_from_when_this_process_began_to_write():
     now[0] += 20
     assert CLUSTER in doubts
     assert CLUSTER in doubts
-    assert woken == [1070.0]
+    assert found == [CLUSTER]
     assert doubts.due_in() == 40
     now[0] += 40
     assert doubts.settled(db.snapshot()) == [CLUSTER]
